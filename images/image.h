@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * On-disk images: CRIU's framing (magic words, then size-prefixed protobuf entries) for files of ours and for those files of
+ * CRIU that the target must understand.  FORMAT.md is normative for ours.
+ *
+ * Every length is checked before memory is taken: an entry is at most MFD_IMAGE_MAX_ENTRY bytes and never longer than
+ * the rest of the file.
+ */
+#ifndef MFD_IMAGE_H
+#define MFD_IMAGE_H
+
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+#define MFD_IMAGE_MAX_ENTRY (64U << 20)
+
+struct mfd_image; /* a reader over one file */
+
+/*
+ * Open dirfd/name and check its magic: `type_magic` is the second word after CRIU's common (or service) magic.  0, -ENOENT, -EBADMSG
+ * (wrong magic; *why a sentence), -EMFILE ...
+ */
+int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_image **img, const char **why);
+void mfd_image_close(struct mfd_image *img);
+/* Next entry as a message of `d`: 1 and *msg (caller frees with protobuf_c_message_free_unpacked), 0 at the end, -EBADMSG. */
+int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d, ProtobufCMessage **msg, const char **why);
+uint64_t mfd_image_offset(const struct mfd_image *img); /* bytes read so far, for error messages */
+
+/* Replace dirfd/name by an image with n entries: temporary name, fsync, rename, fsync of the folder. */
+int mfd_image_write(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
+		    const ProtobufCMessage *const *entries, size_t n);
+
+#define MFD_IMAGE_COMMON_MAGIC	0x54564319U /* CRIU: most images */
+#define MFD_IMAGE_SERVICE_MAGIC 0x55105940U /* CRIU: service images (stats); ours, too */
+#define MFD_IMAGE_INVENTORY	0x58313116U
+#define MFD_IMAGE_PSTREE	0x50273030U
+#define MFD_IMAGE_PAGEMAP	0x56084025U
+#define MFD_IMAGE_MM		0x57492820U
+#define MFD_IMAGE_SESSION	0x4d465345U /* ours: session.img */
+
+/* pagemap entry flags (CRIU's PE_*) */
+#define MFD_PE_PARENT  (1U << 0)
+#define MFD_PE_LAZY    (1U << 1)
+#define MFD_PE_PRESENT (1U << 2)
+
+/* A lazy range of a task, split where mappings end: UFFDIO_COPY works inside one mapping only. */
+struct mfd_lazy_range {
+	uint64_t start; /* bytes */
+	uint64_t pages;
+};
+
+/*
+ * The lazy ranges of pagemap-TASK.img cut at the mappings of mm-TASK.img, ascending.  *ranges is to be freed.  -ENOENT when the
+ * task has no pagemap image; -EBADMSG with *why.  Reads nr_pages from field 5 and, in images before CRIU 4.2, from field 2.
+ */
+int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **ranges, size_t *n, const char **why);
+
+/* Pids (as in pagemap-PID.img) of all tasks in pstree.img; zombies included.  *pids is to be freed. */
+int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why);
+
+/*
+ * One image file as JSON on `out` (struct json_object from json-c is used inside): every entry of a known image, magic and size of an
+ * unknown one.  0, or -EBADMSG with *why and what was readable printed before.
+ */
+int mfd_image_show(int dirfd, const char *name, int out, const char **why);
+
+#endif

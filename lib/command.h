@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The verbs of criu-multifd; each lives in its own component, plugin/cli/main.c holds the table that calls them. */
+#ifndef MFD_COMMAND_H
+#define MFD_COMMAND_H
+
+/* argv[0] is the verb; the result is the exit code. */
+int mfd_send_main(int argc, char **argv);  /* plugin/source */
+int mfd_serve_main(int argc, char **argv); /* plugin/target */
+int mfd_restore_main(int argc, char **argv); /* plugin/target */
+int mfd_wait_main(int argc, char **argv);  /* plugin/cli */
+int mfd_status_main(int argc, char **argv);
+int mfd_show_main(int argc, char **argv);
+int mfd_abort_main(int argc, char **argv);
+int mfd_migrate_main(int argc, char **argv);
+
+#define MFD_EXIT_OK	 0
+#define MFD_EXIT_FAILED	 1
+#define MFD_EXIT_TIMEOUT 2
+#define MFD_EXIT_USAGE	 64 /* as sysexits.h */
+
+/* Where sessions live when --dir is not given. */
+#define MFD_DEFAULT_DIR "/run/criu-multifd"
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The one table of options.  It drives --plugin-option=multifd.NAME=VALUE, the environment (CRIU_MULTIFD_NAME, '-' is
+ * '_'), the configuration file, command line flags and the manual.  The first source in that order that sets an option wins.
+ */
+#ifndef MFD_OPTIONS_H
+#define MFD_OPTIONS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "error.h"
+
+enum mfd_tristate { MFD_OFF, MFD_ON, MFD_AUTO };
+enum mfd_mode { MFD_MODE_SAFE, MFD_MODE_POSTCOPY };
+enum mfd_confirm { MFD_CONFIRM_READY, MFD_CONFIRM_RESTORE };
+
+/* Every option's value; strings are NULL when unset and owned by the struct. */
+struct mfd_options {
+	char *target;		    /* HOST:PORT; NULL = plugin inert */
+	char *session;		    /* name; NULL = chosen from host name, pid and time */
+	uint32_t channels;	    /* 1..64, default 4 */
+	enum mfd_tristate zerocopy; /* default auto */
+	enum mfd_tristate checksum; /* on or off, default on */
+	uint32_t packet_size;	    /* bytes, default 1 MiB */
+	enum mfd_mode mode;	    /* default safe */
+	enum mfd_confirm confirm;   /* default ready */
+	uint32_t connect_timeout;   /* ms, default 5000 */
+	uint32_t stall_timeout;	    /* ms, default 10000: nothing moved for so long = broken */
+	uint32_t log_level;	    /* enum mfd_log_level */
+	char *log_file;		    /* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */
+	char *program;		    /* path of criu-multifd that the plugin starts; NULL = found beside the plugin */
+};
+
+enum mfd_option_from { MFD_FROM_DEFAULT, MFD_FROM_FLAG, MFD_FROM_FILE, MFD_FROM_ENV, MFD_FROM_PLUGIN };
+
+struct mfd_option_desc {
+	const char *name; /* "packet-size" */
+	const char *arg;  /* "BYTES" for the manual */
+	const char *help; /* one line for --help and the manual */
+	const char *dflt; /* as text */
+	/* Parse `value` into `o`: 0, or -EINVAL with what is allowed in err (without the place, the caller adds it). */
+	int (*set)(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err);
+	size_t offset; /* of the field in struct mfd_options */
+	long min, max;
+};
+
+extern const struct mfd_option_desc mfd_options_table[];
+extern const unsigned mfd_options_count;
+
+void mfd_options_init(struct mfd_options *o); /* defaults */
+void mfd_options_free(struct mfd_options *o);
+
+/*
+ * Set one option from one source unless a source that wins over `from` has set it already.  `where` is what the error
+ * names: "/etc/criu-multifd.conf:12", "CRIU_MULTIFD_CHANNELS", "--channels".  Unknown names are -EINVAL with the closest known
+ * name suggested.
+ */
+int mfd_options_set(struct mfd_options *o, const char *name, const char *value, enum mfd_option_from from,
+		    const char *where, struct mfd_error *err);
+/* CRIU_MULTIFD_* of the environment; CRIU_MULTIFD_CONFIG and CRIU_MULTIFD_SENDER_* are not options and skipped. */
+int mfd_options_from_env(struct mfd_options *o, struct mfd_error *err);
+/*
+ * `name = value` lines, '#' comments.  path NULL: the file CRIU_MULTIFD_CONFIG names (must exist), else
+ * /etc/criu-multifd.conf (may be absent).
+ */
+int mfd_options_from_file(struct mfd_options *o, const char *path, struct mfd_error *err);
+/*
+ * Take `--NAME VALUE`, `--NAME=VALUE` at argv[*i]: 1 = taken (and *i points to its last word), 0 = not one of the table.
+ */
+int mfd_options_from_flag(struct mfd_options *o, int argc, char **argv, int *i, struct mfd_error *err);
+/* After all sources: combinations that make no sense (zerocopy = on with compression ...). */
+int mfd_options_check(const struct mfd_options *o, struct mfd_error *err);
+/* name = value lines of everything set to other than its default, for handing an effective configuration to a child. */
+int mfd_options_write(const struct mfd_options *o, FILE *f);
+void mfd_options_help(FILE *f);
+
+#endif

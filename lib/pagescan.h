@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which pages of a frozen task travel: every page CRIU would call lazy (private anonymous memory that is neither locked, hugetlb
+ * nor one of the kernel's own mappings), found with PAGEMAP_SCAN, or with /proc/PID/pagemap on older kernels.
+ */
+#ifndef MFD_PAGESCAN_H
+#define MFD_PAGESCAN_H
+
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "error.h"
+
+struct mfd_vma {
+	uint64_t start, end; /* bytes */
+	unsigned read : 1, exec : 1;
+};
+
+struct mfd_vmas {
+	struct mfd_vma *v;
+	size_t n;
+	uint64_t bytes; /* sum of their lengths */
+};
+
+/* The mappings of `pid` that may hold lazy pages, by address. Free with mfd_pagescan_vmas_free. */
+int mfd_pagescan_vmas(pid_t pid, struct mfd_vmas *out, struct mfd_error *err);
+void mfd_pagescan_vmas_free(struct mfd_vmas *vmas);
+
+struct mfd_run {
+	uint64_t vaddr; /* bytes */
+	uint64_t pages;
+};
+
+struct mfd_pagescan; /* one per task; not thread-safe */
+
+int mfd_pagescan_open(pid_t pid, int force_pagemap, struct mfd_pagescan **s, struct mfd_error *err);
+void mfd_pagescan_close(struct mfd_pagescan *s);
+/*
+ * Up to `max` runs of populated pages (present or swapped, not the shared zero page, not guard regions) at or after *pos
+ * below `end`.  *pos moves on to where the scan goes on; *pos == end: done.  Returns the number of runs or -errno.
+ */
+int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max);
+
+#endif

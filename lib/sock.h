@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* TCP sockets: addresses as people write them, connecting within a time, listening, and the options a channel wants. */
+#ifndef MFD_SOCK_H
+#define MFD_SOCK_H
+
+#include <sys/socket.h>
+
+#include "error.h"
+
+struct mfd_sock_addr {
+	struct sockaddr_storage sa;
+	socklen_t len;
+	char text[72]; /* "192.0.2.1:7777", "[2001:db8::1]:7777": as resolved */
+};
+
+/*
+ * "HOST:PORT", "[V6]:PORT"; HOST may be a name.  The port is required, 0 only with allow_port0 (listening).
+ * -EINVAL with the offending text in err.
+ */
+int mfd_sock_parse(const char *text, int allow_port0, struct mfd_sock_addr *addr, struct mfd_error *err);
+int mfd_sock_is_loopback(const struct mfd_sock_addr *addr);
+
+/* A connected, blocking, close-on-exec socket (>= 0) or -errno. */
+int mfd_sock_connect(const struct mfd_sock_addr *addr, unsigned timeout_ms, struct mfd_error *err);
+/* A listening, close-on-exec socket; *addr is updated to the bound address (port 0 = any). */
+int mfd_sock_listen(struct mfd_sock_addr *addr, struct mfd_error *err);
+
+/*
+ * NODELAY, keepalive, and a limit on how long sent bytes may stay unacknowledged or a blocking call may hang
+ * (TCP_USER_TIMEOUT, SO_RCVTIMEO and SO_SNDTIMEO; 0 = for ever).
+ */
+int mfd_sock_tune(int fd, unsigned stall_ms);
+int mfd_sock_peer_text(int fd, char *buf, size_t len);
+
+#endif

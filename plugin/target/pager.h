@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The pager of one session: puts the pages of the store into the restored tasks through userfaultfd, from several threads,
+ * faults first.
+ *
+ * Life: created when the session is restorable (images complete; in safe mode everything verified).  It listens on
+ * lazy-pages.socket as `criu lazy-pages` does, takes the tasks' userfaultfds, answers faults, and once CRIU says that
+ * the restore is finished installs everything else.  When every lazy page of every task is in (or its task is gone) the
+ * userfaultfds are closed, which tells the kernel that what was never touched is zero, and `done` is called.
+ *
+ * Work that threads share:
+ *   - one epoll set with all userfaultfds; each thread looks there before every chunk of bulk work, so a fault waits at
+ *     most for one chunk (256 KiB) per thread;
+ *   - per task, a writer-preferring rwlock: readers copy pages, the writer reads events from the userfaultfd and changes the
+ *     task's ranges.  The lock is taken for writing *before* read(), since the kernel lets the task go on as soon as
+ *     the event has been read, and a page copied after that into memory the task has just discarded would be corruption;
+ *   - a chunk cursor per task, moved with an atomic add.
+ *
+ * Pages that a task inherits by fork after the restore are installed for the child too; the store keeps the pages of a forked task's family
+ * until all of it is done.
+ */
+#ifndef MFD_PAGER_H
+#define MFD_PAGER_H
+
+#include <stdint.h>
+
+#include "error.h"
+#include "pagestore.h"
+#include "pagetable.h"
+
+struct mfd_pager;
+
+/* What the session gives the pager.  Callbacks are called from pager threads and must not block for long. */
+struct mfd_pager_ops {
+	/* The page table of a task, NULL if the session has none. Lives as long as the pager. */
+	struct mfd_pagetable *(*table)(void *arg, uint32_t task);
+	/*
+	 * A restore connected; safe mode: return 0 at once.  Postcopy: the pager has stopped the restoring CRIU; ask the source for
+	 * leave and wait; 0 = go on, else the restore is refused (its connection is closed so that it fails).
+	 */
+	int (*started)(void *arg);
+	/* Postcopy: pages not here yet; ask the source.  Called at most once per range and connection. */
+	int (*want)(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages);
+	/* A copy of this userfaultfd must be held by somebody else before it is used (the supervisor); 0 or -errno. */
+	int (*hold)(void *arg, uint32_t task, int uffd);
+	/* CRIU said that the restore is finished (all tasks exist). */
+	void (*restored)(void *arg);
+	/* Everything is installed (code 0), or the pager gave up (-errno, text): the restored tasks must then be killed. */
+	void (*done)(void *arg, int code, const char *text);
+};
+
+struct mfd_pager_stats {
+	uint64_t lazy_pages;	  /* total over all tasks */
+	uint64_t installed_pages; /* copied by any way, zero pages that were only left to the kernel included once done */
+	uint64_t faults, remote_faults;
+	uint64_t tasks;
+};
+
+/*
+ * dirfd: the session's folder (images; lazy-pages.socket is made here). threads 0 = number of processors, at least 2. postcopy: pages may be
+ * ABSENT for now.  The pager's threads start at once.  A pager that is freed before `done` kills nothing itself.
+ */
+int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **p, struct mfd_error *err);
+void mfd_pager_stop(struct mfd_pager *p); /* joins the threads, closes the userfaultfds, frees */
+
+/*
+ * Postcopy, called by receiver threads:
+ * mfd_pager_direct: may pages of `task` be installed straight from a buffer now (restore finished)?
+ * mfd_pager_install: do so: `src` holds `pages` pages for image address vaddr (NULL = zero pages).  What could not be installed because the task
+ * unmapped or discarded it counts as done.  Marks nothing in the page table (the caller sets DIRECT before).
+ * mfd_pager_arrived: pages were put into the store and the table: install them if the restore is finished, wake who waits.
+ */
+int mfd_pager_direct(struct mfd_pager *p, uint32_t task);
+int mfd_pager_install(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint64_t pages, const void *src);
+void mfd_pager_arrived(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint64_t pages);
+/* Postcopy: nothing more will arrive: what is still ABSENT in a range is zero (verification has made sure that none is lazy). */
+void mfd_pager_complete(struct mfd_pager *p);
+
+/* Postcopy after a reconnect: ask again (ops->want) for every page a task waits for. */
+void mfd_pager_want_again(struct mfd_pager *p);
+
+void mfd_pager_get_stats(struct mfd_pager *p, struct mfd_pager_stats *st);
+
+#endif
