@@ -20,18 +20,29 @@
 struct mfd_image; /* a reader over one file */
 
 /*
- * Open dirfd/name and check its magic: `type_magic` is the second word after CRIU's common (or service) magic.  0, -ENOENT, -EBADMSG
- * (wrong magic; *why a sentence), -EMFILE ...
+ * Sentences in *why name the file, and the offset where there is one; they are valid until this thread's next call into images/
+ * and are not freed.  `why` may be NULL.  They are set for every error but -ENOMEM.
+ */
+
+/*
+ * Open dirfd/name and check its magic: `type_magic` is the second word after CRIU's common (or service) magic; for the
+ * inventory it is the first.  0, -ENOENT, -EBADMSG (wrong magic; *why a sentence), -EMFILE ...
  */
 int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_image **img, const char **why);
+/* The same for an image of any kind; *type_magic is what was found.  -EBADMSG when it does not begin as images do. */
+int mfd_image_open_any(int dirfd, const char *name, struct mfd_image **img, uint32_t *type_magic, const char **why);
 void mfd_image_close(struct mfd_image *img);
 /* Next entry as a message of `d`: 1 and *msg (caller frees with protobuf_c_message_free_unpacked), 0 at the end, -EBADMSG. */
 int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d, ProtobufCMessage **msg, const char **why);
 uint64_t mfd_image_offset(const struct mfd_image *img); /* bytes read so far, for error messages */
+uint64_t mfd_image_size(const struct mfd_image *img);	/* of the whole file */
 
 /* Replace dirfd/name by an image with n entries: temporary name, fsync, rename, fsync of the folder. */
 int mfd_image_write(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
 		    const ProtobufCMessage *const *entries, size_t n);
+/* The same with a choice: without `sync` readers still see the old or the new file, but a crash of the host may lose both. */
+int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
+		      const ProtobufCMessage *const *entries, size_t n, int sync);
 
 #define MFD_IMAGE_COMMON_MAGIC	0x54564319U /* CRIU: most images */
 #define MFD_IMAGE_SERVICE_MAGIC 0x55105940U /* CRIU: service images (stats); ours, too */
@@ -53,8 +64,8 @@ struct mfd_lazy_range {
 };
 
 /*
- * The lazy ranges of pagemap-TASK.img cut at the mappings of mm-TASK.img, ascending.  *ranges is to be freed.  -ENOENT when the
- * task has no pagemap image; -EBADMSG with *why.  Reads nr_pages from field 5 and, in images before CRIU 4.2, from field 2.
+ * The lazy ranges of pagemap-TASK.img cut at the mappings of mm-TASK.img, ascending, neighbours in one mapping joined.  *ranges
+ * is to be freed (NULL with *n 0).  -ENOENT when the task has no pagemap image (a zombie); -EBADMSG with *why.  Reads nr_pages from field 5 and, in images before CRIU 4.2, from field 2.
  */
 int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **ranges, size_t *n, const char **why);
 

@@ -15,6 +15,8 @@ enum mfd_tristate { MFD_OFF, MFD_ON, MFD_AUTO };
 enum mfd_mode { MFD_MODE_SAFE, MFD_MODE_POSTCOPY };
 enum mfd_confirm { MFD_CONFIRM_READY, MFD_CONFIRM_RESTORE };
 
+#define MFD_OPTIONS_MAX 32 /* rows of the table, at most */
+
 /* Every option's value; strings are NULL when unset and owned by the struct. */
 struct mfd_options {
 	char *target;		    /* HOST:PORT; NULL = plugin inert */
@@ -30,6 +32,7 @@ struct mfd_options {
 	uint32_t log_level;	    /* enum mfd_log_level */
 	char *log_file;		    /* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */
 	char *program;		    /* path of criu-multifd that the plugin starts; NULL = found beside the plugin */
+	uint8_t from[MFD_OPTIONS_MAX]; /* enum mfd_option_from of each row of the table */
 };
 
 enum mfd_option_from { MFD_FROM_DEFAULT, MFD_FROM_FLAG, MFD_FROM_FILE, MFD_FROM_ENV, MFD_FROM_PLUGIN };
@@ -50,6 +53,9 @@ extern const unsigned mfd_options_count;
 
 void mfd_options_init(struct mfd_options *o); /* defaults */
 void mfd_options_free(struct mfd_options *o);
+
+/* The option whose name is most like `name`, NULL when none is; for "did you mean". */
+const char *mfd_options_closest(const char *name);
 
 /*
  * Set one option from one source unless a source that wins over `from` has set it already.  `where` is what the error

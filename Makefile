@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The whole build: one Makefile, no recursion, sources found by wildcard. A new file in a known folder needs no edit here.
+#
+# Each component has its own include path (INC_*), so that an include against the direction of the design
+# (hooks, source, target, cli -> lib -> proto, images) does not compile. The paths are -iquote: our "poll.h" can
+# never answer a <poll.h>.
+
+VERSION  = 0.1.0
+SANITIZE =
+BUILD    = $(if $(SANITIZE),build/$(BUILD_$(SANITIZE)),build)
+PREFIX   = /usr/local
+DESTDIR  =
+
+# Libraries of criu-multifd. contrib/setup installs their Debian packages: change both together.
+PKGS = libprotobuf-c libnl-3.0 libnl-route-3.0 libxxhash libsystemd json-c
+
+BUILD_address = asan
+BUILD_thread  = tsan
+BUILD_fuzzer  = fuzz
+SANFLAGS_address = -fsanitize=address,undefined -fno-sanitize-recover=all
+SANFLAGS_thread  = -fsanitize=thread
+SANFLAGS_fuzzer  = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+ifneq ($(SANITIZE),)
+ifeq ($(SANFLAGS_$(SANITIZE)),)
+$(error SANITIZE must be address, thread or fuzzer, not "$(SANITIZE)")
+endif
+endif
+
+ifeq ($(origin CC),default)
+CC = $(if $(filter fuzzer,$(SANITIZE)),clang,gcc)
+endif
+AR = ar
+CFLAGS  ?= -O2 -g
+LDFLAGS ?=
+# Instrumented code draws false alarms from the optimiser's warnings: only plain builds stop at them.
+WERROR = $(if $(SANITIZE),,-Werror)
+
+GEN     := $(BUILD)/gen
+OBJ     := $(BUILD)/obj
+SAN     := $(SANFLAGS_$(SANITIZE))
+FORTIFY := $(if $(SAN),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2))
+WARN    := -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+COMMON  := -std=gnu11 -D_GNU_SOURCE -DMFD_VERSION='"$(VERSION)"' -pthread -fPIC -fvisibility=hidden \
+	   -fno-omit-frame-pointer -fstack-protector-strong $(FORTIFY) $(SAN)
+LINK    := -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(SAN)
+
+PKG_OK     := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+# ---- sources -------------------------------------------------------------------------------------------------
+
+objs = $(patsubst %.c,$(OBJ)/%.o,$(1))
+
+PROTOS    := $(wildcard proto/*.proto images/*.proto)
+GEN_H     := $(PROTOS:%.proto=$(GEN)/%.pb-c.h)
+GEN_O     := $(PROTOS:%.proto=$(OBJ)/gen/%.pb-c.o)
+PROTO_O   := $(call objs,$(wildcard proto/*.c)) $(filter $(OBJ)/gen/proto/%,$(GEN_O))
+IMAGES_O  := $(call objs,$(wildcard images/*.c)) $(filter $(OBJ)/gen/images/%,$(GEN_O))
+LIB_O     := $(call objs,$(wildcard lib/*.c))
+SOURCE_O  := $(call objs,$(wildcard plugin/source/*.c))
+TARGET_O  := $(call objs,$(wildcard plugin/target/*.c))
+CLI_O     := $(call objs,$(wildcard plugin/cli/*.c))
+HOOKS_O   := $(call objs,$(wildcard plugin/hooks/*.c))
+UNIT_O    := $(call objs,$(wildcard test/unit/test_*.c))
+UNITLIB_O := $(filter-out $(UNIT_O),$(call objs,$(wildcard test/unit/*.c)))
+FUZZ_O    := $(call objs,$(wildcard test/fuzz/fuzz_*.c))
+DRIVER_O  := $(call objs,$(wildcard test/fuzz/driver.c))
+BENCH_O   := $(call objs,$(wildcard test/bench/*.c))
+TOOLS_C   := $(wildcard test/tools/*.c)
+PRELOAD_O := $(call objs,$(filter test/tools/preload_%,$(TOOLS_C)))
+TOOLS_O   := $(call objs,$(filter-out test/tools/preload_%,$(TOOLS_C)))
+
+MAIN_O := $(OBJ)/plugin/cli/main.o
+C_OBJS := $(filter-out $(GEN_O),$(PROTO_O) $(IMAGES_O)) $(LIB_O) $(SOURCE_O) $(TARGET_O) $(CLI_O) $(HOOKS_O) \
+	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(TOOLS_O) $(PRELOAD_O)
+
+PROGRAM := $(if $(filter $(MAIN_O),$(CLI_O)),$(BUILD)/criu-multifd)
+# CRIU itself is not instrumented and could not load an instrumented plugin; nor could it dump such a test tool.
+PLUGIN  := $(if $(HOOKS_O),$(if $(SANITIZE),,$(BUILD)/plugins/multifd_plugin.so))
+TOOLS   := $(if $(SANITIZE),,$(TOOLS_O:$(OBJ)/%.o=$(BUILD)/%) $(PRELOAD_O:$(OBJ)/%.o=$(BUILD)/%.so))
+UNIT    := $(UNIT_O:$(OBJ)/%.o=$(BUILD)/%)
+FUZZ    := $(FUZZ_O:$(OBJ)/%.o=$(BUILD)/%)
+BENCH   := $(BENCH_O:$(OBJ)/%.o=$(BUILD)/%)
+
+BASE_A := $(BUILD)/libmfd.a $(BUILD)/libimages.a $(BUILD)/libproto.a
+TEST_A := $(BUILD)/libunit.a $(BUILD)/libsource.a $(BUILD)/libtarget.a $(BUILD)/libcli.a $(BASE_A)
+
+# ---- include paths: the arrows -------------------------------------------------------------------------------
+
+INC_proto  := -iquote proto -iquote $(GEN)
+INC_images := -iquote images -iquote $(GEN)
+INC_lib    := -iquote lib -iquote proto -iquote images -iquote $(GEN)
+INC_test   := -iquote plugin/source -iquote plugin/target -iquote plugin/cli $(INC_lib)
+
+$(OBJ)/proto/%.o:         INC = $(INC_proto)
+$(OBJ)/images/%.o:        INC = $(INC_images)
+$(OBJ)/lib/%.o:           INC = $(INC_lib)
+$(OBJ)/plugin/source/%.o: INC = -iquote plugin/source $(INC_lib)
+$(OBJ)/plugin/target/%.o: INC = -iquote plugin/target $(INC_lib)
+$(OBJ)/plugin/cli/%.o:    INC = -iquote plugin/cli $(INC_lib)
+$(OBJ)/test/%.o:          INC = $(INC_test) -Wno-unused-parameter
+
+# The only folder that sees CRIU's headers. -idirafter: that root may hold other headers, the machine's own come first.
+# CRIU finds CR_PLUGIN_DESC by name, so hidden visibility is left to the version script here.
+ifneq ($(PLUGIN),)
+CRIU_INCLUDE ?= $(shell contrib/setup --print-include 2>/dev/null)
+$(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) -idirafter $(CRIU_INC) -fvisibility=default
+CRIU_INC := $(CRIU_INCLUDE)
+endif
+
+# ---- targets -------------------------------------------------------------------------------------------------
+
+.PHONY: all tests check demo bench soak fuzz fuzz-programs install uninstall format check-format clean help
+.PHONY: deps criu-headers FORCE
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+all: $(PROGRAM) $(PLUGIN) $(if $(PROGRAM)$(PLUGIN),,$(BASE_A))
+
+# What test/run needs: every test program of this build.
+tests: $(PROGRAM) $(PLUGIN) $(UNIT) $(TOOLS) $(FUZZ)
+
+help:
+	@echo 'make [all]       $$(BUILD)/criu-multifd and $$(BUILD)/plugins/multifd_plugin.so'
+	@echo 'make check       install what is missing (contrib/setup), build, run every test (test/run; see test/run -h)'
+	@echo 'make demo        install what is missing, build, migrate a process and show what happened'
+	@echo 'make bench|soak  test/bench/run, test/bench/soak'
+	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
+	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
+	@echo 'make install     DESTDIR, PREFIX=/usr/local; uninstall takes it away again'
+	@echo 'make format      clang-format everything; check-format only looks'
+	@echo 'make clean'
+	@echo 'Variables: SANITIZE BUILD CC CFLAGS LDFLAGS WERROR= V=1 CRIU (the criu to test with) CRIU_INCLUDE'
+
+# pkg-config and the headers may be missing when this file is parsed, so the build proper is a second make.
+check:
+	@contrib/setup
+	@BUILD='$(BUILD)' test/run
+
+demo:
+	@contrib/setup
+	@$(MAKE) --no-print-directory all $(TOOLS)
+	@BUILD='$(BUILD)' test/demo/run
+
+bench soak:
+	@contrib/setup
+	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
+	@BUILD='$(BUILD)' test/bench/$(if $(filter soak,$@),soak,run)
+
+deps:
+ifneq ($(PKG_OK),yes)
+	@echo 'Libraries are missing (pkg-config: $(PKGS)). Run contrib/setup as root.' >&2; \
+	pkg-config --print-errors --exists $(PKGS); exit 1
+endif
+
+criu-headers:
+	@test -e '$(CRIU_INC)/criu/criu-plugin.h' || { \
+		echo 'CRIU plugin headers (>= 4.1.1) not found. Run contrib/setup as root, or set CRIU_INCLUDE.' >&2; exit 1; }
+
+# ---- rules ---------------------------------------------------------------------------------------------------
+
+# $(call stamp,FILE,TEXT): FILE changes only when TEXT does, so whatever depends on it is rebuilt just then.
+define stamp
+$(1): FORCE
+	@mkdir -p $$(@D); echo '$(subst ','\'',$(2))' | cmp -s - $$@ || echo '$(subst ','\'',$(2))' >$$@
+endef
+$(eval $(call stamp,$(BUILD)/flags,$(CC) $(COMMON) $(WARN) $(CFLAGS) $(PKG_CFLAGS) $(LINK) $(LDFLAGS) $(CRIU_INC)))
+
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: %.proto | deps
+	@mkdir -p $(GEN)
+	$(call say,PROTOC,$<)
+	$(Q)protoc-c --proto_path=. --c_out=$(GEN) $<
+
+$(GEN_O): $(OBJ)/gen/%.o: $(GEN)/%.c $(BUILD)/flags | $(GEN_H)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(COMMON) -Wall $(CFLAGS) $(PKG_CFLAGS) -iquote $(GEN) -MMD -MP -c -o $@ $<
+
+$(C_OBJS): $(OBJ)/%.o: %.c $(BUILD)/flags | $(GEN_H) deps
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(COMMON) $(WARN) $(CFLAGS) $(PKG_CFLAGS) $(INC) -MMD -MP -c -o $@ $<
+
+$(HOOKS_O): | criu-headers
+
+# $(call archive,NAME,OBJECTS): made from nothing each time; the list notices files that went away.
+define archive
+$(call stamp,$(BUILD)/$(1).list,$(2))
+$(BUILD)/$(1).a: $(2) $(BUILD)/$(1).list
+	@mkdir -p $$(@D); rm -f $$@
+	$$(call say,AR,$$@)
+	$$(Q)$$(AR) rcs $$@ $(2)
+endef
+$(eval $(call archive,libproto,$(PROTO_O)))
+$(eval $(call archive,libimages,$(IMAGES_O)))
+$(eval $(call archive,libmfd,$(LIB_O)))
+$(eval $(call archive,libsource,$(SOURCE_O)))
+$(eval $(call archive,libtarget,$(TARGET_O)))
+$(eval $(call archive,libcli,$(filter-out $(MAIN_O),$(CLI_O))))
+$(eval $(call archive,libunit,$(UNITLIB_O)))
+$(eval $(call stamp,$(BUILD)/program.list,$(SOURCE_O) $(TARGET_O) $(CLI_O)))
+$(eval $(call stamp,$(BUILD)/plugin.list,$(HOOKS_O)))
+
+group = -Wl,--start-group $(1) -Wl,--end-group
+
+$(BUILD)/criu-multifd: $(SOURCE_O) $(TARGET_O) $(CLI_O) $(BASE_A) $(BUILD)/program.list
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(SOURCE_O) $(TARGET_O) $(CLI_O) $(call group,$(BASE_A)) $(PKG_LIBS)
+
+# CRIU's own symbols are resolved when it loads the plugin, so undefined ones are allowed (no -z defs).
+$(BUILD)/plugins/multifd_plugin.so: $(HOOKS_O) $(BASE_A) $(BUILD)/plugin.list plugin/hooks/multifd_plugin.map
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(LINK) $(LDFLAGS) -Wl,--version-script=plugin/hooks/multifd_plugin.map \
+		-Wl,--exclude-libs,ALL -o $@ $(HOOKS_O) $(call group,$(BASE_A)) $(PKG_LIBS)
+
+# A unit test may ask for linker flags of its own in a comment: /* LDFLAGS: -Wl,--wrap=send */
+$(UNIT): $(BUILD)/%: $(OBJ)/%.o $(TEST_A)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) $(shell sed -n 's,^/\* LDFLAGS: \(.*\) \*/$$,\1,p' $*.c) -o $@ $< \
+		$(call group,$(TEST_A)) $(PKG_LIBS) -lcmocka
+
+$(TOOLS_O:$(OBJ)/%.o=$(BUILD)/%) $(BENCH): $(BUILD)/%: $(OBJ)/%.o $(TEST_A)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(call group,$(TEST_A)) $(PKG_LIBS)
+
+$(PRELOAD_O:$(OBJ)/%.o=$(BUILD)/%.so): $(BUILD)/%.so: $(OBJ)/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(LINK) $(LDFLAGS) -o $@ $< -ldl
+$(PRELOAD_O): COMMON += -fvisibility=default
+
+# With SANITIZE=fuzzer libFuzzer brings main(), else test/fuzz/driver.c does.
+FUZZ_MAIN := $(if $(filter fuzzer,$(SANITIZE)),-fsanitize=fuzzer,$(DRIVER_O))
+$(FUZZ): $(BUILD)/%: $(OBJ)/%.o $(DRIVER_O) $(TEST_A)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(call group,$(TEST_A)) $(PKG_LIBS)
+
+-include $(C_OBJS:.o=.d) $(GEN_O:.o=.d)
+
+# ---- fuzzing -------------------------------------------------------------------------------------------------
+
+FUZZ_SECONDS = 60
+fuzz-programs: $(FUZZ)
+
+# New inputs that reach new code stay in build/fuzz/corpus/NAME; a crashing one is named by libFuzzer.
+fuzz:
+	@if echo 'int LLVMFuzzerTestOneInput(const char *d, long n); int LLVMFuzzerTestOneInput(const char *d, long n) { return !d && n; }' | \
+	    clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null; then \
+		$(MAKE) --no-print-directory SANITIZE=fuzzer fuzz-programs && \
+		for f in $(notdir $(FUZZ)); do \
+			mkdir -p build/fuzz/corpus/$${f#fuzz_}; echo "== $$f"; \
+			build/fuzz/test/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/$$f- \
+				build/fuzz/corpus/$${f#fuzz_} $$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; \
+		done; \
+	else \
+		echo 'clang has no libFuzzer here: using test/fuzz/driver.c'; \
+		$(MAKE) --no-print-directory SANITIZE=address fuzz-programs && \
+		for f in $(notdir $(FUZZ)); do \
+			build/asan/test/fuzz/$$f -s $$RANDOM -n 0 -t $(FUZZ_SECONDS) -o build/asan/$$f.last \
+				$$(ls test/fuzz/corpus/$${f#fuzz_}/* 2>/dev/null) || exit 1; \
+		done; \
+	fi
+
+# ---- installing ----------------------------------------------------------------------------------------------
+
+MANS  := $(wildcard contrib/man/*.[1-8])
+UNITS := $(wildcard contrib/systemd/*.service contrib/systemd/*.socket contrib/systemd/*.slice)
+# Pairs SOURCE:DESTINATION, relative to PREFIX; install and uninstall walk the same list.
+FILES := $(foreach m,$(MANS),$(m):share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+	 $(foreach u,$(UNITS),$(u):lib/systemd/system/$(notdir $(u))) \
+	 $(patsubst %,%:share/bash-completion/completions/criu-multifd,$(wildcard contrib/completions/criu-multifd.bash)) \
+	 $(patsubst %,%:share/zsh/site-functions/_criu-multifd,$(wildcard contrib/completions/_criu-multifd)) \
+	 $(patsubst %,%:share/fish/vendor_completions.d/criu-multifd.fish,$(wildcard contrib/completions/criu-multifd.fish))
+
+install: all
+	install -D -m 755 $(BUILD)/criu-multifd '$(DESTDIR)$(PREFIX)/sbin/criu-multifd'
+	install -D -m 755 $(BUILD)/plugins/multifd_plugin.so \
+		'$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
+	@set -e; for f in $(FILES); do install -D -m 644 "$${f%%:*}" '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
+
+uninstall:
+	rm -f '$(DESTDIR)$(PREFIX)/sbin/criu-multifd' '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
+	-rmdir '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins' '$(DESTDIR)$(PREFIX)/lib/criu-multifd'
+	@for f in $(FILES); do rm -f '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
+
+# ---- housekeeping --------------------------------------------------------------------------------------------
+
+C_FILES = $(shell find plugin proto images lib test -name '*.[ch]' 2>/dev/null | sort)
+
+format:
+	clang-format -i $(C_FILES)
+
+check-format:
+	@$(if $(C_FILES),clang-format --dry-run -Werror $(C_FILES),true)
+
+clean:
+	rm -rf build

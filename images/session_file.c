@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* session.img and the tombstones of aborted sessions: see session_file.h for names and rules. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "image.h"
+#include "session_file.h"
+#include "why.h"
+
+/* A name from a folder or a person: one component, and none of ours that begin with a dot. */
+static int name_ok(const char *name)
+{
+	return *name && *name != '.' && !strchr(name, '/') && strlen(name) <= NAME_MAX;
+}
+
+static int ended_name(char *buf, const char *name, const char *suffix)
+{
+	return !name_ok(name) || snprintf(buf, NAME_MAX + 1, "%s.%s", name, suffix) > NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int write_entry(int dirfd, const char *file, Mfd__SessionEntry *e, int sync)
+{
+	const ProtobufCMessage *msg = &e->base;
+
+	e->format = MFD_SESSION_FILE_FORMAT;
+	return mfd_image_replace(dirfd, file, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1, sync);
+}
+
+int mfd_session_file_store(int sessiondirfd, const Mfd__SessionEntry *e, int sync)
+{
+	Mfd__SessionEntry copy = *e; /* shallow: only the format is set */
+
+	return write_entry(sessiondirfd, MFD_SESSION_FILE_NAME, &copy, sync);
+}
+
+static int check_entry(const Mfd__SessionEntry *e, const char *file, const char **why)
+{
+	if (e->format > MFD_SESSION_FILE_FORMAT)
+		return mfd_image_why(why, -EPROTO, "%s: format %u, this program knows up to %u", file, e->format,
+				     MFD_SESSION_FILE_FORMAT);
+	if (!protobuf_c_enum_descriptor_get_value(&mfd__session_state__descriptor, e->state))
+		return mfd_image_why(why, -EBADMSG, "%s: unknown state %d", file, (int)e->state);
+	return 0;
+}
+
+static int load(int dirfd, const char *file, Mfd__SessionEntry **e, const char **why)
+{
+	ProtobufCMessage *msg = NULL;
+	struct mfd_image *img;
+	int rc = mfd_image_open(dirfd, file, MFD_IMAGE_SESSION, &img, why);
+
+	*e = NULL;
+	if (rc)
+		return rc;
+	rc = mfd_image_next(img, &mfd__session_entry__descriptor, &msg, why);
+	if (rc == 1)
+		rc = check_entry((Mfd__SessionEntry *)msg, file, why);
+	else if (!rc)
+		rc = mfd_image_why(why, -EBADMSG, "%s: no entry", file);
+	mfd_image_close(img);
+	if (!rc)
+		*e = (Mfd__SessionEntry *)msg;
+	else if (msg)
+		protobuf_c_message_free_unpacked(msg, NULL);
+	return rc;
+}
+
+int mfd_session_file_load(int sessiondirfd, Mfd__SessionEntry **e, const char **why)
+{
+	return load(sessiondirfd, MFD_SESSION_FILE_NAME, e, why);
+}
+
+void mfd_session_file_free(Mfd__SessionEntry *e)
+{
+	if (e)
+		mfd__session_entry__free_unpacked(e, NULL);
+}
+
+/* DIR/.ended, made if it is to be; >= 0 or -errno. */
+static int open_ended(int dirfd, int make)
+{
+	int fd;
+
+	if (make && mkdirat(dirfd, MFD_SESSION_FILE_ENDED, 0700) && errno != EEXIST)
+		return -errno;
+	fd = openat(dirfd, MFD_SESSION_FILE_ENDED, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *e)
+{
+	Mfd__SessionEntry copy = *e; /* shallow */
+	char file[NAME_MAX + 1], seen[NAME_MAX + 1];
+	int fd, rc;
+
+	if (ended_name(file, name, "img") || ended_name(seen, name, "seen"))
+		return -ENAMETOOLONG;
+	fd = open_ended(dirfd, 1);
+	if (fd < 0)
+		return fd;
+	copy.state = MFD__SESSION_STATE__ABORTED;
+	copy.has_secret = 0;
+	/*
+	 * The mark goes first: mark and tombstone written within one tick of the clock bear the same time, and the new
+	 * tombstone must not pass for reported.
+	 */
+	unlinkat(fd, seen, 0);
+	rc = write_entry(fd, file, &copy, 1);
+	close(fd);
+	return rc;
+}
+
+int mfd_session_file_exhume(int dirfd, const char *name)
+{
+	char file[NAME_MAX + 1], seen[NAME_MAX + 1];
+	int fd, rc = 0;
+
+	if (ended_name(file, name, "img") || ended_name(seen, name, "seen"))
+		return -ENAMETOOLONG;
+	fd = open_ended(dirfd, 0);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (unlinkat(fd, file, 0) && errno != ENOENT)
+		rc = -errno;
+	if (unlinkat(fd, seen, 0) && errno != ENOENT && !rc)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+int mfd_session_file_mark_seen(int dirfd, const char *name, const struct timespec *mtime)
+{
+	struct timespec times[2] = { *mtime, *mtime };
+	char seen[NAME_MAX + 1];
+	int ended, fd, rc;
+
+	if (ended_name(seen, name, "seen"))
+		return -ENAMETOOLONG;
+	ended = open_ended(dirfd, 0);
+	if (ended < 0)
+		return ended;
+	fd = openat(ended, seen, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	rc = fd < 0 || futimens(fd, times) ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	close(ended);
+	return rc;
+}
+
+static int older(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* Read dirfd/file into `f`; a file that cannot be understood is an entry without content. -ENOENT and -ENOMEM are failures. */
+static int fill(struct mfd_session_file *f, int dirfd, const char *file, const char *name)
+{
+	const char *why = NULL;
+	struct stat st;
+	int rc;
+
+	memset(f, 0, sizeof(*f));
+	if (fstatat(dirfd, file, &st, 0))
+		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+	rc = load(dirfd, file, &f->entry, &why);
+	if (rc == -ENOENT)
+		return rc;
+	f->mtime = st.st_mtim;
+	f->name = strdup(name);
+	if (rc)
+		f->why = strdup(why ? why : strerror(-rc));
+	if (f->name && (f->entry || f->why))
+		return 0;
+	mfd_session_file_release(f);
+	return -ENOMEM;
+}
+
+static int fill_live(struct mfd_session_file *f, int dirfd, const char *name)
+{
+	char path[NAME_MAX + sizeof("/" MFD_SESSION_FILE_NAME)];
+
+	snprintf(path, sizeof(path), "%s/%s", name, MFD_SESSION_FILE_NAME);
+	return fill(f, dirfd, path, name);
+}
+
+static int fill_ended(struct mfd_session_file *f, int ended, const char *name)
+{
+	char file[NAME_MAX + 1];
+	struct stat st;
+	int rc = ended_name(file, name, "img");
+
+	if (rc) /* no session of that name can have a tombstone */
+		return -ENOENT;
+	rc = fill(f, ended, file, name);
+	if (rc)
+		return rc;
+	f->ended = 1;
+	if (!ended_name(file, name, "seen") && !fstatat(ended, file, &st, AT_SYMLINK_NOFOLLOW))
+		f->seen = !older(&st.st_mtim, &f->mtime);
+	return 0;
+}
+
+int mfd_session_file_find(int dirfd, const char *name, struct mfd_session_file *f)
+{
+	int ended, rc;
+
+	memset(f, 0, sizeof(*f));
+	if (!name_ok(name))
+		return -EINVAL;
+	rc = fill_live(f, dirfd, name);
+	if (rc != -ENOENT)
+		return rc;
+	ended = open_ended(dirfd, 0);
+	if (ended < 0)
+		return ended;
+	rc = fill_ended(f, ended, name);
+	close(ended);
+	return rc;
+}
+
+void mfd_session_file_release(struct mfd_session_file *f)
+{
+	free(f->name);
+	free(f->why);
+	mfd_session_file_free(f->entry);
+	memset(f, 0, sizeof(*f));
+}
+
+struct list {
+	struct mfd_session_file *v;
+	size_t n, room;
+};
+
+static int list_add(struct list *l, struct mfd_session_file *f)
+{
+	struct mfd_session_file *more;
+
+	if (l->n == l->room) {
+		more = reallocarray(l->v, l->room + 16, sizeof(*more));
+		if (!more) {
+			mfd_session_file_release(f);
+			return -ENOMEM;
+		}
+		l->v = more;
+		l->room += 16;
+	}
+	l->v[l->n++] = *f;
+	return 0;
+}
+
+/* A name in DIR: a session's folder, most likely. */
+static int visit_live(struct list *l, int dirfd, const char *name)
+{
+	struct mfd_session_file f;
+	int rc = name_ok(name) ? fill_live(&f, dirfd, name) : -ENOENT;
+
+	return rc ? (rc == -ENOENT ? 0 : rc) : list_add(l, &f);
+}
+
+/* A name in DIR/.ended; `dirfd` is DIR/.ended.  A live session of the same name wins when the list is sorted. */
+static int visit_ended(struct list *l, int dirfd, const char *name)
+{
+	struct mfd_session_file f;
+	size_t len = strlen(name);
+	char session[NAME_MAX + 1];
+	int rc;
+
+	if (*name == '.' || len <= 4 || strcmp(name + len - 4, ".img"))
+		return 0;
+	snprintf(session, sizeof(session), "%.*s", (int)len - 4, name);
+	rc = fill_ended(&f, dirfd, session);
+	return rc ? (rc == -ENOENT ? 0 : rc) : list_add(l, &f);
+}
+
+static int walk(int dirfd, struct list *l, int (*visit)(struct list *l, int dirfd, const char *name))
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a position of its own */
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+	int rc = 0;
+
+	if (!dir) {
+		rc = -errno;
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	while (!rc && (d = readdir(dir)))
+		rc = visit(l, dirfd, d->d_name);
+	closedir(dir);
+	return rc;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct mfd_session_file *x = a, *y = b;
+	int c = strcmp(x->name, y->name);
+
+	return c ? c : x->ended - y->ended;
+}
+
+/* After sorting a live session stands before the tombstone it hides. */
+static void drop_hidden(struct list *l)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (kept && l->v[i].ended && !strcmp(l->v[kept - 1].name, l->v[i].name))
+			mfd_session_file_release(&l->v[i]);
+		else
+			l->v[kept++] = l->v[i];
+	}
+	l->n = kept;
+}
+
+int mfd_session_file_list(int dirfd, struct mfd_session_file **list, size_t *n)
+{
+	struct list l = { 0 };
+	int ended, rc = walk(dirfd, &l, visit_live);
+
+	*list = NULL;
+	*n = 0;
+	ended = rc ? -ENOENT : open_ended(dirfd, 0);
+	if (ended >= 0) {
+		rc = walk(ended, &l, visit_ended);
+		close(ended);
+	} else if (ended != -ENOENT) {
+		rc = ended;
+	}
+	if (rc) {
+		mfd_session_file_list_free(l.v, l.n);
+		return rc;
+	}
+	if (l.n)
+		qsort(l.v, l.n, sizeof(*l.v), by_name);
+	drop_hidden(&l);
+	*list = l.v;
+	*n = l.n;
+	return 0;
+}
+
+void mfd_session_file_list_free(struct mfd_session_file *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		mfd_session_file_release(&list[i]);
+	free(list);
+}
+
+const char *mfd_session_file_state(Mfd__SessionState state)
+{
+	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&mfd__session_state__descriptor, state);
+
+	return v ? v->name : "?";
+}

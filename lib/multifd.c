@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The multifd core: payload swap between one producer and N channel threads. Theory in multifd.h. */
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "multifd.h"
+
+struct channel {
+	struct mfd_multifd *m;
+	unsigned id;
+	void *priv;
+	pthread_t thread;
+
+	struct mfd_payload *payload; /* the producer's while !pending_job, the thread's while pending_job */
+	atomic_int pending_job;	     /* set: release by the producer; cleared: release by the thread */
+	atomic_int pending_sync;     /* relaxed: no data goes with it */
+	sem_t work;		     /* one post per job or sync, and one to quit */
+	sem_t synced;
+	uint64_t syncs;		     /* the thread's own count */
+} __attribute__((aligned(64)));	     /* neighbours do not share a cache line */
+
+struct mfd_multifd {
+	struct mfd_multifd_ops ops;
+	unsigned channels;	     /* fixed for life */
+	unsigned next;		     /* producer's cursor: where to look for an idle channel first */
+	uint64_t syncs;		     /* producer's count, equal to every channel's after a sync */
+	struct mfd_payload *payload; /* the producer's own */
+	sem_t idle;		     /* counts channels without a job */
+	atomic_int error;	     /* first failure; compare-and-swap from 0 */
+	atomic_int quit;	     /* set once, by stop() */
+	struct channel chan[];
+};
+
+static struct mfd_payload *payload_new(unsigned max_runs)
+{
+	struct mfd_payload *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->runs_memory = calloc(max_runs, sizeof(*p->runs_memory));
+	if (!p->runs_memory) {
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+static void payload_free(struct mfd_payload *p)
+{
+	if (p)
+		free(p->runs_memory);
+	free(p);
+}
+
+static void wait_sem(sem_t *s)
+{
+	while (sem_wait(s) && errno == EINTR)
+		;
+}
+
+int mfd_multifd_error(struct mfd_multifd *m)
+{
+	return atomic_load_explicit(&m->error, memory_order_relaxed);
+}
+
+static void channel_failed(struct channel *c, int code)
+{
+	int none = 0;
+
+	if (atomic_compare_exchange_strong(&c->m->error, &none, code) && c->m->ops.failed)
+		c->m->ops.failed(c->m->ops.arg, c->id, code);
+}
+
+/* After a failure anywhere, jobs are dropped: the session is lost and the producer must not wait. */
+static void run_job(struct channel *c)
+{
+	int ret = 0;
+
+	if (!mfd_multifd_error(c->m))
+		ret = c->m->ops.send(c->priv, c->payload);
+	if (ret)
+		channel_failed(c, ret);
+	mfd_payload_reset(c->payload);
+	atomic_store_explicit(&c->pending_job, 0, memory_order_release); /* pairs with find_idle */
+	sem_post(&c->m->idle);
+}
+
+static void run_sync(struct channel *c)
+{
+	int ret = 0;
+
+	c->syncs++;
+	if (!mfd_multifd_error(c->m))
+		ret = c->m->ops.sync(c->priv, c->syncs);
+	if (ret)
+		channel_failed(c, ret);
+	atomic_store_explicit(&c->pending_sync, 0, memory_order_relaxed);
+	sem_post(&c->synced);
+}
+
+static void *channel_main(void *arg)
+{
+	struct channel *c = arg;
+
+	for (;;) {
+		wait_sem(&c->work);
+		if (atomic_load_explicit(&c->pending_job, memory_order_acquire)) /* pairs with hand_over */
+			run_job(c);
+		else if (atomic_load_explicit(&c->pending_sync, memory_order_relaxed))
+			run_sync(c);
+		else if (atomic_load_explicit(&c->m->quit, memory_order_relaxed))
+			return NULL;
+	}
+}
+
+static int channel_init(struct mfd_multifd *m, unsigned id, void *priv, unsigned max_runs)
+{
+	struct channel *c = &m->chan[id];
+	int ret;
+
+	c->m = m;
+	c->id = id;
+	c->priv = priv;
+	c->payload = payload_new(max_runs);
+	if (!c->payload)
+		return -ENOMEM;
+	sem_init(&c->work, 0, 0);
+	sem_init(&c->synced, 0, 0);
+	ret = pthread_create(&c->thread, NULL, channel_main, c);
+	if (ret) {
+		payload_free(c->payload);
+		c->payload = NULL;
+	}
+	return -ret;
+}
+
+/* `started` channels have a thread; the others have nothing. */
+static void join_and_free(struct mfd_multifd *m, unsigned started)
+{
+	atomic_store_explicit(&m->quit, 1, memory_order_relaxed);
+	for (unsigned i = 0; i < started; i++)
+		sem_post(&m->chan[i].work);
+	for (unsigned i = 0; i < started; i++) {
+		struct channel *c = &m->chan[i];
+
+		pthread_join(c->thread, NULL);
+		payload_free(c->payload);
+		sem_destroy(&c->work);
+		sem_destroy(&c->synced);
+	}
+	sem_destroy(&m->idle);
+	payload_free(m->payload);
+	free(m);
+}
+
+int mfd_multifd_start(struct mfd_multifd **out, unsigned channels, void *const *channel,
+		      const struct mfd_multifd_ops *ops, unsigned max_runs)
+{
+	size_t size = sizeof(struct mfd_multifd) + channels * sizeof(struct channel);
+	sigset_t all, old;
+	struct mfd_multifd *m;
+	unsigned i;
+	int ret = 0;
+
+	m = aligned_alloc(64, (size + 63) / 64 * 64);
+	if (!m)
+		return -ENOMEM;
+	*m = (struct mfd_multifd){ .ops = *ops, .channels = channels, .payload = payload_new(max_runs) };
+	sem_init(&m->idle, 0, channels);
+	if (!m->payload) {
+		join_and_free(m, 0);
+		return -ENOMEM;
+	}
+
+	/* Signals are for the main thread: the channels start with all of them blocked. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (i = 0; i < channels && !ret; i++) {
+		m->chan[i] = (struct channel){ 0 };
+		ret = channel_init(m, i, channel[i], max_runs);
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret) {
+		join_and_free(m, i - 1);
+		return ret;
+	}
+	*out = m;
+	return 0;
+}
+
+struct mfd_payload *mfd_multifd_payload(struct mfd_multifd *m)
+{
+	return m->payload;
+}
+
+/* The semaphore has counted an idle channel for us, and only we make channels busy: the search must succeed. */
+static struct channel *find_idle(struct mfd_multifd *m)
+{
+	const unsigned n = m->channels;
+	unsigned i = m->next;
+
+	while (atomic_load_explicit(&m->chan[i].pending_job, memory_order_acquire)) /* pairs with run_job */
+		i = i + 1 == n ? 0 : i + 1;
+	m->next = i + 1 == n ? 0 : i + 1;
+	return &m->chan[i];
+}
+
+static void hand_over(struct mfd_multifd *m, struct channel *c)
+{
+	struct mfd_payload *empty = c->payload;
+
+	c->payload = m->payload;
+	m->payload = empty;
+	atomic_store_explicit(&c->pending_job, 1, memory_order_release); /* pairs with channel_main */
+	sem_post(&c->work);
+}
+
+int mfd_multifd_send(struct mfd_multifd *m)
+{
+	int ret = mfd_multifd_error(m);
+
+	if (ret)
+		return ret;
+	wait_sem(&m->idle);
+	hand_over(m, find_idle(m));
+	return 0;
+}
+
+int mfd_multifd_drain(struct mfd_multifd *m)
+{
+	const unsigned n = m->channels;
+
+	for (unsigned i = 0; i < n; i++)
+		wait_sem(&m->idle);
+	for (unsigned i = 0; i < n; i++)
+		sem_post(&m->idle);
+	return mfd_multifd_error(m);
+}
+
+int mfd_multifd_sync(struct mfd_multifd *m, uint64_t *number)
+{
+	const unsigned n = m->channels;
+
+	mfd_multifd_drain(m);
+	for (unsigned i = 0; i < n; i++) {
+		atomic_store_explicit(&m->chan[i].pending_sync, 1, memory_order_relaxed);
+		sem_post(&m->chan[i].work);
+	}
+	for (unsigned i = 0; i < n; i++)
+		wait_sem(&m->chan[i].synced);
+	*number = ++m->syncs;
+	return mfd_multifd_error(m);
+}
+
+void mfd_multifd_stop(struct mfd_multifd *m)
+{
+	if (m)
+		join_and_free(m, m->channels);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Pages of a frozen task.
+ *
+ * process_vm_readv takes many runs in one call and copies straight from the task's pages; it stops at the first page it may
+ * not read and says how many bytes it had copied until then.  The rest of that run is read through
+ * /proc/PID/mem, which may read PROT_NONE mappings (a debugger's rights) but copies twice, then the fast way goes on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "pageread.h"
+#include "wire.h"
+
+#define PAGE ((uint64_t)MFD_WIRE_PAGE_SIZE)
+
+int mfd_pageread_open(struct mfd_pageread *r, pid_t pid, struct mfd_error *err)
+{
+	char path[64];
+
+	r->pid = pid;
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	r->mem_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (r->mem_fd < 0)
+		return mfd_error_sys(err, -errno, "cannot open %s", path);
+	return 0;
+}
+
+void mfd_pageread_close(struct mfd_pageread *r)
+{
+	mfd_io_close(&r->mem_fd);
+}
+
+/* Where reading has got to: `done` bytes of runs[at] are in, buf is where the next go. */
+struct place {
+	unsigned at;
+	uint64_t done;
+	char *buf;
+};
+
+static void advance(struct place *p, const struct mfd_run *runs, uint64_t bytes)
+{
+	p->buf += bytes;
+	p->done += bytes;
+	while (p->done && p->done >= runs[p->at].pages * PAGE) {
+		p->done -= runs[p->at].pages * PAGE;
+		p->at++;
+	}
+}
+
+/* Bytes copied, a multiple of the page size; 0 when the first page cannot be read in this way; -ESRCH. */
+static ssize_t read_fast(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n, const struct place *p)
+{
+	struct iovec remote[IOV_MAX], local = { .iov_base = p->buf };
+	unsigned i, count = n - p->at < IOV_MAX ? n - p->at : IOV_MAX;
+	uint64_t skip = p->done;
+	ssize_t ret;
+
+	for (i = 0; i < count; i++) {
+		remote[i].iov_base = (void *)(uintptr_t)(runs[p->at + i].vaddr + skip);
+		remote[i].iov_len = runs[p->at + i].pages * PAGE - skip;
+		local.iov_len += remote[i].iov_len;
+		skip = 0;
+	}
+	ret = process_vm_readv(r->pid, &local, 1, remote, count, 0);
+	if (ret < 0)
+		return errno == ESRCH ? -ESRCH : 0;
+	return ret - ret % (ssize_t)PAGE;
+}
+
+static int read_slow(const struct mfd_pageread *r, uint64_t vaddr, uint64_t len, char *buf)
+{
+	int ret = mfd_io_pread_all(r->mem_fd, buf, len, vaddr);
+
+	if (ret == -ENODATA) /* the end of this file: there is no memory map any more */
+		return -ESRCH;
+	return ret == -EIO ? -EFAULT : ret;
+}
+
+int mfd_pageread_runs(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n, void *buf)
+{
+	struct place p = { .buf = buf };
+
+	while (p.at < n) {
+		uint64_t rest = runs[p.at].pages * PAGE - p.done;
+		ssize_t got;
+		int ret;
+
+		if (!rest) { /* an empty run */
+			p.at++;
+			continue;
+		}
+		got = read_fast(r, runs, n, &p);
+		if (got < 0)
+			return (int)got;
+		if (!got) {
+			ret = read_slow(r, runs[p.at].vaddr + p.done, rest, p.buf);
+			if (ret)
+				return ret;
+			got = (ssize_t)rest;
+		}
+		advance(&p, runs, (uint64_t)got);
+	}
+	return 0;
+}
+
+/* 64 bytes: four SSE2 registers, or one of AVX-512 where the compiler may use it. */
+typedef uint64_t chunk __attribute__((vector_size(64), aligned(1), may_alias));
+
+int mfd_pageread_is_zero(const void *page)
+{
+	const uint64_t __attribute__((aligned(1), may_alias)) *words = page;
+	const chunk *c = page;
+	unsigned i, j;
+
+	/* Most pages that hold something show it here. */
+	if (words[0] | words[1] | words[256] | words[511])
+		return 0;
+	for (i = 0; i < MFD_WIRE_PAGE_SIZE / sizeof(chunk); i += 4) {
+		chunk sum = c[i] | c[i + 1] | c[i + 2] | c[i + 3];
+		uint64_t any = 0;
+
+		for (j = 0; j < 8; j++)
+			any |= sum[j];
+		if (any)
+			return 0;
+	}
+	return 1;
+}

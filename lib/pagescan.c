@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which mappings and which of their pages travel.
+ *
+ * Mappings.  CRIU calls a page lazy when its mapping is MAP_PRIVATE|MAP_ANONYMOUS and neither locked, hugetlb nor one of the
+ * kernel's own (vma_entry_can_be_lazy).  All but "locked" shows in /proc/PID/maps: no file means device and
+ * inode 0 (hugetlb and /dev/zero mappings have one), and names in brackets tell the kernel's own from [heap], [stack] and
+ * [anon:...].  "Locked" is in smaps only, which walks every page table; it is read only when
+ * /proc/PID/status counts locked memory.
+ *
+ * Limits: MAP_DROPPABLE mappings show in smaps only as well, and the page a thread's stack pointer is in is not known here; CRIU
+ * keeps both in its own images.  We may send such a page, too; the target has no lazy range for it and drops it.
+ * Too many is harmless, too few would be refused by the target's verification.
+ *
+ * Pages.  As CRIU's pagemap-cache.c: present or swapped, but no zero page, no file page, no guard region.  PAGEMAP_SCAN (Linux
+ * 6.7) lets the kernel choose; else the 64-bit words of /proc/PID/pagemap are looked at, where the zero page is
+ * known only to a reader that may see page frame numbers.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "pagescan.h"
+#include "wire.h"
+
+#define MAPS_MAX   (1UL << 30) /* bytes of text: some 10 million mappings */
+#define STATUS_MAX (64U << 10)
+#define PAGE       ((uint64_t)MFD_WIRE_PAGE_SIZE)
+
+/* ---- mappings ---- */
+
+static const char *const kernels_own[] = { "[vdso]", "[vsyscall]", "[vectors]", "[sigpage]", "[uprobes]" };
+
+static int is_kernels_own(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(kernels_own) / sizeof(kernels_own[0]); i++)
+		if (!strcmp(name, kernels_own[i]))
+			return 1;
+	return !strncmp(name, "[vvar", 5); /* [vvar_vclock] and whatever comes */
+}
+
+static int vmas_add(struct mfd_vmas *vmas, size_t *room, const struct mfd_vma *v)
+{
+	if (vmas->n == *room) {
+		size_t more = *room ? *room * 2 : 256;
+		struct mfd_vma *bigger = reallocarray(vmas->v, more, sizeof(*bigger));
+
+		if (!bigger)
+			return -ENOMEM;
+		vmas->v = bigger;
+		*room = more;
+	}
+	vmas->v[vmas->n++] = *v;
+	return 0;
+}
+
+/* Text fields separated by blanks. */
+static char *next_field(char *s)
+{
+	s += strcspn(s, " ");
+	return s + strspn(s, " ");
+}
+
+/* "start-end rwxp offset dev inode   name": 1 when pages of it may be lazy, 0 when not, -EPROTO when it is no such line. */
+static int parse_mapping(char *line, struct mfd_vma *v)
+{
+	char *s, *flags, *dev, *inode;
+
+	v->start = strtoull(line, &s, 16);
+	if (*s != '-')
+		return -EPROTO;
+	v->end = strtoull(s + 1, &s, 16);
+	if (*s != ' ')
+		return -EPROTO;
+	flags = s + 1;
+	if (strlen(flags) < 5 || flags[4] != ' ')
+		return -EPROTO;
+	v->read = flags[0] == 'r';
+	v->exec = flags[2] == 'x';
+	dev = next_field(next_field(flags));
+	inode = next_field(dev);
+	if (flags[3] != 'p' || strncmp(dev, "00:00 ", 6) || inode[0] != '0' || (inode[1] && inode[1] != ' '))
+		return 0;
+	return v->end <= MFD_WIRE_MAX_VADDR && !is_kernels_own(next_field(inode));
+}
+
+/* Line by line; smaps has "Name: value" lines after each mapping, of which VmFlags counts. */
+static int parse_maps(char *text, struct mfd_vmas *out)
+{
+	struct mfd_vma v = { .start = 0 };
+	int lazy = 0, ret = 0;
+	char *line, *next;
+	size_t room = 0;
+
+	for (line = text; *line && !ret; line = next) {
+		next = strchrnul(line, '\n');
+		if (*next)
+			*next++ = '\0';
+		if (!strncmp(line, "VmFlags:", 8)) {
+			/* lo locked, ht hugetlb, dp droppable */
+			if (lazy && (strstr(line, " lo") || strstr(line, " ht") || strstr(line, " dp")))
+				lazy = 0;
+			continue;
+		}
+		if (*line >= 'A' && *line <= 'Z')
+			continue;
+		if (lazy)
+			ret = vmas_add(out, &room, &v);
+		lazy = ret ? 0 : parse_mapping(line, &v);
+		if (lazy < 0)
+			return lazy;
+	}
+	return ret || !lazy ? ret : vmas_add(out, &room, &v);
+}
+
+static int has_locked(pid_t pid, int *locked)
+{
+	char path[64], *text, *s;
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	ret = mfd_io_read_file(AT_FDCWD, path, STATUS_MAX, &text, NULL);
+	if (ret)
+		return ret;
+	s = strstr(text, "\nVmLck:");
+	*locked = s && strtoull(s + 7, NULL, 10) > 0;
+	free(text);
+	return 0;
+}
+
+int mfd_pagescan_vmas(pid_t pid, struct mfd_vmas *out, struct mfd_error *err)
+{
+	char path[64], *text;
+	int locked, ret;
+	size_t i;
+
+	memset(out, 0, sizeof(*out));
+	ret = has_locked(pid, &locked);
+	if (ret)
+		return mfd_error_sys(err, ret, "cannot read /proc/%d/status", pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, locked ? "smaps" : "maps");
+	ret = mfd_io_read_file(AT_FDCWD, path, MAPS_MAX, &text, NULL);
+	if (ret)
+		return mfd_error_sys(err, ret, "cannot read %s", path);
+	ret = parse_maps(text, out);
+	free(text);
+	if (ret) {
+		mfd_pagescan_vmas_free(out);
+		return mfd_error_sys(err, ret, "cannot understand %s", path);
+	}
+	for (i = 0; i < out->n; i++)
+		out->bytes += out->v[i].end - out->v[i].start;
+	return 0;
+}
+
+void mfd_pagescan_vmas_free(struct mfd_vmas *vmas)
+{
+	free(vmas->v);
+	memset(vmas, 0, sizeof(*vmas));
+}
+
+/* ---- pages ---- */
+
+/* linux/fs.h has these from 6.7 on. */
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define SCAN_IOCTL    _IOWR('f', 16, struct scan_arg)
+#define SCAN_FILE     (1U << 2)
+#define SCAN_PRESENT  (1U << 3)
+#define SCAN_SWAPPED  (1U << 4)
+#define SCAN_PFNZERO  (1U << 5)
+#define SCAN_GUARD    (1U << 8) /* Linux 6.14 */
+#define SCAN_REGIONS  1024
+
+/* Documentation/admin-guide/mm/pagemap.rst */
+#define PM_PRESENT (1ULL << 63)
+#define PM_SWAP	   (1ULL << 62)
+#define PM_FILE	   (1ULL << 61)
+#define PM_GUARD   (1ULL << 58)
+#define PM_PFN	   ((1ULL << 55) - 1)
+#define PM_WORDS   (64U << 10) /* 512 KiB, that is 256 MiB of address space a read */
+
+struct mfd_pagescan {
+	int fd;		      /* /proc/PID/pagemap */
+	uint64_t exclude;     /* SCAN_* that a page must not have; 0: no PAGEMAP_SCAN */
+	struct scan_region *regions; /* SCAN_REGIONS */
+	uint64_t *words;      /* PM_WORDS; words of the pages from words_start on, n_words of them are good */
+	uint64_t words_start, n_words;
+	uint64_t next;	      /* where a caller that goes on will be; anywhere else, the words are stale */
+	uint64_t zero_pfn;    /* 0 = not known */
+};
+
+static int scan_supported(int fd, uint64_t exclude)
+{
+	struct scan_arg arg = { .size = sizeof(arg), .category_inverted = exclude, .category_mask = exclude };
+
+	return ioctl(fd, SCAN_IOCTL, &arg) == 0;
+}
+
+static uint64_t probe_scan(int fd)
+{
+	uint64_t exclude = SCAN_FILE | SCAN_PFNZERO;
+
+	if (scan_supported(fd, exclude | SCAN_GUARD))
+		return exclude | SCAN_GUARD;
+	return scan_supported(fd, exclude) ? exclude : 0;
+}
+
+/* A page that was only read from is the zero page; the kernel shows its number to CAP_SYS_ADMIN. */
+static uint64_t find_zero_pfn(void)
+{
+	volatile char *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t word = 0;
+	int fd;
+
+	if (page == MAP_FAILED)
+		return 0;
+	(void)page[0];
+	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (mfd_io_pread_all(fd, &word, sizeof(word), (uintptr_t)page / PAGE * sizeof(word)))
+			word = 0;
+		close(fd);
+	}
+	munmap((void *)(uintptr_t)page, PAGE);
+	return word & PM_PRESENT ? word & PM_PFN : 0;
+}
+
+static int alloc_buffers(struct mfd_pagescan *s)
+{
+	if (s->exclude)
+		s->regions = malloc(SCAN_REGIONS * sizeof(*s->regions));
+	else
+		s->words = malloc(PM_WORDS * sizeof(*s->words));
+	return s->regions || s->words ? 0 : -ENOMEM;
+}
+
+int mfd_pagescan_open(pid_t pid, int force_pagemap, struct mfd_pagescan **out, struct mfd_error *err)
+{
+	struct mfd_pagescan *s = calloc(1, sizeof(*s));
+	char path[64];
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	if (!s)
+		return mfd_error_sys(err, -ENOMEM, "cannot scan %s", path);
+	s->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (s->fd < 0) {
+		ret = mfd_error_sys(err, -errno, "cannot open %s", path);
+		goto err;
+	}
+	s->exclude = force_pagemap ? 0 : probe_scan(s->fd);
+	if (!s->exclude)
+		s->zero_pfn = find_zero_pfn();
+	ret = alloc_buffers(s);
+	if (ret) {
+		mfd_error_sys(err, ret, "cannot scan %s", path);
+		goto err;
+	}
+	*out = s;
+	return 0;
+err:
+	mfd_pagescan_close(s);
+	return ret;
+}
+
+void mfd_pagescan_close(struct mfd_pagescan *s)
+{
+	if (!s)
+		return;
+	mfd_io_close(&s->fd);
+	free(s->regions);
+	free(s->words);
+	free(s);
+}
+
+static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max)
+{
+	struct scan_arg arg = {
+		.size = sizeof(arg),
+		.start = *pos,
+		.end = end,
+		.vec = (uintptr_t)s->regions,
+		.vec_len = (uint64_t)(max < SCAN_REGIONS ? max : SCAN_REGIONS),
+		.category_inverted = s->exclude,
+		.category_mask = s->exclude,
+		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+		.return_mask = 0, /* present and swapped neighbours make one region */
+	};
+	int n, i;
+
+	do
+		n = ioctl(s->fd, SCAN_IOCTL, &arg);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (arg.walk_end <= *pos || arg.walk_end > end || n > max)
+		return -EIO;
+	for (i = 0; i < n; i++) {
+		runs[i].vaddr = s->regions[i].start;
+		runs[i].pages = (s->regions[i].end - s->regions[i].start) / PAGE;
+	}
+	*pos = arg.walk_end;
+	return n;
+}
+
+static int word_counts(const struct mfd_pagescan *s, uint64_t word)
+{
+	if (!(word & (PM_PRESENT | PM_SWAP)) || word & (PM_FILE | PM_GUARD))
+		return 0;
+	return !(word & PM_PRESENT) || !s->zero_pfn || (word & PM_PFN) != s->zero_pfn;
+}
+
+static int words_fill(struct mfd_pagescan *s, uint64_t pos, uint64_t end)
+{
+	uint64_t want = (end - pos) / PAGE;
+	ssize_t n;
+
+	if (pos == s->next && pos >= s->words_start && (pos - s->words_start) / PAGE < s->n_words)
+		return 0;
+	if (want > PM_WORDS)
+		want = PM_WORDS;
+	do
+		n = pread(s->fd, s->words, want * sizeof(*s->words), (off_t)(pos / PAGE * sizeof(*s->words)));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	s->words_start = pos;
+	s->n_words = (uint64_t)n / sizeof(*s->words);
+	return s->n_words ? 0 : -ESRCH; /* the end of the file: there is no memory map any more */
+}
+
+static int next_by_words(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max)
+{
+	uint64_t i, limit, vaddr;
+	int n = 0, ret;
+
+	ret = words_fill(s, *pos, end);
+	if (ret)
+		return ret;
+	i = (*pos - s->words_start) / PAGE;
+	limit = i + (end - *pos) / PAGE;
+	if (limit > s->n_words)
+		limit = s->n_words;
+	for (; i < limit; i++) {
+		if (!word_counts(s, s->words[i]))
+			continue;
+		vaddr = s->words_start + i * PAGE;
+		if (n && runs[n - 1].vaddr + runs[n - 1].pages * PAGE == vaddr) {
+			runs[n - 1].pages++;
+			continue;
+		}
+		if (n == max)
+			break;
+		runs[n++] = (struct mfd_run){ .vaddr = vaddr, .pages = 1 };
+	}
+	*pos = s->words_start + i * PAGE;
+	s->next = *pos == end ? UINT64_MAX : *pos;
+	return n;
+}
+
+int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max)
+{
+	if (max <= 0 || *pos % PAGE || end % PAGE || *pos > end)
+		return -EINVAL;
+	if (*pos == end)
+		return 0;
+	return s->exclude ? next_by_scan(s, pos, end, runs, max) : next_by_words(s, pos, end, runs, max);
+}

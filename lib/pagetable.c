@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A radix tree of four levels from page number to word; nodes are only ever added until the whole tree is freed. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "pagetable.h"
+
+#define BITS   11 /* four levels make up the 44 bits of a page number; a leaf of 16 KiB describes 8 MiB */
+#define SLOTS  (1U << BITS)
+#define LEVELS 4
+#define LIMIT  (1ULL << (BITS * LEVELS))
+
+struct leaf {
+	_Atomic uint64_t word[SLOTS]; /* release in set, acquire in get and run */
+};
+
+/* A slot goes from NULL to its child once (compare-and-swap, release); readers load it with acquire. */
+struct node {
+	_Atomic(void *) slot[SLOTS];
+};
+
+struct mfd_pagetable {
+	struct node root;
+};
+
+static unsigned slot_of(uint64_t page, unsigned level)
+{
+	return page >> (BITS * level) & (SLOTS - 1);
+}
+
+struct mfd_pagetable *mfd_pagetable_new(void)
+{
+	return calloc(1, sizeof(struct mfd_pagetable));
+}
+
+static void free_children(struct node *n, unsigned level)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		void *child = atomic_load_explicit(&n->slot[i], memory_order_relaxed);
+
+		if (child && level > 1)
+			free_children(child, level - 1);
+		free(child);
+	}
+}
+
+void mfd_pagetable_free(struct mfd_pagetable *t)
+{
+	if (!t)
+		return;
+	free_children(&t->root, LEVELS - 1);
+	free(t);
+}
+
+static const struct leaf *find_leaf(const struct mfd_pagetable *t, uint64_t page)
+{
+	const struct node *n = &t->root;
+	void *child = NULL;
+
+	for (unsigned level = LEVELS - 1; level; level--) {
+		child = atomic_load_explicit(&n->slot[slot_of(page, level)], memory_order_acquire);
+		if (!child)
+			return NULL;
+		n = child;
+	}
+	return child;
+}
+
+/* The child at *slot, made if need be; when two make it, the loser's is freed. */
+static void *get_child(_Atomic(void *) *slot, size_t size)
+{
+	void *old = atomic_load_explicit(slot, memory_order_acquire), *new;
+
+	if (old)
+		return old;
+	new = calloc(1, size);
+	if (!new)
+		return NULL;
+	if (atomic_compare_exchange_strong_explicit(slot, &old, new, memory_order_acq_rel, memory_order_acquire))
+		return new;
+	free(new);
+	return old;
+}
+
+static struct leaf *make_leaf(struct mfd_pagetable *t, uint64_t page)
+{
+	struct node *n = &t->root;
+
+	for (unsigned level = LEVELS - 1; n && level; level--)
+		n = get_child(&n->slot[slot_of(page, level)], level > 1 ? sizeof(struct node) : sizeof(struct leaf));
+	return (struct leaf *)n;
+}
+
+uint64_t mfd_pagetable_get(const struct mfd_pagetable *t, uint64_t page)
+{
+	const struct leaf *l = page < LIMIT ? find_leaf(t, page) : NULL;
+
+	return l ? atomic_load_explicit(&l->word[slot_of(page, 0)], memory_order_acquire) : 0;
+}
+
+/* What the word grows by from page to page. */
+static uint64_t step_of(uint64_t word)
+{
+	return mfd_page_state(word) == MFD_PAGE_STORED ? 1ULL << MFD_PAGE_STATE_BITS : 0;
+}
+
+int mfd_pagetable_set(struct mfd_pagetable *t, uint64_t page, uint64_t n, uint64_t word)
+{
+	uint64_t step = step_of(word);
+
+	if (page >= LIMIT || n > LIMIT - page)
+		return -EINVAL;
+	while (n) {
+		struct leaf *l = make_leaf(t, page);
+		unsigned i = slot_of(page, 0), end = n < SLOTS - i ? i + (unsigned)n : SLOTS;
+
+		if (!l)
+			return -ENOMEM;
+		page += end - i;
+		n -= end - i;
+		for (; i < end; i++, word += step)
+			atomic_store_explicit(&l->word[i], word, memory_order_release);
+	}
+	return 0;
+}
+
+uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max, uint64_t *word)
+{
+	uint64_t want = *word = mfd_pagetable_get(t, page), step = step_of(want), n = 0;
+
+	if (page >= LIMIT)
+		return max;
+	if (max > LIMIT - page)
+		max = LIMIT - page;
+	while (n < max) {
+		const struct leaf *l = find_leaf(t, page + n);
+		unsigned i = slot_of(page + n, 0), end = max - n < SLOTS - i ? i + (unsigned)(max - n) : SLOTS;
+
+		if (!l && want)
+			break;
+		if (!l) {
+			n += end - i;
+			continue;
+		}
+		/* The first word is the one reported, even if a writer has changed it meanwhile. */
+		for (i += !n, n += !n; i < end; i++, n++)
+			if (atomic_load_explicit(&l->word[i], memory_order_acquire) != want + n * step)
+				return n;
+	}
+	return n;
+}

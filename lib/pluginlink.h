@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the plugin (inside CRIU) and the sender say to each other over a SOCK_SEQPACKET socketpair: fixed-size messages, strictly
+ * question and answer but for VERDICT, which the sender sends once, unasked, and as its last message.
+ *
+ *	plugin				sender
+ *	START (+ image folder)	->
+ *				<-	OK: connected, channels joined | FAILED: text (the dump must not freeze anything)
+ *	TASK pid		->	(every task is frozen)
+ *				<-	OK: its executable anonymous pages have been read | FAILED
+ *	FINISH ret		->	(CRIU >= 4.3, tasks still frozen)
+ *				<-	OK | FAILED: the dump must fail
+ *				<-	VERDICT commit | abort: before the sender lets CRIU's accept() return
+ *	EXIT ret		->	(tasks still frozen; they die or run next)
+ *				<-	OK text, FAILED text: for CRIU's log; the plugin waits a short time for it
+ *
+ * Whoever finds the socket closed knows that the other is gone: the sender aborts the session, the plugin makes CRIU's
+ * accept() fail (plugin/hooks/deadman.c) unless a commit verdict lies in the queue.
+ */
+#ifndef MFD_PLUGINLINK_H
+#define MFD_PLUGINLINK_H
+
+#include <stdint.h>
+
+enum mfd_link_type {
+	MFD_LINK_START = 1,
+	MFD_LINK_TASK,
+	MFD_LINK_FINISH,
+	MFD_LINK_EXIT,
+	MFD_LINK_OK,
+	MFD_LINK_FAILED,
+	MFD_LINK_COMMIT, /* verdicts */
+	MFD_LINK_ABORT,
+};
+
+struct mfd_link_msg {
+	uint32_t type;	/* enum mfd_link_type */
+	int32_t value;	/* pid, or the result CRIU gave */
+	char text[504]; /* NUL-terminated */
+};
+_Static_assert(sizeof(struct mfd_link_msg) == 512, "one size for all messages");
+
+/* The descriptor numbers at which the plugin gives the sender its end of the link and its configuration. */
+#define MFD_LINK_FD   3
+#define MFD_LINK_CONF 4
+
+#endif

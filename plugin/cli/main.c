@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* criu-multifd: the table of verbs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "flags.h"
+
+#ifndef MFD_VERSION
+#define MFD_VERSION "unknown"
+#endif
+
+static int help_main(int argc, char **argv);
+
+/* In the order people need them. */
+static const struct verb {
+	const char *name; /* first: mfd_flags_closest looks here */
+	const char *summary;
+	int (*main)(int argc, char **argv);
+} verbs[] = {
+	{ "serve", "receive sessions and serve their pages to criu restore", mfd_serve_main },
+	{ "wait", "wait until a session is ready, committed or done", mfd_wait_main },
+	{ "restore", "restore a session", mfd_restore_main },
+	{ "status", "list sessions, say where they stand", mfd_status_main },
+	{ "abort", "give a session up", mfd_abort_main },
+	{ "show", "print images as JSON", mfd_show_main },
+	{ "send", "the sender; the plugin starts it inside criu dump", mfd_send_main },
+	{ "help", "explain a verb", help_main },
+};
+#define VERBS (sizeof(verbs) / sizeof(*verbs))
+
+static const struct verb *find(const char *name)
+{
+	for (size_t i = 0; i < VERBS; i++)
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+	return NULL;
+}
+
+static int usage(FILE *out, int result)
+{
+	fprintf(out, "Usage: criu-multifd VERB [FLAGS] [ARGUMENTS]\n"
+		     "Moves running processes between hosts with CRIU, their memory over parallel channels.\n\n");
+	for (size_t i = 0; i < VERBS; i++)
+		fprintf(out, "  %-10s%s\n", verbs[i].name, verbs[i].summary);
+	fprintf(out, "\n  --version, --help\n\n'criu-multifd help VERB' explains a verb and its flags.\n");
+	return result;
+}
+
+static int unknown(const char *word)
+{
+	const char *close = mfd_flags_closest(word, &verbs[0].name, VERBS, sizeof(*verbs));
+
+	fprintf(stderr, "criu-multifd: unknown verb '%s'", word);
+	fprintf(stderr, close ? "; is '%s' meant?\n" : ". 'criu-multifd help' lists them.\n", close);
+	return MFD_EXIT_USAGE;
+}
+
+static int help_main(int argc, char **argv)
+{
+	char flag[] = "--help";
+	const struct verb *v;
+
+	if (argc < 2 || argv[1][0] == '-')
+		return usage(stdout, MFD_EXIT_OK);
+	v = find(argv[1]);
+	if (!v)
+		return unknown(argv[1]);
+	if (v->main == help_main)
+		return usage(stdout, MFD_EXIT_OK);
+	return v->main(2, (char *[]){ argv[1], flag, NULL });
+}
+
+static int run(int argc, char **argv)
+{
+	const struct verb *v;
+
+	if (argc < 2)
+		return usage(stderr, MFD_EXIT_USAGE);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return usage(stdout, MFD_EXIT_OK);
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		puts("criu-multifd " MFD_VERSION);
+		return MFD_EXIT_OK;
+	}
+	v = find(argv[1]);
+	return v ? v->main(argc - 1, argv + 1) : unknown(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	int result = run(argc, argv);
+
+	if ((fflush(stdout) || ferror(stdout)) && result == MFD_EXIT_OK) {
+		fprintf(stderr, "criu-multifd: cannot write to standard output\n");
+		result = MFD_EXIT_FAILED;
+	}
+	return result;
+}

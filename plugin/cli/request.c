@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Asking the server that serves DIR to do something. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "request.h"
+
+/* The path goes through /proc/self/fd, since sun_path is short and DIR need not be. */
+static int connect_server(int dirfd, unsigned timeout_ms)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct timeval tv = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc;
+
+	if (sock < 0)
+		return -errno;
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s", dirfd, MFD_REQUEST_SOCKET);
+	if (!setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) &&
+	    !setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) &&
+	    !connect(sock, (struct sockaddr *)&sa, sizeof(sa)))
+		return sock;
+	rc = -errno;
+	close(sock);
+	return rc;
+}
+
+static int exchange(int sock, const char *request, char *reply, size_t len)
+{
+	ssize_t n = send(sock, request, strlen(request), MSG_NOSIGNAL);
+
+	if (n >= 0)
+		do
+			n = recv(sock, reply, len - 1, 0);
+		while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	if (!n)
+		return -ECONNRESET;
+	reply[n] = 0;
+	return 0;
+}
+
+static int judge(const char *reply, char *answer, size_t len, struct mfd_error *err)
+{
+	if (!strncmp(reply, "error: ", 7))
+		return mfd_error_set(err, -EREMOTEIO, "%s", reply + 7);
+	if (strncmp(reply, "ok", 2) || (reply[2] && reply[2] != ' '))
+		return mfd_error_set(err, -EPROTO, "the server's answer makes no sense");
+	if (answer)
+		snprintf(answer, len, "%s", reply[2] ? reply + 3 : "");
+	return 0;
+}
+
+int mfd_request_call(const char *dir, const char *request, unsigned timeout_ms, char *answer, size_t len,
+		     struct mfd_error *err)
+{
+	int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), sock, rc;
+	char reply[MFD_REQUEST_MAX];
+
+	if (dirfd < 0)
+		return mfd_error_sys(err, -errno, "%s", dir);
+	sock = connect_server(dirfd, timeout_ms);
+	close(dirfd);
+	if (sock == -ENOENT || sock == -ECONNREFUSED)
+		return mfd_error_set(err, -ECONNREFUSED, "no server serves %s", dir);
+	if (sock < 0)
+		return mfd_error_sys(err, sock, "cannot reach the server of %s", dir);
+	rc = exchange(sock, request, reply, sizeof(reply));
+	close(sock);
+	if (rc)
+		return mfd_error_sys(err, rc, "no answer from the server of %s", dir);
+	return judge(reply, answer, len, err);
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * criu-multifd wait: until a session is as far as asked.
+ *
+ * Looks at session.img (and at the tombstone, see session_file.h) whenever inotify says that something moved.  The
+ * watches are set before each look, so nothing that happens after the look is missed.  What cannot be watched, a folder that
+ * does not exist yet above all, is polled.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "flags.h"
+#include "io.h"
+#include "session_file.h"
+#include "text.h"
+#include "words.h"
+
+#define POLL_MS	  2    /* where nothing can be watched */
+#define SAFETY_MS 1000 /* where everything is: the file system may be one whose changes nobody tells (NFS) */
+#define FOREVER	  UINT64_MAX
+
+enum goal { GOAL_READY, GOAL_COMMITTED, GOAL_DONE };
+static const char *const goals[] = { "ready", "committed", "done", NULL };
+
+struct wait {
+	const char *dir, *session;
+	int goal;		 /* enum goal */
+	int quiet;
+	uint64_t timeout_ms;
+	struct timespec started; /* CLOCK_REALTIME_COARSE: as file times, never ahead of them */
+	int inotify;		 /* -1: poll */
+	int doubt_told;
+	char last[512];		 /* what the last look found, for the line at a timeout */
+};
+
+static void say(const struct wait *w, const char *what, const char *more)
+{
+	char text[1024];
+
+	if (w->quiet)
+		return;
+	snprintf(text, sizeof(text), "session %s: %s%s%s", w->session, what, *more ? ": " : "", more);
+	fprintf(stderr, "%s\n", mfd_image_text_clean(text));
+}
+
+static int reached(const Mfd__SessionEntry *e, int goal)
+{
+	switch (e->state) {
+	case MFD__SESSION_STATE__RESTORABLE: /* postcopy only: there a restore may begin before everything is here */
+	case MFD__SESSION_STATE__RUNNING:
+	case MFD__SESSION_STATE__READY:
+	case MFD__SESSION_STATE__RESTORED:
+		return goal == GOAL_READY;
+	case MFD__SESSION_STATE__COMMITTED:
+		return goal <= GOAL_COMMITTED;
+	case MFD__SESSION_STATE__DONE:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static int older(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* A tombstone that somebody has been told about before we were asked is not about the session we wait for. */
+static int stale(const struct wait *w, const struct mfd_session_file *f)
+{
+	return f->ended && f->seen && older(&f->mtime, &w->started);
+}
+
+static void tell_doubt(struct wait *w, const Mfd__SessionEntry *e)
+{
+	if (e->in_doubt && !w->doubt_told)
+		say(w, "in doubt, still waiting ('criu-multifd status' explains)", e->error ? e->error : "");
+	w->doubt_told = e->in_doubt;
+}
+
+/* The exit code, or -1 to wait on. */
+static int judge(struct wait *w, int dirfd, const struct mfd_session_file *f)
+{
+	const Mfd__SessionEntry *e = f->entry;
+
+	if (!e) {
+		say(w, "unreadable", f->why);
+		return MFD_EXIT_FAILED;
+	}
+	if (f->ended || e->state == MFD__SESSION_STATE__ABORTED) {
+		say(w, "aborted", e->error ? e->error : "no reason given");
+		if (f->ended)
+			mfd_session_file_mark_seen(dirfd, w->session, &f->mtime); /* may be read-only to us: told again then */
+		return MFD_EXIT_FAILED;
+	}
+	if (reached(e, w->goal))
+		return MFD_EXIT_OK;
+	tell_doubt(w, e);
+	snprintf(w->last, sizeof(w->last), "%s%s", mfd_words_state(e), e->in_doubt ? ", in doubt" : "");
+	return -1;
+}
+
+/* Nothing there is no failure; that the folder may not be read is. */
+static int look(struct wait *w)
+{
+	struct mfd_session_file f;
+	int dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = dirfd < 0 ? -errno : mfd_session_file_find(dirfd, w->session, &f), result = -1;
+
+	if (!rc) {
+		if (stale(w, &f))
+			snprintf(w->last, sizeof(w->last), "does not exist");
+		else
+			result = judge(w, dirfd, &f);
+		mfd_session_file_release(&f);
+	} else if (rc == -ENOENT) {
+		snprintf(w->last, sizeof(w->last), dirfd < 0 ? "%s does not exist" : "does not exist", w->dir);
+	} else {
+		say(w, w->dir, strerror(-rc));
+		result = MFD_EXIT_FAILED;
+	}
+	if (dirfd >= 0)
+		close(dirfd);
+	return result;
+}
+
+/* 1: watched, or not there, which the watch on DIR will notice. Watching the same folder again changes nothing. */
+static int watch(const struct wait *w, const char *name, uint32_t mask)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/%s", w->dir, name) >= (int)sizeof(path))
+		return 0;
+	return inotify_add_watch(w->inotify, path, mask | IN_ONLYDIR) >= 0 || (*name && errno == ENOENT);
+}
+
+static int watch_all(const struct wait *w)
+{
+	const uint32_t gone = IN_DELETE_SELF | IN_MOVE_SELF;
+
+	return w->inotify >= 0 && watch(w, "", IN_CREATE | IN_MOVED_TO | gone) && watch(w, w->session, IN_MOVED_TO | gone) &&
+	       watch(w, MFD_SESSION_FILE_ENDED, IN_MOVED_TO | gone);
+}
+
+static void sleep_until_moved(const struct wait *w, int ms)
+{
+	struct pollfd p = { .fd = w->inotify, .events = POLLIN };
+	char events[4096] __attribute__((aligned(8)));
+
+	if (poll(&p, 1, ms) > 0)
+		while (read(w->inotify, events, sizeof(events)) > 0)
+			;
+}
+
+static int wait_for_it(struct wait *w)
+{
+	uint64_t start = mfd_io_now_ms(), waited, left, nap;
+	int result;
+
+	for (;;) {
+		nap = watch_all(w) ? SAFETY_MS : POLL_MS;
+		result = look(w);
+		if (result >= 0)
+			return result;
+		waited = mfd_io_now_ms() - start;
+		if (w->timeout_ms != FOREVER && waited >= w->timeout_ms) {
+			say(w, "timeout", w->last);
+			return MFD_EXIT_TIMEOUT;
+		}
+		left = w->timeout_ms - waited;
+		sleep_until_moved(w, left < nap ? left : nap);
+	}
+}
+
+int mfd_wait_main(int argc, char **argv)
+{
+	struct wait w = { .dir = MFD_DEFAULT_DIR, .goal = GOAL_READY, .timeout_ms = FOREVER };
+	const struct mfd_flag flags[] = {
+		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &w.dir, .arg = "DIR",
+		  .help = "the server's folder (default " MFD_DEFAULT_DIR "); need not exist yet" },
+		{ .name = "for", .kind = MFD_FLAG_CHOICE, .dest = &w.goal, .arg = "ready|committed|done", .choices = goals,
+		  .help = "ready (default): everything has arrived; in postcopy mode: a restore may begin\n"
+			  "committed: the source's tasks are dead, the restored ones may run\n"
+			  "done: every page is installed in the restored tasks" },
+		{ .name = "timeout", .kind = MFD_FLAG_MS, .dest = &w.timeout_ms, .arg = "SECONDS",
+		  .help = "give up after so long (default: never; 0: only look)" },
+		{ .name = "quiet", .kind = MFD_FLAG_BOOL, .dest = &w.quiet, .help = "the exit status says it all" },
+		{ 0 },
+	};
+	const struct mfd_flags table = {
+		.verb = "wait", .usage = "[--dir DIR] SESSION [--for ready|committed|done] [--timeout SECONDS] [--quiet]",
+		.summary = "Waits until a session, which need not exist yet, is as far as asked.",
+		.notes = "Before running 'criu restore' by hand wait for 'committed' in safe mode, the default: lazy-pages.socket is\n"
+			 "there only then. In postcopy mode 'ready' is enough.\n\n"
+			 "Exit status: 0 reached, 1 aborted or unreadable, 2 timeout; one line on standard error says more.\n"
+			 "An abort that happened before the wait began is reported if no other wait has reported it.",
+		.flags = flags, .min_args = 1, .max_args = 1, .arg_names = "SESSION",
+	};
+	struct mfd_flags_args args;
+	int rc = mfd_flags_begin(&table, argc, argv, &args);
+
+	if (rc >= 0)
+		return rc;
+	w.session = args.v[0];
+	if (!*w.session || *w.session == '.' || strchr(w.session, '/') || strlen(w.session) > NAME_MAX)
+		return mfd_flags_misuse(&table, "'%s' is not the name of a session", w.session);
+	clock_gettime(CLOCK_REALTIME_COARSE, &w.started);
+	w.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	rc = wait_for_it(&w);
+	mfd_io_close(&w.inotify);
+	return rc;
+}

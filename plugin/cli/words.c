@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a session's state means, in words for people. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "words.h"
+
+const char *mfd_words_state(const Mfd__SessionEntry *e)
+{
+	switch (e->state) {
+	case MFD__SESSION_STATE__RECEIVING:
+		return "receiving";
+	case MFD__SESSION_STATE__RESTORABLE:
+		return "restorable, pages still arrive";
+	case MFD__SESSION_STATE__RUNNING:
+		return "running, pages still arrive";
+	case MFD__SESSION_STATE__READY:
+		return "ready, the source decides";
+	case MFD__SESSION_STATE__RESTORED:
+		return "restored and stopped, the source decides";
+	case MFD__SESSION_STATE__COMMITTED:
+		return "committed";
+	case MFD__SESSION_STATE__DONE:
+		return "done";
+	case MFD__SESSION_STATE__ABORTED:
+		return "aborted";
+	default:
+		return "unknown";
+	}
+}
+
+int mfd_words_final(const Mfd__SessionEntry *e)
+{
+	return e->state == MFD__SESSION_STATE__DONE || e->state == MFD__SESSION_STATE__ABORTED;
+}
+
+int mfd_words_server_runs(const Mfd__SessionEntry *e)
+{
+	char path[48], comm[32] = "";
+	int fd;
+
+	if (!e->has_server_pid)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%u/comm", e->server_pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (read(fd, comm, sizeof(comm) - 1) < 0)
+		*comm = 0;
+	close(fd);
+	return !strncmp(comm, "criu-multifd", 12);
+}
+
+const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *buf, size_t len)
+{
+	const char *source = e->source ? e->source : "the source";
+
+	if (!e->in_doubt)
+		return NULL;
+	if (e->state == MFD__SESSION_STATE__RUNNING)
+		snprintf(buf, len,
+			 "The tasks run here, and pages they still need are only in the frozen tasks on %s. Do not kill those: bring\n"
+			 "the connection back, and the session goes on. To give the tasks here up (what they did since is lost):\n"
+			 "criu-multifd abort --dir %s %s", source, dir, e->name);
+	else
+		snprintf(buf, len,
+			 "Everything is here, but %s cannot be asked whether its tasks are dead. Look there. If they run or are\n"
+			 "frozen: criu-multifd abort --dir %s %s. If they are gone, this is the only copy: keep it, and let the\n"
+			 "source commit when it is back. Never let both run.", source, dir, e->name);
+	return buf;
+}
+
+const char *mfd_words_bytes(uint64_t bytes, char *buf, size_t len)
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	double v = bytes;
+	unsigned u = 0;
+
+	for (; v >= 1024 && u < 6; u++)
+		v /= 1024;
+	snprintf(buf, len, u && v < 100 ? "%.1f %s" : "%.0f %s", v, units[u]);
+	return buf;
+}
+
+const char *mfd_words_rate(uint64_t bytes, uint64_t us, char *buf, size_t len)
+{
+	double v = us ? (double)bytes / us : 0; /* bytes per us are MB/s */
+
+	if (!us || !bytes)
+		snprintf(buf, len, "-");
+	else if (v >= 1000)
+		snprintf(buf, len, "%.2f GB/s", v / 1000);
+	else
+		snprintf(buf, len, "%.*f MB/s", v < 10 ? 1 : 0, v);
+	return buf;
+}
+
+const char *mfd_words_age(uint64_t us, char *buf, size_t len)
+{
+	uint64_t s = us / 1000000;
+
+	if (s < 60)
+		snprintf(buf, len, "%" PRIu64 "s", s);
+	else if (s < 3600)
+		snprintf(buf, len, "%" PRIu64 "m%02us", s / 60, (unsigned)(s % 60));
+	else if (s < 86400)
+		snprintf(buf, len, "%" PRIu64 "h%02um", s / 3600, (unsigned)(s / 60 % 60));
+	else
+		snprintf(buf, len, "%" PRIu64 "d%02uh", s / 86400, (unsigned)(s / 3600 % 24));
+	return buf;
+}

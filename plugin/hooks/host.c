@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The running CRIU: which plugin interface it has, its options and its log. */
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host.h"
+
+#define VERSION(minor) ((minor) << 8) /* CRIU_PLUGIN_GEN_VERSION(0, minor, 0) */
+#define HOOKS_OLDEST 12		      /* up to CHECKPOINT_DEVICES: CRIU 4.0 to 4.1.1 refuse a plugin that names more */
+#define HOOKS_4_3    17
+
+/* CRIU's log levels; print_on_level is exported by all releases this loads into. */
+enum { LEVEL_ERROR = 1, LEVEL_WARN = 2, LEVEL_INFO = 3 };
+extern void print_on_level(unsigned int loglevel, const char *format, ...) __attribute__((weak));
+
+typedef int get_options_t(int *argc, char ***argv);
+
+static get_options_t *host_get_options(void)
+{
+	return (get_options_t *)dlsym(RTLD_DEFAULT, "criu_plugin_get_options");
+}
+
+void mfd_host_describe(struct mfd_host_desc *d)
+{
+	int v43 = host_get_options() != NULL;
+
+	d->version = VERSION(v43 ? 3 : 2);
+	d->max_hooks = v43 ? HOOKS_4_3 : HOOKS_OLDEST;
+}
+
+int mfd_host_options(struct mfd_options *o, struct mfd_error *err)
+{
+	get_options_t *get = host_get_options();
+	char **argv;
+	int argc, ret;
+
+	if (!get)
+		return 0;
+	ret = get(&argc, &argv);
+	if (ret)
+		return mfd_error_sys(err, ret, "reading --plugin-option");
+	for (int i = 1; i < argc; i++) {
+		char *word = argv[i], *value, name[64], where[96];
+
+		while (*word == '-')
+			word++;
+		value = strchr(word, '=');
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+		snprintf(where, sizeof(where), "--plugin-option=multifd.%s", name);
+		/* An option without a value arrives alone; one whose value is the next word cannot be told from it. */
+		if (!value && i + 1 < argc && argv[i + 1][0] != '-')
+			value = argv[++i];
+		else if (value)
+			value++;
+		ret = mfd_options_set(o, name, value ? value : "", MFD_FROM_PLUGIN, where, err);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void say(unsigned level, const char *fmt, va_list ap)
+{
+	char text[640];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	if (print_on_level)
+		print_on_level(level, "%smultifd: %s\n", level == LEVEL_ERROR ? "Error: " : "", text);
+}
+
+#define SAY(level)                 \
+	do {                       \
+		va_list ap;        \
+		va_start(ap, fmt); \
+		say(level, fmt, ap); \
+		va_end(ap);        \
+	} while (0)
+
+void mfd_host_error(const char *fmt, ...)
+{
+	SAY(LEVEL_ERROR);
+}
+
+void mfd_host_warn(const char *fmt, ...)
+{
+	SAY(LEVEL_WARN);
+}
+
+void mfd_host_info(const char *fmt, ...)
+{
+	SAY(LEVEL_INFO);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What differs between the CRIU releases that load this plugin, and CRIU's log. */
+#ifndef MFD_HOST_H
+#define MFD_HOST_H
+
+#include "options.h"
+
+/*
+ * The descriptor as CRIU lays it out, with room for more hooks than the header at hand knows: one binary serves CRIU
+ * 4.1 (12 hooks), 4.2 (13) and 4.3 (17).  CRIU reads max_hooks entries and refuses a plugin with more than it knows.
+ */
+#define MFD_HOST_HOOKS_MAX 32
+struct mfd_host_desc {
+	const char *name;
+	int (*init)(int stage);
+	void (*exit)(int stage, int ret);
+	unsigned int version;
+	unsigned int max_hooks;
+	void *hooks[MFD_HOST_HOOKS_MAX];
+};
+
+/* Hooks newer than the oldest header this compiles with. */
+#define MFD_HOST_HOOK_DUMP_FINISH 16 /* 4.3: int (*)(int ret) */
+
+/* Set version and max_hooks to what the running CRIU takes. */
+void mfd_host_describe(struct mfd_host_desc *d);
+/* --plugin-option=multifd.NAME=VALUE, CRIU 4.3 and later; nothing to do on older hosts. */
+int mfd_host_options(struct mfd_options *o, struct mfd_error *err);
+
+/* Lines in CRIU's log, "multifd: " in front. */
+void mfd_host_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void mfd_host_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void mfd_host_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

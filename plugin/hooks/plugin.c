@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The plugin: CRIU's hooks, translated into questions to the sender.
+ *
+ * Unconfigured (no target) it does nothing in any CRIU run.  It has no threads, keeps -ENOTSUP for the hooks it shares with
+ * other plugins, so that those behind it run too, and never ends the process: tasks are frozen while it runs.
+ */
+#include <errno.h>
+
+#include <criu/criu-plugin.h>
+
+#include "error.h"
+#include "host.h"
+#include "options.h"
+#include "sender.h"
+
+/* CRIU calls hooks without a context argument; one process makes one dump. */
+static struct mfd_sender sender = { .link = -1 };
+
+static int read_options(struct mfd_options *o, struct mfd_error *err)
+{
+	int ret = mfd_host_options(o, err);
+
+	if (!ret)
+		ret = mfd_options_from_env(o, err);
+	if (!ret)
+		ret = mfd_options_from_file(o, NULL, err);
+	if (!ret && o->target)
+		ret = mfd_options_check(o, err);
+	return ret;
+}
+
+static int begin_dump(void)
+{
+	struct mfd_options o;
+	struct mfd_error err = { 0 };
+	int ret;
+
+	mfd_options_init(&o);
+	ret = read_options(&o, &err);
+	if (!ret && o.target)
+		ret = mfd_sender_start(&sender, &o, &err);
+	if (ret)
+		mfd_host_error("%s", mfd_error_text(&err));
+	else if (o.target)
+		mfd_host_info("connected to %s over %u channels", o.target, o.channels);
+	mfd_options_free(&o);
+	return ret ? -1 : 0;
+}
+
+static int plugin_init(int stage)
+{
+	return stage == CR_PLUGIN_STAGE__DUMP ? begin_dump() : 0;
+}
+
+static void plugin_exit(int stage, int ret)
+{
+	struct mfd_link_msg reply;
+
+	if (stage != CR_PLUGIN_STAGE__DUMP || sender.link < 0)
+		return;
+	mfd_sender_end(&sender, ret, &reply);
+	if (reply.type == MFD_LINK_OK || reply.type == MFD_LINK_COMMIT)
+		mfd_host_info("%s", reply.text);
+	else if (reply.type)
+		mfd_host_error("%s", reply.text);
+	else if (ret)
+		mfd_host_error("the sender is gone; the tasks run on");
+}
+
+/* Every task is frozen and none infected: what only can be read now (executable anonymous pages) is read before the answer. */
+static int task_frozen(int pid)
+{
+	struct mfd_error err = { 0 };
+
+	if (sender.link < 0)
+		return -ENOTSUP;
+	if (mfd_sender_ask(&sender, MFD_LINK_TASK, pid, &err)) {
+		mfd_host_error("task %d: %s", pid, mfd_error_text(&err));
+		return -1;
+	}
+	return -ENOTSUP;
+}
+
+/* CRIU 4.3: the last place where a dump that succeeded can still be made to fail. */
+static int dump_finish(int ret)
+{
+	struct mfd_error err = { 0 };
+
+	if (sender.link < 0 || ret)
+		return -ENOTSUP;
+	if (mfd_sender_ask(&sender, MFD_LINK_FINISH, ret, &err)) {
+		mfd_host_error("%s", mfd_error_text(&err));
+		return -1;
+	}
+	return -ENOTSUP;
+}
+
+/* Under the name CRIU looks up; the header's own declaration has room for that header's hooks only. */
+extern struct mfd_host_desc mfd_plugin_desc __asm__("CR_PLUGIN_DESC") __attribute__((visibility("default")));
+struct mfd_host_desc mfd_plugin_desc = {
+	.name = "multifd",
+	.init = plugin_init,
+	.exit = plugin_exit,
+	.hooks = {
+		[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = task_frozen,
+		[MFD_HOST_HOOK_DUMP_FINISH] = dump_finish,
+	},
+};
+
+/* Runs in dlopen(), before CRIU looks at the descriptor. */
+static void __attribute__((constructor)) describe(void)
+{
+	mfd_host_describe(&mfd_plugin_desc);
+}

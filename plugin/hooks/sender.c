@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Starting the sender outside CRIU's process and talking to it. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <criu/criu-plugin.h>
+
+#include "deadman.h"
+#include "io.h"
+#include "sender.h"
+
+#ifndef MFD_SBINDIR
+#define MFD_SBINDIR "/usr/local/sbin"
+#endif
+
+#define LAST_WORDS_MS 2000
+
+/* BUILD/plugins/multifd_plugin.so -> BUILD/criu-multifd; an installed plugin finds MFD_SBINDIR/criu-multifd. */
+static int find_program(const struct mfd_options *o, char *path, size_t len, struct mfd_error *err)
+{
+	Dl_info self;
+	char *slash;
+
+	if (o->program) {
+		snprintf(path, len, "%s", o->program);
+		return access(path, X_OK) ? mfd_error_sys(err, -errno, "program = %s", path) : 0;
+	}
+	if (dladdr((void *)find_program, &self) && realpath(self.dli_fname, path)) {
+		slash = strrchr(path, '/');
+		if (slash && (size_t)(slash - path) + sizeof("/../criu-multifd") < len) {
+			strcpy(slash, "/../criu-multifd");
+			if (!access(path, X_OK))
+				return 0;
+		}
+	}
+	snprintf(path, len, "%s/criu-multifd", MFD_SBINDIR);
+	return access(path, X_OK) ? mfd_error_sys(err, -errno, "the sender %s (set option 'program')", path) : 0;
+}
+
+/* The effective configuration as a file without a name. */
+static int write_config(const struct mfd_options *o, struct mfd_error *err)
+{
+	int fd = memfd_create("criu-multifd.conf", MFD_CLOEXEC), ret;
+	FILE *f;
+
+	if (fd < 0)
+		return mfd_error_sys(err, -errno, "configuration for the sender");
+	f = fdopen(dup(fd), "w");
+	ret = f ? mfd_options_write(o, f) : -ENOMEM;
+	if (f && fclose(f) && !ret)
+		ret = -errno;
+	if (ret || lseek(fd, 0, SEEK_SET)) {
+		close(fd);
+		return mfd_error_sys(err, ret ? ret : -errno, "configuration for the sender");
+	}
+	return fd;
+}
+
+/* In the grandchild: descriptors to their places, all others closed, signals as a new program expects them. */
+static void exec_sender(const char *path, int link, int conf)
+{
+	char *argv[] = { (char *)path, "send", "--from-plugin", NULL };
+	sigset_t none;
+	int null = open("/dev/null", O_RDWR);
+	/* Above both places, so that dup2 cannot overwrite what it still needs. */
+	int l = fcntl(link, F_DUPFD, 10), c = fcntl(conf, F_DUPFD, 10);
+
+	dup2(null, STDIN_FILENO);
+	if (fcntl(STDOUT_FILENO, F_GETFD) < 0)
+		dup2(null, STDOUT_FILENO);
+	if (fcntl(STDERR_FILENO, F_GETFD) < 0)
+		dup2(null, STDERR_FILENO);
+	dup2(l, MFD_LINK_FD);
+	dup2(c, MFD_LINK_CONF);
+	close_range(MFD_LINK_CONF + 1, ~0U, 0);
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(path, argv);
+	_exit(127);
+}
+
+/* Forked twice, so that CRIU, which waits for its children by itself, never sees a child it does not know. */
+static int spawn(const char *path, int link, int conf, struct mfd_error *err)
+{
+	sigset_t chld, old;
+	int status = 0;
+	pid_t pid;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, &old);
+	pid = fork();
+	if (!pid) {
+		setsid();
+		pid = fork();
+		if (!pid)
+			exec_sender(path, link, conf);
+		_exit(pid < 0);
+	}
+	if (pid > 0)
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0 || status)
+		return mfd_error_set(err, -EAGAIN, "cannot fork the sender");
+	return 0;
+}
+
+/* A commit verdict may lie before the answer to FINISH; its moment (the open gate) has passed by then. */
+static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
+{
+	struct mfd_link_msg m;
+	ssize_t n;
+
+	do
+		n = recv(s->link, &m, sizeof(m), 0);
+	while ((n < 0 && errno == EINTR) || (n == (ssize_t)sizeof(m) && m.type == MFD_LINK_COMMIT));
+	if (n != (ssize_t)sizeof(m))
+		return mfd_error_set(err, -EPIPE, "the sender has died; its log is multifd-send.log in CRIU's work directory");
+	m.text[sizeof(m.text) - 1] = 0;
+	if (m.type == MFD_LINK_OK)
+		return 0;
+	return mfd_error_set(err, m.value < 0 ? m.value : -EIO, "%s", m.text);
+}
+
+int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, struct mfd_error *err)
+{
+	struct mfd_link_msg m = { .type = what, .value = value };
+	int dir = what == MFD_LINK_START ? criu_get_image_dir() : -1;
+	ssize_t n;
+
+	if (s->link < 0)
+		return mfd_error_set(err, -ENOTCONN, "no sender");
+	n = mfd_io_send_fds(s->link, &m, sizeof(m), &dir, dir >= 0);
+	/* A sender that has given up says why before it closes: read that even when writing fails. */
+	if (n < 0 && n != -EPIPE && n != -ECONNRESET)
+		return mfd_error_sys(err, (int)n, "asking the sender");
+	return wait_ok(s, err);
+}
+
+int mfd_sender_start(struct mfd_sender *s, const struct mfd_options *o, struct mfd_error *err)
+{
+	char path[4096];
+	int pair[2], conf, ret;
+
+	s->link = -1;
+	ret = find_program(o, path, sizeof(path), err);
+	if (ret)
+		return ret;
+	conf = write_config(o, err);
+	if (conf < 0)
+		return conf;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+		ret = mfd_error_sys(err, -errno, "socketpair");
+		close(conf);
+		return ret;
+	}
+	ret = spawn(path, pair[1], conf, err);
+	close(pair[1]);
+	close(conf);
+	if (ret) {
+		close(pair[0]);
+		return ret;
+	}
+	s->link = pair[0];
+	ret = mfd_sender_ask(s, MFD_LINK_START, getpid(), err);
+	if (!ret) {
+		ret = mfd_deadman_arm(s->link);
+		if (ret)
+			mfd_error_sys(err, ret, "cannot watch the sender");
+	}
+	if (ret)
+		mfd_io_close(&s->link);
+	return ret;
+}
+
+void mfd_sender_end(struct mfd_sender *s, int ret, struct mfd_link_msg *reply)
+{
+	struct mfd_link_msg m = { .type = MFD_LINK_EXIT, .value = ret };
+	struct pollfd p = { .fd = s->link, .events = POLLIN };
+	uint64_t end = mfd_io_now_ms() + LAST_WORDS_MS, now;
+
+	memset(reply, 0, sizeof(*reply));
+	if (s->link < 0)
+		return;
+	mfd_deadman_disarm();
+	mfd_io_send_fds(s->link, &m, sizeof(m), NULL, 0);
+	/* The verdict comes first, then the answer to EXIT; a sender that died leaves only the verdict, or nothing. */
+	while ((now = mfd_io_now_ms()) < end && (poll(&p, 1, (int)(end - now)) > 0 || errno == EINTR)) {
+		struct mfd_link_msg in;
+
+		if (recv(s->link, &in, sizeof(in), 0) != (ssize_t)sizeof(in))
+			break;
+		in.text[sizeof(in.text) - 1] = 0;
+		*reply = in;
+		if (in.type == MFD_LINK_OK || in.type == MFD_LINK_FAILED)
+			break;
+	}
+	mfd_io_close(&s->link);
+}

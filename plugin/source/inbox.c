@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The control connection's reader on the source. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "inbox.h"
+#include "log.h"
+#include "proto/control.pb-c.h"
+
+static void lost(struct mfd_inbox *in, int code)
+{
+	pthread_mutex_lock(&in->lock);
+	in->lost = code;
+	mfd_error_sys(&in->err, code, "the connection to the target is lost");
+	pthread_mutex_unlock(&in->lock);
+	eventfd_write(in->wake_fd, 1);
+}
+
+static int enqueue(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&in->lock);
+	if (in->n == MFD_INBOX_ROOM) {
+		ret = -EPROTO;
+	} else {
+		unsigned i = (in->head + in->n++) % MFD_INBOX_ROOM;
+
+		in->q[i].type = type;
+		in->q[i].msg = msg;
+	}
+	pthread_mutex_unlock(&in->lock);
+	eventfd_write(in->wake_fd, 1);
+	return ret;
+}
+
+/* The range is at most what one packet carries: the target's pager asks for windows. */
+static int answer_fault(struct mfd_inbox *in, const Mfd__PageRange *r)
+{
+	struct mfd_task *k = mfd_tasks_find(in->tasks, r->task);
+	uint32_t max = in->session->lim.packet_size / MFD_WIRE_PAGE_SIZE;
+
+	if (!k || !in->session->have_urgent || r->vaddr % MFD_WIRE_PAGE_SIZE || !r->pages || r->pages > max) {
+		mfd_log_error("the target asks for %llu pages at %#llx of task %u, which makes no sense",
+			      (unsigned long long)r->pages, (unsigned long long)r->vaddr, r->task);
+		return -EPROTO;
+	}
+	in->urgent.type = MFD_PAYLOAD_PAGES;
+	in->urgent.pages.reader = &k->reader;
+	in->urgent.pages.task = r->task;
+	in->urgent.pages.nruns = 1;
+	in->urgent.pages.npages = (uint32_t)r->pages;
+	in->urgent.pages.runs = in->urgent_runs;
+	in->urgent_runs[0] = (struct mfd_run){ .vaddr = r->vaddr, .pages = r->pages };
+	in->faults++;
+	return mfd_sendchan_send(&in->session->urgent, &in->urgent);
+}
+
+static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
+{
+	Mfd__Pong pong = MFD__PONG__INIT;
+	int ret = 0;
+
+	switch (type) {
+	case MFD_WIRE_PING:
+		ret = mfd_control_send(&in->session->control, MFD_WIRE_PONG, &pong.base);
+		break;
+	case MFD_WIRE_PONG:
+		break;
+	case MFD_WIRE_FAULT:
+		ret = answer_fault(in, ((Mfd__Fault *)msg)->range);
+		break;
+	default:
+		ret = enqueue(in, type, msg);
+		if (!ret)
+			return 0;
+	}
+	protobuf_c_message_free_unpacked(msg, NULL);
+	return ret;
+}
+
+static void *inbox_main(void *arg)
+{
+	struct mfd_inbox *in = arg;
+	int ret;
+
+	do {
+		ProtobufCMessage *msg = NULL;
+		struct mfd_error err = { 0 };
+		unsigned type;
+
+		ret = mfd_control_recv(&in->session->control, &type, &msg, &err);
+		if (!ret)
+			ret = handle(in, type, msg);
+		else if (err.code)
+			mfd_log_error("from the target: %s", err.text);
+	} while (!ret);
+	lost(in, ret);
+	return NULL;
+}
+
+int mfd_inbox_start(struct mfd_inbox *in, struct mfd_session *s, struct mfd_tasks *t, int wake_fd)
+{
+	sigset_t all, old;
+	int ret;
+
+	memset(in, 0, sizeof(*in));
+	in->session = s;
+	in->tasks = t;
+	in->wake_fd = wake_fd;
+	pthread_mutex_init(&in->lock, NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&in->thread, NULL, inbox_main, in);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	in->running = !ret;
+	return -ret;
+}
+
+int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&in->lock);
+	if (in->n) {
+		*type = in->q[in->head].type;
+		*msg = in->q[in->head].msg;
+		in->head = (in->head + 1) % MFD_INBOX_ROOM;
+		in->n--;
+		ret = 1;
+	} else if (in->lost) {
+		ret = mfd_error_set(err, in->lost, "%s", in->err.text);
+	}
+	pthread_mutex_unlock(&in->lock);
+	return ret;
+}
+
+void mfd_inbox_stop(struct mfd_inbox *in)
+{
+	if (!in->running)
+		return;
+	pthread_join(in->thread, NULL);
+	in->running = 0;
+	while (in->n) {
+		protobuf_c_message_free_unpacked(in->q[in->head].msg, NULL);
+		in->head = (in->head + 1) % MFD_INBOX_ROOM;
+		in->n--;
+	}
+	pthread_mutex_destroy(&in->lock);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The thread that listens on the control connection: answers PING, answers faults at once over the urgent channel (ahead of everything
+ * the channels have queued), and puts all other messages in a queue for the main thread.
+ */
+#ifndef MFD_INBOX_H
+#define MFD_INBOX_H
+
+#include <pthread.h>
+#include <protobuf-c/protobuf-c.h>
+
+#include "session.h"
+#include "tasks.h"
+
+#define MFD_INBOX_ROOM 64
+
+struct mfd_inbox {
+	struct mfd_session *session;
+	struct mfd_tasks *tasks;
+	pthread_t thread;
+	int running;
+	int wake_fd; /* eventfd, the main thread's */
+
+	pthread_mutex_t lock; /* guards everything below */
+	struct {
+		unsigned type;
+		ProtobufCMessage *msg;
+	} q[MFD_INBOX_ROOM];
+	unsigned head, n;
+	int lost; /* -errno once the connection has ended; err says why */
+	struct mfd_error err;
+
+	struct mfd_payload urgent; /* the inbox thread's own */
+	struct mfd_run urgent_runs[MFD_WIRE_MAX_RUNS];
+	uint64_t faults;	   /* answered; read after the thread has ended */
+};
+
+int mfd_inbox_start(struct mfd_inbox *in, struct mfd_session *s, struct mfd_tasks *t, int wake_fd);
+/* 1 and a message (the caller frees it), 0 = none, -errno with err: the connection is lost and the queue empty. */
+int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err);
+/* Ends the thread; the control connection must have been shut down. */
+void mfd_inbox_stop(struct mfd_inbox *in);
+
+#endif

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* `criu-multifd send`: the process the plugin starts; reads its configuration, prepares log and shared memory, supervises. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "io.h"
+#include "log.h"
+#include "pluginlink.h"
+#include "supervisor.h"
+#include "worker.h"
+
+/* CRIU's work directory is the current one, as for its own log. */
+static int open_log(const struct mfd_options *o)
+{
+	const char *path = o->log_file ? o->log_file : "multifd-send.log";
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		mfd_log_fd_set(fd);
+	mfd_log_tag_set("send");
+	mfd_log_level_set((enum mfd_log_level)o->log_level);
+	return fd;
+}
+
+static int read_config(struct mfd_options *o, struct mfd_error *err)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", MFD_LINK_CONF);
+	return mfd_options_from_file(o, path, err);
+}
+
+/* Unique enough to tell the sessions of a target apart: host, process, second. */
+static void name_session(char *name, size_t len)
+{
+	char host[64] = "host";
+	struct timespec now;
+
+	gethostname(host, sizeof(host) - 1);
+	clock_gettime(CLOCK_REALTIME, &now);
+	for (char *p = host; *p; p++)
+		if (*p == '/' || *p < ' ' || *p == '.')
+			*p = '-';
+	snprintf(name, len, "%s-%d-%lld", host, getpid(), (long long)now.tv_sec);
+}
+
+static int prepare(struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+{
+	int ret;
+
+	if (!o->target)
+		return mfd_error_set(err, -EINVAL, "no target");
+	ret = mfd_sock_parse(o->target, 0, &sh->target, err);
+	if (ret)
+		return ret;
+	if (!o->session) {
+		name_session(sh->session, sizeof(sh->session));
+		return 0;
+	}
+	if (!mfd_wire_name_ok(o->session, strlen(o->session)))
+		return mfd_error_set(err, -EINVAL,
+				     "session = %s: a name of 1 to 255 characters without '/', not starting with '.'",
+				     o->session);
+	strcpy(sh->session, o->session); /* the length has been checked */
+	return 0;
+}
+
+static void refuse(int link, const struct mfd_error *err)
+{
+	struct mfd_link_msg m = { .type = MFD_LINK_FAILED, .value = err->code };
+
+	snprintf(m.text, sizeof(m.text), "%s", mfd_error_text(err));
+	mfd_io_send_fds(link, &m, sizeof(m), NULL, 0);
+}
+
+int mfd_send_main(int argc, char **argv)
+{
+	struct mfd_shared *sh;
+	struct mfd_options o;
+	struct mfd_error err = { 0 };
+	int ret, log_fd;
+
+	if (argc != 2 || strcmp(argv[1], "--from-plugin")) {
+		fprintf(stderr, "criu-multifd send is started by the plugin inside criu dump; see criu-multifd(8)\n");
+		return MFD_EXIT_USAGE;
+	}
+	fcntl(MFD_LINK_FD, F_SETFD, FD_CLOEXEC);
+	signal(SIGPIPE, SIG_IGN);
+	mfd_options_init(&o);
+	ret = read_config(&o, &err);
+	close(MFD_LINK_CONF);
+	log_fd = ret ? -1 : open_log(&o);
+	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (!ret && sh == MAP_FAILED)
+		ret = mfd_error_sys(&err, -errno, "shared memory");
+	if (!ret)
+		ret = prepare(&o, sh, &err);
+	if (ret) {
+		mfd_log_error("%s", err.text);
+		refuse(MFD_LINK_FD, &err);
+		return MFD_EXIT_FAILED;
+	}
+	ret = mfd_supervisor_run(&o, sh, MFD_LINK_FD, log_fd);
+	mfd_options_free(&o);
+	return ret;
+}

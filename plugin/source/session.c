@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Opening a session: hello, limits, joining the channels. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "proto/control.pb-c.h"
+#include "session.h"
+
+#ifndef MFD_VERSION
+#define MFD_VERSION "unknown"
+#endif
+
+static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const struct mfd_options *o, unsigned role,
+		      unsigned channel, struct mfd_error *err)
+{
+	struct mfd_wire_greeting g = { .role = (uint8_t)role, .channel = (uint16_t)channel };
+	int fd, ret;
+
+	fd = mfd_sock_connect(&sh->target, o->connect_timeout, err);
+	if (fd < 0)
+		return fd;
+	mfd_conn_plain(conn, fd);
+	ret = mfd_sock_tune(fd, o->stall_timeout);
+	if (sh->connected) {
+		memcpy(g.session, sh->id, sizeof(g.session));
+		memcpy(g.secret, sh->secret, sizeof(g.secret));
+	}
+	mfd_wire_greeting_seal(&g);
+	if (!ret)
+		ret = mfd_conn_send(conn, &g, sizeof(g), 0);
+	if (ret) {
+		mfd_conn_close(conn);
+		return mfd_error_sys(err, ret, "greeting %s", sh->target.text);
+	}
+	return 0;
+}
+
+/* The next message must be `type`; an ABORT instead carries the target's reason. */
+static int expect(struct mfd_control *c, unsigned type, ProtobufCMessage **msg, struct mfd_error *err)
+{
+	unsigned got;
+	int ret = mfd_control_recv(c, &got, msg, err);
+
+	if (ret)
+		return mfd_error_sys(err, ret, "waiting for the target's %s", mfd_wire_msg_name(type));
+	if (got == type)
+		return 0;
+	if (got == MFD_WIRE_ABORT)
+		ret = mfd_error_set(err, -ECONNREFUSED, "the target refuses: %s", ((Mfd__Abort *)*msg)->reason);
+	else
+		ret = mfd_error_set(err, -EPROTO, "the target said %s instead of %s", mfd_wire_msg_name(got),
+				    mfd_wire_msg_name(type));
+	protobuf_c_message_free_unpacked(*msg, NULL);
+	*msg = NULL;
+	return ret;
+}
+
+static int send_hello(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+{
+	Mfd__Hello h = MFD__HELLO__INIT;
+	char host[256] = "";
+	struct utsname un;
+	int ret;
+
+	uname(&un);
+	gethostname(host, sizeof(host) - 1);
+	h.session = sh->session;
+	h.channels = o->channels;
+	h.packet_size = o->packet_size;
+	h.checksum = o->checksum != MFD_OFF;
+	h.postcopy = o->mode == MFD_MODE_POSTCOPY;
+	h.confirm_restore = o->confirm == MFD_CONFIRM_RESTORE;
+	h.page_size = MFD_WIRE_PAGE_SIZE;
+	h.source = host;
+	h.arch = un.machine;
+	h.program_version = (char *)MFD_VERSION;
+	ret = mfd_control_send(&s->control, MFD_WIRE_HELLO, &h.base);
+	return ret ? mfd_error_sys(err, ret, "sending HELLO to %s", sh->target.text) : 0;
+}
+
+/* Nothing in the answer may be larger than what was asked for. */
+static int take_hello_ok(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+{
+	ProtobufCMessage *msg = NULL;
+	Mfd__HelloOk *ok;
+	int ret = expect(&s->control, MFD_WIRE_HELLO_OK, &msg, err);
+
+	if (ret)
+		return ret;
+	ok = (Mfd__HelloOk *)msg;
+	if (ok->session_id.len != sizeof(sh->id) || ok->secret.len != sizeof(sh->secret) || !ok->channels ||
+	    ok->channels > o->channels || ok->packet_size > o->packet_size || ok->packet_size < MFD_WIRE_MIN_PACKET) {
+		ret = mfd_error_set(err, -EPROTO, "the target's HELLO_OK makes no sense");
+	} else {
+		memcpy(sh->id, ok->session_id.data, sizeof(sh->id));
+		memcpy(sh->secret, ok->secret.data, sizeof(sh->secret));
+		sh->connected = 1;
+		s->lim = (struct mfd_wire_limits){
+			.channels = ok->channels,
+			.packet_size = ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE,
+			.checksum = o->checksum != MFD_OFF,
+		};
+		if (ok->channels < o->channels)
+			mfd_log_info("the target allows %u channels of %u", ok->channels, o->channels);
+	}
+	protobuf_c_message_free_unpacked(msg, NULL);
+	return ret;
+}
+
+static int join(struct mfd_session *s, const struct mfd_options *o, const struct mfd_shared *sh, unsigned role,
+		unsigned channel, struct mfd_sendchan *c, struct mfd_error *err)
+{
+	struct mfd_wire_joined j;
+	struct mfd_conn conn = { .fd = -1 };
+	int ret;
+
+	ret = connect_as(&conn, sh, o, role, channel, err);
+	if (ret)
+		return ret;
+	ret = mfd_conn_recv(&conn, &j, sizeof(j));
+	if (ret)
+		mfd_error_sys(err, ret, "joining channel %u", channel);
+	else if (le32toh(j.magic) != MFD_WIRE_MAGIC_GREETING || j.status)
+		ret = mfd_error_set(err, -ECONNREFUSED, "joining channel %u: %s", channel,
+				    mfd_wire_join_error(le16toh(j.status)));
+	if (!ret) {
+		ret = mfd_sendchan_init(c, channel, &conn, &s->lim, o->zerocopy, o->stall_timeout);
+		if (ret)
+			mfd_error_set(err, ret, "%s", c->err.text);
+	}
+	mfd_conn_close(&conn);
+	return ret;
+}
+
+static void channel_failed(void *arg, unsigned channel, int code)
+{
+	(void)channel;
+	(void)code;
+	/* Wakes the main loop; the reason is in the channel. */
+	eventfd_write(*(int *)arg, 1);
+}
+
+int mfd_session_rejoin(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+{
+	struct mfd_multifd_ops ops = { .send = mfd_sendchan_send, .sync = mfd_sendchan_sync };
+	void *priv[MFD_WIRE_MAX_CHANNELS];
+	ProtobufCMessage *msg = NULL;
+	int ret;
+
+	ops.failed = s->wake_fd >= 0 ? channel_failed : NULL;
+	ops.arg = &s->wake_fd;
+	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
+		priv[s->channels] = &s->chan[s->channels];
+		ret = join(s, o, sh, MFD_WIRE_ROLE_DATA, s->channels, &s->chan[s->channels], err);
+		if (ret)
+			return ret;
+	}
+	if (o->mode == MFD_MODE_POSTCOPY) {
+		ret = join(s, o, sh, MFD_WIRE_ROLE_URGENT, 0, &s->urgent, err);
+		if (ret)
+			return ret;
+		s->have_urgent = 1;
+	}
+	ret = expect(&s->control, MFD_WIRE_JOINED, &msg, err);
+	if (ret)
+		return ret;
+	protobuf_c_message_free_unpacked(msg, NULL);
+	ret = mfd_multifd_start(&s->multifd, s->channels, priv, &ops, MFD_WIRE_MAX_RUNS);
+	return ret ? mfd_error_sys(err, ret, "starting %u channel threads", s->channels) : 0;
+}
+
+int mfd_session_open(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+{
+	int ret;
+
+	mfd_control_init(&s->control);
+	ret = connect_as(&s->control.conn, sh, o, MFD_WIRE_ROLE_CONTROL, 0, err);
+	if (!ret)
+		ret = send_hello(s, o, sh, err);
+	if (!ret)
+		ret = take_hello_ok(s, o, sh, err);
+	if (!ret)
+		ret = mfd_session_rejoin(s, o, sh, err);
+	if (ret)
+		mfd_session_close(s);
+	return ret;
+}
+
+int mfd_session_resume(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, const char *outcome,
+		       char *state, struct mfd_error *err)
+{
+	Mfd__Resume r = MFD__RESUME__INIT;
+	ProtobufCMessage *msg = NULL;
+	int ret;
+
+	mfd_control_init(&s->control);
+	ret = connect_as(&s->control.conn, sh, o, MFD_WIRE_ROLE_CONTROL, 0, err);
+	if (ret)
+		return ret;
+	r.session = sh->session;
+	r.outcome = (char *)outcome;
+	ret = mfd_control_send(&s->control, MFD_WIRE_RESUME, &r.base);
+	if (ret)
+		mfd_error_sys(err, ret, "sending RESUME");
+	else
+		ret = expect(&s->control, MFD_WIRE_RESUME_OK, &msg, err);
+	if (!ret) {
+		Mfd__ResumeOk *ok = (Mfd__ResumeOk *)msg;
+
+		snprintf(state, 32, "%s", ok->state);
+		if (ok->channels && ok->channels <= MFD_WIRE_MAX_CHANNELS)
+			s->lim.channels = ok->channels;
+		if (ok->packet_size >= MFD_WIRE_MIN_PACKET && ok->packet_size <= MFD_WIRE_MAX_PACKET)
+			s->lim.packet_size = ok->packet_size;
+		protobuf_c_message_free_unpacked(msg, NULL);
+	} else {
+		mfd_control_close(&s->control);
+	}
+	return ret;
+}
+
+void mfd_session_shutdown(struct mfd_session *s)
+{
+	mfd_conn_shutdown(&s->control.conn);
+	for (unsigned i = 0; i < s->channels; i++)
+		mfd_conn_shutdown(&s->chan[i].conn);
+	if (s->have_urgent)
+		mfd_conn_shutdown(&s->urgent.conn);
+}
+
+void mfd_session_close(struct mfd_session *s)
+{
+	mfd_session_shutdown(s);
+	mfd_multifd_stop(s->multifd);
+	s->multifd = NULL;
+	for (unsigned i = 0; i < s->channels; i++)
+		mfd_sendchan_close(&s->chan[i]);
+	if (s->have_urgent)
+		mfd_sendchan_close(&s->urgent);
+	s->have_urgent = 0;
+	mfd_control_close(&s->control);
+}
+
+void mfd_session_totals(const struct mfd_session *s, struct mfd_sendchan_stats *sum)
+{
+	for (unsigned i = 0; i < s->channels; i++) {
+		const struct mfd_sendchan_stats *c = &s->chan[i].st;
+
+		sum->packets += c->packets;
+		sum->pages += c->pages;
+		sum->zero_pages += c->zero_pages;
+		sum->files += c->files;
+		sum->file_bytes += c->file_bytes;
+		sum->wire_bytes += c->wire_bytes;
+		sum->checksum += c->checksum;
+		sum->stalls += c->stalls;
+		sum->read_us += c->read_us;
+		sum->send_us += c->send_us;
+	}
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the worker sends and when: executable pages first, then all pages, the images, END, and what is asked for again. */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "io.h"
+#include "log.h"
+#include "proto/control.pb-c.h"
+#include "worker.h"
+
+static uint32_t packet_pages(const struct mfd_worker *w)
+{
+	return w->session.lim.packet_size / MFD_WIRE_PAGE_SIZE;
+}
+
+static int channel_error(struct mfd_worker *w, int code)
+{
+	for (unsigned i = 0; i < w->session.channels; i++)
+		if (w->session.chan[i].err.code == code)
+			return mfd_error_set(&w->err, code, "%s", w->session.chan[i].err.text);
+	return mfd_error_sys(&w->err, code, "sending");
+}
+
+static int send_payload(struct mfd_worker *w)
+{
+	int ret;
+
+	mfd_multifd_payload(w->session.multifd)->sequence = w->sequence++;
+	ret = mfd_multifd_send(w->session.multifd);
+	return ret ? channel_error(w, ret) : 0;
+}
+
+/*
+ * While CRIU infects a task it overwrites code in an executable mapping for a moment, so these pages are read now, before
+ * CRIU goes on; everything else may be read until the commit.
+ */
+int mfd_stream_task(struct mfd_worker *w, pid_t pid)
+{
+	struct mfd_task *task = NULL;
+	int ret, sent = 0;
+
+	if (!w->frozen_us)
+		w->frozen_us = mfd_io_now_us();
+	ret = mfd_tasks_add(&w->tasks, pid, &task, &w->err);
+	if (ret)
+		return ret;
+	while ((ret = mfd_tasks_fill_exec(task, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err)) > 0) {
+		ret = send_payload(w);
+		if (ret)
+			return ret;
+		sent = 1;
+	}
+	if (ret)
+		return ret;
+	if (sent)
+		ret = mfd_multifd_drain(w->session.multifd);
+	return ret ? channel_error(w, ret) : 0;
+}
+
+static int sync_channels(struct mfd_worker *w, uint64_t *number)
+{
+	int ret = mfd_multifd_sync(w->session.multifd, number);
+
+	return ret ? channel_error(w, ret) : 0;
+}
+
+static int send_images(struct mfd_worker *w)
+{
+	Mfd__Images m = MFD__IMAGES__INIT;
+	struct stat log = { 0 };
+	int ret;
+
+	if (w->log_fd >= 0)
+		fstat(w->log_fd, &log);
+	w->ship.dirfd = w->image_dir;
+	ret = mfd_ship_images(&w->ship, w->session.multifd, w->session.lim.packet_size, &w->sequence, log.st_dev,
+			      log.st_ino, &w->err);
+	if (!ret)
+		ret = sync_channels(w, &m.sync);
+	if (ret)
+		return ret;
+	m.files = w->ship.files;
+	m.bytes = w->ship.bytes;
+	w->images_sent = 1;
+	ret = mfd_control_send(&w->session.control, MFD_WIRE_IMAGES, &m.base);
+	return ret ? mfd_error_sys(&w->err, ret, "sending IMAGES") : 0;
+}
+
+static int send_end(struct mfd_worker *w)
+{
+	struct mfd_sendchan_stats sum = { 0 };
+	Mfd__End m = MFD__END__INIT;
+	int ret = sync_channels(w, &m.sync);
+
+	if (ret)
+		return ret;
+	mfd_session_totals(&w->session, &sum);
+	m.packets = sum.packets;
+	m.pages = sum.pages;
+	m.zero_pages = sum.zero_pages;
+	m.files = sum.files;
+	m.file_bytes = sum.file_bytes;
+	m.checksum = sum.checksum;
+	w->sent_us = mfd_io_now_us();
+	w->end_sent = 1;
+	ret = mfd_control_send(&w->session.control, MFD_WIRE_END, &m.base);
+	return ret ? mfd_error_sys(&w->err, ret, "sending END") : 0;
+}
+
+/* Looked for at most once a millisecond: it is a file to open and read. */
+static int look_for_gate(struct mfd_worker *w)
+{
+	uint64_t now = mfd_io_now_ms();
+	int ret;
+
+	if (w->gate_open || now == w->gate_looked_ms)
+		return 0;
+	w->gate_looked_ms = now;
+	ret = mfd_gate_poll(&w->gate, &w->err);
+	if (ret == -ESRCH)
+		return mfd_error_set(&w->err, ret, "CRIU has ended without waiting for the transfer");
+	if (ret < 0)
+		return ret;
+	w->gate_open = ret;
+	if (ret)
+		w->gate_us = mfd_io_now_us();
+	return 0;
+}
+
+int mfd_stream_step(struct mfd_worker *w, int *busy)
+{
+	int postcopy = w->o->mode == MFD_MODE_POSTCOPY, ret;
+
+	*busy = 0;
+	ret = look_for_gate(w);
+	if (ret)
+		return ret;
+	if (w->gate_open && !w->images_sent && (postcopy || mfd_tasks_idle(&w->tasks)))
+		return send_images(w);
+	if (!mfd_tasks_idle(&w->tasks)) {
+		ret = mfd_tasks_fill(&w->tasks, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err);
+		if (ret > 0) {
+			*busy = 1;
+			return send_payload(w);
+		}
+		if (ret < 0)
+			return ret;
+		*busy = w->gate_open; /* everything is queued now: images or END come next */
+		return 0;
+	}
+	if (w->images_sent && !w->end_sent)
+		return send_end(w);
+	return 0;
+}
+
+static int need_range(struct mfd_worker *w, const Mfd__PageRange *r)
+{
+	struct mfd_task *k = mfd_tasks_find(&w->tasks, r->task);
+	uint64_t vaddr = r->vaddr, left = r->pages;
+
+	if (!k || vaddr % MFD_WIRE_PAGE_SIZE || vaddr >= MFD_WIRE_MAX_VADDR || left > MFD_WIRE_MAX_VADDR >> 12)
+		return mfd_error_set(&w->err, -EPROTO, "the target needs %llu pages at %#llx of task %u, which is not ours",
+				     (unsigned long long)left, (unsigned long long)vaddr, r->task);
+	while (left) {
+		struct mfd_payload *p = mfd_multifd_payload(w->session.multifd);
+		uint64_t n = left < packet_pages(w) ? left : packet_pages(w);
+		int ret;
+
+		p->type = MFD_PAYLOAD_PAGES;
+		p->pages.reader = &k->reader;
+		p->pages.task = r->task;
+		p->pages.runs = p->runs_memory;
+		p->pages.nruns = 1;
+		p->pages.npages = (uint32_t)n;
+		p->pages.runs[0] = (struct mfd_run){ .vaddr = vaddr, .pages = n };
+		ret = send_payload(w);
+		if (ret)
+			return ret;
+		vaddr += n * MFD_WIRE_PAGE_SIZE;
+		left -= n;
+	}
+	return 0;
+}
+
+int mfd_stream_need(struct mfd_worker *w, const ProtobufCMessage *msg)
+{
+	const Mfd__Need *need = (const Mfd__Need *)msg;
+	int ret = 0;
+
+	mfd_log_info("the target lacks %llu pages in %zu ranges: sending them again", (unsigned long long)need->pages,
+		     need->n_ranges);
+	for (size_t i = 0; i < need->n_ranges && !ret; i++)
+		ret = need_range(w, need->ranges[i]);
+	return ret ? ret : send_end(w);
+}

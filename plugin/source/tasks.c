@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The frozen tasks: scanning their mappings and cutting what is populated into payloads. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tasks.h"
+
+void mfd_tasks_init(struct mfd_tasks *t, struct mfd_shared *shared)
+{
+	*t = (struct mfd_tasks){ .lock = PTHREAD_MUTEX_INITIALIZER, .shared = shared };
+}
+
+static void scan_done(struct mfd_task *k)
+{
+	mfd_pagescan_close(k->scan);
+	k->scan = NULL;
+	mfd_pagescan_vmas_free(&k->vmas);
+}
+
+void mfd_tasks_fini(struct mfd_tasks *t)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		if (t->task[i]->scan)
+			scan_done(t->task[i]);
+		mfd_pageread_close(&t->task[i]->reader);
+		free(t->task[i]);
+	}
+	free(t->task);
+	t->task = NULL;
+	t->n = 0;
+}
+
+static int make_room(struct mfd_tasks *t)
+{
+	struct mfd_task **bigger;
+	unsigned room = t->room ? t->room * 2 : 64;
+
+	if (t->n < t->room)
+		return 0;
+	bigger = realloc(t->task, room * sizeof(*bigger));
+	if (!bigger)
+		return -ENOMEM;
+	t->task = bigger;
+	t->room = room;
+	return 0;
+}
+
+static int append(struct mfd_tasks *t, struct mfd_task *k)
+{
+	int ret;
+
+	pthread_mutex_lock(&t->lock);
+	ret = make_room(t);
+	if (!ret)
+		t->task[t->n++] = k;
+	pthread_mutex_unlock(&t->lock);
+	return ret;
+}
+
+static int open_scan(struct mfd_task *k, struct mfd_error *err)
+{
+	int ret = mfd_pagescan_vmas(k->id->pid, &k->vmas, err);
+
+	if (ret)
+		return ret;
+	ret = mfd_pagescan_open(k->id->pid, 0, &k->scan, err);
+	if (ret)
+		mfd_pagescan_vmas_free(&k->vmas);
+	k->exec_pass = 1;
+	k->pos = k->vmas.n ? k->vmas.v[0].start : 0;
+	return ret;
+}
+
+static int open_task(struct mfd_tasks *t, struct mfd_shared_task *id, int scan, struct mfd_task **out,
+		     struct mfd_error *err)
+{
+	struct mfd_task *k = calloc(1, sizeof(*k));
+	int ret;
+
+	if (!k)
+		return mfd_error_sys(err, -ENOMEM, "task %d", id->pid);
+	k->id = id;
+	ret = mfd_pageread_open(&k->reader, id->pid, err);
+	if (ret)
+		goto err_free;
+	if (scan) {
+		ret = open_scan(k, err);
+		if (ret)
+			goto err_reader;
+	}
+	ret = append(t, k);
+	if (ret)
+		goto err_scan;
+	*out = k;
+	return 0;
+err_scan:
+	if (k->scan)
+		scan_done(k);
+err_reader:
+	mfd_pageread_close(&k->reader);
+err_free:
+	free(k);
+	return ret;
+}
+
+int mfd_tasks_add(struct mfd_tasks *t, pid_t pid, struct mfd_task **out, struct mfd_error *err)
+{
+	unsigned n = atomic_load(&t->shared->ntasks);
+	struct mfd_shared_task *id;
+	int ret;
+
+	if (n == MFD_SHARED_MAX_TASKS)
+		return mfd_error_set(err, -E2BIG, "more than %u tasks", MFD_SHARED_MAX_TASKS);
+	id = &t->shared->task[n];
+	ret = mfd_shared_task_fill(id, pid);
+	if (ret)
+		return mfd_error_sys(err, ret, "task %d", pid);
+	ret = open_task(t, id, 1, out, err);
+	if (!ret)
+		atomic_store(&t->shared->ntasks, n + 1);
+	return ret;
+}
+
+int mfd_tasks_reopen(struct mfd_tasks *t, unsigned index, struct mfd_error *err)
+{
+	struct mfd_task *k;
+
+	return open_task(t, &t->shared->task[index], 0, &k, err);
+}
+
+/* Runs of the mapping the scan stands in, or of the next of the wanted kind: 1, 0 at the end of the pass, -errno. */
+static int scan_more(struct mfd_task *k, int exec)
+{
+	while (k->vma < k->vmas.n) {
+		struct mfd_vma *v = &k->vmas.v[k->vma];
+
+		if (v->exec == (unsigned)exec && k->pos < v->end) {
+			int n = mfd_pagescan_next(k->scan, &k->pos, v->end, k->runs,
+						  (int)(sizeof(k->runs) / sizeof(*k->runs)));
+
+			if (n < 0)
+				return n;
+			k->run = 0;
+			k->nruns = n;
+			if (n)
+				return 1;
+			continue;
+		}
+		k->vma++;
+		k->pos = k->vma < k->vmas.n ? k->vmas.v[k->vma].start : 0;
+	}
+	return 0;
+}
+
+/* Move pages from the scanned runs to the payload. */
+static void take_runs(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pages)
+{
+	while (k->run < k->nruns && p->pages.npages < max_pages && p->pages.nruns < MFD_WIRE_MAX_RUNS) {
+		struct mfd_run *r = &k->runs[k->run];
+		uint64_t n = max_pages - p->pages.npages;
+
+		if (n > r->pages)
+			n = r->pages;
+		p->pages.runs[p->pages.nruns++] = (struct mfd_run){ .vaddr = r->vaddr, .pages = n };
+		p->pages.npages += (uint32_t)n;
+		r->vaddr += n * MFD_WIRE_PAGE_SIZE;
+		r->pages -= n;
+		if (!r->pages)
+			k->run++;
+	}
+}
+
+static int fill_from(struct mfd_task *k, int exec, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
+{
+	p->type = MFD_PAYLOAD_PAGES;
+	p->pages.runs = p->runs_memory;
+	p->pages.nruns = p->pages.npages = 0;
+	p->pages.reader = &k->reader;
+	p->pages.task = k->id->vpid;
+	while (p->pages.npages < max_pages && p->pages.nruns < MFD_WIRE_MAX_RUNS) {
+		int more;
+
+		take_runs(k, p, max_pages);
+		if (k->run < k->nruns)
+			break;
+		more = scan_more(k, exec);
+		if (more < 0)
+			return mfd_error_sys(err, more, "scanning task %d at %#llx", k->id->pid,
+					     (unsigned long long)k->pos);
+		if (!more)
+			break;
+	}
+	if (!p->pages.npages)
+		mfd_payload_reset(p);
+	return p->pages.npages > 0;
+}
+
+static void rewind_scan(struct mfd_task *k)
+{
+	k->vma = 0;
+	k->pos = k->vmas.n ? k->vmas.v[0].start : 0;
+	k->nruns = k->run = 0;
+}
+
+int mfd_tasks_fill_exec(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
+{
+	int ret = fill_from(k, 1, p, max_pages, err);
+
+	if (!ret) {
+		k->exec_pass = 0;
+		rewind_scan(k);
+	}
+	return ret;
+}
+
+int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
+{
+	for (; t->current < t->n; t->current++) {
+		struct mfd_task *k = t->task[t->current];
+		int ret = k->scan ? fill_from(k, 0, p, max_pages, err) : 0;
+
+		if (ret)
+			return ret;
+		if (k->scan)
+			scan_done(k);
+	}
+	return 0;
+}
+
+int mfd_tasks_idle(const struct mfd_tasks *t)
+{
+	return t->current == t->n;
+}
+
+struct mfd_task *mfd_tasks_find(struct mfd_tasks *t, uint32_t vpid)
+{
+	struct mfd_task *found = NULL;
+
+	pthread_mutex_lock(&t->lock);
+	for (unsigned i = 0; i < t->n && !found; i++)
+		if (t->task[i]->id->vpid == vpid)
+			found = t->task[i];
+	pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
+uint64_t mfd_tasks_bytes(const struct mfd_tasks *t)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < t->n; i++)
+		sum += t->task[i]->vmas.bytes;
+	return sum;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The frozen tasks and which of their pages are still to be sent.  The main thread adds tasks and fills payloads; the inbox thread
+ * looks tasks up to answer faults, hence the lock around the table.
+ */
+#ifndef MFD_TASKS_H
+#define MFD_TASKS_H
+
+#include <pthread.h>
+
+#include "error.h"
+#include "pageread.h"
+#include "pagescan.h"
+#include "payload.h"
+#include "shared.h"
+
+struct mfd_task {
+	struct mfd_shared_task *id; /* in shared memory */
+	struct mfd_pageread reader;
+	struct mfd_pagescan *scan;  /* NULL once everything has been scanned */
+	struct mfd_vmas vmas;
+	int exec_pass;		    /* first the executable mappings, then the others */
+	size_t vma;		    /* where the scan stands: vmas.v[vma] ... */
+	uint64_t pos;		    /* ... at this address */
+	/* Scanned but not yet in a payload. */
+	struct mfd_run runs[512];
+	int nruns, run;
+};
+
+struct mfd_tasks {
+	pthread_mutex_t lock; /* guards task[] and n against the inbox thread; entries never move */
+	struct mfd_task **task;
+	unsigned n, room;
+	unsigned current; /* the first that is not done */
+	struct mfd_shared *shared;
+};
+
+void mfd_tasks_init(struct mfd_tasks *t, struct mfd_shared *shared);
+void mfd_tasks_fini(struct mfd_tasks *t);
+/* Open a frozen task and list its mappings. */
+int mfd_tasks_add(struct mfd_tasks *t, pid_t pid, struct mfd_task **out, struct mfd_error *err);
+/* After a restart of the worker: open a task that is in shared memory already, without anything to send. */
+int mfd_tasks_reopen(struct mfd_tasks *t, unsigned index, struct mfd_error *err);
+
+/*
+ * Fill `p` (empty) with up to max_pages pages: of executable mappings of one task, and of whatever is left of any task.
+ * 1 = filled, 0 = nothing left, -errno.
+ */
+int mfd_tasks_fill_exec(struct mfd_task *task, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err);
+int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err);
+/* Nonzero when a fill would find nothing. */
+int mfd_tasks_idle(const struct mfd_tasks *t);
+/* A task by the pid of its images, or NULL. */
+struct mfd_task *mfd_tasks_find(struct mfd_tasks *t, uint32_t vpid);
+uint64_t mfd_tasks_bytes(const struct mfd_tasks *t); /* of all mappings that may hold lazy pages */
+
+#endif

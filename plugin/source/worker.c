@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The sender's event loop: plugin, target, signals, and something to send in between. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "proto/control.pb-c.h"
+#include "worker.h"
+
+void mfd_worker_reply(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text)
+{
+	struct mfd_link_msg m = { .type = type, .value = value };
+
+	snprintf(m.text, sizeof(m.text), "%s", text);
+	if (w->link >= 0)
+		mfd_io_send_fds(w->link, &m, sizeof(m), NULL, 0);
+}
+
+static int connect_session(struct mfd_worker *w)
+{
+	int ret = mfd_session_open(&w->session, w->o, w->sh, &w->err);
+
+	if (!ret) {
+		ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
+		if (ret)
+			mfd_error_sys(&w->err, ret, "starting the inbox thread");
+	}
+	if (ret)
+		return ret;
+	mfd_log_info("session '%s' on %s: %u channels, packets of %u KiB, %s mode", w->sh->session, w->sh->target.text,
+		     w->session.lim.channels, w->session.lim.packet_size >> 10,
+		     w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe");
+	if (w->session.chan[0].zc.fell_back)
+		mfd_log_info("zero-copy is off: %s", w->session.chan[0].zc.fell_back);
+	return 0;
+}
+
+/* START: everything that can fail because of the target fails here, before anything is frozen. */
+static int start(struct mfd_worker *w, const struct mfd_link_msg *m, int image_dir)
+{
+	int ret;
+
+	w->image_dir = image_dir;
+	w->sh->criu = m->value;
+	ret = mfd_gate_init(&w->gate, m->value, &w->err);
+	if (!ret && image_dir < 0)
+		ret = mfd_error_set(&w->err, -EBADF, "CRIU has no image directory");
+	if (!ret)
+		ret = connect_session(w);
+	if (ret)
+		return ret;
+	atomic_store(&w->sh->phase, MFD_PHASE_STREAMING);
+	mfd_worker_reply(w, MFD_LINK_OK, 0, "connected");
+	return 0;
+}
+
+/* The dump ended without a verdict of ours. */
+static int dump_ended(struct mfd_worker *w, int result)
+{
+	w->dump_result_known = 1;
+	w->dump_result = result;
+	if (result)
+		return mfd_error_set(&w->err, -ECANCELED, "CRIU's dump failed (its log says why); session aborted");
+	return mfd_error_set(&w->err, -EINVAL,
+			     "nothing was moved: criu dump needs --lazy-pages for the multifd plugin; session aborted, the "
+			     "local images are complete");
+}
+
+static int handle_link_msg(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
+{
+	int ret;
+
+	switch (m->type) {
+	case MFD_LINK_START:
+		return start(w, m, fd);
+	case MFD_LINK_TASK:
+		ret = mfd_stream_task(w, m->value);
+		if (!ret)
+			mfd_worker_reply(w, MFD_LINK_OK, 0, "");
+		return ret;
+	case MFD_LINK_FINISH:
+		return dump_ended(w, 0);
+	case MFD_LINK_EXIT:
+		return dump_ended(w, m->value);
+	default:
+		return mfd_error_set(&w->err, -EPROTO, "the plugin sent message %u", m->type);
+	}
+}
+
+static int handle_link(struct mfd_worker *w)
+{
+	struct mfd_link_msg m;
+	int fd[MFD_IO_MAX_FDS], nfds = MFD_IO_MAX_FDS;
+	ssize_t n = mfd_io_recv_fds(w->link, &m, sizeof(m), fd, &nfds);
+
+	if (n != (ssize_t)sizeof(m))
+		return mfd_error_set(&w->err, -EPIPE, "CRIU has ended");
+	return handle_link_msg(w, &m, nfds > 0 ? fd[0] : -1);
+}
+
+static int handle_message(struct mfd_worker *w, unsigned type, const ProtobufCMessage *msg)
+{
+	Mfd__StartedOk leave = MFD__STARTED_OK__INIT;
+	int ret;
+
+	switch (type) {
+	case MFD_WIRE_IMAGES_OK:
+		mfd_log_info("the target can restore now; pages follow");
+		return 0;
+	case MFD_WIRE_STARTED:
+		if (w->o->mode != MFD_MODE_POSTCOPY || !w->images_sent)
+			break;
+		/* The point of no return of postcopy: from here on the restored tasks may have run. */
+		atomic_store(&w->sh->phase, MFD_PHASE_RUNNING);
+		ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
+		return ret ? mfd_error_sys(&w->err, ret, "sending STARTED_OK") : 0;
+	case MFD_WIRE_NEED:
+		if (!w->end_sent && !w->reconnects)
+			break;
+		return mfd_stream_need(w, msg);
+	case MFD_WIRE_READY:
+		if (!w->end_sent)
+			break;
+		w->ready_us = mfd_io_now_us();
+		w->ready = 1;
+		return 0;
+	case MFD_WIRE_RESTORED:
+		return 0;
+	case MFD_WIRE_ABORT:
+		return mfd_error_set(&w->err, -ECANCELED, "the target aborted: %s", ((const Mfd__Abort *)msg)->reason);
+	default:
+		break;
+	}
+	return mfd_error_set(&w->err, -EPROTO, "the target said %s out of turn", mfd_wire_msg_name(type));
+}
+
+static int handle_inbox(struct mfd_worker *w)
+{
+	ProtobufCMessage *msg;
+	eventfd_t count;
+	unsigned type;
+	int ret;
+
+	eventfd_read(w->wake, &count);
+	while ((ret = mfd_inbox_next(&w->inbox, &type, &msg, &w->err)) > 0) {
+		ret = handle_message(w, type, msg);
+		protobuf_c_message_free_unpacked(msg, NULL);
+		if (ret)
+			return ret;
+	}
+	return ret;
+}
+
+static int handle_signal(struct mfd_worker *w)
+{
+	struct signalfd_siginfo si;
+
+	if (read(w->signals, &si, sizeof(si)) != (ssize_t)sizeof(si))
+		return 0;
+	if (atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING) {
+		mfd_log_warn("ignoring %s: the tasks may run on the target already", strsignal((int)si.ssi_signo));
+		return 0;
+	}
+	return mfd_error_set(&w->err, -EINTR, "stopped by %s", strsignal((int)si.ssi_signo));
+}
+
+/* The gate is looked for by time; everything else is an event. */
+static int wait_ms(const struct mfd_worker *w, int busy)
+{
+	if (busy)
+		return 0;
+	return w->sh->connected && !w->gate_open ? 1 : -1;
+}
+
+static int loop(struct mfd_worker *w)
+{
+	int busy = 0, ret = 0;
+
+	while (!ret && !w->ready) {
+		struct pollfd p[3] = { { w->link, POLLIN, 0 }, { w->wake, POLLIN, 0 }, { w->signals, POLLIN, 0 } };
+
+		if (poll(p, 3, wait_ms(w, busy)) < 0 && errno != EINTR)
+			return mfd_error_sys(&w->err, -errno, "poll");
+		if (p[2].revents)
+			ret = handle_signal(w);
+		if (!ret && p[1].revents)
+			ret = handle_inbox(w);
+		if (!ret && p[0].revents)
+			ret = handle_link(w);
+		if (!ret && w->session.multifd)
+			ret = mfd_stream_step(w, &busy);
+	}
+	return ret;
+}
+
+/*
+ * Postcopy, connections lost after the restored tasks were allowed to run: the tasks here stay frozen, the ones there
+ * block on what they lack, and we try to get back for as long as it takes.
+ */
+static int reconnect(struct mfd_worker *w)
+{
+	char state[32];
+	struct mfd_error why = w->err;
+	int ret;
+
+	mfd_log_error("%s; the tasks may run on the target, so they stay frozen here until it is back", why.text);
+	mfd_inbox_stop(&w->inbox);
+	for (unsigned try = 0;; try++) {
+		mfd_session_close(&w->session);
+		w->session = (struct mfd_session){ .wake_fd = w->wake, .lim = w->session.lim };
+		mfd_error_clear(&w->err);
+		ret = mfd_session_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
+		if (!ret)
+			ret = mfd_session_rejoin(&w->session, w->o, w->sh, &w->err);
+		if (!ret)
+			ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
+		/* A target that answers but refuses has given the session up: then nothing runs there. */
+		if (!ret || ret == -ECONNREFUSED)
+			break;
+		if (mfd_gate_criu_ended(&w->gate, 0))
+			return mfd_error_set(&w->err, -ESRCH, "CRIU has ended");
+		if (try % 20 == 0)
+			mfd_log_warn("no connection to %s yet: %s", w->sh->target.text, w->err.text);
+		usleep(500000);
+	}
+	if (ret)
+		return ret;
+	w->reconnects++;
+	w->tasks.current = w->tasks.n; /* the target now says what it needs */
+	w->end_sent = 0;
+	w->images_sent = 1;
+	w->gate_open = 1;
+	mfd_log_info("connected to %s again", w->sh->target.text);
+	return 0;
+}
+
+static int run(struct mfd_worker *w, int recover)
+{
+	int ret = recover ? -ENOTCONN : loop(w);
+
+	while (ret && atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING) {
+		ret = reconnect(w);
+		if (ret)
+			return ret;
+		ret = loop(w);
+	}
+	return ret;
+}
+
+static int init(struct mfd_worker *w)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	w->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	w->session.wake_fd = w->wake;
+	w->session.control.conn.fd = -1;
+	w->start_us = mfd_io_now_us();
+	mfd_tasks_init(&w->tasks, w->sh);
+	return w->signals < 0 || w->wake < 0 ? mfd_error_sys(&w->err, -errno, "starting") : 0;
+}
+
+static int reopen_tasks(struct mfd_worker *w)
+{
+	int ret = mfd_gate_init(&w->gate, w->sh->criu, &w->err);
+
+	for (unsigned i = 0; i < atomic_load(&w->sh->ntasks) && !ret; i++)
+		ret = mfd_tasks_reopen(&w->tasks, i, &w->err);
+	return ret;
+}
+
+int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd, int recover)
+{
+	struct mfd_worker w = { .o = o, .sh = sh, .link = link, .log_fd = log_fd, .image_dir = -1 };
+	int ret;
+
+	w.gate = (struct mfd_gate){ .pidfd = -1, .listener = -1, .knock = -1 };
+	ret = init(&w);
+	if (!ret && recover)
+		ret = reopen_tasks(&w);
+	if (!ret)
+		ret = run(&w, recover);
+	if (!ret)
+		ret = mfd_verdict_commit(&w);
+	if (ret)
+		mfd_verdict_abort(&w);
+	w.faults = w.inbox.faults;
+	mfd_session_shutdown(&w.session);
+	mfd_inbox_stop(&w.inbox);
+	mfd_session_close(&w.session);
+	mfd_summary_write(&w, ret ? "aborted" : "released");
+	atomic_store(&sh->phase, MFD_PHASE_OVER);
+	mfd_ship_fini(&w.ship);
+	mfd_tasks_fini(&w.tasks);
+	mfd_gate_fini(&w.gate);
+	return ret ? 1 : 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The sender's worker: one main thread that listens to the plugin, feeds the channels and decides; N channel threads; one
+ * inbox thread.  worker.c is its event loop, stream.c what it sends, verdict.c how it ends.
+ *
+ * Order of a session, main thread:
+ *
+ *	START		connect, join			tasks still run
+ *	TASK ...	executable pages, answer	every task frozen
+ *	(loop)		all other pages			while CRIU dumps
+ *	gate		images, sync, IMAGES		CRIU waits in accept()
+ *	(loop)		postcopy: the rest of the pages
+ *	all sent	sync, END
+ *	NEED		what is missing, sync, END	at most once
+ *	READY		commit: CRIU's dump succeeds, tasks die, COMMIT
+ *
+ * Any failure before READY is an abort: CRIU's dump fails, the tasks run on, the target forgets the session.  In postcopy, from
+ * STARTED_OK on, there is no abort any more but only recovery.
+ */
+#ifndef MFD_WORKER_H
+#define MFD_WORKER_H
+
+#include "gate.h"
+#include "inbox.h"
+#include "options.h"
+#include "pluginlink.h"
+#include "session.h"
+#include "shared.h"
+#include "ship.h"
+#include "tasks.h"
+
+struct mfd_worker {
+	struct mfd_options *o;
+	struct mfd_shared *sh;
+	int link;      /* to the plugin, -1 = closed */
+	int image_dir; /* CRIU's */
+	int signals;   /* signalfd: SIGTERM, SIGINT */
+	int wake;      /* eventfd: inbox or a failed channel */
+	int log_fd;
+
+	struct mfd_gate gate;
+	int gate_open;
+	uint64_t gate_looked_ms;
+
+	struct mfd_session session;
+	struct mfd_inbox inbox;
+	struct mfd_tasks tasks;
+	struct mfd_ship ship;
+	uint64_t sequence; /* next packet's */
+	int images_sent, end_sent, ready, asked_again;
+	int dump_result_known, dump_result; /* EXIT of the plugin */
+
+	struct mfd_sendchan_stats total;
+	uint64_t faults;
+	uint64_t start_us, frozen_us, gate_us, sent_us, ready_us, released_us; /* CLOCK_MONOTONIC */
+	unsigned reconnects;
+	struct mfd_error err;
+};
+
+/* The whole of it; the result is the process's exit code.  `recover`: a worker has died in phase RUNNING, take over. */
+int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd, int recover);
+
+/* stream.c: each returns 0 or -errno with w->err set. */
+int mfd_stream_task(struct mfd_worker *w, pid_t pid); /* TASK */
+int mfd_stream_step(struct mfd_worker *w, int *busy); /* send something, if there is anything to send */
+int mfd_stream_need(struct mfd_worker *w, const ProtobufCMessage *need);
+
+/* verdict.c */
+int mfd_verdict_commit(struct mfd_worker *w);
+void mfd_verdict_abort(struct mfd_worker *w);
+/* Tell the target over a new connection how it ended, until it answers or give_up_ms have passed. */
+int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *outcome, unsigned give_up_ms,
+		     struct mfd_error *err);
+
+/* summary.c: one line in the log, multifd-send.json in the work directory. */
+void mfd_summary_write(struct mfd_worker *w, const char *result);
+
+void mfd_worker_reply(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text);
+
+#endif

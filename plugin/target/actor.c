@@ -1,0 +1,696 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The session's own thread: takes one thing after the other that others have left under session->lock, and acts.
+ *
+ * What a broken connection means depends on one question: can the source still go on by itself?  Before READY (postcopy: before leave to
+ * run was given) it can, and will, so everything here is thrown away.  Afterwards nobody but the source or a person
+ * can tell, so the session is kept, in doubt.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "images/session_file.h"
+#include "io.h"
+#include "log.h"
+#include "session.h"
+
+enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, STOP };
+
+/* ---- session.img ---- */
+
+static void add_counts(struct mfd_totals *t, const struct mfd_counts *n)
+{
+	t->packets += atomic_load_explicit(&n->packets, memory_order_relaxed);
+	t->pages += atomic_load_explicit(&n->pages, memory_order_relaxed);
+	t->zero_pages += atomic_load_explicit(&n->zero_pages, memory_order_relaxed);
+	t->file_bytes += atomic_load_explicit(&n->file_bytes, memory_order_relaxed);
+	t->checksum += atomic_load_explicit(&n->checksum, memory_order_relaxed);
+	t->wire_bytes += atomic_load_explicit(&n->wire_bytes, memory_order_relaxed);
+}
+
+void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t)
+{
+	unsigned i;
+
+	memset(t, 0, sizeof(*t));
+	for (i = 0; i < s->limits.channels; i++)
+		add_counts(t, &s->channels[i].n);
+}
+
+static void entry_times(struct mfd_session *s, Mfd__SessionEntry *e)
+{
+	e->has_started_us = 1;
+	e->started_us = s->started_us;
+	e->has_ready_us = !!s->ready_us;
+	e->ready_us = s->ready_us;
+	e->has_committed_us = !!s->committed_us;
+	e->committed_us = s->committed_us;
+	e->has_done_us = !!s->done_us;
+	e->done_us = s->done_us;
+	e->has_updated_us = 1;
+	e->updated_us = mfd_clean_now_us();
+}
+
+static void entry_counts(struct mfd_session *s, Mfd__SessionEntry *e)
+{
+	struct mfd_pager *pager = atomic_load_explicit(&s->pager, memory_order_acquire);
+	struct mfd_totals t = s->past;
+	unsigned i;
+
+	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++)
+		add_counts(&t, &s->channels[i].n);
+	if (pager)
+		mfd_pager_get_stats(pager, &s->pager_last);
+	e->has_pages = e->has_zero_pages = e->has_wire_bytes = e->has_files = e->has_file_bytes = 1;
+	e->pages = t.pages;
+	e->zero_pages = t.zero_pages;
+	e->wire_bytes = t.wire_bytes;
+	e->files = mfd_filesink_files(&s->files);
+	e->file_bytes = t.file_bytes;
+	e->has_lazy_pages = !!s->lazy_pages;
+	e->lazy_pages = s->lazy_pages;
+	e->has_installed_pages = e->has_faults = e->has_remote_faults = 1;
+	e->installed_pages = s->pager_last.installed_pages;
+	e->faults = s->pager_last.faults;
+	e->remote_faults = s->pager_last.remote_faults;
+}
+
+void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
+{
+	mfd__session_entry__init(e);
+	e->name = s->name;
+	e->format = MFD_SESSION_FILE_FORMAT;
+	e->state = s->state;
+	e->error = s->error[0] ? s->error : NULL;
+	e->has_in_doubt = 1;
+	e->in_doubt = s->in_doubt;
+	e->source = s->source[0] ? s->source : NULL;
+	e->has_session_id = e->has_secret = 1;
+	e->session_id.data = s->id;
+	e->session_id.len = sizeof(s->id);
+	e->secret.data = s->secret;
+	e->secret.len = sizeof(s->secret);
+	e->has_postcopy = e->has_confirm_restore = e->has_channels = e->has_packet_size = e->has_server_pid = 1;
+	e->postcopy = s->postcopy;
+	e->confirm_restore = s->confirm;
+	e->channels = s->limits.channels;
+	e->packet_size = s->limits.packet_size;
+	e->server_pid = (uint32_t)getppid(); /* the supervisor: what a person would signal */
+	entry_times(s, e);
+	entry_counts(s, e);
+}
+
+int mfd_session_store(struct mfd_session *s, int sync)
+{
+	Mfd__SessionEntry e;
+	int rc;
+
+	mfd_session_entry(s, &e);
+	rc = mfd_session_file_store(s->dirfd, &e, sync);
+	if (rc)
+		mfd_log_error("%s: session.img: %s", s->name, strerror(-rc));
+	return rc;
+}
+
+/* ---- ending ---- */
+
+static void set_text(char *to, size_t len, const char *text)
+{
+	if (to != text)
+		snprintf(to, len, "%s", text);
+}
+
+void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
+{
+	Mfd__Abort m = MFD__ABORT__INIT;
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	set_text(s->error, sizeof(s->error), text);
+	mfd_log_error("%s: aborted: %s", s->name, text);
+	m.reason = text;
+	m.has_code = 1;
+	m.code = code;
+	if (!s->aborted_by_source)
+		mfd_session_send(s, MFD_WIRE_ABORT, &m.base);
+	s->over = MFD_OVER_ABORTED;
+}
+
+static void shutdown_data(struct mfd_session *s)
+{
+	unsigned i;
+
+	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++) {
+		if (s->channels[i].peer)
+			mfd_conn_shutdown(&s->channels[i].peer->control.conn);
+	}
+}
+
+static int wait_until(struct mfd_session *s, uint64_t ms)
+{
+	struct timespec ts = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	return -pthread_cond_timedwait(&s->cond, &s->lock, &ts);
+}
+
+/*
+ * Shut down every connection and wait until their threads have let go.  The source gets `linger` ms to read our last words and
+ * close the control connection itself.
+ */
+static void disconnect(struct mfd_session *s, unsigned linger)
+{
+	uint64_t end = mfd_io_now_ms() + linger;
+
+	pthread_mutex_lock(&s->lock);
+	s->joining = 0;
+	shutdown_data(s);
+	while (linger && s->control && !wait_until(s, end))
+		;
+	if (s->control)
+		mfd_conn_shutdown(&s->control->control.conn);
+	while (s->control || s->attached)
+		pthread_cond_wait(&s->cond, &s->lock);
+	while (s->mail) {
+		struct mfd_mail *m = s->mail;
+
+		s->mail = m->next;
+		protobuf_c_message_free_unpacked(m->msg, NULL);
+		free(m);
+	}
+	s->mail_end = &s->mail;
+	s->n_mail = 0;
+	s->lost = s->lost_control = 0;
+	s->resume = MFD_OUTCOME_NONE;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* No channel is left that could use it.  Its own threads may be inside our callbacks, which `leave` lets go. */
+static void stop_pager(struct mfd_session *s)
+{
+	struct mfd_pager *p = atomic_exchange_explicit(&s->pager, NULL, memory_order_acq_rel);
+
+	if (!p)
+		return;
+	mfd_pager_get_stats(p, &s->pager_last);
+	mfd_pager_stop(p);
+}
+
+static int has_holds(struct mfd_session *s)
+{
+	int n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->holds > 0;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+static void remove_store(struct mfd_session *s)
+{
+	if (s->store)
+		mfd_pagestore_close(s->store);
+	s->store = NULL;
+	mfd_pagestore_remove(s->dirfd);
+}
+
+static void end_done(struct mfd_session *s)
+{
+	s->state = MFD__SESSION_STATE__DONE;
+	s->done_us = mfd_clean_now_us();
+	s->error[0] = 0;
+	s->in_doubt = 0;
+	remove_store(s);
+	unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
+	mfd_session_store(s, 1);
+	mfd_log_info("%s: done: %llu pages installed", s->name, (unsigned long long)s->pager_last.installed_pages);
+}
+
+static void end_aborted(struct mfd_session *s)
+{
+	Mfd__SessionEntry e;
+	int rc;
+
+	s->state = MFD__SESSION_STATE__ABORTED;
+	s->in_doubt = 0;
+	mfd_session_entry(s, &e);
+	rc = mfd_session_file_bury(s->server->dirfd, s->name, &e);
+	if (rc)
+		mfd_log_error("%s: no tombstone: %s", s->name, strerror(-rc));
+	remove_store(s);
+	rc = mfd_clean_tree(s->server->dirfd, s->name);
+	if (rc)
+		mfd_log_error("%s: cannot remove its folder: %s", s->name, strerror(-rc));
+}
+
+static void count_end(struct mfd_session *s)
+{
+	struct mfd_server *sv = s->server;
+
+	pthread_mutex_lock(&sv->lock);
+	if (s->over != MFD_OVER_KEPT && !sv->ended++)
+		sv->result = s->over == MFD_OVER_DONE ? 0 : 1;
+	pthread_mutex_unlock(&sv->lock);
+	mfd_listener_wake(sv);
+}
+
+static void wind_up(struct mfd_session *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->ending = 1;
+	s->leave = s->over == MFD_OVER_DONE ? MFD_LEAVE_GIVEN : MFD_LEAVE_REFUSED;
+	if (s->request) {
+		snprintf(s->request->answer, sizeof(s->request->answer), "error: session %s has just ended", s->name);
+		s->request->done = 1;
+		s->request = NULL;
+	}
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+	disconnect(s, s->over == MFD_OVER_KEPT ? 0 : MFD_SESSION_LINGER);
+	/* The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then. */
+	if (s->over != MFD_OVER_DONE && has_holds(s))
+		mfd_guard_kill(s->server, s->name);
+	stop_pager(s);
+	if (s->over == MFD_OVER_DONE && has_holds(s))
+		mfd_guard_release(s->server, s->name);
+	if (s->over == MFD_OVER_DONE)
+		end_done(s);
+	else if (s->over == MFD_OVER_ABORTED)
+		end_aborted(s);
+	else
+		mfd_session_store(s, 1);
+	count_end(s);
+	mfd_session_unclaim(s);
+}
+
+/* ---- what can happen ---- */
+
+static int may_abort(const struct mfd_session *s)
+{
+	return s->state == MFD__SESSION_STATE__RECEIVING || s->state == MFD__SESSION_STATE__RESTORABLE;
+}
+
+static void doubt(struct mfd_session *s, const char *text)
+{
+	mfd_log_warn("%s: in doubt (%s): %s", s->name, mfd_session_file_state(s->state), text);
+	set_text(s->error, sizeof(s->error), text);
+	s->in_doubt = 1;
+	mfd_session_store(s, 1);
+	disconnect(s, 0);
+}
+
+void mfd_session_broken(struct mfd_session *s, int code, const char *text)
+{
+	if (may_abort(s))
+		mfd_session_abort(s, code, "%s", text);
+	else if (s->state != MFD__SESSION_STATE__COMMITTED)
+		doubt(s, text);
+	else
+		mfd_log_debug("%s: after the commit: %s", s->name, text);
+}
+
+/* A lost data channel matters only while pages are due. */
+static void on_lost(struct mfd_session *s)
+{
+	char text[300];
+	int control;
+
+	pthread_mutex_lock(&s->lock);
+	control = s->lost_control;
+	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
+	s->lost = s->lost_control = 0;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+	if (control || may_abort(s) || s->state == MFD__SESSION_STATE__RUNNING)
+		mfd_session_broken(s, -ECONNRESET, text);
+}
+
+static void on_failed(struct mfd_session *s)
+{
+	struct mfd_error e;
+
+	pthread_mutex_lock(&s->lock);
+	e = s->failure;
+	mfd_error_clear(&s->failure);
+	pthread_mutex_unlock(&s->lock);
+	mfd_session_broken(s, e.code, mfd_error_text(&e));
+}
+
+static void on_joined(struct mfd_session *s)
+{
+	Mfd__Joined m = MFD__JOINED__INIT;
+
+	s->joined_said = 1;
+	pthread_mutex_lock(&s->lock);
+	s->joining = 0;
+	pthread_mutex_unlock(&s->lock);
+	mfd_log_info("%s: %u channels joined", s->name, s->limits.channels);
+	if (s->rejoin)
+		s->in_doubt = s->error[0] = 0;
+	if (mfd_session_store(s, 0)) {
+		mfd_session_broken(s, -EIO, "session.img cannot be written");
+		return;
+	}
+	mfd_session_send(s, MFD_WIRE_JOINED, &m.base);
+	if (s->rejoin)
+		mfd_verify_need_all(s);
+	s->rejoin = 0;
+}
+
+static void on_started_ok(struct mfd_session *s)
+{
+	if (!s->postcopy || s->state != MFD__SESSION_STATE__RESTORABLE || s->leave != MFD_LEAVE_WAIT) {
+		mfd_log_debug("%s: STARTED_OK ignored in %s", s->name, mfd_session_file_state(s->state));
+		return;
+	}
+	s->state = MFD__SESSION_STATE__RUNNING;
+	if (mfd_session_store(s, 1)) {
+		s->state = MFD__SESSION_STATE__RESTORABLE;
+		mfd_session_abort(s, -EIO, "session.img cannot be written");
+		return;
+	}
+	mfd_commit_leave(s);
+}
+
+static void on_abort(struct mfd_session *s, const Mfd__Abort *m)
+{
+	if (s->state == MFD__SESSION_STATE__COMMITTED) {
+		mfd_log_warn("%s: ABORT after the commit ignored: %s", s->name, m->reason);
+		return;
+	}
+	s->aborted_by_source = 1;
+	mfd_session_abort(s, -ECANCELED, "by the source: %.300s", m->reason);
+}
+
+static void on_mail(struct mfd_session *s, struct mfd_mail *m)
+{
+	mfd_log_debug("%s: %s", s->name, mfd_wire_msg_name(m->type));
+	switch (m->type) {
+	case MFD_WIRE_IMAGES:
+		mfd_verify_images(s, (const Mfd__Images *)m->msg);
+		break;
+	case MFD_WIRE_END:
+		mfd_verify_end(s, (const Mfd__End *)m->msg);
+		break;
+	case MFD_WIRE_STARTED_OK:
+		on_started_ok(s);
+		break;
+	case MFD_WIRE_COMMIT:
+		mfd_commit_commit(s, 1);
+		break;
+	case MFD_WIRE_ABORT:
+		on_abort(s, (const Mfd__Abort *)m->msg);
+		break;
+	default:
+		mfd_session_broken(s, -EPROTO, "unexpected control message");
+	}
+	protobuf_c_message_free_unpacked(m->msg, NULL);
+	free(m);
+}
+
+static void reset_channels(struct mfd_session *s)
+{
+	unsigned i;
+
+	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++) {
+		add_counts(&s->past, &s->channels[i].n);
+		memset(&s->channels[i].n, 0, sizeof(s->channels[i].n));
+	}
+	pthread_mutex_lock(&s->lock);
+	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++)
+		s->channels[i].sync = 0;
+	s->joining = 1;
+	pthread_mutex_unlock(&s->lock);
+	s->rejoin = 1;
+	s->joined_said = s->needed = 0;
+	s->join_deadline = mfd_io_now_ms() + s->server->stall_ms;
+}
+
+static void resume_continue(struct mfd_session *s)
+{
+	Mfd__Ready ready = MFD__READY__INIT;
+
+	/* What was verified needs no channels: the source only missed our READY. */
+	if (s->state == MFD__SESSION_STATE__READY) {
+		ready.pages = s->lazy_pages;
+		s->in_doubt = s->error[0] = 0;
+		mfd_session_store(s, 1);
+		mfd_session_send(s, MFD_WIRE_READY, &ready.base);
+	}
+}
+
+static void on_resume(struct mfd_session *s)
+{
+	Mfd__ResumeOk ok = MFD__RESUME_OK__INIT;
+	enum mfd_outcome outcome;
+
+	pthread_mutex_lock(&s->lock);
+	outcome = s->resume;
+	s->resume = MFD_OUTCOME_NONE;
+	pthread_mutex_unlock(&s->lock);
+	mfd_log_info("%s: the source is back and wants to %s", s->name,
+		     outcome == MFD_OUTCOME_COMMIT ? "commit" : outcome == MFD_OUTCOME_ABORT ? "abort" : "continue");
+	if (outcome == MFD_OUTCOME_CONTINUE && s->state == MFD__SESSION_STATE__RUNNING)
+		reset_channels(s); /* before RESUME_OK: channels join as soon as it is out */
+	ok.state = (char *)mfd_session_file_state(s->state);
+	ok.has_channels = ok.has_packet_size = 1;
+	ok.channels = s->limits.channels;
+	ok.packet_size = s->limits.packet_size;
+	mfd_session_send(s, MFD_WIRE_RESUME_OK, &ok.base);
+	if (outcome == MFD_OUTCOME_COMMIT) {
+		mfd_commit_commit(s, 1);
+	} else if (outcome == MFD_OUTCOME_CONTINUE) {
+		resume_continue(s);
+	} else if (s->state != MFD__SESSION_STATE__COMMITTED) {
+		s->aborted_by_source = 1;
+		mfd_session_abort(s, -ECANCELED, "by the source after a broken connection");
+	}
+}
+
+static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind)
+{
+	if (!s->in_doubt)
+		return "error: the session is not in doubt";
+	if (kind == MFD_REQUEST_DISCARD) {
+		mfd_session_abort(s, -ECANCELED, "discarded by resolve");
+		return "ok";
+	}
+	if (s->state != MFD__SESSION_STATE__READY && s->state != MFD__SESSION_STATE__RESTORED)
+		return "error: pages are missing, it cannot run";
+	mfd_commit_commit(s, 0);
+	return s->state == MFD__SESSION_STATE__COMMITTED ? "ok" : "error: the commit could not be stored";
+}
+
+static const char *on_request(struct mfd_session *s, enum mfd_request_kind kind)
+{
+	if (kind != MFD_REQUEST_ABORT)
+		return resolve(s, kind);
+	if (!may_abort(s)) {
+		if (s->state == MFD__SESSION_STATE__COMMITTED)
+			return "error: the session is committed: the source is gone";
+		return "error: the session is verified: only its source, or `resolve` when it is in doubt, may end it";
+	}
+	mfd_session_abort(s, -ECANCELED, "by request");
+	return "ok";
+}
+
+static void take_request(struct mfd_session *s)
+{
+	struct mfd_request *r = s->request; /* only we take it away */
+	const char *answer = on_request(s, r->kind);
+
+	pthread_mutex_lock(&s->lock);
+	snprintf(r->answer, sizeof(r->answer), "%s", answer);
+	r->done = 1;
+	s->request = NULL;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Tasks that run here keep the server alive until their pages are in, unless it is asked twice. */
+static void on_stop(struct mfd_session *s)
+{
+	s->stop_seen = s->stopping;
+	if (may_abort(s)) {
+		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends");
+		return;
+	}
+	if (has_holds(s) && s->stop_seen == 1) {
+		mfd_log_warn("%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
+			     "then they are killed)", s->name);
+		return;
+	}
+	if (has_holds(s)) {
+		set_text(s->error, sizeof(s->error), "the restore server was stopped while pages were missing");
+		s->over = s->state == MFD__SESSION_STATE__COMMITTED ? MFD_OVER_BROKEN : MFD_OVER_ABORTED;
+		return;
+	}
+	if (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED) {
+		s->in_doubt = 1;
+		set_text(s->error, sizeof(s->error), "the restore server ended");
+	}
+	s->over = MFD_OVER_KEPT;
+}
+
+static int connected(struct mfd_session *s)
+{
+	int yes;
+
+	pthread_mutex_lock(&s->lock);
+	yes = s->control != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return yes;
+}
+
+static void tick(struct mfd_session *s)
+{
+	uint64_t now = mfd_io_now_ms();
+	uint64_t heard = atomic_load_explicit(&s->heard_ms, memory_order_relaxed);
+	Mfd__Ping ping = MFD__PING__INIT;
+
+	s->tick_ms = now + 1000;
+	if (s->joined_said || s->state != MFD__SESSION_STATE__RECEIVING)
+		mfd_session_store(s, 0);
+	if (!connected(s))
+		return;
+	if (!s->joined_said && s->joining && now > s->join_deadline)
+		mfd_session_broken(s, -ETIMEDOUT, "not all channels joined in time");
+	else if (now > heard && now - heard > s->server->stall_ms)
+		mfd_session_broken(s, -ETIMEDOUT, "connection lost: nothing came from the source within the stall timeout");
+	else if (now >= s->ping_ms) {
+		s->ping_ms = now + s->server->stall_ms / 3;
+		mfd_session_send(s, MFD_WIRE_PING, &ping.base);
+	}
+}
+
+/* ---- the loop ---- */
+
+static int synced(const struct mfd_session *s, uint64_t sync)
+{
+	unsigned i;
+
+	for (i = 0; sync && i < s->limits.channels; i++) {
+		if (s->channels[i].sync < sync)
+			return 0;
+	}
+	return 1;
+}
+
+static int all_joined(const struct mfd_session *s)
+{
+	return s->control && s->joining && s->attached == s->limits.channels + (s->postcopy ? 1U : 0U);
+}
+
+/* Mail goes before a loss: a COMMIT or ABORT that came is honoured though the connection closed behind it. */
+static enum what next(struct mfd_session *s)
+{
+	if (s->failure.code)
+		return FAILED;
+	if (s->pager_done && !s->installed)
+		return PAGER;
+	if (s->request)
+		return REQUEST;
+	if (s->resume != MFD_OUTCOME_NONE)
+		return RESUME;
+	if (s->mail && synced(s, s->mail->sync))
+		return MAIL;
+	if (s->lost)
+		return LOST;
+	if (!s->joined_said && all_joined(s))
+		return JOINED;
+	if (s->asked)
+		return ASKED;
+	if (s->stopping != s->stop_seen)
+		return STOP;
+	return NOTHING;
+}
+
+static enum what wait_for_work(struct mfd_session *s, struct mfd_mail **mail)
+{
+	enum what w;
+
+	pthread_mutex_lock(&s->lock);
+	while ((w = next(s)) == NOTHING) {
+		if (wait_until(s, s->tick_ms) == -ETIMEDOUT)
+			break;
+	}
+	if (mfd_io_now_ms() >= s->tick_ms && w == NOTHING)
+		w = TICK;
+	if (w == MAIL) {
+		*mail = s->mail;
+		s->mail = s->mail->next;
+		s->n_mail--;
+		if (!s->mail)
+			s->mail_end = &s->mail;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return w;
+}
+
+static void step(struct mfd_session *s)
+{
+	struct mfd_mail *mail = NULL;
+
+	switch (wait_for_work(s, &mail)) {
+	case FAILED:
+		on_failed(s);
+		break;
+	case PAGER:
+		mfd_commit_pager_done(s);
+		break;
+	case REQUEST:
+		take_request(s);
+		break;
+	case MAIL:
+		on_mail(s, mail);
+		break;
+	case LOST:
+		on_lost(s);
+		break;
+	case RESUME:
+		on_resume(s);
+		break;
+	case JOINED:
+		on_joined(s);
+		break;
+	case ASKED:
+		mfd_commit_asked(s);
+		break;
+	case STOP:
+		on_stop(s);
+		break;
+	case TICK:
+		tick(s);
+		break;
+	case NOTHING:
+		break;
+	}
+}
+
+static void session_thread(void *arg)
+{
+	struct mfd_session *s = arg;
+
+	while (!s->over)
+		step(s);
+	wind_up(s);
+}
+
+int mfd_session_start(struct mfd_session *s)
+{
+	uint64_t now = mfd_io_now_ms();
+
+	s->tick_ms = now + 1000;
+	s->ping_ms = now + s->server->stall_ms / 3;
+	s->join_deadline = now + s->server->stall_ms;
+	mfd_session_heard(s, now);
+	return mfd_threads_start(&s->server->pool, session_thread, s);
+}

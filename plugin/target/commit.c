@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* READY, leave to run, COMMIT, the pager, DONE. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/pidfd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "session.h"
+
+/* ---- what the pager asks of us; called from its threads ---- */
+
+static struct mfd_pagetable *op_table(void *arg, uint32_t task)
+{
+	struct mfd_session *s = arg;
+
+	return mfd_tables_find(&s->tables, task);
+}
+
+static int op_started(void *arg)
+{
+	struct mfd_session *s = arg;
+	int rc;
+
+	if (!s->postcopy)
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	if (s->leave == MFD_LEAVE_WAIT) {
+		s->asked = 1;
+		pthread_cond_broadcast(&s->cond);
+	}
+	while (s->leave == MFD_LEAVE_WAIT)
+		pthread_cond_wait(&s->cond, &s->lock);
+	rc = s->leave == MFD_LEAVE_GIVEN ? 0 : -ECANCELED;
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
+{
+	struct mfd_session *s = arg;
+	Mfd__Fault m = MFD__FAULT__INIT;
+	Mfd__PageRange r = MFD__PAGE_RANGE__INIT;
+
+	r.task = task;
+	r.vaddr = vaddr;
+	r.pages = pages;
+	m.range = &r;
+	return mfd_session_send(s, MFD_WIRE_FAULT, &m.base);
+}
+
+/* Before the first page is installed it must be known on disk that tasks exist (reload.c kills them after a crash of everything). */
+static int mark_attached(struct mfd_session *s, uint32_t task, int pid)
+{
+	char line[128], boot[64] = "", *text = NULL;
+	int fd, rc, n;
+
+	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL))
+		snprintf(boot, sizeof(boot), "%.36s", text);
+	free(text);
+	n = snprintf(line, sizeof(line), "%s %u %d %llu\n", boot[0] ? boot : "-", task, pid,
+		     (unsigned long long)(pid ? mfd_holder_start_time(pid) : 0));
+	fd = openat(s->dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	rc = mfd_io_write_all(fd, line, (size_t)n);
+	close(fd);
+	return rc;
+}
+
+static int op_hold(void *arg, uint32_t task, int uffd)
+{
+	struct mfd_session *s = arg;
+	int rc = 0, pid = mfd_holder_find(task, uffd), pidfd = -1;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->ending)
+		rc = -ESHUTDOWN;
+	else
+		s->holds++;
+	pthread_mutex_unlock(&s->lock);
+	if (rc)
+		return rc;
+	if (pid)
+		pidfd = pidfd_open(pid, 0);
+	rc = mark_attached(s, task, pid);
+	if (!rc)
+		rc = mfd_guard_hold(s->server, s->name, task, uffd, pidfd);
+	mfd_log_debug("%s: task %u is process %d here", s->name, task, pid);
+	mfd_io_close(&pidfd);
+	return rc;
+}
+
+static void op_restored(void *arg)
+{
+	struct mfd_session *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->restored = 1;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+	mfd_log_info("%s: restored", s->name);
+}
+
+static void op_done(void *arg, int code, const char *text)
+{
+	struct mfd_session *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->pager_done = 1;
+	s->pager_code = code;
+	snprintf(s->pager_text, sizeof(s->pager_text), "%s", text ? text : "");
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static const struct mfd_pager_ops pager_ops = {
+	.table = op_table,
+	.started = op_started,
+	.want = op_want,
+	.hold = op_hold,
+	.restored = op_restored,
+	.done = op_done,
+};
+
+/* ---- the actor's part ---- */
+
+int mfd_commit_start_pager(struct mfd_session *s)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_pager *p = NULL;
+	int rc;
+
+	if (atomic_load_explicit(&s->pager, memory_order_relaxed))
+		return 0;
+	rc = mfd_pager_start(s->dirfd, s->store, s->postcopy, s->server->threads, &pager_ops, s, &p, &err);
+	if (rc) {
+		snprintf(s->error, sizeof(s->error), "pager: %s", mfd_error_text(&err));
+		mfd_log_error("%s: %s", s->name, s->error);
+		return rc;
+	}
+	/*
+	 * Partner of the fence in receive.c: a channel that does not see the pager yet has set its page table words before the pager
+	 * looks for the first of them, which is after leave to run was given.
+	 */
+	atomic_store_explicit(&s->pager, p, memory_order_seq_cst);
+	return 0;
+}
+
+/* A restore may run: those that wait go on, later ones do not wait. */
+void mfd_commit_leave(struct mfd_session *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->leave = MFD_LEAVE_GIVEN;
+	s->asked = 0;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Postcopy: ask the source.  Once READY no leave of its own is needed, the commit is it. */
+void mfd_commit_asked(struct mfd_session *s)
+{
+	Mfd__Started m = MFD__STARTED__INIT;
+
+	pthread_mutex_lock(&s->lock);
+	s->asked = 0;
+	pthread_mutex_unlock(&s->lock);
+	if (s->state == MFD__SESSION_STATE__RESTORABLE)
+		mfd_session_send(s, MFD_WIRE_STARTED, &m.base);
+}
+
+static void refuse_ready(struct mfd_session *s, Mfd__SessionState before, const char *text)
+{
+	s->state = before;
+	s->ready_us = 0;
+	mfd_session_broken(s, -EIO, text);
+}
+
+/* Everything is here and compared: make it durable, then say so. */
+void mfd_commit_ready(struct mfd_session *s)
+{
+	Mfd__Ready m = MFD__READY__INIT;
+	Mfd__SessionState before = s->state;
+	struct mfd_error err = { 0 };
+
+	atomic_store_explicit(&s->sealed, 1, memory_order_release);
+	if (mfd_filesink_sync(&s->files, &err) || mfd_pagestore_sync(s->store)) {
+		refuse_ready(s, before, err.code ? mfd_error_text(&err) : "page store: fsync failed");
+		return;
+	}
+	s->state = MFD__SESSION_STATE__READY;
+	s->ready_us = mfd_clean_now_us();
+	if (mfd_session_store(s, 1)) {
+		refuse_ready(s, before, "session.img cannot be written");
+		return;
+	}
+	/*
+	 * confirm = restore: here the server will run `criu restore --leave-stopped` by itself and send RESTORED; for now only the
+	 * pager is there, for a restore that a person starts.
+	 */
+	if (s->confirm && !s->postcopy && mfd_commit_start_pager(s)) {
+		mfd_session_abort(s, -EIO, "%s", s->error);
+		return;
+	}
+	mfd_log_info("%s: ready: %llu lazy pages verified", s->name, (unsigned long long)s->lazy_pages);
+	m.pages = s->lazy_pages;
+	mfd_session_send(s, MFD_WIRE_READY, &m.base);
+}
+
+static void answer_committed(struct mfd_session *s)
+{
+	Mfd__Committed m = MFD__COMMITTED__INIT;
+
+	mfd_session_send(s, MFD_WIRE_COMMITTED, &m.base);
+}
+
+static int store_commit(struct mfd_session *s)
+{
+	Mfd__SessionState before = s->state;
+	int doubt = s->in_doubt;
+
+	s->state = MFD__SESSION_STATE__COMMITTED;
+	s->committed_us = mfd_clean_now_us();
+	s->in_doubt = 0;
+	s->error[0] = 0;
+	if (!mfd_session_store(s, 1))
+		return 0;
+	/* The source is dead and nothing was acknowledged: a person, or the source's next RESUME, can still decide. */
+	s->state = before;
+	s->committed_us = 0;
+	s->in_doubt = doubt;
+	mfd_session_broken(s, -EIO, "the commit could not be stored");
+	return -EIO;
+}
+
+static void after_commit(struct mfd_session *s)
+{
+	struct mfd_pager *p;
+
+	mfd_commit_leave(s);
+	if (mfd_commit_start_pager(s)) {
+		s->over = MFD_OVER_BROKEN;
+		return;
+	}
+	p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+	if (s->postcopy && !s->complete_said)
+		mfd_pager_complete(p);
+	s->complete_said = 1;
+	if (s->installed)
+		s->over = MFD_OVER_DONE;
+}
+
+void mfd_commit_commit(struct mfd_session *s, int answer)
+{
+	if (s->state == MFD__SESSION_STATE__COMMITTED) {
+		answer_committed(s);
+		return;
+	}
+	if (s->state != MFD__SESSION_STATE__READY && s->state != MFD__SESSION_STATE__RESTORED) {
+		mfd_session_broken(s, -EPROTO, "COMMIT before READY");
+		return;
+	}
+	if (store_commit(s))
+		return;
+	mfd_log_info("%s: committed", s->name);
+	if (answer)
+		answer_committed(s);
+	after_commit(s);
+}
+
+void mfd_commit_pager_done(struct mfd_session *s)
+{
+	char text[300];
+	int code;
+
+	pthread_mutex_lock(&s->lock);
+	code = s->pager_code;
+	snprintf(text, sizeof(text), "pager: %s", s->pager_text[0] ? s->pager_text : strerror(-code));
+	pthread_mutex_unlock(&s->lock);
+	s->installed = 1;
+	if (!code) {
+		if (s->state == MFD__SESSION_STATE__COMMITTED)
+			s->over = MFD_OVER_DONE;
+		return;
+	}
+	if (s->state != MFD__SESSION_STATE__COMMITTED) {
+		mfd_session_abort(s, code, "%s", text);
+		return;
+	}
+	mfd_log_error("%s: %s", s->name, text);
+	snprintf(s->error, sizeof(s->error), "%s", text);
+	s->over = MFD_OVER_BROKEN;
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Image files of a session. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "filesink.h"
+#include "io.h"
+
+void mfd_filesink_init(struct mfd_filesink *fs, int dirfd)
+{
+	memset(fs, 0, sizeof(*fs));
+	fs->dirfd = dirfd;
+	pthread_mutex_init(&fs->lock, NULL);
+}
+
+void mfd_filesink_free(struct mfd_filesink *fs)
+{
+	unsigned i;
+
+	for (i = 0; i < MFD_FILESINK_BUCKETS; i++) {
+		while (fs->buckets[i]) {
+			struct mfd_filesink_file *f = fs->buckets[i];
+
+			fs->buckets[i] = f->next;
+			free(f);
+		}
+	}
+	pthread_mutex_destroy(&fs->lock);
+}
+
+int mfd_filesink_reserved(const char *name)
+{
+	static const char *const own[] = { "session.img", "pages.store", "pages.journal", "lazy-pages.socket" };
+	unsigned i;
+
+	if (!mfd_wire_name_ok(name, strlen(name)) || name[0] == '.')
+		return 1;
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		/* also "session.img.tmp" and the like, names that replacing a file may use */
+		if (!strncmp(name, own[i], strlen(own[i])))
+			return 1;
+	}
+	return 0;
+}
+
+static unsigned bucket_of(const char *name)
+{
+	unsigned h = 5381;
+
+	while (*name)
+		h = h * 33 + (unsigned char)*name++;
+	return h % MFD_FILESINK_BUCKETS;
+}
+
+/* The file's entry, made at its first piece (*fresh). */
+static int entry(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name, struct mfd_filesink_file **out,
+		 int *fresh, struct mfd_error *err)
+{
+	unsigned b = bucket_of(name);
+	struct mfd_filesink_file *f;
+
+	for (f = fs->buckets[b]; f; f = f->next) {
+		if (!strcmp(f->name, name))
+			break;
+	}
+	*fresh = !f;
+	if (!f) {
+		if (fs->files >= MFD_FILESINK_MAX)
+			return mfd_error_set(err, -EPROTO, "more than %u image files", MFD_FILESINK_MAX);
+		f = malloc(sizeof(*f) + strlen(name) + 1);
+		if (!f)
+			return mfd_error_set(err, -ENOMEM, "no memory");
+		strcpy(f->name, name);
+		f->size = w->size;
+		f->got = 0;
+		f->next = fs->buckets[b];
+		fs->buckets[b] = f;
+		fs->files++;
+	}
+	if (f->size != w->size)
+		return mfd_error_set(err, -EPROTO, "%s: size changed from %llu to %llu", name, (unsigned long long)f->size,
+				     (unsigned long long)w->size);
+	*out = f;
+	return 0;
+}
+
+static int open_file(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name, int fresh,
+		     struct mfd_error *err)
+{
+	int fd = openat(fs->dirfd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	struct stat st;
+	int rc = 0;
+
+	if (fd < 0)
+		return mfd_error_sys(err, -errno, "%s", name);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		rc = mfd_error_set(err, -EPROTO, "%s: not a regular file", name);
+	else if (fresh && (ftruncate(fd, (off_t)w->size) || fchmod(fd, w->mode & 0777)))
+		rc = mfd_error_sys(err, -errno, "%s", name);
+	if (rc)
+		close(fd);
+	return rc ? rc : fd;
+}
+
+int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name, const void *buf, uint32_t len,
+		       struct mfd_error *err)
+{
+	struct mfd_filesink_file *f = NULL;
+	int fd, rc, fresh = 0;
+
+	if (mfd_filesink_reserved(name))
+		return mfd_error_set(err, -EPROTO, "image name \"%s\" is not allowed", name);
+	if (w->size > INT64_MAX)
+		return mfd_error_set(err, -EPROTO, "%s: impossible size", name);
+	/* The first piece makes the file inside the lock, so that no other can write before it has its size. */
+	pthread_mutex_lock(&fs->lock);
+	rc = entry(fs, w, name, &f, &fresh, err);
+	fd = rc ? rc : open_file(fs, w, name, fresh, err);
+	pthread_mutex_unlock(&fs->lock);
+	if (fd < 0)
+		return fd;
+	rc = mfd_io_pwrite_all(fd, buf, len, w->offset);
+	close(fd);
+	if (rc)
+		return mfd_error_sys(err, rc, "%s", name);
+	pthread_mutex_lock(&fs->lock);
+	f->got += len;
+	pthread_mutex_unlock(&fs->lock);
+	return 0;
+}
+
+uint64_t mfd_filesink_files(struct mfd_filesink *fs)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&fs->lock);
+	n = fs->files;
+	pthread_mutex_unlock(&fs->lock);
+	return n;
+}
+
+static int walk(struct mfd_filesink *fs, int (*each)(struct mfd_filesink *, struct mfd_filesink_file *, struct mfd_error *),
+		struct mfd_error *err)
+{
+	struct mfd_filesink_file *f;
+	unsigned i;
+	int rc = 0;
+
+	pthread_mutex_lock(&fs->lock);
+	for (i = 0; !rc && i < MFD_FILESINK_BUCKETS; i++) {
+		for (f = fs->buckets[i]; !rc && f; f = f->next)
+			rc = each(fs, f, err);
+	}
+	pthread_mutex_unlock(&fs->lock);
+	return rc;
+}
+
+static int check_one(struct mfd_filesink *fs, struct mfd_filesink_file *f, struct mfd_error *err)
+{
+	(void)fs;
+	if (f->got == f->size)
+		return 0;
+	return mfd_error_set(err, -EPROTO, "%s: %llu bytes of %llu have come", f->name, (unsigned long long)f->got,
+			     (unsigned long long)f->size);
+}
+
+int mfd_filesink_complete(struct mfd_filesink *fs, struct mfd_error *err)
+{
+	return walk(fs, check_one, err);
+}
+
+static int sync_one(struct mfd_filesink *fs, struct mfd_filesink_file *f, struct mfd_error *err)
+{
+	int fd = openat(fs->dirfd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	int rc = 0;
+
+	if (fd < 0 || fsync(fd))
+		rc = mfd_error_sys(err, -errno, "%s: fsync", f->name);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int mfd_filesink_sync(struct mfd_filesink *fs, struct mfd_error *err)
+{
+	int rc = walk(fs, sync_one, err);
+
+	if (!rc && fsync(fs->dirfd))
+		rc = mfd_error_sys(err, -errno, "fsync of the session's folder");
+	return rc;
+}

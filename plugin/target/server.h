@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The restore server as a whole: two processes and their threads.
+ *
+ *	supervisor	(supervise.c)	owns the listening socket, a second reference to every userfaultfd and the pidfds of the
+ *					restored tasks; restarts the worker; single-threaded
+ *	worker		(listener.c)	main thread: accepts, watches the clock, joins threads
+ *			(listener.c)	one thread per connection, from its greeting to its end; it becomes the session's
+ *					control reader (control.c) or the receiver of one channel (receive.c)
+ *			(session.c)	one thread per live session; the only one that changes the session's state
+ *			(requests.c)	one short thread per request on DIR/.serve.sock
+ *			(pager)		threads of its own per session
+ *
+ * Every thread but the pager's is in struct mfd_threads and joined by the worker's main thread.
+ */
+#ifndef MFD_SERVER_H
+#define MFD_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "control.h"
+#include "error.h"
+#include "sock.h"
+
+#define MFD_SERVER_MAX_PENDING	    64	 /* connections that have not said yet who they are */
+#define MFD_SERVER_GREETING_TIMEOUT 5000 /* ms they have for it */
+#define MFD_SERVER_SOCKET	    ".serve.sock"
+#define MFD_SERVER_LOCK		    ".lock"
+
+struct mfd_session;
+
+struct mfd_thread;
+struct mfd_threads {
+	pthread_mutex_t lock;
+	struct mfd_thread *all; /* lock */
+	unsigned count;		/* lock */
+	int wake;		/* eventfd: some thread has ended */
+};
+
+struct mfd_server {
+	/* Constant once the worker runs. */
+	const char *dir;
+	int dirfd;
+	int listen_fd, request_fd;
+	int stop_fd;  /* eventfd: the supervisor asks to end; its counter is how often */
+	int guard_fd; /* to the supervisor; end of file when it died */
+	unsigned threads, max_sessions, stall_ms;
+	int durable, once;
+
+	pthread_mutex_t guard_lock; /* one request at a time on guard_fd */
+
+	struct mfd_threads pool;
+
+	pthread_mutex_t lock;	      /* guards the rest */
+	struct mfd_session *sessions; /* live ones and claimed names, linked by `next` */
+	unsigned n_sessions;
+	struct mfd_peer *peers;
+	unsigned pending;
+	unsigned stopping; /* how often we were asked */
+	int ended;	   /* sessions that have ended; --once looks at it */
+	int result;	   /* exit code that the first of them means */
+};
+
+/* One connection.  Belongs to its thread; others may only shut it down, under server->lock or the session's. */
+struct mfd_peer {
+	struct mfd_server *server;
+	struct mfd_control control; /* control.conn is the connection whatever its role */
+	char text[80];		    /* address, for the log */
+	/* server->lock */
+	uint64_t deadline; /* ms; 0: no longer pending */
+	struct mfd_peer *next;
+};
+
+/* threads.c: start, notice the end of, join */
+int mfd_threads_init(struct mfd_threads *t);
+int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg);
+void mfd_threads_reap(struct mfd_threads *t); /* joins those that have ended; main thread only */
+void mfd_threads_join(struct mfd_threads *t); /* all; main thread only */
+
+/* listener.c */
+int mfd_listener_run(struct mfd_server *sv); /* the worker; returns its exit code */
+void mfd_listener_wake(struct mfd_server *sv);
+/* The connection has shown that it is wanted: no deadline, not counted any more. */
+void mfd_listener_settled(struct mfd_peer *p);
+
+/* supervise.c */
+int mfd_supervise_run(struct mfd_server *sv, const char *address);
+
+/* guard.c: the worker's side of the supervisor. 0 or -errno. */
+int mfd_guard_ready(struct mfd_server *sv);
+/* The supervisor holds uffd (and pidfd, unless -1) of a session's task. */
+int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int pidfd);
+int mfd_guard_release(struct mfd_server *sv, const char *session); /* all installed: close the copies */
+int mfd_guard_kill(struct mfd_server *sv, const char *session);	   /* kill the tasks, wait, close the copies */
+
+enum mfd_guard_kind { MFD_GUARD_READY = 1, MFD_GUARD_HOLD, MFD_GUARD_RELEASE, MFD_GUARD_KILL, MFD_GUARD_ACK };
+struct mfd_guard_msg {
+	uint32_t kind;
+	int32_t code; /* ACK: result */
+	uint32_t task;
+	uint32_t zero;
+	char session[256];
+};
+
+/* holder.c: which process lives in the memory a userfaultfd serves; how to be sure that it is gone */
+struct mfd_holder {
+	uint32_t task;
+	int uffd;  /* -1: none */
+	int pidfd; /* -1: not known */
+	char session[256];
+	struct mfd_holder *next;
+};
+/* The task that has `uffd` open and is `task` in its own pid namespace; its pid here, or 0. */
+int mfd_holder_find(uint32_t task, int uffd);
+uint64_t mfd_holder_start_time(int pid); /* clock ticks since boot, 0: no such process */
+int mfd_holder_kill(const struct mfd_holder *list, const char *session);
+
+/* control.c, receive.c: the rest of a connection's life after its greeting (in host order) */
+struct mfd_wire_greeting;
+void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g);
+void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g);
+
+/* requests.c */
+int mfd_requests_listen(struct mfd_server *sv, struct mfd_error *err);
+void mfd_requests_accept(struct mfd_server *sv);
+
+/* reload.c */
+void mfd_reload_all(struct mfd_server *sv);
+
+#endif

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Session objects: the list of them, references, and how connections attach and let go. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "session.h"
+
+static struct mfd_session *alloc(struct mfd_server *sv, const char *name)
+{
+	struct mfd_session *s = calloc(1, sizeof(*s));
+	pthread_condattr_t attr;
+
+	if (!s)
+		return NULL;
+	s->server = sv;
+	s->dirfd = -1;
+	s->mail_end = &s->mail;
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	atomic_init(&s->refs, 2);
+	pthread_mutex_init(&s->send_lock, NULL);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	mfd_filesink_init(&s->files, -1);
+	return s;
+}
+
+static struct mfd_session *find_locked(struct mfd_server *sv, const char *name)
+{
+	struct mfd_session *s;
+
+	for (s = sv->sessions; s; s = s->next) {
+		if (!strcmp(s->name, name))
+			return s;
+	}
+	return NULL;
+}
+
+int mfd_session_claim(struct mfd_server *sv, const char *name, struct mfd_session **out)
+{
+	struct mfd_session *s = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&sv->lock);
+	if (find_locked(sv, name))
+		rc = -EEXIST;
+	else if (sv->n_sessions >= sv->max_sessions)
+		rc = -EMFILE;
+	else if (!(s = alloc(sv, name)))
+		rc = -ENOMEM;
+	if (!rc) {
+		s->next = sv->sessions;
+		sv->sessions = s;
+		sv->n_sessions++;
+	}
+	pthread_mutex_unlock(&sv->lock);
+	*out = s;
+	return rc;
+}
+
+/* The list's reference goes. */
+static void unlist(struct mfd_session *s)
+{
+	struct mfd_server *sv = s->server;
+	struct mfd_session **p;
+
+	pthread_mutex_lock(&sv->lock);
+	for (p = &sv->sessions; *p != s; p = &(*p)->next)
+		;
+	*p = s->next;
+	sv->n_sessions--;
+	pthread_mutex_unlock(&sv->lock);
+	mfd_session_put(s);
+}
+
+void mfd_session_unclaim(struct mfd_session *s)
+{
+	unlist(s);
+	mfd_session_put(s);
+}
+
+struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name)
+{
+	struct mfd_session *s;
+
+	pthread_mutex_lock(&sv->lock);
+	s = find_locked(sv, name);
+	if (s)
+		atomic_fetch_add(&s->refs, 1);
+	pthread_mutex_unlock(&sv->lock);
+	return s;
+}
+
+/* Time does not depend on where they differ. */
+static int same_secret(const uint8_t *a, const uint8_t *b)
+{
+	volatile uint8_t diff = 0;
+	unsigned i;
+
+	for (i = 0; i < MFD_WIRE_SECRET_LEN; i++)
+		diff |= a[i] ^ b[i];
+	return !diff;
+}
+
+static int is(struct mfd_session *s, const uint8_t *id, const uint8_t *secret)
+{
+	int yes;
+
+	pthread_mutex_lock(&s->lock);
+	yes = s->live && !s->ending && !memcmp(s->id, id, sizeof(s->id)) && same_secret(s->secret, secret);
+	pthread_mutex_unlock(&s->lock);
+	return yes;
+}
+
+struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id, const uint8_t *secret)
+{
+	struct mfd_session *s;
+
+	pthread_mutex_lock(&sv->lock);
+	for (s = sv->sessions; s; s = s->next) {
+		if (is(s, id, secret)) {
+			atomic_fetch_add(&s->refs, 1);
+			break;
+		}
+	}
+	pthread_mutex_unlock(&sv->lock);
+	return s;
+}
+
+static void drop_mail(struct mfd_session *s)
+{
+	while (s->mail) {
+		struct mfd_mail *m = s->mail;
+
+		s->mail = m->next;
+		protobuf_c_message_free_unpacked(m->msg, NULL);
+		free(m);
+	}
+	s->mail_end = &s->mail;
+	s->n_mail = 0;
+}
+
+void mfd_session_put(struct mfd_session *s)
+{
+	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
+		return;
+	drop_mail(s);
+	if (s->store)
+		mfd_pagestore_close(s->store);
+	mfd_tables_free(&s->tables);
+	mfd_filesink_free(&s->files);
+	mfd_io_close(&s->dirfd);
+	pthread_cond_destroy(&s->cond);
+	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->send_lock);
+	explicit_bzero(s->secret, sizeof(s->secret));
+	free(s);
+}
+
+void mfd_session_stop_all(struct mfd_server *sv, unsigned level)
+{
+	struct mfd_session *s;
+
+	pthread_mutex_lock(&sv->lock);
+	for (s = sv->sessions; s; s = s->next) {
+		pthread_mutex_lock(&s->lock);
+		s->stopping = level;
+		pthread_cond_broadcast(&s->cond);
+		pthread_mutex_unlock(&s->lock);
+	}
+	pthread_mutex_unlock(&sv->lock);
+}
+
+int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&s->lock);
+	mfd_error_set(&s->failure, code, "%s", text);
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+	return code;
+}
+
+int mfd_session_send(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg)
+{
+	int rc = -ENOTCONN;
+
+	pthread_mutex_lock(&s->send_lock);
+	if (s->control)
+		rc = mfd_control_send(&s->control->control, type, msg);
+	pthread_mutex_unlock(&s->send_lock);
+	if (rc)
+		mfd_log_debug("%s: %s not sent: %s", s->name, mfd_wire_msg_name(type), strerror(-rc));
+	return rc;
+}
+
+/* ---- control connection ---- */
+
+/* An earlier control connection that still seems alive gives way to one that knows the secret. */
+static int oust(struct mfd_session *s)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += 5;
+	pthread_mutex_lock(&s->lock);
+	if (s->control)
+		mfd_conn_shutdown(&s->control->control.conn);
+	while (s->control && !s->ending) {
+		if (pthread_cond_timedwait(&s->cond, &s->lock, &until))
+			break;
+	}
+	/* The loss must have been dealt with, else it would hit the new connection. */
+	while (s->lost && !s->ending) {
+		if (pthread_cond_timedwait(&s->cond, &s->lock, &until))
+			break;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum mfd_outcome outcome)
+{
+	int rc = 0;
+
+	if (outcome != MFD_OUTCOME_NONE)
+		oust(s);
+	pthread_mutex_lock(&s->send_lock);
+	pthread_mutex_lock(&s->lock);
+	if (s->ending)
+		rc = -ENOENT;
+	else if (s->control || s->lost)
+		rc = -EBUSY;
+	if (!rc) {
+		s->control = p;
+		s->resume = outcome;
+		pthread_cond_broadcast(&s->cond);
+	}
+	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->send_lock);
+	mfd_session_heard(s, mfd_io_now_ms());
+	return rc;
+}
+
+static void note_loss(struct mfd_session *s, const char *what, const char *why)
+{
+	if (!s->lost)
+		snprintf(s->lost_text, sizeof(s->lost_text), "%s: %s", what, why);
+	s->lost = 1;
+}
+
+void mfd_session_detach_control(struct mfd_session *s, struct mfd_peer *p, const char *why)
+{
+	pthread_mutex_lock(&s->send_lock);
+	pthread_mutex_lock(&s->lock);
+	if (s->control == p) {
+		s->control = NULL;
+		s->resume = MFD_OUTCOME_NONE;
+		note_loss(s, "control connection", why);
+		s->lost_control = 1;
+		pthread_cond_broadcast(&s->cond);
+	}
+	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->send_lock);
+}
+
+int mfd_session_post(struct mfd_session *s, unsigned type, uint64_t sync, ProtobufCMessage *msg)
+{
+	struct mfd_mail *m = calloc(1, sizeof(*m));
+	int rc = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (!m || s->n_mail >= MFD_SESSION_MAX_MAIL) {
+		rc = -EPROTO;
+	} else {
+		m->type = type;
+		m->sync = sync;
+		m->msg = msg;
+		*s->mail_end = m;
+		s->mail_end = &m->next;
+		s->n_mail++;
+		pthread_cond_broadcast(&s->cond);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (rc) {
+		protobuf_c_message_free_unpacked(msg, NULL);
+		free(m);
+	}
+	return rc;
+}
+
+/* ---- data connections ---- */
+
+unsigned mfd_session_join(struct mfd_session *s, struct mfd_peer *p, unsigned channel)
+{
+	unsigned status = MFD_WIRE_JOIN_OK;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->ending)
+		status = MFD_WIRE_JOIN_SESSION;
+	else if (channel == MFD_SESSION_URGENT ? !s->postcopy : channel >= s->limits.channels)
+		status = channel == MFD_SESSION_URGENT ? MFD_WIRE_JOIN_ROLE : MFD_WIRE_JOIN_CHANNEL;
+	else if (s->channels[channel].peer)
+		status = MFD_WIRE_JOIN_TWICE;
+	else if (!s->joining)
+		status = MFD_WIRE_JOIN_ROLE;
+	if (!status) {
+		s->channels[channel].peer = p;
+		s->attached++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return status;
+}
+
+void mfd_session_leave(struct mfd_session *s, unsigned channel, const char *why)
+{
+	char what[32];
+
+	if (channel == MFD_SESSION_URGENT)
+		snprintf(what, sizeof(what), "urgent channel");
+	else
+		snprintf(what, sizeof(what), "channel %u", channel);
+	pthread_mutex_lock(&s->lock);
+	s->channels[channel].peer = NULL;
+	s->attached--;
+	if (why)
+		note_loss(s, what, why);
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->channels[channel].sync < sync)
+		s->channels[channel].sync = sync;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void mfd_session_request(struct mfd_session *s, struct mfd_request *r)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->request && !s->ending)
+		pthread_cond_wait(&s->cond, &s->lock);
+	if (s->ending) {
+		snprintf(r->answer, sizeof(r->answer), "error: session %s is just ending", s->name);
+	} else {
+		s->request = r;
+		pthread_cond_broadcast(&s->cond);
+		while (!r->done)
+			pthread_cond_wait(&s->cond, &s->lock);
+	}
+	pthread_mutex_unlock(&s->lock);
+}

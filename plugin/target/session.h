@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One migration on the target.
+ *
+ * Who does what: the session's own thread (session.c) is an actor.  Everyone else tells it what has happened - a control
+ * message, a connection lost, a channel that has seen a sync, a pager that is done - by setting a field under
+ * `lock` and signalling `cond`; it alone decides, changes `state`, writes session.img, starts and stops the pager and ends the session.
+ * So nothing in the state machine runs twice or at the same time.
+ *
+ * The data path (receive.c) takes no lock: the page tables are lock-free, the counters belong to the channel.
+ *
+ * Life: claimed by name (in server->sessions), set up by HELLO or from disk, thread started, ended by its thread, which
+ * shuts down every connection, waits until their threads have let go, and leaves the list.  References: the list's, the
+ * thread's, and one per connection thread that has found it.
+ */
+#ifndef MFD_SESSION_H
+#define MFD_SESSION_H
+
+#include "server.h"
+#include "filesink.h"
+#include "images/session.pb-c.h"
+#include "proto/control.pb-c.h"
+#include "pager.h"
+#include "pagestore.h"
+#include "tables.h"
+#include "wire.h"
+
+#define MFD_SESSION_MAX_MAIL  64
+#define MFD_SESSION_MAX_NEED  65536 /* ranges in one NEED */
+#define MFD_SESSION_URGENT    MFD_WIRE_MAX_CHANNELS /* index of the urgent channel */
+#define MFD_SESSION_LINGER    1000  /* ms that the source has to read our last message */
+#define MFD_SESSION_ATTACHED  ".attached" /* in the session's folder: tasks have been attached to the pager (reload.c) */
+
+/* Written by the channel's thread alone, read by the session's: relaxed atomics. */
+struct mfd_counts {
+	_Atomic uint64_t packets, pages, zero_pages, file_bytes, checksum, wire_bytes;
+};
+
+struct mfd_totals {
+	uint64_t packets, pages, zero_pages, file_bytes, checksum, wire_bytes;
+};
+
+struct mfd_channel {
+	struct mfd_peer *peer; /* session->lock; NULL: not connected */
+	uint64_t sync;	       /* session->lock; last sync seen */
+	struct mfd_counts n;
+};
+
+struct mfd_mail {
+	unsigned type; /* enum mfd_wire_msg */
+	uint64_t sync; /* not to be read before every channel has seen this sync */
+	ProtobufCMessage *msg;
+	struct mfd_mail *next;
+};
+
+enum mfd_request_kind { MFD_REQUEST_ABORT, MFD_REQUEST_RUN, MFD_REQUEST_DISCARD };
+/* A request of requests.c, which waits on session->cond for `done`. */
+struct mfd_request {
+	enum mfd_request_kind kind;
+	int done;
+	char answer[512];
+};
+
+enum mfd_leave { MFD_LEAVE_WAIT, MFD_LEAVE_GIVEN, MFD_LEAVE_REFUSED };
+enum mfd_outcome { MFD_OUTCOME_NONE, MFD_OUTCOME_CONTINUE, MFD_OUTCOME_COMMIT, MFD_OUTCOME_ABORT };
+enum mfd_over {
+	MFD_OVER_NO,
+	MFD_OVER_DONE,	  /* every page installed, committed */
+	MFD_OVER_ABORTED, /* cleaned, tombstone */
+	MFD_OVER_BROKEN,  /* committed, but the pager gave up: folder and store stay for a person */
+	MFD_OVER_KEPT,	  /* the server ends; a later one reloads the session */
+};
+
+struct mfd_session {
+	struct mfd_server *server;
+	struct mfd_session *next; /* server->lock */
+	_Atomic unsigned refs;
+	char name[MFD_WIRE_MAX_NAME + 1];
+
+	/* Constant once the session's thread runs. */
+	int dirfd;
+	uint8_t id[MFD_WIRE_SESSION_ID_LEN], secret[MFD_WIRE_SECRET_LEN];
+	struct mfd_wire_limits limits;
+	int postcopy, confirm;
+	char source[256];
+	uint64_t started_us;
+	struct mfd_pagestore *store;
+
+	/* With locks or atomics of their own. */
+	struct mfd_tables tables;
+	struct mfd_filesink files;
+	_Atomic(struct mfd_pager *) pager; /* set by the session's thread (release) once it runs; taken back when no channel is left */
+	_Atomic uint64_t heard_ms;	   /* when anything came from the source */
+	_Atomic int sealed;		   /* verified: no packet may come any more */
+
+	pthread_mutex_t send_lock; /* sending on `control`; taken before `lock` */
+	pthread_mutex_t lock;
+	pthread_cond_t cond;	   /* CLOCK_MONOTONIC; any change below */
+
+	/* lock */
+	int live;		  /* set up: may be found by id */
+	int ending;		  /* no connection may attach any more */
+	struct mfd_peer *control; /* lock and send_lock to change, either to read */
+	struct mfd_channel channels[MFD_WIRE_MAX_CHANNELS + 1];
+	unsigned attached; /* channel threads inside */
+	int joining;	   /* channels may attach */
+	struct mfd_mail *mail, **mail_end;
+	unsigned n_mail;
+	int lost;		 /* a connection ended; text in lost_text */
+	int lost_control;	 /* of them, the control connection */
+	char lost_text[256];
+	struct mfd_error failure; /* the first thing that must not go on */
+	enum mfd_outcome resume;  /* `control` is a new one and asks for this */
+	struct mfd_request *request;
+	unsigned stopping; /* the server ends: 1 in good order, 2 now */
+	int asked;	   /* the pager waits for leave to let a restore run */
+	enum mfd_leave leave;
+	int pager_done, pager_code;
+	char pager_text[256];
+	int restored;	   /* CRIU said that all tasks exist */
+	unsigned holds;	   /* userfaultfds handed to the supervisor */
+	int aborted_by_source;
+
+	/* The session's thread alone. */
+	Mfd__SessionState state;
+	int in_doubt;
+	char error[512];
+	int joined_said, needed, rejoin;
+	uint64_t missing_before;
+	int complete_said, installed, images_in;
+	int tasks_ran; /* tasks may have run: they must be killed when the session is given up */
+	uint64_t lazy_pages, ready_us, committed_us, done_us;
+	uint64_t join_deadline, tick_ms, ping_ms;
+	unsigned stop_seen;
+	struct mfd_totals past; /* of connections before a resume, or before a restart */
+	struct mfd_pager_stats pager_last;
+	enum mfd_over over;
+};
+
+/* ---- session.c: life and the actor ---- */
+/* A new object under this name: 0, -EEXIST (the name is in use), -EMFILE (too many).  *s has the caller's reference. */
+int mfd_session_claim(struct mfd_server *sv, const char *name, struct mfd_session **s);
+void mfd_session_unclaim(struct mfd_session *s); /* leaves the list and drops the caller's reference */
+struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name); /* with a reference, or NULL */
+struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id, const uint8_t *secret);
+void mfd_session_put(struct mfd_session *s);
+/* Start the thread; the caller's reference becomes the thread's.  On failure the caller still has it. */
+int mfd_session_start(struct mfd_session *s);
+void mfd_session_stop_all(struct mfd_server *sv, unsigned level);
+
+/* Any thread. */
+int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int mfd_session_send(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg);
+static inline void mfd_session_heard(struct mfd_session *s, uint64_t now_ms)
+{
+	atomic_store_explicit(&s->heard_ms, now_ms, memory_order_relaxed);
+}
+
+/* Connection threads.  0 or -errno / enum mfd_wire_join_status. */
+int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum mfd_outcome outcome);
+void mfd_session_detach_control(struct mfd_session *s, struct mfd_peer *p, const char *why);
+int mfd_session_post(struct mfd_session *s, unsigned type, uint64_t sync, ProtobufCMessage *msg); /* takes msg over */
+unsigned mfd_session_join(struct mfd_session *s, struct mfd_peer *p, unsigned channel);
+void mfd_session_leave(struct mfd_session *s, unsigned channel, const char *why); /* why NULL: an ordinary end */
+void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync);
+/* Wait until the session's thread has dealt with it (or the session has ended). */
+void mfd_session_request(struct mfd_session *s, struct mfd_request *r);
+
+/* The session's thread only. */
+int mfd_session_store(struct mfd_session *s, int sync); /* session.img */
+void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows strings of s */
+void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t); /* of the data channels since HELLO or RESUME */
+void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Something that must not go on: aborts the session where that is safe, leaves it in doubt where it is not. */
+void mfd_session_broken(struct mfd_session *s, int code, const char *text);
+
+/* ---- pieces of the actor ---- */
+void mfd_verify_images(struct mfd_session *s, const Mfd__Images *m); /* verify.c */
+void mfd_verify_end(struct mfd_session *s, const Mfd__End *m);
+void mfd_verify_need_all(struct mfd_session *s); /* after a resume */
+void mfd_commit_ready(struct mfd_session *s); /* commit.c */
+void mfd_commit_commit(struct mfd_session *s, int answer);
+int mfd_commit_start_pager(struct mfd_session *s);
+void mfd_commit_pager_done(struct mfd_session *s);
+void mfd_commit_asked(struct mfd_session *s);
+void mfd_commit_leave(struct mfd_session *s);
+
+/* ---- clean.c ---- */
+int mfd_clean_tree(int dirfd, const char *name); /* rm -r; 0 when absent */
+uint64_t mfd_clean_now_us(void);		 /* CLOCK_REALTIME */
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The worker's threads: one list, joined by the main thread alone, so that none is forgotten and none outlives it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "server.h"
+
+struct mfd_thread {
+	struct mfd_threads *pool;
+	pthread_t id;
+	void (*fn)(void *);
+	void *arg;
+	int ended; /* pool->lock */
+	struct mfd_thread *next;
+};
+
+int mfd_threads_init(struct mfd_threads *t)
+{
+	t->all = NULL;
+	t->count = 0;
+	pthread_mutex_init(&t->lock, NULL);
+	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return t->wake < 0 ? -errno : 0;
+}
+
+static void *run(void *arg)
+{
+	struct mfd_thread *me = arg;
+	struct mfd_threads *t = me->pool;
+	uint64_t one = 1;
+
+	me->fn(me->arg);
+	pthread_mutex_lock(&t->lock);
+	me->ended = 1;
+	/* A full counter wakes as well; inside the lock, since the pool may go once nobody is in the list. */
+	if (write(t->wake, &one, sizeof(one)) < 0)
+		errno = 0;
+	pthread_mutex_unlock(&t->lock);
+	return NULL;
+}
+
+int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
+{
+	struct mfd_thread *me = calloc(1, sizeof(*me));
+	int rc;
+
+	if (!me)
+		return -ENOMEM;
+	me->pool = t;
+	me->fn = fn;
+	me->arg = arg;
+	pthread_mutex_lock(&t->lock);
+	rc = -pthread_create(&me->id, NULL, run, me);
+	if (!rc) {
+		me->next = t->all;
+		t->all = me;
+		t->count++;
+	}
+	pthread_mutex_unlock(&t->lock);
+	if (rc)
+		free(me);
+	return rc;
+}
+
+/* Take one off the list: one that has ended, or any. */
+static struct mfd_thread *take(struct mfd_threads *t, int any)
+{
+	struct mfd_thread **p, *me = NULL;
+
+	pthread_mutex_lock(&t->lock);
+	for (p = &t->all; *p; p = &(*p)->next) {
+		if (!any && !(*p)->ended)
+			continue;
+		me = *p;
+		*p = me->next;
+		t->count--;
+		break;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return me;
+}
+
+static void join(struct mfd_threads *t, int any)
+{
+	struct mfd_thread *me;
+
+	while ((me = take(t, any))) {
+		pthread_join(me->id, NULL);
+		free(me);
+	}
+}
+
+void mfd_threads_reap(struct mfd_threads *t)
+{
+	uint64_t n;
+
+	if (read(t->wake, &n, sizeof(n)) < 0)
+		errno = 0;
+	join(t, 0);
+}
+
+void mfd_threads_join(struct mfd_threads *t)
+{
+	join(t, 1);
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Has everything come?  Counts against what the source says, pages against what the pagemap images ask for. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image.h"
+#include "log.h"
+#include "session.h"
+
+struct missing {
+	Mfd__PageRange *ranges; /* at most MFD_SESSION_MAX_NEED */
+	size_t n, room;
+	uint64_t pages, lazy; /* pages missing, pages asked for */
+	int cut;	      /* there are more ranges than fit */
+};
+
+static int add(struct missing *m, uint32_t task, uint64_t page, uint64_t n)
+{
+	Mfd__PageRange *r = m->n ? &m->ranges[m->n - 1] : NULL;
+
+	m->pages += n;
+	if (r && r->task == task && r->vaddr + (r->pages << MFD_WIRE_PAGE_SHIFT) == page << MFD_WIRE_PAGE_SHIFT) {
+		r->pages += n;
+		return 0;
+	}
+	if (m->n == MFD_SESSION_MAX_NEED) {
+		m->cut = 1;
+		return 0;
+	}
+	if (m->n == m->room) {
+		m->room = m->room ? 2 * m->room : 64;
+		r = reallocarray(m->ranges, m->room, sizeof(*r));
+		if (!r)
+			return -ENOMEM;
+		m->ranges = r;
+	}
+	r = &m->ranges[m->n++];
+	mfd__page_range__init(r);
+	r->task = task;
+	r->vaddr = page << MFD_WIRE_PAGE_SHIFT;
+	r->pages = n;
+	return 0;
+}
+
+static int check_range(struct missing *m, const struct mfd_pagetable *t, uint32_t task, uint64_t page, uint64_t n)
+{
+	uint64_t word, run;
+	int rc = 0;
+
+	m->lazy += n;
+	if (!t)
+		return add(m, task, page, n);
+	while (!rc && n) {
+		run = mfd_pagetable_run(t, page, n, &word);
+		if (mfd_page_state(word) == MFD_PAGE_ABSENT)
+			rc = add(m, task, page, run);
+		page += run;
+		n -= run;
+	}
+	return rc;
+}
+
+static int check_task(struct mfd_session *s, struct missing *m, uint32_t task, const char **why)
+{
+	const struct mfd_pagetable *t = mfd_tables_find(&s->tables, task);
+	struct mfd_lazy_range *r = NULL;
+	size_t i, n = 0;
+	int rc = mfd_image_lazy_ranges(s->dirfd, task, &r, &n, why);
+
+	if (rc == -ENOENT) /* a zombie */
+		return 0;
+	for (i = 0; !rc && i < n; i++)
+		rc = check_range(m, t, task, r[i].start >> MFD_WIRE_PAGE_SHIFT, r[i].pages);
+	free(r);
+	return rc;
+}
+
+/* 0 and *m (free m->ranges), or -errno with a sentence in text. */
+static int find_missing(struct mfd_session *s, struct missing *m, char *text, size_t len)
+{
+	const char *why = NULL, *what = "pstree.img";
+	uint32_t *tasks = NULL;
+	size_t i, n = 0;
+	char name[40];
+	int rc;
+
+	memset(m, 0, sizeof(*m));
+	rc = mfd_image_tasks(s->dirfd, &tasks, &n, &why);
+	for (i = 0; !rc && i < n; i++) {
+		snprintf(name, sizeof(name), "pagemap-%u.img", tasks[i]);
+		what = name;
+		rc = check_task(s, m, tasks[i], &why);
+	}
+	free(tasks);
+	if (rc) {
+		free(m->ranges);
+		m->ranges = NULL;
+		snprintf(text, len, "%s: %s", what, rc == -EBADMSG && why ? why : strerror(-rc));
+	}
+	return rc;
+}
+
+static int check_files(struct mfd_session *s, uint64_t files, uint64_t bytes, char *text, size_t len)
+{
+	uint64_t have = mfd_filesink_files(&s->files);
+	struct mfd_error err = { 0 };
+	struct mfd_totals t;
+
+	mfd_session_totals(s, &t);
+	if (have != files || t.file_bytes != bytes) {
+		snprintf(text, len, "the source sent %llu image files with %llu bytes, %llu with %llu came",
+			 (unsigned long long)files, (unsigned long long)bytes, (unsigned long long)have,
+			 (unsigned long long)t.file_bytes);
+		return -EPROTO;
+	}
+	if (mfd_filesink_complete(&s->files, &err)) {
+		snprintf(text, len, "%s", mfd_error_text(&err));
+		return err.code;
+	}
+	return 0;
+}
+
+void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
+{
+	Mfd__ImagesOk ok = MFD__IMAGES_OK__INIT;
+	struct missing m;
+	char text[512];
+	int rc;
+
+	if (s->state != MFD__SESSION_STATE__RECEIVING || s->images_in) {
+		mfd_session_broken(s, -EPROTO, "IMAGES at the wrong time");
+		return;
+	}
+	rc = check_files(s, msg->files, msg->bytes, text, sizeof(text));
+	if (!rc)
+		rc = find_missing(s, &m, text, sizeof(text));
+	if (rc) {
+		mfd_session_broken(s, rc, text);
+		return;
+	}
+	free(m.ranges);
+	s->lazy_pages = m.lazy;
+	s->images_in = 1;
+	if (!s->postcopy)
+		return;
+	if (mfd_commit_start_pager(s)) {
+		mfd_session_abort(s, -EIO, "%s", s->error);
+		return;
+	}
+	s->state = MFD__SESSION_STATE__RESTORABLE;
+	if (mfd_session_store(s, 1)) {
+		mfd_session_broken(s, -EIO, "session.img cannot be written");
+		return;
+	}
+	mfd_log_info("%s: restorable, %llu lazy pages", s->name, (unsigned long long)s->lazy_pages);
+	mfd_session_send(s, MFD_WIRE_IMAGES_OK, &ok.base);
+}
+
+static int compare(const char *what, uint64_t said, uint64_t came, char *text, size_t len)
+{
+	if (said == came)
+		return 0;
+	snprintf(text, len, "%s: the source sent %llu, %llu came", what, (unsigned long long)said,
+		 (unsigned long long)came);
+	return -EPROTO;
+}
+
+static int check_counts(struct mfd_session *s, const Mfd__End *e, char *text, size_t len)
+{
+	struct mfd_totals t;
+	int rc;
+
+	mfd_session_totals(s, &t);
+	rc = compare("packets", e->packets, t.packets, text, len);
+	rc = rc ? rc : compare("pages", e->pages, t.pages, text, len);
+	rc = rc ? rc : compare("zero pages", e->zero_pages, t.zero_pages, text, len);
+	rc = rc ? rc : compare("checksum", e->checksum, t.checksum, text, len);
+	/* After a resume the counts begin again, and no file comes twice. */
+	if (!rc && !s->past.packets)
+		rc = check_files(s, e->files, e->file_bytes, text, len);
+	return rc;
+}
+
+static void send_need(struct mfd_session *s, struct missing *m)
+{
+	Mfd__Need need = MFD__NEED__INIT;
+	Mfd__PageRange **list = calloc(m->n ? m->n : 1, sizeof(*list));
+	size_t i;
+
+	if (!list) {
+		mfd_session_broken(s, -ENOMEM, "no memory");
+		return;
+	}
+	for (i = 0; i < m->n; i++)
+		list[i] = &m->ranges[i];
+	need.n_ranges = m->n;
+	need.ranges = list;
+	need.has_pages = 1;
+	need.pages = m->pages;
+	mfd_log_info("%s: %llu pages in %zu ranges are missing", s->name, (unsigned long long)m->pages, m->n);
+	mfd_session_send(s, MFD_WIRE_NEED, &need.base);
+	free(list);
+}
+
+/* Asked once; again only for ranges that did not fit into the message before, and only while that gets fewer. */
+static int may_ask(struct mfd_session *s, const struct missing *m)
+{
+	int may = !s->needed || (s->needed == 2 && m->pages < s->missing_before);
+
+	s->needed = m->cut ? 2 : 1;
+	s->missing_before = m->pages;
+	return may;
+}
+
+static void still_missing(struct mfd_session *s, const struct missing *m)
+{
+	char text[200];
+
+	snprintf(text, sizeof(text), "%llu lazy pages have not come, the first is task %u address 0x%llx",
+		 (unsigned long long)m->pages, m->ranges[0].task, (unsigned long long)m->ranges[0].vaddr);
+	mfd_session_broken(s, -ENODATA, text);
+}
+
+void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
+{
+	struct missing m;
+	char text[512];
+	int rc;
+
+	if (s->state != (s->postcopy ? MFD__SESSION_STATE__RESTORABLE : MFD__SESSION_STATE__RECEIVING) &&
+	    s->state != MFD__SESSION_STATE__RUNNING) {
+		mfd_session_broken(s, -EPROTO, "END at the wrong time");
+		return;
+	}
+	rc = check_counts(s, e, text, sizeof(text));
+	if (!rc)
+		rc = find_missing(s, &m, text, sizeof(text));
+	if (rc) {
+		mfd_session_broken(s, rc, text);
+		return;
+	}
+	s->lazy_pages = m.lazy;
+	if (!m.pages)
+		mfd_commit_ready(s);
+	else if (may_ask(s, &m))
+		send_need(s, &m);
+	else
+		still_missing(s, &m);
+	free(m.ranges);
+}
+
+void mfd_verify_need_all(struct mfd_session *s)
+{
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+	struct missing m;
+	char text[512];
+	int rc = find_missing(s, &m, text, sizeof(text));
+
+	if (rc) {
+		mfd_session_broken(s, rc, text);
+		return;
+	}
+	send_need(s, &m);
+	free(m.ranges);
+	if (p)
+		mfd_pager_want_again(p);
+}
