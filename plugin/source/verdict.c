@@ -147,7 +147,7 @@ static int tell_target(struct mfd_worker *w)
 /* From here on a failure is not answered by undoing but by looking at what became of the tasks. */
 int mfd_verdict_commit(struct mfd_worker *w)
 {
-	char text[256];
+	char text[400];
 	int ret;
 
 	snprintf(text, sizeof(text), "session '%s' is complete on %s; releasing the tasks", w->sh->session,

@@ -518,7 +518,9 @@ static void take_request(struct mfd_session *s)
 /* Tasks that run here keep the server alive until their pages are in, unless it is asked twice. */
 static void on_stop(struct mfd_session *s)
 {
+	pthread_mutex_lock(&s->lock);
 	s->stop_seen = s->stopping;
+	pthread_mutex_unlock(&s->lock);
 	if (may_abort(s)) {
 		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends");
 		return;
@@ -550,6 +552,21 @@ static int connected(struct mfd_session *s)
 	return yes;
 }
 
+/* Once a second, while something moves. */
+static void store_moving(struct mfd_session *s)
+{
+	Mfd__SessionEntry e;
+	uint64_t moved;
+
+	if (!s->joined_said && s->state == MFD__SESSION_STATE__RECEIVING)
+		return;
+	mfd_session_entry(s, &e);
+	moved = e.wire_bytes + e.installed_pages + e.faults;
+	if (moved != s->moved)
+		mfd_session_file_store(s->dirfd, &e, 0);
+	s->moved = moved;
+}
+
 static void tick(struct mfd_session *s)
 {
 	uint64_t now = mfd_io_now_ms();
@@ -557,8 +574,7 @@ static void tick(struct mfd_session *s)
 	Mfd__Ping ping = MFD__PING__INIT;
 
 	s->tick_ms = now + 1000;
-	if (s->joined_said || s->state != MFD__SESSION_STATE__RECEIVING)
-		mfd_session_store(s, 0);
+	store_moving(s);
 	if (!connected(s))
 		return;
 	if (!s->joined_said && s->joining && now > s->join_deadline)

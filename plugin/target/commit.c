@@ -177,6 +177,7 @@ static void refuse_ready(struct mfd_session *s, Mfd__SessionState before, const 
 {
 	s->state = before;
 	s->ready_us = 0;
+	atomic_store_explicit(&s->sealed, 0, memory_order_release);
 	mfd_session_broken(s, -EIO, text);
 }
 

@@ -130,7 +130,7 @@ struct mfd_session {
 	int complete_said, installed, images_in;
 	int tasks_ran; /* tasks may have run: they must be killed when the session is given up */
 	uint64_t lazy_pages, ready_us, committed_us, done_us;
-	uint64_t join_deadline, tick_ms, ping_ms;
+	uint64_t join_deadline, tick_ms, ping_ms, moved;
 	unsigned stop_seen;
 	struct mfd_totals past; /* of connections before a resume, or before a restart */
 	struct mfd_pager_stats pager_last;
