@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The thread of a control connection: HELLO or RESUME, then a reader that answers PING and hands everything else to the
+ * session's thread.  It never waits for the session, so the source is answered and its end is seen at any time.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hello.h"
+#include "io.h"
+#include "log.h"
+
+static const char *ended(int rc, const struct mfd_error *err)
+{
+	if (err->code)
+		return mfd_error_text(err);
+	return rc == -ECONNRESET ? "closed by the source" : strerror(-rc);
+}
+
+static uint64_t sync_of(unsigned type, const ProtobufCMessage *msg)
+{
+	if (type == MFD_WIRE_IMAGES)
+		return ((const Mfd__Images *)msg)->sync;
+	if (type == MFD_WIRE_END)
+		return ((const Mfd__End *)msg)->sync;
+	return 0;
+}
+
+/* Messages a source may send once its session is open. */
+static int welcome(unsigned type)
+{
+	return type == MFD_WIRE_IMAGES || type == MFD_WIRE_END || type == MFD_WIRE_STARTED_OK || type == MFD_WIRE_COMMIT ||
+	       type == MFD_WIRE_ABORT;
+}
+
+static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg, struct mfd_error *err)
+{
+	Mfd__Pong pong = MFD__PONG__INIT;
+	int rc = 0;
+
+	if (welcome(type)) {
+		rc = mfd_session_post(s, type, sync_of(type, msg), msg);
+		return rc ? mfd_error_set(err, rc, "too many control messages") : 0;
+	}
+	protobuf_c_message_free_unpacked(msg, NULL);
+	if (type == MFD_WIRE_PING)
+		mfd_session_send(s, MFD_WIRE_PONG, &pong.base);
+	else if (type != MFD_WIRE_PONG)
+		rc = mfd_error_set(err, -EPROTO, "unexpected %s", mfd_wire_msg_name(type));
+	return rc;
+}
+
+static void read_all(struct mfd_session *s, struct mfd_peer *p)
+{
+	struct mfd_error err = { 0 };
+	ProtobufCMessage *msg;
+	unsigned type;
+	int rc;
+
+	do {
+		rc = mfd_control_recv(&p->control, &type, &msg, &err);
+		if (rc)
+			break;
+		mfd_session_heard(s, mfd_io_now_ms());
+		rc = handle(s, type, msg, &err);
+	} while (!rc);
+	if (err.code)
+		mfd_log_warn("%s: %s: %s", s->name, p->text, mfd_error_text(&err));
+	mfd_session_detach_control(s, p, ended(rc, &err));
+}
+
+/* Say why and give the source a moment to read it: closing with unread bytes would reset the connection. */
+static void refuse(struct mfd_peer *p, int code, const char *why)
+{
+	ProtobufCMessage *msg;
+	unsigned type;
+
+	mfd_log_warn("%s: refused: %s", p->text, why);
+	if (mfd_control_send_abort(&p->control, code, why))
+		return;
+	/* The deadline of a pending connection ends this at the latest. */
+	while (!mfd_control_recv(&p->control, &type, &msg, NULL))
+		protobuf_c_message_free_unpacked(msg, NULL);
+}
+
+static void open_session(struct mfd_peer *p, const Mfd__Hello *h)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_session *s = NULL;
+
+	if (mfd_hello_open(p, h, &s, &err)) {
+		refuse(p, err.code, mfd_error_text(&err));
+		return;
+	}
+	read_all(s, p);
+	mfd_session_put(s);
+}
+
+static void reopen_session(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_session *s = NULL;
+	int rc = mfd_hello_resume(p, g, r, &s, &err);
+
+	if (rc < 0)
+		refuse(p, err.code, mfd_error_text(&err));
+	else if (s)
+		read_all(s, p);
+	mfd_session_put(s);
+}
+
+static int zeros(const uint8_t *b, size_t n)
+{
+	while (n--) {
+		if (*b++)
+			return 0;
+	}
+	return 1;
+}
+
+void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
+{
+	int fresh = zeros(g->session, sizeof(g->session));
+	struct mfd_error err = { 0 };
+	ProtobufCMessage *msg;
+	unsigned type;
+	int rc = mfd_control_recv(&p->control, &type, &msg, &err);
+
+	if (rc) {
+		refuse(p, rc, err.code ? mfd_error_text(&err) : strerror(-rc));
+		return;
+	}
+	if (fresh && type == MFD_WIRE_HELLO)
+		open_session(p, (const Mfd__Hello *)msg);
+	else if (!fresh && type == MFD_WIRE_RESUME)
+		reopen_session(p, g, (const Mfd__Resume *)msg);
+	else
+		refuse(p, -EPROTO, "neither HELLO nor RESUME came first");
+	protobuf_c_message_free_unpacked(msg, NULL);
+}

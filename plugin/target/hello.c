@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* HELLO and RESUME. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "hello.h"
+#include "images/session_file.h"
+#include "log.h"
+
+static int check_name(const char *name, struct mfd_error *err)
+{
+	if (mfd_wire_name_ok(name, strlen(name)) && !mfd_filesink_reserved(name))
+		return 0;
+	return mfd_error_set(err, -EINVAL, "session name is not allowed: 1 to 255 bytes, no '/', not starting with '.'");
+}
+
+static int check_limits(const Mfd__Hello *h, struct mfd_error *err)
+{
+	if (!h->channels)
+		return mfd_error_set(err, -EINVAL, "0 channels asked for");
+	if (h->packet_size < MFD_WIRE_MIN_PACKET || h->packet_size % MFD_WIRE_PAGE_SIZE)
+		return mfd_error_set(err, -EINVAL, "packet size %u: at least %u and whole pages", h->packet_size,
+				     MFD_WIRE_MIN_PACKET);
+	return 0;
+}
+
+static int check_machine(const Mfd__Hello *h, struct mfd_error *err)
+{
+	struct utsname u;
+
+	if (h->page_size != (uint32_t)sysconf(_SC_PAGESIZE))
+		return mfd_error_set(err, -EINVAL, "page size is %u on the source and %ld here", h->page_size,
+				     sysconf(_SC_PAGESIZE));
+	if (h->arch && !uname(&u) && strcmp(h->arch, u.machine))
+		return mfd_error_set(err, -EINVAL, "the source is %.32s, this machine is %s", h->arch, u.machine);
+	return 0;
+}
+
+/* What is on disk under this name: only an ended session gives way. */
+static int make_room(struct mfd_session *s, struct mfd_error *err)
+{
+	struct mfd_session_file f;
+	Mfd__SessionState st;
+	int ended, rc = mfd_session_file_find(s->server->dirfd, s->name, &f);
+
+	if (rc && rc != -ENOENT)
+		return mfd_error_sys(err, rc, "session %s", s->name);
+	if (!rc) {
+		ended = f.ended;
+		st = f.entry ? f.entry->state : MFD__SESSION_STATE__COMMITTED;
+		mfd_session_file_release(&f);
+		if (!ended && st != MFD__SESSION_STATE__DONE && st != MFD__SESSION_STATE__ABORTED)
+			return mfd_error_set(err, -EEXIST, "session %s is in use", s->name);
+	}
+	rc = mfd_clean_tree(s->server->dirfd, s->name);
+	if (rc)
+		return mfd_error_sys(err, rc, "session %s: removing the one before", s->name);
+	mfd_session_file_exhume(s->server->dirfd, s->name);
+	return 0;
+}
+
+static int make_folder(struct mfd_session *s, struct mfd_error *err)
+{
+	int rc;
+
+	if (mkdirat(s->server->dirfd, s->name, 0700))
+		return mfd_error_sys(err, -errno, "session folder %s", s->name);
+	s->dirfd = openat(s->server->dirfd, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (s->dirfd < 0)
+		return mfd_error_sys(err, -errno, "session folder %s", s->name);
+	s->files.dirfd = s->dirfd;
+	rc = mfd_pagestore_create(s->dirfd, s->server->durable, &s->store, err);
+	return rc;
+}
+
+static void set_up(struct mfd_session *s, const Mfd__Hello *h)
+{
+	s->limits.channels = h->channels < MFD_WIRE_MAX_CHANNELS ? h->channels : MFD_WIRE_MAX_CHANNELS;
+	s->limits.packet_size = h->packet_size < MFD_WIRE_MAX_PACKET ? h->packet_size : MFD_WIRE_MAX_PACKET;
+	s->limits.checksum = h->checksum;
+	s->limits.compress = 0; /* not yet */
+	s->postcopy = h->postcopy;
+	s->confirm = h->confirm_restore;
+	s->state = MFD__SESSION_STATE__RECEIVING;
+	s->started_us = mfd_clean_now_us();
+	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
+}
+
+static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
+{
+	int rc = make_room(s, err);
+
+	if (rc)
+		return rc;
+	set_up(s, h);
+	if (mfd_tables_init(&s->tables))
+		return mfd_error_set(err, -ENOMEM, "no memory");
+	if (getrandom(s->id, sizeof(s->id), 0) != sizeof(s->id) ||
+	    getrandom(s->secret, sizeof(s->secret), 0) != sizeof(s->secret))
+		return mfd_error_sys(err, -errno, "getrandom");
+	rc = make_folder(s, err);
+	if (!rc) {
+		rc = mfd_session_store(s, 0);
+		if (rc)
+			mfd_error_sys(err, rc, "session.img");
+	}
+	if (rc) {
+		mfd_pagestore_remove(s->dirfd);
+		mfd_clean_tree(s->server->dirfd, s->name);
+	}
+	return rc;
+}
+
+static int claim(struct mfd_server *sv, const char *name, struct mfd_session **s, struct mfd_error *err)
+{
+	int rc = mfd_session_claim(sv, name, s);
+
+	if (rc == -EEXIST)
+		return mfd_error_set(err, rc, "session %s is in use", name);
+	if (rc == -EMFILE)
+		return mfd_error_set(err, rc, "this server has %u sessions already", sv->max_sessions);
+	return rc ? mfd_error_sys(err, rc, "session %s", name) : 0;
+}
+
+static void send_hello_ok(struct mfd_session *s)
+{
+	Mfd__HelloOk ok = MFD__HELLO_OK__INIT;
+	struct utsname u;
+
+	ok.session_id.data = s->id;
+	ok.session_id.len = sizeof(s->id);
+	ok.secret.data = s->secret;
+	ok.secret.len = sizeof(s->secret);
+	ok.channels = s->limits.channels;
+	ok.packet_size = s->limits.packet_size;
+	ok.has_compress = 1;
+	ok.compress = (uint32_t)s->limits.compress;
+	if (!uname(&u))
+		ok.target = u.nodename;
+#ifdef MFD_VERSION
+	ok.program_version = (char *)MFD_VERSION;
+#endif
+	mfd_session_send(s, MFD_WIRE_HELLO_OK, &ok.base);
+}
+
+/* From here on the session's thread ends what goes wrong. */
+static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->lock);
+	s->live = 1;
+	s->joining = 1;
+	pthread_mutex_unlock(&s->lock);
+	mfd_session_attach_control(s, p, MFD_OUTCOME_NONE);
+	atomic_fetch_add(&s->refs, 1); /* the thread's */
+	rc = mfd_session_start(s);
+	if (!rc)
+		return 0;
+	pthread_mutex_lock(&s->send_lock);
+	pthread_mutex_lock(&s->lock);
+	s->live = 0;
+	s->control = NULL;
+	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->send_lock);
+	mfd_session_put(s);
+	mfd_pagestore_remove(s->dirfd);
+	mfd_clean_tree(s->server->dirfd, s->name);
+	return mfd_error_sys(err, rc, "thread");
+}
+
+int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **out, struct mfd_error *err)
+{
+	struct mfd_session *s;
+	int rc;
+
+	rc = check_name(h->session, err);
+	rc = rc ? rc : check_limits(h, err);
+	rc = rc ? rc : check_machine(h, err);
+	rc = rc ? rc : claim(p->server, h->session, &s, err);
+	if (rc)
+		return rc;
+	rc = make_session(s, h, err);
+	rc = rc ? rc : launch(s, p, err);
+	if (rc) {
+		mfd_session_unclaim(s);
+		return rc;
+	}
+	mfd_listener_settled(p);
+	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB", s->name, p->text, s->source[0] ? s->source : "?",
+		     s->postcopy ? "postcopy" : "safe", s->limits.channels, s->limits.packet_size >> 10);
+	send_hello_ok(s);
+	*out = s;
+	return 0;
+}
+
+/* ---- RESUME ---- */
+
+static enum mfd_outcome outcome_of(const char *text)
+{
+	if (!strcmp(text, "commit"))
+		return MFD_OUTCOME_COMMIT;
+	if (!strcmp(text, "abort"))
+		return MFD_OUTCOME_ABORT;
+	return !strcmp(text, "continue") ? MFD_OUTCOME_CONTINUE : MFD_OUTCOME_NONE;
+}
+
+static int same_bytes(const ProtobufCBinaryData *a, const uint8_t *b, size_t n)
+{
+	volatile uint8_t diff = a->len != n;
+	size_t i;
+
+	for (i = 0; a->len == n && i < n; i++)
+		diff |= a->data[i] ^ b[i];
+	return !diff;
+}
+
+/*
+ * The session is not alive here, but it may have come to its good end while the source was away: the source that asks
+ * again whether its commit came through gets the same answer again.
+ */
+static int answer_from_disk(struct mfd_peer *p, const struct mfd_wire_greeting *g, const char *name)
+{
+	Mfd__Committed committed = MFD__COMMITTED__INIT;
+	Mfd__ResumeOk ok = MFD__RESUME_OK__INIT;
+	struct mfd_session_file f;
+	int mine = 0;
+
+	if (mfd_session_file_find(p->server->dirfd, name, &f))
+		return 0;
+	if (f.entry && !f.ended && f.entry->has_session_id && f.entry->has_secret)
+		mine = same_bytes(&f.entry->session_id, g->session, sizeof(g->session)) &&
+		       same_bytes(&f.entry->secret, g->secret, sizeof(g->secret)) &&
+		       (f.entry->state == MFD__SESSION_STATE__COMMITTED || f.entry->state == MFD__SESSION_STATE__DONE);
+	if (mine) {
+		ok.state = (char *)mfd_session_file_state(f.entry->state);
+		mfd_control_send(&p->control, MFD_WIRE_RESUME_OK, &ok.base);
+		mfd_control_send(&p->control, MFD_WIRE_COMMITTED, &committed.base);
+	}
+	mfd_session_file_release(&f);
+	return mine;
+}
+
+static void drain(struct mfd_peer *p)
+{
+	ProtobufCMessage *msg;
+	unsigned type;
+
+	while (!mfd_control_recv(&p->control, &type, &msg, NULL))
+		protobuf_c_message_free_unpacked(msg, NULL);
+}
+
+int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r, struct mfd_session **out,
+		     struct mfd_error *err)
+{
+	enum mfd_outcome outcome = outcome_of(r->outcome);
+	struct mfd_session *s;
+	int rc;
+
+	if (outcome == MFD_OUTCOME_NONE)
+		return mfd_error_set(err, -EPROTO, "unknown outcome in RESUME");
+	rc = check_name(r->session, err);
+	if (rc)
+		return rc;
+	s = mfd_session_find_id(p->server, g->session, g->secret);
+	if (s && !strcmp(s->name, r->session) && !mfd_session_attach_control(s, p, outcome)) {
+		mfd_listener_settled(p);
+		*out = s;
+		return 0;
+	}
+	mfd_session_put(s);
+	if (outcome != MFD_OUTCOME_COMMIT || !answer_from_disk(p, g, r->session))
+		return mfd_error_set(err, -ENOENT, "no such session");
+	drain(p);
+	return 0;
+}

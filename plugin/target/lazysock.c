@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* CRIU's side of lazy-pages.socket. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "lazysock.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+static int bind_here(int fd, int dirfd)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	/* The folder's own path may be longer than an address can be. */
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dirfd, MFD_LAZYSOCK_NAME);
+	/* Linux makes the file with the socket's mode, so there is no moment at which others could connect. */
+	if (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8))
+		return -errno;
+	return 0;
+}
+
+int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err)
+{
+	int rc;
+
+	memset(s, 0, sizeof(*s));
+	s->dirfd = dirfd;
+	s->conn = s->peer_pidfd = -1;
+	s->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->listen < 0)
+		return mfd_error_sys(err, -errno, "cannot make %s", MFD_LAZYSOCK_NAME);
+	if (unlinkat(dirfd, MFD_LAZYSOCK_NAME, 0) && errno != ENOENT)
+		rc = -errno;
+	else
+		rc = bind_here(s->listen, dirfd);
+	if (!rc)
+		return 0;
+	mfd_io_close(&s->listen);
+	return mfd_error_sys(err, rc, "cannot make %s", MFD_LAZYSOCK_NAME);
+}
+
+int mfd_lazysock_accept(struct mfd_lazysock *s)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	s->conn = accept4(s->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (s->conn < 0)
+		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? -EAGAIN : -errno;
+	s->have = s->task = 0;
+	/* Only root runs criu restore; whoever connects may decide what a task's memory is. */
+	if (getsockopt(s->conn, SOL_SOCKET, SO_PEERCRED, &who, &len) || who.uid) {
+		mfd_io_close(&s->conn);
+		return -EPERM;
+	}
+	s->peer = who.pid;
+	mfd_io_close(&s->peer_pidfd);
+	len = sizeof(s->peer_pidfd);
+	if (getsockopt(s->conn, SOL_SOCKET, SO_PEERPIDFD, &s->peer_pidfd, &len))
+		s->peer_pidfd = -1;
+	return 0;
+}
+
+/* The whole pid in *value: 1; 0: not yet. */
+static int read_word(struct mfd_lazysock *s, int32_t *value)
+{
+	while (s->have < sizeof(s->word)) {
+		ssize_t n = recv(s->conn, s->word + s->have, sizeof(s->word) - s->have, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -ECONNRESET;
+		if (!n)
+			return -ECONNRESET;
+		s->have += (unsigned)n;
+	}
+	s->have = 0;
+	memcpy(value, s->word, sizeof(*value));
+	return 1;
+}
+
+static int is_uffd(int fd)
+{
+	char path[64], name[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, name, sizeof(name) - 1);
+	if (n < 0)
+		return 0;
+	name[n] = 0;
+	return !strcmp(name, "anon_inode:[userfaultfd]");
+}
+
+static int read_uffd(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
+{
+	int fds[MFD_IO_MAX_FDS], n = MFD_IO_MAX_FDS, flags;
+	char dummy;
+	ssize_t len = mfd_io_recv_fds(s->conn, &dummy, 1, fds, &n);
+
+	if (len <= 0)
+		return len == -EAGAIN ? 0 : -ECONNRESET;
+	flags = n == 1 && is_uffd(fds[0]) ? fcntl(fds[0], F_GETFL) : -1;
+	/* Non-blocking is a must: poll() never reports a blocking userfaultfd. */
+	if (flags < 0 || fcntl(fds[0], F_SETFL, flags | O_NONBLOCK)) {
+		while (n > 0)
+			close(fds[--n]);
+		return -EPROTO;
+	}
+	msg->kind = MFD_LAZYSOCK_TASK;
+	msg->task = s->task;
+	msg->uffd = fds[0];
+	s->task = 0;
+	return 1;
+}
+
+int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
+{
+	int32_t value;
+	int rc;
+
+	if (s->task)
+		return read_uffd(s, msg);
+	rc = read_word(s, &value);
+	if (rc <= 0)
+		return rc;
+	msg->uffd = -1;
+	msg->task = 0;
+	if (value == MFD_LAZYSOCK_FINISHED) {
+		msg->kind = MFD_LAZYSOCK_DONE;
+		return 1;
+	}
+	if (!value || value == INT32_MIN)
+		return -EPROTO;
+	if (value < 0) {
+		msg->kind = MFD_LAZYSOCK_ZOMBIE;
+		msg->task = (uint32_t)-value;
+		return 1;
+	}
+	s->task = (uint32_t)value;
+	return read_uffd(s, msg);
+}
+
+void mfd_lazysock_signal(struct mfd_lazysock *s, int sig)
+{
+	if (s->peer_pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, s->peer_pidfd, sig, NULL, 0);
+	else if (s->peer > 0)
+		kill(s->peer, sig);
+}
+
+void mfd_lazysock_hangup(struct mfd_lazysock *s)
+{
+	mfd_io_close(&s->conn);
+	s->have = s->task = 0;
+}
+
+void mfd_lazysock_close(struct mfd_lazysock *s)
+{
+	if (s->listen >= 0)
+		unlinkat(s->dirfd, MFD_LAZYSOCK_NAME, 0);
+	mfd_io_close(&s->listen);
+	mfd_io_close(&s->conn);
+	mfd_io_close(&s->peer_pidfd);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * CRIU's side of lazy-pages.socket: `criu restore --lazy-pages` connects once and says for every task its pid (int) and
+ * userfaultfd (one byte with SCM_RIGHTS), -pid alone for a zombie, and at last that the restore is finished.  It is never answered.
+ *
+ * One object is used by one thread at a time; nothing here blocks.
+ */
+#ifndef MFD_LAZYSOCK_H
+#define MFD_LAZYSOCK_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "error.h"
+
+#define MFD_LAZYSOCK_NAME     "lazy-pages.socket"
+#define MFD_LAZYSOCK_FINISHED 0x52535446 /* CRIU's LAZY_PAGES_RESTORE_FINISHED, larger than any pid */
+
+struct mfd_lazysock {
+	int dirfd; /* the caller's; the socket is made there */
+	int listen, conn; /* -1 = closed */
+	pid_t peer; /* process that connected */
+	int peer_pidfd; /* -1 on kernels without SO_PEERPIDFD (6.5) */
+	uint8_t word[4]; /* of a pid that has not come whole */
+	unsigned have;	 /* bytes of it */
+	uint32_t task;	 /* whose userfaultfd comes next; 0 = a pid does */
+};
+
+enum mfd_lazysock_kind { MFD_LAZYSOCK_TASK, MFD_LAZYSOCK_ZOMBIE, MFD_LAZYSOCK_DONE };
+
+struct mfd_lazysock_msg {
+	enum mfd_lazysock_kind kind;
+	uint32_t task;
+	int uffd; /* TASK: the receiver's, close-on-exec and non-blocking */
+};
+
+/* Make the listener, mode 0600; one that was left behind is replaced. */
+int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err);
+/* 0 and s->conn; -EAGAIN: nobody there; -EPERM: somebody but root (closed again). */
+int mfd_lazysock_accept(struct mfd_lazysock *s);
+/* 1 and *msg; 0: nothing more for now; -ECONNRESET: closed; -EPROTO: not CRIU. */
+int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg);
+/* Send SIGSTOP or SIGCONT to the process that connected, even after its connection was hung up. */
+void mfd_lazysock_signal(struct mfd_lazysock *s, int sig);
+void mfd_lazysock_hangup(struct mfd_lazysock *s); /* close the connection */
+void mfd_lazysock_close(struct mfd_lazysock *s);  /* all, and remove the socket */
+
+#endif

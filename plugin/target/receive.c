@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The thread of one data channel: header, table, payload, and the payload of pages straight into the page store.
+ *
+ * Per packet of 1 MiB this is three receives, one write of journal records and no lock.  Order of publication: payload checked, then
+ * page table words (release), then the journal, then the pager is told.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "io.h"
+#include "log.h"
+#include "session.h"
+
+#define TABLE_BYTES (MFD_WIRE_MAX_RUNS * sizeof(struct mfd_wire_run))
+_Static_assert(TABLE_BYTES >= sizeof(struct mfd_wire_file) + MFD_WIRE_MAX_NAME, "a file table fits");
+
+/* Private to the thread. */
+struct receiver {
+	struct mfd_session *s;
+	struct mfd_peer *p;
+	unsigned channel;
+	struct mfd_counts *n;
+	uint32_t task; /* whose table `table` is; tasks come in long runs */
+	struct mfd_pagetable *pages;
+	void *buf; /* MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed */
+	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
+	struct mfd_pagestore_record records[MFD_WIRE_MAX_RUNS];
+	uint8_t table[TABLE_BYTES]; /* as on the wire, for the hash */
+};
+
+/* Nobody else writes it, so no atomic addition is needed. */
+static void count(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static int fail(struct receiver *r, int code, const char *why)
+{
+	if (r->channel == MFD_SESSION_URGENT)
+		return mfd_session_fail(r->s, code, "urgent channel: %s", why);
+	return mfd_session_fail(r->s, code, "channel %u: %s", r->channel, why);
+}
+
+static int receive(struct receiver *r, void *buf, size_t len)
+{
+	int rc = len ? mfd_conn_recv(&r->p->control.conn, buf, len) : 0;
+
+	if (rc == -EFAULT || rc == -ENOSPC)
+		return fail(r, -ENOSPC, "page store is full");
+	return rc;
+}
+
+static int need_buf(struct receiver *r)
+{
+	void *m;
+
+	if (r->buf)
+		return 0;
+	m = mmap(NULL, MFD_WIRE_MAX_PACKET, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (m == MAP_FAILED)
+		return fail(r, -ENOMEM, "no memory");
+	r->buf = m;
+	return 0;
+}
+
+static int check_hash(struct receiver *r, const struct mfd_wire_packet *h, const void *payload)
+{
+	if (!(h->flags & MFD_WIRE_PACKET_HASHED))
+		return 0;
+	if (mfd_wire_hash(r->table, h->table_len, payload, h->payload_len) == h->hash)
+		return 0;
+	return fail(r, -EBADMSG, "wrong checksum");
+}
+
+static int find_table(struct receiver *r, uint32_t task)
+{
+	int rc = 0;
+
+	if (!r->pages || r->task != task)
+		rc = mfd_tables_get(&r->s->tables, task, &r->pages);
+	if (rc)
+		return fail(r, rc, rc == -EMFILE ? "too many tasks" : "no memory");
+	r->task = task;
+	return 0;
+}
+
+/* Words and journal records of the packet's runs; stored pages lie in order from `index`. */
+static int publish(struct receiver *r, const struct mfd_wire_packet *h, int direct, uint64_t index)
+{
+	uint64_t pages = 0, zero = 0;
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < h->entries; i++) {
+		const struct mfd_wire_run *w = &r->runs[i];
+		enum mfd_page_state st = direct ? MFD_PAGE_DIRECT : MFD_PAGE_STORED;
+		uint64_t at = direct ? 0 : index + pages;
+
+		if (w->flags & MFD_WIRE_RUN_ZERO) {
+			st = MFD_PAGE_ZERO;
+			at = 0;
+			zero += w->pages;
+		} else {
+			pages += w->pages;
+		}
+		rc = mfd_pagetable_set(r->pages, w->vaddr >> MFD_WIRE_PAGE_SHIFT, w->pages, mfd_page_word(st, at));
+		mfd_pagestore_record_fill(&r->records[i], h->task, w->vaddr, w->pages, st, at);
+	}
+	if (rc)
+		return fail(r, rc, "no memory for page tables");
+	rc = mfd_pagestore_append(r->s->store, r->records, h->entries);
+	if (rc)
+		return fail(r, rc, rc == -ENOSPC ? "page store is full" : "page store journal cannot be written");
+	count(&r->n->pages, pages);
+	count(&r->n->zero_pages, zero);
+	return 0;
+}
+
+/* Straight into the task: it waits for nothing else than this copy. */
+static int install(struct receiver *r, const struct mfd_wire_packet *h, struct mfd_pager *pager)
+{
+	const uint8_t *src = r->buf;
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < h->entries; i++) {
+		const struct mfd_wire_run *w = &r->runs[i];
+		int zero = w->flags & MFD_WIRE_RUN_ZERO;
+
+		rc = mfd_pager_install(pager, h->task, w->vaddr, w->pages, zero ? NULL : src);
+		if (!zero)
+			src += (size_t)w->pages << MFD_WIRE_PAGE_SHIFT;
+	}
+	return rc ? fail(r, rc, "a page cannot be installed") : 0;
+}
+
+static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	struct mfd_pager *pager;
+	uint32_t i;
+
+	/* Partner: commit.c's store of s->pager.  Either we see it, or the pager sees our words. */
+	atomic_thread_fence(memory_order_seq_cst);
+	pager = atomic_load_explicit(&r->s->pager, memory_order_acquire);
+	for (i = 0; pager && i < h->entries; i++)
+		mfd_pager_arrived(pager, h->task, r->runs[i].vaddr, r->runs[i].pages);
+}
+
+static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h, struct mfd_pager *pager)
+{
+	int rc = need_buf(r);
+
+	rc = rc ? rc : receive(r, r->buf, h->payload_len);
+	rc = rc ? rc : check_hash(r, h, r->buf);
+	rc = rc ? rc : publish(r, h, 1, 0);
+	return rc ? rc : install(r, h, pager);
+}
+
+static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	uint64_t index = 0;
+	void *mem = NULL;
+	int rc = 0;
+
+	if (h->payload_len) {
+		rc = mfd_pagestore_reserve(r->s->store, h->payload_len >> MFD_WIRE_PAGE_SHIFT, &index, &mem);
+		if (rc)
+			return fail(r, rc, rc == -ENOSPC ? "page store is full" : "page store cannot grow");
+	}
+	rc = receive(r, mem, h->payload_len);
+	rc = rc ? rc : check_hash(r, h, mem);
+	rc = rc ? rc : publish(r, h, 0, index);
+	if (!rc && r->s->postcopy)
+		tell_pager(r, h);
+	return rc;
+}
+
+static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	struct mfd_pager *pager;
+	const char *why = NULL;
+	int rc;
+
+	memcpy(r->runs, r->table, h->table_len);
+	rc = mfd_wire_runs_open(r->runs, h->entries, h->raw_len, &r->s->limits, &why);
+	if (rc)
+		return fail(r, rc, why);
+	rc = find_table(r, h->task);
+	if (rc)
+		return rc;
+	pager = r->s->postcopy ? atomic_load_explicit(&r->s->pager, memory_order_acquire) : NULL;
+	if (pager && mfd_pager_direct(pager, h->task))
+		return pages_direct(r, h, pager);
+	return pages_stored(r, h);
+}
+
+static int on_file(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	char name[MFD_WIRE_MAX_NAME + 1];
+	struct mfd_error err = { 0 };
+	struct mfd_wire_file f;
+	const char *why = NULL;
+	int rc = mfd_wire_file_open(r->table, h->table_len, h->raw_len, &f, name, &why);
+
+	if (rc)
+		return fail(r, rc, why);
+	rc = need_buf(r);
+	rc = rc ? rc : receive(r, r->buf, h->payload_len);
+	rc = rc ? rc : check_hash(r, h, r->buf);
+	if (rc)
+		return rc;
+	rc = mfd_filesink_write(&r->s->files, &f, name, r->buf, h->payload_len, &err);
+	if (rc)
+		return fail(r, rc, mfd_error_text(&err));
+	count(&r->n->file_bytes, h->payload_len);
+	return 0;
+}
+
+static int on_packet(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	int rc;
+
+	if (h->type == MFD_WIRE_PACKET_SYNC) {
+		mfd_session_synced(r->s, r->channel, h->sequence);
+		return 0;
+	}
+	if (h->table_len > sizeof(r->table) || h->payload_len > MFD_WIRE_MAX_PACKET || h->payload_len != h->raw_len)
+		return fail(r, -EPROTO, "packet too long"); /* packet_open has refused this already */
+	if (atomic_load_explicit(&r->s->sealed, memory_order_acquire))
+		return fail(r, -EPROTO, "a packet came after everything was verified");
+	rc = receive(r, r->table, h->table_len);
+	if (rc)
+		return rc;
+	rc = h->type == MFD_WIRE_PACKET_PAGES ? on_pages(r, h) : on_file(r, h);
+	if (rc)
+		return rc;
+	count(&r->n->packets, 1);
+	count(&r->n->checksum, h->header_hash);
+	count(&r->n->wire_bytes, sizeof(*h) + h->table_len + h->payload_len);
+	return 0;
+}
+
+static const char *ended(int rc)
+{
+	switch (rc) {
+	case -ECONNRESET:
+		return "closed by the source";
+	case -EPIPE:
+		return "closed by the source inside a packet";
+	default:
+		return strerror(-rc);
+	}
+}
+
+static int receive_packet(struct receiver *r)
+{
+	struct mfd_wire_packet h;
+	const char *why = NULL;
+	int rc = receive(r, &h, sizeof(h));
+
+	if (rc)
+		return rc;
+	rc = mfd_wire_packet_open(&h, &r->s->limits, &why);
+	if (rc)
+		return fail(r, rc, why);
+	rc = on_packet(r, &h);
+	mfd_session_heard(r->s, mfd_io_now_ms());
+	return rc;
+}
+
+static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned channel)
+{
+	struct receiver *r = calloc(1, sizeof(*r));
+	int rc = -ENOMEM;
+
+	if (r) {
+		r->s = s;
+		r->p = p;
+		r->channel = channel;
+		r->n = &s->channels[channel].n;
+		do
+			rc = receive_packet(r);
+		while (!rc);
+		if (r->buf)
+			munmap(r->buf, MFD_WIRE_MAX_PACKET);
+		free(r);
+	}
+	mfd_session_leave(s, channel, ended(rc));
+}
+
+static int answer(struct mfd_peer *p, unsigned status)
+{
+	struct mfd_wire_joined j = {
+		.magic = htole32(MFD_WIRE_MAGIC_GREETING),
+		.status = htole16((uint16_t)status),
+		.version = htole16(MFD_WIRE_VERSION),
+	};
+
+	return mfd_conn_send(&p->control.conn, &j, sizeof(j), 0);
+}
+
+void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
+{
+	unsigned channel = g->role == MFD_WIRE_ROLE_URGENT ? MFD_SESSION_URGENT : g->channel;
+	struct mfd_session *s = mfd_session_find_id(p->server, g->session, g->secret);
+	unsigned status = MFD_WIRE_JOIN_SESSION;
+
+	if (s)
+		status = channel > MFD_SESSION_URGENT || (channel == MFD_SESSION_URGENT && g->role == MFD_WIRE_ROLE_DATA) ?
+				 MFD_WIRE_JOIN_CHANNEL :
+				 mfd_session_join(s, p, channel);
+	if (status)
+		mfd_log_warn("%s: channel refused: %s", p->text, mfd_wire_join_error(status));
+	if (status) {
+		answer(p, status);
+	} else {
+		mfd_listener_settled(p);
+		/*
+		 * The answer goes out after the session counts us, so that a source that has all its answers also gets JOINED; a failure
+		 * shows as the end of the connection.
+		 */
+		answer(p, status);
+		receive_all(s, p, channel);
+	}
+	mfd_session_put(s);
+}
