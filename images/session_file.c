@@ -55,6 +55,7 @@ static int load(int dirfd, const char *file, Mfd__SessionEntry **e, const char *
 	ProtobufCMessage *msg = NULL;
 	struct mfd_image *img;
 	int rc = mfd_image_open(dirfd, file, MFD_IMAGE_SESSION, &img, why);
+	uint64_t end;
 
 	*e = NULL;
 	if (rc)
@@ -64,6 +65,10 @@ static int load(int dirfd, const char *file, Mfd__SessionEntry **e, const char *
 		rc = check_entry((Mfd__SessionEntry *)msg, file, why);
 	else if (!rc)
 		rc = mfd_image_why(why, -EBADMSG, "%s: no entry", file);
+	end = mfd_image_offset(img);
+	if (!rc && end != mfd_image_size(img))
+		rc = mfd_image_why(why, -EBADMSG, "%s: something follows its entry at offset %llu", file,
+				   (unsigned long long)end);
 	mfd_image_close(img);
 	if (!rc)
 		*e = (Mfd__SessionEntry *)msg;

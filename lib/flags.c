@@ -20,26 +20,26 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
 
 #define MAX_WORD 32
 
-/* Levenshtein's distance; words longer than MAX_WORD are never close. */
+/* Letters to insert, drop, change or swap with a neighbour; words longer than MAX_WORD are never close. */
 static unsigned distance(const char *a, const char *b)
 {
 	size_t na = strlen(a), nb = strlen(b);
-	unsigned row[MAX_WORD + 1], diagonal, above;
+	unsigned d[MAX_WORD + 1][MAX_WORD + 1];
 
 	if (na > MAX_WORD || nb > MAX_WORD)
 		return MAX_WORD;
-	for (size_t j = 0; j <= nb; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= na; i++) {
-		diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= nb; j++) {
-			above = row[j];
-			row[j] = min3(row[j - 1] + 1, above + 1, diagonal + (a[i - 1] != b[j - 1]));
-			diagonal = above;
+	for (size_t i = 0; i <= na; i++) {
+		for (size_t j = 0; j <= nb; j++) {
+			if (!i || !j) {
+				d[i][j] = i + j;
+				continue;
+			}
+			d[i][j] = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				d[i][j] = min3(d[i][j], d[i - 2][j - 2] + 1, MAX_WORD);
 		}
 	}
-	return row[nb];
+	return d[na][nb];
 }
 
 const char *mfd_flags_closest(const char *word, const void *names, size_t n, size_t stride)

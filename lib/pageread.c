@@ -110,12 +110,13 @@ int mfd_pageread_runs(const struct mfd_pageread *r, const struct mfd_run *runs, 
 	return 0;
 }
 
+typedef uint64_t word __attribute__((aligned(1), may_alias));
 /* 64 bytes: four SSE2 registers, or one of AVX-512 where the compiler may use it. */
 typedef uint64_t chunk __attribute__((vector_size(64), aligned(1), may_alias));
 
 int mfd_pageread_is_zero(const void *page)
 {
-	const uint64_t __attribute__((aligned(1), may_alias)) *words = page;
+	const word *words = page;
 	const chunk *c = page;
 	unsigned i, j;
 

@@ -289,6 +289,17 @@ void mfd_pagescan_close(struct mfd_pagescan *s)
 	free(s);
 }
 
+/*
+ * Where the scan has got to.  walk_end alone would not do: the kernel (6.7 to 6.18 at least) works in rounds of 512 regions
+ * and leaves walk_end at the end of the last round that was cut short, although a later one returned regions
+ * beyond it.  Whoever went on from there would see those twice.  Regions come in order, so all before the last one's
+ * end has been walked.
+ */
+static uint64_t walked(const struct scan_arg *arg, const struct scan_region *regions, int n)
+{
+	return n && regions[n - 1].end > arg->walk_end ? regions[n - 1].end : arg->walk_end;
+}
+
 static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max)
 {
 	struct scan_arg arg = {
@@ -302,6 +313,7 @@ static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, str
 		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
 		.return_mask = 0, /* present and swapped neighbours make one region */
 	};
+	uint64_t walk_end;
 	int n, i;
 
 	do
@@ -309,13 +321,14 @@ static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, str
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	if (arg.walk_end <= *pos || arg.walk_end > end || n > max)
+	walk_end = walked(&arg, s->regions, n);
+	if (walk_end <= *pos || walk_end > end || n > max)
 		return -EIO;
 	for (i = 0; i < n; i++) {
 		runs[i].vaddr = s->regions[i].start;
 		runs[i].pages = (s->regions[i].end - s->regions[i].start) / PAGE;
 	}
-	*pos = arg.walk_end;
+	*pos = walk_end;
 	return n;
 }
 

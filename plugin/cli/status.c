@@ -143,6 +143,7 @@ static struct json_object *session_json(const struct status *s, const struct mfd
 	struct json_object *o = json_object_new_object();
 	const Mfd__SessionEntry *e = f->entry;
 	char state[32], buf[1024];
+	const char *advice;
 
 	add_text(o, "session", f->name);
 	snprintf(state, sizeof(state), "%s", e ? mfd_session_file_state(e->state) : "unreadable");
@@ -153,7 +154,10 @@ static struct json_object *session_json(const struct status *s, const struct mfd
 	if (!e)
 		return o;
 	add(o, "in_doubt", json_object_new_boolean(e->in_doubt));
-	add_text(o, "advice", mfd_words_advice(e, s->dir, buf, sizeof(buf)));
+	advice = mfd_words_advice(e, s->dir, buf, sizeof(buf));
+	for (char *p = buf; advice && (p = strchr(p, '\n'));)
+		*p = ' ';
+	add_text(o, "advice", advice);
 	add_text(o, "source", e->source);
 	add_text(o, "mode", e->postcopy ? "postcopy" : "safe");
 	add_text(o, "confirm", e->confirm_restore ? "restore" : "ready");

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "text.h"
 #include "words.h"
 
 const char *mfd_words_state(const Mfd__SessionEntry *e)
@@ -54,22 +55,33 @@ int mfd_words_server_runs(const Mfd__SessionEntry *e)
 	return !strncmp(comm, "criu-multifd", 12);
 }
 
+/* The command is there to be copied into a shell, and the name came from another host. */
+static const char *command_name(const char *name)
+{
+	static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+	return *name != '-' && !name[strspn(name, harmless)] ? name : "SESSION";
+}
+
 const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *buf, size_t len)
 {
-	const char *source = e->source ? e->source : "the source";
+	const char *name = command_name(e->name);
+	char source[256];
 
 	if (!e->in_doubt)
 		return NULL;
+	snprintf(source, sizeof(source), "%s", e->source ? e->source : "the source");
+	mfd_image_text_clean(source);
 	if (e->state == MFD__SESSION_STATE__RUNNING)
 		snprintf(buf, len,
 			 "The tasks run here, and pages they still need are only in the frozen tasks on %s. Do not kill those: bring\n"
 			 "the connection back, and the session goes on. To give the tasks here up (what they did since is lost):\n"
-			 "criu-multifd abort --dir %s %s", source, dir, e->name);
+			 "criu-multifd abort --dir %s %s", source, dir, name);
 	else
 		snprintf(buf, len,
 			 "Everything is here, but %s cannot be asked whether its tasks are dead. Look there. If they run or are\n"
 			 "frozen: criu-multifd abort --dir %s %s. If they are gone, this is the only copy: keep it, and let the\n"
-			 "source commit when it is back. Never let both run.", source, dir, e->name);
+			 "source commit when it is back. Never let both run.", source, dir, name);
 	return buf;
 }
 

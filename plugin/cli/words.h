@@ -9,7 +9,8 @@
 
 /* "receiving", "ready, the source decides" ...: a constant. */
 const char *mfd_words_state(const Mfd__SessionEntry *e);
-/* What to do about a session that is in doubt, or NULL when nothing is to be done. `buf` is filled and returned. */
+/* What to do about a session that is in doubt, lines without an end, or NULL when nothing is to be done. `buf` is
+   filled and returned; what came from the other host is cleaned. */
 const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *buf, size_t len);
 /* The process that wrote the entry last still runs here, and is one of ours. */
 int mfd_words_server_runs(const Mfd__SessionEntry *e);

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "images/session_file.h"
+#include "session_file.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
@@ -465,11 +465,11 @@ static void on_resume(struct mfd_session *s)
 	ok.channels = s->limits.channels;
 	ok.packet_size = s->limits.packet_size;
 	mfd_session_send(s, MFD_WIRE_RESUME_OK, &ok.base);
-	if (outcome == MFD_OUTCOME_COMMIT) {
+	if (outcome == MFD_OUTCOME_COMMIT || s->state == MFD__SESSION_STATE__COMMITTED) {
 		mfd_commit_commit(s, 1);
 	} else if (outcome == MFD_OUTCOME_CONTINUE) {
 		resume_continue(s);
-	} else if (s->state != MFD__SESSION_STATE__COMMITTED) {
+	} else {
 		s->aborted_by_source = 1;
 		mfd_session_abort(s, -ECANCELED, "by the source after a broken connection");
 	}

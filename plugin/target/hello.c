@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "hello.h"
-#include "images/session_file.h"
+#include "session_file.h"
 #include "log.h"
 
 static int check_name(const char *name, struct mfd_error *err)
@@ -256,6 +256,24 @@ static void drain(struct mfd_peer *p)
 		protobuf_c_message_free_unpacked(msg, NULL);
 }
 
+/*
+ * A session that exists but cannot be had just now: close without a word, so that the source tries again.  "No such session" would let
+ * it resume its tasks.
+ */
+static int attach(struct mfd_peer *p, struct mfd_session *s, enum mfd_outcome outcome, struct mfd_session **out)
+{
+	int rc = mfd_session_attach_control(s, p, outcome);
+
+	if (rc) {
+		mfd_log_warn("%s: %s: cannot be resumed just now: %s", s->name, p->text, strerror(-rc));
+		mfd_session_put(s);
+		return 0;
+	}
+	mfd_listener_settled(p);
+	*out = s;
+	return 0;
+}
+
 int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r, struct mfd_session **out,
 		     struct mfd_error *err)
 {
@@ -269,13 +287,14 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 	if (rc)
 		return rc;
 	s = mfd_session_find_id(p->server, g->session, g->secret);
-	if (s && !strcmp(s->name, r->session) && !mfd_session_attach_control(s, p, outcome)) {
-		mfd_listener_settled(p);
-		*out = s;
-		return 0;
+	if (s && strcmp(s->name, r->session)) {
+		mfd_session_put(s);
+		return mfd_error_set(err, -EPROTO, "RESUME names another session");
 	}
-	mfd_session_put(s);
-	if (outcome != MFD_OUTCOME_COMMIT || !answer_from_disk(p, g, r->session))
+	if (s)
+		return attach(p, s, outcome, out);
+	/* Whatever the source wanted: a commit that happened (a person may have decided) is what it must hear of. */
+	if (!answer_from_disk(p, g, r->session))
 		return mfd_error_set(err, -ENOENT, "no such session");
 	drain(p);
 	return 0;

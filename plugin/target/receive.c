@@ -293,7 +293,7 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 	mfd_session_leave(s, channel, ended(rc));
 }
 
-static int answer(struct mfd_peer *p, unsigned status)
+void mfd_receive_answer(struct mfd_peer *p, unsigned status)
 {
 	struct mfd_wire_joined j = {
 		.magic = htole32(MFD_WIRE_MAGIC_GREETING),
@@ -301,7 +301,7 @@ static int answer(struct mfd_peer *p, unsigned status)
 		.version = htole16(MFD_WIRE_VERSION),
 	};
 
-	return mfd_conn_send(&p->control.conn, &j, sizeof(j), 0);
+	mfd_conn_send(&p->control.conn, &j, sizeof(j), 0);
 }
 
 void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
@@ -314,17 +314,16 @@ void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 		status = channel > MFD_SESSION_URGENT || (channel == MFD_SESSION_URGENT && g->role == MFD_WIRE_ROLE_DATA) ?
 				 MFD_WIRE_JOIN_CHANNEL :
 				 mfd_session_join(s, p, channel);
-	if (status)
-		mfd_log_warn("%s: channel refused: %s", p->text, mfd_wire_join_error(status));
 	if (status) {
-		answer(p, status);
+		mfd_log_warn("%s: channel refused: %s", p->text, mfd_wire_join_error(status));
+		mfd_receive_answer(p, status);
 	} else {
 		mfd_listener_settled(p);
 		/*
 		 * The answer goes out after the session counts us, so that a source that has all its answers also gets JOINED; a failure
 		 * shows as the end of the connection.
 		 */
-		answer(p, status);
+		mfd_receive_answer(p, MFD_WIRE_JOIN_OK);
 		receive_all(s, p, channel);
 	}
 	mfd_session_put(s);

@@ -121,6 +121,7 @@ int mfd_holder_kill(const struct mfd_holder *list, const char *session);
 struct mfd_wire_greeting;
 void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g);
 void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g);
+void mfd_receive_answer(struct mfd_peer *p, unsigned status); /* answers with an enum mfd_wire_join_status */
 
 /* requests.c */
 int mfd_requests_listen(struct mfd_server *sv, struct mfd_error *err);

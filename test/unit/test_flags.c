@@ -193,6 +193,7 @@ static void test_closest(void **state)
 	static const char *const names[] = { "serve", "wait", "restore", "status", "abort" };
 
 	assert_string_equal(mfd_flags_closest("stauts", names, 5, sizeof(*names)), "status");
+	assert_string_equal(mfd_flags_closest("wiat", names, 5, sizeof(*names)), "wait");
 	assert_string_equal(mfd_flags_closest("wai", names, 5, sizeof(*names)), "wait");
 	assert_null(mfd_flags_closest("x", names, 5, sizeof(*names)));
 	assert_null(mfd_flags_closest("migrate", names, 5, sizeof(*names)));

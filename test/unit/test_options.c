@@ -318,7 +318,7 @@ static void test_file_from_env(void **state)
 
 static void test_flags(void **state)
 {
-	static char *argv[] = { (char[]){ "migrate" }, (char[]){ "--channels" }, (char[]){ "6" },
+	char *argv[] = { (char[]){ "migrate" }, (char[]){ "--channels" }, (char[]){ "6" },
 				(char[]){ "--mode=postcopy" }, (char[]){ "-t" }, (char[]){ "--chanels" },
 				(char[]){ "--session=" }, (char[]){ "--target" }, NULL };
 	struct mfd_options *o = *state;

@@ -132,6 +132,11 @@ static void test_refused(void **state)
 	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, NULL, 0);
 	assert_int_equal(mfd_session_file_load(fd, &got, &why), -EBADMSG);
 	assert_non_null(strstr(why, "no entry"));
+	e.state = MFD__SESSION_STATE__READY;
+	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION,
+			(const ProtobufCMessage *const[]){ msg, msg }, 2);
+	assert_int_equal(mfd_session_file_load(fd, &got, &why), -EBADMSG);
+	assert_non_null(strstr(why, "something follows"));
 	close(fd);
 }
 

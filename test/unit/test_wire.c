@@ -118,7 +118,7 @@ static void test_packet_bit_flips(void **state)
 
 static void test_packet_common(void **state)
 {
-	struct mfd_wire_packet p = pages_packet();
+	struct mfd_wire_packet q = pages_packet();
 	struct mfd_wire_limits lim = limits;
 
 	(void)state;
@@ -133,15 +133,15 @@ static void test_packet_common(void **state)
 	REFUSED(file_packet, p.flags = 0);
 
 	lim.compress |= MFD_WIRE_PACKET_LZ4;
-	p.flags |= MFD_WIRE_PACKET_LZ4;
-	assert_int_equal(reopen(p, &lim), 0);
-	p.flags |= MFD_WIRE_PACKET_ZSTD;
-	assert_int_equal(reopen(p, &lim), -EPROTO);
-	p = pages_packet();
-	p.flags = 0;
-	p.hash = 0;
+	q.flags |= MFD_WIRE_PACKET_LZ4;
+	assert_int_equal(reopen(q, &lim), 0);
+	q.flags |= MFD_WIRE_PACKET_ZSTD;
+	assert_int_equal(reopen(q, &lim), -EPROTO);
+	q = pages_packet();
+	q.flags = 0;
+	q.hash = 0;
 	lim.checksum = 0;
-	assert_int_equal(reopen(p, &lim), 0);
+	assert_int_equal(reopen(q, &lim), 0);
 	assert_int_equal(reopen(pages_packet(), &lim), 0);
 }
 
@@ -376,28 +376,28 @@ static int file_with(struct mfd_wire_file f, const char *name, size_t name_len, 
 	return file_open(table, (uint32_t)(24 + name_len), raw, &g, out);
 }
 
-#define FILE_WITH(...) ((struct mfd_wire_file){ .size = 10, .mode = 0600, __VA_ARGS__ })
+#define FILE_WITH(...) ((struct mfd_wire_file){ __VA_ARGS__ })
 
 static void test_file_refused(void **state)
 {
 	(void)state;
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "a", 1, 10), 0);
-	assert_int_equal(file_with(FILE_WITH(.zero = 1), "a", 1, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.mode = 0100644), "a", 1, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 11), "a", 1, 0), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 10), "a", 1, 0), 0);
-	assert_int_equal(file_with(FILE_WITH(.offset = UINT64_MAX), "a", 1, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "a", 1, 10), 0);
+	assert_int_equal(file_with(FILE_WITH(.zero = 1, .size = 10), "a", 1, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.mode = 0100644, .size = 10), "a", 1, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 11, .size = 10), "a", 1, 0), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 10, .size = 10), "a", 1, 0), 0);
+	assert_int_equal(file_with(FILE_WITH(.offset = UINT64_MAX, .size = 10), "a", 1, 10), -EPROTO);
 	assert_int_equal(file_with(FILE_WITH(.offset = UINT64_MAX - 5, .size = UINT64_MAX), "a", 1, 5), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "", 0, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), ".", 1, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "..", 2, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), ".hidden", 7, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "a/b", 3, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "/", 1, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "a\0b", 3, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "a\n", 2, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "a\x7f", 2, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0), "\xc3\xa4", 2, 10), 0); /* UTF-8 */
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "", 0, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), ".", 1, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "..", 2, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), ".hidden", 7, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "a/b", 3, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "/", 1, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "a\0b", 3, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "a\n", 2, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "a\x7f", 2, 10), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "\xc3\xa4", 2, 10), 0); /* UTF-8 */
 }
 
 static int reopen_greeting(struct mfd_wire_greeting g)

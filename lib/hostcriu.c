@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Finding a criu that is new enough. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hostcriu.h"
+
+/* As contrib/setup: the first that exists is taken. */
+static const char *const fetched[] = { "4.2.1", "4.3", "4.1.1" };
+
+static int version_of(struct mfd_hostcriu *c)
+{
+	char command[sizeof(c->path) + 32], line[256];
+	int found = 0;
+	FILE *f;
+
+	if (strchr(c->path, '\''))
+		return -EINVAL;
+	snprintf(command, sizeof(command), "'%s' --version 2>/dev/null", c->path);
+	f = popen(command, "r");
+	if (!f)
+		return -errno;
+	c->major = c->minor = c->patch = 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "Version: %d.%d.%d", &c->major, &c->minor, &c->patch) >= 2)
+			found = 1;
+	pclose(f);
+	return found ? 0 : -ENOEXEC;
+}
+
+static int new_enough(const struct mfd_hostcriu *c)
+{
+	return c->major * 10000 + c->minor * 100 + c->patch >= 40101;
+}
+
+static int in_path(struct mfd_hostcriu *c)
+{
+	const char *path = getenv("PATH"), *p = path ? path : "/usr/sbin:/usr/bin:/sbin:/bin";
+
+	while (*p) {
+		int len = (int)strcspn(p, ":");
+
+		snprintf(c->path, sizeof(c->path), "%.*s/criu", len, p);
+		if (len && !access(c->path, X_OK))
+			return 1;
+		p += len + (p[len] == ':');
+	}
+	return 0;
+}
+
+int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err)
+{
+	const char *own = getenv("CRIU"), *cache = getenv("XDG_CACHE_HOME");
+	char seen[160] = "there is no criu in PATH";
+	int ret;
+
+	if (own && *own) {
+		snprintf(c->path, sizeof(c->path), "%s", own);
+		ret = version_of(c);
+		if (ret)
+			return mfd_error_sys(err, ret, "CRIU=%s does not tell its version", own);
+		return new_enough(c) ? 0 :
+				       mfd_error_set(err, -ENOENT, "CRIU=%s is version %d.%d.%d; 4.1.1 or later is needed", own,
+						     c->major, c->minor, c->patch);
+	}
+	if (in_path(c)) {
+		if (!version_of(c) && new_enough(c))
+			return 0;
+		snprintf(seen, sizeof(seen), "the criu in PATH is version %d.%d.%d", c->major, c->minor, c->patch);
+	}
+	for (size_t i = 0; i < sizeof(fetched) / sizeof(*fetched); i++) {
+		snprintf(c->path, sizeof(c->path), "%s/criu-multifd/criu-%s/usr/sbin/criu", cache ? cache : "/var/cache",
+			 fetched[i]);
+		if (!access(c->path, X_OK) && !version_of(c))
+			return 0;
+	}
+	return mfd_error_set(err, -ENOENT, "%s, and contrib/setup has fetched none; 4.1.1 or later is needed", seen);
+}

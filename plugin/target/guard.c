@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The worker's side of the socket to its supervisor: one request at a time, each acknowledged. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io.h"
+#include "log.h"
+#include "server.h"
+
+static int exchange(struct mfd_server *sv, struct mfd_guard_msg *m, const int *fds, int nfds)
+{
+	struct mfd_guard_msg ack = { 0 };
+	int none = 0;
+	ssize_t n;
+
+	pthread_mutex_lock(&sv->guard_lock);
+	n = mfd_io_send_fds(sv->guard_fd, m, sizeof(*m), fds, nfds);
+	if (n >= 0)
+		n = mfd_io_recv_fds(sv->guard_fd, &ack, sizeof(ack), NULL, &none);
+	pthread_mutex_unlock(&sv->guard_lock);
+	if (n < 0)
+		return (int)n;
+	if (n != sizeof(ack) || ack.kind != MFD_GUARD_ACK)
+		return -EPIPE;
+	return ack.code;
+}
+
+static int request(struct mfd_server *sv, enum mfd_guard_kind kind, const char *session)
+{
+	struct mfd_guard_msg m = { .kind = kind };
+	int rc;
+
+	snprintf(m.session, sizeof(m.session), "%s", session);
+	rc = exchange(sv, &m, NULL, 0);
+	if (rc)
+		mfd_log_error("%s: supervisor: %s", session[0] ? session : "start", strerror(-rc));
+	return rc;
+}
+
+int mfd_guard_ready(struct mfd_server *sv)
+{
+	return request(sv, MFD_GUARD_READY, "");
+}
+
+int mfd_guard_release(struct mfd_server *sv, const char *session)
+{
+	return request(sv, MFD_GUARD_RELEASE, session);
+}
+
+int mfd_guard_kill(struct mfd_server *sv, const char *session)
+{
+	return request(sv, MFD_GUARD_KILL, session);
+}
+
+int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int pidfd)
+{
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_HOLD, .task = task };
+	int fds[2] = { uffd, pidfd };
+
+	snprintf(m.session, sizeof(m.session), "%s", session);
+	return exchange(sv, &m, fds, pidfd >= 0 ? 2 : 1);
+}

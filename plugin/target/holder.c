@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which process lives in the memory that a userfaultfd serves, and how to be sure that it is gone.
+ *
+ * The kernel does not say whose memory a userfaultfd belongs to.  But when CRIU's restored task hands its userfaultfd over it
+ * still has it open itself (its restorer needs it to register the ranges), so kcmp() finds the process, and a pidfd keeps
+ * it.  Children that the task forks later have userfaultfds that only the pager has; they are found as descendants, and in the pid
+ * namespaces of the tasks that are known.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "server.h"
+
+#define KILL_WAIT_MS 5000
+
+/* Calls each(pid, arg) for every process until it returns nonzero, and returns that. */
+static int each_process(int (*each)(int pid, void *arg), void *arg)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	int rc = 0;
+
+	while (d && !rc && (e = readdir(d))) {
+		if (isdigit((unsigned char)e->d_name[0]))
+			rc = each(atoi(e->d_name), arg);
+	}
+	if (d)
+		closedir(d);
+	return rc;
+}
+
+/* The number behind `key` (last of several) in /proc/PID/status; -1. */
+static long status_last(int pid, const char *key)
+{
+	char path[64], line[512], *p;
+	long v = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		p = strrchr(line, '\t');
+		v = p ? atol(p) : -1;
+		break;
+	}
+	if (f)
+		fclose(f);
+	return v;
+}
+
+uint64_t mfd_holder_start_time(int pid)
+{
+	char path[64], *text = NULL, *p;
+	unsigned long long t = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
+		return 0;
+	p = strrchr(text, ')'); /* the name before it may hold anything */
+	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &t) != 1)
+		t = 0;
+	free(text);
+	return t;
+}
+
+struct wanted {
+	uint32_t task;
+	int uffd, pid;
+};
+
+static int same_file(int pid, int fd, int uffd)
+{
+	return !syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, uffd, fd);
+}
+
+static int has_open(int pid, int uffd)
+{
+	char path[64], link[64];
+	struct dirent *e;
+	int yes = 0;
+	ssize_t n;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	d = opendir(path);
+	while (d && !yes && (e = readdir(d))) {
+		n = readlinkat(dirfd(d), e->d_name, link, sizeof(link) - 1);
+		if (n <= 0)
+			continue;
+		link[n] = 0;
+		if (strstr(link, "[userfaultfd]"))
+			yes = same_file(pid, atoi(e->d_name), uffd);
+	}
+	if (d)
+		closedir(d);
+	return yes;
+}
+
+static int is_wanted(int pid, void *arg)
+{
+	struct wanted *w = arg;
+
+	if (pid == getpid() || status_last(pid, "NSpid:") != (long)w->task || !has_open(pid, w->uffd))
+		return 0;
+	w->pid = pid;
+	return 1;
+}
+
+int mfd_holder_find(uint32_t task, int uffd)
+{
+	struct wanted w = { .task = task, .uffd = uffd };
+
+	return each_process(is_wanted, &w) ? w.pid : 0;
+}
+
+/* ---- killing ---- */
+
+struct doomed {
+	int *pids;
+	int n, room;
+	ino_t ns[64]; /* pid namespaces, other than ours, of tasks that are known */
+	int n_ns;
+	int grew;
+};
+
+static int is_doomed(const struct doomed *d, int pid)
+{
+	int i;
+
+	for (i = 0; i < d->n; i++) {
+		if (d->pids[i] == pid)
+			return 1;
+	}
+	return 0;
+}
+
+static ino_t pid_namespace(int pid)
+{
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+static void doom(struct doomed *d, int pid)
+{
+	int *p;
+
+	if (pid <= 1 || pid == getpid() || is_doomed(d, pid))
+		return;
+	if (d->n == d->room) {
+		p = reallocarray(d->pids, (size_t)d->room + 64, sizeof(*p));
+		if (!p)
+			return;
+		d->pids = p;
+		d->room += 64;
+	}
+	d->pids[d->n++] = pid;
+	d->grew = 1;
+}
+
+static void note_namespace(struct doomed *d, int pid)
+{
+	ino_t ns = pid_namespace(pid);
+
+	if (ns && ns != pid_namespace(getpid()) && d->n_ns < 64)
+		d->ns[d->n_ns++] = ns;
+}
+
+static int add_relatives(int pid, void *arg)
+{
+	struct doomed *d = arg;
+	ino_t ns;
+	int i;
+
+	if (is_doomed(d, (int)status_last(pid, "PPid:")))
+		doom(d, pid);
+	ns = d->n_ns ? pid_namespace(pid) : 0;
+	for (i = 0; ns && i < d->n_ns; i++) {
+		if (d->ns[i] == ns)
+			doom(d, pid);
+	}
+	return 0;
+}
+
+static int pid_of(int pidfd)
+{
+	char path[64], *text = NULL, *p;
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
+		return 0;
+	p = strstr(text, "Pid:");
+	pid = p ? atoi(p + 4) : 0;
+	free(text);
+	return pid > 0 ? pid : 0;
+}
+
+static int wait_gone(int pid, int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) && errno == ESRCH)
+		return 0;
+	if (poll(&p, 1, KILL_WAIT_MS) == 1)
+		return 0;
+	mfd_log_error("process %d does not die", pid);
+	return -EBUSY;
+}
+
+static int kill_one(int pid)
+{
+	int rc, fd = pidfd_open(pid, 0);
+
+	if (fd < 0)
+		return errno == ESRCH ? 0 : -errno;
+	rc = wait_gone(pid, fd);
+	close(fd);
+	return rc;
+}
+
+/*
+ * Kill every task of `session` that may lack pages, with all descendants and everything else in the pid namespaces restored for it, and
+ * wait until they are dead.  0: the userfaultfds may be closed.  Nonzero: somebody may still live, so they must stay open.
+ *
+ * Not covered: a child forked after the restore whose restored parent is dead already, outside a pid namespace of its own.
+ */
+int mfd_holder_kill(const struct mfd_holder *list, const char *session)
+{
+	const struct mfd_holder *h;
+	struct doomed d = { 0 };
+	int i, rc = 0, unknown = 0;
+
+	for (h = list; h; h = h->next) {
+		int pid = strcmp(h->session, session) || h->pidfd < 0 ? 0 : pid_of(h->pidfd);
+
+		unknown += !strcmp(h->session, session) && h->pidfd < 0 && h->task;
+		if (pid) {
+			doom(&d, pid);
+			note_namespace(&d, pid);
+		}
+	}
+	do {
+		d.grew = 0;
+		each_process(add_relatives, &d);
+	} while (d.grew);
+	if (d.n)
+		mfd_log_warn("%s: killing %d restored tasks whose pages cannot be completed", session, d.n);
+	for (i = 0; i < d.n; i++)
+		kill(d.pids[i], SIGKILL);
+	for (i = 0; i < d.n; i++)
+		rc = kill_one(d.pids[i]) ? -EBUSY : rc;
+	free(d.pids);
+	if (unknown)
+		mfd_log_warn("%s: %d userfaultfds whose task was not found at hand-over", session, unknown);
+	return rc;
+}

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Tasks and families of the pager: how they begin, fork and end, and the account of their pages. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "image.h"
+#include "io.h"
+#include "log.h"
+#include "pagerint.h"
+#include "uffd.h"
+
+/* ---- bitmaps ---- */
+
+static uint64_t words_of(uint64_t bits)
+{
+	return (bits + 63) / 64;
+}
+
+/* The bits of word `bit / 64` that lie in [bit, end); *n = how many. */
+static uint64_t mask_of(uint64_t bit, uint64_t end, unsigned *n)
+{
+	unsigned off = bit % 64, count = end - bit < 64 - off ? (unsigned)(end - bit) : 64 - off;
+
+	*n = count;
+	return (count == 64 ? ~0ULL : (1ULL << count) - 1) << off;
+}
+
+int mfd_pager_is_settled(const struct pager_task *t, uint64_t bit)
+{
+	return atomic_load_explicit(&t->settled[bit / 64], memory_order_acquire) >> (bit % 64) & 1;
+}
+
+uint64_t mfd_pager_unsettled(const struct pager_task *t, uint64_t *bit, uint64_t end)
+{
+	uint64_t first = *bit, n = 0;
+	unsigned count;
+
+	while (first < end) {
+		uint64_t open = ~atomic_load_explicit(&t->settled[first / 64], memory_order_acquire) & mask_of(first, end, &count);
+
+		if (open) {
+			first += (unsigned)__builtin_ctzll(open) - first % 64;
+			break;
+		}
+		first += count;
+	}
+	*bit = first;
+	while (first + n < end) {
+		uint64_t at = first + n, mask = mask_of(at, end, &count);
+		uint64_t set = atomic_load_explicit(&t->settled[at / 64], memory_order_acquire) & mask;
+
+		if (set)
+			return n + (unsigned)__builtin_ctzll(set) - at % 64;
+		n += count;
+	}
+	return n;
+}
+
+int mfd_pager_is_wanted(const struct pager_family *f, uint64_t bit, uint64_t n)
+{
+	uint64_t end = bit + n;
+	unsigned count;
+
+	if (!f->wanted)
+		return 0;
+	for (; bit < end; bit += count)
+		if (atomic_load_explicit(&f->wanted[bit / 64], memory_order_acquire) & mask_of(bit, end, &count))
+			return 1;
+	return 0;
+}
+
+void mfd_pager_family_sync(struct pager_family *f)
+{
+	pthread_mutex_lock(&f->lock);
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* ---- accounts ---- */
+
+static struct mfd_pagetable *table_of(struct pager_family *f)
+{
+	struct mfd_pagetable *t = atomic_load_explicit(&f->table, memory_order_acquire);
+
+	if (!t) {
+		t = f->p->ops.table(f->p->arg, f->id);
+		atomic_store_explicit(&f->table, t, memory_order_release); /* two threads store the same */
+	}
+	return t;
+}
+
+uint64_t mfd_pager_state(struct pager_family *f, uint64_t img, uint64_t max, uint64_t *word)
+{
+	const struct mfd_pagetable *t = table_of(f);
+
+	if (t)
+		return mfd_pagetable_run(t, img / PAGER_PAGE, max, word);
+	*word = MFD_PAGE_ABSENT;
+	return max;
+}
+
+/* Give back the stored ones among n pages that this thread has just settled. */
+static void release(struct pager_task *t, uint64_t bit, uint64_t n)
+{
+	/* Settled pages keep their image address even where the interval is gone: ask the family's. */
+	const struct mfd_range *r = mfd_ranges_from_bit(&t->fam->img, bit);
+	uint64_t end = bit + n, word;
+
+	for (; bit < end; bit += n) {
+		if (bit >= r->bit + r->pages)
+			r = mfd_ranges_from_bit(&t->fam->img, bit);
+		n = r->bit + r->pages < end ? r->bit + r->pages - bit : end - bit;
+		n = mfd_pager_state(t->fam, r->img + (bit - r->bit) * PAGER_PAGE, n, &word);
+		if (mfd_page_state(word) == MFD_PAGE_STORED)
+			mfd_pagestore_release(t->p->store, mfd_page_index(word), n);
+	}
+}
+
+static void release_fresh(struct pager_task *t, uint64_t base, uint64_t fresh)
+{
+	while (fresh) {
+		unsigned first = (unsigned)__builtin_ctzll(fresh);
+		uint64_t rest = ~(fresh >> first);
+		unsigned n = rest ? (unsigned)__builtin_ctzll(rest) : 64 - first;
+
+		release(t, base + first, n);
+		if (first + n >= 64)
+			break;
+		fresh = fresh >> (first + n) << (first + n);
+	}
+}
+
+static void settle_count(struct pager_task *t, uint64_t n, enum pager_how how)
+{
+	struct mfd_pager *p = t->p;
+
+	if (!n)
+		return;
+	atomic_fetch_add_explicit(how == PAGER_LEFT_ZERO ? &p->zero : &p->installed, n, memory_order_relaxed);
+	/* acq_rel: who sees 0 comes after everything the others have put in. */
+	if (atomic_fetch_sub_explicit(&t->left, n, memory_order_acq_rel) == n &&
+	    atomic_fetch_sub_explicit(&p->pending, 1, memory_order_acq_rel) == 1)
+		mfd_pager_wake(p); /* to see whether that was all */
+}
+
+void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager_how how)
+{
+	/* Nothing is released before the restore is finished, since it could fail and be tried again. */
+	int giveback = how != PAGER_LEFT_ZERO && atomic_load(&t->p->running) && !atomic_load(&t->fam->forked);
+	uint64_t end = bit + n, total = 0;
+	unsigned count;
+
+	for (; bit < end; bit += count) {
+		uint64_t mask = mask_of(bit, end, &count);
+		uint64_t old = atomic_fetch_or_explicit(&t->settled[bit / 64], mask, memory_order_acq_rel);
+
+		total += (unsigned)__builtin_popcountll(mask & ~old);
+		if (giveback)
+			release_fresh(t, bit - bit % 64, mask & ~old);
+	}
+	settle_count(t, total, how);
+}
+
+/* ---- families ---- */
+
+static void free_family(struct pager_family *f)
+{
+	mfd_ranges_free(&f->img);
+	free(f->wanted);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+static int load_ranges(struct pager_family *f, const char **why)
+{
+	struct mfd_lazy_range *lazy = NULL;
+	size_t n = 0;
+	int rc = mfd_image_lazy_ranges(f->p->dirfd, f->id, &lazy, &n, why);
+
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = mfd_ranges_append(&f->img, lazy[i].start, lazy[i].pages);
+	free(lazy);
+	if (rc == -EINVAL)
+		*why = "its lazy ranges are out of order or too many";
+	return rc;
+}
+
+static struct pager_family *new_family(struct mfd_pager *p, uint32_t id, const char **why)
+{
+	struct pager_family *f = calloc(1, sizeof(*f));
+	int rc;
+
+	if (!f)
+		return NULL;
+	f->p = p;
+	f->id = id;
+	pthread_mutex_init(&f->lock, NULL);
+	rc = load_ranges(f, why);
+	if (!rc && p->postcopy) {
+		f->wanted = calloc(words_of(f->img.bits) + 1, sizeof(*f->wanted));
+		rc = f->wanted ? 0 : -ENOMEM;
+	}
+	if (!rc)
+		return f;
+	free_family(f);
+	return NULL;
+}
+
+struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id)
+{
+	struct pager_family *f;
+
+	pthread_mutex_lock(&p->lock);
+	for (f = p->families[id % PAGER_BUCKETS]; f && f->id != id;)
+		f = f->next;
+	pthread_mutex_unlock(&p->lock);
+	return f;
+}
+
+struct pager_task *mfd_pager_sibling(struct pager_task *t)
+{
+	struct pager_task *next;
+
+	pthread_mutex_lock(&t->p->lock);
+	next = t->sibling;
+	pthread_mutex_unlock(&t->p->lock);
+	return next;
+}
+
+/* ---- tasks ---- */
+
+static void free_task(struct pager_task *t)
+{
+	if (t->uffd >= 0)
+		close(t->uffd);
+	mfd_ranges_free(&t->ranges);
+	free(t->settled);
+	pthread_rwlock_destroy(&t->lock);
+	free(t);
+}
+
+/*
+ * A writer is preferred: events must be read although readers come all the time.  No thread takes this lock for reading twice, which would
+ * deadlock then.
+ */
+static void init_lock(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t a;
+
+	pthread_rwlockattr_init(&a);
+	pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(lock, &a);
+	pthread_rwlockattr_destroy(&a);
+}
+
+static struct pager_task *new_task(struct pager_family *f, const struct mfd_ranges *ranges)
+{
+	struct pager_task *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->p = f->p;
+	t->fam = f;
+	t->uffd = -1;
+	init_lock(&t->lock);
+	t->settled = calloc(words_of(f->img.bits) + 1, sizeof(*t->settled));
+	if (t->settled && !mfd_ranges_copy(&t->ranges, ranges))
+		return t;
+	free_task(t);
+	return NULL;
+}
+
+static void link_task(struct pager_task *t, struct pager_family *new)
+{
+	struct mfd_pager *p = t->p;
+
+	pthread_mutex_lock(&p->lock);
+	if (new) {
+		new->next = p->families[new->id % PAGER_BUCKETS];
+		p->families[new->id % PAGER_BUCKETS] = new;
+	}
+	if (p->last_task)
+		p->last_task->next = t;
+	else
+		p->tasks = t;
+	p->last_task = t;
+	if (t->fam->last)
+		t->fam->last->sibling = t;
+	else
+		t->fam->first = t;
+	t->fam->last = t;
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Count the task in before anybody can see it. `settled` of its pages are in already. */
+static void count_in(struct pager_task *t, uint64_t settled)
+{
+	struct mfd_pager *p = t->p;
+	uint64_t bits = t->fam->img.bits;
+
+	atomic_store(&t->left, bits - settled);
+	if (bits > settled)
+		atomic_fetch_add(&p->pending, 1);
+	atomic_fetch_add_explicit(&p->lazy, bits, memory_order_relaxed);
+	atomic_fetch_add_explicit(&p->installed, settled, memory_order_relaxed);
+	atomic_fetch_add_explicit(&p->ntasks, 1, memory_order_relaxed);
+}
+
+int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **why)
+{
+	struct pager_family *f;
+	struct pager_task *t;
+	int rc;
+
+	*why = "out of memory";
+	if (mfd_pager_family(p, id)) {
+		*why = "it was announced twice";
+		return -EEXIST;
+	}
+	f = new_family(p, id, why);
+	if (!f)
+		return -EBADMSG;
+	t = new_task(f, &f->img);
+	if (!t) {
+		free_family(f);
+		return -ENOMEM;
+	}
+	rc = p->ops.hold ? p->ops.hold(p->arg, id, uffd) : 0;
+	if (rc) {
+		*why = "no second holder for its userfaultfd";
+		free_task(t);
+		free_family(f);
+		return rc;
+	}
+	t->uffd = uffd;
+	count_in(t, 0);
+	link_task(t, f);
+	rc = mfd_pager_watch(p, uffd, t, 0);
+	if (rc)
+		*why = "cannot wait for its faults";
+	return rc;
+}
+
+int mfd_pager_task_fork(struct pager_task *parent, int uffd)
+{
+	struct mfd_pager *p = parent->p;
+	struct pager_task *t = new_task(parent->fam, &parent->ranges);
+	uint64_t left = atomic_load(&parent->left);
+	int rc;
+
+	if (!t)
+		return -ENOMEM;
+	rc = p->ops.hold ? p->ops.hold(p->arg, parent->fam->id, uffd) : 0;
+	if (rc) {
+		free_task(t);
+		return rc;
+	}
+	/* Nothing is put into the parent now, and the kernel had stopped that before it copied the page tables. */
+	for (uint64_t i = 0; i < words_of(parent->fam->img.bits); i++)
+		atomic_store_explicit(&t->settled[i], atomic_load(&parent->settled[i]), memory_order_relaxed);
+	atomic_store(&parent->fam->forked, 1);
+	t->uffd = uffd;
+	count_in(t, parent->fam->img.bits - left);
+	link_task(t, NULL);
+	rc = mfd_pager_watch(p, uffd, t, 0);
+	mfd_pager_wake(p);
+	return rc;
+}
+
+void mfd_pager_task_close(struct pager_task *t)
+{
+	if (t->uffd < 0)
+		return;
+	epoll_ctl(t->p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
+	mfd_io_close(&t->uffd);
+}
+
+void mfd_pager_task_gone(struct pager_task *t)
+{
+	pthread_rwlock_wrlock(&t->lock);
+	if (t->uffd >= 0) {
+		mfd_log_debug("pager: task %u has ended with %llu pages not installed", t->fam->id,
+			      (unsigned long long)atomic_load(&t->left));
+		mfd_pager_task_close(t);
+		settle_count(t, atomic_load(&t->left), PAGER_DROPPED);
+	}
+	pthread_rwlock_unlock(&t->lock);
+}
+
+/*
+ * A restore died before it was finished.  What is left of its tasks is about to be killed, but should one survive that, closing its
+ * userfaultfd would let it run on with zeros: the descriptors stay open, unanswered, until the pager ends.
+ */
+void mfd_pager_forget(struct mfd_pager *p)
+{
+	pthread_mutex_lock(&p->lock);
+	for (struct pager_task *t = p->tasks, *next; t; t = next) {
+		next = t->next;
+		t->next = p->parked;
+		p->parked = t;
+	}
+	for (unsigned i = 0; i < PAGER_BUCKETS; i++) {
+		for (struct pager_family *f = p->families[i], *next; f; f = next) {
+			next = f->next;
+			f->next = p->parked_families;
+			p->parked_families = f;
+		}
+		p->families[i] = NULL;
+	}
+	p->tasks = p->last_task = p->turn = NULL;
+	for (struct pager_task *t = p->parked; t; t = t->next)
+		if (t->uffd >= 0)
+			epoll_ctl(p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
+	p->pending = p->lazy = p->installed = p->zero = p->ntasks = 0;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void free_list(struct pager_task *t)
+{
+	while (t) {
+		struct pager_task *next = t->next;
+
+		free_task(t);
+		t = next;
+	}
+}
+
+static void free_families(struct pager_family *f)
+{
+	while (f) {
+		struct pager_family *next = f->next;
+
+		free_family(f);
+		f = next;
+	}
+}
+
+void mfd_pager_free_tasks(struct mfd_pager *p)
+{
+	free_list(p->tasks);
+	free_list(p->parked);
+	for (unsigned i = 0; i < PAGER_BUCKETS; i++)
+		free_families(p->families[i]);
+	free_families(p->parked_families);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The parts of the pager among themselves: its objects, and which lock guards what.
+ *
+ *   pager.c         threads and life
+ *   pager_restore.c the conversation with CRIU
+ *   pager_task.c    tasks and families: made, forked, ended; accounts
+ *   pager_fault.c   what comes from a userfaultfd
+ *   pager_fill.c    putting pages in: windows, chunks, what receivers bring
+ *
+ * Lock order: task->lock, then pager->lock, then family->lock.  None is held while want, started, restored or done is called;
+ * hold is called under the parent's lock when a task forks.
+ *
+ * A page of a task is *settled* when its bit in task->settled is set: it was installed, the task has thrown it away, or it
+ * is zero and left to the kernel.  Bits are set under task->lock (reading suffices) after the page is in, never before: a settled page
+ * may be copied to a forked child's account, and its place in the store may be gone.
+ */
+#ifndef MFD_PAGERINT_H
+#define MFD_PAGERINT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "lazysock.h"
+#include "pager.h"
+#include "ranges.h"
+
+#define PAGER_PAGE	 MFD_RANGES_PAGE
+#define PAGER_WINDOW	 16U  /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
+#define PAGER_CHUNK	 64U  /* pages a thread fills before it looks for faults again; a multiple of 64 */
+#define PAGER_MAX_THREADS 64U
+#define PAGER_BUCKETS	 64U
+
+struct pager_task;
+
+/* The tasks that one dumped task has become: itself and what it forked since. They share the image: bits, table, wishes. */
+struct pager_family {
+	struct mfd_pager *p;
+	struct pager_family *next; /* in the bucket; pager->lock */
+	struct pager_task *first, *last; /* members; only added to, under pager->lock */
+	uint32_t id; /* pid in the images */
+	struct mfd_ranges img; /* as dumped; never changes */
+	_Atomic(struct mfd_pagetable *) table; /* found when first needed; NULL = none yet */
+	atomic_int forked; /* set under the parent's task->lock for writing, read under any member's: keep the store's pages */
+	pthread_mutex_t lock; /* see pager_family_sync */
+	_Atomic uint64_t *wanted; /* one bit per page: a task waits or waited for it. Set under lock. NULL in safe mode */
+};
+
+struct pager_span {
+	uint64_t bit, end;
+};
+
+struct pager_task {
+	struct mfd_pager *p;
+	struct pager_family *fam;
+	struct pager_task *next; /* in pager->tasks; pager->lock */
+	struct pager_task *sibling; /* next member of the family; pager->lock */
+
+	/* Reading: put pages in. Writing: read from uffd and change ranges, close uffd. */
+	pthread_rwlock_t lock;
+	int uffd; /* -1 = closed */
+	struct mfd_ranges ranges;
+
+	_Atomic uint64_t *settled; /* one bit per page */
+	_Atomic uint64_t left;	   /* bits not settled; the one who makes it 0 takes the task off pager->pending */
+
+	/* pager->lock: what is still to be looked at in bulk */
+	uint64_t cursor;
+	struct pager_span redo[PAGER_MAX_THREADS]; /* chunks that met a change of the mappings; at most one per thread */
+	unsigned redos;
+};
+
+struct mfd_pager {
+	int dirfd;
+	struct mfd_pagestore *store;
+	int postcopy;
+	struct mfd_pager_ops ops;
+	void *arg;
+
+	int epfd, ctl, work; /* ctl: readable from stop on; work: readable while there may be something to do */
+	pthread_t threads[PAGER_MAX_THREADS];
+	unsigned nthreads;
+
+	struct mfd_lazysock sock; /* one thread at a time: its descriptors are in the epoll set with EPOLLONESHOT */
+
+	pthread_mutex_t lock;
+	struct pager_family *families[PAGER_BUCKETS]; /* lock */
+	struct pager_task *tasks, *last_task;	      /* lock; only added to until a restore is forgotten */
+	struct pager_task *turn;		      /* lock: whose chunk is next */
+	struct pager_task *parked;		      /* lock: of restores that failed, until stop */
+	struct pager_family *parked_families;	      /* lock */
+	int sweeping;				      /* lock: bulk work may be handed out */
+	int work_set;				      /* lock: state of `work` */
+	struct mfd_error error;			      /* lock: first failure */
+
+	atomic_int stop;
+	atomic_int running;  /* CRIU said finished: pages may be installed unasked, and released */
+	atomic_int complete; /* ABSENT is zero; from the start in safe mode */
+	atomic_int failed;   /* error is set */
+	atomic_int reported; /* done has been called: exchanged by who calls it */
+	_Atomic uint64_t pending; /* tasks with left > 0 */
+
+	/* statistics, relaxed */
+	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks, strays;
+};
+
+/* pager.c */
+void mfd_pager_wake(struct mfd_pager *p); /* let the threads look for work; pager->lock not held */
+void mfd_pager_fail(struct mfd_pager *p, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int mfd_pager_watch(struct mfd_pager *p, int fd, void *ptr, int oneshot);
+
+/* pager_restore.c: the listener or the connection is ready. */
+void mfd_pager_restore_event(struct mfd_pager *p);
+#define PAGER_SOCK(p) ((void *)&(p)->sock) /* epoll's pointer for both; a task's is the task */
+
+/* pager_task.c */
+int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **why); /* takes uffd over on success */
+int mfd_pager_task_fork(struct pager_task *parent, int uffd); /* parent's lock held for writing; takes uffd over on success */
+void mfd_pager_task_gone(struct pager_task *t);	 /* no lock held: its memory has ended */
+void mfd_pager_task_close(struct pager_task *t); /* lock held for writing */
+void mfd_pager_forget(struct mfd_pager *p);	 /* all tasks of a restore that died */
+void mfd_pager_free_tasks(struct mfd_pager *p);
+struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id); /* or NULL */
+struct pager_task *mfd_pager_sibling(struct pager_task *t);		 /* the next member, or NULL */
+/* The state of the page at bit (= img), and for how many of at most `max` pages it holds, as mfd_pagetable_run. */
+uint64_t mfd_pager_state(struct pager_family *f, uint64_t img, uint64_t max, uint64_t *word);
+int mfd_pager_is_settled(const struct pager_task *t, uint64_t bit);
+/* From bit on, below end: the first page that is not settled, and how many of its kind follow; 0 when there is none. */
+uint64_t mfd_pager_unsettled(const struct pager_task *t, uint64_t *bit, uint64_t end);
+enum pager_how { PAGER_PUT, PAGER_DROPPED, PAGER_LEFT_ZERO };
+/* Settle [bit, bit + n) and release from the store what is not needed any more. task->lock held. */
+void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager_how how);
+/* Nonzero when a task waits for a page of [bit, bit + n). */
+int mfd_pager_is_wanted(const struct pager_family *f, uint64_t bit, uint64_t n);
+/*
+ * Orders a change of the page table (or of `complete`) made before against a fault that finds a page ABSENT: either the fault sees the change, or
+ * whoever looks at `wanted` after this call sees the fault.
+ */
+void mfd_pager_family_sync(struct pager_family *f);
+
+/* pager_fault.c */
+void mfd_pager_serve(struct pager_task *t); /* read and handle what its userfaultfd has */
+
+/* pager_fill.c; all of them with task->lock held for reading. 0, -EAGAIN (the mappings are changing), -ESRCH or a failure */
+/* Put n pages from src (NULL = zeros) at cur; what is not mapped any more counts as put. *done = pages before the error. */
+int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const void *src, uint64_t *done);
+/* Put everything that is here of pages *bit .. end - 1; *bit moves on to the first that was not looked at. */
+int mfd_pager_fill(struct pager_task *t, uint64_t *bit, uint64_t end);
+/* Without locks: one chunk of bulk work; 0 when there is none. */
+int mfd_pager_chunk(struct mfd_pager *p);
+
+#endif

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an earlier worker or server has left in DIR.
+ *
+ *	RECEIVING, RESTORABLE		the source has resumed: cleaned, tombstone
+ *	READY				kept, in doubt until the source comes back
+ *	COMMITTED, never restored	kept, the pager starts
+ *	tasks were attached		their pager is gone: they are dead (the supervisor has killed them) or are killed here by what
+ *					.attached says; COMMITTED stays for a person, everything else is cleaned: the
+ *					source still has its tasks
+ *	DONE, ABORTED			stay as they are
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "session_file.h"
+#include "io.h"
+#include "log.h"
+#include "session.h"
+
+static void kill_line(const char *name, const char *boot, char *line)
+{
+	unsigned long long start;
+	char id[40];
+	unsigned task;
+	int pid;
+
+	if (sscanf(line, "%39s %u %d %llu", id, &task, &pid, &start) != 4 || strcmp(id, boot) || pid <= 1 || !start)
+		return;
+	/* Same boot, same pid, same start time: the same process. */
+	if (mfd_holder_start_time(pid) != start)
+		return;
+	mfd_log_warn("%s: killing task %u (process %d): its pages are lost", name, task, pid);
+	kill(pid, SIGKILL);
+}
+
+/* Nonzero when tasks had been attached. */
+static int kill_attached(int dirfd, const char *name)
+{
+	char *text = NULL, *line, *save, boot[64] = "", *b = NULL;
+
+	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
+		return 0;
+	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &b, NULL))
+		snprintf(boot, sizeof(boot), "%.36s", b);
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		kill_line(name, boot, line);
+	free(b);
+	free(text);
+	return 1;
+}
+
+static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e, const char *why)
+{
+	Mfd__SessionEntry copy = MFD__SESSION_ENTRY__INIT;
+
+	mfd_log_warn("%s: cleaned: %s", name, why);
+	if (e)
+		copy = *e;
+	copy.name = (char *)name;
+	copy.format = MFD_SESSION_FILE_FORMAT;
+	copy.state = MFD__SESSION_STATE__ABORTED;
+	copy.error = (char *)why;
+	copy.has_in_doubt = 1;
+	copy.in_doubt = 0;
+	mfd_session_file_bury(sv->dirfd, name, &copy);
+	mfd_pagestore_remove(dirfd);
+	mfd_clean_tree(sv->dirfd, name);
+}
+
+static void note_broken(int dirfd, Mfd__SessionEntry *e, const char *why)
+{
+	char *old = e->error;
+
+	if (old && old[0])
+		return;
+	e->error = (char *)why;
+	mfd_session_file_store(dirfd, e, 1);
+	e->error = old;
+}
+
+static int add_record(void *arg, const struct mfd_pagestore_record *r)
+{
+	struct mfd_session *s = arg;
+	struct mfd_pagetable *t;
+	uint64_t pages = r->pages_flags >> 8;
+	unsigned st = r->pages_flags & 0xff;
+	int rc = mfd_tables_get(&s->tables, r->task, &t);
+
+	if (rc)
+		return rc;
+	if (r->vaddr >= MFD_WIRE_MAX_VADDR || pages > (MFD_WIRE_MAX_VADDR - r->vaddr) >> MFD_WIRE_PAGE_SHIFT)
+		return -EBADMSG;
+	return mfd_pagetable_set(t, r->vaddr >> MFD_WIRE_PAGE_SHIFT, pages,
+				 mfd_page_word((enum mfd_page_state)st, st == MFD_PAGE_STORED ? r->index : 0));
+}
+
+static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
+{
+	s->state = e->state;
+	s->limits.channels = e->channels && e->channels <= MFD_WIRE_MAX_CHANNELS ? e->channels : 1;
+	s->limits.packet_size = e->packet_size;
+	s->limits.checksum = 1;
+	s->postcopy = e->postcopy;
+	s->confirm = e->confirm_restore;
+	s->started_us = e->started_us;
+	s->ready_us = e->ready_us;
+	s->committed_us = e->committed_us;
+	s->lazy_pages = e->lazy_pages;
+	s->joined_said = 1;
+	s->past.pages = e->pages;
+	s->past.zero_pages = e->zero_pages;
+	s->past.wire_bytes = e->wire_bytes;
+	s->past.file_bytes = e->file_bytes;
+	s->files.files = e->files;
+	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
+	memcpy(s->id, e->session_id.data, sizeof(s->id));
+	memcpy(s->secret, e->secret.data, sizeof(s->secret));
+	atomic_store(&s->sealed, 1);
+}
+
+static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, struct mfd_error *err)
+{
+	int rc;
+
+	if (e->session_id.len != sizeof(s->id) || e->secret.len != sizeof(s->secret))
+		return mfd_error_set(err, -EBADMSG, "session.img has no id");
+	s->dirfd = dup(dirfd);
+	if (s->dirfd < 0)
+		return mfd_error_sys(err, -errno, "dup");
+	s->files.dirfd = s->dirfd;
+	if (mfd_tables_init(&s->tables))
+		return mfd_error_set(err, -ENOMEM, "no memory");
+	from_entry(s, e);
+	rc = mfd_pagestore_open(s->dirfd, &s->store, add_record, s, err);
+	return rc;
+}
+
+static int restart_pager(struct mfd_session *s, struct mfd_error *err)
+{
+	int wanted = s->state == MFD__SESSION_STATE__COMMITTED || s->postcopy || s->confirm;
+
+	if (wanted && mfd_commit_start_pager(s))
+		return mfd_error_set(err, -EIO, "%s", s->error);
+	if (s->state != MFD__SESSION_STATE__COMMITTED)
+		return 0;
+	mfd_commit_leave(s);
+	if (s->postcopy)
+		mfd_pager_complete(s->pager);
+	s->complete_said = 1;
+	return 0;
+}
+
+static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e, struct mfd_error *err)
+{
+	struct mfd_session *s;
+	int rc = mfd_session_claim(sv, name, &s);
+
+	if (rc)
+		return mfd_error_sys(err, rc, "session");
+	rc = fill(s, dirfd, e, err);
+	rc = rc ? rc : restart_pager(s, err);
+	if (!rc && s->state != MFD__SESSION_STATE__COMMITTED) {
+		s->in_doubt = 1;
+		snprintf(s->error, sizeof(s->error), "the restore server was restarted, the source has not come back yet");
+	}
+	if (!rc)
+		mfd_session_store(s, 1);
+	s->live = !rc;
+	if (!rc)
+		rc = mfd_session_start(s); /* takes over our reference */
+	if (rc)
+		mfd_session_unclaim(s);
+	else
+		mfd_log_info("%s: reloaded, %s%s", name, mfd_session_file_state(e->state), s->in_doubt ? ", in doubt" : "");
+	return rc;
+}
+
+static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
+{
+	struct mfd_error err = { 0 };
+
+	if (!revive(sv, dirfd, name, e, &err))
+		return;
+	/* Nothing is thrown away that may be the only copy. */
+	mfd_log_error("%s: cannot be reloaded: %s", name, mfd_error_text(&err));
+	note_broken(dirfd, e, mfd_error_text(&err));
+}
+
+static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
+{
+	int attached = kill_attached(dirfd, name);
+
+	switch (e->state) {
+	case MFD__SESSION_STATE__DONE:
+	case MFD__SESSION_STATE__ABORTED:
+		return;
+	case MFD__SESSION_STATE__READY:
+	case MFD__SESSION_STATE__RESTORED:
+		if (attached)
+			bury(sv, dirfd, name, e, "the restore server died while tasks were being restored; they were killed");
+		else
+			keep(sv, dirfd, name, e);
+		return;
+	case MFD__SESSION_STATE__COMMITTED:
+		if (attached)
+			note_broken(dirfd, e, "the restore server died while pages were missing; the restored tasks were killed");
+		else
+			keep(sv, dirfd, name, e);
+		return;
+	default:
+		bury(sv, dirfd, name, e, "the restore server was restarted");
+	}
+}
+
+static void reload_folder(struct mfd_server *sv, const struct mfd_session_file *f)
+{
+	int fd = openat(sv->dirfd, f->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (f->entry)
+		reload(sv, fd, f->name, f->entry);
+	else
+		mfd_log_warn("%s: left alone: %s", f->name, f->why ? f->why : "unreadable session.img");
+	close(fd);
+}
+
+void mfd_reload_all(struct mfd_server *sv)
+{
+	struct mfd_session_file *list = NULL;
+	size_t i, n = 0;
+	int rc = mfd_session_file_list(sv->dirfd, &list, &n);
+
+	if (rc)
+		mfd_log_error("%s: %s", sv->dir, strerror(-rc));
+	for (i = 0; i < n; i++) {
+		if (!list[i].ended)
+			reload_folder(sv, &list[i]);
+	}
+	mfd_session_file_list_free(list, n);
+}

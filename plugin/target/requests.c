@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Requests of the command line on DIR/.serve.sock (SOCK_SEQPACKET, root only): one message, one answer.
+ *
+ *	abort NAME		before READY: as if the source had gone; ended sessions: removed
+ *	resolve NAME run	in doubt and complete: as if the source had sent COMMIT
+ *	resolve NAME discard	in doubt (or committed and broken): thrown away, restored tasks are killed
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "session_file.h"
+#include "io.h"
+#include "log.h"
+#include "session.h"
+
+#define MAX_REQUEST 512
+
+struct caller {
+	struct mfd_server *sv;
+	int fd;
+};
+
+int mfd_requests_listen(struct mfd_server *sv, struct mfd_error *err)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int rc;
+
+	/* Through the descriptor, since DIR may be longer than sun_path. */
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" MFD_SERVER_SOCKET, sv->dirfd);
+	unlinkat(sv->dirfd, MFD_SERVER_SOCKET, 0);
+	sv->request_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sv->request_fd < 0)
+		return mfd_error_sys(err, -errno, "socket");
+	mask = umask(0177);
+	rc = bind(sv->request_fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
+	umask(mask);
+	if (!rc && listen(sv->request_fd, 16))
+		rc = -errno;
+	return rc ? mfd_error_sys(err, rc, "%s/" MFD_SERVER_SOCKET, sv->dir) : 0;
+}
+
+static void ask_live(struct mfd_session *s, enum mfd_request_kind kind, char *answer, size_t len)
+{
+	struct mfd_request r = { .kind = kind };
+
+	mfd_session_request(s, &r);
+	snprintf(answer, len, "%s", r.answer);
+}
+
+/* May what lies on disk under this name, with no live session, be thrown away by `kind`? NULL or why not. */
+static const char *removable(const struct mfd_session_file *f, enum mfd_request_kind kind)
+{
+	int committed = !f->ended && f->entry && f->entry->state == MFD__SESSION_STATE__COMMITTED;
+
+	if (kind == MFD_REQUEST_RUN)
+		return "error: the session cannot run any more";
+	if (kind == MFD_REQUEST_DISCARD)
+		return committed ? NULL : "error: the session is not in doubt";
+	return committed ? "error: the session is committed: the source is gone (`resolve NAME discard` gives it up)" : NULL;
+}
+
+static void remove_ended(struct mfd_server *sv, const char *name)
+{
+	int fd = openat(sv->dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0) {
+		mfd_pagestore_remove(fd);
+		close(fd);
+	}
+	mfd_clean_tree(sv->dirfd, name);
+	mfd_session_file_exhume(sv->dirfd, name);
+}
+
+/* The claim keeps others from opening a session of this name meanwhile. */
+static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_kind kind, char *answer, size_t len)
+{
+	struct mfd_session_file f;
+	struct mfd_session *claim;
+	const char *no;
+
+	if (mfd_session_claim(sv, name, &claim)) {
+		snprintf(answer, len, "error: session %.255s is busy, try again", name);
+		return;
+	}
+	if (mfd_session_file_find(sv->dirfd, name, &f)) {
+		snprintf(answer, len, "error: no session %.255s", name);
+	} else {
+		no = removable(&f, kind);
+		mfd_session_file_release(&f);
+		if (!no)
+			remove_ended(sv, name);
+		snprintf(answer, len, "%s", no ? no : "ok");
+	}
+	mfd_session_unclaim(claim);
+}
+
+static int parse(char *text, enum mfd_request_kind *kind, char **name)
+{
+	char *save, *verb = strtok_r(text, " \n", &save), *how;
+
+	*name = strtok_r(NULL, " \n", &save);
+	how = strtok_r(NULL, " \n", &save);
+	if (!verb || !*name || !mfd_wire_name_ok(*name, strlen(*name)))
+		return -EINVAL;
+	if (!strcmp(verb, "abort") && !how) {
+		*kind = MFD_REQUEST_ABORT;
+		return 0;
+	}
+	if (strcmp(verb, "resolve") || !how)
+		return -EINVAL;
+	*kind = strcmp(how, "run") ? MFD_REQUEST_DISCARD : MFD_REQUEST_RUN;
+	return strcmp(how, "run") && strcmp(how, "discard") ? -EINVAL : 0;
+}
+
+static void answer_request(struct mfd_server *sv, char *text, char *answer, size_t len)
+{
+	enum mfd_request_kind kind;
+	struct mfd_session *s;
+	char *name;
+
+	if (parse(text, &kind, &name)) {
+		snprintf(answer, len, "error: the requests are: abort NAME, resolve NAME run, resolve NAME discard");
+		return;
+	}
+	s = mfd_session_find(sv, name);
+	if (s)
+		ask_live(s, kind, answer, len);
+	else
+		ask_disk(sv, name, kind, answer, len);
+	mfd_session_put(s);
+}
+
+static void request_thread(void *arg)
+{
+	struct caller *c = arg;
+	char text[MAX_REQUEST + 1], answer[512] = "";
+	ssize_t n = recv(c->fd, text, MAX_REQUEST, 0);
+
+	if (n > 0) {
+		text[n] = 0;
+		answer_request(c->sv, text, answer, sizeof(answer));
+		if (send(c->fd, answer, strlen(answer), MSG_NOSIGNAL) < 0)
+			mfd_log_debug("request: %s", strerror(errno));
+	}
+	close(c->fd);
+	free(c);
+}
+
+static int is_root(int fd)
+{
+	struct ucred u;
+	socklen_t len = sizeof(u);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
+}
+
+void mfd_requests_accept(struct mfd_server *sv)
+{
+	struct timeval t = { .tv_sec = 5 };
+	int fd = accept4(sv->request_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct caller *c;
+
+	if (fd < 0)
+		return;
+	c = is_root(fd) ? calloc(1, sizeof(*c)) : NULL;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	if (c) {
+		c->sv = sv;
+		c->fd = fd;
+	}
+	if (!c || mfd_threads_start(&sv->pool, request_thread, c)) {
+		free(c);
+		close(fd);
+	}
+}

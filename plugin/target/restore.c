@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* `criu-multifd restore`: criu restore --lazy-pages with the session's folder, once the session may be restored. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "flags.h"
+#include "hostcriu.h"
+#include "session_file.h"
+#include "wire.h"
+
+#define OWN_WORDS 9
+
+/* In safe mode the source has let go (COMMITTED); in postcopy the images are enough. */
+static int may_restore(const Mfd__SessionEntry *e, struct mfd_error *err)
+{
+	if (e->state == MFD__SESSION_STATE__COMMITTED && !(e->has_installed_pages && e->installed_pages))
+		return 0;
+	if (e->postcopy && (e->state == MFD__SESSION_STATE__RESTORABLE || e->state == MFD__SESSION_STATE__READY))
+		return 0;
+	if (e->state == MFD__SESSION_STATE__DONE || e->state == MFD__SESSION_STATE__RUNNING ||
+	    e->state == MFD__SESSION_STATE__COMMITTED)
+		return mfd_error_set(err, -EALREADY, "has been restored already");
+	if (e->state == MFD__SESSION_STATE__READY && e->in_doubt)
+		return mfd_error_set(err, -EAGAIN, "is complete, but its source cannot be reached and may still run it; "
+						   "see criu-multifd status");
+	return mfd_error_set(err, -EAGAIN, "is not ready; criu-multifd wait --for committed waits for it");
+}
+
+static int check_session(const char *dir, const char *name, struct mfd_error *err)
+{
+	char path[4096];
+	Mfd__SessionEntry *e = NULL;
+	const char *why = NULL;
+	int fd, ret;
+
+	if (!mfd_wire_name_ok(name, strlen(name)))
+		return mfd_error_set(err, -EINVAL, "is not the name of a session");
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return mfd_error_set(err, -errno, "is not in %s", dir);
+	ret = mfd_session_file_load(fd, &e, &why);
+	close(fd);
+	if (ret)
+		return mfd_error_set(err, ret, "%s", why ? why : "has no session.img");
+	ret = may_restore(e, err);
+	mfd_session_file_free(e);
+	return ret;
+}
+
+static int run_criu(const char *criu, const char *folder, const struct mfd_flags_args *args)
+{
+	const char *own[OWN_WORDS] = { criu, "restore", "--lazy-pages", "--images-dir", folder, "--restore-detached",
+				       "--log-file", "restore.log", "-v3" };
+	char **argv = calloc((size_t)OWN_WORDS + (size_t)args->n_after + 1, sizeof(*argv));
+
+	if (!argv)
+		return MFD_EXIT_FAILED;
+	memcpy(argv, own, sizeof(own));
+	for (int i = 0; i < args->n_after; i++)
+		argv[OWN_WORDS + i] = args->after[i];
+	execv(criu, argv);
+	fprintf(stderr, "criu-multifd restore: %s: %s\n", criu, strerror(errno));
+	free(argv);
+	return MFD_EXIT_FAILED;
+}
+
+int mfd_restore_main(int argc, char **argv)
+{
+	const char *dir = MFD_DEFAULT_DIR;
+	const struct mfd_flag flags[] = {
+		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &dir, .arg = "DIR", .help = "the server's folder" },
+		{ 0 },
+	};
+	const struct mfd_flags table = {
+		.verb = "restore",
+		.usage = "[--dir DIR] SESSION [-- CRIU RESTORE OPTIONS]",
+		.summary = "restores a session with criu restore --lazy-pages",
+		.notes = "The log of criu is restore.log in the session's folder.  $CRIU names the criu to run.\n"
+			 "Exit code: criu's own; 1 when the session may not be restored.\n",
+		.flags = flags,
+		.min_args = 1,
+		.max_args = 1,
+		.arg_names = "SESSION",
+		.after = 1,
+	};
+	struct mfd_flags_args args;
+	struct mfd_hostcriu criu;
+	struct mfd_error err = { 0 };
+	char folder[4096];
+	int rc = mfd_flags_begin(&table, argc, argv, &args);
+
+	if (rc >= 0)
+		return rc;
+	if (check_session(dir, args.v[0], &err)) {
+		fprintf(stderr, "criu-multifd restore: session %s %s\n", args.v[0], err.text);
+		return MFD_EXIT_FAILED;
+	}
+	if (mfd_hostcriu_find(&criu, &err)) {
+		fprintf(stderr, "criu-multifd restore: %s\n", err.text);
+		return MFD_EXIT_FAILED;
+	}
+	snprintf(folder, sizeof(folder), "%s/%s", dir, args.v[0]);
+	return run_criu(criu.path, folder, &args);
+}

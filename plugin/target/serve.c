@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* `criu-multifd serve`: command line, folder, lock, listening socket; supervise.c does the rest. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "flags.h"
+#include "io.h"
+#include "log.h"
+#include "server.h"
+
+struct config {
+	const char *listen, *dir;
+	int once, insecure, durable, level;
+	uint32_t threads, max_sessions, stall_ms;
+};
+
+static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+
+static int parse(struct config *c, int argc, char **argv)
+{
+	const struct mfd_flag flags[] = {
+		{ .name = "listen", .kind = MFD_FLAG_STRING, .dest = &c->listen, .arg = "ADDR:PORT",
+		  .help = "where sources connect; port 0 = any (127.0.0.1:0)" },
+		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &c->dir, .arg = "DIR",
+		  .help = "where sessions live (" MFD_DEFAULT_DIR ")" },
+		{ .name = "once", .kind = MFD_FLAG_BOOL, .dest = &c->once,
+		  .help = "end with the first session: 0 when it is done, 1 when it was aborted" },
+		{ .name = "insecure", .kind = MFD_FLAG_BOOL, .dest = &c->insecure,
+		  .help = "allow an address that others can reach, without TLS" },
+		{ .name = "durable", .kind = MFD_FLAG_BOOL, .dest = &c->durable,
+		  .help = "keep pages in DIR itself though that is not a tmpfs" },
+		{ .name = "threads", .kind = MFD_FLAG_UINT, .dest = &c->threads, .arg = "N", .max = 256,
+		  .help = "threads that install pages, per session; 0 = one per processor (0)" },
+		{ .name = "max-sessions", .kind = MFD_FLAG_UINT, .dest = &c->max_sessions, .arg = "N", .min = 1, .max = 4096,
+		  .help = "sessions that may be open at a time (64)" },
+		{ .name = "stall-timeout", .kind = MFD_FLAG_UINT, .dest = &c->stall_ms, .arg = "MS", .min = 100, .max = 3600000,
+		  .help = "nothing from the source for so long = connection lost (10000)" },
+		{ .name = "log-level", .kind = MFD_FLAG_CHOICE, .dest = &c->level, .arg = "L", .choices = levels,
+		  .help = "error, warn, info or debug (info)" },
+		{ 0 },
+	};
+	const struct mfd_flags table = {
+		.verb = "serve",
+		.usage = "--listen ADDR:PORT [--dir DIR] [--once] [--insecure] ...",
+		.summary = "Restore server: receives migrations and serves their pages to criu restore --lazy-pages.",
+		.notes = "Whoever may connect to a restore server may run code there as root.",
+		.flags = flags,
+	};
+	struct mfd_flags_args args;
+
+	return mfd_flags_begin(&table, argc, argv, &args);
+}
+
+static int fail(const struct mfd_error *err)
+{
+	mfd_log_error("%s", mfd_error_text(err));
+	return MFD_EXIT_FAILED;
+}
+
+static int make_folders(const char *dir)
+{
+	char path[4096], *p;
+
+	if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	for (p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+		*p = 0;
+		if (mkdir(path, 0755) && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+/* The folder and the lock that makes us its only server; the lock is inherited by the worker and ends with the last of both. */
+static int open_dir(struct mfd_server *sv, struct mfd_error *err)
+{
+	int lock, rc = make_folders(sv->dir);
+
+	if (rc)
+		return mfd_error_sys(err, rc, "%s", sv->dir);
+	sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (sv->dirfd < 0)
+		return mfd_error_sys(err, -errno, "%s", sv->dir);
+	lock = openat(sv->dirfd, MFD_SERVER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (lock < 0)
+		return mfd_error_sys(err, -errno, "%s/" MFD_SERVER_LOCK, sv->dir);
+	if (flock(lock, LOCK_EX | LOCK_NB))
+		return mfd_error_set(err, -EBUSY, "%s: another restore server is at work there", sv->dir);
+	return 0;
+}
+
+static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd_sock_addr *addr, struct mfd_error *err)
+{
+	int rc = mfd_sock_parse(c->listen, 1, addr, err);
+
+	if (rc)
+		return rc;
+	if (!mfd_sock_is_loopback(addr) && !c->insecure)
+		return mfd_error_set(err, -EPERM,
+				     "%s can be reached by others, and whoever connects may run code here as root: use loopback "
+				     "(a tunnel), or --insecure in a network you trust", addr->text);
+	sv->listen_fd = mfd_sock_listen(addr, err);
+	if (sv->listen_fd < 0)
+		return sv->listen_fd;
+	/* accept() must not block when the connection has gone since poll(). */
+	fcntl(sv->listen_fd, F_SETFL, fcntl(sv->listen_fd, F_GETFL) | O_NONBLOCK);
+	return 0;
+}
+
+int mfd_serve_main(int argc, char **argv)
+{
+	struct config c = { .listen = "127.0.0.1:0", .dir = MFD_DEFAULT_DIR, .level = MFD_LOG_INFO, .max_sessions = 64,
+			    .stall_ms = 10000 };
+	struct mfd_server sv = { .dirfd = -1, .listen_fd = -1, .request_fd = -1, .stop_fd = -1, .guard_fd = -1 };
+	struct mfd_error err = { 0 };
+	struct mfd_sock_addr addr;
+	int rc = parse(&c, argc, argv);
+
+	if (rc >= 0)
+		return rc;
+	mfd_log_tag_set("serve");
+	mfd_log_level_set((enum mfd_log_level)c.level);
+	sv.dir = c.dir;
+	sv.threads = c.threads;
+	sv.max_sessions = c.max_sessions;
+	sv.stall_ms = c.stall_ms;
+	sv.durable = c.durable;
+	sv.once = c.once;
+	if (open_dir(&sv, &err) || open_socket(&sv, &c, &addr, &err))
+		return fail(&err);
+	return mfd_supervise_run(&sv, addr.text);
+}

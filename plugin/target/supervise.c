@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The supervisor: as small as can be, since what it guards against is a crash.  It holds the listening socket, a second reference to
+ * every userfaultfd (when the last one closes the kernel takes missing pages for zeros) and pidfds of the restored
+ * tasks; it starts the worker again when that dies, after killing what a dead pager can no longer serve.
+ *
+ * The worker ends on its own: with exit code 0 or 1, which becomes ours.  Signals are for the supervisor alone, so that a
+ * signal to the whole process group counts once; it passes them on through an eventfd.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "server.h"
+
+#define MAX_RESTARTS   5     /* within ... */
+#define RESTART_WINDOW 60000 /* ms */
+
+struct supervisor {
+	struct mfd_server *sv;
+	const char *address;
+	int signals; /* signalfd: TERM, INT, CHLD */
+	int link;    /* to the worker */
+	pid_t worker;
+	struct mfd_holder *held;
+	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
+	unsigned n_restarts;
+	int said_ready;
+};
+
+static void say_ready(struct supervisor *su)
+{
+	char line[128];
+	int n = snprintf(line, sizeof(line), "listening on %s\n", su->address);
+
+	if (su->said_ready++)
+		return;
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		errno = 0;
+	sd_notify(0, "READY=1");
+}
+
+static void drop_holds(struct supervisor *su, const char *session)
+{
+	struct mfd_holder **p = &su->held, *h;
+
+	while ((h = *p)) {
+		if (strcmp(h->session, session)) {
+			p = &h->next;
+			continue;
+		}
+		*p = h->next;
+		mfd_io_close(&h->uffd);
+		mfd_io_close(&h->pidfd);
+		free(h);
+	}
+}
+
+static int add_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *fds, int nfds)
+{
+	struct mfd_holder *h;
+
+	if (nfds < 1)
+		return -EINVAL;
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	h->task = m->task;
+	h->uffd = fds[0];
+	h->pidfd = nfds > 1 ? fds[1] : -1;
+	fds[0] = -1;
+	if (nfds > 1)
+		fds[1] = -1;
+	memcpy(h->session, m->session, sizeof(h->session));
+	h->next = su->held;
+	su->held = h;
+	return 0;
+}
+
+/* Tasks that will not die keep their userfaultfds: better a leak than pages of zeros. */
+static int kill_session(struct supervisor *su, const char *session)
+{
+	int rc = mfd_holder_kill(su->held, session);
+
+	if (!rc)
+		drop_holds(su, session);
+	return rc;
+}
+
+static int act(struct supervisor *su, struct mfd_guard_msg *m, int *fds, int nfds)
+{
+	m->session[sizeof(m->session) - 1] = 0;
+	switch (m->kind) {
+	case MFD_GUARD_READY:
+		say_ready(su);
+		return 0;
+	case MFD_GUARD_HOLD:
+		return add_hold(su, m, fds, nfds);
+	case MFD_GUARD_RELEASE:
+		drop_holds(su, m->session);
+		return 0;
+	case MFD_GUARD_KILL:
+		return kill_session(su, m->session);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* One message; 0 when the worker's end is closed. */
+static int serve_worker(struct supervisor *su)
+{
+	struct mfd_guard_msg m, ack = { .kind = MFD_GUARD_ACK };
+	int fds[2] = { -1, -1 }, nfds = 2, i;
+	ssize_t n = mfd_io_recv_fds(su->link, &m, sizeof(m), fds, &nfds);
+
+	if (n <= 0)
+		return n == -EINTR || n == -EMSGSIZE;
+	ack.code = n == sizeof(m) ? act(su, &m, fds, nfds) : -EINVAL;
+	for (i = 0; i < 2; i++)
+		mfd_io_close(&fds[i]);
+	mfd_io_send_fds(su->link, &ack, sizeof(ack), NULL, 0);
+	return 1;
+}
+
+/* The worker's life, in the child. */
+static int be_worker(struct supervisor *su, int link)
+{
+	sigset_t none;
+
+	/* Its end is noticed through the socket; signals of a terminal or a control group are the supervisor's business. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	mfd_io_close(&su->signals);
+	mfd_io_close(&su->link);
+	while (su->held)
+		drop_holds(su, su->held->session);
+	su->sv->guard_fd = link;
+	return mfd_listener_run(su->sv);
+}
+
+static int start_worker(struct supervisor *su)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	su->link = pair[0];
+	su->worker = fork();
+	if (!su->worker) {
+		int code = be_worker(su, pair[1]);
+
+		fflush(NULL);
+		_exit(code);
+	}
+	close(pair[1]);
+	return su->worker < 0 ? -errno : 0;
+}
+
+/* Nobody serves the pages of these tasks any more. Taking over a dead worker's pagers would begin here. */
+static void kill_held(struct supervisor *su)
+{
+	char session[256];
+	struct mfd_holder *h;
+
+	for (h = su->held; h; h = h ? h->next : NULL) {
+		memcpy(session, h->session, sizeof(session));
+		if (!kill_session(su, session)) /* the list has changed */
+			h = su->held;
+		if (!h)
+			break;
+	}
+}
+
+static int restart_allowed(struct supervisor *su)
+{
+	uint64_t now = mfd_io_now_ms(), *oldest = &su->restarts[su->n_restarts++ % MAX_RESTARTS];
+	int ok = !*oldest || now - *oldest > RESTART_WINDOW;
+
+	*oldest = now;
+	return ok;
+}
+
+/* The worker is dead: -1 = a new one runs, else the exit code of the server. */
+static int worker_died(struct supervisor *su, int status)
+{
+	int rc;
+
+	while (serve_worker(su)) /* what it handed over before it died */
+		;
+	mfd_io_close(&su->link);
+	kill_held(su);
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	mfd_log_error("worker %d died of signal %d (%s)", su->worker, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	if (!restart_allowed(su)) {
+		mfd_log_error("the worker dies too often, giving up");
+		return 1;
+	}
+	rc = start_worker(su);
+	if (rc)
+		mfd_log_error("cannot start a worker: %s", strerror(-rc));
+	return rc ? 1 : -1;
+}
+
+static void pass_on(struct supervisor *su)
+{
+	uint64_t one = 1;
+
+	sd_notify(0, "STOPPING=1");
+	if (write(su->sv->stop_fd, &one, sizeof(one)) < 0)
+		mfd_log_error("eventfd: %s", strerror(errno));
+}
+
+static int on_signal(struct supervisor *su)
+{
+	struct signalfd_siginfo si;
+	int status;
+
+	if (read(su->signals, &si, sizeof(si)) != sizeof(si))
+		return -1;
+	if (si.ssi_signo != SIGCHLD) {
+		pass_on(su);
+		return -1;
+	}
+	/* Only our worker: --listen may have been started by something that left us other children. */
+	if (waitpid(su->worker, &status, WNOHANG) != su->worker)
+		return -1;
+	return worker_died(su, status);
+}
+
+static int watch(struct supervisor *su)
+{
+	int code = -1;
+
+	while (code < 0) {
+		struct pollfd fds[] = {
+			{ .fd = su->signals, .events = POLLIN },
+			{ .fd = su->link, .events = POLLIN },
+		};
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return 1;
+		if (fds[1].revents && !serve_worker(su))
+			mfd_io_close(&su->link);
+		if (fds[0].revents)
+			code = on_signal(su);
+	}
+	return code;
+}
+
+int mfd_supervise_run(struct mfd_server *sv, const char *address)
+{
+	struct supervisor su = { .sv = sv, .address = address, .link = -1 };
+	sigset_t set;
+	int rc;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	su.signals = signalfd(-1, &set, SFD_CLOEXEC);
+	sv->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = su.signals < 0 || sv->stop_fd < 0 ? -errno : start_worker(&su);
+	if (rc) {
+		mfd_log_error("cannot start: %s", strerror(-rc));
+		return 1;
+	}
+	return watch(&su);
+}

@@ -1,0 +1,153 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables are for, and from, those who source this
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What bench, soak and demo share: test/bats/helpers.bash outside of bats, control groups as meters, and migrations that
+# are timed by $EPOCHREALTIME and by waiting for children, never by polling.
+
+skip()
+{
+	die "$*"
+}
+
+MFD_TOP=${MFD_TOP:-$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")}
+# shellcheck source=test/bats/helpers.bash
+. "$MFD_TOP/test/bats/helpers.bash"
+set -u
+export LC_ALL=C.UTF-8
+
+die()
+{
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
+
+# arena_up: the scratch folder (on a tmpfs), gone at any end.
+arena_up()
+{
+	BATS_TEST_TMPDIR=${TMPDIR:-/tmp}
+	# "make" exits on the first signal; whoever sent it wants everything gone.
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	trap 'arena_down' EXIT
+	scratch_up
+}
+
+arena_down()
+{
+	trap '' INT TERM HUP
+	[ -z "${SCRATCH:-}" ] || clean_up "$SCRATCH"
+}
+
+# loopback_up: one network namespace for both ends, so that nobody else's bytes are counted and no port is taken.
+loopback_up()
+{
+	NS_A=mfd-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
+	NS_B=$NS_A ADDR_A=127.0.0.1 ADDR_B=127.0.0.1
+	register netns "$NS_A"
+	ip netns add "$NS_A" && ip -n "$NS_A" link set lo up
+}
+
+# ---- meters ----------------------------------------------------------------------------------------------------
+
+# now: microseconds, in NOW; no fork.
+now()
+{
+	NOW=${EPOCHREALTIME/[.,]/}
+}
+
+# Where our process is in hierarchy $1, as a folder we may make others in; cgroup v1.
+v1_folder()
+{
+	local path
+
+	path=$(awk -F : -v c="$1" '$2 == c { print $3 }' /proc/self/cgroup)
+	[ -d "/sys/fs/cgroup/$1$path" ] || path=''
+	echo "/sys/fs/cgroup/$1${path%/}"
+}
+
+# meter_new NAME: control groups that count CPU time and memory of what runs by `metered NAME`.
+meter_new()
+{
+	local dir
+
+	METERS=${METERS:-$(if [ -d /sys/fs/cgroup/cpuacct ]; then
+		echo "$(v1_folder cpuacct)" "$(v1_folder memory)"
+	else
+		echo /sys/fs/cgroup
+	fi)}
+	for dir in $METERS; do
+		register undo rmdir "$dir/mfd-$1-$$"
+		mkdir "$dir/mfd-$1-$$" || return 1
+	done
+}
+
+metered()
+{
+	local dir
+
+	for dir in $METERS; do
+		echo "$BASHPID" >"$dir/mfd-$1-$$/cgroup.procs"
+	done
+	shift
+	exec "$@"
+}
+
+# meter_cpu NAME: seconds.
+meter_cpu()
+{
+	if [ -e "${METERS%% *}/mfd-$1-$$/cpuacct.usage" ]; then
+		awk '{ print $1 / 1e9 }' "${METERS%% *}/mfd-$1-$$/cpuacct.usage"
+	else
+		awk '$1 == "usage_usec" { print $2 / 1e6 }' "${METERS%% *}/mfd-$1-$$/cpu.stat"
+	fi
+}
+
+# meter_peak NAME: bytes, "null" where the kernel does not tell.
+meter_peak()
+{
+	cat "${METERS##* }/mfd-$1-$$/memory.max_usage_in_bytes" 2>/dev/null ||
+		cat "${METERS##* }/mfd-$1-$$/memory.peak" 2>/dev/null || echo null
+}
+
+meter_end()
+{
+	local dir
+
+	for dir in $METERS; do
+		eventually 5 rmdir "$dir/mfd-$1-$$" 2>/dev/null
+	done
+}
+
+# Bytes that went over the loopback device so far, with all headers.
+wire_bytes()
+{
+	ip -n "$NS_A" -s -j link show lo | jq '.[0].stats64.tx.bytes'
+}
+
+# ---- a place to restore to -------------------------------------------------------------------------------------
+
+# namespace_up: a pid namespace on host b that waits for a restore; sets RESTORE_INIT.
+namespace_up()
+{
+	start namespace ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} unshare --pid --mount --fork --kill-child --mount-proc \
+		bash -c 'trap : CHLD; while :; do sleep 3600 & wait $!; done'
+	NAMESPACE=$STARTED_PID
+	eventually 5 namespace_init "$NAMESPACE" && [ -n "$RESTORE_INIT" ] || return 1
+	register pid "$RESTORE_INIT"
+}
+
+# restore_here METER IMGDIR [criu options]: in the namespace of namespace_up.
+restore_here()
+{
+	local meter=$1 img=$2
+
+	shift 2
+	(metered "$meter" nsenter --target "$RESTORE_INIT" --net --pid --mount \
+		"$CRIU" restore -D "$img" -d -v1 -o restore.log "$@" </dev/null)
+}
+
+namespace_down()
+{
+	kill -KILL "$RESTORE_INIT" 2>/dev/null
+	wait "$NAMESPACE" 2>/dev/null
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * warm: touch as much memory as a timed run is going to need, and give it back.
+ *
+ *	warm MIB
+ *
+ * On a virtual machine the first touch of memory that the host has not backed yet costs several times more than the copy
+ * that is measured. Two processes do it, so that both cores work; with pages of 4 KiB, as in the run itself.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int touch(size_t len)
+{
+	volatile char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return 1;
+	madvise((void *)p, len, MADV_NOHUGEPAGE);
+	for (size_t i = 0; i < len; i += 4096)
+		p[i] = 1;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	size_t len = argc == 2 ? strtoul(argv[1], NULL, 10) << 19 : 0; /* half of it */
+	pid_t child;
+	int status = 1;
+
+	if (!len) {
+		fprintf(stderr, "usage: warm MIB\n");
+		return 2;
+	}
+	child = fork();
+	if (child < 0)
+		return 1;
+	if (!child)
+		_exit(touch(len));
+	/* Nobody may free before both have touched: the second would get the first one's pages. */
+	if (touch(len) || waitpid(child, &status, 0) < 0)
+		return 1;
+	return status != 0;
+}
