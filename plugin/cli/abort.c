@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* criu-multifd abort: give a session up. */
+/* criu-multifd abort: give a session up that is not complete yet. */
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,8 +21,9 @@ int mfd_abort_main(int argc, char **argv)
 	};
 	const struct mfd_flags table = {
 		.verb = "abort", .usage = "[--dir DIR] SESSION",
-		.summary = "Gives a session up: the server kills what it restored, discards the pages and tells the source.",
-		.notes = "The source's tasks run on. A session that is committed cannot be aborted: the source's tasks are dead.\n"
+		.summary = "Gives a session up that is not complete yet, or removes one that has ended.",
+		.notes = "The source is told, and its tasks run on. A session that is ready is the source's to decide; one that is in doubt\n"
+			 "is settled with 'criu-multifd resolve', and 'criu-multifd status' says how.\n"
 			 "Exit status: 0 aborted, 1 not (one line says why).",
 		.flags = flags, .min_args = 1, .max_args = 1, .arg_names = "SESSION",
 	};

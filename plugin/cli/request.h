@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Asking the server that serves DIR to do something: one text message over the unix SOCK_SEQPACKET socket DIR/.serve.sock, one
- * back: "ok", "ok TEXT" or "error: TEXT".  Requests: "abort NAME" (the rest of the message is the name).
+ * back: "ok", "ok TEXT" or "error: TEXT".  Requests: "abort NAME", "resolve NAME run", "resolve NAME discard"; plugin/target/requests.c
+ * answers them.
  */
 #ifndef MFD_REQUEST_H
 #define MFD_REQUEST_H

@@ -101,7 +101,7 @@ static void *inbox_main(void *arg)
 	return NULL;
 }
 
-int mfd_inbox_start(struct mfd_inbox *in, struct mfd_session *s, struct mfd_tasks *t, int wake_fd)
+int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks *t, int wake_fd)
 {
 	sigset_t all, old;
 	int ret;

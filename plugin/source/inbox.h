@@ -9,13 +9,13 @@
 #include <pthread.h>
 #include <protobuf-c/protobuf-c.h>
 
-#include "session.h"
+#include "uplink.h"
 #include "tasks.h"
 
 #define MFD_INBOX_ROOM 64
 
 struct mfd_inbox {
-	struct mfd_session *session;
+	struct mfd_uplink *session;
 	struct mfd_tasks *tasks;
 	pthread_t thread;
 	int running;
@@ -35,7 +35,7 @@ struct mfd_inbox {
 	uint64_t faults;	   /* answered; read after the thread has ended */
 };
 
-int mfd_inbox_start(struct mfd_inbox *in, struct mfd_session *s, struct mfd_tasks *t, int wake_fd);
+int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks *t, int wake_fd);
 /* 1 and a message (the caller frees it), 0 = none, -errno with err: the connection is lost and the queue empty. */
 int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err);
 /* Ends the thread; the control connection must have been shut down. */

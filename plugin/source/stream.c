@@ -94,7 +94,7 @@ static int send_end(struct mfd_worker *w)
 
 	if (ret)
 		return ret;
-	mfd_session_totals(&w->session, &sum);
+	mfd_uplink_totals(&w->session, &sum);
 	m.packets = sum.packets;
 	m.pages = sum.pages;
 	m.zero_pages = sum.zero_pages;

@@ -14,7 +14,7 @@ static double ms_between(uint64_t from, uint64_t to)
 	return from && to > from ? (double)(to - from) / 1000.0 : 0;
 }
 
-static void add_zerocopy(struct json_object *j, const struct mfd_session *s)
+static void add_zerocopy(struct json_object *j, const struct mfd_uplink *s)
 {
 	uint64_t sent = 0, done = 0, copied = 0, waits = 0;
 
@@ -42,7 +42,7 @@ static void add_phases(struct json_object *j, const struct mfd_worker *w)
 	json_object_object_add(j, "phases", p);
 }
 
-static void add_channels(struct json_object *j, const struct mfd_session *s)
+static void add_channels(struct json_object *j, const struct mfd_uplink *s)
 {
 	struct json_object *a = json_object_new_array();
 
@@ -67,7 +67,7 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	uint64_t memory;
 	double total, frozen, flow;
 
-	mfd_session_totals(&w->session, &t);
+	mfd_uplink_totals(&w->session, &t);
 	memory = (t.pages + t.zero_pages) * MFD_WIRE_PAGE_SIZE;
 	total = ms_between(w->start_us, w->released_us ? w->released_us : mfd_io_now_us());
 	frozen = w->frozen_us ? ms_between(w->frozen_us, w->released_us ? w->released_us : mfd_io_now_us()) : 0;

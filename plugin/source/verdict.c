@@ -103,11 +103,11 @@ int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *o
 	int ret;
 
 	for (;;) {
-		struct mfd_session s = { .wake_fd = -1, .control.conn.fd = -1 };
+		struct mfd_uplink s = { .wake_fd = -1, .control.conn.fd = -1 };
 		char state[32];
 
 		mfd_error_clear(err);
-		ret = mfd_session_resume(&s, o, sh, outcome, state, err);
+		ret = mfd_uplink_resume(&s, o, sh, outcome, state, err);
 		if (!ret && !strcmp(outcome, "commit")) {
 			ProtobufCMessage *msg = NULL;
 			unsigned type = 0;

@@ -26,7 +26,7 @@ void mfd_worker_reply(struct mfd_worker *w, enum mfd_link_type type, int value, 
 
 static int connect_session(struct mfd_worker *w)
 {
-	int ret = mfd_session_open(&w->session, w->o, w->sh, &w->err);
+	int ret = mfd_uplink_open(&w->session, w->o, w->sh, &w->err);
 
 	if (!ret) {
 		ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
@@ -214,12 +214,12 @@ static int reconnect(struct mfd_worker *w)
 	mfd_log_error("%s; the tasks may run on the target, so they stay frozen here until it is back", why.text);
 	mfd_inbox_stop(&w->inbox);
 	for (unsigned try = 0;; try++) {
-		mfd_session_close(&w->session);
-		w->session = (struct mfd_session){ .wake_fd = w->wake, .lim = w->session.lim };
+		mfd_uplink_close(&w->session);
+		w->session = (struct mfd_uplink){ .wake_fd = w->wake, .lim = w->session.lim };
 		mfd_error_clear(&w->err);
-		ret = mfd_session_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
+		ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
 		if (!ret)
-			ret = mfd_session_rejoin(&w->session, w->o, w->sh, &w->err);
+			ret = mfd_uplink_rejoin(&w->session, w->o, w->sh, &w->err);
 		if (!ret)
 			ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
 		/* A target that answers but refuses has given the session up: then nothing runs there. */
@@ -297,9 +297,9 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	if (ret)
 		mfd_verdict_abort(&w);
 	w.faults = w.inbox.faults;
-	mfd_session_shutdown(&w.session);
+	mfd_uplink_shutdown(&w.session);
 	mfd_inbox_stop(&w.inbox);
-	mfd_session_close(&w.session);
+	mfd_uplink_close(&w.session);
 	mfd_summary_write(&w, ret ? "aborted" : "released");
 	atomic_store(&sh->phase, MFD_PHASE_OVER);
 	mfd_ship_fini(&w.ship);

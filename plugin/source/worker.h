@@ -24,7 +24,7 @@
 #include "inbox.h"
 #include "options.h"
 #include "pluginlink.h"
-#include "session.h"
+#include "uplink.h"
 #include "shared.h"
 #include "ship.h"
 #include "tasks.h"
@@ -42,7 +42,7 @@ struct mfd_worker {
 	int gate_open;
 	uint64_t gate_looked_ms;
 
-	struct mfd_session session;
+	struct mfd_uplink session;
 	struct mfd_inbox inbox;
 	struct mfd_tasks tasks;
 	struct mfd_ship ship;

@@ -42,6 +42,11 @@ says()
 	fi
 }
 
+still_waits()
+{
+	if is_dead "$STARTED_PID"; then fail 'it has ended already'; fi
+}
+
 one_line()
 {
 	# shellcheck disable=SC2154  # set by run
@@ -162,7 +167,7 @@ image()
 	sleep 0.2
 	session s
 	sleep 0.2
-	! is_dead "$STARTED_PID"
+	still_waits
 	session s state=READY
 	wait "$STARTED_PID"
 }
@@ -185,7 +190,7 @@ image()
 	for i in {1..50}; do
 		session s pages="$i"
 	done
-	! is_dead "$STARTED_PID"
+	still_waits
 	began=$(date +%s%3N)
 	session s state=DONE
 	wait "$STARTED_PID"
@@ -301,7 +306,7 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 	echo "$output"
 	[[ $output == *"IN DOUBT: restored and stopped"* ]]
 	[[ $output == *"connection lost"* ]]
-	[[ $output == *"criu-multifd abort --dir $DIR s"* ]]
+	[[ $output == *"criu-multifd resolve --dir $DIR s run"* ]]
 	[ "$("$MFD" status --dir "$DIR" s --json | jq .in_doubt)" = true ]
 	session s state=RUNNING in_doubt=1 postcopy=1 source=host-a
 	[[ $("$MFD" status --dir "$DIR") == *"only in the frozen tasks on host-a"* ]]
@@ -311,7 +316,7 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 	session 's; reboot' state=READY in_doubt=1 source=$'a\e[2J'
 	run "$MFD" status --dir "$DIR"
 	echo "$output" | cat -v
-	[[ $output == *"criu-multifd abort --dir $DIR SESSION."* ]]
+	[[ $output == *"criu-multifd resolve --dir $DIR SESSION run"* ]]
 	[[ $output != *$'\e'* ]]
 }
 
@@ -325,7 +330,7 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 
 # bats test_tags=sanitize
 @test "status: JSON" {
-	session s state=READY postcopy=1 source=$'ho\xffst "a"' pages=90 zero_pages=10 lazy_pages=100
+	session s state=READY postcopy=1 secret=secret source=$'ho\xffst "a"' pages=90 zero_pages=10 lazy_pages=100
 	session --ended t error=$'tab\tnew\nline'
 	run "$MFD" status --dir "$DIR" --json
 	echo "$output"
@@ -369,8 +374,9 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 
 @test "show: a session, without its secret" {
 	cd "$SCRATCH"
-	session s state=READY source=x
-	"$MFD" show "$DIR/s/session.img" | jq -e '.magic == "SESSION" and .entries[0].state == "READY"'
+	session s state=READY secret=tell-no-one
+	"$MFD" show "$DIR/s/session.img" | jq -e '.magic == "SESSION" and .entries[0].state == "READY" and
+		.entries[0].secret == "(not shown)"'
 }
 
 @test "show: damaged images name file and offset" {
@@ -422,8 +428,8 @@ if sys.argv[2]: c.send(sys.argv[2].encode())
 	command -v python3 >/dev/null || skip 'needs python3 to play the server'
 	mkdir "$DIR"
 	answer ok
-	"$MFD" abort --dir "$DIR" 'a session'
-	[ "$(cat "$SCRATCH/answer.out")" = 'abort a session' ]
+	"$MFD" abort --dir "$DIR" a-session
+	[ "$(cat "$SCRATCH/answer.out")" = 'abort a-session' ]
 	rm "$DIR/.serve.sock"
 	answer 'error: it is committed'
 	says 1 "session s: it is committed" "$MFD" abort --dir "$DIR" s

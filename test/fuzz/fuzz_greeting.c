@@ -15,6 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *why = NULL;
 	int ret;
 
+	if (!size)
+		return 0;
 	memcpy(&g, data, size < sizeof(g) ? size : sizeof(g));
 	again = g;
 	ret = mfd_wire_greeting_open(&g, &why);

@@ -14,7 +14,7 @@
 
 #include "session_file.h"
 
-static int set_value(void *at, const ProtobufCFieldDescriptor *f, const char *value)
+static int set_value(void *at, const ProtobufCFieldDescriptor *f, char *value)
 {
 	const ProtobufCEnumValue *v;
 
@@ -30,6 +30,9 @@ static int set_value(void *at, const ProtobufCFieldDescriptor *f, const char *va
 		return 0;
 	case PROTOBUF_C_TYPE_STRING:
 		*(const char **)at = value;
+		return 0;
+	case PROTOBUF_C_TYPE_BYTES:
+		*(ProtobufCBinaryData *)at = (ProtobufCBinaryData){ .data = (uint8_t *)value, .len = strlen(value) };
 		return 0;
 	case PROTOBUF_C_TYPE_ENUM:
 		v = protobuf_c_enum_descriptor_get_value_by_name(f->descriptor, value);

@@ -11,7 +11,7 @@
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
-#include "session.h"
+#include "uplink.h"
 
 #ifndef MFD_VERSION
 #define MFD_VERSION "unknown"
@@ -62,7 +62,7 @@ static int expect(struct mfd_control *c, unsigned type, ProtobufCMessage **msg, 
 	return ret;
 }
 
-static int send_hello(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
 {
 	Mfd__Hello h = MFD__HELLO__INIT;
 	char host[256] = "";
@@ -86,7 +86,7 @@ static int send_hello(struct mfd_session *s, const struct mfd_options *o, struct
 }
 
 /* Nothing in the answer may be larger than what was asked for. */
-static int take_hello_ok(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
 {
 	ProtobufCMessage *msg = NULL;
 	Mfd__HelloOk *ok;
@@ -114,7 +114,7 @@ static int take_hello_ok(struct mfd_session *s, const struct mfd_options *o, str
 	return ret;
 }
 
-static int join(struct mfd_session *s, const struct mfd_options *o, const struct mfd_shared *sh, unsigned role,
+static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh, unsigned role,
 		unsigned channel, struct mfd_sendchan *c, struct mfd_error *err)
 {
 	struct mfd_wire_joined j;
@@ -147,7 +147,7 @@ static void channel_failed(void *arg, unsigned channel, int code)
 	eventfd_write(*(int *)arg, 1);
 }
 
-int mfd_session_rejoin(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
 {
 	struct mfd_multifd_ops ops = { .send = mfd_sendchan_send, .sync = mfd_sendchan_sync };
 	void *priv[MFD_WIRE_MAX_CHANNELS];
@@ -176,7 +176,7 @@ int mfd_session_rejoin(struct mfd_session *s, const struct mfd_options *o, struc
 	return ret ? mfd_error_sys(err, ret, "starting %u channel threads", s->channels) : 0;
 }
 
-int mfd_session_open(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
 {
 	int ret;
 
@@ -187,13 +187,13 @@ int mfd_session_open(struct mfd_session *s, const struct mfd_options *o, struct 
 	if (!ret)
 		ret = take_hello_ok(s, o, sh, err);
 	if (!ret)
-		ret = mfd_session_rejoin(s, o, sh, err);
+		ret = mfd_uplink_rejoin(s, o, sh, err);
 	if (ret)
-		mfd_session_close(s);
+		mfd_uplink_close(s);
 	return ret;
 }
 
-int mfd_session_resume(struct mfd_session *s, const struct mfd_options *o, struct mfd_shared *sh, const char *outcome,
+int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, const char *outcome,
 		       char *state, struct mfd_error *err)
 {
 	Mfd__Resume r = MFD__RESUME__INIT;
@@ -226,7 +226,7 @@ int mfd_session_resume(struct mfd_session *s, const struct mfd_options *o, struc
 	return ret;
 }
 
-void mfd_session_shutdown(struct mfd_session *s)
+void mfd_uplink_shutdown(struct mfd_uplink *s)
 {
 	mfd_conn_shutdown(&s->control.conn);
 	for (unsigned i = 0; i < s->channels; i++)
@@ -235,9 +235,9 @@ void mfd_session_shutdown(struct mfd_session *s)
 		mfd_conn_shutdown(&s->urgent.conn);
 }
 
-void mfd_session_close(struct mfd_session *s)
+void mfd_uplink_close(struct mfd_uplink *s)
 {
-	mfd_session_shutdown(s);
+	mfd_uplink_shutdown(s);
 	mfd_multifd_stop(s->multifd);
 	s->multifd = NULL;
 	for (unsigned i = 0; i < s->channels; i++)
@@ -248,7 +248,7 @@ void mfd_session_close(struct mfd_session *s)
 	mfd_control_close(&s->control);
 }
 
-void mfd_session_totals(const struct mfd_session *s, struct mfd_sendchan_stats *sum)
+void mfd_uplink_totals(const struct mfd_uplink *s, struct mfd_sendchan_stats *sum)
 {
 	for (unsigned i = 0; i < s->channels; i++) {
 		const struct mfd_sendchan_stats *c = &s->chan[i].st;

@@ -1,0 +1,706 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * badlink: a TCP proxy between a sender and a restore server that breaks on purpose, at a place named in our protocol.
+ *
+ * Theory of operation
+ *
+ * Each connection is a pair of pipes.  A pipe knows from the greeting what it carries and cuts its stream into elements (a
+ * greeting, a control message, a packet, ...) by their headers, which are looked at and not verified: what is broken here
+ * must be found by those who receive it.  Every element is an event; the one fault of a run waits for its event, fires
+ * once and says so on standard error with the time (CLOCK_REALTIME), so that a test can tell a fault that was survived from one that
+ * never happened.
+ *
+ * "before" means that no byte of the element has been forwarded, "after" that the receiver's kernel has acknowledged all of
+ * it.  A cut resets every connection and refuses new ones; a stall keeps all of them open, also those that come, and forwards
+ * nothing, not even an end of file.
+ *
+ * Signals: SIGUSR1 heals (connections come through again, without a fault), SIGUSR2 lets the fault happen now.
+ *
+ * Limits: --delay is per burst and not per byte, and one buffer (256 KiB) per delay is all that fits through. --bandwidth and
+ * the byte counts are about data channels, from source to target, all together.
+ */
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <getopt.h>
+#include <linux/sockios.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "wire.h"
+
+#define BUFFER	  (256U << 10)
+#define SOCKBUF	  (128 << 10) /* little in flight, so that --bandwidth is felt and a count is where it seems */
+#define EVENT_LEN 24
+#define FOREVER	  SIZE_MAX
+
+enum action { NOTHING, CUT, STALL, DROP, FLIP, GARBAGE };
+static const char *const action_names[] = { "nothing", "cut", "stall", "drop", "flip", "garbage" };
+
+struct link;
+
+struct pipe {
+	uint8_t buf[BUFFER];
+	size_t off, len;     /* buf[off .. off + len) waits to be forwarded */
+	size_t left;	     /* of the current element; 0 = at a border */
+	size_t head;	     /* of the current element, still to come: not payload */
+	bool drop, swallow;  /* the element is not forwarded; nothing is any more */
+	bool counted;	     /* data, source to target */
+	bool begun;	     /* the greeting or its answer has passed */
+	bool eof, shut;	     /* read; passed on */
+	uint64_t ready_us;   /* --delay */
+	char event[EVENT_LEN];
+};
+
+struct end {
+	struct link *link;
+	int fd;
+	uint32_t events; /* registered */
+	bool broken;
+};
+
+struct link {
+	struct end end[2];   /* 0 = source, 1 = target */
+	struct pipe pipe[2]; /* 0 = from source to target */
+	uint8_t role;	     /* 0 = not known yet */
+	struct link *next;
+};
+
+static struct {
+	struct sockaddr_in listen, to;
+	enum action action;
+	bool after;
+	char event[EVENT_LEN]; /* empty: `bytes` or a signal */
+	unsigned skip;
+	uint64_t bytes;	    /* cut or stall after so many; 0 = none */
+	uint64_t flip_byte; /* counted from 1; 0 = none */
+	int version;	    /* in every greeting; -1 = as it is */
+	uint64_t heal_us, delay_us, bandwidth;
+} cfg = { .version = -1 };
+
+static int epoll_fd, listen_fd = -1, signal_fd;
+static struct link *links;
+static bool fired, stalled, cut, throttled;
+static uint64_t heal_at, data_bytes, payload_bytes, start_us;
+
+static uint64_t now_us(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void die(const char *what)
+{
+	fprintf(stderr, "badlink: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static void say(const char *what, const char *where, const char *event)
+{
+	uint64_t t = now_us(CLOCK_REALTIME);
+
+	fprintf(stderr, "badlink: %s %s%s at %llu.%06llu\n", what, where, event, (unsigned long long)(t / 1000000),
+		(unsigned long long)(t % 1000000));
+}
+
+/* ---- listening ---- */
+
+static void watch(int fd, void *ptr, uint32_t events, int op)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = ptr };
+
+	if (epoll_ctl(epoll_fd, op, fd, &ev))
+		die("epoll_ctl");
+}
+
+static void open_listener(void)
+{
+	socklen_t len = sizeof(cfg.listen);
+	int one = 1, room = SOCKBUF;
+
+	listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	setsockopt(listen_fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+	if (bind(listen_fd, (struct sockaddr *)&cfg.listen, len) || listen(listen_fd, 256) ||
+	    getsockname(listen_fd, (struct sockaddr *)&cfg.listen, &len))
+		die("listen");
+	watch(listen_fd, &listen_fd, EPOLLIN, EPOLL_CTL_ADD);
+}
+
+static void close_listener(void)
+{
+	if (listen_fd >= 0)
+		close(listen_fd);
+	listen_fd = -1;
+}
+
+/* ---- links ---- */
+
+static void close_link(struct link *l, bool reset)
+{
+	struct linger now = { .l_onoff = 1 };
+	struct link **p;
+
+	for (p = &links; *p != l; p = &(*p)->next)
+		;
+	*p = l->next;
+	for (int i = 0; i < 2; i++) {
+		if (reset)
+			setsockopt(l->end[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		close(l->end[i].fd);
+	}
+	free(l);
+}
+
+static int connect_target(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, room = SOCKBUF;
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (!connect(fd, (struct sockaddr *)&cfg.to, sizeof(cfg.to)))
+		return fd;
+	fprintf(stderr, "badlink: target: %s\n", strerror(errno));
+	close(fd);
+	return -1;
+}
+
+static void accept_link(void)
+{
+	struct linger now = { .l_onoff = 1 };
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC), to, one = 1;
+	struct link *l;
+
+	if (fd < 0)
+		return;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	to = connect_target();
+	l = to < 0 ? NULL : calloc(1, sizeof(*l));
+	if (!l) {
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		close(fd);
+		return;
+	}
+	l->end[0] = (struct end){ .link = l, .fd = fd };
+	l->end[1] = (struct end){ .link = l, .fd = to };
+	l->next = links;
+	links = l;
+	for (int i = 0; i < 2; i++)
+		watch(l->end[i].fd, &l->end[i], 0, EPOLL_CTL_ADD);
+}
+
+/* ---- the fault ---- */
+
+/* Until the receiver's kernel has everything: "after" would not be after otherwise. */
+static void delivered(int fd)
+{
+	int left = 0;
+
+	for (int i = 0; i < 20000 && !ioctl(fd, SIOCOUTQ, &left) && left; i++)
+		usleep(50);
+}
+
+static void heal(void)
+{
+	say("healed", "", "");
+	stalled = false;
+	cut = false;
+	heal_at = 0;
+	fired = true;
+	if (listen_fd < 0)
+		open_listener();
+	else
+		watch(listen_fd, &listen_fd, EPOLLIN, EPOLL_CTL_MOD);
+	for (struct link *l = links, *next; l; l = next) {
+		next = l->next;
+		if (l->end[0].broken || l->end[1].broken)
+			close_link(l, true);
+	}
+}
+
+/* A link may be in use by the caller: links are closed at the end of the turn (see finish_cut). */
+static void fire(enum action action)
+{
+	fired = true;
+	stalled = action == STALL;
+	cut = action == CUT;
+	if (stalled)
+		watch(listen_fd, &listen_fd, 0, EPOLL_CTL_MOD);
+	if (cut)
+		close_listener();
+	if (cfg.heal_us)
+		heal_at = now_us(CLOCK_MONOTONIC) + cfg.heal_us;
+}
+
+static void finish_cut(void)
+{
+	while (cut && links)
+		close_link(links, true);
+}
+
+static bool is_due(const struct pipe *p, bool after)
+{
+	if (fired || !*cfg.event || after != cfg.after || strcasecmp(cfg.event, p->event))
+		return false;
+	return !cfg.skip || !cfg.skip--;
+}
+
+static void fire_before(struct pipe *p, int out)
+{
+	uint8_t noise[4096];
+
+	say(action_names[cfg.action], "before ", p->event);
+	fired = true;
+	switch (cfg.action) {
+	case DROP:
+		p->drop = true;
+		break;
+	case FLIP: /* the last byte of its header: a secret, a length, a hash */
+		p->buf[p->off + p->head - 1] ^= 1;
+		break;
+	case GARBAGE:
+		p->swallow = true;
+		getrandom(noise, sizeof(noise), 0);
+		if (send(out, noise, sizeof(noise), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			errno = 0;
+		break;
+	default:
+		fire(cfg.action);
+	}
+}
+
+/* ---- elements ---- */
+
+static uint32_t get32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le32toh(v);
+}
+
+static void name(struct pipe *p, const char *text)
+{
+	snprintf(p->event, sizeof(p->event), "%s", text);
+}
+
+/* How many bytes must be there to know the next element; 0 = there are no elements (any more). */
+static size_t head_of(const struct link *l, const struct pipe *p)
+{
+	bool forth = p == &l->pipe[0];
+
+	if (forth && !p->begun)
+		return sizeof(struct mfd_wire_greeting);
+	if (l->role == MFD_WIRE_ROLE_CONTROL)
+		return sizeof(struct mfd_wire_frame);
+	if (l->role != MFD_WIRE_ROLE_DATA && l->role != MFD_WIRE_ROLE_URGENT)
+		return 0;
+	if (forth)
+		return sizeof(struct mfd_wire_packet);
+	return p->begun ? 0 : sizeof(struct mfd_wire_joined);
+}
+
+static void open_greeting(struct link *l, struct pipe *p, uint8_t *head)
+{
+	struct mfd_wire_greeting *g = (struct mfd_wire_greeting *)head;
+
+	l->role = g->role;
+	p->counted = g->role == MFD_WIRE_ROLE_DATA;
+	name(p, g->role == MFD_WIRE_ROLE_CONTROL ? "greeting" : g->role == MFD_WIRE_ROLE_DATA ? "join" : "join_urgent");
+	if (cfg.version >= 0)
+		g->version = htole16((uint16_t)cfg.version);
+}
+
+static void open_packet(struct link *l, struct pipe *p, const struct mfd_wire_packet *h)
+{
+	p->left += (size_t)le32toh(h->table_len) + le32toh(h->payload_len);
+	p->head += le32toh(h->table_len);
+	name(p, l->role == MFD_WIRE_ROLE_URGENT	    ? "urgent" :
+		h->type == MFD_WIRE_PACKET_PAGES ? "pages" :
+		h->type == MFD_WIRE_PACKET_FILE  ? "file" :
+						   "sync");
+}
+
+/* At a border with `head` bytes there: what comes, how long, and is it what the fault waits for? */
+static void open_element(struct link *l, struct pipe *p, size_t head, int out)
+{
+	uint8_t *h = p->buf + p->off;
+
+	p->drop = false;
+	p->left = p->head = head;
+	if (!head)
+		p->left = FOREVER;
+	else if (head == sizeof(struct mfd_wire_frame)) {
+		name(p, mfd_wire_msg_name(h[4] | h[5] << 8));
+		p->left += get32(h + 8);
+	} else if (head == sizeof(struct mfd_wire_joined))
+		name(p, "join_ok");
+	else if (!p->begun)
+		open_greeting(l, p, h);
+	else
+		open_packet(l, p, (struct mfd_wire_packet *)h);
+	p->begun = true;
+	if (is_due(p, false)) {
+		size_t table = p->head;
+
+		p->head = head;
+		fire_before(p, out);
+		p->head = table;
+	}
+}
+
+/* ---- forwarding ---- */
+
+static size_t allowed(struct pipe *p, size_t n)
+{
+	uint64_t may;
+
+	if (!p->counted)
+		return n;
+	if (cfg.bytes && !fired && n > cfg.bytes - data_bytes)
+		n = cfg.bytes - data_bytes;
+	if (!cfg.bandwidth)
+		return n;
+	may = (now_us(CLOCK_MONOTONIC) - start_us) * cfg.bandwidth / 1000000;
+	if (data_bytes + n > may) {
+		throttled = true;
+		n = may > data_bytes ? may - data_bytes : 0;
+	}
+	return n;
+}
+
+/* Bytes of the element that pass now; the one byte that --flip-byte is about is changed in the buffer, once. */
+static void look_at(struct pipe *p, size_t n)
+{
+	size_t head = n < p->head ? n : p->head, payload = n - head;
+
+	if (p->counted && !strcmp(p->event, "pages") && payload && cfg.flip_byte > payload_bytes &&
+	    cfg.flip_byte <= payload_bytes + payload) {
+		p->buf[p->off + head + (cfg.flip_byte - payload_bytes - 1)] ^= 0x10;
+		cfg.flip_byte = 0;
+		say("flip", "in ", p->event);
+	}
+}
+
+static void passed(struct pipe *p, size_t n, int out)
+{
+	size_t head = n < p->head ? n : p->head;
+
+	if (p->counted) {
+		data_bytes += n;
+		payload_bytes += strcmp(p->event, "pages") ? 0 : n - head;
+	}
+	p->head -= head;
+	p->off += n;
+	p->len -= n;
+	if (!p->len)
+		p->off = 0;
+	if (p->left != FOREVER)
+		p->left -= n;
+	if (p->counted && cfg.bytes && data_bytes == cfg.bytes && !fired) {
+		delivered(out);
+		say(action_names[cfg.action], "after bytes of ", p->event);
+		fire(cfg.action);
+	} else if (!p->left && is_due(p, true)) {
+		delivered(out);
+		say(action_names[cfg.action], "after ", p->event);
+		fire(cfg.action);
+	}
+}
+
+/* 0, or -1: the receiver is gone. */
+static int forward(struct link *l, struct pipe *p, int out)
+{
+	while (p->len && !stalled && !cut) {
+		ssize_t n;
+
+		if (!p->left) {
+			size_t head = head_of(l, p);
+
+			if (p->len < head && !p->eof)
+				return 0;
+			open_element(l, p, p->len < head ? 0 : head, out);
+			continue;
+		}
+		n = (ssize_t)allowed(p, p->len < p->left ? p->len : p->left);
+		if (!n)
+			return 0;
+		if (!p->drop && !p->swallow) {
+			look_at(p, (size_t)n);
+			n = send(out, p->buf + p->off, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		}
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -1;
+		passed(p, (size_t)n, out);
+	}
+	return 0;
+}
+
+static int fill(struct pipe *p, int in)
+{
+	ssize_t n;
+
+	if (p->off + p->len == BUFFER) {
+		memmove(p->buf, p->buf + p->off, p->len);
+		p->off = 0;
+	}
+	n = recv(in, p->buf + p->off + p->len, BUFFER - p->off - p->len, MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -1;
+	if (!n)
+		p->eof = true;
+	if (!p->len)
+		p->ready_us = now_us(CLOCK_MONOTONIC) + cfg.delay_us;
+	p->len += (size_t)n;
+	return 0;
+}
+
+/* Forward what there is, pass on an end of file.  -1: the link is over. */
+static int serve_pipe(struct link *l, int dir)
+{
+	struct pipe *p = &l->pipe[dir];
+	int out = l->end[!dir].fd;
+
+	if (cfg.delay_us && p->len && now_us(CLOCK_MONOTONIC) < p->ready_us)
+		return 0;
+	if (p->len && forward(l, p, out))
+		return -1;
+	if (p->eof && !p->len && !p->shut && !stalled) {
+		shutdown(out, SHUT_WR);
+		p->shut = true;
+	}
+	return 0;
+}
+
+static void update(struct link *l)
+{
+	for (int i = 0; i < 2; i++) {
+		struct end *e = &l->end[i];
+		struct pipe *from = &l->pipe[i], *to = &l->pipe[!i];
+		uint32_t want = 0;
+
+		if (e->broken)
+			continue;
+		if (!from->eof && from->len < BUFFER)
+			want |= EPOLLIN;
+		/* Throttled or delayed bytes wait for the clock, an incomplete header for more of it. */
+		if (to->len && to->left && !stalled && !throttled && !cfg.delay_us)
+			want |= EPOLLOUT;
+		if (want != e->events)
+			watch(e->fd, e, want, EPOLL_CTL_MOD);
+		e->events = want;
+	}
+}
+
+static void break_link(struct link *l, struct end *e)
+{
+	if (!stalled) {
+		close_link(l, true);
+		return;
+	}
+	/* The other side must not learn of it before the link is healed. */
+	e->broken = true;
+	epoll_ctl(epoll_fd, EPOLL_CTL_DEL, e->fd, NULL);
+}
+
+static void on_event(struct end *e, uint32_t events)
+{
+	struct link *l = e->link;
+	int dir = e != &l->end[0];
+
+	if (events & EPOLLIN ? fill(&l->pipe[dir], e->fd) : events & (EPOLLERR | EPOLLHUP) ? -1 : 0)
+		break_link(l, e);
+}
+
+/* Whatever can move moves; all links, since a fault, the clock or a bandwidth concerns all of them. */
+static void turn(void)
+{
+	throttled = false;
+	for (struct link *l = links, *next; l; l = next) {
+		next = l->next;
+		if (serve_pipe(l, 0) || serve_pipe(l, 1) || (l->pipe[0].shut && l->pipe[1].shut))
+			close_link(l, false);
+	}
+	finish_cut();
+	for (struct link *l = links; l; l = l->next)
+		update(l);
+}
+
+static void on_signal(void)
+{
+	struct signalfd_siginfo si;
+
+	if (read(signal_fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (si.ssi_signo == SIGUSR1) {
+		heal();
+	} else if (!cut && !stalled) {
+		enum action a = cfg.action == STALL ? STALL : CUT;
+
+		say(action_names[a], "by signal", "");
+		fire(a);
+	}
+}
+
+static int timeout_ms(void)
+{
+	if (throttled || cfg.delay_us)
+		return 1;
+	return heal_at ? 5 : -1;
+}
+
+static void run(void)
+{
+	struct epoll_event ev[64];
+
+	for (;;) {
+		/* One at a time: handling an event may free the link of another one. */
+		int n = epoll_wait(epoll_fd, ev, 1, timeout_ms());
+
+		if (n < 0 && errno != EINTR)
+			die("epoll_wait");
+		if (n > 0 && ev[0].data.ptr == &signal_fd)
+			on_signal();
+		else if (n > 0 && ev[0].data.ptr == &listen_fd)
+			accept_link();
+		else if (n > 0)
+			on_event(ev[0].data.ptr, ev[0].events);
+		if (heal_at && now_us(CLOCK_MONOTONIC) >= heal_at)
+			heal();
+		turn();
+	}
+}
+
+/* ---- command line ---- */
+
+static void usage(void)
+{
+	fputs("usage: badlink --to ADDR:PORT [--listen ADDR:PORT] [FAULT] [OPTIONS]\n"
+	      "  --cut-before EVENT, --cut-after EVENT, --cut-after-bytes N       reset everything, refuse what comes\n"
+	      "  --stall-before EVENT, --stall-after EVENT, --stall-after-bytes N keep everything open, forward nothing\n"
+	      "  --drop EVENT        leave it out\n"
+	      "  --flip EVENT        flip a bit of its header\n"
+	      "  --garbage EVENT     random bytes in its place, then nothing more on that connection\n"
+	      "  --flip-byte N       flip a bit of the Nth byte of page data\n"
+	      "  --version N         in every greeting\n"
+	      "  --skip N            let the event pass N times before\n"
+	      "  --heal-after MS     let connections through again, without a fault\n"
+	      "  --delay MS          --bandwidth BYTES_PER_SECOND\n"
+	      "EVENT: a control message (hello, hello_ok, joined, images, ... committed, abort, ping), or greeting, join,\n"
+	      "join_ok, join_urgent, pages, file, sync, urgent\n", stderr);
+	exit(2);
+}
+
+static void parse_address(const char *text, struct sockaddr_in *a)
+{
+	const char *colon = strrchr(text, ':');
+	char host[64] = "";
+
+	a->sin_family = AF_INET;
+	if (colon && (size_t)(colon - text) < sizeof(host))
+		memcpy(host, text, (size_t)(colon - text));
+	if (!colon || inet_pton(AF_INET, host, &a->sin_addr) != 1) {
+		fprintf(stderr, "badlink: '%s' is not IPV4:PORT\n", text);
+		exit(2);
+	}
+	a->sin_port = htons((uint16_t)atoi(colon + 1));
+}
+
+static void check_event(void)
+{
+	static const char *const others[] = { "greeting", "join",  "join_ok", "join_urgent",
+					      "pages",	  "file", "sync",    "urgent" };
+
+	for (unsigned t = MFD_WIRE_HELLO; t <= MFD_WIRE_PONG; t++)
+		if (!strcasecmp(cfg.event, mfd_wire_msg_name(t)))
+			return;
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		if (!strcasecmp(cfg.event, others[i]))
+			return;
+	fprintf(stderr, "badlink: there is no event '%s'\n", cfg.event);
+	exit(2);
+}
+
+/* The value of a fault's option says with its action whether it is an event (and before or after it) or a count. */
+static const struct option options[] = {
+	{ "cut-before", 1, NULL, CUT },		  { "cut-after", 1, NULL, 'A' + CUT },
+	{ "cut-after-bytes", 1, NULL, 'N' + CUT },   { "stall-before", 1, NULL, STALL },
+	{ "stall-after", 1, NULL, 'A' + STALL },   { "stall-after-bytes", 1, NULL, 'N' + STALL },
+	{ "drop", 1, NULL, DROP },		  { "flip", 1, NULL, FLIP },
+	{ "garbage", 1, NULL, GARBAGE },	  { "flip-byte", 1, NULL, 'f' },
+	{ "version", 1, NULL, 'v' },		  { "skip", 1, NULL, 's' },
+	{ "heal-after", 1, NULL, 'h' },		  { "delay", 1, NULL, 'd' },
+	{ "bandwidth", 1, NULL, 'b' },		  { "listen", 1, NULL, 'l' },
+	{ "to", 1, NULL, 't' },			  { 0 },
+};
+
+static void set(int c, const char *value)
+{
+	unsigned long long n = strtoull(value, NULL, 10);
+
+	if (c > NOTHING && c <= GARBAGE) {
+		cfg.action = c;
+	} else if (c == 'A' + CUT || c == 'A' + STALL) {
+		cfg.action = c - 'A';
+		cfg.after = true;
+	} else if (c == 'N' + CUT || c == 'N' + STALL) {
+		cfg.action = c - 'N';
+		cfg.bytes = n;
+		return;
+	} else {
+		switch (c) {
+		case 'f': cfg.flip_byte = n; return;
+		case 'v': cfg.version = (int)n; return;
+		case 's': cfg.skip = (unsigned)n; return;
+		case 'h': cfg.heal_us = n * 1000; return;
+		case 'd': cfg.delay_us = n * 1000; return;
+		case 'b': cfg.bandwidth = n; return;
+		case 'l': parse_address(value, &cfg.listen); return;
+		case 't': parse_address(value, &cfg.to); return;
+		default: usage();
+		}
+	}
+	snprintf(cfg.event, sizeof(cfg.event), "%s", value);
+	check_event();
+}
+
+int main(int argc, char **argv)
+{
+	char text[INET_ADDRSTRLEN];
+	sigset_t set_of;
+	int c;
+
+	parse_address("127.0.0.1:0", &cfg.listen);
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		set(c, optarg ? optarg : "");
+	if (optind != argc || !cfg.to.sin_port)
+		usage();
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set_of);
+	sigaddset(&set_of, SIGUSR1);
+	sigaddset(&set_of, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set_of, NULL);
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	signal_fd = signalfd(-1, &set_of, SFD_CLOEXEC | SFD_NONBLOCK);
+	watch(signal_fd, &signal_fd, EPOLLIN, EPOLL_CTL_ADD);
+	start_us = now_us(CLOCK_MONOTONIC);
+	open_listener();
+	inet_ntop(AF_INET, &cfg.listen.sin_addr, text, sizeof(text));
+	fprintf(stderr, "listening on %s:%u\n", text, ntohs(cfg.listen.sin_port));
+	run();
+}
