@@ -126,16 +126,17 @@ int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_
 		return rc;
 	mfd_image_close(*img);
 	*img = NULL;
-	return mfd_image_why(why, -EBADMSG, "%s: an image of another kind (magic 0x%08x instead of 0x%08x)", name, found,
-			     type_magic);
+	return mfd_image_why(why, -EBADMSG, "%s: an image of another kind (magic 0x%08x instead of 0x%08x)", name,
+			     found, type_magic);
 }
 
 /* Room for an entry of `len` bytes at offset `start`, after checking that it can be there. */
 static int make_room(struct mfd_image *img, uint32_t len, uint64_t start, const char **why)
 {
 	if (len > MFD_IMAGE_MAX_ENTRY || len > img->size - img->offset)
-		return mfd_image_why(why, -EBADMSG, "%s: the entry at offset %llu claims %u bytes, %llu are left", img->name,
-				     (unsigned long long)start, len, (unsigned long long)(img->size - img->offset));
+		return mfd_image_why(why, -EBADMSG, "%s: the entry at offset %llu claims %u bytes, %llu are left",
+				     img->name, (unsigned long long)start, len,
+				     (unsigned long long)(img->size - img->offset));
 	if (len > img->room) {
 		free(img->buf);
 		img->buf = malloc(len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * On-disk images: CRIU's framing (magic words, then size-prefixed protobuf entries) for files of ours and for those files of
- * CRIU that the target must understand.  FORMAT.md is normative for ours.
+ * On-disk images: CRIU's framing (magic words, then size-prefixed protobuf entries) for files of ours and for those
+ * files of CRIU that the target must understand.  FORMAT.md is normative for ours.
  *
  * Every length is checked before memory is taken: an entry is at most MFD_IMAGE_MAX_ENTRY bytes and never longer than
  * the rest of the file.
@@ -20,8 +20,8 @@
 struct mfd_image; /* a reader over one file */
 
 /*
- * Sentences in *why name the file, and the offset where there is one; they are valid until this thread's next call into images/
- * and are not freed.  `why` may be NULL.  They are set for every error but -ENOMEM.
+ * Sentences in *why name the file, and the offset where there is one; they are valid until this thread's next call
+ * into images/ and are not freed.  `why` may be NULL.  They are set for every error but -ENOMEM.
  */
 
 /*
@@ -32,15 +32,22 @@ int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_
 /* The same for an image of any kind; *type_magic is what was found.  -EBADMSG when it does not begin as images do. */
 int mfd_image_open_any(int dirfd, const char *name, struct mfd_image **img, uint32_t *type_magic, const char **why);
 void mfd_image_close(struct mfd_image *img);
-/* Next entry as a message of `d`: 1 and *msg (caller frees with protobuf_c_message_free_unpacked), 0 at the end, -EBADMSG. */
-int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d, ProtobufCMessage **msg, const char **why);
+/*
+ * Next entry as a message of `d`: 1 and *msg (caller frees with protobuf_c_message_free_unpacked), 0 at the end,
+ * -EBADMSG.
+ */
+int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d, ProtobufCMessage **msg,
+		   const char **why);
 uint64_t mfd_image_offset(const struct mfd_image *img); /* bytes read so far, for error messages */
 uint64_t mfd_image_size(const struct mfd_image *img);	/* of the whole file */
 
 /* Replace dirfd/name by an image with n entries: temporary name, fsync, rename, fsync of the folder. */
 int mfd_image_write(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
 		    const ProtobufCMessage *const *entries, size_t n);
-/* The same with a choice: without `sync` readers still see the old or the new file, but a crash of the host may lose both. */
+/*
+ * The same with a choice: without `sync` readers still see the old or the new file, but a crash of the host may
+ * lose both.
+ */
 int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
 		      const ProtobufCMessage *const *entries, size_t n, int sync);
 
@@ -64,8 +71,9 @@ struct mfd_lazy_range {
 };
 
 /*
- * The lazy ranges of pagemap-TASK.img cut at the mappings of mm-TASK.img, ascending, neighbours in one mapping joined.  *ranges
- * is to be freed (NULL with *n 0).  -ENOENT when the task has no pagemap image (a zombie); -EBADMSG with *why.  Reads nr_pages from field 5 and, in images before CRIU 4.2, from field 2.
+ * The lazy ranges of pagemap-TASK.img cut at the mappings of mm-TASK.img, ascending, neighbours in one mapping
+ * joined.  *ranges is to be freed (NULL with *n 0).  -ENOENT when the task has no pagemap image (a zombie); -EBADMSG
+ * with *why.  Reads nr_pages from field 5 and, in images before CRIU 4.2, from field 2.
  */
 int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **ranges, size_t *n, const char **why);
 
@@ -73,8 +81,8 @@ int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **rang
 int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why);
 
 /*
- * One image file as JSON on `out` (struct json_object from json-c is used inside): every entry of a known image, magic and size of an
- * unknown one.  0, or -EBADMSG with *why and what was readable printed before.
+ * One image file as JSON on `out` (struct json_object from json-c is used inside): every entry of a known image,
+ * magic and size of an unknown one.  0, or -EBADMSG with *why and what was readable printed before.
  */
 int mfd_image_show(int dirfd, const char *name, int out, const char **why);
 

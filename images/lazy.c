@@ -8,7 +8,7 @@
 #include "images/criu.pb-c.h"
 #include "why.h"
 
-#define PAGE 4096ULL
+#define PAGE	  4096ULL
 #define MAX_VADDR (1ULL << 56) /* no task can have memory there */
 
 static void free_message(void *msg)
@@ -33,8 +33,8 @@ static int grow(void *array, size_t n, size_t size)
 
 struct lazy_scan {
 	const MfdCriu__MmEntry *mm;
-	size_t vma;    /* first mapping that may still hold pages: both images ascend */
-	uint64_t end;  /* of the last entry */
+	size_t vma;   /* first mapping that may still hold pages: both images ascend */
+	uint64_t end; /* of the last entry */
 	struct mfd_lazy_range *ranges;
 	size_t n, range_vma; /* the mapping of the last range */
 };
@@ -82,15 +82,17 @@ static int add_entry(struct lazy_scan *s, const MfdCriu__PagemapEntry *e, uint32
 	int rc;
 
 	if (e->vaddr % PAGE || e->vaddr < s->end || e->vaddr >= MAX_VADDR || pages > (MAX_VADDR - e->vaddr) / PAGE)
-		return mfd_image_why(why, -EBADMSG, "pagemap-%u.img: %llu pages at 0x%llx are out of order or of bounds",
-				     task, (unsigned long long)pages, (unsigned long long)e->vaddr);
+		return mfd_image_why(why, -EBADMSG,
+				     "pagemap-%u.img: %llu pages at 0x%llx are out of order or of bounds", task,
+				     (unsigned long long)pages, (unsigned long long)e->vaddr);
 	s->end = e->vaddr + pages * PAGE;
 	if (!(e->flags & MFD_PE_LAZY))
 		return 0;
 	rc = cut_range(s, e->vaddr, s->end);
 	if (rc > 0)
-		return mfd_image_why(why, -EBADMSG, "pagemap-%u.img: lazy pages at 0x%llx are in no mapping of mm-%u.img",
-				     task, (unsigned long long)e->vaddr, task);
+		return mfd_image_why(why, -EBADMSG,
+				     "pagemap-%u.img: lazy pages at 0x%llx are in no mapping of mm-%u.img", task,
+				     (unsigned long long)e->vaddr, task);
 	return rc;
 }
 
@@ -103,8 +105,9 @@ static int check_mm(const MfdCriu__MmEntry *mm, uint32_t task, const char **why)
 
 		/* the vsyscall page, at the top, is out of bounds and harmless: nothing lazy can be there */
 		if (v->start < end || v->end <= v->start || v->start % PAGE || v->end % PAGE)
-			return mfd_image_why(why, -EBADMSG, "mm-%u.img: the mapping at 0x%llx is out of order or of bounds",
-					     task, (unsigned long long)v->start);
+			return mfd_image_why(why, -EBADMSG,
+					     "mm-%u.img: the mapping at 0x%llx is out of order or of bounds", task,
+					     (unsigned long long)v->start);
 		end = v->end;
 	}
 	return 0;

@@ -164,7 +164,10 @@ static int older(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
 
-/* Read dirfd/file into `f`; a file that cannot be understood is an entry without content. -ENOENT and -ENOMEM are failures. */
+/*
+ * Read dirfd/file into `f`; a file that cannot be understood is an entry without content. -ENOENT and -ENOMEM are
+ * failures.
+ */
 static int fill(struct mfd_session_file *f, int dirfd, const char *file, const char *name)
 {
 	const char *why = NULL;

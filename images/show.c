@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An image as JSON: { "file", "magic", "entries": [ one line each ] }, or magic and size where only CRIU knows the entries.
+ * An image as JSON: { "file", "magic", "entries": [ one line each ] }, or magic and size where only CRIU knows the
+ * entries.
  *
- * Messages are walked through their descriptors; `specials` lists the fields that read better as something else than numbers.  Entries
- * are printed as they are read: a damaged image shows what stands before the damage, then "error".
+ * Messages are walked through their descriptors; `specials` lists the fields that read better as something else than
+ * numbers.  Entries are printed as they are read: a damaged image shows what stands before the damage, then "error".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -148,7 +149,10 @@ static struct json_object *json_bits(uint32_t v, const struct bit *bits, uint32_
 static struct json_object *show_pe(uint64_t v)
 {
 	static const struct bit bits[] = {
-		{ MFD_PE_PARENT, "PARENT" }, { MFD_PE_LAZY, "LAZY" }, { MFD_PE_PRESENT, "PRESENT" }, { 0, NULL },
+		{ MFD_PE_PARENT, "PARENT" },
+		{ MFD_PE_LAZY, "LAZY" },
+		{ MFD_PE_PRESENT, "PRESENT" },
+		{ 0, NULL },
 	};
 
 	return json_bits(v, bits, 0);
@@ -157,10 +161,17 @@ static struct json_object *show_pe(uint64_t v)
 static struct json_object *show_map(uint64_t v)
 {
 	static const struct bit bits[] = {
-		{ MAP_SHARED, "SHARED" },     { MAP_PRIVATE, "PRIVATE" },	{ MAP_SHARED_VALIDATE, "SHARED_VALIDATE" },
-		{ MAP_FIXED, "FIXED" },	      { MAP_ANONYMOUS, "ANONYMOUS" },	{ MAP_GROWSDOWN, "GROWSDOWN" },
-		{ MAP_LOCKED, "LOCKED" },     { MAP_NORESERVE, "NORESERVE" },	{ MAP_HUGETLB, "HUGETLB" },
-		{ MAP_STACK, "STACK" },	      { 0, NULL },
+		{ MAP_SHARED, "SHARED" },
+		{ MAP_PRIVATE, "PRIVATE" },
+		{ MAP_SHARED_VALIDATE, "SHARED_VALIDATE" },
+		{ MAP_FIXED, "FIXED" },
+		{ MAP_ANONYMOUS, "ANONYMOUS" },
+		{ MAP_GROWSDOWN, "GROWSDOWN" },
+		{ MAP_LOCKED, "LOCKED" },
+		{ MAP_NORESERVE, "NORESERVE" },
+		{ MAP_HUGETLB, "HUGETLB" },
+		{ MAP_STACK, "STACK" },
+		{ 0, NULL },
 	};
 
 	return json_bits(v, bits, MAP_TYPE);
@@ -170,11 +181,25 @@ static struct json_object *show_map(uint64_t v)
 static struct json_object *show_vma_status(uint64_t v)
 {
 	static const struct bit bits[] = {
-		{ 1 << 0, "REGULAR" },	      { 1 << 1, "STACK" },	   { 1 << 2, "VSYSCALL" },    { 1 << 3, "VDSO" },
-		{ 1 << 5, "HEAP" },	      { 1 << 6, "FILE_PRIVATE" },  { 1 << 7, "FILE_SHARED" }, { 1 << 8, "ANON_SHARED" },
-		{ 1 << 9, "ANON_PRIVATE" },   { 1 << 10, "SYSVIPC" },	   { 1 << 11, "SOCKET" },     { 1 << 12, "VVAR" },
-		{ 1 << 13, "AIORING" },	      { 1 << 14, "MEMFD" },	   { 1 << 15, "SHSTK" },      { 1 << 16, "GUARD" },
-		{ 1 << 17, "UPROBES" },	      { 1 << 27, "EXT_PLUGIN" },   { 0, NULL },
+		{ 1 << 0, "REGULAR" },
+		{ 1 << 1, "STACK" },
+		{ 1 << 2, "VSYSCALL" },
+		{ 1 << 3, "VDSO" },
+		{ 1 << 5, "HEAP" },
+		{ 1 << 6, "FILE_PRIVATE" },
+		{ 1 << 7, "FILE_SHARED" },
+		{ 1 << 8, "ANON_SHARED" },
+		{ 1 << 9, "ANON_PRIVATE" },
+		{ 1 << 10, "SYSVIPC" },
+		{ 1 << 11, "SOCKET" },
+		{ 1 << 12, "VVAR" },
+		{ 1 << 13, "AIORING" },
+		{ 1 << 14, "MEMFD" },
+		{ 1 << 15, "SHSTK" },
+		{ 1 << 16, "GUARD" },
+		{ 1 << 17, "UPROBES" },
+		{ 1 << 27, "EXT_PLUGIN" },
+		{ 0, NULL },
 	};
 
 	return json_bits(v, bits, 0);
@@ -238,7 +263,8 @@ static struct json_object *show_enum(const ProtobufCEnumDescriptor *d, int v)
 static struct json_object *show_message(const ProtobufCMessage *msg);
 
 /* One value of field `f`, at `at`. */
-static struct json_object *show_value(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f, const void *at)
+static struct json_object *show_value(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f,
+				      const void *at)
 {
 	switch (f->type) {
 	case PROTOBUF_C_TYPE_UINT32:
@@ -331,9 +357,10 @@ static struct json_object *show_message(const ProtobufCMessage *msg)
 		const char *at = (const char *)msg + f->offset, *name = field_name(msg, f->name);
 
 		if (f->label == PROTOBUF_C_LABEL_REPEATED)
-			json_object_object_add(o, f->name,
-					       show_repeated(d, f, *(const char *const *)at,
-							     *(const size_t *)((const char *)msg + f->quantifier_offset)));
+			json_object_object_add(
+				o, f->name,
+				show_repeated(d, f, *(const char *const *)at,
+					      *(const size_t *)((const char *)msg + f->quantifier_offset)));
 		else if (name && is_set(msg, f))
 			json_object_object_add(o, name, show_value(d, f, at));
 	}
@@ -366,7 +393,8 @@ static void print_entry(FILE *f, struct json_object *entry)
 {
 	const char *before = "{ ";
 
-	json_object_object_foreach(entry, key, value) {
+	json_object_object_foreach(entry, key, value)
+	{
 		fprintf(f, "%s\"%s\": ", before, key);
 		if (json_object_is_type(value, json_type_array) &&
 		    json_object_is_type(json_object_array_get_idx(value, 0), json_type_object))

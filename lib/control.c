@@ -10,24 +10,15 @@
 #include "proto/control.pb-c.h"
 
 static const ProtobufCMessageDescriptor *const messages[] = {
-	[MFD_WIRE_HELLO] = &mfd__hello__descriptor,
-	[MFD_WIRE_HELLO_OK] = &mfd__hello_ok__descriptor,
-	[MFD_WIRE_JOINED] = &mfd__joined__descriptor,
-	[MFD_WIRE_IMAGES] = &mfd__images__descriptor,
-	[MFD_WIRE_IMAGES_OK] = &mfd__images_ok__descriptor,
-	[MFD_WIRE_END] = &mfd__end__descriptor,
-	[MFD_WIRE_NEED] = &mfd__need__descriptor,
-	[MFD_WIRE_READY] = &mfd__ready__descriptor,
-	[MFD_WIRE_STARTED] = &mfd__started__descriptor,
-	[MFD_WIRE_STARTED_OK] = &mfd__started_ok__descriptor,
-	[MFD_WIRE_FAULT] = &mfd__fault__descriptor,
-	[MFD_WIRE_RESTORED] = &mfd__restored__descriptor,
-	[MFD_WIRE_COMMIT] = &mfd__commit__descriptor,
-	[MFD_WIRE_COMMITTED] = &mfd__committed__descriptor,
-	[MFD_WIRE_ABORT] = &mfd__abort__descriptor,
-	[MFD_WIRE_RESUME] = &mfd__resume__descriptor,
-	[MFD_WIRE_RESUME_OK] = &mfd__resume_ok__descriptor,
-	[MFD_WIRE_PING] = &mfd__ping__descriptor,
+	[MFD_WIRE_HELLO] = &mfd__hello__descriptor,	    [MFD_WIRE_HELLO_OK] = &mfd__hello_ok__descriptor,
+	[MFD_WIRE_JOINED] = &mfd__joined__descriptor,	    [MFD_WIRE_IMAGES] = &mfd__images__descriptor,
+	[MFD_WIRE_IMAGES_OK] = &mfd__images_ok__descriptor, [MFD_WIRE_END] = &mfd__end__descriptor,
+	[MFD_WIRE_NEED] = &mfd__need__descriptor,	    [MFD_WIRE_READY] = &mfd__ready__descriptor,
+	[MFD_WIRE_STARTED] = &mfd__started__descriptor,	    [MFD_WIRE_STARTED_OK] = &mfd__started_ok__descriptor,
+	[MFD_WIRE_FAULT] = &mfd__fault__descriptor,	    [MFD_WIRE_RESTORED] = &mfd__restored__descriptor,
+	[MFD_WIRE_COMMIT] = &mfd__commit__descriptor,	    [MFD_WIRE_COMMITTED] = &mfd__committed__descriptor,
+	[MFD_WIRE_ABORT] = &mfd__abort__descriptor,	    [MFD_WIRE_RESUME] = &mfd__resume__descriptor,
+	[MFD_WIRE_RESUME_OK] = &mfd__resume_ok__descriptor, [MFD_WIRE_PING] = &mfd__ping__descriptor,
 	[MFD_WIRE_PONG] = &mfd__pong__descriptor,
 };
 

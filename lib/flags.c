@@ -77,7 +77,8 @@ static int set_uint(const struct mfd_flag *f, const char *value, struct mfd_erro
 	errno = 0;
 	v = strtoull(value, &end, 10);
 	if (!isdigit((unsigned char)*value) || *end || errno || v < f->min || v > max)
-		return mfd_error_set(err, -EINVAL, "--%s: '%s' is not a number from %u to %u", f->name, value, f->min, max);
+		return mfd_error_set(err, -EINVAL, "--%s: '%s' is not a number from %u to %u", f->name, value, f->min,
+				     max);
 	*(uint32_t *)f->dest = v;
 	return 0;
 }
@@ -110,8 +111,8 @@ static int set_choice(const struct mfd_flag *f, const char *value, struct mfd_er
 			return 0;
 		}
 		if (used < sizeof(all))
-			used += snprintf(all + used, sizeof(all) - used, "%s%s", i ? f->choices[i + 1] ? ", " : " or " : "",
-					 f->choices[i]);
+			used += snprintf(all + used, sizeof(all) - used, "%s%s",
+					 i ? f->choices[i + 1] ? ", " : " or " : "", f->choices[i]);
 	}
 	return mfd_error_set(err, -EINVAL, "--%s: '%s' is not %s", f->name, value, all);
 }
@@ -178,7 +179,8 @@ static int unknown(const struct mfd_flags *f, const char *word, struct mfd_error
 	char name[64];
 	const char *close;
 
-	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + 1 + (word[1] == '-'), "="), word + 1 + (word[1] == '-'));
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + 1 + (word[1] == '-'), "="),
+		 word + 1 + (word[1] == '-'));
 	close = word[1] == '-' ? mfd_flags_closest(name, &f->flags->name, n, sizeof(*f->flags)) : NULL;
 	return mfd_error_set(err, -EINVAL, "unknown flag '%s'%s%s%s", word, close ? "; is '--" : "", close ? close : "",
 			     close ? "' meant?" : "");
@@ -229,7 +231,8 @@ static int check_args(const struct mfd_flags *f, const struct mfd_flags_args *ar
 	return 0;
 }
 
-int mfd_flags_parse(const struct mfd_flags *f, int argc, char **argv, struct mfd_flags_args *args, struct mfd_error *err)
+int mfd_flags_parse(const struct mfd_flags *f, int argc, char **argv, struct mfd_flags_args *args,
+		    struct mfd_error *err)
 {
 	int rc = 0, i;
 
@@ -267,13 +270,16 @@ void mfd_flags_help(const struct mfd_flags *f, FILE *out)
 {
 	char left[128], letter[8];
 
-	fprintf(out, "Usage: criu-multifd %s %s\n%s\n\n", f->verb, f->usage ? f->usage : "", f->summary ? f->summary : "");
+	fprintf(out, "Usage: criu-multifd %s %s\n%s\n\n", f->verb, f->usage ? f->usage : "",
+		f->summary ? f->summary : "");
 	for (size_t i = 0, n = count(f->flags); i < n; i++) {
 		const struct mfd_flag *flag = &f->flags[i];
 
 		snprintf(letter, sizeof(letter), flag->letter ? "-%c, " : "    ", flag->letter);
 		snprintf(left, sizeof(left), "  %s--%s%s%s", letter, flag->name, flag->kind == MFD_FLAG_BOOL ? "" : " ",
-			 flag->kind == MFD_FLAG_BOOL ? "" : flag->arg ? flag->arg : "VALUE");
+			 flag->kind == MFD_FLAG_BOOL ? "" :
+			 flag->arg		     ? flag->arg :
+						       "VALUE");
 		help_flag(left, flag->help ? flag->help : "", out);
 	}
 	help_flag("  -h, --help", "this text", out);

@@ -21,6 +21,7 @@ struct channel {
 	sem_t work;		     /* one post per job or sync, and one to quit */
 	sem_t synced;
 	uint64_t syncs;		     /* the thread's own count */
+	int error;		     /* the thread's own, published by m->failed */
 } __attribute__((aligned(64)));	     /* neighbours do not share a cache line */
 
 struct mfd_multifd {
@@ -30,7 +31,7 @@ struct mfd_multifd {
 	uint64_t syncs;		     /* producer's count, equal to every channel's after a sync */
 	struct mfd_payload *payload; /* the producer's own */
 	sem_t idle;		     /* counts channels without a job */
-	atomic_int error;	     /* first failure; compare-and-swap from 0 */
+	atomic_uint failed;	     /* 1 + the channel that failed first: release by its thread, acquire by readers */
 	atomic_int quit;	     /* set once, by stop() */
 	struct channel chan[];
 };
@@ -64,14 +65,22 @@ static void wait_sem(sem_t *s)
 
 int mfd_multifd_error(struct mfd_multifd *m)
 {
-	return atomic_load_explicit(&m->error, memory_order_relaxed);
+	unsigned failed = atomic_load_explicit(&m->failed, memory_order_acquire); /* pairs with channel_failed */
+
+	return failed ? m->chan[failed - 1].error : 0;
+}
+
+unsigned mfd_multifd_failed_channel(struct mfd_multifd *m)
+{
+	return atomic_load_explicit(&m->failed, memory_order_acquire) - 1;
 }
 
 static void channel_failed(struct channel *c, int code)
 {
-	int none = 0;
+	unsigned none = 0;
 
-	if (atomic_compare_exchange_strong(&c->m->error, &none, code) && c->m->ops.failed)
+	c->error = code;
+	if (atomic_compare_exchange_strong(&c->m->failed, &none, c->id + 1) && c->m->ops.failed)
 		c->m->ops.failed(c->m->ops.arg, c->id, code);
 }
 

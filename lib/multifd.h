@@ -52,8 +52,10 @@ int mfd_multifd_send(struct mfd_multifd *m);
 int mfd_multifd_drain(struct mfd_multifd *m);
 /* Drain, then ops->sync on every channel.  *number (from 1) tells which sync this was. */
 int mfd_multifd_sync(struct mfd_multifd *m, uint64_t *number);
-/* First error of any channel, or 0. Any thread. */
+/* First error of any channel, or 0. Any thread; what that channel wrote before it failed may be read then. */
 int mfd_multifd_error(struct mfd_multifd *m);
+/* Which channel it was that failed first; only after an error. */
+unsigned mfd_multifd_failed_channel(struct mfd_multifd *m);
 /* Stop and join the threads and free everything.  Sockets that could block must have been shut down before. */
 void mfd_multifd_stop(struct mfd_multifd *m);
 

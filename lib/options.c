@@ -2,9 +2,9 @@
 /*
  * The table of options and its sources.
  *
- * A value is parsed in one place whatever it came from, so all sources allow the same and complain alike.  A value that
- * loses against a stronger source is parsed nevertheless: a mistake in a file does not wait for the day when the variable
- * that hid it is gone.  An empty string unsets a text option.
+ * A value is parsed in one place whatever it came from, so all sources allow the same and complain alike.  A value
+ * that loses against a stronger source is parsed nevertheless: a mistake in a file does not wait for the day when
+ * the variable that hid it is gone.  An empty string unsets a text option.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -30,7 +30,10 @@ static const char *const tristates[] = { [MFD_OFF] = "off", [MFD_ON] = "on", [MF
 static const char *const modes[] = { [MFD_MODE_SAFE] = "safe", [MFD_MODE_POSTCOPY] = "postcopy" };
 static const char *const confirms[] = { [MFD_CONFIRM_READY] = "ready", [MFD_CONFIRM_RESTORE] = "restore" };
 static const char *const log_levels[] = {
-	[MFD_LOG_ERROR] = "error", [MFD_LOG_WARN] = "warn", [MFD_LOG_INFO] = "info", [MFD_LOG_DEBUG] = "debug",
+	[MFD_LOG_ERROR] = "error",
+	[MFD_LOG_WARN] = "warn",
+	[MFD_LOG_INFO] = "info",
+	[MFD_LOG_DEBUG] = "debug",
 };
 
 static void *field(struct mfd_options *o, const struct mfd_option_desc *d)
@@ -163,7 +166,10 @@ static int choose(struct mfd_options *o, const struct mfd_option_desc *d, const 
 			return 0;
 		}
 		snprintf(allowed + used, sizeof(allowed) - used, "%s%s",
-			 i == d->min ? "" : i == d->max ? " or " : ", ", names[i]);
+			 i == d->min ? "" :
+			 i == d->max ? " or " :
+				       ", ",
+			 names[i]);
 	}
 	return mfd_error_set(err, -EINVAL, "%s is wanted", allowed);
 }
@@ -179,8 +185,7 @@ static int set_mode(struct mfd_options *o, const struct mfd_option_desc *d, cons
 	return choose(o, d, value, err, modes);
 }
 
-static int set_confirm(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
-		       struct mfd_error *err)
+static int set_confirm(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
 {
 	return choose(o, d, value, err, confirms);
 }

@@ -2,9 +2,10 @@
 /*
  * Pages of a frozen task.
  *
- * process_vm_readv takes many runs in one call and copies straight from the task's pages; it stops at the first page it may
- * not read and says how many bytes it had copied until then.  The rest of that run is read through
- * /proc/PID/mem, which may read PROT_NONE mappings (a debugger's rights) but copies twice, then the fast way goes on.
+ * process_vm_readv takes many runs in one call and copies straight from the task's pages; it stops at the first
+ * page it may not read and says how many bytes it had copied until then.  The rest of that run is read through
+ * /proc/PID/mem, which may read PROT_NONE mappings (a debugger's rights) but copies twice, then the fast way goes
+ * on.
  */
 #include <errno.h>
 #include <fcntl.h>

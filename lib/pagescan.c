@@ -2,19 +2,19 @@
 /*
  * Which mappings and which of their pages travel.
  *
- * Mappings.  CRIU calls a page lazy when its mapping is MAP_PRIVATE|MAP_ANONYMOUS and neither locked, hugetlb nor one of the
- * kernel's own (vma_entry_can_be_lazy).  All but "locked" shows in /proc/PID/maps: no file means device and
- * inode 0 (hugetlb and /dev/zero mappings have one), and names in brackets tell the kernel's own from [heap], [stack] and
- * [anon:...].  "Locked" is in smaps only, which walks every page table; it is read only when
+ * Mappings.  CRIU calls a page lazy when its mapping is MAP_PRIVATE|MAP_ANONYMOUS and neither locked, hugetlb nor
+ * one of the kernel's own (vma_entry_can_be_lazy).  All but "locked" shows in /proc/PID/maps: no file means device
+ * and inode 0 (hugetlb and /dev/zero mappings have one), and names in brackets tell the kernel's own from [heap],
+ * [stack] and [anon:...].  "Locked" is in smaps only, which walks every page table; it is read only when
  * /proc/PID/status counts locked memory.
  *
- * Limits: MAP_DROPPABLE mappings show in smaps only as well, and the page a thread's stack pointer is in is not known here; CRIU
- * keeps both in its own images.  We may send such a page, too; the target has no lazy range for it and drops it.
- * Too many is harmless, too few would be refused by the target's verification.
+ * Limits: MAP_DROPPABLE mappings show in smaps only as well, and the page a thread's stack pointer is in is not
+ * known here; CRIU keeps both in its own images.  We may send such a page, too; the target has no lazy range for it
+ * and drops it. Too many is harmless, too few would be refused by the target's verification.
  *
- * Pages.  As CRIU's pagemap-cache.c: present or swapped, but no zero page, no file page, no guard region.  PAGEMAP_SCAN (Linux
- * 6.7) lets the kernel choose; else the 64-bit words of /proc/PID/pagemap are looked at, where the zero page is
- * known only to a reader that may see page frame numbers.
+ * Pages.  As CRIU's pagemap-cache.c: present or swapped, but no zero page, no file page, no guard region.
+ * PAGEMAP_SCAN (Linux 6.7) lets the kernel choose; else the 64-bit words of /proc/PID/pagemap are looked at, where
+ * the zero page is known only to a reader that may see page frame numbers.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@
 
 #define MAPS_MAX   (1UL << 30) /* bytes of text: some 10 million mappings */
 #define STATUS_MAX (64U << 10)
-#define PAGE       ((uint64_t)MFD_WIRE_PAGE_SIZE)
+#define PAGE	   ((uint64_t)MFD_WIRE_PAGE_SIZE)
 
 /* ---- mappings ---- */
 
@@ -69,7 +69,7 @@ static char *next_field(char *s)
 	return s + strspn(s, " ");
 }
 
-/* "start-end rwxp offset dev inode   name": 1 when pages of it may be lazy, 0 when not, -EPROTO when it is no such line. */
+/* "start-end rwxp offset dev inode   name": 1 when its pages may be lazy, 0 when not, -EPROTO: no such line. */
 static int parse_mapping(char *line, struct mfd_vma *v)
 {
 	char *s, *flags, *dev, *inode;
@@ -179,13 +179,13 @@ struct scan_arg {
 	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
 
-#define SCAN_IOCTL    _IOWR('f', 16, struct scan_arg)
-#define SCAN_FILE     (1U << 2)
-#define SCAN_PRESENT  (1U << 3)
-#define SCAN_SWAPPED  (1U << 4)
-#define SCAN_PFNZERO  (1U << 5)
-#define SCAN_GUARD    (1U << 8) /* Linux 6.14 */
-#define SCAN_REGIONS  1024
+#define SCAN_IOCTL   _IOWR('f', 16, struct scan_arg)
+#define SCAN_FILE    (1U << 2)
+#define SCAN_PRESENT (1U << 3)
+#define SCAN_SWAPPED (1U << 4)
+#define SCAN_PFNZERO (1U << 5)
+#define SCAN_GUARD   (1U << 8) /* Linux 6.14 */
+#define SCAN_REGIONS 1024
 
 /* Documentation/admin-guide/mm/pagemap.rst */
 #define PM_PRESENT (1ULL << 63)
@@ -196,13 +196,13 @@ struct scan_arg {
 #define PM_WORDS   (64U << 10) /* 512 KiB, that is 256 MiB of address space a read */
 
 struct mfd_pagescan {
-	int fd;		      /* /proc/PID/pagemap */
-	uint64_t exclude;     /* SCAN_* that a page must not have; 0: no PAGEMAP_SCAN */
+	int fd;			     /* /proc/PID/pagemap */
+	uint64_t exclude;	     /* SCAN_* that a page must not have; 0: no PAGEMAP_SCAN */
 	struct scan_region *regions; /* SCAN_REGIONS */
-	uint64_t *words;      /* PM_WORDS; words of the pages from words_start on, n_words of them are good */
+	uint64_t *words;	     /* PM_WORDS; words of the pages from words_start on, n_words of them are good */
 	uint64_t words_start, n_words;
-	uint64_t next;	      /* where a caller that goes on will be; anywhere else, the words are stale */
-	uint64_t zero_pfn;    /* 0 = not known */
+	uint64_t next;	   /* where a caller that goes on will be; anywhere else, the words are stale */
+	uint64_t zero_pfn; /* 0 = not known */
 };
 
 static int scan_supported(int fd, uint64_t exclude)
@@ -290,10 +290,10 @@ void mfd_pagescan_close(struct mfd_pagescan *s)
 }
 
 /*
- * Where the scan has got to.  walk_end alone would not do: the kernel (6.7 to 6.18 at least) works in rounds of 512 regions
- * and leaves walk_end at the end of the last round that was cut short, although a later one returned regions
- * beyond it.  Whoever went on from there would see those twice.  Regions come in order, so all before the last one's
- * end has been walked.
+ * Where the scan has got to.  walk_end alone would not do: the kernel (6.7 to 6.18 at least) works in rounds of 512
+ * regions and leaves walk_end at the end of the last round that was cut short, although a later one returned
+ * regions beyond it.  Whoever went on from there would see those twice.  Regions come in order, so all before the
+ * last one's end has been walked.
  */
 static uint64_t walked(const struct scan_arg *arg, const struct scan_region *regions, int n)
 {

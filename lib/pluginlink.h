@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the plugin (inside CRIU) and the sender say to each other over a SOCK_SEQPACKET socketpair: fixed-size messages, strictly
- * question and answer but for VERDICT, which the sender sends once, unasked, and as its last message.
+ * question and answer but for HOLD and VERDICT, which the sender sends once, unasked.
  *
  *	plugin				sender
  *	START (+ image folder)	->
@@ -10,12 +10,14 @@
  *				<-	OK: its executable anonymous pages have been read | FAILED
  *	FINISH ret		->	(CRIU >= 4.3, tasks still frozen)
  *				<-	OK | FAILED: the dump must fail
+ *				<-	HOLD, postcopy only: before the restored tasks may run
  *				<-	VERDICT commit | abort: before the sender lets CRIU's accept() return
  *	EXIT ret		->	(tasks still frozen; they die or run next)
  *				<-	OK text, FAILED text: for CRIU's log; the plugin waits a short time for it
  *
  * Whoever finds the socket closed knows that the other is gone: the sender aborts the session, the plugin makes CRIU's
- * accept() fail (plugin/hooks/deadman.c) unless a commit verdict lies in the queue.
+ * accept() fail (plugin/hooks/deadman.c) unless HOLD lies in the queue.  A commit verdict there changes nothing: if CRIU
+ * still waits then, nobody has knocked and nobody will.
  */
 #ifndef MFD_PLUGINLINK_H
 #define MFD_PLUGINLINK_H
@@ -31,6 +33,7 @@ enum mfd_link_type {
 	MFD_LINK_FAILED,
 	MFD_LINK_COMMIT, /* verdicts */
 	MFD_LINK_ABORT,
+	MFD_LINK_HOLD, /* from here on the tasks must not run on by themselves, whoever dies */
 };
 
 struct mfd_link_msg {

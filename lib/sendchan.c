@@ -29,16 +29,22 @@ int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn
 	if (c->conn.tls)
 		zerocopy = MFD_OFF;
 	ret = mfd_zerocopy_init(&c->zc, c->conn.fd, zerocopy);
-	if (ret)
-		return mfd_error_sys(&c->err, ret, "channel %u: zerocopy = on, but the kernel refuses it", id);
+	if (ret) {
+		mfd_error_sys(&c->err, ret, "channel %u: zerocopy = on, but the kernel refuses it", id);
+		goto err;
+	}
 	c->buffers = c->zc.mode == MFD_OFF ? 1 : MFD_SENDCHAN_BUFFERS;
 	c->memory_len = (size_t)c->buffers * lim->packet_size + TABLE_MAX;
 	c->memory = mmap(NULL, c->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (c->memory == MAP_FAILED) {
 		c->memory = NULL;
-		return mfd_error_sys(&c->err, -errno, "channel %u: %zu bytes of buffers", id, c->memory_len);
+		ret = mfd_error_sys(&c->err, -errno, "channel %u: %zu bytes of buffers", id, c->memory_len);
+		goto err;
 	}
 	return 0;
+err:
+	mfd_sendchan_close(c);
+	return ret;
 }
 
 void mfd_sendchan_close(struct mfd_sendchan *c)

@@ -47,7 +47,7 @@ struct mfd_sendchan {
 	struct mfd_error err; /* of the first failure */
 };
 
-/* Takes over conn (joined already). 0 or -errno with err filled. */
+/* Takes over conn (joined already), which is closed on failure. 0 or -errno with err filled. */
 int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn, const struct mfd_wire_limits *lim,
 		      enum mfd_tristate zerocopy, unsigned stall_ms);
 void mfd_sendchan_close(struct mfd_sendchan *c);

@@ -84,8 +84,8 @@ static int sa_is_loopback(const struct sockaddr *sa)
 }
 
 /*
- * The resolver's order stands (it puts unreachable families last), except that "localhost" means 127.0.0.1 where it means
- * both: a server listens there unless told otherwise.
+ * The resolver's order stands (it puts unreachable families last), except that "localhost" means 127.0.0.1 where it
+ * means both: a server listens there unless told otherwise.
  */
 static const struct addrinfo *choose(const struct addrinfo *list)
 {

@@ -60,7 +60,7 @@ static int take_notice(struct mfd_zerocopy *z, struct cmsghdr *cm)
 	if (e->ee_origin != SO_EE_ORIGIN_ZEROCOPY)
 		return e->ee_errno ? -(int)e->ee_errno : 0;
 	/* A range that was never sent would be a kernel bug; it must not walk our window. */
-	if (e->ee_info - z->done >= z->next - z->done || e->ee_data - z->done >= z->next - z->done)
+	if (e->ee_info - z->done > e->ee_data - z->done || e->ee_data - z->done >= z->next - z->done)
 		return -EPROTO;
 	mfd_zerocopy_complete(z, e->ee_info, e->ee_data, e->ee_code & SO_EE_CODE_ZEROCOPY_COPIED);
 	return 0;

@@ -15,17 +15,25 @@ int mfd_abort_main(int argc, char **argv)
 {
 	const char *dir = MFD_DEFAULT_DIR;
 	const struct mfd_flag flags[] = {
-		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &dir, .arg = "DIR",
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &dir,
+		  .arg = "DIR",
 		  .help = "the server's folder (default " MFD_DEFAULT_DIR ")" },
 		{ 0 },
 	};
 	const struct mfd_flags table = {
-		.verb = "abort", .usage = "[--dir DIR] SESSION",
+		.verb = "abort",
+		.usage = "[--dir DIR] SESSION",
 		.summary = "Gives a session up that is not complete yet, or removes one that has ended.",
-		.notes = "The source is told, and its tasks run on. A session that is ready is the source's to decide; one that is in doubt\n"
-			 "is settled with 'criu-multifd resolve', and 'criu-multifd status' says how.\n"
-			 "Exit status: 0 aborted, 1 not (one line says why).",
-		.flags = flags, .min_args = 1, .max_args = 1, .arg_names = "SESSION",
+		.notes =
+			"The source is told, and its tasks run on. A session that is ready is the source's to decide;\n"
+			"one that is in doubt is settled with 'criu-multifd resolve', and 'criu-multifd status' says how.\n"
+			"Exit status: 0 aborted, 1 not (one line says why).",
+		.flags = flags,
+		.min_args = 1,
+		.max_args = 1,
+		.arg_names = "SESSION",
 	};
 	char request[NAME_MAX + sizeof("abort ")];
 	struct mfd_flags_args args;

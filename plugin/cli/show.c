@@ -12,10 +12,16 @@ int mfd_show_main(int argc, char **argv)
 {
 	const struct mfd_flag flags[] = { { 0 } };
 	const struct mfd_flags table = {
-		.verb = "show", .usage = "FILE.img...",
-		.summary = "Prints images as JSON: entries of session, inventory, pstree, pagemap and mm images, kind and size of others.",
-		.notes = "Exit status: 0, or 1 when a file could not be read to its end; what stands before the damage is printed.",
-		.flags = flags, .min_args = 1, .max_args = -1, .arg_names = "FILE",
+		.verb = "show",
+		.usage = "FILE.img...",
+		.summary = "Prints images as JSON: entries of session, inventory, pstree, pagemap and mm images,\n"
+			   "kind and size of others.",
+		.notes = "Exit status: 0, or 1 when a file could not be read to its end;\n"
+			 "what stands before the damage is printed.",
+		.flags = flags,
+		.min_args = 1,
+		.max_args = -1,
+		.arg_names = "FILE",
 	};
 	struct mfd_flags_args args;
 	const char *why = NULL;

@@ -27,7 +27,10 @@ struct status {
 	size_t n;
 };
 
-/* ---- figures ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- figures
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t now_us(void)
 {
@@ -45,7 +48,8 @@ static uint64_t span(uint64_t from, uint64_t to)
 /* How long pages have been, or were, on their way. */
 static uint64_t transfer_us(const Mfd__SessionEntry *e)
 {
-	int arriving = e->state <= MFD__SESSION_STATE__RUNNING; /* ready_us of a postcopy session comes before its pages */
+	int arriving = e->state <=
+		       MFD__SESSION_STATE__RUNNING; /* ready_us of a postcopy session comes before its pages */
 
 	return span(e->started_us, !arriving && e->has_ready_us && !e->postcopy ? e->ready_us : e->updated_us);
 }
@@ -66,7 +70,10 @@ static int orphaned(const struct mfd_session_file *f)
 	return !f->ended && f->entry->has_server_pid && !mfd_words_final(f->entry) && !mfd_words_server_runs(f->entry);
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- JSON
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void add(struct json_object *o, const char *key, struct json_object *value)
 {
@@ -142,7 +149,7 @@ static struct json_object *session_json(const struct status *s, const struct mfd
 {
 	struct json_object *o = json_object_new_object();
 	const Mfd__SessionEntry *e = f->entry;
-	char state[32], buf[1024];
+	char state[32], buf[MFD_WORDS_ADVICE];
 	const char *advice;
 
 	add_text(o, "session", f->name);
@@ -168,7 +175,10 @@ static struct json_object *session_json(const struct status *s, const struct mfd
 	return o;
 }
 
-/* One session: its object. All: { "dir", "sessions" }.  One line each when watching, so that it is a stream of values. */
+/*
+ * One session: its object. All: { "dir", "sessions" }. One line each when watching, so that it is a stream of
+ * values.
+ */
 static void print_json(const struct status *s)
 {
 	const int how = JSON_C_TO_STRING_NOSLASHESCAPE | (s->watch ? JSON_C_TO_STRING_PLAIN : JSON_C_TO_STRING_PRETTY);
@@ -188,7 +198,10 @@ static void print_json(const struct status *s)
 	json_object_put(o);
 }
 
-/* ---- table -------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- table
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 enum { SESSION, STATE, SOURCE, RECEIVED, INSTALLED, RATE, AGE, COLUMNS };
 struct row {
@@ -273,7 +286,7 @@ static void print_foreign(const char *what, const char *text)
 static void print_notes(const struct status *s, const struct mfd_session_file *f)
 {
 	const Mfd__SessionEntry *e = f->entry;
-	char buf[1024], name[NAME_MAX + 1];
+	char buf[MFD_WORDS_ADVICE], name[NAME_MAX + 1];
 	const char *advice = e ? mfd_words_advice(e, s->dir, buf, sizeof(buf)) : NULL;
 
 	if (e && !e->error && !advice && !orphaned(f))
@@ -285,7 +298,8 @@ static void print_notes(const struct status *s, const struct mfd_session_file *f
 	else if (e->error)
 		print_foreign(e->state == MFD__SESSION_STATE__ABORTED ? "aborted: " : "", e->error);
 	if (e && orphaned(f))
-		printf("    The server (pid %u) does not run. Start it again: criu-multifd serve --dir %s\n", e->server_pid, s->dir);
+		printf("    The server (pid %u) does not run. Start it again: criu-multifd serve --dir %s\n",
+		       e->server_pid, s->dir);
 	if (advice)
 		print_note(advice);
 }
@@ -311,7 +325,10 @@ static void print_table(const struct status *s)
 	free(rows);
 }
 
-/* ---- verb --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- verb
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static int look(struct status *s)
 {
@@ -361,26 +378,39 @@ static void print(const struct status *s)
 /* Watching one session ends with it; watching all ends with a signal or with the reader. */
 static int over(const struct status *s)
 {
-	return ferror(stdout) || !s->watch || (s->session && s->n && (!s->list->entry || mfd_words_final(s->list->entry)));
+	return ferror(stdout) || !s->watch ||
+	       (s->session && s->n && (!s->list->entry || mfd_words_final(s->list->entry)));
 }
 
 int mfd_status_main(int argc, char **argv)
 {
 	struct status s = { .dir = MFD_DEFAULT_DIR };
 	const struct mfd_flag flags[] = {
-		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &s.dir, .arg = "DIR",
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &s.dir,
+		  .arg = "DIR",
 		  .help = "the server's folder (default " MFD_DEFAULT_DIR ")" },
-		{ .name = "json", .kind = MFD_FLAG_BOOL, .dest = &s.json, .help = "for programs; with --watch one line per look" },
-		{ .name = "watch", .kind = MFD_FLAG_BOOL, .dest = &s.watch,
+		{ .name = "json",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &s.json,
+		  .help = "for programs; with --watch one line per look" },
+		{ .name = "watch",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &s.watch,
 		  .help = "again every second; for one session until it is done or aborted" },
 		{ 0 },
 	};
 	const struct mfd_flags table = {
-		.verb = "status", .usage = "[--dir DIR] [SESSION] [--json] [--watch]",
+		.verb = "status",
+		.usage = "[--dir DIR] [SESSION] [--json] [--watch]",
 		.summary = "Says where sessions stand, and what to do about those that are in doubt.",
-		.notes = "Needs no server: it reads the session.img files. Rates are averages since the session began.\n"
-			 "Exit status: 0, or 1 when there is no such session or folder.",
-		.flags = flags, .min_args = 0, .max_args = 1,
+		.notes =
+			"Needs no server: it reads the session.img files. Rates are averages since the session began.\n"
+			"Exit status: 0, or 1 when there is no such session or folder.",
+		.flags = flags,
+		.min_args = 0,
+		.max_args = 1,
 	};
 	struct mfd_flags_args args;
 	int rc = mfd_flags_begin(&table, argc, argv, &args);

@@ -3,8 +3,8 @@
  * criu-multifd wait: until a session is as far as asked.
  *
  * Looks at session.img (and at the tombstone, see session_file.h) whenever inotify says that something moved.  The
- * watches are set before each look, so nothing that happens after the look is missed.  What cannot be watched, a folder that
- * does not exist yet above all, is polled.
+ * watches are set before each look, so nothing that happens after the look is missed.  What cannot be watched, a
+ * folder that does not exist yet above all, is polled.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,13 +32,13 @@ static const char *const goals[] = { "ready", "committed", "done", NULL };
 
 struct wait {
 	const char *dir, *session;
-	int goal;		 /* enum goal */
+	int goal; /* enum goal */
 	int quiet;
 	uint64_t timeout_ms;
 	struct timespec started; /* CLOCK_REALTIME_COARSE: as file times, never ahead of them */
 	int inotify;		 /* -1: poll */
 	int doubt_told;
-	char last[512];		 /* what the last look found, for the line at a timeout */
+	char last[512]; /* what the last look found, for the line at a timeout */
 };
 
 static void say(const struct wait *w, const char *what, const char *more)
@@ -98,7 +98,8 @@ static int judge(struct wait *w, int dirfd, const struct mfd_session_file *f)
 	if (f->ended || e->state == MFD__SESSION_STATE__ABORTED) {
 		say(w, "aborted", e->error ? e->error : "no reason given");
 		if (f->ended)
-			mfd_session_file_mark_seen(dirfd, w->session, &f->mtime); /* may be read-only to us: told again then */
+			mfd_session_file_mark_seen(dirfd, w->session,
+						   &f->mtime); /* may be read-only to us: told again then */
 		return MFD_EXIT_FAILED;
 	}
 	if (reached(e, w->goal))
@@ -146,8 +147,8 @@ static int watch_all(const struct wait *w)
 {
 	const uint32_t gone = IN_DELETE_SELF | IN_MOVE_SELF;
 
-	return w->inotify >= 0 && watch(w, "", IN_CREATE | IN_MOVED_TO | gone) && watch(w, w->session, IN_MOVED_TO | gone) &&
-	       watch(w, MFD_SESSION_FILE_ENDED, IN_MOVED_TO | gone);
+	return w->inotify >= 0 && watch(w, "", IN_CREATE | IN_MOVED_TO | gone) &&
+	       watch(w, w->session, IN_MOVED_TO | gone) && watch(w, MFD_SESSION_FILE_ENDED, IN_MOVED_TO | gone);
 }
 
 static void sleep_until_moved(const struct wait *w, int ms)
@@ -184,25 +185,40 @@ int mfd_wait_main(int argc, char **argv)
 {
 	struct wait w = { .dir = MFD_DEFAULT_DIR, .goal = GOAL_READY, .timeout_ms = FOREVER };
 	const struct mfd_flag flags[] = {
-		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &w.dir, .arg = "DIR",
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &w.dir,
+		  .arg = "DIR",
 		  .help = "the server's folder (default " MFD_DEFAULT_DIR "); need not exist yet" },
-		{ .name = "for", .kind = MFD_FLAG_CHOICE, .dest = &w.goal, .arg = "ready|committed|done", .choices = goals,
+		{ .name = "for",
+		  .kind = MFD_FLAG_CHOICE,
+		  .dest = &w.goal,
+		  .arg = "ready|committed|done",
+		  .choices = goals,
 		  .help = "ready (default): everything has arrived; in postcopy mode: a restore may begin\n"
 			  "committed: the source's tasks are dead, the restored ones may run\n"
 			  "done: every page is installed in the restored tasks" },
-		{ .name = "timeout", .kind = MFD_FLAG_MS, .dest = &w.timeout_ms, .arg = "SECONDS",
+		{ .name = "timeout",
+		  .kind = MFD_FLAG_MS,
+		  .dest = &w.timeout_ms,
+		  .arg = "SECONDS",
 		  .help = "give up after so long (default: never; 0: only look)" },
 		{ .name = "quiet", .kind = MFD_FLAG_BOOL, .dest = &w.quiet, .help = "the exit status says it all" },
 		{ 0 },
 	};
 	const struct mfd_flags table = {
-		.verb = "wait", .usage = "[--dir DIR] SESSION [--for ready|committed|done] [--timeout SECONDS] [--quiet]",
+		.verb = "wait",
+		.usage = "[--dir DIR] SESSION [--for ready|committed|done] [--timeout SECONDS] [--quiet]",
 		.summary = "Waits until a session, which need not exist yet, is as far as asked.",
-		.notes = "Before running 'criu restore' by hand wait for 'committed' in safe mode, the default: lazy-pages.socket is\n"
-			 "there only then. In postcopy mode 'ready' is enough.\n\n"
-			 "Exit status: 0 reached, 1 aborted or unreadable, 2 timeout; one line on standard error says more.\n"
+		.notes = "Before running 'criu restore' by hand wait for 'committed' in safe mode, the default:\n"
+			 "lazy-pages.socket is there only then. In postcopy mode 'ready' is enough.\n\n"
+			 "Exit status: 0 reached, 1 aborted or unreadable, 2 timeout;\n"
+			 "one line on standard error says more.\n"
 			 "An abort that happened before the wait began is reported if no other wait has reported it.",
-		.flags = flags, .min_args = 1, .max_args = 1, .arg_names = "SESSION",
+		.flags = flags,
+		.min_args = 1,
+		.max_args = 1,
+		.arg_names = "SESSION",
 	};
 	struct mfd_flags_args args;
 	int rc = mfd_flags_begin(&table, argc, argv, &args);

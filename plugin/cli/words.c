@@ -74,13 +74,15 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 	mfd_image_text_clean(source);
 	if (e->state == MFD__SESSION_STATE__RUNNING)
 		snprintf(buf, len,
-			 "The tasks run here, and pages they still need are only in the frozen tasks on %s. Do not kill those:\n"
-			 "bring the connection back, and the session goes on. To give the tasks here up, with all they did since:\n"
+			 "The tasks run here; pages they still need are only in the frozen tasks on %s.\n"
+			 "Do not kill those: bring the connection back, and the session goes on.\n"
+			 "To give the tasks here up, with all they did since:\n"
 			 "criu-multifd resolve --dir %s %s discard",
 			 source, dir, name);
 	else
 		snprintf(buf, len,
-			 "Everything is here, but %s cannot be asked whether its tasks are dead. Look there. Never let both run.\n"
+			 "Everything is here, but %s cannot be asked whether its tasks are dead.\n"
+			 "Look there. Never let both run.\n"
 			 "If they run or are frozen there: criu-multifd resolve --dir %s %s discard\n"
 			 "If they are gone, this is the only copy: criu-multifd resolve --dir %s %s run",
 			 source, dir, name, dir, name);

@@ -3,14 +3,18 @@
 #ifndef MFD_WORDS_H
 #define MFD_WORDS_H
 
+#include <limits.h>
 #include <stddef.h>
 
 #include "images/session.pb-c.h"
 
 /* "receiving", "ready, the source decides" ...: a constant. */
 const char *mfd_words_state(const Mfd__SessionEntry *e);
-/* What to do about a session that is in doubt, lines without an end, or NULL when nothing is to be done. `buf` is
-   filled and returned; what came from the other host is cleaned. */
+/*
+ * What to do about a session that is in doubt, lines without an end, or NULL when nothing is to be done.  `buf` is filled
+ * and returned; what came from the other host is cleaned.
+ */
+#define MFD_WORDS_ADVICE (2 * PATH_MAX + 1024) /* bytes that are always enough: a command that is cut off does harm */
 const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *buf, size_t len);
 /* The process that wrote the entry last still runs here, and is one of ours. */
 int mfd_words_server_runs(const Mfd__SessionEntry *e);

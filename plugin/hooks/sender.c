@@ -119,7 +119,7 @@ static int spawn(const char *path, int link, int conf, struct mfd_error *err)
 	return 0;
 }
 
-/* A commit verdict may lie before the answer to FINISH; its moment (the open gate) has passed by then. */
+/* HOLD and a commit verdict may lie before the answer to FINISH; their moment (the gate) has passed by then. */
 static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 {
 	struct mfd_link_msg m;
@@ -127,7 +127,8 @@ static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 
 	do
 		n = recv(s->link, &m, sizeof(m), 0);
-	while ((n < 0 && errno == EINTR) || (n == (ssize_t)sizeof(m) && m.type == MFD_LINK_COMMIT));
+	while ((n < 0 && errno == EINTR) ||
+	       (n == (ssize_t)sizeof(m) && (m.type == MFD_LINK_COMMIT || m.type == MFD_LINK_HOLD)));
 	if (n != (ssize_t)sizeof(m))
 		return mfd_error_set(err, -EPIPE, "the sender has died; its log is multifd-send.log in CRIU's work directory");
 	m.text[sizeof(m.text) - 1] = 0;
@@ -199,10 +200,15 @@ void mfd_sender_end(struct mfd_sender *s, int ret, struct mfd_link_msg *reply)
 	mfd_deadman_disarm();
 	mfd_io_send_fds(s->link, &m, sizeof(m), NULL, 0);
 	/* The verdict comes first, then the answer to EXIT; a sender that died leaves only the verdict, or nothing. */
-	while ((now = mfd_io_now_ms()) < end && (poll(&p, 1, (int)(end - now)) > 0 || errno == EINTR)) {
+	while ((now = mfd_io_now_ms()) < end) {
 		struct mfd_link_msg in;
+		ssize_t n;
 
-		if (recv(s->link, &in, sizeof(in), 0) != (ssize_t)sizeof(in))
+		poll(&p, 1, (int)(end - now));
+		n = recv(s->link, &in, sizeof(in), MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n != (ssize_t)sizeof(in))
 			break;
 		in.text[sizeof(in.text) - 1] = 0;
 		*reply = in;

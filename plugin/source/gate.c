@@ -102,7 +102,11 @@ static int admit_only(int listener, uint16_t port_be)
 	};
 	struct sock_fprog prog = { .len = sizeof(code) / sizeof(*code), .filter = code };
 
-	return setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) ? -errno : 0;
+	/* The port is bound here, so nobody on this host can have it; other hosts are kept out by the device. */
+	if (setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) ||
+	    setsockopt(listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3))
+		return -errno;
+	return 0;
 }
 
 /* Somebody who was in before the filter would decide instead of us. */
@@ -166,7 +170,7 @@ int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err)
 		return 1;
 	fd = accepting_fd(g->criu);
 	if (fd < 0)
-		return mfd_gate_criu_ended(g, 0) ? -ESRCH : 0;
+		return mfd_gate_criu_ended(g, 0) ? mfd_error_set(err, -ESRCH, "CRIU has ended") : 0;
 	copy = (int)syscall(SYS_pidfd_getfd, g->pidfd, fd, 0);
 	if (copy < 0)
 		return errno == EBADF || errno == ESRCH ? 0 : mfd_error_sys(err, -errno, "CRIU's lazy page server");

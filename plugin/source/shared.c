@@ -2,15 +2,17 @@
 /* The tasks of the dump as both processes of the sender know them: pid, pid inside, and whether still alive. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io.h"
 #include "shared.h"
 
-/* State letter and start time; the name in field 2 may hold spaces and parentheses, so count from its last ')'. */
-static int read_stat(pid_t pid, char *state, uint64_t *starttime)
+/* State letter, the kernel's PF_* flags and start time; the name in field 2 may hold spaces and parentheses, so count from its last ')'. */
+static int read_stat(pid_t pid, char *state, unsigned *flags, uint64_t *starttime)
 {
 	char path[40], *text, *p;
 	size_t len;
@@ -22,7 +24,7 @@ static int read_stat(pid_t pid, char *state, uint64_t *starttime)
 		return ret;
 	p = strrchr(text, ')');
 	ret = -EIO;
-	if (p && sscanf(p + 1, " %c", state) == 1) {
+	if (p && sscanf(p + 1, " %c %*d %*d %*d %*d %*d %u", state, flags) == 2) {
 		for (int field = 2; p && field < 22; field++)
 			p = strchr(p + 1, ' ');
 		if (p && sscanf(p, "%lu", starttime) == 1)
@@ -57,20 +59,49 @@ static int read_vpid(pid_t pid, uint32_t *vpid)
 
 int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid)
 {
+	unsigned flags;
 	char state;
 	int ret;
 
 	t->pid = pid;
-	ret = read_stat(pid, &state, &t->starttime);
+	ret = read_stat(pid, &state, &flags, &t->starttime);
 	return ret ? ret : read_vpid(pid, &t->vpid);
 }
 
-int mfd_shared_task_alive(const struct mfd_shared_task *t)
-{
-	uint64_t start;
-	char state;
+#define PF_EXITING 0x4 /* linux/sched.h; field 9 of /proc/PID/stat */
 
-	return !read_stat(t->pid, &state, &start) && start == t->starttime && state != 'Z' && state != 'X';
+/* Traced, or with SIGKILL on its way to it. */
+static int is_held(pid_t pid)
+{
+	static const char *const pending[] = { "\nSigPnd:", "\nShdPnd:" };
+	char path[40], *text, *p;
+	int held;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
+		return 0;
+	p = strstr(text, "\nTracerPid:");
+	held = p && strtol(p + 11, NULL, 10) > 0;
+	for (unsigned i = 0; i < 2 && !held; i++) {
+		p = strstr(text, pending[i]);
+		held = p && strtoull(p + 8, NULL, 16) & 1ULL << (SIGKILL - 1);
+	}
+	free(text);
+	return held;
+}
+
+enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
+{
+	unsigned flags = 0;
+	uint64_t start = 0;
+	char state = 0;
+	int ret = read_stat(t->pid, &state, &flags, &start);
+
+	if (ret == -ENOENT || ret == -ESRCH || (!ret && (start != t->starttime || state == 'Z' || state == 'X')))
+		return MFD_TASK_GONE;
+	if (!ret && (flags & PF_EXITING || is_held(t->pid)))
+		return MFD_TASK_HELD;
+	return MFD_TASK_ALIVE;
 }
 
 unsigned mfd_shared_tasks_alive(const struct mfd_shared *s)
@@ -78,6 +109,21 @@ unsigned mfd_shared_tasks_alive(const struct mfd_shared *s)
 	unsigned n = atomic_load(&s->ntasks), alive = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		alive += !!mfd_shared_task_alive(&s->task[i]);
+		alive += mfd_shared_task_fate(&s->task[i]) != MFD_TASK_GONE;
 	return alive;
+}
+
+unsigned mfd_shared_tasks_settle(const struct mfd_shared *s)
+{
+	unsigned n = atomic_load(&s->ntasks);
+
+	for (unsigned pause = 1000;; pause += pause < 50000 ? 1000 : 0) {
+		unsigned count[3] = { 0 };
+
+		for (unsigned i = 0; i < n; i++)
+			count[mfd_shared_task_fate(&s->task[i])]++;
+		if (!count[MFD_TASK_HELD])
+			return count[MFD_TASK_ALIVE];
+		usleep(pause);
+	}
 }

@@ -42,9 +42,20 @@ struct mfd_shared {
 	struct mfd_shared_task task[MFD_SHARED_MAX_TASKS];
 };
 
-/* Alive: the same process still exists and is not a zombie. */
-int mfd_shared_task_alive(const struct mfd_shared_task *t);
-unsigned mfd_shared_tasks_alive(const struct mfd_shared *s); /* how many */
+/*
+ * What became of a task.  Held: CRIU still traces it, or it has been killed and is not gone yet (giving back its memory may take
+ * seconds), so nothing can be concluded.  In doubt (no descriptors left ...) a task counts as alive: the target must not run it.
+ */
+enum mfd_task_fate {
+	MFD_TASK_GONE, /* no such process any more, or a zombie */
+	MFD_TASK_HELD,
+	MFD_TASK_ALIVE,
+};
+enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t);
+/* How many are not gone. */
+unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
+/* Wait until no task is held any more, however long CRIU takes; how many live on. */
+unsigned mfd_shared_tasks_settle(const struct mfd_shared *s);
 /* Fill `t` for pid; 0 or -errno. */
 int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid);
 

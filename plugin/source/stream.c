@@ -15,10 +15,10 @@ static uint32_t packet_pages(const struct mfd_worker *w)
 
 static int channel_error(struct mfd_worker *w, int code)
 {
-	for (unsigned i = 0; i < w->session.channels; i++)
-		if (w->session.chan[i].err.code == code)
-			return mfd_error_set(&w->err, code, "%s", w->session.chan[i].err.text);
-	return mfd_error_sys(&w->err, code, "sending");
+	/* Only this channel's error may be read: another one may just be writing its own. */
+	const struct mfd_sendchan *c = &w->session.chan[mfd_multifd_failed_channel(w->session.multifd)];
+
+	return c->err.code ? mfd_error_set(&w->err, code, "%s", c->err.text) : mfd_error_sys(&w->err, code, "sending");
 }
 
 static int send_payload(struct mfd_worker *w)
@@ -42,7 +42,7 @@ int mfd_stream_task(struct mfd_worker *w, pid_t pid)
 	if (!w->frozen_us)
 		w->frozen_us = mfd_io_now_us();
 	ret = mfd_tasks_add(&w->tasks, pid, &task, &w->err);
-	if (ret)
+	if (ret || !task) /* a zombie has no memory */
 		return ret;
 	while ((ret = mfd_tasks_fill_exec(task, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err)) > 0) {
 		ret = send_payload(w);
@@ -117,8 +117,6 @@ static int look_for_gate(struct mfd_worker *w)
 		return 0;
 	w->gate_looked_ms = now;
 	ret = mfd_gate_poll(&w->gate, &w->err);
-	if (ret == -ESRCH)
-		return mfd_error_set(&w->err, ret, "CRIU has ended without waiting for the transfer");
 	if (ret < 0)
 		return ret;
 	w->gate_open = ret;
@@ -132,11 +130,16 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 	int postcopy = w->o->mode == MFD_MODE_POSTCOPY, ret;
 
 	*busy = 0;
+	ret = mfd_multifd_error(w->session.multifd);
+	if (ret)
+		return channel_error(w, ret);
 	ret = look_for_gate(w);
 	if (ret)
 		return ret;
-	if (w->gate_open && !w->images_sent && (postcopy || mfd_tasks_idle(&w->tasks)))
+	if (w->gate_open && !w->images_sent && (postcopy || mfd_tasks_idle(&w->tasks))) {
+		*busy = 1; /* the rest of the pages or END come next */
 		return send_images(w);
+	}
 	if (!mfd_tasks_idle(&w->tasks)) {
 		ret = mfd_tasks_fill(&w->tasks, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err);
 		if (ret > 0) {

@@ -60,8 +60,8 @@ static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
 	}
 	if (!sh->connected)
 		return 1;
-	/* After a commit verdict only the tasks can tell which way it went. */
-	outcome = committing && !mfd_shared_tasks_alive(sh) ? "commit" : "abort";
+	/* After a commit verdict only the tasks can tell which way it went; the dying take their time. */
+	outcome = committing && !mfd_shared_tasks_settle(sh) ? "commit" : "abort";
 	mfd_verdict_tell(o, sh, outcome, committing ? TELL_MS : 2000, &err);
 	return strcmp(outcome, "commit") != 0;
 }
@@ -101,6 +101,10 @@ int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, i
 	signal(SIGINT, SIG_IGN);
 	for (;;) {
 		pid = fork_worker(o, sh, link, log_fd, recover);
+		if (pid < 0 && atomic_load(&sh->phase) == MFD_PHASE_RUNNING) {
+			sleep(1); /* to abort now would let both sides run */
+			continue;
+		}
 		if (pid < 0)
 			return abort_dump(o, sh, link);
 		status = wait_worker(pid);

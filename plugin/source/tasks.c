@@ -89,8 +89,10 @@ static int open_task(struct mfd_tasks *t, struct mfd_shared_task *id, int scan, 
 			goto err_reader;
 	}
 	ret = append(t, k);
-	if (ret)
+	if (ret) {
+		mfd_error_sys(err, ret, "task %d", id->pid);
 		goto err_scan;
+	}
 	*out = k;
 	return 0;
 err_scan:
@@ -115,6 +117,9 @@ int mfd_tasks_add(struct mfd_tasks *t, pid_t pid, struct mfd_task **out, struct 
 	ret = mfd_shared_task_fill(id, pid);
 	if (ret)
 		return mfd_error_sys(err, ret, "task %d", pid);
+	*out = NULL;
+	if (mfd_shared_task_fate(id) == MFD_TASK_GONE)
+		return 0;
 	ret = open_task(t, id, 1, out, err);
 	if (!ret)
 		atomic_store(&t->shared->ntasks, n + 1);

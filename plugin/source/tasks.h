@@ -37,7 +37,7 @@ struct mfd_tasks {
 
 void mfd_tasks_init(struct mfd_tasks *t, struct mfd_shared *shared);
 void mfd_tasks_fini(struct mfd_tasks *t);
-/* Open a frozen task and list its mappings. */
+/* Open a frozen task and list its mappings; a zombie has none: 0 with *out NULL. */
 int mfd_tasks_add(struct mfd_tasks *t, pid_t pid, struct mfd_task **out, struct mfd_error *err);
 /* After a restart of the worker: open a task that is in shared memory already, without anything to send. */
 int mfd_tasks_reopen(struct mfd_tasks *t, unsigned index, struct mfd_error *err);

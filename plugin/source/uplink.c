@@ -42,7 +42,10 @@ static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const 
 	return 0;
 }
 
-/* The next message must be `type`; an ABORT instead carries the target's reason. */
+/*
+ * The next message must be `type`; an ABORT instead carries the target's reason and is -ECANCELED, a code that no broken or
+ * refused connection has: it is the target's own word that the session is over.
+ */
 static int expect(struct mfd_control *c, unsigned type, ProtobufCMessage **msg, struct mfd_error *err)
 {
 	unsigned got;
@@ -53,7 +56,7 @@ static int expect(struct mfd_control *c, unsigned type, ProtobufCMessage **msg, 
 	if (got == type)
 		return 0;
 	if (got == MFD_WIRE_ABORT)
-		ret = mfd_error_set(err, -ECONNREFUSED, "the target refuses: %s", ((Mfd__Abort *)*msg)->reason);
+		ret = mfd_error_set(err, -ECANCELED, "the target refuses: %s", ((Mfd__Abort *)*msg)->reason);
 	else
 		ret = mfd_error_set(err, -EPROTO, "the target said %s instead of %s", mfd_wire_msg_name(got),
 				    mfd_wire_msg_name(type));
@@ -156,6 +159,8 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 
 	ops.failed = s->wake_fd >= 0 ? channel_failed : NULL;
 	ops.arg = &s->wake_fd;
+	if (!s->lim.channels || s->lim.packet_size < MFD_WIRE_MIN_PACKET)
+		return mfd_error_set(err, -EPROTO, "the target does not say how many channels the session has");
 	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
 		priv[s->channels] = &s->chan[s->channels];
 		ret = join(s, o, sh, MFD_WIRE_ROLE_DATA, s->channels, &s->chan[s->channels], err);
@@ -218,7 +223,8 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 		if (ok->channels && ok->channels <= MFD_WIRE_MAX_CHANNELS)
 			s->lim.channels = ok->channels;
 		if (ok->packet_size >= MFD_WIRE_MIN_PACKET && ok->packet_size <= MFD_WIRE_MAX_PACKET)
-			s->lim.packet_size = ok->packet_size;
+			s->lim.packet_size = ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE;
+		s->lim.checksum = o->checksum != MFD_OFF; /* a worker that takes over has no limits yet */
 		protobuf_c_message_free_unpacked(msg, NULL);
 	} else {
 		mfd_control_close(&s->control);

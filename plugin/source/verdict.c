@@ -20,8 +20,7 @@
 #include "proto/control.pb-c.h"
 #include "worker.h"
 
-#define DYING_MS 30000	/* for tasks that were sent SIGKILL; a task in a disk wait takes its time */
-#define TELL_MS	 60000
+#define TELL_MS 60000
 
 /* Serve the link until EXIT or the end of CRIU; every question but EXIT gets `answer`. */
 static void serve_link(struct mfd_worker *w, enum mfd_link_type answer, const char *text, int timeout_ms)
@@ -45,23 +44,10 @@ static void serve_link(struct mfd_worker *w, enum mfd_link_type answer, const ch
 
 static int tasks_died(struct mfd_worker *w, struct mfd_error *err)
 {
-	uint64_t end = mfd_io_now_ms() + DYING_MS;
-	unsigned alive;
-	int criu_ended = 0;
+	unsigned alive = mfd_shared_tasks_settle(w->sh);
 
-	for (;;) {
-		alive = mfd_shared_tasks_alive(w->sh);
-		if (!alive)
-			return 0;
-		/* CRIU kills the tasks itself; once it has gone, whoever is alive will stay alive. */
-		if (criu_ended && mfd_io_now_ms() > end - DYING_MS + 1000)
-			break;
-		if (mfd_io_now_ms() > end)
-			break;
-		criu_ended = mfd_gate_criu_ended(&w->gate, 1);
-		if (criu_ended)
-			usleep(1000);
-	}
+	if (!alive)
+		return 0;
 	return mfd_error_set(err, -EBUSY, "%u of %u tasks are still alive after the dump (criu dump --leave-running or "
 					  "--leave-stopped cannot be used here); the target will not run them",
 			     alive, atomic_load(&w->sh->ntasks));
@@ -119,7 +105,7 @@ int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *o
 			protobuf_c_message_free_unpacked(msg, NULL);
 		}
 		mfd_control_close(&s.control);
-		if (!ret || ret == -ECONNREFUSED || mfd_io_now_ms() >= end)
+		if (!ret || ret == -ECANCELED || mfd_io_now_ms() >= end)
 			return ret;
 		usleep(300000);
 	}
@@ -195,8 +181,7 @@ static int doubtful(struct mfd_worker *w, const char *text)
 	struct mfd_error err = { 0 };
 
 	fail_the_dump(w, text);
-	mfd_gate_criu_ended(&w->gate, DYING_MS);
-	if (mfd_shared_tasks_alive(w->sh))
+	if (mfd_shared_tasks_settle(w->sh))
 		return 0;
 	atomic_store(&w->sh->phase, MFD_PHASE_RELEASED);
 	w->released_us = mfd_io_now_us();
@@ -204,7 +189,7 @@ static int doubtful(struct mfd_worker *w, const char *text)
 	return 1;
 }
 
-void mfd_verdict_abort(struct mfd_worker *w)
+int mfd_verdict_abort(struct mfd_worker *w)
 {
 	int phase = atomic_load(&w->sh->phase);
 	char text[480];
@@ -212,14 +197,15 @@ void mfd_verdict_abort(struct mfd_worker *w)
 	snprintf(text, sizeof(text), "%s", mfd_error_text(&w->err));
 	mfd_log_error("%s", text);
 	if (phase == MFD_PHASE_COMMITTING && doubtful(w, text))
-		return;
+		return 1;
 	if (w->session.control.conn.fd >= 0)
 		mfd_control_send_abort(&w->session.control, w->err.code, text);
 	if (phase == MFD_PHASE_CONNECTING || w->dump_result_known) {
 		mfd_worker_reply(w, MFD_LINK_FAILED, w->err.code, text);
-		return;
+		return 0;
 	}
 	/* Answers whoever waits for an answer, and sets off the plugin's switch if we should not live to close the gate. */
 	mfd_worker_reply(w, MFD_LINK_ABORT, w->err.code, text);
 	fail_the_dump(w, text);
+	return 0;
 }

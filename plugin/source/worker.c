@@ -101,8 +101,10 @@ static int handle_link(struct mfd_worker *w)
 	int fd[MFD_IO_MAX_FDS], nfds = MFD_IO_MAX_FDS;
 	ssize_t n = mfd_io_recv_fds(w->link, &m, sizeof(m), fd, &nfds);
 
-	if (n != (ssize_t)sizeof(m))
+	if (n != (ssize_t)sizeof(m)) {
+		mfd_io_close(&w->link);
 		return mfd_error_set(&w->err, -EPIPE, "CRIU has ended");
+	}
 	return handle_link_msg(w, &m, nfds > 0 ? fd[0] : -1);
 }
 
@@ -120,6 +122,7 @@ static int handle_message(struct mfd_worker *w, unsigned type, const ProtobufCMe
 			break;
 		/* The point of no return of postcopy: from here on the restored tasks may have run. */
 		atomic_store(&w->sh->phase, MFD_PHASE_RUNNING);
+		mfd_worker_reply(w, MFD_LINK_HOLD, 0, "the restored tasks may run on the target");
 		ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
 		return ret ? mfd_error_sys(&w->err, ret, "sending STARTED_OK") : 0;
 	case MFD_WIRE_NEED:
@@ -212,6 +215,7 @@ static int reconnect(struct mfd_worker *w)
 	int ret;
 
 	mfd_log_error("%s; the tasks may run on the target, so they stay frozen here until it is back", why.text);
+	mfd_uplink_shutdown(&w->session); /* it may be a channel that broke: the inbox must end, too */
 	mfd_inbox_stop(&w->inbox);
 	for (unsigned try = 0;; try++) {
 		mfd_uplink_close(&w->session);
@@ -223,7 +227,7 @@ static int reconnect(struct mfd_worker *w)
 		if (!ret)
 			ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
 		/* A target that answers but refuses has given the session up: then nothing runs there. */
-		if (!ret || ret == -ECONNREFUSED)
+		if (!ret || ret == -ECANCELED)
 			break;
 		if (mfd_gate_criu_ended(&w->gate, 0))
 			return mfd_error_set(&w->err, -ESRCH, "CRIU has ended");
@@ -244,9 +248,12 @@ static int reconnect(struct mfd_worker *w)
 
 static int run(struct mfd_worker *w, int recover)
 {
-	int ret = recover ? -ENOTCONN : loop(w);
+	int ret = recover ? mfd_error_set(&w->err, -ENOTCONN, "the sender has died") : loop(w);
 
 	while (ret && atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING) {
+		/* The dump is over: there is nothing left to send from. */
+		if (w->dump_result_known || mfd_gate_criu_ended(&w->gate, 0))
+			return ret;
 		ret = reconnect(w);
 		if (ret)
 			return ret;
@@ -294,8 +301,8 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 		ret = run(&w, recover);
 	if (!ret)
 		ret = mfd_verdict_commit(&w);
-	if (ret)
-		mfd_verdict_abort(&w);
+	if (ret && mfd_verdict_abort(&w))
+		ret = 0;
 	w.faults = w.inbox.faults;
 	mfd_uplink_shutdown(&w.session);
 	mfd_inbox_stop(&w.inbox);

@@ -67,7 +67,8 @@ int mfd_stream_need(struct mfd_worker *w, const ProtobufCMessage *need);
 
 /* verdict.c */
 int mfd_verdict_commit(struct mfd_worker *w);
-void mfd_verdict_abort(struct mfd_worker *w);
+/* Nonzero: it was too late, the tasks have died and the target has been told to run. */
+int mfd_verdict_abort(struct mfd_worker *w);
 /* Tell the target over a new connection how it ended, until it answers or give_up_ms have passed. */
 int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *outcome, unsigned give_up_ms,
 		     struct mfd_error *err);

@@ -168,11 +168,16 @@ void mfd_lazysock_hangup(struct mfd_lazysock *s)
 	s->have = s->task = 0;
 }
 
-void mfd_lazysock_close(struct mfd_lazysock *s)
+void mfd_lazysock_unlisten(struct mfd_lazysock *s)
 {
 	if (s->listen >= 0)
 		unlinkat(s->dirfd, MFD_LAZYSOCK_NAME, 0);
 	mfd_io_close(&s->listen);
+}
+
+void mfd_lazysock_close(struct mfd_lazysock *s)
+{
+	mfd_lazysock_unlisten(s);
 	mfd_io_close(&s->conn);
 	mfd_io_close(&s->peer_pidfd);
 }

@@ -42,7 +42,8 @@ int mfd_lazysock_accept(struct mfd_lazysock *s);
 int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg);
 /* Send SIGSTOP or SIGCONT to the process that connected, even after its connection was hung up. */
 void mfd_lazysock_signal(struct mfd_lazysock *s, int sig);
-void mfd_lazysock_hangup(struct mfd_lazysock *s); /* close the connection */
-void mfd_lazysock_close(struct mfd_lazysock *s);  /* all, and remove the socket */
+void mfd_lazysock_hangup(struct mfd_lazysock *s);   /* close the connection */
+void mfd_lazysock_unlisten(struct mfd_lazysock *s); /* close the listener and remove the socket; the connection stays */
+void mfd_lazysock_close(struct mfd_lazysock *s);    /* all of it */
 
 #endif

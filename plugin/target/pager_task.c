@@ -192,6 +192,7 @@ static struct pager_family *new_family(struct mfd_pager *p, uint32_t id, const c
 	struct pager_family *f = calloc(1, sizeof(*f));
 	int rc;
 
+	*why = "out of memory";
 	if (!f)
 		return NULL;
 	f->p = p;
@@ -219,22 +220,46 @@ struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id)
 	return f;
 }
 
-struct pager_task *mfd_pager_sibling(struct pager_task *t)
+struct pager_family **mfd_pager_families(struct mfd_pager *p, size_t *n)
 {
-	struct pager_task *next;
+	struct pager_family **all;
 
-	pthread_mutex_lock(&t->p->lock);
-	next = t->sibling;
-	pthread_mutex_unlock(&t->p->lock);
-	return next;
+	*n = 0;
+	pthread_mutex_lock(&p->lock);
+	for (unsigned i = 0; i < PAGER_BUCKETS; i++)
+		for (struct pager_family *f = p->families[i]; f; f = f->next)
+			++*n;
+	all = calloc(*n + 1, sizeof(struct pager_family *));
+	*n = 0;
+	for (unsigned i = 0; all && i < PAGER_BUCKETS; i++)
+		for (struct pager_family *f = p->families[i]; f; f = f->next)
+			all[(*n)++] = f;
+	pthread_mutex_unlock(&p->lock);
+	return all;
+}
+
+struct pager_task *mfd_pager_sibling(struct pager_family *f, struct pager_task *t)
+{
+	pthread_mutex_lock(&f->p->lock);
+	t = t ? t->sibling : f->first;
+	pthread_mutex_unlock(&f->p->lock);
+	return t;
+}
+
+struct pager_task *mfd_pager_next_task(struct mfd_pager *p, struct pager_task *t)
+{
+	pthread_mutex_lock(&p->lock);
+	t = t ? t->next : p->tasks;
+	pthread_mutex_unlock(&p->lock);
+	return t;
 }
 
 /* ---- tasks ---- */
 
 static void free_task(struct pager_task *t)
 {
-	if (t->uffd >= 0)
-		close(t->uffd);
+	mfd_io_close(&t->uffd);
+	mfd_io_close(&t->parked);
 	mfd_ranges_free(&t->ranges);
 	free(t->settled);
 	pthread_rwlock_destroy(&t->lock);
@@ -263,7 +288,7 @@ static struct pager_task *new_task(struct pager_family *f, const struct mfd_rang
 		return NULL;
 	t->p = f->p;
 	t->fam = f;
-	t->uffd = -1;
+	t->uffd = t->parked = -1;
 	init_lock(&t->lock);
 	t->settled = calloc(words_of(f->img.bits) + 1, sizeof(*t->settled));
 	if (t->settled && !mfd_ranges_copy(&t->ranges, ranges))
@@ -314,27 +339,23 @@ int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **
 	struct pager_task *t;
 	int rc;
 
-	*why = "out of memory";
-	if (mfd_pager_family(p, id)) {
-		*why = "it was announced twice";
-		return -EEXIST;
-	}
-	f = new_family(p, id, why);
-	if (!f)
-		return -EBADMSG;
-	t = new_task(f, &f->img);
+	*why = "it was announced twice";
+	f = mfd_pager_family(p, id) ? NULL : new_family(p, id, why);
+	t = f ? new_task(f, &f->img) : NULL;
 	if (!t) {
-		free_family(f);
-		return -ENOMEM;
+		close(uffd);
+		if (f)
+			free_family(f);
+		return -EBADMSG;
 	}
+	t->uffd = uffd;
 	rc = p->ops.hold ? p->ops.hold(p->arg, id, uffd) : 0;
 	if (rc) {
-		*why = "no second holder for its userfaultfd";
+		*why = "its userfaultfd could not be secured";
 		free_task(t);
 		free_family(f);
 		return rc;
 	}
-	t->uffd = uffd;
 	count_in(t, 0);
 	link_task(t, f);
 	rc = mfd_pager_watch(p, uffd, t, 0);
@@ -395,12 +416,23 @@ void mfd_pager_task_gone(struct pager_task *t)
  */
 void mfd_pager_forget(struct mfd_pager *p)
 {
-	pthread_mutex_lock(&p->lock);
-	for (struct pager_task *t = p->tasks, *next; t; t = next) {
-		next = t->next;
-		t->next = p->parked;
-		p->parked = t;
+	struct pager_task *t;
+
+	/* First nobody may be able to fork any more: children are appended, so this meets them, too. */
+	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+		pthread_rwlock_wrlock(&t->lock);
+		if (t->uffd >= 0)
+			epoll_ctl(p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
+		t->parked = t->uffd;
+		t->uffd = -1;
+		pthread_rwlock_unlock(&t->lock);
 	}
+	pthread_mutex_lock(&p->lock);
+	if (p->last_task) {
+		p->last_task->next = p->parked;
+		p->parked = p->tasks;
+	}
+	p->tasks = p->last_task = p->turn = NULL;
 	for (unsigned i = 0; i < PAGER_BUCKETS; i++) {
 		for (struct pager_family *f = p->families[i], *next; f; f = next) {
 			next = f->next;
@@ -409,10 +441,6 @@ void mfd_pager_forget(struct mfd_pager *p)
 		}
 		p->families[i] = NULL;
 	}
-	p->tasks = p->last_task = p->turn = NULL;
-	for (struct pager_task *t = p->parked; t; t = t->next)
-		if (t->uffd >= 0)
-			epoll_ctl(p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
 	p->pending = p->lazy = p->installed = p->zero = p->ntasks = 0;
 	pthread_mutex_unlock(&p->lock);
 }

@@ -59,7 +59,8 @@ struct pager_task {
 
 	/* Reading: put pages in. Writing: read from uffd and change ranges, close uffd. */
 	pthread_rwlock_t lock;
-	int uffd; /* -1 = closed */
+	int uffd; /* -1 = closed: the task is not served any more */
+	int parked; /* was uffd, in a restore that died; -1 = none */
 	struct mfd_ranges ranges;
 
 	_Atomic uint64_t *settled; /* one bit per page */
@@ -102,7 +103,9 @@ struct mfd_pager {
 	_Atomic uint64_t pending; /* tasks with left > 0 */
 
 	/* statistics, relaxed */
-	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks, strays;
+	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks;
+	_Atomic uint64_t absent; /* pages made zero because they were nowhere: not a statistic but a warning */
+	_Atomic uint64_t starved; /* times that memory for a page was not to be had */
 };
 
 /* pager.c */
@@ -115,14 +118,18 @@ void mfd_pager_restore_event(struct mfd_pager *p);
 #define PAGER_SOCK(p) ((void *)&(p)->sock) /* epoll's pointer for both; a task's is the task */
 
 /* pager_task.c */
-int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **why); /* takes uffd over on success */
-int mfd_pager_task_fork(struct pager_task *parent, int uffd); /* parent's lock held for writing; takes uffd over on success */
+int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **why); /* takes uffd over */
+/* Parent's lock held for writing. When it fails, uffd stays open on purpose: closed, the child would run on with zeros. */
+int mfd_pager_task_fork(struct pager_task *parent, int uffd);
+struct pager_task *mfd_pager_next_task(struct mfd_pager *p, struct pager_task *t); /* NULL: the first; or NULL at the end */
 void mfd_pager_task_gone(struct pager_task *t);	 /* no lock held: its memory has ended */
 void mfd_pager_task_close(struct pager_task *t); /* lock held for writing */
 void mfd_pager_forget(struct mfd_pager *p);	 /* all tasks of a restore that died */
 void mfd_pager_free_tasks(struct mfd_pager *p);
 struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id); /* or NULL */
-struct pager_task *mfd_pager_sibling(struct pager_task *t);		 /* the next member, or NULL */
+/* All families at this moment, to be freed with free(); *n = how many. NULL when there are none or no memory. */
+struct pager_family **mfd_pager_families(struct mfd_pager *p, size_t *n);
+struct pager_task *mfd_pager_sibling(struct pager_family *f, struct pager_task *t); /* NULL: the first; or NULL at the end */
 /* The state of the page at bit (= img), and for how many of at most `max` pages it holds, as mfd_pagetable_run. */
 uint64_t mfd_pager_state(struct pager_family *f, uint64_t img, uint64_t max, uint64_t *word);
 int mfd_pager_is_settled(const struct pager_task *t, uint64_t bit);
@@ -147,7 +154,11 @@ void mfd_pager_serve(struct pager_task *t); /* read and handle what its userfaul
 int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const void *src, uint64_t *done);
 /* Put everything that is here of pages *bit .. end - 1; *bit moves on to the first that was not looked at. */
 int mfd_pager_fill(struct pager_task *t, uint64_t *bit, uint64_t end);
-/* Without locks: one chunk of bulk work; 0 when there is none. */
+/* The following without locks.  Pages [bit, end) of one task as mfd_pager_fill, waiting while its mappings change. */
+void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_wanted);
+/* One chunk of bulk work; 0 when there is none. */
 int mfd_pager_chunk(struct mfd_pager *p);
+/* What to do about an error of the calls above: 0 = nothing more (it was none, or the task is gone), -EAGAIN, or the pager has failed. */
+int mfd_pager_verdict(struct pager_task *t, int rc);
 
 #endif

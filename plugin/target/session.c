@@ -321,6 +321,7 @@ unsigned mfd_session_join(struct mfd_session *s, struct mfd_peer *p, unsigned ch
 	if (!status) {
 		s->channels[channel].peer = p;
 		s->attached++;
+		pthread_cond_broadcast(&s->cond);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return status;

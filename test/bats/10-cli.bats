@@ -127,7 +127,7 @@ image()
 	# rows: state; columns: ready committed done
 	while read -r state want; do
 		session s state="$state"
-		for goal in ready committed done; do
+		for goal in ready committed 'done'; do
 			rc=0
 			"$MFD" wait --dir "$DIR" s --for "$goal" --timeout 0 --quiet || rc=$?
 			echo "$state $goal $rc"
@@ -186,7 +186,7 @@ image()
 	local i began
 
 	session s
-	start wait "$MFD" wait --dir "$DIR" s --for done --timeout 20
+	start wait "$MFD" wait --dir "$DIR" s --for 'done' --timeout 20
 	for i in {1..50}; do
 		session s pages="$i"
 	done

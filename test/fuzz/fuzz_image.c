@@ -2,8 +2,8 @@
 /*
  * Every reader of images over arbitrary bytes.
  *
- * Input: a 16-bit little-endian length and that many bytes of image A, the rest is image B.  Both are shown, and the JSON must
- * parse whatever they hold; A is also read as pstree.img, session.img and pagemap-1.img, B as mm-1.img.
+ * Input: a 16-bit little-endian length and that many bytes of image A, the rest is image B.  Both are shown, and the
+ * JSON must parse whatever they hold; A is also read as pstree.img, session.img and pagemap-1.img, B as mm-1.img.
  */
 #include <fcntl.h>
 #include <json-c/json.h>

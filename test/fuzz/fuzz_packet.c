@@ -2,8 +2,8 @@
 /*
  * What a data channel makes of bytes: header, then run table or file table.
  *
- * The header's hash is set right before it is opened, since no fuzzer would get past it; one bit of the first byte of input
- * says whether it is left as it is.  Input: 1 byte of switches, 64 bytes of header, table.
+ * The header's hash is set right before it is opened, since no fuzzer would get past it; one bit of the first byte
+ * of input says whether it is left as it is.  Input: 1 byte of switches, 64 bytes of header, table.
  */
 #include <endian.h>
 #include <stdint.h>

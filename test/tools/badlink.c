@@ -22,9 +22,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
-#include <getopt.h>
 #include <linux/sockios.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -54,14 +52,14 @@ struct link;
 
 struct pipe {
 	uint8_t buf[BUFFER];
-	size_t off, len;     /* buf[off .. off + len) waits to be forwarded */
-	size_t left;	     /* of the current element; 0 = at a border */
-	size_t head;	     /* of the current element, still to come: not payload */
-	bool drop, swallow;  /* the element is not forwarded; nothing is any more */
-	bool counted;	     /* data, source to target */
-	bool begun;	     /* the greeting or its answer has passed */
-	bool eof, shut;	     /* read; passed on */
-	uint64_t ready_us;   /* --delay */
+	size_t off, len;    /* buf[off .. off + len) waits to be forwarded */
+	size_t left;	    /* of the current element; 0 = at a border */
+	size_t head;	    /* of the current element, still to come: not payload */
+	bool drop, swallow; /* the element is not forwarded; nothing is any more */
+	bool counted;	    /* data, source to target */
+	bool begun;	    /* the greeting or its answer has passed */
+	bool eof, shut;	    /* read; passed on */
+	uint64_t ready_us;  /* --delay */
 	char event[EVENT_LEN];
 };
 
@@ -84,12 +82,11 @@ static struct {
 	enum action action;
 	bool after;
 	char event[EVENT_LEN]; /* empty: `bytes` or a signal */
-	unsigned skip;
-	uint64_t bytes;	    /* cut or stall after so many; 0 = none */
-	uint64_t flip_byte; /* counted from 1; 0 = none */
-	int version;	    /* in every greeting; -1 = as it is */
-	uint64_t heal_us, delay_us, bandwidth;
-} cfg = { .version = -1 };
+	uint64_t bytes;	       /* cut or stall after so many; 0 = none */
+	uint64_t flip_byte;    /* counted from 1; 0 = none */
+	uint64_t version;      /* in every greeting; ~0 = as it is */
+	uint64_t skip, heal_ms, delay_ms, bandwidth;
+} cfg = { .version = ~0ULL };
 
 static int epoll_fd, listen_fd = -1, signal_fd;
 static struct link *links;
@@ -243,8 +240,8 @@ static void fire(enum action action)
 		watch(listen_fd, &listen_fd, 0, EPOLL_CTL_MOD);
 	if (cut)
 		close_listener();
-	if (cfg.heal_us)
-		heal_at = now_us(CLOCK_MONOTONIC) + cfg.heal_us;
+	if (cfg.heal_ms)
+		heal_at = now_us(CLOCK_MONOTONIC) + cfg.heal_ms * 1000;
 }
 
 static void finish_cut(void)
@@ -322,7 +319,7 @@ static void open_greeting(struct link *l, struct pipe *p, uint8_t *head)
 	l->role = g->role;
 	p->counted = g->role == MFD_WIRE_ROLE_DATA;
 	name(p, g->role == MFD_WIRE_ROLE_CONTROL ? "greeting" : g->role == MFD_WIRE_ROLE_DATA ? "join" : "join_urgent");
-	if (cfg.version >= 0)
+	if (cfg.version != ~0ULL)
 		g->version = htole16((uint16_t)cfg.version);
 }
 
@@ -330,9 +327,9 @@ static void open_packet(struct link *l, struct pipe *p, const struct mfd_wire_pa
 {
 	p->left += (size_t)le32toh(h->table_len) + le32toh(h->payload_len);
 	p->head += le32toh(h->table_len);
-	name(p, l->role == MFD_WIRE_ROLE_URGENT	    ? "urgent" :
+	name(p, l->role == MFD_WIRE_ROLE_URGENT	 ? "urgent" :
 		h->type == MFD_WIRE_PACKET_PAGES ? "pages" :
-		h->type == MFD_WIRE_PACKET_FILE  ? "file" :
+		h->type == MFD_WIRE_PACKET_FILE	 ? "file" :
 						   "sync");
 }
 
@@ -465,7 +462,7 @@ static int fill(struct pipe *p, int in)
 	if (!n)
 		p->eof = true;
 	if (!p->len)
-		p->ready_us = now_us(CLOCK_MONOTONIC) + cfg.delay_us;
+		p->ready_us = now_us(CLOCK_MONOTONIC) + cfg.delay_ms * 1000;
 	p->len += (size_t)n;
 	return 0;
 }
@@ -476,7 +473,7 @@ static int serve_pipe(struct link *l, int dir)
 	struct pipe *p = &l->pipe[dir];
 	int out = l->end[!dir].fd;
 
-	if (cfg.delay_us && p->len && now_us(CLOCK_MONOTONIC) < p->ready_us)
+	if (cfg.delay_ms && p->len && now_us(CLOCK_MONOTONIC) < p->ready_us)
 		return 0;
 	if (p->len && forward(l, p, out))
 		return -1;
@@ -499,7 +496,7 @@ static void update(struct link *l)
 		if (!from->eof && from->len < BUFFER)
 			want |= EPOLLIN;
 		/* Throttled or delayed bytes wait for the clock, an incomplete header for more of it. */
-		if (to->len && to->left && !stalled && !throttled && !cfg.delay_us)
+		if (to->len && to->left && !stalled && !throttled && !cfg.delay_ms)
 			want |= EPOLLOUT;
 		if (want != e->events)
 			watch(e->fd, e, want, EPOLL_CTL_MOD);
@@ -559,27 +556,27 @@ static void on_signal(void)
 
 static int timeout_ms(void)
 {
-	if (throttled || cfg.delay_us)
+	if (throttled || cfg.delay_ms)
 		return 1;
 	return heal_at ? 5 : -1;
 }
 
 static void run(void)
 {
-	struct epoll_event ev[64];
+	struct epoll_event ev;
 
 	for (;;) {
 		/* One at a time: handling an event may free the link of another one. */
-		int n = epoll_wait(epoll_fd, ev, 1, timeout_ms());
+		int n = epoll_wait(epoll_fd, &ev, 1, timeout_ms());
 
 		if (n < 0 && errno != EINTR)
 			die("epoll_wait");
-		if (n > 0 && ev[0].data.ptr == &signal_fd)
+		if (n > 0 && ev.data.ptr == &signal_fd)
 			on_signal();
-		else if (n > 0 && ev[0].data.ptr == &listen_fd)
+		else if (n > 0 && ev.data.ptr == &listen_fd)
 			accept_link();
 		else if (n > 0)
-			on_event(ev[0].data.ptr, ev[0].events);
+			on_event(ev.data.ptr, ev.events);
 		if (heal_at && now_us(CLOCK_MONOTONIC) >= heal_at)
 			heal();
 		turn();
@@ -588,21 +585,47 @@ static void run(void)
 
 /* ---- command line ---- */
 
+/* A fault's value is an event (and the fault before or after it) or a count of bytes. */
+static const struct word {
+	const char *name;
+	enum { BEFORE, AFTER, BYTES, NUMBER, ADDRESS } kind;
+	enum action action;
+	void *dest; /* uint64_t or struct sockaddr_in */
+	const char *help;
+} words[] = {
+	{ "--listen", ADDRESS, 0, &cfg.listen, "ADDR:PORT (127.0.0.1:0)" },
+	{ "--to", ADDRESS, 0, &cfg.to, "ADDR:PORT of the restore server" },
+	{ "--cut-before", BEFORE, CUT, NULL, "EVENT: reset everything, refuse what comes" },
+	{ "--cut-after", AFTER, CUT, NULL, "EVENT" },
+	{ "--cut-after-bytes", BYTES, CUT, &cfg.bytes, "N" },
+	{ "--stall-before", BEFORE, STALL, NULL, "EVENT: keep everything open, forward nothing" },
+	{ "--stall-after", AFTER, STALL, NULL, "EVENT" },
+	{ "--stall-after-bytes", BYTES, STALL, &cfg.bytes, "N" },
+	{ "--drop", BEFORE, DROP, NULL, "EVENT: leave it out" },
+	{ "--flip", BEFORE, FLIP, NULL, "EVENT: flip a bit of its header" },
+	{ "--garbage", BEFORE, GARBAGE, NULL, "EVENT: random bytes in its place, then nothing on that connection" },
+	{ "--flip-byte", NUMBER, 0, &cfg.flip_byte, "N: flip a bit of the Nth byte of page data" },
+	{ "--version", NUMBER, 0, &cfg.version, "N in every greeting" },
+	{ "--skip", NUMBER, 0, &cfg.skip, "N: let the event pass N times before" },
+	{ "--heal-after", NUMBER, 0, &cfg.heal_ms, "MS: let connections through again, without a fault" },
+	{ "--delay", NUMBER, 0, &cfg.delay_ms, "MS" },
+	{ "--bandwidth", NUMBER, 0, &cfg.bandwidth, "BYTES per second" },
+};
+#define NWORDS (sizeof(words) / sizeof(*words))
+
+/* Those that are no control message. */
+static const char *const other_events[] = { "greeting", "join", "join_ok", "join_urgent",
+					    "pages",	"file", "sync",	   "urgent" };
+
 static void usage(void)
 {
-	fputs("usage: badlink --to ADDR:PORT [--listen ADDR:PORT] [FAULT] [OPTIONS]\n"
-	      "  --cut-before EVENT, --cut-after EVENT, --cut-after-bytes N       reset everything, refuse what comes\n"
-	      "  --stall-before EVENT, --stall-after EVENT, --stall-after-bytes N keep everything open, forward nothing\n"
-	      "  --drop EVENT        leave it out\n"
-	      "  --flip EVENT        flip a bit of its header\n"
-	      "  --garbage EVENT     random bytes in its place, then nothing more on that connection\n"
-	      "  --flip-byte N       flip a bit of the Nth byte of page data\n"
-	      "  --version N         in every greeting\n"
-	      "  --skip N            let the event pass N times before\n"
-	      "  --heal-after MS     let connections through again, without a fault\n"
-	      "  --delay MS          --bandwidth BYTES_PER_SECOND\n"
-	      "EVENT: a control message (hello, hello_ok, joined, images, ... committed, abort, ping), or greeting, join,\n"
-	      "join_ok, join_urgent, pages, file, sync, urgent\n", stderr);
+	fputs("usage: badlink --to ADDR:PORT [OPTION VALUE]...\n", stderr);
+	for (size_t i = 0; i < NWORDS; i++)
+		fprintf(stderr, "  %-20s %s\n", words[i].name, words[i].help);
+	fputs("EVENT: a control message (hello, hello_ok, joined, images, ... committed, abort, ping), or", stderr);
+	for (size_t i = 0; i < sizeof(other_events) / sizeof(*other_events); i++)
+		fprintf(stderr, " %s", other_events[i]);
+	fputc('\n', stderr);
 	exit(2);
 }
 
@@ -614,89 +637,60 @@ static void parse_address(const char *text, struct sockaddr_in *a)
 	a->sin_family = AF_INET;
 	if (colon && (size_t)(colon - text) < sizeof(host))
 		memcpy(host, text, (size_t)(colon - text));
-	if (!colon || inet_pton(AF_INET, host, &a->sin_addr) != 1) {
-		fprintf(stderr, "badlink: '%s' is not IPV4:PORT\n", text);
-		exit(2);
-	}
+	if (!colon || inet_pton(AF_INET, host, &a->sin_addr) != 1)
+		usage();
 	a->sin_port = htons((uint16_t)atoi(colon + 1));
 }
 
-static void check_event(void)
+static void parse_event(const char *text)
 {
-	static const char *const others[] = { "greeting", "join",  "join_ok", "join_urgent",
-					      "pages",	  "file", "sync",    "urgent" };
+	int known = 0;
 
 	for (unsigned t = MFD_WIRE_HELLO; t <= MFD_WIRE_PONG; t++)
-		if (!strcasecmp(cfg.event, mfd_wire_msg_name(t)))
-			return;
-	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
-		if (!strcasecmp(cfg.event, others[i]))
-			return;
-	fprintf(stderr, "badlink: there is no event '%s'\n", cfg.event);
-	exit(2);
+		known |= !strcasecmp(text, mfd_wire_msg_name(t));
+	for (size_t i = 0; i < sizeof(other_events) / sizeof(*other_events); i++)
+		known |= !strcasecmp(text, other_events[i]);
+	if (!known)
+		usage();
+	snprintf(cfg.event, sizeof(cfg.event), "%s", text);
 }
 
-/* The value of a fault's option says with its action whether it is an event (and before or after it) or a count. */
-static const struct option options[] = {
-	{ "cut-before", 1, NULL, CUT },		  { "cut-after", 1, NULL, 'A' + CUT },
-	{ "cut-after-bytes", 1, NULL, 'N' + CUT },   { "stall-before", 1, NULL, STALL },
-	{ "stall-after", 1, NULL, 'A' + STALL },   { "stall-after-bytes", 1, NULL, 'N' + STALL },
-	{ "drop", 1, NULL, DROP },		  { "flip", 1, NULL, FLIP },
-	{ "garbage", 1, NULL, GARBAGE },	  { "flip-byte", 1, NULL, 'f' },
-	{ "version", 1, NULL, 'v' },		  { "skip", 1, NULL, 's' },
-	{ "heal-after", 1, NULL, 'h' },		  { "delay", 1, NULL, 'd' },
-	{ "bandwidth", 1, NULL, 'b' },		  { "listen", 1, NULL, 'l' },
-	{ "to", 1, NULL, 't' },			  { 0 },
-};
-
-static void set(int c, const char *value)
+static void parse(const char *name_of, const char *value)
 {
-	unsigned long long n = strtoull(value, NULL, 10);
+	const struct word *w = words;
 
-	if (c > NOTHING && c <= GARBAGE) {
-		cfg.action = c;
-	} else if (c == 'A' + CUT || c == 'A' + STALL) {
-		cfg.action = c - 'A';
-		cfg.after = true;
-	} else if (c == 'N' + CUT || c == 'N' + STALL) {
-		cfg.action = c - 'N';
-		cfg.bytes = n;
-		return;
-	} else {
-		switch (c) {
-		case 'f': cfg.flip_byte = n; return;
-		case 'v': cfg.version = (int)n; return;
-		case 's': cfg.skip = (unsigned)n; return;
-		case 'h': cfg.heal_us = n * 1000; return;
-		case 'd': cfg.delay_us = n * 1000; return;
-		case 'b': cfg.bandwidth = n; return;
-		case 'l': parse_address(value, &cfg.listen); return;
-		case 't': parse_address(value, &cfg.to); return;
-		default: usage();
-		}
-	}
-	snprintf(cfg.event, sizeof(cfg.event), "%s", value);
-	check_event();
+	while (w < words + NWORDS && strcmp(w->name, name_of))
+		w++;
+	if (w == words + NWORDS || !value)
+		usage();
+	if (w->action)
+		cfg.action = w->action;
+	if (w->kind == BEFORE || w->kind == AFTER)
+		parse_event(value);
+	else if (w->kind == ADDRESS)
+		parse_address(value, w->dest);
+	else
+		*(uint64_t *)w->dest = strtoull(value, NULL, 10);
+	cfg.after |= w->kind == AFTER;
 }
 
 int main(int argc, char **argv)
 {
 	char text[INET_ADDRSTRLEN];
-	sigset_t set_of;
-	int c;
+	sigset_t set;
 
 	parse_address("127.0.0.1:0", &cfg.listen);
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
-		set(c, optarg ? optarg : "");
-	if (optind != argc || !cfg.to.sin_port)
+	for (int i = 1; i < argc; i += 2)
+		parse(argv[i], argv[i + 1]);
+	if (!cfg.to.sin_port)
 		usage();
 	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set_of);
-	sigaddset(&set_of, SIGUSR1);
-	sigaddset(&set_of, SIGUSR2);
-	sigprocmask(SIG_BLOCK, &set_of, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	signal_fd = signalfd(-1, &set_of, SFD_CLOEXEC | SFD_NONBLOCK);
+	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	watch(signal_fd, &signal_fd, EPOLLIN, EPOLL_CTL_ADD);
 	start_us = now_us(CLOCK_MONOTONIC);
 	open_listener();

@@ -298,11 +298,11 @@ static void test_many_senders(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_hello),	   TEST(test_every_type),  TEST(test_unknown_type_to_send),
-		TEST(test_abort),	   TEST(test_bad_frames),  TEST(test_unknown_field),
-		TEST(test_magic),	   TEST(test_end_before),  TEST(test_end_in_frame),
-		TEST(test_end_before_body), TEST(test_end_in_body), TEST(test_send_to_gone),
-		TEST(test_too_long),	   TEST(test_many_senders),
+		TEST(test_hello),	    TEST(test_every_type),   TEST(test_unknown_type_to_send),
+		TEST(test_abort),	    TEST(test_bad_frames),   TEST(test_unknown_field),
+		TEST(test_magic),	    TEST(test_end_before),   TEST(test_end_in_frame),
+		TEST(test_end_before_body), TEST(test_end_in_body),  TEST(test_send_to_gone),
+		TEST(test_too_long),	    TEST(test_many_senders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

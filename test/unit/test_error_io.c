@@ -390,11 +390,16 @@ static void test_clock(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_error_first_wins), cmocka_unit_test(test_error_long_and_empty),
-		cmocka_unit_test(test_log),		 cmocka_unit_test(test_read_all),
-		cmocka_unit_test(test_writev_all),	 cmocka_unit_test(test_pread_pwrite),
-		cmocka_unit_test(test_fds_round_trip),	 cmocka_unit_test(test_fds_refused),
-		cmocka_unit_test(test_files),		 cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_error_first_wins),
+		cmocka_unit_test(test_error_long_and_empty),
+		cmocka_unit_test(test_log),
+		cmocka_unit_test(test_read_all),
+		cmocka_unit_test(test_writev_all),
+		cmocka_unit_test(test_pread_pwrite),
+		cmocka_unit_test(test_fds_round_trip),
+		cmocka_unit_test(test_fds_refused),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_clock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,12 @@ static const struct mfd_flag flags[] = {
 	{ 0 },
 };
 static struct mfd_flags table = {
-	.verb = "test", .usage = "USAGE", .summary = "SUMMARY", .flags = flags, .max_args = 2, .arg_names = "ONE TWO",
+	.verb = "test",
+	.usage = "USAGE",
+	.summary = "SUMMARY",
+	.flags = flags,
+	.max_args = 2,
+	.arg_names = "ONE TWO",
 };
 static struct mfd_flags_args args;
 static struct mfd_error err;
@@ -136,7 +141,8 @@ static void test_errors(void **state)
 
 static void test_times(void **state)
 {
-	static const char *const wrong[] = { "x", ".", ".5", "-1", "1e3", "0x10", "inf", "1.2.3", "1,5", "99999999999999999999" };
+	static const char *const wrong[] = { "x",    ".",   ".5",    "-1",  "1e3",
+					     "0x10", "inf", "1.2.3", "1,5", "99999999999999999999" };
 	char line[64];
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
@@ -204,9 +210,10 @@ static void test_closest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_all_kinds), cmocka_unit_test(test_letters_and_order), cmocka_unit_test(test_after),
-		cmocka_unit_test(test_errors), cmocka_unit_test(test_times), cmocka_unit_test(test_other_table),
-		cmocka_unit_test(test_help), cmocka_unit_test(test_closest),
+		cmocka_unit_test(test_all_kinds), cmocka_unit_test(test_letters_and_order),
+		cmocka_unit_test(test_after),	  cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_times),	  cmocka_unit_test(test_other_table),
+		cmocka_unit_test(test_help),	  cmocka_unit_test(test_closest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,10 @@ static int teardown(void **state)
 	return system(cmd);
 }
 
-/* ---- making images ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- making images
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void put_raw(struct dir *d, const char *name, const void *buf, size_t len)
 {
@@ -134,7 +137,10 @@ static void expect_refused(struct dir *d, uint32_t task, const char *part)
 	assert_int_equal(n, 0);
 }
 
-/* ---- lazy ranges -------------------------------------------------------------------------------------------------- */
+/*
+ * ---- lazy ranges
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void test_ranges_are_cut_at_mappings(void **state)
 {
@@ -155,7 +161,9 @@ static void test_neighbours_are_joined(void **state)
 {
 	const uint64_t vmas[][2] = { { 0x10000, 0x20000 }, { 0x20000, 0x30000 } };
 	const struct pe pes[] = {
-		{ 0x18000, 4, MFD_PE_LAZY, 0 }, { 0x1c000, 4, MFD_PE_LAZY, 0 }, { 0x20000, 2, MFD_PE_LAZY, 0 },
+		{ 0x18000, 4, MFD_PE_LAZY, 0 },
+		{ 0x1c000, 4, MFD_PE_LAZY, 0 },
+		{ 0x20000, 2, MFD_PE_LAZY, 0 },
 	};
 	const struct mfd_lazy_range want[] = { { 0x18000, 8 }, { 0x20000, 2 } };
 
@@ -218,12 +226,12 @@ static void test_bad_pagemap_entries(void **state)
 {
 	const uint64_t vmas[][2] = { { 0x1000, 0x100000000000000 } };
 	const struct pe bad[][2] = {
-		{ { 0x1001, 1, MFD_PE_LAZY, 0 } },					  /* not a page */
-		{ { 0x5000, 2, MFD_PE_LAZY, 0 }, { 0x6000, 1, MFD_PE_LAZY, 0 } },	  /* overlap */
+		{ { 0x1001, 1, MFD_PE_LAZY, 0 } },				  /* not a page */
+		{ { 0x5000, 2, MFD_PE_LAZY, 0 }, { 0x6000, 1, MFD_PE_LAZY, 0 } }, /* overlap */
 		{ { 0x5000, 2, 0, 0 }, { 0x1000, 1, MFD_PE_LAZY, 0 } },		  /* backwards */
-		{ { 0x100000000000000, 1, MFD_PE_LAZY, 0 } },				  /* too high */
-		{ { 0x1000, UINT64_MAX, MFD_PE_LAZY, 0 } },				  /* wraps */
-		{ { 0x1000, 1ULL << 52, MFD_PE_LAZY, 0 } },				  /* wraps in bytes */
+		{ { 0x100000000000000, 1, MFD_PE_LAZY, 0 } },			  /* too high */
+		{ { 0x1000, UINT64_MAX, MFD_PE_LAZY, 0 } },			  /* wraps */
+		{ { 0x1000, 1ULL << 52, MFD_PE_LAZY, 0 } },			  /* wraps in bytes */
 	};
 
 	put_mm(*state, 7, vmas, 1);
@@ -236,8 +244,11 @@ static void test_bad_pagemap_entries(void **state)
 static void test_bad_mappings(void **state)
 {
 	const uint64_t bad[][2][2] = {
-		{ { 0x2000, 0x1000 } }, { { 0x1000, 0x1000 } }, { { 0x1001, 0x2000 } },
-		{ { 0x1000, 0x3000 }, { 0x2000, 0x4000 } }, { { 0x5000, 0x6000 }, { 0x1000, 0x2000 } },
+		{ { 0x2000, 0x1000 } },
+		{ { 0x1000, 0x1000 } },
+		{ { 0x1001, 0x2000 } },
+		{ { 0x1000, 0x3000 }, { 0x2000, 0x4000 } },
+		{ { 0x5000, 0x6000 }, { 0x1000, 0x2000 } },
 	};
 	const struct pe pes[] = { { 0x1000, 1, MFD_PE_LAZY, 0 } };
 
@@ -248,7 +259,10 @@ static void test_bad_mappings(void **state)
 	}
 }
 
-/* ---- framing ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- framing
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void put_pstree(struct dir *d, const uint32_t *pids, size_t n)
 {
@@ -395,13 +409,17 @@ static void test_write_fails_cleanly(void **state)
 	char cmd[96];
 
 	assert_int_equal(mkdirat(d->fd, "pstree.img", 0700), 0); /* rename cannot replace it */
-	assert_int_equal(mfd_image_write(d->fd, "pstree.img", MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PSTREE, &msg, 1), -EISDIR);
+	assert_int_equal(mfd_image_write(d->fd, "pstree.img", MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PSTREE, &msg, 1),
+			 -EISDIR);
 	assert_int_equal(mfd_image_write(-1, "pstree.img", MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PSTREE, &msg, 1), -EBADF);
 	snprintf(cmd, sizeof(cmd), "[ \"$(ls -A %s)\" = pstree.img ]", d->path);
 	assert_int_equal(system(cmd), 0);
 }
 
-/* ---- show --------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- show
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static int show(struct dir *d, const char *name, char *out, size_t len, const char **why)
 {
@@ -435,7 +453,8 @@ static void test_show(void **state)
 
 static void test_show_others(void **state)
 {
-	const uint32_t core[] = { MFD_IMAGE_COMMON_MAGIC, 0x55053847, 0 }, never[] = { MFD_IMAGE_SERVICE_MAGIC, 0xabcdef01 };
+	const uint32_t core[] = { MFD_IMAGE_COMMON_MAGIC, 0x55053847, 0 },
+		       never[] = { MFD_IMAGE_SERVICE_MAGIC, 0xabcdef01 };
 	const char *why;
 	char out[4096];
 
@@ -472,7 +491,8 @@ static void test_show_damaged(void **state)
 
 static void test_text_clean(void **state)
 {
-	char good[] = "Zürich \xe2\x82\xac \xf0\x9f\x98\x80", bad[] = "a\x1b[2J\n\x80\xc0\xaf\xed\xa0\x80\xc2\x9b\x7f\xf0\x9f";
+	char good[] = "Zürich \xe2\x82\xac \xf0\x9f\x98\x80",
+	     bad[] = "a\x1b[2J\n\x80\xc0\xaf\xed\xa0\x80\xc2\x9b\x7f\xf0\x9f";
 
 	assert_string_equal(mfd_image_text_clean(good), "Zürich \xe2\x82\xac \xf0\x9f\x98\x80");
 	assert_string_equal(mfd_image_text_clean(bad), "a?[2J????????????");
@@ -482,12 +502,26 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_ranges_are_cut_at_mappings), TEST(test_neighbours_are_joined), TEST(test_old_page_count),
-		TEST(test_nothing_lazy), TEST(test_no_pagemap_is_enoent), TEST(test_no_mm_is_damage),
-		TEST(test_lazy_outside_mappings), TEST(test_bad_pagemap_entries), TEST(test_bad_mappings),
-		TEST(test_tasks), TEST(test_truncation), TEST(test_bad_frames), TEST(test_not_a_file),
-		TEST(test_inventory_has_one_magic), TEST(test_write_replaces), TEST(test_write_fails_cleanly),
-		TEST(test_show), TEST(test_show_others), TEST(test_show_damaged), TEST(test_text_clean),
+		TEST(test_ranges_are_cut_at_mappings),
+		TEST(test_neighbours_are_joined),
+		TEST(test_old_page_count),
+		TEST(test_nothing_lazy),
+		TEST(test_no_pagemap_is_enoent),
+		TEST(test_no_mm_is_damage),
+		TEST(test_lazy_outside_mappings),
+		TEST(test_bad_pagemap_entries),
+		TEST(test_bad_mappings),
+		TEST(test_tasks),
+		TEST(test_truncation),
+		TEST(test_bad_frames),
+		TEST(test_not_a_file),
+		TEST(test_inventory_has_one_magic),
+		TEST(test_write_replaces),
+		TEST(test_write_fails_cleanly),
+		TEST(test_show),
+		TEST(test_show_others),
+		TEST(test_show_damaged),
+		TEST(test_text_clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -299,8 +299,7 @@ static void test_file_errors(void **state)
 	assert_non_null(strstr(err.text, "not a text file"));
 	mfd_error_clear(&err);
 	assert_int_equal(mfd_options_from_file(o, "/nonexistent/x", &err), -ENOENT);
-	assert_string_equal(err.text,
-			    "cannot read the configuration file /nonexistent/x: No such file or directory");
+	assert_string_equal(err.text, "cannot read the configuration file /nonexistent/x: No such file or directory");
 }
 
 static void test_file_from_env(void **state)
@@ -318,9 +317,9 @@ static void test_file_from_env(void **state)
 
 static void test_flags(void **state)
 {
-	char *argv[] = { (char[]){ "migrate" }, (char[]){ "--channels" }, (char[]){ "6" },
-				(char[]){ "--mode=postcopy" }, (char[]){ "-t" }, (char[]){ "--chanels" },
-				(char[]){ "--session=" }, (char[]){ "--target" }, NULL };
+	char *argv[] = { (char[]){ "migrate" },		(char[]){ "--channels" }, (char[]){ "6" },
+			 (char[]){ "--mode=postcopy" }, (char[]){ "-t" },	  (char[]){ "--chanels" },
+			 (char[]){ "--session=" },	(char[]){ "--target" },	  NULL };
 	struct mfd_options *o = *state;
 	struct mfd_error err = { .code = 0 };
 	int i = 1;
@@ -364,10 +363,12 @@ static char *written(const struct mfd_options *o)
 static void test_write(void **state)
 {
 	static const char *const values[][2] = {
-		{ "target", "[::1]:7777" },   { "session", " odd # \"x\\y\" " }, { "channels", "7" },
-		{ "zerocopy", "off" },	      { "checksum", "off" },		  { "packet-size", "256k" },
-		{ "mode", "postcopy" },	      { "confirm", "restore" },		  { "connect-timeout", "1s" },
-		{ "stall-timeout", "20000" }, { "log-level", "error" },		  { "log-file", "\"q\"" },
+		{ "target", "[::1]:7777" },  { "session", " odd # \"x\\y\" " },
+		{ "channels", "7" },	     { "zerocopy", "off" },
+		{ "checksum", "off" },	     { "packet-size", "256k" },
+		{ "mode", "postcopy" },	     { "confirm", "restore" },
+		{ "connect-timeout", "1s" }, { "stall-timeout", "20000" },
+		{ "log-level", "error" },    { "log-file", "\"q\"" },
 		{ "program", "/a b#c" },
 	};
 	struct mfd_options *o = *state, back;
@@ -420,9 +421,9 @@ static void test_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_defaults), TEST(test_values),	     TEST(test_bad_values), TEST(test_unknown),
-		TEST(test_order),    TEST(test_env),	     TEST(test_file),	    TEST(test_file_errors),
-		TEST(test_flags),    TEST(test_file_from_env), TEST(test_write),    TEST(test_table),
+		TEST(test_defaults), TEST(test_values),	       TEST(test_bad_values), TEST(test_unknown),
+		TEST(test_order),    TEST(test_env),	       TEST(test_file),	      TEST(test_file_errors),
+		TEST(test_flags),    TEST(test_file_from_env), TEST(test_write),      TEST(test_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,8 +28,8 @@
 
 enum region_kind { PLAIN, NONE, EXEC, LOCKED, GUARDED, THP, SPARSE, HUGETLB, SHARED, ZERO, DEVZERO, FILECOW, KINDS };
 
-static const char *const kind_names[KINDS] = { "plain",	  "none",   "exec", "locked",  "guard",	  "thp",
-					       "sparse", "hugetlb", "shared", "zero", "devzero", "file" };
+static const char *const kind_names[KINDS] = { "plain",	 "none",    "exec",   "locked", "guard",   "thp",
+					       "sparse", "hugetlb", "shared", "zero",	"devzero", "file" };
 
 struct region {
 	uint64_t start, len; /* bytes; 0 = not there */
@@ -525,7 +525,7 @@ static void test_is_zero(void **state)
 	}
 }
 
-#define TEST(f)	  cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {

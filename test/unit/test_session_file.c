@@ -293,8 +293,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_store_load), TEST(test_refused), TEST(test_tombstone), TEST(test_seen), TEST(test_live_wins),
-		TEST(test_list), TEST(test_names), TEST(test_replaced_under_readers), TEST(test_state_names),
+		TEST(test_store_load),	TEST(test_refused), TEST(test_tombstone), TEST(test_seen),
+		TEST(test_live_wins),	TEST(test_list),    TEST(test_names),	  TEST(test_replaced_under_readers),
+		TEST(test_state_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -317,10 +317,14 @@ static void test_conn_shutdown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse_good),   cmocka_unit_test(test_parse_bad),
-		cmocka_unit_test(test_connect),	     cmocka_unit_test(test_listen_twice),
-		cmocka_unit_test(test_v6),	     cmocka_unit_test(test_connect_timeout),
-		cmocka_unit_test(test_conn),	     cmocka_unit_test(test_conn_stall),
+		cmocka_unit_test(test_parse_good),
+		cmocka_unit_test(test_parse_bad),
+		cmocka_unit_test(test_connect),
+		cmocka_unit_test(test_listen_twice),
+		cmocka_unit_test(test_v6),
+		cmocka_unit_test(test_connect_timeout),
+		cmocka_unit_test(test_conn),
+		cmocka_unit_test(test_conn_stall),
 		cmocka_unit_test(test_conn_shutdown),
 	};
 

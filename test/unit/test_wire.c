@@ -103,17 +103,17 @@ static void test_packet_bit_flips(void **state)
 	}
 }
 
-#define REFUSED(make, change)                                                  \
-	do {                                                                   \
-		struct mfd_wire_packet p = make();                             \
-		change;                                                        \
-		assert_int_equal(reopen(p, &limits), -EPROTO);                 \
+#define REFUSED(make, change)                                  \
+	do {                                                   \
+		struct mfd_wire_packet p = make();             \
+		change;                                        \
+		assert_int_equal(reopen(p, &limits), -EPROTO); \
 	} while (0)
-#define ACCEPTED(make, change)                                                 \
-	do {                                                                   \
-		struct mfd_wire_packet p = make();                             \
-		change;                                                        \
-		assert_int_equal(reopen(p, &limits), 0);                       \
+#define ACCEPTED(make, change)                           \
+	do {                                             \
+		struct mfd_wire_packet p = make();       \
+		change;                                  \
+		assert_int_equal(reopen(p, &limits), 0); \
 	} while (0)
 
 static void test_packet_common(void **state)
@@ -313,7 +313,7 @@ static void test_runs_refused(void **state)
 	assert_int_equal(one_run(0x1000, 257, 1, 0), -EPROTO);
 	assert_int_equal(one_run(0x1000, UINT32_MAX, 0, UINT32_MAX << 12), -EPROTO);
 	assert_int_equal(one_run(0x1000, 1 << 20, 0, 0), -EPROTO); /* << 12 is 0 in 32 bits */
-	assert_int_equal(reopen_runs(two, 2, 0), -EPROTO); /* each fits, both do not */
+	assert_int_equal(reopen_runs(two, 2, 0), -EPROTO);	   /* each fits, both do not */
 }
 
 static int file_open(const void *table, uint32_t len, uint32_t raw, struct mfd_wire_file *f, char *name)
@@ -515,14 +515,22 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_packet_round_trip), cmocka_unit_test(test_packet_bit_flips),
-		cmocka_unit_test(test_packet_common),	  cmocka_unit_test(test_packet_reserved),
-		cmocka_unit_test(test_packet_pages),	  cmocka_unit_test(test_packet_hard_limits),
-		cmocka_unit_test(test_packet_file),	  cmocka_unit_test(test_packet_sync),
-		cmocka_unit_test(test_hash),		  cmocka_unit_test(test_runs),
-		cmocka_unit_test(test_runs_refused),	  cmocka_unit_test(test_file),
-		cmocka_unit_test(test_file_refused),	  cmocka_unit_test(test_greeting),
-		cmocka_unit_test(test_greeting_raw),	  cmocka_unit_test(test_frame),
+		cmocka_unit_test(test_packet_round_trip),
+		cmocka_unit_test(test_packet_bit_flips),
+		cmocka_unit_test(test_packet_common),
+		cmocka_unit_test(test_packet_reserved),
+		cmocka_unit_test(test_packet_pages),
+		cmocka_unit_test(test_packet_hard_limits),
+		cmocka_unit_test(test_packet_file),
+		cmocka_unit_test(test_packet_sync),
+		cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_runs_refused),
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_file_refused),
+		cmocka_unit_test(test_greeting),
+		cmocka_unit_test(test_greeting_raw),
+		cmocka_unit_test(test_frame),
 		cmocka_unit_test(test_names),
 	};
 

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The pager's threads and life; pagerint.h says which file does what. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "pagerint.h"
+
+#define EVENTS 8
+
+/* ---- small services for the other files ---- */
+
+int mfd_pager_watch(struct mfd_pager *p, int fd, void *ptr, int oneshot)
+{
+	struct epoll_event ev = { .events = EPOLLIN | (oneshot ? EPOLLONESHOT : 0), .data.ptr = ptr };
+
+	return epoll_ctl(p->epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+/* `work` stays readable, and so all threads awake, until one of them has found nothing to do (pick). */
+void mfd_pager_wake(struct mfd_pager *p)
+{
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&p->lock);
+	if (!p->work_set) {
+		p->work_set = 1;
+		(void)!write(p->work, &one, sizeof(one));
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+void mfd_pager_fail(struct mfd_pager *p, int code, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&p->lock);
+	mfd_error_sys(&p->error, code, "%s", text);
+	atomic_store(&p->failed, 1);
+	pthread_mutex_unlock(&p->lock);
+	mfd_pager_wake(p);
+}
+
+/* ---- the end ---- */
+
+static void report_failure(struct mfd_pager *p)
+{
+	struct mfd_error e;
+
+	pthread_mutex_lock(&p->lock);
+	e = p->error;
+	pthread_mutex_unlock(&p->lock);
+	if (!atomic_exchange(&p->reported, 1))
+		p->ops.done(p->arg, e.code, mfd_error_text(&e));
+}
+
+/* Every page is settled: what was left to the kernel becomes zero when the descriptors close (the other holder's, too). */
+static void report_success(struct mfd_pager *p)
+{
+	uint64_t absent = atomic_load(&p->absent);
+	struct pager_task *t;
+
+	if (atomic_exchange(&p->reported, 1))
+		return;
+	if (absent)
+		mfd_log_warn("pager: %llu lazy pages were never received and are zero", (unsigned long long)absent);
+	/* Children are appended by who holds their parent's lock with it open, so this meets them all. */
+	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+		pthread_rwlock_wrlock(&t->lock);
+		mfd_pager_task_close(t);
+		pthread_rwlock_unlock(&t->lock);
+	}
+	p->ops.done(p->arg, 0, NULL);
+}
+
+static void look_for_end(struct mfd_pager *p)
+{
+	if (atomic_load(&p->reported))
+		return;
+	if (atomic_load(&p->failed))
+		report_failure(p);
+	else if (atomic_load(&p->running) && !atomic_load(&p->pending))
+		report_success(p);
+}
+
+/* ---- threads ---- */
+
+static void *worker(void *arg)
+{
+	struct epoll_event ev[EVENTS];
+	struct mfd_pager *p = arg;
+	int busy = 0;
+
+	while (!atomic_load(&p->stop)) {
+		int n = epoll_wait(p->epfd, ev, EVENTS, busy ? 0 : -1);
+
+		for (int i = 0; i < n && !atomic_load(&p->stop); i++) {
+			void *ptr = ev[i].data.ptr;
+
+			if (ptr == PAGER_SOCK(p))
+				mfd_pager_restore_event(p);
+			else if (ptr != p)
+				mfd_pager_serve(ptr);
+		}
+		busy = mfd_pager_chunk(p);
+		look_for_end(p);
+	}
+	return NULL;
+}
+
+static int start_threads(struct mfd_pager *p, unsigned want, struct mfd_error *err)
+{
+	sigset_t all, old;
+	int rc = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (!rc && p->nthreads < want) {
+		rc = -pthread_create(&p->threads[p->nthreads], NULL, worker, p);
+		p->nthreads += !rc;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc ? mfd_error_sys(err, rc, "cannot start the pager's threads") : 0;
+}
+
+static unsigned thread_count(unsigned asked)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	/* At least two: one may have to wait for the source's leave. */
+	if (!asked)
+		asked = cpus > 2 ? (unsigned)cpus : 2;
+	return asked < 2 ? 2 : asked > PAGER_MAX_THREADS ? PAGER_MAX_THREADS : asked;
+}
+
+/* ---- life ---- */
+
+static int open_fds(struct mfd_pager *p, struct mfd_error *err)
+{
+	int rc;
+
+	p->dirfd = fcntl(p->dirfd, F_DUPFD_CLOEXEC, 0);
+	p->epfd = epoll_create1(EPOLL_CLOEXEC);
+	p->ctl = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	p->work = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->dirfd < 0 || p->epfd < 0 || p->ctl < 0 || p->work < 0)
+		return mfd_error_sys(err, -errno, "cannot set up the pager");
+	rc = mfd_lazysock_open(&p->sock, p->dirfd, err);
+	if (rc)
+		return rc;
+	rc = mfd_pager_watch(p, p->ctl, p, 0);
+	if (!rc)
+		rc = mfd_pager_watch(p, p->work, p, 0);
+	if (!rc)
+		rc = mfd_pager_watch(p, p->sock.listen, PAGER_SOCK(p), 1);
+	return rc ? mfd_error_sys(err, rc, "cannot set up the pager") : 0;
+}
+
+int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads, const struct mfd_pager_ops *ops,
+		    void *arg, struct mfd_pager **out, struct mfd_error *err)
+{
+	struct mfd_pager *p = calloc(1, sizeof(*p));
+	int rc;
+
+	if (!p)
+		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
+	p->dirfd = dirfd;
+	p->store = store;
+	p->postcopy = postcopy;
+	p->ops = *ops;
+	p->arg = arg;
+	p->sock.listen = p->sock.conn = p->sock.peer_pidfd = -1;
+	p->epfd = p->ctl = p->work = -1;
+	atomic_store(&p->complete, !postcopy);
+	pthread_mutex_init(&p->lock, NULL);
+	rc = open_fds(p, err);
+	if (!rc)
+		rc = start_threads(p, thread_count(threads), err);
+	if (rc)
+		mfd_pager_stop(p);
+	else
+		*out = p;
+	return rc;
+}
+
+void mfd_pager_stop(struct mfd_pager *p)
+{
+	uint64_t one = 1;
+
+	if (!p)
+		return;
+	atomic_store(&p->stop, 1);
+	if (p->ctl >= 0)
+		(void)!write(p->ctl, &one, sizeof(one));
+	for (unsigned i = 0; i < p->nthreads; i++)
+		pthread_join(p->threads[i], NULL);
+	mfd_lazysock_close(&p->sock);
+	mfd_pager_free_tasks(p);
+	mfd_io_close(&p->epfd);
+	mfd_io_close(&p->ctl);
+	mfd_io_close(&p->work);
+	mfd_io_close(&p->dirfd);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+/* ---- postcopy ---- */
+
+/* Answer those who wait for pages that will not come: 64 pages at a time, where any is wanted. */
+static void complete_family(struct pager_family *f)
+{
+	struct pager_task *t;
+
+	mfd_pager_family_sync(f);
+	for (t = mfd_pager_sibling(f, NULL); t; t = mfd_pager_sibling(f, t)) {
+		/* Chunks that have seen `complete` as 0 are over when the lock has been ours; the cursor then goes over all again. */
+		pthread_rwlock_wrlock(&t->lock);
+		pthread_rwlock_unlock(&t->lock);
+		pthread_mutex_lock(&f->p->lock);
+		t->cursor = 0;
+		pthread_mutex_unlock(&f->p->lock);
+		for (uint64_t bit = 0; f->wanted && bit < f->img.bits; bit += 64)
+			if (atomic_load(&f->wanted[bit / 64]))
+				mfd_pager_fill_wait(t, bit, bit + 64 < f->img.bits ? bit + 64 : f->img.bits, 1);
+	}
+}
+
+void mfd_pager_complete(struct mfd_pager *p)
+{
+	struct pager_family **all;
+	size_t n;
+
+	atomic_store(&p->complete, 1);
+	all = mfd_pager_families(p, &n);
+	if (!all)
+		mfd_pager_fail(p, -ENOMEM, "cannot complete the session");
+	for (size_t i = 0; i < n; i++)
+		complete_family(all[i]);
+	free(all);
+	mfd_pager_wake(p);
+}
+
+/* What is wanted of the interval r and still absent. */
+static void want_range(struct pager_family *f, const struct mfd_range *r)
+{
+	uint64_t n, word;
+
+	for (uint64_t off = 0; off < r->pages; off += n) {
+		uint64_t img = r->img + off * PAGER_PAGE;
+
+		n = mfd_pager_state(f, img, r->pages - off, &word);
+		if (mfd_page_state(word) != MFD_PAGE_ABSENT)
+			continue;
+		n = 1;
+		if (!mfd_pager_is_wanted(f, r->bit + off, 1))
+			continue;
+		while (off + n < r->pages && mfd_pager_is_wanted(f, r->bit + off + n, 1))
+			n++;
+		n = mfd_pager_state(f, img, n, &word);
+		if (mfd_page_state(word) == MFD_PAGE_ABSENT)
+			f->p->ops.want(f->p->arg, f->id, img, n);
+	}
+}
+
+void mfd_pager_want_again(struct mfd_pager *p)
+{
+	struct pager_family **all;
+	size_t n;
+
+	all = mfd_pager_families(p, &n);
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; all[i]->wanted && k < all[i]->img.n; k++)
+			want_range(all[i], &all[i]->img.by_bit[k]);
+	free(all);
+}
+
+void mfd_pager_get_stats(struct mfd_pager *p, struct mfd_pager_stats *st)
+{
+	int over = atomic_load(&p->reported) && !atomic_load(&p->failed);
+
+	memset(st, 0, sizeof(*st));
+	st->lazy_pages = atomic_load(&p->lazy);
+	st->installed_pages = atomic_load(&p->installed) + (over ? atomic_load(&p->zero) : 0);
+	st->faults = atomic_load(&p->faults);
+	st->remote_faults = atomic_load(&p->remote);
+	st->tasks = atomic_load(&p->ntasks);
+}

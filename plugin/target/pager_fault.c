@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What comes from a task's userfaultfd: faults, and news of its mappings.
+ *
+ * Reading a message about the mappings lets the task run on, so it is read and its ranges are changed under one hold of task->lock for
+ * writing.  Faults are answered after that, like any other reader, with ranges looked up afresh.
+ *
+ * A fault is never kept: when it cannot be answered just now, the thread that waits is woken and faults again (which a kernel
+ * before 5.7 would not let it do twice in a system call).
+ *
+ * Not covered, as in CRIU: the kernel numbers no messages, so when one thread of a task unmaps a piece and another at the same time moves
+ * lazy memory there, the two messages may come in the wrong order.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "pagerint.h"
+#include "uffd.h"
+
+#define BATCH 32
+
+struct wish { /* for ops->want */
+	uint64_t img, pages;
+};
+
+/* Memory that was never lazy, or not any more: zero from here to the end of the window or to the next lazy page. */
+static int answer_outside(struct pager_task *t, uint64_t addr)
+{
+	const struct mfd_range *next = mfd_ranges_above(&t->ranges, addr);
+	uint64_t window = PAGER_WINDOW * PAGER_PAGE, end = (addr | (window - 1)) + 1, done;
+
+	if (next && next->cur < end)
+		end = next->cur;
+	return mfd_uffd_zero(t->uffd, addr, end - addr, &done);
+}
+
+struct place { /* of a fault in a lazy range */
+	const struct mfd_range *r;
+	uint64_t bit, lo, hi; /* the page, and the window around it, as bits */
+};
+
+static struct place find_place(const struct mfd_range *r, uint64_t addr)
+{
+	uint64_t window = PAGER_WINDOW * PAGER_PAGE, start = addr & ~(window - 1), end = start + window;
+	uint64_t r_end = r->cur + r->pages * PAGER_PAGE;
+	struct place w = { .r = r, .bit = r->bit + (addr - r->cur) / PAGER_PAGE };
+
+	w.lo = start > r->cur ? r->bit + (start - r->cur) / PAGER_PAGE : r->bit;
+	w.hi = r->bit + ((end < r_end ? end : r_end) - r->cur) / PAGER_PAGE;
+	return w;
+}
+
+static uint64_t img_of(const struct place *w, uint64_t bit)
+{
+	return w->r->img + (bit - w->r->bit) * PAGER_PAGE;
+}
+
+static uint64_t cur_of(const struct place *w, uint64_t bit)
+{
+	return w->r->cur + (bit - w->r->bit) * PAGER_PAGE;
+}
+
+/* family->lock held. */
+static int may_wish(struct pager_task *t, const struct place *w, uint64_t bit)
+{
+	uint64_t word;
+
+	mfd_pager_state(t->fam, img_of(w, bit), 1, &word);
+	return mfd_page_state(word) == MFD_PAGE_ABSENT && !mfd_pager_is_wanted(t->fam, bit, 1);
+}
+
+/* Note that somebody waits for this page, and ask for as much of its window as nobody has asked for. */
+static struct wish make_wish(struct pager_task *t, const struct place *w)
+{
+	struct wish wish = { 0, 0 };
+	uint64_t lo = w->bit, hi = w->bit;
+
+	pthread_mutex_lock(&t->fam->lock);
+	if (may_wish(t, w, hi)) {
+		while (lo > w->lo && may_wish(t, w, lo - 1))
+			lo--;
+		for (hi++; hi < w->hi && may_wish(t, w, hi);)
+			hi++;
+		wish.img = img_of(w, lo);
+		wish.pages = hi - lo;
+	} else {
+		hi++; /* waited for in any case: it may be on its way to the store only */
+	}
+	for (; lo < hi; lo++)
+		atomic_fetch_or_explicit(&t->fam->wanted[lo / 64], 1ULL << (lo % 64), memory_order_release);
+	pthread_mutex_unlock(&t->fam->lock);
+	return wish;
+}
+
+/* The page's word; one that is nowhere yet is wished for, and then looked for once more (mfd_pager_family_sync). */
+static uint64_t look_up(struct pager_task *t, const struct place *w, int *complete, struct wish *wish)
+{
+	uint64_t word;
+
+	*complete = atomic_load(&t->p->complete); /* before the table: set after its last change */
+	mfd_pager_state(t->fam, img_of(w, w->bit), 1, &word);
+	if (mfd_page_state(word) != MFD_PAGE_ABSENT || *complete || !t->fam->wanted)
+		return word;
+	*wish = make_wish(t, w);
+	*complete = atomic_load(&t->p->complete);
+	mfd_pager_state(t->fam, img_of(w, w->bit), 1, &word);
+	if (mfd_page_state(word) != MFD_PAGE_ABSENT || *complete)
+		wish->pages = 0;
+	else
+		atomic_fetch_add_explicit(&t->p->remote, 1, memory_order_relaxed);
+	return word;
+}
+
+static int answer_stored(struct pager_task *t, const struct place *w, uint64_t word)
+{
+	uint64_t bit = w->lo, done;
+	int rc;
+
+	if (mfd_pager_is_settled(t, w->bit))
+		return 0; /* somebody was faster, and its place in the store may be gone */
+	rc = mfd_pager_put(t, w->bit, cur_of(w, w->bit), 1, mfd_pagestore_at(t->p->store, mfd_page_index(word)), &done);
+	/* The task runs on while its neighbours come; should that fail, they fault. */
+	return rc ? rc : mfd_pager_fill(t, &bit, w->hi);
+}
+
+static int answer_zero(struct pager_task *t, const struct place *w, int complete)
+{
+	uint64_t word, done, n = mfd_pager_state(t->fam, img_of(w, w->bit), w->hi - w->bit, &word);
+
+	if (mfd_page_state(word) != MFD_PAGE_ZERO)
+		n = complete && mfd_page_state(word) == MFD_PAGE_ABSENT ? 1 : 0;
+	/* Also where the page counts as settled: it was left to the kernel, which does its part only at the end. */
+	return n ? mfd_pager_put(t, w->bit, cur_of(w, w->bit), n, NULL, &done) : -EAGAIN;
+}
+
+static int answer(struct pager_task *t, uint64_t addr, struct wish *wish)
+{
+	const struct mfd_range *r = mfd_ranges_find(&t->ranges, addr);
+	struct place w;
+	uint64_t word;
+	int complete;
+
+	if (!r)
+		return answer_outside(t, addr);
+	w = find_place(r, addr);
+	word = look_up(t, &w, &complete, wish);
+	switch (mfd_page_state(word)) {
+	case MFD_PAGE_STORED:
+		return answer_stored(t, &w, word);
+	case MFD_PAGE_ZERO:
+		return answer_zero(t, &w, complete);
+	case MFD_PAGE_ABSENT:
+		return complete || !t->fam->wanted ? answer_zero(t, &w, 1) : -EINPROGRESS;
+	case MFD_PAGE_DIRECT:
+		break;
+	}
+	return mfd_pager_is_settled(t, w.bit) ? 0 : -EINPROGRESS; /* its receiver is about to put it in, which wakes */
+}
+
+static void fault(struct pager_task *t, uint64_t addr)
+{
+	struct mfd_pager *p = t->p;
+	struct wish wish = { 0, 0 };
+	int rc = -EINPROGRESS;
+
+	atomic_fetch_add_explicit(&p->faults, 1, memory_order_relaxed);
+	pthread_rwlock_rdlock(&t->lock);
+	if (t->uffd >= 0)
+		rc = answer(t, addr, &wish);
+	/* What woke it may have come before it slept, and EAGAIN or an unmapped page wake nobody. */
+	if (t->uffd >= 0 && rc != -EINPROGRESS)
+		mfd_uffd_wake(t->uffd, addr, PAGER_PAGE);
+	pthread_rwlock_unlock(&t->lock);
+	if (wish.pages)
+		p->ops.want(p->arg, t->fam->id, wish.img, wish.pages); /* lost with its connection: want_again repeats it */
+	if (rc != -EINPROGRESS)
+		mfd_pager_verdict(t, rc);
+}
+
+/* ---- mappings; task->lock held for writing ---- */
+
+static void dropped(void *arg, const struct mfd_range *piece)
+{
+	mfd_pager_settle(arg, piece->bit, piece->pages, PAGER_DROPPED);
+}
+
+/* Threads that wait for a page where there is none any more must look again. */
+static int removed(struct pager_task *t, uint64_t start, uint64_t end)
+{
+	int rc = mfd_ranges_remove(&t->ranges, start, end - start, dropped, t);
+
+	mfd_uffd_wake(t->uffd, start, end - start);
+	return rc;
+}
+
+static int remapped(struct pager_task *t, uint64_t from, uint64_t to, uint64_t len)
+{
+	int rc = mfd_ranges_remap(&t->ranges, from, to, len, dropped, t);
+
+	mfd_uffd_wake(t->uffd, from, len);
+	return rc;
+}
+
+static void event(struct pager_task *t, const struct uffd_msg *m)
+{
+	int rc;
+
+	switch (m->event) {
+	case UFFD_EVENT_FORK:
+		rc = mfd_pager_task_fork(t, (int)m->arg.fork.ufd);
+		break;
+	case UFFD_EVENT_REMAP:
+		rc = remapped(t, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len);
+		break;
+	case UFFD_EVENT_REMOVE: /* the mapping stays and is zero from now on */
+	case UFFD_EVENT_UNMAP:
+		rc = removed(t, m->arg.remove.start, m->arg.remove.end);
+		break;
+	default:
+		rc = -EPROTO;
+	}
+	if (rc)
+		mfd_pager_fail(t->p, rc, "cannot follow event 0x%x of task %u", m->event, t->fam->id);
+}
+
+void mfd_pager_serve(struct pager_task *t)
+{
+	struct uffd_msg msgs[BATCH];
+	uint64_t faults[BATCH];
+	int n, nfaults = 0;
+
+	pthread_rwlock_wrlock(&t->lock);
+	n = t->uffd < 0 ? 0 : mfd_uffd_read(t->uffd, msgs, BATCH);
+	for (int i = 0; i < n; i++) {
+		if (msgs[i].event == UFFD_EVENT_PAGEFAULT)
+			faults[nfaults++] = msgs[i].arg.pagefault.address & ~(PAGER_PAGE - 1);
+		else
+			event(t, &msgs[i]);
+	}
+	pthread_rwlock_unlock(&t->lock);
+	if (n < 0)
+		mfd_pager_fail(t->p, n, "cannot read the userfaultfd of task %u", t->fam->id);
+	for (int i = 0; i < nfaults; i++)
+		fault(t, faults[i]);
+}

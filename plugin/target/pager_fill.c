@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Putting pages into tasks: from the store in bulk or around a fault, and from a receiver's buffer.
+ *
+ * A restored task may change its mappings at any moment.  While it does (from before the change until its event has been read and
+ * the task has run on) the kernel refuses copies with EAGAIN, and events are read under task->lock for writing.  So whoever holds the lock
+ * for reading and succeeds has put the page where it belongs.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "pagerint.h"
+#include "uffd.h"
+
+#define CHANGING_US 20	  /* pause while a task's mappings change: it must get a processor to go on */
+#define STARVED_US  10000 /* pause when there is no memory */
+#define STARVED_MAX 1000  /* and how often until the pager gives up */
+
+int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const void *src, uint64_t *done)
+{
+	const char *from = src;
+	uint64_t len;
+	int rc;
+
+	for (*done = 0; *done < n;) {
+		uint64_t at = *done * PAGER_PAGE, want = (n - *done) * PAGER_PAGE;
+
+		rc = from ? mfd_uffd_copy(t->uffd, cur + at, from + at, want, &len) :
+			    mfd_uffd_zero(t->uffd, cur + at, want, &len);
+		if (len)
+			mfd_pager_settle(t, bit + *done, len / PAGER_PAGE, PAGER_PUT);
+		*done += len / PAGER_PAGE;
+		/* Before the restore is finished a mapping may be unregistered because its turn has not come. */
+		if (rc == -ENOENT && atomic_load(&t->p->running)) {
+			mfd_pager_settle(t, bit + *done, 1, PAGER_DROPPED);
+			++*done;
+		} else if (rc) {
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* Put n pages that are all in the state of `word`. */
+static int put_state(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, uint64_t word, int complete,
+		     uint64_t *done)
+{
+	struct mfd_pager *p = t->p;
+	enum mfd_page_state s = mfd_page_state(word);
+
+	*done = n;
+	if (s == MFD_PAGE_STORED)
+		return mfd_pager_put(t, bit, cur, n, mfd_pagestore_at(p->store, mfd_page_index(word)), done);
+	if (s == MFD_PAGE_DIRECT || (s == MFD_PAGE_ABSENT && !complete))
+		return 0; /* whoever brings it puts it in */
+	if (s == MFD_PAGE_ABSENT && atomic_load(&p->running))
+		atomic_fetch_add_explicit(&p->absent, n, memory_order_relaxed);
+	if (mfd_pager_is_wanted(t->fam, bit, n))
+		return mfd_pager_put(t, bit, cur, n, NULL, done);
+	if (atomic_load(&p->running))
+		mfd_pager_settle(t, bit, n, PAGER_LEFT_ZERO);
+	return 0;
+}
+
+int mfd_pager_fill(struct pager_task *t, uint64_t *bit, uint64_t end)
+{
+	uint64_t n, off, word, done;
+	int rc;
+
+	while ((n = mfd_pager_unsettled(t, bit, end))) {
+		const struct mfd_range *r = mfd_ranges_from_bit(&t->ranges, *bit);
+		int complete = atomic_load(&t->p->complete); /* before the table: set after its last change */
+
+		if (!r || r->bit > *bit) {
+			/* Only settled pages are in no interval. */
+			*bit = r && r->bit < end ? r->bit : end;
+			continue;
+		}
+		off = *bit - r->bit;
+		if (n > r->pages - off)
+			n = r->pages - off;
+		n = mfd_pager_state(t->fam, r->img + off * PAGER_PAGE, n, &word);
+		rc = put_state(t, *bit, r->cur + off * PAGER_PAGE, n, word, complete, &done);
+		*bit += done;
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int mfd_pager_verdict(struct pager_task *t, int rc)
+{
+	struct mfd_pager *p = t->p;
+
+	if (!rc || rc == -EAGAIN)
+		return rc;
+	if (rc == -ENOENT)
+		return 0;
+	if (rc == -ESRCH) {
+		mfd_pager_task_gone(t);
+		return 0;
+	}
+	if (rc == -ENOMEM && atomic_fetch_add(&p->starved, 1) < STARVED_MAX) {
+		usleep(STARVED_US);
+		return -EAGAIN;
+	}
+	mfd_pager_fail(p, rc, "cannot put pages into task %u", t->fam->id);
+	return rc;
+}
+
+/* ---- in bulk ---- */
+
+static int take(struct pager_task *t, struct pager_span *s)
+{
+	uint64_t bits = t->fam->img.bits;
+
+	if (!atomic_load(&t->left)) {
+		t->cursor = bits;
+		t->redos = 0;
+		return 0;
+	}
+	if (t->redos) {
+		*s = t->redo[--t->redos];
+		return 1;
+	}
+	if (t->cursor >= bits)
+		return 0;
+	s->bit = t->cursor;
+	s->end = t->cursor = bits - t->cursor > PAGER_CHUNK ? t->cursor + PAGER_CHUNK : bits;
+	return 1;
+}
+
+/* The next chunk, of another task than the last if possible: two threads in one address space get in each other's way. */
+static struct pager_task *pick(struct mfd_pager *p, struct pager_span *s)
+{
+	struct pager_task *t = NULL, *first;
+
+	pthread_mutex_lock(&p->lock);
+	if (p->sweeping && !atomic_load(&p->failed) && p->tasks) {
+		t = first = p->turn ? p->turn : p->tasks;
+		while (!take(t, s)) {
+			t = t->next ? t->next : p->tasks;
+			if (t == first) {
+				t = NULL;
+				break;
+			}
+		}
+	}
+	if (t) {
+		p->turn = t->next;
+	} else if (p->work_set) {
+		uint64_t n;
+
+		p->work_set = 0;
+		(void)!read(p->work, &n, sizeof(n));
+	}
+	pthread_mutex_unlock(&p->lock);
+	return t;
+}
+
+/* A chunk could not be finished: read the event that is in the way, then let anybody try again. */
+static void put_back(struct pager_task *t, const struct pager_span *s)
+{
+	mfd_pager_serve(t);
+	usleep(CHANGING_US);
+	pthread_mutex_lock(&t->p->lock);
+	t->redo[t->redos++] = *s;
+	pthread_mutex_unlock(&t->p->lock);
+	mfd_pager_wake(t->p);
+}
+
+int mfd_pager_chunk(struct mfd_pager *p)
+{
+	struct pager_span s;
+	struct pager_task *t = pick(p, &s);
+	int rc;
+
+	if (!t)
+		return 0;
+	pthread_rwlock_rdlock(&t->lock);
+	rc = t->uffd < 0 ? 0 : mfd_pager_fill(t, &s.bit, s.end);
+	pthread_rwlock_unlock(&t->lock);
+	if (mfd_pager_verdict(t, rc) == -EAGAIN)
+		put_back(t, &s);
+	return 1;
+}
+
+/* ---- what arrives ---- */
+
+void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_wanted)
+{
+	int rc;
+
+	do {
+		pthread_rwlock_rdlock(&t->lock);
+		/* `running` is looked at under the lock: see start_running. */
+		if (t->uffd < 0 ||
+		    (only_wanted && !atomic_load(&t->p->running) && !mfd_pager_is_wanted(t->fam, bit, end - bit)))
+			rc = 0;
+		else
+			rc = mfd_pager_fill(t, &bit, end);
+		pthread_rwlock_unlock(&t->lock);
+		rc = mfd_pager_verdict(t, rc);
+		if (rc == -EAGAIN)
+			usleep(CHANGING_US); /* the pager's own threads read the event */
+	} while (rc == -EAGAIN && !atomic_load(&t->p->stop));
+}
+
+/* Number of the first lazy page at or after image address `img`. */
+static uint64_t bit_from(const struct pager_family *f, uint64_t img)
+{
+	const struct mfd_range *r = mfd_ranges_from_img(&f->img, img);
+
+	if (!r)
+		return f->img.bits;
+	return img > r->img ? r->bit + (img - r->img) / PAGER_PAGE : r->bit;
+}
+
+void mfd_pager_arrived(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint64_t pages)
+{
+	struct pager_family *f = mfd_pager_family(p, task);
+	uint64_t bit, end;
+
+	if (!f)
+		return;
+	bit = bit_from(f, vaddr);
+	end = bit_from(f, vaddr + pages * PAGER_PAGE);
+	if (bit >= end)
+		return;
+	mfd_pager_family_sync(f);
+	for (struct pager_task *t = mfd_pager_sibling(f, NULL); t; t = mfd_pager_sibling(f, t))
+		mfd_pager_fill_wait(t, bit, end, 1);
+}
+
+struct piece {
+	uint64_t vaddr, end; /* image addresses; vaddr moves on */
+	const char *src;     /* of vaddr; NULL = zeros */
+};
+
+static void piece_skip(struct piece *w, uint64_t vaddr)
+{
+	if (w->src)
+		w->src += vaddr - w->vaddr;
+	w->vaddr = vaddr;
+}
+
+static int put_piece(struct pager_task *t, struct piece *w)
+{
+	const struct mfd_range *r;
+	uint64_t bit, limit, n, end, done;
+	int rc;
+
+	while (w->vaddr < w->end && (r = mfd_ranges_from_img(&t->ranges, w->vaddr)) && r->img < w->end) {
+		if (r->img > w->vaddr)
+			piece_skip(w, r->img);
+		end = r->img + r->pages * PAGER_PAGE < w->end ? r->img + r->pages * PAGER_PAGE : w->end;
+		bit = r->bit + (w->vaddr - r->img) / PAGER_PAGE;
+		limit = r->bit + (end - r->img) / PAGER_PAGE;
+		n = mfd_pager_unsettled(t, &bit, limit);
+		piece_skip(w, r->img + (bit - r->bit) * PAGER_PAGE);
+		if (!n)
+			continue;
+		rc = mfd_pager_put(t, bit, r->cur + (bit - r->bit) * PAGER_PAGE, n, w->src, &done);
+		piece_skip(w, w->vaddr + done * PAGER_PAGE);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int install_one(struct pager_task *t, struct piece w)
+{
+	int rc;
+
+	do {
+		pthread_rwlock_rdlock(&t->lock);
+		rc = t->uffd < 0 ? 0 : put_piece(t, &w);
+		pthread_rwlock_unlock(&t->lock);
+		rc = mfd_pager_verdict(t, rc);
+		if (rc == -EAGAIN)
+			usleep(CHANGING_US);
+	} while (rc == -EAGAIN && !atomic_load(&t->p->stop));
+	return rc;
+}
+
+/* A child that is forked meanwhile stands behind its parent in the list, so it is met, too. */
+int mfd_pager_install(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint64_t pages, const void *src)
+{
+	struct pager_family *f = mfd_pager_family(p, task);
+	struct piece w = { vaddr, vaddr + pages * PAGER_PAGE, src };
+	int rc = 0;
+
+	if (!f)
+		return 0;
+	for (struct pager_task *t = mfd_pager_sibling(f, NULL); t && !rc; t = mfd_pager_sibling(f, t))
+		rc = install_one(t, w);
+	return rc;
+}
+
+int mfd_pager_direct(struct mfd_pager *p, uint32_t task)
+{
+	(void)task; /* once the restore is finished every task that will ever exist does */
+	return atomic_load(&p->running) && !atomic_load(&p->failed);
+}

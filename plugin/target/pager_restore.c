@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The pager's conversation with CRIU: one restore at a time, until one is finished.
+ *
+ * Runs in whichever pager thread epoll gives the socket to, one at a time (EPOLLONESHOT).  Until CRIU says "finished" nothing is
+ * released from the store, so that a restore that dies can be tried again.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "pagerint.h"
+
+/* epoll gives the descriptor to one thread and then forgets it until this call. */
+static void listen_again(struct mfd_pager *p)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = PAGER_SOCK(p) };
+
+	if (p->sock.listen >= 0 && epoll_ctl(p->epfd, EPOLL_CTL_MOD, p->sock.listen, &ev))
+		mfd_pager_fail(p, -errno, "cannot wait for %s", MFD_LAZYSOCK_NAME);
+}
+
+static void read_again(struct mfd_pager *p)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = PAGER_SOCK(p) };
+
+	if (epoll_ctl(p->epfd, EPOLL_CTL_MOD, p->sock.conn, &ev))
+		mfd_pager_fail(p, -errno, "cannot wait for CRIU's connection");
+}
+
+/*
+ * In postcopy the restored tasks may only run once the source has agreed that it will not.  CRIU gives no moment to wait in, so the process
+ * is stopped while the source is asked.
+ */
+static int ask_leave(struct mfd_pager *p)
+{
+	int rc;
+
+	if (!p->postcopy)
+		return p->ops.started(p->arg);
+	mfd_lazysock_signal(&p->sock, SIGSTOP);
+	rc = p->ops.started(p->arg);
+	if (rc)
+		mfd_lazysock_hangup(&p->sock); /* first, so that it finds the connection gone */
+	mfd_lazysock_signal(&p->sock, SIGCONT);
+	return rc;
+}
+
+static void greet(struct mfd_pager *p)
+{
+	int rc = mfd_lazysock_accept(&p->sock);
+
+	if (rc) {
+		if (rc == -EPERM)
+			mfd_log_warn("pager: somebody who is not root connected to %s", MFD_LAZYSOCK_NAME);
+		else if (rc != -EAGAIN)
+			mfd_log_error("pager: cannot accept on %s: error %d", MFD_LAZYSOCK_NAME, -rc);
+		listen_again(p);
+		return;
+	}
+	rc = ask_leave(p);
+	if (!rc)
+		rc = mfd_pager_watch(p, p->sock.conn, PAGER_SOCK(p), 1);
+	if (rc) {
+		mfd_log_warn("pager: restore refused (error %d)", -rc);
+		mfd_lazysock_hangup(&p->sock);
+		listen_again(p);
+	}
+}
+
+/*
+ * Everything may be installed from here on.  Whoever brings a page sets the table, takes task->lock for reading and looks at `running` inside.
+ * If that was 0, its section came before ours on that lock, so the bulk work that starts below sees the table as it was set.
+ */
+static void start_running(struct mfd_pager *p)
+{
+	struct pager_task *t;
+
+	mfd_lazysock_unlisten(&p->sock);
+	p->ops.restored(p->arg); /* before anything is released: a second restore is out of the question now */
+	atomic_store(&p->running, 1);
+	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+		pthread_rwlock_wrlock(&t->lock);
+		pthread_rwlock_unlock(&t->lock);
+	}
+	pthread_mutex_lock(&p->lock);
+	p->sweeping = 1;
+	pthread_mutex_unlock(&p->lock);
+	mfd_pager_wake(p);
+}
+
+static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
+{
+	const char *why;
+	int rc;
+
+	if (atomic_load(&p->running)) {
+		if (m->uffd >= 0)
+			close(m->uffd);
+		return -EPROTO;
+	}
+	switch (m->kind) {
+	case MFD_LAZYSOCK_ZOMBIE:
+		return 0;
+	case MFD_LAZYSOCK_DONE:
+		start_running(p);
+		return 0;
+	case MFD_LAZYSOCK_TASK:
+		rc = mfd_pager_task_add(p, m->task, m->uffd, &why);
+		if (rc)
+			mfd_log_error("pager: task %u cannot be restored: %s", m->task, why);
+		return rc;
+	}
+	return -EPROTO;
+}
+
+static void hang_up(struct mfd_pager *p, int rc)
+{
+	mfd_lazysock_hangup(&p->sock);
+	if (atomic_load(&p->running))
+		return;
+	mfd_log_warn("pager: the restore ended before it was finished%s; waiting for another",
+		     rc == -ECONNRESET ? "" : " (refused)");
+	mfd_pager_forget(p);
+	listen_again(p);
+}
+
+void mfd_pager_restore_event(struct mfd_pager *p)
+{
+	struct mfd_lazysock_msg m;
+	int rc;
+
+	if (p->sock.conn < 0) {
+		greet(p);
+		return;
+	}
+	while ((rc = mfd_lazysock_read(&p->sock, &m)) > 0) {
+		rc = take_message(p, &m);
+		if (rc)
+			break;
+	}
+	if (rc)
+		hang_up(p, rc);
+	else
+		read_again(p);
+}
