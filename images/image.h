@@ -64,6 +64,9 @@ int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32
 #define MFD_PE_LAZY    (1U << 1)
 #define MFD_PE_PRESENT (1U << 2)
 
+/* mapping status flag (CRIU's VMA_AREA_GUARD) */
+#define MFD_VMA_GUARD (1U << 16)
+
 /* A lazy range of a task, split where mappings end: UFFDIO_COPY works inside one mapping only. */
 struct mfd_lazy_range {
 	uint64_t start; /* bytes */

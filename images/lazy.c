@@ -113,6 +113,23 @@ static int check_mm(const MfdCriu__MmEntry *mm, uint32_t task, const char **why)
 	return 0;
 }
 
+/*
+ * Guard regions (MADV_GUARD_INSTALL) are listed as if they were mappings, inside the mapping that they are a part of.
+ * They hold no pages.
+ */
+static void drop_guards(MfdCriu__MmEntry *mm)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < mm->n_vmas; i++) {
+		if (mm->vmas[i]->status & MFD_VMA_GUARD)
+			mfd_criu__vma_entry__free_unpacked(mm->vmas[i], NULL);
+		else
+			mm->vmas[kept++] = mm->vmas[i];
+	}
+	mm->n_vmas = kept;
+}
+
 static int read_mm(int dirfd, uint32_t task, MfdCriu__MmEntry **mm, const char **why)
 {
 	struct mfd_image *img;
@@ -131,6 +148,7 @@ static int read_mm(int dirfd, uint32_t task, MfdCriu__MmEntry **mm, const char *
 	if (rc <= 0)
 		return rc ? rc : mfd_image_why(why, -EBADMSG, "%s: no entry", name);
 	*mm = (MfdCriu__MmEntry *)msg;
+	drop_guards(*mm);
 	return check_mm(*mm, task, why);
 }
 

@@ -17,15 +17,18 @@ static const struct verb {
 	const char *name; /* first: mfd_flags_closest looks here */
 	const char *summary;
 	int (*main)(int argc, char **argv);
+	const char *help; /* of a verb that has no flags to explain, and is not asked */
 } verbs[] = {
-	{ "serve", "receive sessions and serve their pages to criu restore", mfd_serve_main },
-	{ "wait", "wait until a session is ready, committed or done", mfd_wait_main },
-	{ "restore", "restore a session", mfd_restore_main },
-	{ "status", "list sessions, say where they stand", mfd_status_main },
-	{ "abort", "give a session up", mfd_abort_main },
-	{ "show", "print images as JSON", mfd_show_main },
-	{ "send", "the sender; the plugin starts it inside criu dump", mfd_send_main },
-	{ "help", "explain a verb", help_main },
+	{ "serve", "receive sessions and serve their pages to criu restore", mfd_serve_main, NULL },
+	{ "wait", "wait until a session is ready, committed or done", mfd_wait_main, NULL },
+	{ "restore", "restore a session", mfd_restore_main, NULL },
+	{ "status", "list sessions, say where they stand", mfd_status_main, NULL },
+	{ "abort", "give a session up", mfd_abort_main, NULL },
+	{ "show", "print images as JSON", mfd_show_main, NULL },
+	{ "send", "the sender; the plugin starts it inside criu dump", mfd_send_main,
+	  "Started by the plugin with descriptors only it can pass; nothing to be run by hand. Its options are the plugin's:\n"
+	  "CRIU_MULTIFD_NAME in the environment of criu dump, or /etc/criu-multifd.conf." },
+	{ "help", "explain a verb", help_main, NULL },
 };
 #define VERBS (sizeof(verbs) / sizeof(*verbs))
 
@@ -68,6 +71,10 @@ static int help_main(int argc, char **argv)
 		return unknown(argv[1]);
 	if (v->main == help_main)
 		return usage(stdout, MFD_EXIT_OK);
+	if (v->help) {
+		printf("Usage: criu-multifd %s\n%s\n", v->name, v->help);
+		return MFD_EXIT_OK;
+	}
 	return v->main(2, (char *[]){ argv[1], flag, NULL });
 }
 

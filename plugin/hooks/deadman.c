@@ -2,12 +2,14 @@
 /* The dead man's switch: when the sender is gone, CRIU's accept() must fail. Theory in deadman.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "deadman.h"
@@ -30,40 +32,59 @@ static int signal_number(void)
 	return SIGRTMIN + 7;
 }
 
-/* Any listening TCP socket of CRIU's process is its lazy page server; it has no other. */
-static int close_gate(void)
+/*
+ * The descriptor of the accept() that the signal has interrupted, or -1.  Not just any listening socket: while CRIU dumps its
+ * tasks' files it holds *their* listeners, too, and shutdown() would reach the tasks.  A call that SA_RESTART is going to restart
+ * shows its number and its arguments in the registers again.
+ */
+static int accepting_fd(const ucontext_t *uc)
 {
-	struct rlimit lim;
-	int max, found = 0;
+#if defined(__x86_64__)
+	long number = uc->uc_mcontext.gregs[REG_RAX], arg = uc->uc_mcontext.gregs[REG_RDI];
+#elif defined(__aarch64__)
+	long number = (long)uc->uc_mcontext.regs[8], arg = (long)uc->uc_mcontext.regs[0];
+#else
+	long number = -1, arg = -1; /* the sender and its supervisor remain */
 
-	max = getrlimit(RLIMIT_NOFILE, &lim) || lim.rlim_cur > 1 << 20 ? 1 << 20 : (int)lim.rlim_cur;
-	for (int fd = 3; fd < max && !found; fd++) {
-		int listening = 0, domain = 0;
-		socklen_t len = sizeof(int);
+	(void)uc;
+#endif
+	return number == SYS_accept || number == SYS_accept4 ? (int)arg : -1;
+}
 
-		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) || !listening)
-			continue;
-		len = sizeof(int);
-		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || (domain != AF_INET && domain != AF_INET6))
-			continue;
-		shutdown(fd, SHUT_RDWR);
-		found = 1;
-	}
-	return found;
+/* Nonzero when CRIU stood at its lazy page server and its accept() is going to fail. */
+static int close_gate(const ucontext_t *uc)
+{
+	int fd = accepting_fd(uc), listening = 0, domain = 0;
+	socklen_t len = sizeof(int);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) || !listening)
+		return 0;
+	len = sizeof(int);
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || (domain != AF_INET && domain != AF_INET6))
+		return 0;
+	return !shutdown(fd, SHUT_RDWR);
 }
 
 enum verdict { GO_ON, STOP };
 
+/*
+ * The queue tells what the sender wanted, POLLHUP that nobody is left who could do it.  A commit verdict counts only while
+ * somebody is: whether it came to pass is decided by accept() alone, and the target runs nothing before it has
+ * heard that the tasks are dead.
+ */
 static enum verdict look(void)
 {
+	struct pollfd p = { .fd = watched };
 	struct mfd_link_msg m;
 	ssize_t n = recv(watched, &m, sizeof(m), MSG_PEEK | MSG_DONTWAIT);
 
+	if (n == (ssize_t)sizeof(m) && m.type == MFD_LINK_HOLD)
+		return GO_ON;
+	if (poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR))
+		return STOP;
 	if (n == (ssize_t)sizeof(m))
 		return m.type == MFD_LINK_ABORT ? STOP : GO_ON;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return GO_ON;
-	return STOP; /* closed, or something that is not the sender */
+	return n < 0 && (errno == EAGAIN || errno == EINTR) ? GO_ON : STOP; /* STOP: something that is not the sender */
 }
 
 static void again(void)
@@ -74,19 +95,20 @@ static void again(void)
 		timer_settime(timer, 0, &t, NULL);
 }
 
-static void handler(int sig)
+static void handler(int sig, siginfo_t *si, void *uc)
 {
 	int saved = errno;
 
 	(void)sig;
-	if (watched >= 0 && look() == STOP && !close_gate())
+	(void)si;
+	if (watched >= 0 && look() == STOP && !close_gate(uc))
 		again();
 	errno = saved;
 }
 
 int mfd_deadman_arm(int link)
 {
-	struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART };
+	struct sigaction sa = { .sa_sigaction = handler, .sa_flags = SA_RESTART | SA_SIGINFO };
 	struct f_owner_ex owner = { .type = F_OWNER_PID, .pid = getpid() };
 	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = signal_number() };
 	sigset_t set;

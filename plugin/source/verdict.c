@@ -189,6 +189,24 @@ static int doubtful(struct mfd_worker *w, const char *text)
 	return 1;
 }
 
+/*
+ * A target that has everything keeps the session in doubt when the connection breaks, one whose restore has begun keeps its tasks
+ * waiting: both must hear that the tasks run on here, now or when it can be reached again.
+ */
+static void tell_abort(struct mfd_worker *w, int phase)
+{
+	struct mfd_error err = { 0 };
+	int ret;
+
+	if (!w->end_sent && phase != MFD_PHASE_RUNNING)
+		return;
+	ret = mfd_verdict_tell(w->o, w->sh, "abort", TELL_MS, &err);
+	if (ret && ret != -ECANCELED) /* -ECANCELED: it knows, and has no such session any more */
+		mfd_log_error("the tasks run on here, but %s could not be told: %s.  If it holds session '%s', end it there with: "
+			      "criu-multifd resolve %s discard",
+			      w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
+}
+
 int mfd_verdict_abort(struct mfd_worker *w)
 {
 	int phase = atomic_load(&w->sh->phase);
@@ -202,10 +220,12 @@ int mfd_verdict_abort(struct mfd_worker *w)
 		mfd_control_send_abort(&w->session.control, w->err.code, text);
 	if (phase == MFD_PHASE_CONNECTING || w->dump_result_known) {
 		mfd_worker_reply(w, MFD_LINK_FAILED, w->err.code, text);
+		tell_abort(w, phase);
 		return 0;
 	}
 	/* Answers whoever waits for an answer, and sets off the plugin's switch if we should not live to close the gate. */
 	mfd_worker_reply(w, MFD_LINK_ABORT, w->err.code, text);
 	fail_the_dump(w, text);
+	tell_abort(w, phase);
 	return 0;
 }

@@ -252,7 +252,7 @@ static int run(struct mfd_worker *w, int recover)
 
 	while (ret && atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING) {
 		/* The dump is over: there is nothing left to send from. */
-		if (w->dump_result_known || mfd_gate_criu_ended(&w->gate, 0))
+		if (w->dump_result_known || mfd_gate_criu_ended(&w->gate, w->link < 0 ? 1000 : 0))
 			return ret;
 		ret = reconnect(w);
 		if (ret)

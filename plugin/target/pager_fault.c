@@ -28,10 +28,13 @@ static int answer_outside(struct pager_task *t, uint64_t addr)
 {
 	const struct mfd_range *next = mfd_ranges_above(&t->ranges, addr);
 	uint64_t window = PAGER_WINDOW * PAGER_PAGE, end = (addr | (window - 1)) + 1, done;
+	int rc;
 
 	if (next && next->cur < end)
 		end = next->cur;
-	return mfd_uffd_zero(t->uffd, addr, end - addr, &done);
+	rc = mfd_uffd_zero(t->uffd, addr, end - addr, &done);
+	/* The window may reach over the end of the address space. */
+	return rc == -EINVAL ? mfd_uffd_zero(t->uffd, addr, PAGER_PAGE, &done) : rc;
 }
 
 struct place { /* of a fault in a lazy range */

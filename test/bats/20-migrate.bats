@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A live process tree moves to another host through the plugin: what must arrive, in which shapes.
 
+bats_require_minimum_version 1.5.0
 load helpers
 load moves
 

@@ -143,7 +143,7 @@ restore_here()
 
 	shift 2
 	(metered "$meter" nsenter --target "$RESTORE_INIT" --net --pid --mount \
-		"$CRIU" restore -D "$img" -d -v1 -o restore.log "$@" </dev/null)
+		"$CRIU" restore -D "$img" -d -v1 -o restore.log --manage-cgroups=ignore "$@" </dev/null)
 }
 
 namespace_down()

@@ -32,7 +32,6 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -272,7 +271,8 @@ static void fire_before(struct pipe *p, int out)
 		break;
 	case GARBAGE:
 		p->swallow = true;
-		getrandom(noise, sizeof(noise), 0);
+		for (size_t i = 0; i < sizeof(noise); i++)
+			noise[i] = (uint8_t)random();
 		if (send(out, noise, sizeof(noise), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 			errno = 0;
 		break;
