@@ -89,6 +89,14 @@ static int set_absolute(struct mfd_options *o, const struct mfd_option_desc *d, 
 	return set_text(o, d, value, err);
 }
 
+/* Patterns are matched in plugin/hooks/cpr_claim.c; whether one ever matches is nothing that can be checked here. */
+static int set_cpr(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+{
+	if (*value && (*value == ',' || strstr(value, ",,") || value[strlen(value) - 1] == ','))
+		return mfd_error_set(err, -EINVAL, "auto, off or PATTERN[,PATTERN...] is wanted");
+	return set_text(o, d, strcmp(value, "auto") ? value : "", err);
+}
+
 /* Digits and a suffix: 0, or -EINVAL when there are none or the number is beyond any limit. */
 static int number(const char *value, long *n, const char **suffix)
 {
@@ -226,6 +234,10 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  AT(log_file), 0, 0 },
 	{ "program", "PATH", "criu-multifd that the plugin starts; unset, the one beside the plugin", "", set_absolute,
 	  AT(program), 0, 0 },
+	{ "cpr", "auto|off|PATTERN,...", "which descriptors come along that CRIU cannot restore by itself", "", set_cpr, AT(cpr), 0,
+	  0 },
+	{ "keeper", "PATH", "socket of the keeper that holds them on this host (DIR/.keeper.sock of criu-multifd serve)", "",
+	  set_absolute, AT(keeper), 0, 0 },
 };
 
 const unsigned mfd_options_count = ARRAY_LEN(mfd_options_table);
@@ -233,7 +245,8 @@ _Static_assert(ARRAY_LEN(mfd_options_table) <= MFD_OPTIONS_MAX, "room in mfd_opt
 
 static int is_text(const struct mfd_option_desc *d)
 {
-	return d->set == set_text || d->set == set_target || d->set == set_session || d->set == set_absolute;
+	return d->set == set_text || d->set == set_target || d->set == set_session || d->set == set_absolute ||
+	       d->set == set_cpr;
 }
 
 static const struct mfd_option_desc *find(const char *name, size_t len)

@@ -32,6 +32,8 @@ struct mfd_options {
 	uint32_t log_level;	    /* enum mfd_log_level */
 	char *log_file;		    /* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */
 	char *program;		    /* path of criu-multifd that the plugin starts; NULL = found beside the plugin */
+	char *cpr;		    /* which descriptors come along: NULL = auto, "off", PATTERN[,PATTERN...] */
+	char *keeper;		    /* unix socket of the keeper of open file descriptions; NULL = none at dump */
 	uint8_t from[MFD_OPTIONS_MAX]; /* enum mfd_option_from of each row of the table */
 };
 

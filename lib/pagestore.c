@@ -15,7 +15,7 @@
  *   a tmpfs with huge=advise: populate / fallocate     7.8 / 1.3
  *
  * So huge pages are what matters, and only the mount option gives them on a named file.  The store therefore mounts a tmpfs of its own
- * in /dev/shm/criu-multifd-XXXXXX where it may.  Elsewhere, populating is as fast as the rest of what works without one more copy in the
+ * (memfs.c) where it may.  Elsewhere, populating is as fast as the rest of what works without one more copy in the
  * receiver, and it turns a full file system into -ENOSPC before anything is received; it also works with huge=advise.
  */
 #include <endian.h>
@@ -35,6 +35,7 @@
 #include <xxhash.h>
 
 #include "io.h"
+#include "memfs.h"
 #include "pagestore.h"
 #include "pagetable.h"
 
@@ -49,7 +50,6 @@
 #define MAX_ROOM     (4ULL << 40)  /* address space; less where that much is not to be had */
 #define STORE	     "pages.store"
 #define JOURNAL	     "pages.journal"
-#define MEMORY_DIR   "/dev/shm/criu-multifd-"
 #define RECORD_SEED  0x4d46504aU /* "MFPJ": seed of the records' XXH32 */
 #define RECORD_BATCH 2048U
 
@@ -84,23 +84,6 @@ static int is_dedicated(int dirfd)
 	       (here.st_dev != up.st_dev || here.st_dev != up2.st_dev);
 }
 
-/* A mount made in a mount namespace of our own would be gone with this process and could not survive a restart. */
-static int may_mount(void)
-{
-	struct stat self, init;
-
-	return !stat("/proc/self/ns/mnt", &self) && !stat("/proc/1/ns/mnt", &init) && self.st_ino == init.st_ino;
-}
-
-static int mount_huge(const char *dir)
-{
-	if (!may_mount())
-		return -EPERM;
-	if (mount("criu-multifd", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "huge=always,mode=0700,size=90%"))
-		return -errno;
-	return 0;
-}
-
 static int create_here(int dirfd)
 {
 	int fd = openat(dirfd, STORE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -111,34 +94,23 @@ static int create_here(int dirfd)
 /* The store's file in memory, and a link to it in dirfd: a descriptor or -errno. */
 static int create_in_memory(int dirfd, int need_huge)
 {
-	char dir[] = MEMORY_DIR "XXXXXX", path[sizeof(dir) + sizeof(STORE)];
-	int fd, rc, huge;
+	char self[40], owner[4096], path[256];
+	ssize_t n;
+	int fd;
 
-	if (!mkdtemp(dir))
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", dirfd);
+	n = readlink(self, owner, sizeof(owner) - 1);
+	if (n < 0)
 		return -errno;
-	huge = !mount_huge(dir);
-	if (!huge && need_huge) {
-		fd = -EPERM;
-		goto err_dir;
-	}
-	snprintf(path, sizeof(path), "%s/%s", dir, STORE);
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		fd = -errno;
-		goto err_mount;
-	}
-	if (!symlinkat(path, dirfd, STORE))
+	owner[n] = 0;
+	mfd_memfs_tidy(STORE);
+	fd = mfd_memfs_create(owner, STORE, need_huge, path, sizeof(path));
+	if (fd < 0 || !symlinkat(path, dirfd, STORE))
 		return fd;
-	rc = -errno;
+	n = -errno;
 	close(fd);
-	fd = rc;
-	unlink(path);
-err_mount:
-	if (huge)
-		umount2(dir, MNT_DETACH);
-err_dir:
-	rmdir(dir);
-	return fd;
+	mfd_memfs_remove(path);
+	return (int)n;
 }
 
 static int create_store(int dirfd, int durable)
@@ -151,37 +123,22 @@ static int create_store(int dirfd, int durable)
 	return fd < 0 && fd != -EEXIST ? create_here(dirfd) : fd;
 }
 
-static int remove_memory(const char *path)
+static int link_of(int dirfd, char *path, size_t len)
 {
-	char dir[128];
-	const char *tail;
-	size_t len;
+	ssize_t n = readlinkat(dirfd, STORE, path, len - 1);
 
-	/* The link could have been put there by anyone who may write to the folder: follow it only where ours lead. */
-	if (strncmp(path, MEMORY_DIR, strlen(MEMORY_DIR)))
-		return 0;
-	tail = strchr(path + strlen(MEMORY_DIR), '/');
-	len = tail ? (size_t)(tail - path) : 0;
-	if (!tail || strcmp(tail, "/" STORE) || len >= sizeof(dir))
-		return 0;
-	memcpy(dir, path, len);
-	dir[len] = 0;
-	if (unlink(path) && errno != ENOENT)
-		return -errno;
-	umount2(dir, MNT_DETACH | UMOUNT_NOFOLLOW); /* fails where nothing was mounted */
-	return rmdir(dir) && errno != ENOENT ? -errno : 0;
+	if (n > 0)
+		path[n] = 0;
+	return n > 0;
 }
 
 int mfd_pagestore_remove(int dirfd)
 {
 	char path[256];
-	ssize_t n = readlinkat(dirfd, STORE, path, sizeof(path) - 1);
 	int rc = 0;
 
-	if (n > 0) {
-		path[n] = 0;
-		rc = remove_memory(path);
-	}
+	if (link_of(dirfd, path, sizeof(path)))
+		rc = mfd_memfs_remove(path);
 	if (unlinkat(dirfd, STORE, 0) && errno != ENOENT)
 		rc = -errno;
 	if (unlinkat(dirfd, JOURNAL, 0) && errno != ENOENT)
@@ -481,14 +438,23 @@ static int replay_journal(int fd, struct replay *p)
 	return rc < 0 ? rc : 0;
 }
 
+static int open_here(int dirfd)
+{
+	int fd = openat(dirfd, STORE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_files(struct mfd_pagestore *s, int dirfd, struct stat *st, struct mfd_error *err)
 {
+	char path[256];
+
 	s->journal = openat(dirfd, JOURNAL, O_RDWR | O_APPEND | O_CLOEXEC);
 	if (s->journal < 0)
 		return mfd_error_sys(err, -errno, "cannot open %s", JOURNAL);
-	s->fd = openat(dirfd, STORE, O_RDWR | O_CLOEXEC);
+	s->fd = link_of(dirfd, path, sizeof(path)) ? mfd_memfs_open(path) : open_here(dirfd);
 	if (s->fd < 0)
-		return mfd_error_sys(err, -errno, "cannot open %s", STORE);
+		return mfd_error_sys(err, s->fd, "cannot open %s", STORE);
 	if (fstat(s->fd, st) || !S_ISREG(st->st_mode))
 		return mfd_error_set(err, -EBADMSG, "%s is not a regular file", STORE);
 	return 0;

@@ -17,7 +17,7 @@
 #include "io.h"
 #include "sock.h"
 
-#define LISTEN_BACKLOG 128
+#define LISTEN_BACKLOG 1024
 #define HOST_MAX       256 /* a DNS name has at most 253 bytes */
 
 /* Splits "HOST:PORT" or "[V6]:PORT"; NULL or a sentence. */

@@ -4,9 +4,11 @@
 #include <time.h>
 #include <linux/errqueue.h>
 #include <netinet/in.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "io.h"
@@ -116,10 +118,18 @@ static int wait_notice(struct mfd_zerocopy *z, uint64_t deadline)
 	return 0;
 }
 
+static int unacked(int fd)
+{
+	int n = 0;
+
+	return ioctl(fd, SIOCOUTQ, &n) ? 0 : n;
+}
+
+/* One completion may stand for a megabyte: on a slow link its bytes go, and are acknowledged, long before it comes. */
 int mfd_zerocopy_wait(struct mfd_zerocopy *z, uint32_t ticket, unsigned timeout_ms)
 {
 	uint64_t deadline = timeout_ms ? mfd_io_now_ms() + timeout_ms : 0;
-	int waited = 0;
+	int waited = 0, left = unacked(z->fd), now_left;
 
 	while ((int32_t)(z->done - ticket) <= 0 && z->done != z->next) {
 		int ret = reap(z);
@@ -128,6 +138,11 @@ int mfd_zerocopy_wait(struct mfd_zerocopy *z, uint32_t ticket, unsigned timeout_
 			z->flush_waits += !waited;
 			waited = 1;
 			ret = wait_notice(z, deadline);
+			if (ret == -ETIMEDOUT && (now_left = unacked(z->fd)) < left) {
+				left = now_left;
+				deadline = mfd_io_now_ms() + timeout_ms;
+				continue;
+			}
 			/* A dead socket may still have completions queued: look once more before giving up. */
 			if (ret && !reap(z))
 				continue;

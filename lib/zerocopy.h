@@ -38,7 +38,10 @@ int mfd_zerocopy_init(struct mfd_zerocopy *z, int fd, enum mfd_tristate mode);
  * without, the buffer is free on return.  -ENOBUFS in mode `on` when the memory cannot be locked.
  */
 int mfd_zerocopy_send(struct mfd_zerocopy *z, const void *buf, size_t len, uint32_t *ticket);
-/* Wait until every send up to `ticket` has completed; timeout_ms 0 = for ever; -ETIMEDOUT, or the socket's error. */
+/*
+ * Wait until every send up to `ticket` has completed; -ETIMEDOUT when nothing was acknowledged for timeout_ms (0 = wait for ever), or
+ * the socket's error.
+ */
 int mfd_zerocopy_wait(struct mfd_zerocopy *z, uint32_t ticket, unsigned timeout_ms);
 int mfd_zerocopy_flush(struct mfd_zerocopy *z, unsigned timeout_ms); /* every send */
 

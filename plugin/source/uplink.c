@@ -48,9 +48,18 @@ static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const 
  */
 static int expect(struct mfd_control *c, unsigned type, ProtobufCMessage **msg, struct mfd_error *err)
 {
+	Mfd__Pong pong = MFD__PONG__INIT;
 	unsigned got;
-	int ret = mfd_control_recv(c, &got, msg, err);
+	int ret;
 
+	/* A target that waits for slow joins sees to it that nobody takes it for dead. */
+	while (!(ret = mfd_control_recv(c, &got, msg, err)) && got == MFD_WIRE_PING) {
+		protobuf_c_message_free_unpacked(*msg, NULL);
+		*msg = NULL;
+		ret = mfd_control_send(c, MFD_WIRE_PONG, &pong.base);
+		if (ret)
+			break;
+	}
 	if (ret)
 		return mfd_error_sys(err, ret, "waiting for the target's %s", mfd_wire_msg_name(type));
 	if (got == type)

@@ -287,6 +287,8 @@ static void wind_up(struct mfd_session *s)
 		end_aborted(s);
 	else
 		mfd_session_store(s, 1);
+	if (s->over == MFD_OVER_KEPT)
+		unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
 	count_end(s);
 	mfd_session_unclaim(s);
 }
@@ -317,7 +319,10 @@ void mfd_session_broken(struct mfd_session *s, int code, const char *text)
 		mfd_log_debug("%s: after the commit: %s", s->name, text);
 }
 
-/* A lost data channel matters only while pages are due. */
+/*
+ * A lost data channel matters only while pages are due.  `lost` stays set until it has been dealt with: a source that comes back
+ * meanwhile waits for that (session.c, oust).
+ */
 static void on_lost(struct mfd_session *s)
 {
 	char text[300];
@@ -326,11 +331,15 @@ static void on_lost(struct mfd_session *s)
 	pthread_mutex_lock(&s->lock);
 	control = s->lost_control;
 	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
-	s->lost = s->lost_control = 0;
-	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	if (control || may_abort(s) || s->state == MFD__SESSION_STATE__RUNNING)
 		mfd_session_broken(s, -ECONNRESET, text);
+	pthread_mutex_lock(&s->lock);
+	/* The control connection may have followed a channel that did not matter: then once more. */
+	if (s->lost_control == control)
+		s->lost = s->lost_control = 0;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void on_failed(struct mfd_session *s)
@@ -515,7 +524,21 @@ static void take_request(struct mfd_session *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Tasks that run here keep the server alive until their pages are in, unless it is asked twice. */
+/* Tasks that run, or may run as soon as the source lets go, and whose pages only this pager has. */
+static int has_tasks(struct mfd_session *s)
+{
+	int n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->holds && s->restored;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+/*
+ * Restored tasks keep the server alive until their pages are in, unless it is asked twice.  A restore that is not finished is killed: nothing
+ * has left the store yet, so it can be repeated.
+ */
 static void on_stop(struct mfd_session *s)
 {
 	pthread_mutex_lock(&s->lock);
@@ -525,14 +548,18 @@ static void on_stop(struct mfd_session *s)
 		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends");
 		return;
 	}
-	if (has_holds(s) && s->stop_seen == 1) {
+	if (has_tasks(s) && s->stop_seen == 1) {
 		mfd_log_warn("%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
 			     "then they are killed)", s->name);
 		return;
 	}
-	if (has_holds(s)) {
+	if (has_tasks(s)) {
 		set_text(s->error, sizeof(s->error), "the restore server was stopped while pages were missing");
 		s->over = s->state == MFD__SESSION_STATE__COMMITTED ? MFD_OVER_BROKEN : MFD_OVER_ABORTED;
+		return;
+	}
+	if (s->state == MFD__SESSION_STATE__RUNNING) {
+		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends before the restore has");
 		return;
 	}
 	if (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED) {
@@ -567,13 +594,18 @@ static void store_moving(struct mfd_session *s)
 	s->moved = moved;
 }
 
+static unsigned tick_length(const struct mfd_session *s)
+{
+	return s->server->stall_ms < 6000 ? s->server->stall_ms / 6 : 1000;
+}
+
 static void tick(struct mfd_session *s)
 {
 	uint64_t now = mfd_io_now_ms();
 	uint64_t heard = atomic_load_explicit(&s->heard_ms, memory_order_relaxed);
 	Mfd__Ping ping = MFD__PING__INIT;
 
-	s->tick_ms = now + 1000;
+	s->tick_ms = now + tick_length(s);
 	store_moving(s);
 	if (!connected(s))
 		return;
@@ -704,7 +736,7 @@ int mfd_session_start(struct mfd_session *s)
 {
 	uint64_t now = mfd_io_now_ms();
 
-	s->tick_ms = now + 1000;
+	s->tick_ms = now + tick_length(s);
 	s->ping_ms = now + s->server->stall_ms / 3;
 	s->join_deadline = now + s->server->stall_ms;
 	mfd_session_heard(s, now);

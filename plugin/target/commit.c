@@ -53,23 +53,28 @@ static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	return mfd_session_send(s, MFD_WIRE_FAULT, &m.base);
 }
 
-/* Before the first page is installed it must be known on disk that tasks exist (reload.c kills them after a crash of everything). */
+/* What reload.c needs after a crash of everything; written before a page is installed (tasks) or leaves the store ("restored"). */
+static int mark(struct mfd_session *s, const char *line)
+{
+	int rc, fd = openat(s->dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	rc = mfd_io_write_all(fd, line, strlen(line));
+	close(fd);
+	return rc;
+}
+
 static int mark_attached(struct mfd_session *s, uint32_t task, int pid)
 {
-	char line[128], boot[64] = "", *text = NULL;
-	int fd, rc, n;
+	char line[128], boot[64] = "-", *text = NULL;
 
 	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL))
 		snprintf(boot, sizeof(boot), "%.36s", text);
 	free(text);
-	n = snprintf(line, sizeof(line), "%s %u %d %llu\n", boot[0] ? boot : "-", task, pid,
-		     (unsigned long long)(pid ? mfd_holder_start_time(pid) : 0));
-	fd = openat(s->dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	rc = mfd_io_write_all(fd, line, (size_t)n);
-	close(fd);
-	return rc;
+	snprintf(line, sizeof(line), "%s %u %d %llu\n", boot, task, pid,
+		 (unsigned long long)(pid ? mfd_holder_start_time(pid) : 0));
+	return mark(s, line);
 }
 
 static int op_hold(void *arg, uint32_t task, int uffd)
@@ -98,7 +103,10 @@ static int op_hold(void *arg, uint32_t task, int uffd)
 static void op_restored(void *arg)
 {
 	struct mfd_session *s = arg;
+	int rc = mark(s, MFD_SESSION_RESTORED_LINE "\n");
 
+	if (rc)
+		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
 	pthread_mutex_lock(&s->lock);
 	s->restored = 1;
 	pthread_cond_broadcast(&s->cond);

@@ -117,17 +117,18 @@ static int is_wanted(int pid, void *arg)
 {
 	struct wanted *w = arg;
 
-	if (pid == getpid() || status_last(pid, "NSpid:") != (long)w->task || !has_open(pid, w->uffd))
+	if (pid == getpid() || !has_open(pid, w->uffd))
 		return 0;
 	w->pid = pid;
-	return 1;
+	return status_last(pid, "NSpid:") == (long)w->task;
 }
 
 int mfd_holder_find(uint32_t task, int uffd)
 {
 	struct wanted w = { .task = task, .uffd = uffd };
 
-	return each_process(is_wanted, &w) ? w.pid : 0;
+	each_process(is_wanted, &w);
+	return w.pid;
 }
 
 /* ---- killing ---- */

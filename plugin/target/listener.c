@@ -173,15 +173,45 @@ static void shutdown_peers(struct mfd_server *sv)
 	pthread_mutex_unlock(&sv->lock);
 }
 
-/* Room for one more connection whose peer has not said who it is? */
+/* sv->lock; the newest is first in the list. */
+static struct mfd_peer *oldest_pending(struct mfd_server *sv)
+{
+	struct mfd_peer *p, *oldest = NULL;
+
+	for (p = sv->peers; p; p = p->next) {
+		if (p->deadline)
+			oldest = p;
+	}
+	return oldest;
+}
+
+/*
+ * Room for one more connection whose peer has not said who it is?  When there are too many the oldest has to go, so that those that
+ * say nothing cannot keep out one that would; but each has some time.
+ */
 static int room(struct mfd_server *sv)
 {
 	int yes;
 
 	pthread_mutex_lock(&sv->lock);
-	yes = sv->pending < MFD_SERVER_MAX_PENDING && !sv->stopping;
+	yes = !sv->stopping &&
+	      (sv->pending < MFD_SERVER_MAX_PENDING ||
+	       mfd_io_now_ms() + MFD_SERVER_GREETING_TIMEOUT >= oldest_pending(sv)->deadline + MFD_SERVER_GREETING_GRACE);
 	pthread_mutex_unlock(&sv->lock);
 	return yes;
+}
+
+static void make_room(struct mfd_server *sv)
+{
+	struct mfd_peer *p;
+
+	pthread_mutex_lock(&sv->lock);
+	if (sv->pending >= MFD_SERVER_MAX_PENDING && (p = oldest_pending(sv))) {
+		p->deadline = 0;
+		sv->pending--;
+		mfd_conn_shutdown(&p->control.conn);
+	}
+	pthread_mutex_unlock(&sv->lock);
 }
 
 static void stop(struct mfd_server *sv, unsigned level)
@@ -224,8 +254,9 @@ static int finished(struct mfd_server *sv)
 
 static void turn(struct mfd_server *sv)
 {
+	int may_accept = room(sv);
 	struct pollfd fds[] = {
-		{ .fd = room(sv) ? sv->listen_fd : -1, .events = POLLIN },
+		{ .fd = may_accept ? sv->listen_fd : -1, .events = POLLIN },
 		{ .fd = sv->request_fd, .events = POLLIN },
 		{ .fd = sv->pool.wake, .events = POLLIN },
 		{ .fd = sv->stop_fd, .events = POLLIN },
@@ -233,7 +264,7 @@ static void turn(struct mfd_server *sv)
 		{ .fd = sv->stop_fd >= 0 ? sv->guard_fd : -1, .events = 0 },
 	};
 
-	if (poll(fds, sizeof(fds) / sizeof(fds[0]), 500) < 0)
+	if (poll(fds, sizeof(fds) / sizeof(fds[0]), may_accept ? 500 : 50) < 0)
 		return;
 	expire(sv);
 	mfd_threads_reap(&sv->pool);
@@ -243,8 +274,10 @@ static void turn(struct mfd_server *sv)
 		supervisor_died(sv);
 	if (fds[1].revents & POLLIN)
 		mfd_requests_accept(sv);
-	if (fds[0].revents & POLLIN && sv->listen_fd >= 0)
+	if (fds[0].revents & POLLIN && sv->listen_fd >= 0) {
+		make_room(sv);
 		accept_all(sv);
+	}
 }
 
 int mfd_listener_run(struct mfd_server *sv)

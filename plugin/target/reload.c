@@ -5,9 +5,10 @@
  *	RECEIVING, RESTORABLE		the source has resumed: cleaned, tombstone
  *	READY				kept, in doubt until the source comes back
  *	COMMITTED, never restored	kept, the pager starts
- *	tasks were attached		their pager is gone: they are dead (the supervisor has killed them) or are killed here by what
- *					.attached says; COMMITTED stays for a person, everything else is cleaned: the
- *					source still has its tasks
+ *	a restore was under way		its tasks have no pager any more: they are dead (the supervisor has killed them) or are
+ *					killed here by what .attached says.  Had it not been finished nothing has left the
+ *					store, and it can be repeated.  Otherwise COMMITTED stays for a person and
+ *					everything else is cleaned: the source still has its tasks
  *	DONE, ABORTED			stay as they are
  */
 #include <errno.h>
@@ -40,20 +41,25 @@ static void kill_line(const char *name, const char *boot, char *line)
 	kill(pid, SIGKILL);
 }
 
-/* Nonzero when tasks had been attached. */
+/* Nonzero when a restore had been finished, so that pages may have left the store. */
 static int kill_attached(int dirfd, const char *name)
 {
 	char *text = NULL, *line, *save, boot[64] = "", *b = NULL;
+	int restored = 0;
 
 	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
 		return 0;
 	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &b, NULL))
 		snprintf(boot, sizeof(boot), "%.36s", b);
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		restored |= !strcmp(line, MFD_SESSION_RESTORED_LINE);
 		kill_line(name, boot, line);
+	}
 	free(b);
 	free(text);
-	return 1;
+	if (!restored)
+		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
+	return restored;
 }
 
 static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e, const char *why)
@@ -195,7 +201,7 @@ static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 
 static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	int attached = kill_attached(dirfd, name);
+	int restored = kill_attached(dirfd, name);
 
 	switch (e->state) {
 	case MFD__SESSION_STATE__DONE:
@@ -203,13 +209,13 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 		return;
 	case MFD__SESSION_STATE__READY:
 	case MFD__SESSION_STATE__RESTORED:
-		if (attached)
-			bury(sv, dirfd, name, e, "the restore server died while tasks were being restored; they were killed");
+		if (restored)
+			bury(sv, dirfd, name, e, "the restore server died while pages were missing; the restored tasks were killed");
 		else
 			keep(sv, dirfd, name, e);
 		return;
 	case MFD__SESSION_STATE__COMMITTED:
-		if (attached)
+		if (restored)
 			note_broken(dirfd, e, "the restore server died while pages were missing; the restored tasks were killed");
 		else
 			keep(sv, dirfd, name, e);

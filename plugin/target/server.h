@@ -26,6 +26,7 @@
 
 #define MFD_SERVER_MAX_PENDING	    64	 /* connections that have not said yet who they are */
 #define MFD_SERVER_GREETING_TIMEOUT 5000 /* ms they have for it */
+#define MFD_SERVER_GREETING_GRACE   250	 /* ms they have even when there are too many */
 #define MFD_SERVER_SOCKET	    ".serve.sock"
 #define MFD_SERVER_LOCK		    ".lock"
 
@@ -112,7 +113,7 @@ struct mfd_holder {
 	char session[256];
 	struct mfd_holder *next;
 };
-/* The task that has `uffd` open and is `task` in its own pid namespace; its pid here, or 0. */
+/* The process that has `uffd` open, best one that is `task` in its own pid namespace; its pid here, or 0. */
 int mfd_holder_find(uint32_t task, int uffd);
 uint64_t mfd_holder_start_time(int pid); /* clock ticks since boot, 0: no such process */
 int mfd_holder_kill(const struct mfd_holder *list, const char *session);

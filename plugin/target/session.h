@@ -29,7 +29,9 @@
 #define MFD_SESSION_MAX_NEED  65536 /* ranges in one NEED */
 #define MFD_SESSION_URGENT    MFD_WIRE_MAX_CHANNELS /* index of the urgent channel */
 #define MFD_SESSION_LINGER    1000  /* ms that the source has to read our last message */
-#define MFD_SESSION_ATTACHED  ".attached" /* in the session's folder: tasks have been attached to the pager (reload.c) */
+/* In the session's folder: "BOOT-ID TASK PID START-TIME" per task handed to the pager, and when the restore is finished (reload.c) this. */
+#define MFD_SESSION_ATTACHED	  ".attached"
+#define MFD_SESSION_RESTORED_LINE "restored"
 
 /* Written by the channel's thread alone, read by the session's: relaxed atomics. */
 struct mfd_counts {

@@ -126,28 +126,39 @@ wire_bytes()
 
 # ---- a place to restore to -------------------------------------------------------------------------------------
 
-# namespace_up: a pid namespace on host b that waits for a restore; sets RESTORE_INIT.
+# The first process of the namespace: runs the commands it is told, answers with their status, reaps.
+# shellcheck disable=SC2016
+NAMESPACE_INIT='exec 3<>"$1" 4<>"$2"; while IFS= read -r line <&3; do eval "$line" 3>&- 4>&-; echo $? >&4; done'
+
+# namespace_up METER: a pid namespace on host b, in which restore_here restores; sets RESTORE_INIT, its first process.
+# Made beforehand, so that it takes no time in a timed run.
 namespace_up()
 {
-	start namespace ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} unshare --pid --mount --fork --kill-child --mount-proc \
-		bash -c 'trap : CHLD; while :; do sleep 3600 & wait $!; done'
+	local in=$SCRATCH/namespace.ask out=$SCRATCH/namespace.answer
+
+	rm -f "$in" "$out"
+	mkfifo "$in" "$out"
+	start namespace metered "$1" ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} \
+		unshare --pid --mount --fork --kill-child --mount-proc bash -c "$NAMESPACE_INIT" init "$in" "$out"
 	NAMESPACE=$STARTED_PID
+	exec {NAMESPACE_ASK}<>"$in" {NAMESPACE_ANSWER}<>"$out"
 	eventually 5 namespace_init "$NAMESPACE" && [ -n "$RESTORE_INIT" ] || return 1
 	register pid "$RESTORE_INIT"
 }
 
-# restore_here METER IMGDIR [criu options]: in the namespace of namespace_up.
+# restore_here IMGDIR [criu options]
 restore_here()
 {
-	local meter=$1 img=$2
+	local rc words
 
-	shift 2
-	(metered "$meter" nsenter --target "$RESTORE_INIT" --net --pid --mount \
-		"$CRIU" restore -D "$img" -d -v1 -o restore.log --manage-cgroups=ignore "$@" </dev/null)
+	words=("$CRIU" restore -D "$1" -d -v1 -o restore.log --manage-cgroups=ignore "${@:2}")
+	echo "${words[*]@Q}" >&"$NAMESPACE_ASK"
+	read -r -t 60 -u "$NAMESPACE_ANSWER" rc && return "$rc"
 }
 
 namespace_down()
 {
+	exec {NAMESPACE_ASK}>&- {NAMESPACE_ANSWER}>&-
 	kill -KILL "$RESTORE_INIT" 2>/dev/null
 	wait "$NAMESPACE" 2>/dev/null
 }

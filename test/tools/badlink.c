@@ -90,7 +90,7 @@ static struct {
 static int epoll_fd, listen_fd = -1, signal_fd;
 static struct link *links;
 static bool fired, stalled, cut, throttled;
-static uint64_t heal_at, data_bytes, payload_bytes, start_us;
+static uint64_t heal_at, data_bytes, payload_bytes, tokens;
 
 static uint64_t now_us(clockid_t clock)
 {
@@ -363,20 +363,32 @@ static void open_element(struct link *l, struct pipe *p, size_t head, int out)
 
 /* ---- forwarding ---- */
 
-static size_t allowed(struct pipe *p, size_t n)
+/* --bandwidth: a bucket of tokens, one per byte. */
+static void refill(void)
 {
-	uint64_t may;
+	static uint64_t last_us;
+	uint64_t now = now_us(CLOCK_MONOTONIC), more = (now - last_us) * cfg.bandwidth / 1000000;
 
+	if (!last_us || tokens + more > SOCKBUF)
+		more = SOCKBUF - tokens;
+	else if (!more)
+		return;
+	last_us = now;
+	tokens += more;
+}
+
+static size_t allowed(const struct pipe *p, size_t n)
+{
 	if (!p->counted)
 		return n;
 	if (cfg.bytes && !fired && n > cfg.bytes - data_bytes)
 		n = cfg.bytes - data_bytes;
 	if (!cfg.bandwidth)
 		return n;
-	may = (now_us(CLOCK_MONOTONIC) - start_us) * cfg.bandwidth / 1000000;
-	if (data_bytes + n > may) {
+	refill();
+	if (n > tokens) {
 		throttled = true;
-		n = may > data_bytes ? may - data_bytes : 0;
+		n = tokens;
 	}
 	return n;
 }
@@ -400,6 +412,7 @@ static void passed(struct pipe *p, size_t n, int out)
 
 	if (p->counted) {
 		data_bytes += n;
+		tokens -= cfg.bandwidth ? n : 0;
 		payload_bytes += strcmp(p->event, "pages") ? 0 : n - head;
 	}
 	p->head -= head;
@@ -692,7 +705,6 @@ int main(int argc, char **argv)
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	watch(signal_fd, &signal_fd, EPOLLIN, EPOLL_CTL_ADD);
-	start_us = now_us(CLOCK_MONOTONIC);
 	open_listener();
 	inet_ntop(AF_INET, &cfg.listen.sin_addr, text, sizeof(text));
 	fprintf(stderr, "listening on %s:%u\n", text, ntohs(cfg.listen.sin_port));

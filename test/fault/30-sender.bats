@@ -1,0 +1,195 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Whoever dies on the source, the source's tasks do not stay frozen before the verdict, and exactly one copy runs after it.
+#
+# Promised for CRIU itself: killed while it waits for the verdict, its tasks run on (the kernel detaches a dead tracer). Killed while it
+# has code inside a task, that task is in the hands of CRIU's own design, with or without us, and not tested.
+
+bats_require_minimum_version 1.5.0
+load ../bats/helpers
+load ../bats/moves
+load fault
+
+setup()
+{
+	fault_setup
+	start_server
+}
+
+# Seconds, from the seed of this run.
+random_seconds()
+{
+	printf '0.%03d' $((RANDOM % $1))
+}
+
+seed()
+{
+	RANDOM=${FAULT_SEED:-$$}
+	echo "# FAULT_SEED=${FAULT_SEED:-$$}" >&3
+}
+
+# fresh_victim: a running one; the old one if it still is.
+fresh_victim()
+{
+	if [ -z "${VICTIM_PID:-}" ] || is_dead "$VICTIM_PID"; then
+		stop_copy
+		start_victim --name "v$1" --size 16
+	fi
+}
+
+# hold PHASE: start a dump that stands still in that phase; sets SUPERVISOR and WORKER.
+hold()
+{
+	case $1 in
+	connecting) start_badlink --stall-before joined ;;
+	streaming) start_badlink --stall-after-bytes 3000000 ;;
+	images) start_badlink --stall-before images ;;
+	verify) start_badlink --stall-before end ;;
+	ready) start_badlink --stall-before ready ;;
+	esac
+	start_dump
+	eventually 20 fault_happened
+	eventually 5 sender_pids
+}
+
+# After everybody was killed who was to be: as aborted_well, from the time of the kill.
+survived()
+{
+	end_dump
+	aborted_well "$1" 1000 "$2" || return 1
+	heal
+	nothing_left || return 1
+	stop_badlink
+}
+
+PHASES='connecting streaming images verify ready'
+
+@test "the worker is killed, in each phase: the supervisor aborts the dump, the source runs on within a second" {
+	local phase at
+
+	start_victim --size 16
+	for phase in $PHASES; do
+		echo "# $phase"
+		hold "$phase"
+		at=$(now)
+		kill -KILL "$WORKER"
+		survived "$at" 'died'
+	done
+}
+
+@test "the supervisor is killed, in each phase: the worker goes on by itself" {
+	local phase
+
+	for phase in $PHASES; do
+		echo "# $phase"
+		SESSION=$phase
+		start_victim --name "$phase" --size 16
+		hold "$phase"
+		kill -KILL "$SUPERVISOR"
+		heal
+		end_dump
+		[ "$DUMP_RC" = 0 ]
+		runs_on_target
+		eventually 10 no_senders
+		stop_copy
+		stop_badlink
+	done
+}
+
+@test "worker and supervisor are killed at once, in each phase: the plugin's switch aborts, the source runs on within a second" {
+	local phase at
+
+	start_victim --size 16
+	for phase in $PHASES; do
+		echo "# $phase"
+		hold "$phase"
+		at=$(now)
+		kill -KILL "$WORKER" "$SUPERVISOR"
+		end_dump
+		aborted_well "$at" 1000 'died|gone'
+		heal
+		# Nobody is left who could tell a target that has everything.
+		if [ "$phase" = ready ]; then
+			assert_in_doubt ready
+			resolve discard
+		fi
+		nothing_left
+		stop_badlink
+	done
+}
+
+@test "the worker is killed at 20 random moments: exactly one copy" {
+	local i
+
+	seed
+	start_badlink --bandwidth 24000000
+	for ((i = 0; i < 20; i++)); do
+		fresh_victim "$i"
+		start_dump
+		eventually 10 sender_pids || fail 'no sender'
+		sleep "$(random_seconds 900)"
+		kill -KILL "$WORKER" 2>/dev/null || true
+		end_dump
+		echo "# $i: $DUMP_RC, $(plugin_errors | head -n 1)"
+		one_copy
+	done
+}
+
+@test "worker and supervisor are killed at 10 random moments: exactly one copy" {
+	local i
+
+	seed
+	start_badlink --bandwidth 24000000
+	for ((i = 0; i < 10; i++)); do
+		fresh_victim "$i"
+		start_dump
+		eventually 10 sender_pids || fail 'no sender'
+		sleep "$(random_seconds 900)"
+		kill -KILL "$WORKER" "$SUPERVISOR" 2>/dev/null || true
+		end_dump
+		echo "# $i: $DUMP_RC, $(plugin_errors | head -n 1)"
+		if [ "$(status_of in_doubt)" = true ]; then
+			# Killed between READY and COMMIT: only a look at the source tells which one it is to be.
+			eventually 2 is_dead "$VICTIM_PID" && resolve run || resolve discard
+		fi
+		one_copy
+	done
+}
+
+@test "SIGTERM to the sender, in each phase: as an abort, with its name in CRIU's log" {
+	local phase at
+
+	start_victim --size 16
+	for phase in streaming images verify ready; do
+		echo "# $phase"
+		hold "$phase"
+		at=$(now)
+		kill -TERM "$WORKER" "$SUPERVISOR"
+		survived "$at" 'stopped by Terminated'
+	done
+}
+
+@test "CRIU is killed while it waits for the verdict: the tasks run on, the target forgets" {
+	local phase at
+
+	start_victim --size 16
+	for phase in verify ready; do
+		echo "# $phase"
+		hold "$phase"
+		at=$(now)
+		kill -KILL "$(criu_pid)"
+		survived "$at"
+	done
+}
+
+@test "CRIU's dump itself fails: the source runs on, the target forgets" {
+	start_victim --size 16
+	printf '#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ]\n' >"$SCRATCH/fails"
+	chmod +x "$SCRATCH/fails"
+	dump --action-script "$SCRATCH/fails"
+	aborted_well "$(now)" 1000
+	nothing_left
+	dump
+	[ "$DUMP_RC" = 0 ]
+	runs_on_target
+}

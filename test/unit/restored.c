@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A session made by hand, and a child that plays CRIU and the restored task. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "image.h"
+#include "images/criu.pb-c.h"
+#include "io.h"
+#include "pagetable.h"
+#include "restored.h"
+
+struct steps *steps;
+
+/* ---- the session ---- */
+
+static struct mfd_pagetable *on_table(void *arg, uint32_t task)
+{
+	struct world *w = arg;
+
+	return task == TASK ? w->table : NULL;
+}
+
+static int on_started(void *arg)
+{
+	struct world *w = arg;
+
+	atomic_fetch_add(&w->started, 1);
+	return w->refuse ? -EPERM : 0;
+}
+
+static int on_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
+{
+	struct world *w = arg;
+
+	assert_int_equal(task, TASK);
+	pthread_mutex_lock(&w->lock);
+	assert_true(w->nwants < WANTS);
+	w->wants[w->nwants++] = (struct want){ (vaddr - (uintptr_t)w->area) / PAGE, pages };
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static int on_hold(void *arg, uint32_t task, int uffd)
+{
+	struct world *w = arg;
+
+	pthread_mutex_lock(&w->lock);
+	assert_true(w->nheld < sizeof(w->held) / sizeof(*w->held));
+	w->held[w->nheld++] = fcntl(uffd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static void release_held(struct world *w)
+{
+	pthread_mutex_lock(&w->lock);
+	while (w->nheld)
+		close(w->held[--w->nheld]);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void on_restored(void *arg)
+{
+	struct world *w = arg;
+
+	atomic_fetch_add(&w->restored, 1);
+}
+
+static void on_done(void *arg, int code, const char *text)
+{
+	struct world *w = arg;
+
+	if (code)
+		print_message("pager failed: %d %s\n", code, text);
+	w->done_code = code;
+	release_held(w);
+	atomic_fetch_add(&w->done, 1);
+}
+
+static void write_image(struct world *w, const char *name, uint32_t magic, const ProtobufCMessage **msgs, size_t n)
+{
+	assert_int_equal(mfd_image_write(w->dirfd, name, MFD_IMAGE_COMMON_MAGIC, magic, msgs, n), 0);
+}
+
+static void write_images(struct world *w)
+{
+	MfdCriu__PagemapHead head = MFD_CRIU__PAGEMAP_HEAD__INIT;
+	MfdCriu__PagemapEntry lazy = MFD_CRIU__PAGEMAP_ENTRY__INIT;
+	MfdCriu__VmaEntry vma = MFD_CRIU__VMA_ENTRY__INIT, *vmas = &vma;
+	MfdCriu__MmEntry mm = MFD_CRIU__MM_ENTRY__INIT;
+	const ProtobufCMessage *pagemap[] = { &head.base, &lazy.base }, *mms[] = { &mm.base };
+
+	head.pages_id = 1;
+	lazy.vaddr = (uintptr_t)w->area;
+	lazy.compat_nr_pages = (uint32_t)w->pages;
+	lazy.has_nr_pages = lazy.has_flags = 1;
+	lazy.nr_pages = w->pages;
+	lazy.flags = MFD_PE_LAZY;
+	vma.start = (uintptr_t)w->area;
+	vma.end = vma.start + w->span * PAGE;
+	vma.fd = -1;
+	mm.vmas = &vmas;
+	mm.n_vmas = 1;
+	write_image(w, "pagemap-77.img", MFD_IMAGE_PAGEMAP, pagemap, 2);
+	write_image(w, "mm-77.img", MFD_IMAGE_MM, mms, 1);
+}
+
+void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy)
+{
+	memset(w, 0, sizeof(*w));
+	strcpy(w->dir, "/tmp/mfd-pager-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	w->dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(w->dirfd >= 0);
+	pthread_mutex_init(&w->lock, NULL);
+	w->pages = pages;
+	w->span = span;
+	w->postcopy = postcopy;
+	w->area = mmap(NULL, span * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_true(w->area != MAP_FAILED);
+	w->table = mfd_pagetable_new();
+	assert_int_equal(mfd_pagestore_create(w->dirfd, 0, &w->store, NULL), 0);
+	write_images(w);
+	if (!steps)
+		steps = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	steps_reset();
+}
+
+void world_start(struct world *w, unsigned threads)
+{
+	static const struct mfd_pager_ops ops = { on_table, on_started, on_want, on_hold, on_restored, on_done };
+	struct mfd_error err = { 0 };
+
+	if (mfd_pager_start(w->dirfd, w->store, w->postcopy, threads, &ops, w, &w->pager, &err))
+		fail_msg("%s", err.text);
+}
+
+void world_close(struct world *w)
+{
+	mfd_pager_stop(w->pager);
+	release_held(w);
+	mfd_pagestore_close(w->store);
+	assert_int_equal(mfd_pagestore_remove(w->dirfd), 0);
+	mfd_pagetable_free(w->table);
+	munmap(w->area, w->span * PAGE);
+	unlinkat(w->dirfd, "pagemap-77.img", 0);
+	unlinkat(w->dirfd, "mm-77.img", 0);
+	close(w->dirfd);
+	assert_int_equal(rmdir(w->dir), 0); /* the pager has removed its socket */
+	pthread_mutex_destroy(&w->lock);
+}
+
+static void bring_stored(struct world *w, uint64_t page, uint64_t n)
+{
+	uint64_t index, vpage = (uintptr_t)w->area / PAGE + page;
+	void *mem;
+
+	assert_int_equal(mfd_pagestore_reserve(w->store, (uint32_t)n, &index, &mem), 0);
+	for (uint64_t i = 0; i < n; i++)
+		page_fill((char *)mem + i * PAGE, page + i);
+	assert_int_equal(mfd_pagetable_set(w->table, vpage, n, mfd_page_word(MFD_PAGE_STORED, index)), 0);
+}
+
+static void bring_direct(struct world *w, uint64_t page, uint64_t n)
+{
+	uint64_t vpage = (uintptr_t)w->area / PAGE + page;
+	char *buf = aligned_alloc(PAGE, n * PAGE);
+
+	for (uint64_t i = 0; i < n; i++)
+		page_fill(buf + i * PAGE, page + i);
+	assert_int_equal(mfd_pagetable_set(w->table, vpage, n, MFD_PAGE_DIRECT), 0);
+	assert_int_equal(mfd_pager_install(w->pager, TASK, vpage * PAGE, n, page_is_zero(page) ? NULL : buf), 0);
+	free(buf);
+}
+
+/* n pages that are all zero or all not. */
+static void bring_run(struct world *w, uint64_t page, uint64_t n)
+{
+	uint64_t vpage = (uintptr_t)w->area / PAGE + page;
+
+	if (w->pager && !w->feed && mfd_pager_direct(w->pager, TASK)) {
+		bring_direct(w, page, n);
+		return;
+	}
+	if (page_is_zero(page))
+		assert_int_equal(mfd_pagetable_set(w->table, vpage, n, MFD_PAGE_ZERO), 0);
+	else
+		bring_stored(w, page, n);
+	if (w->pager)
+		mfd_pager_arrived(w->pager, TASK, vpage * PAGE, n);
+}
+
+void world_bring(struct world *w, uint64_t page, uint64_t n)
+{
+	uint64_t end = page + n;
+
+	while (page < end) {
+		for (n = 1; page + n < end && page_is_zero(page + n) == page_is_zero(page);)
+			n++;
+		bring_run(w, page, n);
+		page += n;
+	}
+}
+
+int world_next_want(struct world *w, struct want *x)
+{
+	int got;
+
+	pthread_mutex_lock(&w->lock);
+	got = w->taken < w->nwants;
+	if (got)
+		*x = w->wants[w->taken++];
+	pthread_mutex_unlock(&w->lock);
+	return got;
+}
+
+void world_wait(atomic_int *what, int value)
+{
+	for (int i = 0; i < 60000 && atomic_load(what) < value; i++)
+		usleep(1000);
+	assert_true(atomic_load(what) >= value);
+}
+
+void world_wait_done(struct world *w)
+{
+	world_wait(&w->done, 1);
+	assert_int_equal(w->done, 1);
+	assert_int_equal(w->done_code, 0);
+}
+
+/* ---- the child ---- */
+
+void die(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fprintf(stderr, "child %d: ", getpid());
+	vfprintf(stderr, fmt, ap);
+	fprintf(stderr, " (errno %d)\n", errno);
+	va_end(ap);
+	_exit(1);
+}
+
+int page_is_zero(uint64_t i)
+{
+	return i % 8 == 3;
+}
+
+static uint64_t word_of(uint64_t i, uint64_t k)
+{
+	return page_is_zero(i) ? 0 : (i + 1) * 0x9e3779b97f4a7c15ULL + k * 0x100000001b3ULL;
+}
+
+void page_fill(char *mem, uint64_t i)
+{
+	for (uint64_t k = 0; k < PAGE / 8; k++) {
+		uint64_t v = word_of(i, k);
+
+		memcpy(mem + k * 8, &v, 8);
+	}
+}
+
+void page_check(const volatile char *mem, uint64_t i)
+{
+	const volatile uint64_t *v = (const volatile uint64_t *)mem;
+
+	for (uint64_t k = 0; k < PAGE / 8; k++)
+		if (v[k] != word_of(i, k))
+			die("page %lu at %p: word %lu is %lx, not %lx", i, (const void *)mem, k, v[k], word_of(i, k));
+}
+
+void page_check_zero(const volatile char *mem)
+{
+	for (uint64_t k = 0; k < PAGE; k++)
+		if (mem[k])
+			die("page at %p is not zero", (const void *)mem);
+}
+
+int task_connect(struct world *w)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/lazy-pages.socket", w->dir);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		die("connect");
+	return fd;
+}
+
+int task_uffd(void)
+{
+	struct uffdio_api api = { .api = UFFD_API,
+				  .features = UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
+					      UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		die("userfaultfd");
+	return fd;
+}
+
+void task_send(int sock, int pid, int uffd)
+{
+	if (send(sock, &pid, sizeof(pid), MSG_NOSIGNAL) != sizeof(pid))
+		die("send pid");
+	if (uffd >= 0 && mfd_io_send_fds(sock, "x", 1, &uffd, 1) != 1)
+		die("send uffd");
+}
+
+void task_finished(int sock)
+{
+	uint32_t word = 0x52535446;
+
+	if (send(sock, &word, sizeof(word), MSG_NOSIGNAL) != sizeof(word))
+		die("send finished");
+	close(sock);
+}
+
+void task_register(int uffd, void *at, uint64_t pages)
+{
+	struct uffdio_register r = { .range = { (uintptr_t)at, pages * PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	if (ioctl(uffd, UFFDIO_REGISTER, &r))
+		die("register");
+}
+
+int task_restore(struct world *w, int *uffd)
+{
+	int sock = task_connect(w), fd = task_uffd();
+
+	task_send(sock, -78, -1); /* a zombie */
+	task_send(sock, TASK, fd);
+	if (mmap(w->area, w->span * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		die("mmap");
+	task_register(fd, w->area, w->span);
+	if (uffd)
+		*uffd = fd;
+	else
+		close(fd);
+	return sock;
+}
+
+void task_check_all(struct world *w)
+{
+	for (uint64_t i = 0; i < w->pages; i++)
+		page_check(w->area + i * PAGE, i);
+	for (uint64_t i = w->pages; i < w->span; i++)
+		page_check_zero(w->area + i * PAGE);
+}
+
+pid_t child_start(struct world *w, void (*fn)(struct world *w))
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	alarm(100);
+	fn(w);
+	_exit(0);
+}
+
+void child_end(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+void steps_reset(void)
+{
+	atomic_store(&steps->child, 0);
+	atomic_store(&steps->test, 0);
+}
+
+void step_done(atomic_int *who, int n)
+{
+	atomic_store(who, n);
+}
+
+void step_wait(atomic_int *who, int n)
+{
+	for (int i = 0; i < 600000; i++) {
+		if (atomic_load(who) >= n)
+			return;
+		usleep(100);
+	}
+	die("step %d did not come", n);
+}
