@@ -70,14 +70,17 @@ UNIT_O    := $(call objs,$(wildcard test/unit/test_*.c))
 UNITLIB_O := $(filter-out $(UNIT_O),$(call objs,$(wildcard test/unit/*.c)))
 FUZZ_O    := $(call objs,$(wildcard test/fuzz/fuzz_*.c))
 DRIVER_O  := $(call objs,$(wildcard test/fuzz/driver.c))
-BENCH_O   := $(call objs,$(wildcard test/bench/*.c))
+# cpr alone needs GLib, to compare with: built by bench-cpr only.
+BENCH_O   := $(call objs,$(filter-out test/bench/cpr.c,$(wildcard test/bench/*.c)))
+BENCH_CPR := $(BUILD)/test/bench/cpr
 TOOLS_C   := $(wildcard test/tools/*.c)
 PRELOAD_O := $(call objs,$(filter test/tools/preload_%,$(TOOLS_C)))
 TOOLS_O   := $(call objs,$(filter-out test/tools/preload_%,$(TOOLS_C)))
 
 MAIN_O := $(OBJ)/plugin/cli/main.o
 C_OBJS := $(filter-out $(GEN_O),$(PROTO_O) $(IMAGES_O)) $(LIB_O) $(SOURCE_O) $(TARGET_O) $(CLI_O) $(HOOKS_O) \
-	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(TOOLS_O) $(PRELOAD_O)
+	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(OBJ)/test/bench/cpr.o $(TOOLS_O) \
+	  $(PRELOAD_O)
 
 PROGRAM := $(if $(filter $(MAIN_O),$(CLI_O)),$(BUILD)/criu-multifd)
 # CRIU itself is not instrumented and could not load an instrumented plugin; nor could it dump such a test tool.
@@ -115,7 +118,7 @@ endif
 
 # ---- targets -------------------------------------------------------------------------------------------------
 
-.PHONY: all tests check demo bench soak fuzz fuzz-programs install uninstall format check-format clean help
+.PHONY: all tests check demo bench bench-cpr soak fuzz fuzz-programs install uninstall format check-format clean help
 .PHONY: deps criu-headers FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -131,6 +134,7 @@ help:
 	@echo 'make check       install what is missing (contrib/setup), build, run every test (test/run; see test/run -h)'
 	@echo 'make demo        install what is missing, build, migrate a process and show what happened'
 	@echo 'make bench|soak  test/bench/run, test/bench/soak'
+	@echo 'make bench-cpr   the CPR table beside a list, GLib and CRIU (installs libglib2.0-dev); build/bench/cpr.json'
 	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
 	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
 	@echo 'make install     DESTDIR, PREFIX=/usr/local; uninstall takes it away again'
@@ -152,6 +156,12 @@ bench soak:
 	@contrib/setup
 	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
 	@BUILD='$(BUILD)' test/bench/$(if $(filter soak,$@),soak,run)
+
+bench-cpr:
+	@contrib/setup --with libglib2.0-dev
+	@$(MAKE) --no-print-directory $(BENCH_CPR)
+	@mkdir -p $(BUILD)/bench
+	@$(BENCH_CPR) --json $(BUILD)/bench/cpr.json $(BENCH_ARGS)
 
 deps:
 ifneq ($(PKG_OK),yes)
@@ -231,6 +241,12 @@ $(TOOLS_O:$(OBJ)/%.o=$(BUILD)/%) $(BENCH): $(BUILD)/%: $(OBJ)/%.o $(TEST_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(call group,$(TEST_A)) $(PKG_LIBS)
+
+$(OBJ)/test/bench/cpr.o: PKG_CFLAGS += $(shell pkg-config --cflags glib-2.0 2>/dev/null)
+$(BENCH_CPR): $(OBJ)/test/bench/cpr.o $(BASE_A)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(call group,$(BASE_A)) $(PKG_LIBS) $(shell pkg-config --libs glib-2.0)
 
 $(PRELOAD_O:$(OBJ)/%.o=$(BUILD)/%.so): $(BUILD)/%.so: $(OBJ)/%.o
 	@mkdir -p $(@D)

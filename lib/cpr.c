@@ -46,7 +46,7 @@
 #define GRANULE	   16U
 #define PER_CHUNK  (CHUNK / GRANULE)
 #define CLASSES	   ((sizeof(struct name) + MFD_CPR_NAME_MAX + 1 + GRANULE - 1) / GRANULE + 1)
-#define HUGE	   (2U << 20)
+#define HUGE_PAGE  (2U << 20)
 
 struct slot {
 	uint64_t key;
@@ -102,11 +102,11 @@ static void *default_alloc(void *ctx, size_t size)
 	void *p;
 
 	(void)ctx;
-	if (size < 2 * HUGE)
-		return malloc(size);
-	p = aligned_alloc(HUGE, (size + HUGE - 1) / HUGE * HUGE);
+	if (size < 2 * HUGE_PAGE)
+		return aligned_alloc(64, (size + 63) / 64 * 64);
+	p = aligned_alloc(HUGE_PAGE, (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
 	if (p)
-		madvise(p, size / HUGE * HUGE, MADV_HUGEPAGE);
+		madvise(p, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
 	return p;
 }
 
@@ -556,12 +556,13 @@ int mfd_cpr_save_fd(struct mfd_cpr *t, const char *name, uint64_t id, int fd)
 int mfd_cpr_resave_fd(struct mfd_cpr *t, const char *name, uint64_t id, int fd)
 {
 	ssize_t i = find(t, name, id);
-	struct slot *s = &t->entries.slots[i];
+	struct slot *s;
 
 	if (fd < 0)
 		return -EBADF;
 	if (i < 0)
 		return mfd_cpr_add(t, name, id, fd, NULL);
+	s = &t->entries.slots[i];
 	if (s->fd != MFD_CPR_NO_FD && s->fd != fd)
 		return -EEXIST;
 	s->fd = fd;

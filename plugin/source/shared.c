@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The tasks of the dump as both processes of the sender know them: pid, pid inside, and whether still alive. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -90,6 +91,30 @@ static int is_held(pid_t pid)
 	return held;
 }
 
+/* Giving back a large memory takes a dying process a while, in which no thread of it can run its program any more. */
+static int all_threads_exit(pid_t pid)
+{
+	char path[40];
+	struct dirent *e;
+	int over = 1;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	if (!d)
+		return 0;
+	while (over && (e = readdir(d))) {
+		unsigned flags;
+		uint64_t start;
+		char state;
+
+		if (e->d_name[0] != '.' && !read_stat((pid_t)strtol(e->d_name, NULL, 10), &state, &flags, &start))
+			over = state == 'Z' || state == 'X' || flags & PF_EXITING;
+	}
+	closedir(d);
+	return over;
+}
+
 enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
 {
 	unsigned flags = 0;
@@ -98,6 +123,8 @@ enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
 	int ret = read_stat(t->pid, &state, &flags, &start);
 
 	if (ret == -ENOENT || ret == -ESRCH || (!ret && (start != t->starttime || state == 'Z' || state == 'X')))
+		return MFD_TASK_GONE;
+	if (!ret && flags & PF_EXITING && all_threads_exit(t->pid))
 		return MFD_TASK_GONE;
 	if (!ret && (flags & PF_EXITING || is_held(t->pid)))
 		return MFD_TASK_HELD;

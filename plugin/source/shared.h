@@ -47,7 +47,7 @@ struct mfd_shared {
  * seconds), so nothing can be concluded.  In doubt (no descriptors left ...) a task counts as alive: the target must not run it.
  */
 enum mfd_task_fate {
-	MFD_TASK_GONE, /* no such process any more, or a zombie */
+	MFD_TASK_GONE, /* no such process any more, a zombie, or every thread of it is exiting */
 	MFD_TASK_HELD,
 	MFD_TASK_ALIVE,
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,6 +57,8 @@ static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
 	mfd_log_error("the sender died unexpectedly; aborting CRIU's dump");
 	if (sh->criu) {
 		link_say(link, MFD_LINK_ABORT, "the sender died unexpectedly; session aborted");
+		/* Nobody is left to answer: the plugin must not wait for last words while its tasks are frozen. */
+		shutdown(link, SHUT_RDWR);
 		close_gate(sh);
 	}
 	if (!sh->connected)

@@ -186,6 +186,7 @@ int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsign
 	p->epfd = p->ctl = p->work = -1;
 	atomic_store(&p->complete, !postcopy);
 	pthread_mutex_init(&p->lock, NULL);
+	pthread_mutex_init(&p->sock_lock, NULL);
 	rc = open_fds(p, err);
 	if (!rc)
 		rc = start_threads(p, thread_count(threads), err);
@@ -214,6 +215,7 @@ void mfd_pager_stop(struct mfd_pager *p)
 	mfd_io_close(&p->work);
 	mfd_io_close(&p->dirfd);
 	pthread_mutex_destroy(&p->lock);
+	pthread_mutex_destroy(&p->sock_lock);
 	free(p);
 }
 

@@ -127,15 +127,11 @@ static void hang_up(struct mfd_pager *p, int rc)
 	listen_again(p);
 }
 
-void mfd_pager_restore_event(struct mfd_pager *p)
+static void talk(struct mfd_pager *p)
 {
 	struct mfd_lazysock_msg m;
 	int rc;
 
-	if (p->sock.conn < 0) {
-		greet(p);
-		return;
-	}
 	while ((rc = mfd_lazysock_read(&p->sock, &m)) > 0) {
 		rc = take_message(p, &m);
 		if (rc)
@@ -145,4 +141,14 @@ void mfd_pager_restore_event(struct mfd_pager *p)
 		hang_up(p, rc);
 	else
 		read_again(p);
+}
+
+void mfd_pager_restore_event(struct mfd_pager *p)
+{
+	pthread_mutex_lock(&p->sock_lock);
+	if (p->sock.conn < 0)
+		greet(p);
+	else
+		talk(p);
+	pthread_mutex_unlock(&p->sock_lock);
 }

@@ -8,8 +8,8 @@
  *   pager_fault.c   what comes from a userfaultfd
  *   pager_fill.c    putting pages in: windows, chunks, what receivers bring
  *
- * Lock order: task->lock, then pager->lock, then family->lock.  None is held while want, started, restored or done is called;
- * hold is called under the parent's lock when a task forks.
+ * Lock order: pager->sock_lock, task->lock, pager->lock, family->lock.  None is held while want or done is called, sock_lock alone
+ * while started, restored and hold are; hold is called under the parent's task->lock when a task forks.
  *
  * A page of a task is *settled* when its bit in task->settled is set: it was installed, the task has thrown it away, or it
  * is zero and left to the kernel.  Bits are set under task->lock (reading suffices) after the page is in, never before: a settled page
@@ -83,7 +83,12 @@ struct mfd_pager {
 	pthread_t threads[PAGER_MAX_THREADS];
 	unsigned nthreads;
 
-	struct mfd_lazysock sock; /* one thread at a time: its descriptors are in the epoll set with EPOLLONESHOT */
+	/*
+	 * One thread at a time has it, since its descriptors are in the epoll set with EPOLLONESHOT; the lock, never waited for long, makes
+	 * what that thread did visible to the next.  Outermost; `started` is called with it held.
+	 */
+	struct mfd_lazysock sock;
+	pthread_mutex_t sock_lock;
 
 	pthread_mutex_t lock;
 	struct pager_family *families[PAGER_BUCKETS]; /* lock */

@@ -35,6 +35,7 @@ arena_up()
 arena_down()
 {
 	trap '' INT TERM HUP
+	disown -a # nobody needs to read that they were killed
 	[ -z "${SCRATCH:-}" ] || clean_up "$SCRATCH"
 }
 
@@ -146,7 +147,7 @@ namespace_up()
 	register pid "$RESTORE_INIT"
 }
 
-# restore_here IMGDIR [criu options]
+# restore_here IMGDIR [criu options]: returns criu's status.
 restore_here()
 {
 	local rc words
@@ -158,7 +159,7 @@ restore_here()
 
 namespace_down()
 {
+	echo 'exit 0' >&"$NAMESPACE_ASK"
+	wait "$NAMESPACE"
 	exec {NAMESPACE_ASK}>&- {NAMESPACE_ANSWER}>&-
-	kill -KILL "$RESTORE_INIT" 2>/dev/null
-	wait "$NAMESPACE" 2>/dev/null
 }

@@ -106,13 +106,25 @@ resolve()
 	END
 }
 
+decided()
+{
+	[[ "$(status_of in_doubt) $(status_of state)" =~ true|done|aborted|committed|^\ *$ ]]
+}
+
+# The source runs on: whatever the target holds must go.
+discard_if_in_doubt()
+{
+	eventually 10 decided || return 1
+	[ "$(status_of in_doubt)" != true ] || resolve discard
+}
+
 senders()
 {
 	local pid
 
 	for pid in $(ip netns pids "$NS_A"); do
-		[[ $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) != *'send --from-plugin'* ]] || is_dead "$pid" || echo "$pid"
-	done
+		[[ $(tr '\0' ' ' <"/proc/$pid/cmdline") != *'send --from-plugin'* ]] || is_dead "$pid" || echo "$pid"
+	done 2>/dev/null
 }
 
 # Supervisor and worker; nothing until both are there.

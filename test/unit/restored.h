@@ -32,7 +32,8 @@ struct world {
 	struct mfd_pager *pager;
 	char *area; /* PROT_NONE here; the child maps it */
 	uint64_t pages, span; /* lazy pages from its start on; pages of address space there */
-	int postcopy, refuse;
+	int postcopy;
+	atomic_int refuse;
 
 	atomic_int started, restored, done; /* calls */
 	int done_code; /* before done */

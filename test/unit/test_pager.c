@@ -19,6 +19,13 @@
 
 static struct world world;
 
+/* ThreadSanitizer: the restored task starts threads although it was forked from a process that has some. */
+const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+
 /* ---- safe mode ---- */
 
 static void whole_restore(struct world *w)

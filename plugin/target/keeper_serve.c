@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The keeper's requests, described in lib/keeper.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "keeperproc.h"
+#include "log.h"
+
+/* Sends the answer itself. */
+#define ANSWERED 1
+
+static int begin(struct mfd_keeper *k, const struct mfd_keeper_msg *m)
+{
+	struct mfd_kept *s;
+	int rc = mfd_keeper_make(k, m->session, &s);
+
+	return rc ? rc : mfd_cpr_clear(s->kept);
+}
+
+static int put(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int *fd)
+{
+	struct mfd_kept *s;
+	int rc = *fd < 0 ? -EBADF : mfd_keeper_make(k, m->session, &s);
+
+	if (rc)
+		return rc;
+	if (m->type == MFD_KEEPER_PUT)
+		mfd_cpr_delete_fd(s->kept, m->name, m->id);
+	rc = mfd_keeper_add(m->type == MFD_KEEPER_PUT ? s->kept : s->offered, m->name, m->id, *fd, mfd_io_now_ms());
+	if (!rc)
+		*fd = -1;
+	return rc;
+}
+
+static int look_up(const struct mfd_kept *s, const char *name, uint64_t id, uint32_t *flags)
+{
+	int fd = mfd_cpr_find_fd(s->kept, name, id);
+
+	*flags = MFD_KEEPER_KEPT;
+	if (fd >= 0)
+		return fd;
+	*flags = MFD_KEEPER_OFFERED;
+	fd = mfd_cpr_find_fd(s->offered, name, id);
+	return fd >= 0 ? fd : mfd_cpr_find_fd(s->offered, name, MFD_KEEPER_ANY_ID);
+}
+
+static int get(struct mfd_keeper *k, struct mfd_keeper_msg *m, int client)
+{
+	struct mfd_kept *s = mfd_keeper_find(k, m->session);
+	int fd = s ? look_up(s, m->name, m->id, &m->flags) : -ENOENT;
+
+	if (fd < 0)
+		return fd;
+	s->used_ms = mfd_io_now_ms();
+	if (m->type == MFD_KEEPER_HAS)
+		fd = -1;
+	m->type = MFD_KEEPER_OK;
+	mfd_keeper_send(client, m, fd);
+	return ANSWERED;
+}
+
+static int drop_from(struct mfd_cpr *t, const struct mfd_keeper_msg *m)
+{
+	return *m->name ? mfd_cpr_delete_fd(t, m->name, m->id) : mfd_cpr_clear(t);
+}
+
+static int drop(struct mfd_keeper *k, const struct mfd_keeper_msg *m)
+{
+	struct mfd_kept *s = mfd_keeper_find(k, m->session);
+	int rc = -ENOENT;
+
+	if (!s)
+		return -ENOENT;
+	if (m->flags & MFD_KEEPER_KEPT && !drop_from(s->kept, m))
+		rc = 0;
+	if (m->flags & MFD_KEEPER_OFFERED && !drop_from(s->offered, m))
+		rc = 0;
+	if (!mfd_cpr_count(s->kept) && !mfd_cpr_count(s->offered))
+		mfd_keeper_remove(k, s);
+	return rc;
+}
+
+struct listing {
+	int client;
+	struct mfd_keeper_msg m;
+};
+
+static int list_one(void *ctx, const struct mfd_cpr_entry *e)
+{
+	const struct mfd_kept_since *since = e->record;
+	struct listing *l = ctx;
+
+	l->m.type = MFD_KEEPER_ENTRY;
+	l->m.id = e->id;
+	l->m.age_ms = mfd_io_now_ms() - since->ms;
+	strcpy(l->m.name, e->name); /* no name of a table is longer */
+	return mfd_keeper_send(l->client, &l->m, -1);
+}
+
+static int list(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int client)
+{
+	struct listing l = { .client = client };
+	const struct mfd_kept *s;
+	int rc = 0;
+
+	for (s = k->sessions; s && !rc; s = s->next) {
+		if (*m->session && strcmp(s->name, m->session))
+			continue;
+		mfd_keeper_fill(&l.m, MFD_KEEPER_ENTRY, s->name, NULL, 0);
+		l.m.flags = MFD_KEEPER_KEPT;
+		rc = mfd_cpr_walk_fd(s->kept, list_one, &l);
+		l.m.flags = MFD_KEEPER_OFFERED;
+		rc = rc ? rc : mfd_cpr_walk_fd(s->offered, list_one, &l);
+	}
+	return rc;
+}
+
+static int attach(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int *fd)
+{
+	struct mfd_kept *s;
+	int rc = *fd < 0 ? -EBADF : mfd_keeper_make(k, m->session, &s);
+
+	rc = rc ? rc : mfd_keeper_listen_in(s, *fd);
+	if (!rc)
+		*fd = -1;
+	return rc;
+}
+
+static int act(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
+{
+	if (m->type != MFD_KEEPER_LIST && m->type != MFD_KEEPER_EXEC && !*m->session)
+		return -EINVAL;
+	switch (m->type) {
+	case MFD_KEEPER_BEGIN:
+		return begin(k, m);
+	case MFD_KEEPER_PUT:
+	case MFD_KEEPER_OFFER:
+		return put(k, m, fd);
+	case MFD_KEEPER_GET:
+	case MFD_KEEPER_HAS:
+		return get(k, m, client);
+	case MFD_KEEPER_DROP:
+		return drop(k, m);
+	case MFD_KEEPER_LIST:
+		return list(k, m, client);
+	case MFD_KEEPER_ATTACH:
+		return attach(k, m, fd);
+	case MFD_KEEPER_EXEC:
+		k->exec_wanted = 1;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+int mfd_keeper_serve(struct mfd_keeper *k, int client)
+{
+	static struct mfd_keeper_msg m; /* one thread; too large to clear for every request */
+	int fd = -1, rc = mfd_keeper_recv(client, &m, &fd);
+
+	if (rc == -EMSGSIZE) /* it came without its descriptor: none is free here */
+		rc = -EMFILE;
+	else if (rc <= 0)
+		return 0;
+	else
+		rc = act(k, &m, &fd, client);
+	mfd_io_close(&fd);
+	if (rc == ANSWERED)
+		return 1;
+	mfd_log_debug("%s: request %u for %s: %s", m.session, m.type, m.name, rc ? strerror(-rc) : "ok");
+	mfd_keeper_fill(&m, rc ? MFD_KEEPER_FAILED : MFD_KEEPER_OK, NULL, NULL, 0);
+	m.code = rc;
+	return !mfd_keeper_send(client, &m, -1);
+}

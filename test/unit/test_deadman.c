@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The dead man's switch in a process that does what CRIU does: a link to the sender, and an accept() without an end. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+
+/* plugin/hooks is not linked into unit tests, since it needs CRIU's headers; this file of it does not. */
+#include "../../plugin/hooks/deadman.c"
+
+#include "pair.h"
+
+enum { ACCEPTED = 10, ACCEPT_FAILED, BROKEN, OTHER_CLOSED };
+
+enum how {
+	PLAIN,
+	LATE,	  /* it does other things for a while before it listens */
+	OTHERS,	  /* it holds a listener of its tasks, too */
+	UNIX,	  /* it waits at a unix socket */
+	DISARMED,
+};
+
+struct bed {
+	pid_t criu;
+	int link; /* the sender's end */
+	struct sockaddr_in addr;
+};
+
+static struct bed bed;
+
+static int listener(struct sockaddr_in *sa)
+{
+	socklen_t len = sizeof(*sa);
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*sa = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	if (l < 0 || bind(l, (void *)sa, sizeof(*sa)) || listen(l, 4) || getsockname(l, (void *)sa, &len))
+		return -1;
+	return l;
+}
+
+static int unix_listener(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return bind(l, (void *)&sa, sizeof(sa_family_t)) || listen(l, 4) ? -1 : l; /* a name chosen by the kernel */
+}
+
+static int still_listens(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) && on;
+}
+
+static void busy_for(unsigned ms)
+{
+	struct timespec now, end;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += ms / 1000;
+	end.tv_nsec += ms % 1000 * 1000000L;
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
+}
+
+static int like_criu(int link, int gate, enum how how)
+{
+	struct sockaddr_in sa;
+	int other = -1, fd;
+
+	if (mfd_deadman_arm(link))
+		return BROKEN;
+	if (how == OTHERS)
+		other = listener(&sa);
+	if (how == DISARMED)
+		mfd_deadman_disarm();
+	if (how == UNIX)
+		gate = unix_listener();
+	if (how == LATE || how == OTHERS)
+		busy_for(300);
+	if (gate < 0 || (other >= 0 && !still_listens(other)))
+		return how == OTHERS ? OTHER_CLOSED : BROKEN;
+	fd = accept(gate, NULL, NULL);
+	if (other >= 0 && !still_listens(other))
+		return OTHER_CLOSED;
+	mfd_deadman_disarm();
+	return fd >= 0 ? ACCEPTED : ACCEPT_FAILED;
+}
+
+static void begin(enum how how)
+{
+	int pair[2], gate;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	gate = listener(&bed.addr);
+	assert_true(gate >= 0);
+	bed.criu = fork();
+	assert_true(bed.criu >= 0);
+	if (!bed.criu) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(pair[1]);
+		_exit(like_criu(pair[0], gate, how));
+	}
+	close(pair[0]);
+	close(gate);
+	bed.link = pair[1];
+	usleep(50000);
+}
+
+static void say(enum mfd_link_type type)
+{
+	struct mfd_link_msg m = { .type = type };
+
+	assert_int_equal(send(bed.link, &m, sizeof(m), MSG_NOSIGNAL), sizeof(m));
+}
+
+static void hang_up(void)
+{
+	close(bed.link);
+	bed.link = -1;
+}
+
+static int end(void)
+{
+	int status = pair_status(bed.criu, 5000);
+
+	if (bed.link >= 0)
+		close(bed.link);
+	return status;
+}
+
+/* It still waits; a connection lets it go, as the sender would. */
+static void check_quiet(void)
+{
+	int fd, status;
+
+	usleep(200000);
+	assert_int_equal(waitpid(bed.criu, &status, WNOHANG), 0);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (void *)&bed.addr, sizeof(bed.addr)), 0);
+	assert_int_equal(end(), ACCEPTED);
+	close(fd);
+}
+
+static void test_closed(void **state)
+{
+	(void)state;
+	begin(PLAIN);
+	hang_up();
+	assert_int_equal(end(), ACCEPT_FAILED);
+}
+
+static void test_abort(void **state)
+{
+	(void)state;
+	begin(PLAIN);
+	say(MFD_LINK_ABORT);
+	assert_int_equal(end(), ACCEPT_FAILED);
+}
+
+static void test_quiet(void **state)
+{
+	(void)state;
+	begin(PLAIN);
+	check_quiet();
+	begin(PLAIN);
+	say(MFD_LINK_COMMIT);
+	check_quiet();
+	begin(PLAIN);
+	say(MFD_LINK_OK);
+	check_quiet();
+	/* An abort behind the commit: the sender, which is there, closes the gate by itself where that is still right. */
+	begin(PLAIN);
+	say(MFD_LINK_COMMIT);
+	say(MFD_LINK_ABORT);
+	check_quiet();
+}
+
+/* Nobody is left to knock, so the commit will never be. */
+static void test_commit_then_closed(void **state)
+{
+	(void)state;
+	begin(PLAIN);
+	say(MFD_LINK_COMMIT);
+	usleep(50000);
+	hang_up();
+	assert_int_equal(end(), ACCEPT_FAILED);
+}
+
+/* Postcopy: the tasks may run on the other side. */
+static void test_hold(void **state)
+{
+	(void)state;
+	begin(PLAIN);
+	say(MFD_LINK_HOLD);
+	hang_up();
+	check_quiet();
+	begin(PLAIN);
+	say(MFD_LINK_HOLD);
+	say(MFD_LINK_COMMIT);
+	hang_up();
+	check_quiet();
+}
+
+static void test_late(void **state)
+{
+	(void)state;
+	begin(LATE);
+	hang_up();
+	assert_int_equal(end(), ACCEPT_FAILED);
+	begin(LATE);
+	say(MFD_LINK_ABORT);
+	assert_int_equal(end(), ACCEPT_FAILED);
+}
+
+/* While CRIU dumps files it holds the tasks' own listeners: those are not ours to close. */
+static void test_others(void **state)
+{
+	(void)state;
+	begin(OTHERS);
+	hang_up();
+	assert_int_equal(end(), ACCEPT_FAILED);
+}
+
+static void test_unix(void **state)
+{
+	(void)state;
+	begin(UNIX);
+	hang_up();
+	usleep(300000);
+	assert_int_equal(waitpid(bed.criu, NULL, WNOHANG), 0);
+	pair_reap(bed.criu);
+}
+
+static void test_disarmed(void **state)
+{
+	(void)state;
+	begin(DISARMED);
+	hang_up();
+	check_quiet();
+}
+
+/* The host's own handler is back afterwards. */
+static void test_restores_action(void **state)
+{
+	struct sigaction before = { .sa_handler = SIG_IGN }, after;
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(sigaction(signal_number(), &before, NULL), 0);
+	assert_int_equal(mfd_deadman_arm(pair[0]), 0);
+	mfd_deadman_disarm();
+	mfd_deadman_disarm();
+	assert_int_equal(sigaction(signal_number(), NULL, &after), 0);
+	assert_ptr_equal(after.sa_handler, SIG_IGN);
+	assert_int_equal(fcntl(pair[0], F_GETFL) & O_ASYNC, 0);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_closed), cmocka_unit_test(test_abort),  cmocka_unit_test(test_quiet),
+		cmocka_unit_test(test_commit_then_closed), cmocka_unit_test(test_hold), cmocka_unit_test(test_late),
+		cmocka_unit_test(test_others), cmocka_unit_test(test_unix), cmocka_unit_test(test_disarmed),
+		cmocka_unit_test(test_restores_action),
+	};
+
+	pair_time_limit(120);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Cutting a real stopped task's memory into payloads: all of it, once, within the limits, executable pages first. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "io.h"
+#include "pair.h"
+#include "tasks.h"
+
+#define PAGE	 ((uint64_t)MFD_WIRE_PAGE_SIZE)
+#define TINY	 4000 /* mappings of two pages */
+#define BIG	 5000 /* pages */
+#define EXEC	 700
+#define TOO_LARGE (1ULL << 30) /* a sanitizer's shadow: looked at with PAGEMAP_SCAN only */
+
+/* Our mappings; a child is a copy. */
+static char *tiny, *big, *code;
+
+static struct mfd_shared *shared;
+
+struct page {
+	uint64_t vaddr;
+	int exec;
+};
+
+struct pages {
+	struct page *p;
+	size_t n, room;
+};
+
+static void add(struct pages *s, uint64_t vaddr, int exec)
+{
+	if (s->n == s->room) {
+		s->room = s->room ? s->room * 2 : 4096;
+		s->p = realloc(s->p, s->room * sizeof(*s->p));
+		assert_non_null(s->p);
+	}
+	s->p[s->n++] = (struct page){ vaddr, exec };
+}
+
+static int by_address(const void *a, const void *b)
+{
+	uint64_t x = ((const struct page *)a)->vaddr, y = ((const struct page *)b)->vaddr;
+
+	return x < y ? -1 : x > y;
+}
+
+static char *map(size_t pages, int prot)
+{
+	char *p = mmap(NULL, pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+/* In `tiny` every mapping has two pages and another protection than its neighbours, so that the kernel cannot join them. */
+static int setup(void **state)
+{
+	(void)state;
+	tiny = map(2 * TINY, PROT_READ | PROT_WRITE);
+	for (unsigned i = 0; i < TINY; i++) {
+		tiny[i * 2 * PAGE] = 1;
+		if (i % 2)
+			assert_int_equal(mprotect(tiny + i * 2 * PAGE, 2 * PAGE, PROT_READ), 0);
+	}
+	big = map(BIG, PROT_READ | PROT_WRITE);
+	for (unsigned i = 0; i < BIG; i++)
+		if (i % 10 < 5 || i > 4000)
+			big[i * PAGE] = 1;
+	code = map(EXEC, PROT_READ | PROT_WRITE | PROT_EXEC);
+	for (unsigned i = 0; i < EXEC; i += 1 + i % 2)
+		code[i * PAGE] = 1;
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(shared, MAP_FAILED);
+	return 0;
+}
+
+/* What /proc/PID/pagemap says, read word by word. */
+static void expected(pid_t pid, struct pages *out)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_pagescan *s;
+	struct mfd_vmas vmas;
+	struct mfd_run runs[64];
+
+	memset(out, 0, sizeof(*out));
+	assert_int_equal(mfd_pagescan_vmas(pid, &vmas, &err), 0);
+	assert_int_equal(mfd_pagescan_open(pid, 1, &s, &err), 0);
+	for (size_t i = 0; i < vmas.n; i++) {
+		uint64_t pos = vmas.v[i].start;
+
+		while (vmas.v[i].end - vmas.v[i].start < TOO_LARGE && pos < vmas.v[i].end) {
+			int n = mfd_pagescan_next(s, &pos, vmas.v[i].end, runs, 64);
+
+			assert_true(n >= 0);
+			for (int r = 0; r < n; r++)
+				for (uint64_t k = 0; k < runs[r].pages; k++)
+					add(out, runs[r].vaddr + k * PAGE, vmas.v[i].exec);
+		}
+	}
+	mfd_pagescan_close(s);
+	mfd_pagescan_vmas_free(&vmas);
+}
+
+static void take(const struct mfd_payload *p, uint32_t max, uint32_t vpid, int exec, struct pages *got)
+{
+	uint64_t pages = 0;
+
+	assert_int_equal(p->type, MFD_PAYLOAD_PAGES);
+	assert_int_equal(p->pages.task, vpid);
+	assert_non_null(p->pages.reader);
+	assert_in_range(p->pages.npages, 1, max);
+	assert_in_range(p->pages.nruns, 1, MFD_WIRE_MAX_RUNS);
+	for (uint32_t r = 0; r < p->pages.nruns; r++) {
+		pages += p->pages.runs[r].pages;
+		for (uint64_t k = 0; k < p->pages.runs[r].pages; k++)
+			add(got, p->pages.runs[r].vaddr + k * PAGE, exec);
+	}
+	assert_int_equal(pages, p->pages.npages);
+}
+
+static int is_large(pid_t pid, uint64_t vaddr)
+{
+	static struct mfd_vmas vmas;
+	static pid_t of;
+	struct mfd_error err = { 0 };
+	size_t a = 0, b;
+
+	if (of != pid) {
+		mfd_pagescan_vmas_free(&vmas);
+		assert_int_equal(mfd_pagescan_vmas(pid, &vmas, &err), 0);
+		of = pid;
+	}
+	for (b = vmas.n; b - a > 1;) {
+		size_t mid = (a + b) / 2;
+
+		*(vmas.v[mid].start <= vaddr ? &a : &b) = mid;
+	}
+	return vmas.v[a].end - vmas.v[a].start >= TOO_LARGE;
+}
+
+static void compare(pid_t pid, struct pages *got)
+{
+	struct pages want;
+	size_t n = 0;
+
+	expected(pid, &want);
+	qsort(got->p, got->n, sizeof(*got->p), by_address);
+	for (size_t i = 0; i < got->n; i++) {
+		if (i && got->p[i].vaddr == got->p[i - 1].vaddr)
+			fail_msg("page %#lx twice", (unsigned long)got->p[i].vaddr);
+		if (is_large(pid, got->p[i].vaddr))
+			continue;
+		if (n == want.n || got->p[i].vaddr != want.p[n].vaddr)
+			fail_msg("page %zu is %#lx, not %#lx", n, (unsigned long)got->p[i].vaddr,
+				 n < want.n ? (unsigned long)want.p[n].vaddr : 0UL);
+		assert_int_equal(got->p[i].exec, want.p[n].exec);
+		n++;
+	}
+	assert_int_equal(n, want.n);
+	free(want.p);
+}
+
+static unsigned count_in(const struct pages *s, const char *start, size_t pages)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		n += s->p[i].vaddr >= (uintptr_t)start && s->p[i].vaddr < (uintptr_t)start + pages * PAGE;
+	return n;
+}
+
+static unsigned fill_exec(struct mfd_task *k, uint32_t max, struct pages *got)
+{
+	struct mfd_payload p = { .runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run)) };
+	struct mfd_error err = { 0 };
+	unsigned payloads = 0;
+	int ret;
+
+	while ((ret = mfd_tasks_fill_exec(k, &p, max, &err)) > 0) {
+		take(&p, max, k->id->vpid, 1, got);
+		mfd_payload_reset(&p);
+		payloads++;
+	}
+	assert_int_equal(ret, 0);
+	assert_int_equal(p.type, MFD_PAYLOAD_NONE);
+	free(p.runs_memory);
+	return payloads;
+}
+
+/* One payload of whatever comes: 1, or 0 at the end. */
+static int fill_one(struct mfd_tasks *t, uint32_t max, struct pages *got, struct mfd_payload *p)
+{
+	struct mfd_error err = { 0 };
+	unsigned which = t->current;
+	int ret = mfd_tasks_fill(t, p, max, &err);
+
+	assert_true(ret >= 0);
+	if (!ret) {
+		assert_int_equal(p->type, MFD_PAYLOAD_NONE);
+		return 0;
+	}
+	while (t->task[which]->id->vpid != p->pages.task)
+		which++;
+	take(p, max, p->pages.task, 0, &got[which]);
+	mfd_payload_reset(p);
+	return 1;
+}
+
+static void one_task(uint32_t max)
+{
+	struct mfd_payload p = { .runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run)) };
+	struct pages got = { 0 };
+	struct mfd_error err = { 0 };
+	struct mfd_task *k = NULL;
+	struct mfd_tasks t;
+	unsigned payloads;
+	pid_t pid = pair_frozen_child();
+
+	atomic_store(&shared->ntasks, 0);
+	mfd_tasks_init(&t, shared);
+	assert_int_equal(mfd_tasks_add(&t, pid, &k, &err), 0);
+	assert_int_equal(atomic_load(&shared->ntasks), 1);
+	assert_int_equal(k->id->pid, pid);
+	assert_false(mfd_tasks_idle(&t));
+	assert_true(mfd_tasks_bytes(&t) >= (2 * TINY + BIG + EXEC) * PAGE);
+
+	payloads = fill_exec(k, max, &got);
+	assert_true(payloads >= got.n / max);
+	assert_true(payloads <= got.n / max + 1); /* every payload but the last is full */
+	assert_true(count_in(&got, code, EXEC) >= EXEC / 2);
+	assert_int_equal(count_in(&got, tiny, 2 * TINY), 0);
+	assert_int_equal(count_in(&got, big, BIG), 0);
+	while (fill_one(&t, max, &got, &p))
+		;
+	assert_int_equal(fill_one(&t, max, &got, &p), 0);
+	assert_true(mfd_tasks_idle(&t));
+	assert_int_equal(count_in(&got, tiny, 2 * TINY), TINY);
+	assert_true(count_in(&got, big, BIG) >= BIG / 2);
+	compare(pid, &got);
+
+	assert_ptr_equal(mfd_tasks_find(&t, k->id->vpid), k);
+	assert_null(mfd_tasks_find(&t, k->id->vpid + 1));
+	mfd_tasks_fini(&t);
+	free(got.p);
+	free(p.runs_memory);
+	pair_reap(pid);
+}
+
+static void test_one_task(void **state)
+{
+	(void)state;
+	one_task(16);
+	one_task(256);
+	one_task(MFD_WIRE_MAX_RUNS);
+	one_task(1);
+}
+
+/* Tasks come one after the other while pages of the first are already under way. */
+static void test_several(void **state)
+{
+	struct mfd_payload p = { .runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run)) };
+	struct pages got[80] = { 0 };
+	struct mfd_error err = { 0 };
+	struct mfd_task *k;
+	struct mfd_tasks t;
+	pid_t pid[70]; /* more than the table has room for at first */
+
+	(void)state;
+	atomic_store(&shared->ntasks, 0);
+	mfd_tasks_init(&t, shared);
+	for (unsigned i = 0; i < 70; i++) {
+		pid[i] = pair_frozen_child();
+		assert_int_equal(mfd_tasks_add(&t, pid[i], &k, &err), 0);
+		fill_exec(k, 64, &got[i]);
+		fill_one(&t, 64, got, &p);
+	}
+	while (fill_one(&t, 64, got, &p))
+		;
+	for (unsigned i = 0; i < 70; i++) {
+		assert_ptr_equal(mfd_tasks_find(&t, t.task[i]->id->vpid), t.task[i]);
+		compare(pid[i], &got[i]);
+		free(got[i].p);
+		pair_reap(pid[i]);
+	}
+	mfd_tasks_fini(&t);
+	free(p.runs_memory);
+}
+
+/* A worker that takes over knows the tasks from shared memory and has nothing to send of itself. */
+static void test_reopen(void **state)
+{
+	struct mfd_payload p = { .runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run)) };
+	struct mfd_error err = { 0 };
+	struct mfd_tasks t;
+	struct mfd_task *k;
+	struct mfd_run run;
+	char page[4096];
+	pid_t pid = pair_frozen_child();
+
+	(void)state;
+	run = (struct mfd_run){ (uintptr_t)big, 1 };
+	atomic_store(&shared->ntasks, 0);
+	mfd_tasks_init(&t, shared);
+	assert_int_equal(mfd_tasks_add(&t, pid, &k, &err), 0);
+	mfd_tasks_fini(&t); /* with a scan that has not been finished */
+	mfd_tasks_init(&t, shared);
+	assert_int_equal(mfd_tasks_reopen(&t, 0, &err), 0);
+	assert_int_equal(mfd_tasks_fill(&t, &p, 16, &err), 0);
+	k = mfd_tasks_find(&t, shared->task[0].vpid);
+	assert_non_null(k);
+	assert_int_equal(mfd_pageread_runs(&k->reader, &run, 1, page), 0);
+	assert_int_equal(page[0], 1);
+	mfd_tasks_fini(&t);
+	pair_reap(pid);
+	mfd_tasks_init(&t, shared);
+	assert_true(mfd_tasks_reopen(&t, 0, &err) < 0);
+	mfd_tasks_fini(&t);
+	free(p.runs_memory);
+}
+
+static void test_no_task(void **state)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_tasks t;
+	struct mfd_task *k;
+	pid_t pid = fork();
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(0);
+	usleep(50000);
+	atomic_store(&shared->ntasks, 0);
+	mfd_tasks_init(&t, shared);
+	assert_int_equal(mfd_tasks_add(&t, pid, &k, &err), 0); /* a zombie, as trees may have */
+	assert_null(k);
+	assert_true(mfd_tasks_idle(&t));
+	assert_int_equal(pair_status(pid, 1000), 0);
+	assert_int_equal(mfd_tasks_add(&t, pid, &k, &err), -ENOENT);
+	assert_int_equal(atomic_load(&shared->ntasks), 0);
+	mfd_tasks_fini(&t);
+}
+
+/* What became of the tasks decides about the commit. */
+static void test_fates(void **state)
+{
+	struct mfd_shared_task *s = shared->task;
+	pid_t pid = pair_frozen_child();
+
+	(void)state;
+	assert_int_equal(mfd_shared_task_fill(&s[0], pid), 0);
+	assert_int_equal(s[0].vpid, pid);
+	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_ALIVE); /* stopped, and nobody traces it */
+	s[1] = s[0];
+	s[1].starttime--;
+	assert_int_equal(mfd_shared_task_fate(&s[1]), MFD_TASK_GONE); /* the pid is somebody else's by now */
+	atomic_store(&shared->ntasks, 2);
+	assert_int_equal(mfd_shared_tasks_alive(shared), 1);
+	assert_int_equal(mfd_shared_tasks_settle(shared), 1);
+
+	assert_int_equal(ptrace(PTRACE_SEIZE, pid, NULL, NULL), 0);
+	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_HELD);
+	assert_int_equal(ptrace(PTRACE_INTERRUPT, pid, NULL, NULL), 0);
+	assert_int_equal(waitpid(pid, NULL, __WALL), pid);
+	assert_int_equal(ptrace(PTRACE_DETACH, pid, NULL, NULL), 0);
+	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_ALIVE);
+
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(mfd_shared_tasks_settle(shared), 0);
+	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_GONE); /* a zombie */
+	pair_reap(pid);
+	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_GONE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one_task), cmocka_unit_test(test_several), cmocka_unit_test(test_reopen),
+		cmocka_unit_test(test_no_task),	 cmocka_unit_test(test_fates),
+	};
+
+	pair_time_limit(300);
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
