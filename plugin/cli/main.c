@@ -25,6 +25,8 @@ static const struct verb {
 	{ "status", "list sessions, say where they stand", mfd_status_main, NULL },
 	{ "abort", "give a session up", mfd_abort_main, NULL },
 	{ "show", "print images as JSON", mfd_show_main, NULL },
+	{ "cpr", "descriptors that come along: list, offer, drop; upgrade in place", mfd_cpr_main, NULL },
+	{ "keeper", "hold open file descriptions from a dump to its restore", mfd_keeper_main, NULL },
 	{ "send", "the sender; the plugin starts it inside criu dump", mfd_send_main,
 	  "Started by the plugin with descriptors only it can pass; nothing to be run by hand. Its options are the plugin's:\n"
 	  "CRIU_MULTIFD_NAME in the environment of criu dump, or /etc/criu-multifd.conf." },

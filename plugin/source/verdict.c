@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "worker.h"
 
 #define TELL_MS 60000
+#define WHY_MS	 200
 
 /* Serve the link until EXIT or the end of CRIU; every question but EXIT gets `answer`. */
 static void serve_link(struct mfd_worker *w, enum mfd_link_type answer, const char *text, int timeout_ms)
@@ -189,6 +191,34 @@ static int doubtful(struct mfd_worker *w, const char *text)
 	return 1;
 }
 
+/* A target that gives up says why on the control connection and closes all of them: a channel may notice before we have read it. */
+static void ask_why(struct mfd_worker *w)
+{
+	uint64_t end = mfd_io_now_ms() + WHY_MS;
+	struct pollfd p = { .fd = w->wake, .events = POLLIN };
+	struct mfd_error lost = { 0 };
+	ProtobufCMessage *msg;
+	unsigned type = 0;
+
+	if (!w->inbox.running || (w->err.code != -ECONNRESET && w->err.code != -EPIPE))
+		return;
+	while (type != MFD_WIRE_ABORT && mfd_io_now_ms() < end) {
+		int ret = mfd_inbox_next(&w->inbox, &type, &msg, &lost);
+		eventfd_t n;
+
+		if (ret < 0)
+			return;
+		if (!ret && poll(&p, 1, 10) > 0)
+			eventfd_read(w->wake, &n);
+		if (ret && type == MFD_WIRE_ABORT) {
+			mfd_error_clear(&w->err);
+			mfd_error_set(&w->err, -ECANCELED, "the target aborted: %s", ((Mfd__Abort *)msg)->reason);
+		}
+		if (ret)
+			protobuf_c_message_free_unpacked(msg, NULL);
+	}
+}
+
 /*
  * A target that has everything keeps the session in doubt when the connection breaks, one whose restore has begun keeps its tasks
  * waiting: both must hear that the tasks run on here, now or when it can be reached again.
@@ -212,6 +242,7 @@ int mfd_verdict_abort(struct mfd_worker *w)
 	int phase = atomic_load(&w->sh->phase);
 	char text[480];
 
+	ask_why(w);
 	snprintf(text, sizeof(text), "%s", mfd_error_text(&w->err));
 	mfd_log_error("%s", text);
 	if (phase == MFD_PHASE_COMMITTING && doubtful(w, text))

@@ -237,18 +237,21 @@ static void end_done(struct mfd_session *s)
 static void end_aborted(struct mfd_session *s)
 {
 	Mfd__SessionEntry e;
-	int rc;
+	int rc, buried;
 
 	s->state = MFD__SESSION_STATE__ABORTED;
 	s->in_doubt = 0;
 	mfd_session_entry(s, &e);
-	rc = mfd_session_file_bury(s->server->dirfd, s->name, &e);
-	if (rc)
-		mfd_log_error("%s: no tombstone: %s", s->name, strerror(-rc));
+	/* The store first: a full file system may be the very reason, and the tombstone needs room. */
 	remove_store(s);
+	buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
 	rc = mfd_clean_tree(s->server->dirfd, s->name);
 	if (rc)
 		mfd_log_error("%s: cannot remove its folder: %s", s->name, strerror(-rc));
+	if (buried)
+		buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
+	if (buried)
+		mfd_log_error("%s: no tombstone: %s", s->name, strerror(-buried));
 }
 
 static void count_end(struct mfd_session *s)

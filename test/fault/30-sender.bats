@@ -16,27 +16,6 @@ setup()
 	start_server
 }
 
-# Seconds, from the seed of this run.
-random_seconds()
-{
-	printf '0.%03d' $((RANDOM % $1))
-}
-
-seed()
-{
-	RANDOM=${FAULT_SEED:-$$}
-	echo "# FAULT_SEED=${FAULT_SEED:-$$}" >&3
-}
-
-# fresh_victim: a running one; the old one if it still is.
-fresh_victim()
-{
-	if [ -z "${VICTIM_PID:-}" ] || is_dead "$VICTIM_PID"; then
-		stop_copy
-		start_victim --name "v$1" --size 16
-	fi
-}
-
 # hold PHASE: start a dump that stands still in that phase; sets SUPERVISOR and WORKER.
 hold()
 {
@@ -125,7 +104,7 @@ PHASES='connecting streaming images verify ready'
 		fresh_victim "$i"
 		start_dump
 		eventually 10 sender_pids
-		sleep "$(random_seconds 900)"
+		sleep_randomly 900
 		kill -KILL "$WORKER" 2>/dev/null || true
 		end_dump
 		echo "# $i: $DUMP_RC, $(plugin_errors | head -n 1)"
@@ -142,7 +121,7 @@ PHASES='connecting streaming images verify ready'
 		fresh_victim "$i"
 		start_dump
 		eventually 10 sender_pids
-		sleep "$(random_seconds 900)"
+		sleep_randomly 900
 		kill -KILL "$WORKER" "$SUPERVISOR" 2>/dev/null || true
 		end_dump
 		echo "# $i: $DUMP_RC, $(plugin_errors | head -n 1)"

@@ -34,8 +34,11 @@ server_worker()
 # Also when the first one has left its worker, which ends by itself.
 restart_server()
 {
+	local front=$SERVER_ADDR
+
 	RESTARTS=$((${RESTARTS:-0} + 1))
 	SERVER_NAME=server.$RESTARTS start_server
+	SERVER_ADDR=$front
 }
 
 not_worker()
@@ -46,61 +49,56 @@ not_worker()
 	[ -n "$w" ] && [ "$w" != "$1" ]
 }
 
-# After a dump that failed since the server died at TIME. The plugin's line says that the target is lost.
-failed_well()
+# A dump that failed: in time, with nothing left. One that came through first: the copy runs.
+either_way()
 {
-	aborted_well "$1" 1000 'lost|reset|pipe|channel|refused|HELLO|join|JOINED' || return 1
-	discard_if_in_doubt || return 1
-	nothing_left
+	if [ "$DUMP_RC" != 0 ]; then
+		aborted_well "$1" 1000 'lost|reset|pipe|channel|refused|HELLO|join|JOINED|restore server ends' || return 1
+		discard_if_in_doubt || return 1
+	fi
+	one_copy
 }
 
-@test "the server is killed at random moments of a safe and a postcopy dump: the source runs on within a second" {
+@test "the server is killed at random moments of a safe and a postcopy dump: exactly one copy" {
 	local i at modes=(safe postcopy)
 
-	RANDOM=${FAULT_SEED:-$$}
-	echo "# FAULT_SEED=${FAULT_SEED:-$$}" >&3
-	start_victim --size 16
+	seed
 	start_server
 	start_badlink --bandwidth 16000000
 	for ((i = 0; i < 10; i++)); do
 		export CRIU_MULTIFD_MODE=${modes[i % 2]}
+		fresh_victim "$i"
 		start_dump
 		eventually 10 sender_pids
-		sleep "0.$(printf %03d $((RANDOM % 800)))"
+		sleep_randomly 900
 		at=$(now)
 		kill_server
-		end_dump
-		echo "# $i: $CRIU_MULTIFD_MODE $(plugin_errors | head -n 1)"
 		restart_server
-		failed_well "$at"
+		end_dump
+		echo "# $i: $CRIU_MULTIFD_MODE $DUMP_RC $(plugin_errors | head -n 1)"
+		either_way "$at"
 	done
-	SERVER_ADDR=$REAL_ADDR
-	move safe
-	moved_well
 }
 
-@test "the server's worker alone is killed at random moments: the source runs on, the server goes on" {
+@test "the server's worker alone is killed at random moments: exactly one copy, the server goes on" {
 	local i at worker modes=(safe postcopy)
 
-	RANDOM=${FAULT_SEED:-$$}
-	echo "# FAULT_SEED=${FAULT_SEED:-$$}" >&3
-	start_victim --size 16
+	seed
 	start_server
 	start_badlink --bandwidth 16000000
 	for ((i = 0; i < 4; i++)); do
 		export CRIU_MULTIFD_MODE=${modes[i % 2]}
+		fresh_victim "$i"
 		start_dump
 		eventually 10 sender_pids
-		sleep "0.$(printf %03d $((RANDOM % 800)))"
+		sleep_randomly 900
 		at=$(now)
 		worker=$(server_worker)
 		kill -KILL "$worker"
-		end_dump
 		eventually 5 not_worker "$worker"
-		failed_well "$at"
+		end_dump
+		either_way "$at"
 	done
-	move safe
-	moved_well
 }
 
 @test "the server is killed at READY, before the source knows: the source runs on, the new server hears of it" {
@@ -117,9 +115,11 @@ failed_well()
 	[ "$(status_of state)" = ready ]
 	assert_in_doubt ready
 	at=$(now)
-	heal # only now does the source see that its connections have ended
+	cut_now # READY is lost, and only now does the source see that its connections have ended
 	end_dump
 	aborted_well "$at" 1000 'lost|reset|pipe|channel'
+	assert_in_doubt ready
+	heal
 	nothing_left
 }
 
@@ -175,8 +175,7 @@ failed_well()
 	mount -t tmpfs -o size=8m tmpfs "$SERVER_DIR"
 	start_server
 	dump
-	aborted_well "$(now)" 1000 'page store|pages.store'
-	plugin_errors | grep -q 'No space left'
+	aborted_well "$(now)" 1000 'page store is full'
 	nothing_left
 	# The same name again, with room.
 	mount -o remount,size=64m "$SERVER_DIR"
@@ -188,7 +187,7 @@ failed_well()
 
 @test "the folder of the sessions is full: a clean abort that names the image" {
 	# Shared memory is no lazy memory: it travels as a file.
-	start_victim --size 1 --map shared:16
+	start_victim --size 1 --map shared-anon:16
 	SERVER_DIR=$SCRATCH/small
 	mkdir "$SERVER_DIR"
 	register undo umount -l "$SERVER_DIR"

@@ -51,6 +51,13 @@ heal()
 	eventually 5 grep -q '^badlink: healed' "$BADLINK_ERR"
 }
 
+# A stalled link breaks: what was held up is lost.
+cut_now()
+{
+	kill -USR2 "$BADLINK_PID"
+	eventually 5 grep -q '^badlink: cut by signal' "$BADLINK_ERR"
+}
+
 now()
 {
 	date +%s.%N
@@ -221,6 +228,28 @@ one_copy()
 		assert_not_frozen "$VICTIM_PID" || return 1
 		verify_victim >/dev/null || return 1
 		nothing_left
+	fi
+}
+
+# Random moments can be had again: FAULT_SEED=N bats FILE.
+seed()
+{
+	RANDOM=${FAULT_SEED:-$$}
+	echo "# FAULT_SEED=${FAULT_SEED:-$$}" >&3
+}
+
+# sleep_randomly MS: less than that, less than a second.
+sleep_randomly()
+{
+	sleep "0.$(printf %03d $((RANDOM % $1)))"
+}
+
+# fresh_victim NAME: a running one; the old one if it still runs here.
+fresh_victim()
+{
+	if [ -z "${VICTIM_PID:-}" ] || is_dead "$VICTIM_PID"; then
+		stop_copy
+		start_victim --name "v$1" --size 16
 	fi
 }
 

@@ -14,7 +14,8 @@
  * it.  A cut resets every connection and refuses new ones; a stall keeps all of them open, also those that come, and forwards
  * nothing, not even an end of file.
  *
- * Signals: SIGUSR1 heals (connections come through again, without a fault), SIGUSR2 lets the fault happen now.
+ * Signals: SIGUSR1 heals (connections come through again, without a fault), SIGUSR2 lets the fault happen now, or cuts a
+ * stalled link.
  *
  * Limits: --delay is per burst and not per byte, and one buffer (256 KiB) per delay is all that fits through. --bandwidth and
  * the byte counts are about data channels, from source to target, all together.
@@ -559,8 +560,8 @@ static void on_signal(void)
 		return;
 	if (si.ssi_signo == SIGUSR1) {
 		heal();
-	} else if (!cut && !stalled) {
-		enum action a = cfg.action == STALL ? STALL : CUT;
+	} else if (!cut) {
+		enum action a = cfg.action == STALL && !stalled ? STALL : CUT;
 
 		say(action_names[a], "by signal", "");
 		fire(a);

@@ -21,9 +21,9 @@ enum { ACCEPTED = 10, ACCEPT_FAILED, BROKEN, OTHER_CLOSED };
 
 enum how {
 	PLAIN,
-	LATE,	  /* it does other things for a while before it listens */
-	OTHERS,	  /* it holds a listener of its tasks, too */
-	UNIX,	  /* it waits at a unix socket */
+	LATE,	/* it does other things for a while before it listens */
+	OTHERS, /* it holds a listener of its tasks, too */
+	UNIX,	/* it waits at a unix socket */
 	DISARMED,
 };
 
@@ -153,7 +153,7 @@ static void check_quiet(void)
 	close(fd);
 }
 
-static void test_closed(void **state)
+static void __attribute__((unused)) test_closed(void **state)
 {
 	(void)state;
 	begin(PLAIN);
@@ -161,7 +161,7 @@ static void test_closed(void **state)
 	assert_int_equal(end(), ACCEPT_FAILED);
 }
 
-static void test_abort(void **state)
+static void __attribute__((unused)) test_abort(void **state)
 {
 	(void)state;
 	begin(PLAIN);
@@ -188,7 +188,7 @@ static void test_quiet(void **state)
 }
 
 /* Nobody is left to knock, so the commit will never be. */
-static void test_commit_then_closed(void **state)
+static void __attribute__((unused)) test_commit_then_closed(void **state)
 {
 	(void)state;
 	begin(PLAIN);
@@ -213,7 +213,7 @@ static void test_hold(void **state)
 	check_quiet();
 }
 
-static void test_late(void **state)
+static void __attribute__((unused)) test_late(void **state)
 {
 	(void)state;
 	begin(LATE);
@@ -225,7 +225,7 @@ static void test_late(void **state)
 }
 
 /* While CRIU dumps files it holds the tasks' own listeners: those are not ours to close. */
-static void test_others(void **state)
+static void __attribute__((unused)) test_others(void **state)
 {
 	(void)state;
 	begin(OTHERS);
@@ -273,9 +273,18 @@ static void test_restores_action(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_closed), cmocka_unit_test(test_abort),  cmocka_unit_test(test_quiet),
-		cmocka_unit_test(test_commit_then_closed), cmocka_unit_test(test_hold), cmocka_unit_test(test_late),
-		cmocka_unit_test(test_others), cmocka_unit_test(test_unix), cmocka_unit_test(test_disarmed),
+	/* TSan keeps a signal back until a call that it knows to block, and accept() is not one of those. */
+#ifndef __SANITIZE_THREAD__
+		cmocka_unit_test(test_closed),
+		cmocka_unit_test(test_abort),
+		cmocka_unit_test(test_commit_then_closed),
+		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_others),
+#endif
+		cmocka_unit_test(test_quiet),
+		cmocka_unit_test(test_hold),
+		cmocka_unit_test(test_unix),
+		cmocka_unit_test(test_disarmed),
 		cmocka_unit_test(test_restores_action),
 	};
 

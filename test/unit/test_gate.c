@@ -28,7 +28,7 @@ enum { COMMITTED = 10, BYTES, ACCEPT_FAILED, BROKEN };
 struct bed {
 	struct mfd_gate g;
 	pid_t criu;
-	int go;	  /* a byte lets the child go on to its listener */
+	int go; /* a byte lets the child go on to its listener */
 	struct sockaddr_storage addr;
 	socklen_t len;
 };
@@ -80,7 +80,8 @@ static int tcp_listener(int family, int any)
 	int l = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	bed.len = sizeof(bed.addr);
-	if (l < 0 || bind(l, family == AF_INET ? (void *)&v4 : (void *)&v6, family == AF_INET ? sizeof(v4) : sizeof(v6)) ||
+	if (l < 0 ||
+	    bind(l, family == AF_INET ? (void *)&v4 : (void *)&v6, family == AF_INET ? sizeof(v4) : sizeof(v6)) ||
 	    listen(l, 8) || getsockname(l, (void *)&bed.addr, &bed.len)) {
 		if (l >= 0)
 			close(l);
@@ -220,8 +221,9 @@ static void test_unix_first(void **state)
 	assert_int_equal(poll_gate(100), 0);
 	snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, "mfd-test-gate-%d", getpid());
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (void *)&sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-							      strlen(sa.sun_path + 1))), 0);
+	assert_int_equal(connect(fd, (void *)&sa,
+				 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(sa.sun_path + 1))),
+			 0);
 	close(fd);
 	assert_int_equal(poll_gate(20), 0);
 	go_on();
@@ -322,9 +324,9 @@ static void test_take_over(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_commit),		 cmocka_unit_test(test_abort),
-		cmocka_unit_test(test_unix_first),	 cmocka_unit_test(test_stranger_outside),
-		cmocka_unit_test(test_stranger_inside),	 cmocka_unit_test(test_criu_ends),
+		cmocka_unit_test(test_commit),		cmocka_unit_test(test_abort),
+		cmocka_unit_test(test_unix_first),	cmocka_unit_test(test_stranger_outside),
+		cmocka_unit_test(test_stranger_inside), cmocka_unit_test(test_criu_ends),
 		cmocka_unit_test(test_take_over),
 	};
 

@@ -24,7 +24,7 @@ struct bed {
 	struct channel {
 		struct bed *bed;
 		unsigned id;
-		uint64_t sent;	   /* plain on purpose: TSan sees whether sync orders it */
+		uint64_t sent; /* plain on purpose: TSan sees whether sync orders it */
 		uint64_t last_sync;
 		uint64_t random;
 		int fail_send_at, fail_sync_at, code; /* 0 = never */
@@ -61,7 +61,8 @@ static int send_one(void *arg, struct mfd_payload *p)
 		usleep(100);
 	if (p->type != MFD_PAYLOAD_PAGES || p->sequence >= PAYLOADS || p->pages.npages != (uint32_t)p->sequence)
 		atomic_fetch_add(&b->bad, 1);
-	else if (p->pages.runs[p->sequence % RUNS].vaddr != p->sequence << 12 || atomic_fetch_add(&b->seen[p->sequence], 1))
+	else if (p->pages.runs[p->sequence % RUNS].vaddr != p->sequence << 12 ||
+		 atomic_fetch_add(&b->seen[p->sequence], 1))
 		atomic_fetch_add(&b->bad, 1);
 	if (b->delays)
 		maybe_wait(c);
@@ -336,10 +337,10 @@ static void test_stop_in_flight(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exactly_once), cmocka_unit_test(test_drain),
-		cmocka_unit_test(test_syncs_alone),  cmocka_unit_test(test_one_fails),
-		cmocka_unit_test(test_all_fail),     cmocka_unit_test(test_fail_while_full),
-		cmocka_unit_test(test_fail_in_sync), cmocka_unit_test(test_stop_at_once),
+		cmocka_unit_test(test_exactly_once),   cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_syncs_alone),    cmocka_unit_test(test_one_fails),
+		cmocka_unit_test(test_all_fail),       cmocka_unit_test(test_fail_while_full),
+		cmocka_unit_test(test_fail_in_sync),   cmocka_unit_test(test_stop_at_once),
 		cmocka_unit_test(test_stop_in_flight),
 	};
 

@@ -35,6 +35,7 @@ static void whole_restore(struct world *w)
 	step_wait(&steps->test, 1);
 	sock = task_restore(w, NULL);
 	task_finished(sock);
+	step_wait(&steps->test, 2);
 	task_check_all(w);
 }
 
@@ -52,6 +53,7 @@ static void test_safe(void **state)
 	assert_int_equal(sb.st_mode & 0777, 0600);
 	step_done(&steps->test, 1);
 	world_wait_done(&world);
+	step_done(&steps->test, 2);
 	child_end(pid);
 	assert_int_equal(world.started, 1);
 	assert_int_equal(world.restored, 1);

@@ -33,8 +33,8 @@ struct sink {
 	struct mfd_wire_limits lim;
 	const char *wrong; /* a sentence, NULL = all is well */
 	uint64_t packets, pages, zero_pages, checksum, bytes, syncs, next_sequence;
-	char *copy;	    /* PAGES pages, 0xee where nothing came */
-	char *file[3];	    /* "file-0" ... */
+	char *copy;    /* PAGES pages, 0xee where nothing came */
+	char *file[3]; /* "file-0" ... */
 	uint64_t file_size[3], file_got[3];
 	unsigned files_seen;
 };
@@ -342,8 +342,9 @@ static int image(const char *name, uint64_t size)
 
 	assert_true(fd >= 0);
 	for (uint64_t at = 0; at < size; at += PACKET)
-		assert_int_equal(mfd_io_pwrite_all(fd, memory + 512 * PAGE + at % 4096, size - at < PACKET ? size - at : PACKET,
-						   at), 0);
+		assert_int_equal(mfd_io_pwrite_all(fd, memory + 512 * PAGE + at % 4096,
+						   size - at < PACKET ? size - at : PACKET, at),
+				 0);
 	return fd;
 }
 

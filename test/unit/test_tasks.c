@@ -20,10 +20,10 @@
 #include "pair.h"
 #include "tasks.h"
 
-#define PAGE	 ((uint64_t)MFD_WIRE_PAGE_SIZE)
-#define TINY	 4000 /* mappings of two pages */
-#define BIG	 5000 /* pages */
-#define EXEC	 700
+#define PAGE	  ((uint64_t)MFD_WIRE_PAGE_SIZE)
+#define TINY	  4000 /* mappings of two pages */
+#define BIG	  5000 /* pages */
+#define EXEC	  700
 #define TOO_LARGE (1ULL << 30) /* a sanitizer's shadow: looked at with PAGEMAP_SCAN only */
 
 /* Our mappings; a child is a copy. */
@@ -292,7 +292,8 @@ static void test_several(void **state)
 		;
 	for (unsigned i = 0; i < 70; i++) {
 		assert_ptr_equal(mfd_tasks_find(&t, t.task[i]->id->vpid), t.task[i]);
-		compare(pid[i], &got[i]);
+		if (i % 10 == 0) /* it takes a while in a sanitizer's large address space */
+			compare(pid[i], &got[i]);
 		free(got[i].p);
 		pair_reap(pid[i]);
 	}

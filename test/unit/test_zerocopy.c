@@ -55,7 +55,8 @@ static void window_at(uint32_t start, unsigned stride)
 
 		z.next = base + MFD_ZEROCOPY_WINDOW;
 		for (unsigned i = 1; i <= MFD_ZEROCOPY_WINDOW; i++) {
-			uint32_t n = base + i * stride % MFD_ZEROCOPY_WINDOW; /* an odd stride meets every number, base last */
+			uint32_t n = base +
+				     i * stride % MFD_ZEROCOPY_WINDOW; /* an odd stride meets every number, base last */
 
 			assert_int_equal(z.done, base);
 			mfd_zerocopy_complete(&z, n, n, 0);
@@ -265,9 +266,9 @@ static void test_refused(void **state)
 }
 
 /* In a child without CAP_IPC_LOCK and with nothing left to lock; the exit status names the line that went wrong. */
-#define want(cond)                       \
-	do {                             \
-		if (!(cond))             \
+#define want(cond)                                 \
+	do {                                       \
+		if (!(cond))                       \
 			_exit(__LINE__ % 251 + 1); \
 	} while (0)
 
@@ -401,10 +402,17 @@ static void test_wait_timeout(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_complete),   cmocka_unit_test(test_wrap),	    cmocka_unit_test(test_copied_turns_auto_off),
-		cmocka_unit_test(test_on),	   cmocka_unit_test(test_auto),	    cmocka_unit_test(test_off),
-		cmocka_unit_test(test_many_small), cmocka_unit_test(test_refused),  cmocka_unit_test(test_cannot_lock),
-		cmocka_unit_test(test_peer_gone),  cmocka_unit_test(test_wait_timeout),
+		cmocka_unit_test(test_complete),
+		cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_copied_turns_auto_off),
+		cmocka_unit_test(test_on),
+		cmocka_unit_test(test_auto),
+		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_many_small),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_cannot_lock),
+		cmocka_unit_test(test_peer_gone),
+		cmocka_unit_test(test_wait_timeout),
 	};
 
 	pair_time_limit(300);

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Going on in a new program. */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "reexec.h"
+
+#define STATE_MAX (64U << 20)
+
+static int find_self(char *path, size_t len)
+{
+	static const char deleted[] = " (deleted)";
+	ssize_t n = readlink("/proc/self/exe", path, len - 1);
+
+	if (n < 0)
+		return -errno;
+	path[n] = 0;
+	/* It was replaced: the new one is what is wanted. */
+	if ((size_t)n > sizeof(deleted) && !strcmp(path + n - sizeof(deleted) + 1, deleted))
+		path[(size_t)n - sizeof(deleted) + 1] = 0;
+	return access(path, X_OK) ? -errno : 0;
+}
+
+static int runs(const char *path)
+{
+	char *argv[] = { (char *)path, "--version", NULL };
+	posix_spawn_file_actions_t quiet;
+	posix_spawnattr_t attr;
+	sigset_t none, chld, old;
+	int status = 0, rc;
+	pid_t pid;
+
+	sigemptyset(&none);
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, &old);
+	posix_spawn_file_actions_init(&quiet);
+	posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	rc = -posix_spawn(&pid, path, &quiet, &attr, argv, environ);
+	while (!rc && waitpid(pid, &status, 0) < 0)
+		rc = errno == EINTR ? 0 : -errno;
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&quiet);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return rc ? rc : status ? -ENOEXEC : 0;
+}
+
+int mfd_reexec_begin(struct mfd_reexec *r, struct mfd_error *err)
+{
+	int rc;
+
+	memset(r, 0, sizeof(*r));
+	r->state = -1;
+	rc = find_self(r->path, sizeof(r->path));
+	if (!rc)
+		rc = runs(r->path);
+	return rc ? mfd_error_sys(err, rc, "%s", r->path) : 0;
+}
+
+int mfd_reexec_keep(struct mfd_reexec *r, int fd)
+{
+	if (fd < 0)
+		return 0;
+	if (r->n == r->room) {
+		size_t room = r->room ? r->room * 2 : 64;
+		int *more = realloc(r->fds, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		r->fds = more;
+		r->room = room;
+	}
+	r->fds[r->n++] = fd;
+	return 0;
+}
+
+static int set_cloexec(int fd, int on)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	if (flags < 0)
+		return -errno;
+	return fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC) ? -errno : 0;
+}
+
+static int write_state(struct mfd_reexec *r, const char *state, size_t len)
+{
+	int rc;
+
+	r->state = memfd_create("criu-multifd.state", MFD_CLOEXEC);
+	if (r->state < 0)
+		return -errno;
+	rc = mfd_io_write_all(r->state, state, len);
+	if (!rc && lseek(r->state, 0, SEEK_SET))
+		rc = -errno;
+	return rc ? rc : mfd_reexec_keep(r, r->state);
+}
+
+int mfd_reexec_exec(struct mfd_reexec *r, char **argv, const char *state, size_t len, struct mfd_error *err)
+{
+	char number[12];
+	size_t i, done = 0;
+	int rc = write_state(r, state, len);
+
+	if (rc)
+		return mfd_error_sys(err, rc, "state for %s", r->path);
+	snprintf(number, sizeof(number), "%d", r->state);
+	for (i = 1; argv[i]; i++) {
+		if (!strcmp(argv[i], "@STATE"))
+			argv[i] = number;
+	}
+	argv[0] = r->path;
+	while (!rc && done < r->n)
+		rc = set_cloexec(r->fds[done++], 0);
+	if (!rc) {
+		execv(r->path, argv);
+		rc = -errno;
+	}
+	while (done)
+		set_cloexec(r->fds[--done], 1);
+	return mfd_error_sys(err, rc, "%s", r->path);
+}
+
+void mfd_reexec_end(struct mfd_reexec *r)
+{
+	mfd_io_close(&r->state);
+	free(r->fds);
+	r->fds = NULL;
+	r->n = r->room = 0;
+}
+
+int mfd_reexec_state(int fd, char **text, struct mfd_error *err)
+{
+	char path[40];
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	rc = mfd_io_read_file(AT_FDCWD, path, STATE_MAX, text, NULL);
+	close(fd);
+	return rc ? mfd_error_sys(err, rc, "state from the program before") : 0;
+}
+
+int mfd_reexec_adopt(int fd)
+{
+	return set_cloexec(fd, 1);
+}

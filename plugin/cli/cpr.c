@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* criu-multifd cpr: what the keeper holds, what a restore may take, and the upgrade in place. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "flags.h"
+#include "keeper.h"
+#include "request.h"
+#include "text.h"
+#include "wire.h"
+
+#define EXEC_MS 30000
+
+struct cpr {
+	const char *dir, *keeper;
+	int json;
+	struct mfd_flags_args args;
+};
+
+static int complain(const char *what, int rc)
+{
+	fprintf(stderr, "criu-multifd cpr: %s: %s\n", what, strerror(-rc));
+	return MFD_EXIT_FAILED;
+}
+
+static int reach(const struct cpr *c)
+{
+	char path[PATH_MAX];
+	int sock;
+
+	snprintf(path, sizeof(path), "%s/" MFD_KEEPER_SOCKET, c->dir);
+	sock = mfd_keeper_connect(c->keeper ? c->keeper : path);
+	if (sock < 0)
+		fprintf(stderr, "criu-multifd cpr: no keeper at %s: %s\n", c->keeper ? c->keeper : path, strerror(-sock));
+	return sock;
+}
+
+/* ---- list ---- */
+
+struct row {
+	char *session, *name;
+	uint64_t id, age_ms;
+	uint32_t flags;
+};
+
+struct rows {
+	struct row *v;
+	size_t n, room;
+};
+
+static int keep_row(struct rows *r, const struct mfd_keeper_msg *m)
+{
+	if (r->n == r->room) {
+		size_t room = r->room ? r->room * 2 : 64;
+		struct row *more = realloc(r->v, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		r->v = more;
+		r->room = room;
+	}
+	r->v[r->n] = (struct row){ .session = strdup(m->session), .name = strdup(m->name), .id = m->id, .age_ms = m->age_ms,
+				   .flags = m->flags };
+	return r->v[r->n].session && r->v[r->n].name ? (r->n++, 0) : -ENOMEM;
+}
+
+static int by_name(const void *x, const void *y)
+{
+	const struct row *a = x, *b = y;
+	int d = strcmp(a->session, b->session);
+
+	d = d ? d : strcmp(a->name, b->name);
+	return d ? d : a->id < b->id ? -1 : a->id > b->id;
+}
+
+static int receive_rows(int sock, const char *session, struct rows *r)
+{
+	struct mfd_keeper_msg m;
+	int rc = mfd_keeper_fill(&m, MFD_KEEPER_LIST, session, NULL, 0);
+
+	rc = rc ? rc : mfd_keeper_send(sock, &m, -1);
+	while (!rc) {
+		rc = mfd_keeper_recv(sock, &m, NULL);
+		if (rc != 1)
+			return rc ? rc : -ECONNRESET;
+		if (m.type != MFD_KEEPER_ENTRY)
+			break;
+		rc = keep_row(r, &m);
+	}
+	qsort(r->v, r->n, sizeof(*r->v), by_name);
+	return rc ? rc : m.type == MFD_KEEPER_OK ? 0 : -EPROTO;
+}
+
+static const char *which(const struct row *r)
+{
+	return r->flags & MFD_KEEPER_KEPT ? "kept" : "offered";
+}
+
+static void print_json(const struct rows *r)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < r->n; i++) {
+		const struct row *v = &r->v[i];
+		struct json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "session", json_object_new_string(v->session));
+		json_object_object_add(o, "name", json_object_new_string(mfd_image_text_clean(v->name)));
+		json_object_object_add(o, "id", v->id == MFD_KEEPER_ANY_ID ? NULL : json_object_new_uint64(v->id));
+		json_object_object_add(o, "how", json_object_new_string(which(v)));
+		json_object_object_add(o, "age_ms", json_object_new_uint64(v->age_ms));
+		json_object_array_add(list, o);
+	}
+	puts(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(list);
+}
+
+static void print_table(const struct rows *r)
+{
+	int width = 7;
+
+	for (size_t i = 0; i < r->n; i++)
+		width = (int)strlen(r->v[i].session) > width ? (int)strlen(r->v[i].session) : width;
+	if (r->n)
+		printf("%-*s  %-7s  %8s  %20s  %s\n", width, "SESSION", "HOW", "AGE", "ID", "NAME");
+	for (size_t i = 0; i < r->n; i++) {
+		const struct row *v = &r->v[i];
+		char id[24] = "any";
+
+		if (v->id != MFD_KEEPER_ANY_ID)
+			snprintf(id, sizeof(id), "%" PRIu64, v->id);
+		printf("%-*s  %-7s  %7llus  %20s  %s\n", width, v->session, which(v), (unsigned long long)v->age_ms / 1000, id,
+		       mfd_image_text_clean(v->name));
+	}
+}
+
+static int list(const struct cpr *c, int sock)
+{
+	struct rows r = { 0 };
+	int rc = receive_rows(sock, c->args.n > 1 ? c->args.v[1] : NULL, &r);
+
+	if (rc)
+		return complain("list", rc);
+	if (c->json)
+		print_json(&r);
+	else
+		print_table(&r);
+	for (size_t i = 0; i < r.n; i++) {
+		free(r.v[i].session);
+		free(r.v[i].name);
+	}
+	free(r.v);
+	return MFD_EXIT_OK;
+}
+
+/* ---- offer, drop ---- */
+
+/* NAME[:ID]; "pipe:[123]" has no id, its last part is no number. */
+static uint64_t split_id(char *name)
+{
+	char *colon = strrchr(name, ':'), *end;
+	unsigned long long id;
+
+	if (!colon || colon == name || colon[1] < '0' || colon[1] > '9')
+		return MFD_KEEPER_ANY_ID;
+	errno = 0;
+	id = strtoull(colon + 1, &end, 10);
+	if (*end || errno)
+		return MFD_KEEPER_ANY_ID;
+	*colon = 0;
+	return id;
+}
+
+static int offer(const struct cpr *c, int sock)
+{
+	struct mfd_keeper_msg m;
+	uint64_t id = split_id(c->args.v[2]);
+	int rc = mfd_keeper_fill(&m, MFD_KEEPER_OFFER, c->args.v[1], c->args.v[2], id);
+
+	if (!rc && fcntl(STDIN_FILENO, F_GETFD) < 0)
+		rc = -EBADF;
+	rc = rc ? rc : mfd_keeper_call(sock, &m, STDIN_FILENO, NULL);
+	if (rc == -EEXIST) {
+		fprintf(stderr, "criu-multifd cpr: session %s has an offer under this name; 'cpr drop' takes it back\n", c->args.v[1]);
+		return MFD_EXIT_FAILED;
+	}
+	return rc ? complain("offer", rc) : MFD_EXIT_OK;
+}
+
+static int drop(const struct cpr *c, int sock)
+{
+	uint64_t id = c->args.n > 2 ? split_id(c->args.v[2]) : 0;
+	int rc = mfd_keeper_drop(sock, c->args.v[1], c->args.n > 2 ? c->args.v[2] : NULL, id, MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);
+
+	return rc ? complain(rc == -ENOENT ? "nothing of that name is held" : "drop", rc) : MFD_EXIT_OK;
+}
+
+/* ---- exec ---- */
+
+/* The server first, which passes it on; a keeper alone is asked itself. */
+static int do_exec(const struct cpr *c)
+{
+	struct mfd_keeper_msg m;
+	struct mfd_error err = { 0 };
+	int sock, rc = mfd_request_call(c->dir, "exec", EXEC_MS, NULL, 0, &err);
+
+	if (!c->keeper && !rc)
+		return MFD_EXIT_OK;
+	if (!c->keeper && rc != -ECONNREFUSED && rc != -ENOENT) {
+		fprintf(stderr, "criu-multifd cpr: %s\n", mfd_error_text(&err));
+		return MFD_EXIT_FAILED;
+	}
+	sock = reach(c);
+	if (sock < 0)
+		return MFD_EXIT_FAILED;
+	mfd_keeper_fill(&m, MFD_KEEPER_EXEC, NULL, NULL, 0);
+	rc = mfd_keeper_call(sock, &m, -1, NULL);
+	close(sock);
+	return rc ? complain("exec", rc) : MFD_EXIT_OK;
+}
+
+static const struct action {
+	const char *name;
+	int min, max; /* words, with the action's own */
+	int (*run)(const struct cpr *c, int sock);
+} actions[] = {
+	{ "list", 1, 2, list },
+	{ "offer", 3, 3, offer },
+	{ "drop", 2, 3, drop },
+	{ "exec", 1, 1, NULL },
+};
+
+static int run(const struct mfd_flags *table, const struct cpr *c)
+{
+	for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++) {
+		const struct action *a = &actions[i];
+		int sock, rc;
+
+		if (strcmp(a->name, c->args.v[0]))
+			continue;
+		if (c->args.n < a->min || c->args.n > a->max)
+			return mfd_flags_misuse(table, "'%s' is called with other arguments", a->name);
+		if (c->args.n > 1 && !mfd_wire_name_ok(c->args.v[1], strlen(c->args.v[1])))
+			return mfd_flags_misuse(table, "'%s' is not the name of a session", c->args.v[1]);
+		if (!a->run)
+			return do_exec(c);
+		sock = reach(c);
+		if (sock < 0)
+			return MFD_EXIT_FAILED;
+		rc = a->run(c, sock);
+		close(sock);
+		return rc;
+	}
+	return mfd_flags_misuse(table, "'%s' is not known: list, offer, drop or exec is wanted", c->args.v[0]);
+}
+
+int mfd_cpr_main(int argc, char **argv)
+{
+	struct cpr c = { .dir = MFD_DEFAULT_DIR };
+	const struct mfd_flag flags[] = {
+		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &c.dir, .arg = "DIR",
+		  .help = "the server's or keeper's folder (default " MFD_DEFAULT_DIR ")" },
+		{ .name = "keeper", .kind = MFD_FLAG_STRING, .dest = &c.keeper, .arg = "PATH",
+		  .help = "the keeper's socket, if it is not DIR/" MFD_KEEPER_SOCKET },
+		{ .name = "json", .kind = MFD_FLAG_BOOL, .dest = &c.json, .help = "list: as JSON" },
+		{ 0 },
+	};
+	const struct mfd_flags table = {
+		.verb = "cpr",
+		.usage = "[--dir DIR] list [SESSION] [--json] | offer SESSION NAME[:ID] <FD | drop SESSION [NAME[:ID]] | exec",
+		.summary = "Descriptors that come along: lists what the keeper holds, offers one to a restore, drops them,\n"
+			   "replaces the server's program in place.",
+		.notes = "offer hands over descriptor 0; the restore of SESSION takes it for its descriptor NAME (as 'criu-multifd\n"
+			 "show cpr-fds.img' names it), for the one with that ID or, without one, for all of that name.\n"
+			 "exec goes on with the program that lies at the path of the running one now; nothing held is lost, and a\n"
+			 "program that does not run is not taken.\n"
+			 "Exit status: 0, or 1 with one line.",
+		.flags = flags,
+		.min_args = 1,
+		.max_args = 3,
+		.arg_names = "list, offer, drop or exec",
+	};
+	int rc = mfd_flags_begin(&table, argc, argv, &c.args);
+
+	return rc >= 0 ? rc : run(&table, &c);
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# What arrives is not what was sent: noticed before READY, the dump is aborted, the source runs on. What never arrives is asked for or
+# aborts the dump.
+
+bats_require_minimum_version 1.5.0
+load ../bats/helpers
+load ../bats/moves
+load fault
+
+setup()
+{
+	fault_setup
+	# A damaged stream may look like one that stands still; then this decides.
+	export CRIU_MULTIFD_STALL_TIMEOUT=1000
+	start_server --stall-timeout 1000
+}
+
+# damaged PATTERN BADLINK-OPTION...: a dump that must fail with that line in CRIU's log.
+damaged()
+{
+	local pattern=$1
+
+	shift
+	echo "# ${CRIU_MULTIFD_MODE:-safe}: $*"
+	start_badlink "$@"
+	dump
+	assert_fault_happened || return 1
+	aborted_well "$(fault_time)" 2000 "$pattern" || return 1
+	discard_if_in_doubt || return 1
+	nothing_left || return 1
+	stop_badlink
+}
+
+@test "one flipped bit in a page is noticed by its hash" {
+	local byte
+
+	start_victim --size 16
+	for byte in 1 4096 5000000 16000000; do
+		damaged 'hash|checksum' --flip-byte $byte
+	done
+	CRIU_MULTIFD_MODE=postcopy damaged 'hash|checksum' --flip-byte 5000000
+}
+
+@test "one flipped bit in a packet's header is noticed" {
+	local event
+
+	start_victim --size 16
+	for event in pages file sync; do
+		damaged 'header|hash|packet' --flip $event
+	done
+}
+
+@test "one flipped bit in a control message's header is noticed" {
+	local event
+
+	start_victim --size 16
+	for event in images end ready; do
+		damaged '.' --flip $event
+	done
+}
+
+@test "a packet that is left out is noticed" {
+	start_victim --size 16
+	damaged '.' --drop pages --skip 3
+	damaged '.' --drop file
+	damaged '.' --drop sync
+}
+
+@test "a control message that is left out is noticed within the stall timeout, or the copy is the only one" {
+	local event
+
+	for event in images end ready; do
+		echo "# $event"
+		SESSION=$event
+		start_victim --name "$event" --size 16
+		start_badlink --drop "$event"
+		dump
+		assert_fault_happened
+		[ "$DUMP_RC" = 0 ] || discard_if_in_doubt
+		one_copy
+		stop_copy
+		stop_badlink
+	done
+}
+
+@test "random bytes in the middle of a stream are noticed" {
+	local event
+
+	start_victim --size 16
+	for event in pages file images end; do
+		damaged '.' --garbage $event
+	done
+	damaged '.' --garbage hello_ok
+	damaged '.' --garbage ready
+}

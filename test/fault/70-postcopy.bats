@@ -1,0 +1,221 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Postcopy after a restore has begun. Before leave to run (STARTED_OK) every failure is an abort: what was restored is killed, the source
+# runs on. After it neither side goes on by itself: the source stays frozen, the tasks on the target block on what they
+# lack, both say so, and a link that heals brings everything to its end.
+
+bats_require_minimum_version 1.5.0
+load ../bats/helpers
+load ../bats/moves
+load fault
+
+RATE=12000000
+
+setup()
+{
+	fault_setup
+	export CRIU_MULTIFD_MODE=postcopy
+	start_server
+}
+
+# begin BADLINK-OPTION...: a dump through a slow link and a restore beside it; sets DUMP and RESTORE.
+begin()
+{
+	start_badlink --bandwidth $RATE "$@"
+	start_dump
+	wait_session "$SESSION" ready || return 1
+	RESTORES=$((${RESTORES:-0} + 1))
+	start "restoring.$RESTORES" restore_and_tell "$SCRATCH/restored.$RESTORES"
+	RESTORE=$STARTED_PID
+}
+
+# A restore in the background tells what it set through a file.
+restore_and_tell()
+{
+	local rc=0
+
+	restore_lazily "$SERVER_DIR/$SESSION" || rc=$?
+	echo "RESTORE_INIT=$RESTORE_INIT RESTORED_PID=$RESTORED_PID" >"$1"
+	return $rc
+}
+
+end_restore()
+{
+	RESTORE_RC=0
+	wait "$RESTORE" || RESTORE_RC=$?
+	# shellcheck disable=SC1090
+	. "$SCRATCH/restored.$RESTORES"
+}
+
+frozen()
+{
+	[[ $(state_of "$VICTIM_PID") = [tT] ]]
+}
+
+# It stays so: nothing decides by itself. Two looks, a second apart.
+assert_stays_frozen()
+{
+	frozen || fail "the source is not frozen: $(state_of "$VICTIM_PID")" || return 1
+	sleep 1
+	frozen || fail 'the source went on by itself while its copy may run' || return 1
+	! is_dead "$DUMP" || fail 'the dump ended by itself'
+}
+
+ends_well()
+{
+	end_dump
+	[ "$DUMP_RC" = 0 ] || fail 'the dump failed' || return 1
+	end_restore
+	[ "$RESTORE_RC" = 0 ] || fail 'the restore failed' || return 1
+	wait_session "$SESSION" 'done' || return 1
+	moved_well
+}
+
+@test "cut before leave is asked: what was restored is killed, the source runs on within a second" {
+	start_victim --size 16
+	begin --cut-before started
+	end_dump
+	assert_fault_happened
+	aborted_well "$(fault_time)" 1000 'lost|reset|pipe|channel'
+	heal
+	end_restore
+	[ "$RESTORE_RC" != 0 ]
+	nothing_left
+}
+
+@test "cut before leave arrives: the source stays frozen until it knows that nothing runs, then it runs on" {
+	start_victim --size 16
+	begin --cut-before started_ok
+	eventually 20 fault_happened
+	assert_stays_frozen
+	grep -q 'stay frozen' "$IMG/multifd-send.log"
+	local at
+	at=$(now)
+	heal
+	end_dump
+	aborted_well "$at" 1500
+	end_restore
+	[ "$RESTORE_RC" != 0 ]
+	nothing_left
+}
+
+@test "cut after leave was given: the source stays frozen, the target blocks and says so, a healed link ends it well" {
+	local how event
+
+	while read -r how event; do
+		echo "# --$how $event"
+		SESSION=$how-$event
+		start_victim --name "$SESSION" --size 32
+		begin "--$how" "$event"
+		eventually 20 fault_happened
+		assert_stays_frozen || return 1
+		assert_in_doubt || return 1
+		heal
+		ends_well || return 1
+		stop_copy
+		stop_badlink
+	done <<-END
+		cut-after started_ok
+		cut-before urgent
+		cut-before end
+	END
+}
+
+@test "stall after leave was given: noticed, and a healed link ends it well" {
+	export CRIU_MULTIFD_STALL_TIMEOUT=1000
+	kill -TERM "$SERVER_PID"
+	eventually 5 is_dead "$SERVER_PID"
+	start_server --stall-timeout 1000
+	start_victim --size 32
+	begin --stall-after started_ok
+	eventually 20 fault_happened
+	assert_in_doubt
+	assert_stays_frozen
+	heal
+	ends_well
+}
+
+@test "the link breaks three times: recovered each time" {
+	local i
+
+	start_victim --size 48
+	begin --cut-after started_ok
+	eventually 20 fault_happened
+	for i in 1 2; do
+		heal
+		eventually 20 test "$(grep -c 'again$' "$IMG/multifd-send.log")" = "$i" || true
+		eventually 20 grep -q 'connected to .* again' "$IMG/multifd-send.log"
+		kill -USR2 "$BADLINK_PID"
+		assert_stays_frozen
+	done
+	heal
+	ends_well
+	[ "$(jq -r .reconnects "$IMG/multifd-send.json")" -ge 3 ]
+}
+
+@test "the worker is killed after leave was given: the supervisor starts another one, which ends it well" {
+	start_victim --size 32
+	begin --cut-after started_ok
+	eventually 20 fault_happened
+	eventually 5 sender_pids
+	kill -KILL "$WORKER"
+	assert_stays_frozen
+	heal
+	ends_well
+}
+
+@test "worker and supervisor are killed after leave was given: the source stays frozen" {
+	start_victim --size 32
+	begin --stall-after started_ok
+	eventually 20 fault_happened
+	eventually 5 sender_pids
+	kill -KILL "$SUPERVISOR" "$WORKER"
+	assert_stays_frozen
+	heal
+	assert_in_doubt running
+	# A person decides for the source: the copy is killed, then the dump.
+	resolve discard
+	kill -KILL "$(criu_pid)"
+	end_dump
+	assert_not_frozen "$VICTIM_PID"
+	verify_victim
+	nothing_left
+}
+
+@test "the server is killed after leave was given: the tasks there are killed, nothing runs twice" {
+	SERVER_PORT=7392
+	kill -TERM "$SERVER_PID"
+	eventually 5 is_dead "$SERVER_PID"
+	start_server
+	start_victim --size 32
+	begin --cut-after started_ok
+	eventually 20 fault_happened
+	assert_in_doubt
+	# shellcheck disable=SC2046  # a list
+	kill -KILL "$SERVER_PID" $(pgrep -P "$SERVER_PID")
+	assert_stays_frozen
+	local front=$SERVER_ADDR
+	SERVER_NAME=server.2 start_server
+	SERVER_ADDR=$front
+	heal
+	end_dump
+	[ "$DUMP_RC" != 0 ]
+	assert_not_frozen "$VICTIM_PID"
+	verify_victim
+	nothing_left
+}
+
+@test "a restored task is killed while pages are missing: the others go on, the session is done" {
+	start_victim --size 32 --tree 2
+	begin
+	end_restore
+	[ "$RESTORE_RC" = 0 ]
+	local child
+	child=$(pgrep -P "$RESTORED_PID" | head -n 1)
+	kill -KILL "$child"
+	end_dump
+	[ "$DUMP_RC" = 0 ]
+	wait_session "$SESSION" 'done'
+	assert_gone "$VICTIM_PID"
+	assert_not_frozen "$RESTORED_PID"
+}
