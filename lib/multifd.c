@@ -20,9 +20,9 @@ struct channel {
 	atomic_int pending_sync;     /* relaxed: no data goes with it */
 	sem_t work;		     /* one post per job or sync, and one to quit */
 	sem_t synced;
-	uint64_t syncs;		     /* the thread's own count */
-	int error;		     /* the thread's own, published by m->failed */
-} __attribute__((aligned(64)));	     /* neighbours do not share a cache line */
+	uint64_t syncs;		/* the thread's own count */
+	int error;		/* the thread's own, published by m->failed */
+} __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
 struct mfd_multifd {
 	struct mfd_multifd_ops ops;

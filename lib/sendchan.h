@@ -9,6 +9,7 @@
 #ifndef MFD_SENDCHAN_H
 #define MFD_SENDCHAN_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "conn.h"
@@ -43,6 +44,8 @@ struct mfd_sendchan {
 		int in_flight;
 		uint32_t ticket;
 	} flight[MFD_SENDCHAN_BUFFERS];
+	const atomic_int *gentle; /* nonzero: stay behind everything else that wants to run; NULL = never. Relaxed, a hint */
+	int is_gentle;		  /* what the thread has been set to */
 	struct mfd_sendchan_stats st;
 	struct mfd_error err; /* of the first failure */
 };

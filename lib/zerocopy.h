@@ -20,12 +20,12 @@
 
 struct mfd_zerocopy {
 	int fd;
-	enum mfd_tristate mode; /* off: send() copies; auto may turn itself off, on never does */
-	uint32_t next;		/* number the next zero-copy send gets */
-	uint32_t done;		/* all numbers before have completed */
+	enum mfd_tristate mode;		       /* off: send() copies; auto may turn itself off, on never does */
+	uint32_t next;			       /* number the next zero-copy send gets */
+	uint32_t done;			       /* all numbers before have completed */
 	uint8_t seen[MFD_ZEROCOPY_WINDOW / 8]; /* completed out of order, by number modulo the window */
 	uint64_t sends, completions, copied, flush_waits; /* for the summary */
-	const char *fell_back; /* why auto turned itself off; NULL = it did not */
+	const char *fell_back;				  /* why auto turned itself off; NULL = it did not */
 };
 
 /*

@@ -130,7 +130,8 @@ static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 	while ((n < 0 && errno == EINTR) ||
 	       (n == (ssize_t)sizeof(m) && (m.type == MFD_LINK_COMMIT || m.type == MFD_LINK_HOLD)));
 	if (n != (ssize_t)sizeof(m))
-		return mfd_error_set(err, -EPIPE, "the sender has died; its log is multifd-send.log in CRIU's work directory");
+		return mfd_error_set(err, -EPIPE,
+				     "the sender has died; its log is multifd-send.log in CRIU's work directory");
 	m.text[sizeof(m.text) - 1] = 0;
 	if (m.type == MFD_LINK_OK)
 		return 0;

@@ -147,8 +147,9 @@ static int take_listener(struct mfd_gate *g, int fd, struct mfd_error *err)
 		goto err;
 	}
 	if (!queue_is_empty(fd)) {
-		ret = mfd_error_set(err, -EPERM, "somebody else has connected to CRIU's lazy page server "
-						 "(give criu dump --address 127.0.0.1)");
+		ret = mfd_error_set(err, -EPERM,
+				    "somebody else has connected to CRIU's lazy page server "
+				    "(give criu dump --address 127.0.0.1)");
 		goto err;
 	}
 	any_to_loopback(&g->addr);

@@ -44,7 +44,8 @@ int mfd_stream_task(struct mfd_worker *w, pid_t pid)
 	ret = mfd_tasks_add(&w->tasks, pid, &task, &w->err);
 	if (ret || !task) /* a zombie has no memory */
 		return ret;
-	while ((ret = mfd_tasks_fill_exec(task, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err)) > 0) {
+	while ((ret = mfd_tasks_fill_exec(task, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err)) >
+	       0) {
 		ret = send_payload(w);
 		if (ret)
 			return ret;
@@ -120,8 +121,10 @@ static int look_for_gate(struct mfd_worker *w)
 	if (ret < 0)
 		return ret;
 	w->gate_open = ret;
-	if (ret)
+	if (ret) {
 		w->gate_us = mfd_io_now_us();
+		atomic_store_explicit(&w->gentle, 0, memory_order_relaxed);
+	}
 	return 0;
 }
 
@@ -162,7 +165,8 @@ static int need_range(struct mfd_worker *w, const Mfd__PageRange *r)
 	uint64_t vaddr = r->vaddr, left = r->pages;
 
 	if (!k || vaddr % MFD_WIRE_PAGE_SIZE || vaddr >= MFD_WIRE_MAX_VADDR || left > MFD_WIRE_MAX_VADDR >> 12)
-		return mfd_error_set(&w->err, -EPROTO, "the target needs %llu pages at %#llx of task %u, which is not ours",
+		return mfd_error_set(&w->err, -EPROTO,
+				     "the target needs %llu pages at %#llx of task %u, which is not ours",
 				     (unsigned long long)left, (unsigned long long)vaddr, r->task);
 	while (left) {
 		struct mfd_payload *p = mfd_multifd_payload(w->session.multifd);

@@ -35,6 +35,9 @@ static int connect_session(struct mfd_worker *w)
 	}
 	if (ret)
 		return ret;
+	atomic_store(&w->gentle, w->o->mode == MFD_MODE_POSTCOPY);
+	for (unsigned i = 0; i < w->session.channels; i++)
+		w->session.chan[i].gentle = &w->gentle;
 	mfd_log_info("session '%s' on %s: %u channels, packets of %u KiB, %s mode", w->sh->session, w->sh->target.text,
 		     w->session.lim.channels, w->session.lim.packet_size >> 10,
 		     w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe");

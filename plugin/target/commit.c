@@ -109,6 +109,7 @@ static void op_restored(void *arg)
 		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
 	pthread_mutex_lock(&s->lock);
 	s->restored = 1;
+	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	mfd_log_info("%s: restored", s->name);

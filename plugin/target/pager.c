@@ -169,8 +169,8 @@ static int open_fds(struct mfd_pager *p, struct mfd_error *err)
 	return rc ? mfd_error_sys(err, rc, "cannot set up the pager") : 0;
 }
 
-int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads, const struct mfd_pager_ops *ops,
-		    void *arg, struct mfd_pager **out, struct mfd_error *err)
+int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **out, struct mfd_error *err)
 {
 	struct mfd_pager *p = calloc(1, sizeof(*p));
 	int rc;

@@ -14,7 +14,8 @@
  *   - per task, a writer-preferring rwlock: readers copy pages, the writer reads events from the userfaultfd and changes the
  *     task's ranges.  The lock is taken for writing *before* read(), since the kernel lets the task go on as soon as
  *     the event has been read, and a page copied after that into memory the task has just discarded would be corruption;
- *   - a chunk cursor per task, moved with an atomic add.
+ *   - a chunk cursor per task, under the pager's own lock (taken once per chunk; an atomic could not also hand out chunks that must be
+ *     tried again).
  *
  * Pages that a task inherits by fork after the restore are installed for the child too; the store keeps the pages of a forked task's family
  * until all of it is done.
@@ -30,7 +31,10 @@
 
 struct mfd_pager;
 
-/* What the session gives the pager.  Callbacks are called from pager threads and must not block for long. */
+/*
+ * What the session gives the pager.  Callbacks are called from pager threads and must not block for long; none of them may call
+ * mfd_pager_stop.  A lock that a callback takes must not be held while a function of the pager is called.
+ */
 struct mfd_pager_ops {
 	/* The page table of a task, NULL if the session has none. Lives as long as the pager. */
 	struct mfd_pagetable *(*table)(void *arg, uint32_t task);
@@ -45,7 +49,12 @@ struct mfd_pager_ops {
 	int (*hold)(void *arg, uint32_t task, int uffd);
 	/* CRIU said that the restore is finished (all tasks exist). */
 	void (*restored)(void *arg);
-	/* Everything is installed (code 0), or the pager gave up (-errno, text): the restored tasks must then be killed. */
+	/*
+	 * Everything is installed (code 0), or the pager gave up (-errno, text): the restored tasks must then be killed.  Called once.
+	 * The pager has closed its userfaultfds; the other holder must close its copies at once, until then a task that touches a page
+	 * that is zero, forks or unmaps waits for nobody.  When the pager gave up, both keep them.  In postcopy this may come before
+	 * mfd_pager_complete: what had not arrived by then belongs to no lazy page of a living task.
+	 */
 	void (*done)(void *arg, int code, const char *text);
 };
 

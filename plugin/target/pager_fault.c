@@ -175,7 +175,8 @@ static void fault(struct pager_task *t, uint64_t addr)
 		mfd_uffd_wake(t->uffd, addr, PAGER_PAGE);
 	pthread_rwlock_unlock(&t->lock);
 	if (wish.pages)
-		p->ops.want(p->arg, t->fam->id, wish.img, wish.pages); /* lost with its connection: want_again repeats it */
+		p->ops.want(p->arg, t->fam->id, wish.img,
+			    wish.pages); /* lost with its connection: want_again repeats it */
 	if (rc != -EINPROGRESS)
 		mfd_pager_verdict(t, rc);
 }

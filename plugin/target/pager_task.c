@@ -39,7 +39,8 @@ uint64_t mfd_pager_unsettled(const struct pager_task *t, uint64_t *bit, uint64_t
 	unsigned count;
 
 	while (first < end) {
-		uint64_t open = ~atomic_load_explicit(&t->settled[first / 64], memory_order_acquire) & mask_of(first, end, &count);
+		uint64_t open = ~atomic_load_explicit(&t->settled[first / 64], memory_order_acquire) &
+				mask_of(first, end, &count);
 
 		if (open) {
 			first += (unsigned)__builtin_ctzll(open) - first % 64;

@@ -26,24 +26,25 @@
 #include "pager.h"
 #include "ranges.h"
 
-#define PAGER_PAGE	 MFD_RANGES_PAGE
-#define PAGER_WINDOW	 16U  /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
-#define PAGER_CHUNK	 64U  /* pages a thread fills before it looks for faults again; a multiple of 64 */
+#define PAGER_PAGE	  MFD_RANGES_PAGE
+#define PAGER_WINDOW	  16U /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
+#define PAGER_CHUNK	  64U /* pages a thread fills before it looks for faults again; a multiple of 64 */
 #define PAGER_MAX_THREADS 64U
-#define PAGER_BUCKETS	 64U
+#define PAGER_BUCKETS	  64U
 
 struct pager_task;
 
 /* The tasks that one dumped task has become: itself and what it forked since. They share the image: bits, table, wishes. */
 struct pager_family {
 	struct mfd_pager *p;
-	struct pager_family *next; /* in the bucket; pager->lock */
-	struct pager_task *first, *last; /* members; only added to, under pager->lock */
-	uint32_t id; /* pid in the images */
-	struct mfd_ranges img; /* as dumped; never changes */
+	struct pager_family *next;	       /* in the bucket; pager->lock */
+	struct pager_task *first, *last;       /* members; only added to, under pager->lock */
+	uint32_t id;			       /* pid in the images */
+	struct mfd_ranges img;		       /* as dumped; never changes */
 	_Atomic(struct mfd_pagetable *) table; /* found when first needed; NULL = none yet */
-	atomic_int forked; /* set under the parent's task->lock for writing, read under any member's: keep the store's pages */
-	pthread_mutex_t lock; /* see pager_family_sync */
+	atomic_int
+		forked; /* set under the parent's task->lock for writing, read under any member's: keep the store's pages */
+	pthread_mutex_t lock;	  /* see pager_family_sync */
 	_Atomic uint64_t *wanted; /* one bit per page: a task waits or waited for it. Set under lock. NULL in safe mode */
 };
 
@@ -54,12 +55,12 @@ struct pager_span {
 struct pager_task {
 	struct mfd_pager *p;
 	struct pager_family *fam;
-	struct pager_task *next; /* in pager->tasks; pager->lock */
+	struct pager_task *next;    /* in pager->tasks; pager->lock */
 	struct pager_task *sibling; /* next member of the family; pager->lock */
 
 	/* Reading: put pages in. Writing: read from uffd and change ranges, close uffd. */
 	pthread_rwlock_t lock;
-	int uffd; /* -1 = closed: the task is not served any more */
+	int uffd;   /* -1 = closed: the task is not served any more */
 	int parked; /* was uffd, in a restore that died; -1 = none */
 	struct mfd_ranges ranges;
 
@@ -101,15 +102,15 @@ struct mfd_pager {
 	struct mfd_error error;			      /* lock: first failure */
 
 	atomic_int stop;
-	atomic_int running;  /* CRIU said finished: pages may be installed unasked, and released */
-	atomic_int complete; /* ABSENT is zero; from the start in safe mode */
-	atomic_int failed;   /* error is set */
-	atomic_int reported; /* done has been called: exchanged by who calls it */
+	atomic_int running;	  /* CRIU said finished: pages may be installed unasked, and released */
+	atomic_int complete;	  /* ABSENT is zero; from the start in safe mode */
+	atomic_int failed;	  /* error is set */
+	atomic_int reported;	  /* done has been called: exchanged by who calls it */
 	_Atomic uint64_t pending; /* tasks with left > 0 */
 
 	/* statistics, relaxed */
 	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks;
-	_Atomic uint64_t absent; /* pages made zero because they were nowhere: not a statistic but a warning */
+	_Atomic uint64_t absent;  /* pages made zero because they were nowhere: not a statistic but a warning */
 	_Atomic uint64_t starved; /* times that memory for a page was not to be had */
 };
 
@@ -126,15 +127,17 @@ void mfd_pager_restore_event(struct mfd_pager *p);
 int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **why); /* takes uffd over */
 /* Parent's lock held for writing. When it fails, uffd stays open on purpose: closed, the child would run on with zeros. */
 int mfd_pager_task_fork(struct pager_task *parent, int uffd);
-struct pager_task *mfd_pager_next_task(struct mfd_pager *p, struct pager_task *t); /* NULL: the first; or NULL at the end */
-void mfd_pager_task_gone(struct pager_task *t);	 /* no lock held: its memory has ended */
-void mfd_pager_task_close(struct pager_task *t); /* lock held for writing */
-void mfd_pager_forget(struct mfd_pager *p);	 /* all tasks of a restore that died */
+struct pager_task *mfd_pager_next_task(struct mfd_pager *p,
+				       struct pager_task *t); /* NULL: the first; or NULL at the end */
+void mfd_pager_task_gone(struct pager_task *t);		      /* no lock held: its memory has ended */
+void mfd_pager_task_close(struct pager_task *t);	      /* lock held for writing */
+void mfd_pager_forget(struct mfd_pager *p);		      /* all tasks of a restore that died */
 void mfd_pager_free_tasks(struct mfd_pager *p);
 struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id); /* or NULL */
 /* All families at this moment, to be freed with free(); *n = how many. NULL when there are none or no memory. */
 struct pager_family **mfd_pager_families(struct mfd_pager *p, size_t *n);
-struct pager_task *mfd_pager_sibling(struct pager_family *f, struct pager_task *t); /* NULL: the first; or NULL at the end */
+struct pager_task *mfd_pager_sibling(struct pager_family *f,
+				     struct pager_task *t); /* NULL: the first; or NULL at the end */
 /* The state of the page at bit (= img), and for how many of at most `max` pages it holds, as mfd_pagetable_run. */
 uint64_t mfd_pager_state(struct pager_family *f, uint64_t img, uint64_t max, uint64_t *word);
 int mfd_pager_is_settled(const struct pager_task *t, uint64_t bit);

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "io.h"
 #include "log.h"
@@ -27,6 +29,7 @@ struct receiver {
 	struct mfd_counts *n;
 	uint32_t task; /* whose table `table` is; tasks come in long runs */
 	struct mfd_pagetable *pages;
+	int gentle; /* what the thread has been set to */
 	void *buf; /* MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed */
 	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
 	struct mfd_pagestore_record records[MFD_WIRE_MAX_RUNS];
@@ -257,6 +260,18 @@ static const char *ended(int rc)
 	}
 }
 
+/* In postcopy the process stands still until CRIU has restored it: until then the bulk of its pages gives way to CRIU. */
+static void give_way(struct receiver *r)
+{
+	int want = r->s->postcopy && r->channel != MFD_SESSION_URGENT &&
+		   !atomic_load_explicit(&r->s->hurry, memory_order_relaxed);
+
+	if (want == r->gentle)
+		return;
+	r->gentle = want;
+	setpriority(PRIO_PROCESS, (id_t)gettid(), want ? 19 : 0);
+}
+
 static int receive_packet(struct receiver *r)
 {
 	struct mfd_wire_packet h;
@@ -268,6 +283,7 @@ static int receive_packet(struct receiver *r)
 	rc = mfd_wire_packet_open(&h, &r->s->limits, &why);
 	if (rc)
 		return fail(r, rc, why);
+	give_way(r);
 	rc = on_packet(r, &h);
 	mfd_session_heard(r->s, mfd_io_now_ms());
 	return rc;

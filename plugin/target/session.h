@@ -93,6 +93,7 @@ struct mfd_session {
 	struct mfd_filesink files;
 	_Atomic(struct mfd_pager *) pager; /* set by the session's thread (release) once it runs; taken back when no channel is left */
 	_Atomic uint64_t heard_ms;	   /* when anything came from the source */
+	_Atomic int hurry;		   /* postcopy: the restore is over, receivers need not give way to it; a hint */
 	_Atomic int sealed;		   /* verified: no packet may come any more */
 
 	pthread_mutex_t send_lock; /* sending on `control`; taken before `lock` */

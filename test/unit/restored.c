@@ -348,7 +348,8 @@ int task_restore(struct world *w, int *uffd)
 
 	task_send(sock, -78, -1); /* a zombie */
 	task_send(sock, TASK, fd);
-	if (mmap(w->area, w->span * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (mmap(w->area, w->span * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+	    MAP_FAILED)
 		die("mmap");
 	task_register(fd, w->area, w->span);
 	if (uffd)

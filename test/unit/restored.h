@@ -16,8 +16,8 @@
 
 #include "pager.h"
 
-#define PAGE 4096UL
-#define TASK 77U
+#define PAGE  4096UL
+#define TASK  77U
 #define WANTS 4096
 
 struct want {
@@ -30,14 +30,14 @@ struct world {
 	struct mfd_pagestore *store;
 	struct mfd_pagetable *table;
 	struct mfd_pager *pager;
-	char *area; /* PROT_NONE here; the child maps it */
+	char *area;	      /* PROT_NONE here; the child maps it */
 	uint64_t pages, span; /* lazy pages from its start on; pages of address space there */
 	int postcopy;
 	atomic_int refuse;
 
 	atomic_int started, restored, done; /* calls */
-	int done_code; /* before done */
-	pthread_mutex_t lock; /* guards the rest */
+	int done_code;			    /* before done */
+	pthread_mutex_t lock;		    /* guards the rest */
 	struct want wants[WANTS];
 	unsigned nwants, taken;
 	int held[256]; /* copies of the userfaultfds, as the supervisor has them, until done */

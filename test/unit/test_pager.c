@@ -360,7 +360,7 @@ static void test_stop_unused(void **state)
 
 static void move(char *from, char *to, uint64_t old, uint64_t new, int flags)
 {
-	if (mremap(from, old * PAGE, new * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | flags, to) != to)
+	if (mremap(from, old * PAGE, new *PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | flags, to) != to)
 		die("mremap %p -> %p", (void *)from, (void *)to);
 }
 
@@ -798,26 +798,16 @@ static int needs_root(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_safe),
-		cmocka_unit_test(test_faults_before_finished),
-		cmocka_unit_test(test_dies_early),
-		cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_exec),
-		cmocka_unit_test(test_bad_restores),
-		cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_fork),
-		cmocka_unit_test(test_no_tasks),
-		cmocka_unit_test(test_stop_unused),
-		cmocka_unit_test(test_changes_direct),
-		cmocka_unit_test(test_changes_stored),
-		cmocka_unit_test(test_postcopy),
-		cmocka_unit_test(test_want_again),
-		cmocka_unit_test(test_complete),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_stop_early),
-		cmocka_unit_test(test_wild_safe),
-		cmocka_unit_test(test_wild_direct),
-		cmocka_unit_test(test_wild_stored),
+		cmocka_unit_test(test_safe),	       cmocka_unit_test(test_faults_before_finished),
+		cmocka_unit_test(test_dies_early),     cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_exec),	       cmocka_unit_test(test_bad_restores),
+		cmocka_unit_test(test_threads),	       cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_no_tasks),       cmocka_unit_test(test_stop_unused),
+		cmocka_unit_test(test_changes_direct), cmocka_unit_test(test_changes_stored),
+		cmocka_unit_test(test_postcopy),       cmocka_unit_test(test_want_again),
+		cmocka_unit_test(test_complete),       cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_stop_early),     cmocka_unit_test(test_wild_safe),
+		cmocka_unit_test(test_wild_direct),    cmocka_unit_test(test_wild_stored),
 	};
 
 	return cmocka_run_group_tests(tests, needs_root, NULL);

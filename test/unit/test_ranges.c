@@ -50,7 +50,8 @@ static void check(const struct mfd_ranges *r, const struct model *m)
 	check_orders(r);
 	memset(cur_of, 0xff, sizeof(cur_of));
 	for (uint64_t a = 0; a < SPACE; a++) {
-		const struct mfd_range *x = mfd_ranges_find(r, BASE + a * P + 7), *above = mfd_ranges_above(r, BASE + a * P);
+		const struct mfd_range *x = mfd_ranges_find(r, BASE + a * P + 7),
+				       *above = mfd_ranges_above(r, BASE + a * P);
 		uint64_t next = a + 1;
 
 		if (m->bit_at[a] == NONE) {

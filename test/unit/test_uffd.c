@@ -211,8 +211,8 @@ static void test_changing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_present), cmocka_unit_test(test_split),	 cmocka_unit_test(test_unregistered),
-		cmocka_unit_test(test_read_nothing), cmocka_unit_test(test_gone), cmocka_unit_test(test_changing),
+		cmocka_unit_test(test_present),	     cmocka_unit_test(test_split), cmocka_unit_test(test_unregistered),
+		cmocka_unit_test(test_read_nothing), cmocka_unit_test(test_gone),  cmocka_unit_test(test_changing),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
