@@ -33,15 +33,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "cpr.h"
 
 #define EMPTY	   UINT64_MAX /* key of an empty slot; a real key may have this value, hence ref != 0 says "in use" */
 #define MIN_HOMES  16
 #define MAX_TAIL   256	      /* slots behind the last home that a run may use */
-#define GUARD	   4	      /* slots behind those that stay empty: a search reads that many at once */
+#define LINE	   4U	      /* slots to a cache line */
 #define CHUNK	   (64U << 10)
 #define GRANULE	   16U
 #define PER_CHUNK  (CHUNK / GRANULE)
@@ -61,7 +58,7 @@ struct index {
 	size_t max;   /* entries before it grows */
 	size_t limit; /* slots that may be used */
 	size_t bytes; /* of the block that `slots` begins; 0 = static */
-	int shift;    /* key >> shift is the home */
+	int shift;    /* key >> shift is the line of the home */
 };
 
 struct name {
@@ -90,8 +87,9 @@ struct mfd_cpr {
 };
 
 /* What an index without memory searches. Never written: its `max` is 0. */
-static const struct slot nothing[2 + GUARD] = {
-	{ EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 },
+static const struct slot nothing[2 * LINE] = {
+	{ EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 },
+	{ EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 },
 };
 
 /* ---- memory ---- */
@@ -136,6 +134,8 @@ static void give_memory(struct mfd_cpr *t, void *p, size_t size)
 
 /* ---- keys ---- */
 
+#define SECRET_1   0xa0761d6478bd642fULL
+#define SECRET_2   0xe7037ed1a0b428dbULL
 #define MULTIPLY_1 0x9fb21c651e98df25ULL /* odd, so each has an inverse modulo 2^64 */
 #define MULTIPLY_2 0x9e3779b97f4a7c15ULL
 
@@ -164,32 +164,90 @@ static inline uint64_t unscramble(uint64_t x)
 	return x * inverse(MULTIPLY_1);
 }
 
-static uint64_t __attribute__((noinline)) hash_long(const char *name, size_t len, uint64_t seed)
+static inline uint64_t load_8(const char *p)
 {
-	return XXH3_64bits_withSeed(name, len, seed);
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
 }
 
-/* The long ones apart: inlined, their buffer would cost every lookup a stack frame. */
-static inline uint64_t hash_name(const struct mfd_cpr *t, const char *name, size_t len)
+static inline uint64_t load_4(const char *p)
 {
-	return len > 128 ? hash_long(name, len, t->seed) : XXH3_64bits_withSeed(name, len, t->seed);
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* Both halves of the product of two 64-bit numbers, folded: every bit of either reaches every bit of the result. */
+static inline uint64_t fold(uint64_t a, uint64_t b)
+{
+	unsigned __int128 r = (unsigned __int128)a * b;
+
+	return (uint64_t)r ^ (uint64_t)(r >> 64);
+}
+
+/*
+ * wyhash in short (Wang Yi, public domain): its last step, and one fold for every 16 bytes before. The pieces overlap, so
+ * no byte beyond the name is read and there is one hard branch for most names.
+ */
+static inline uint64_t hash_name(const struct mfd_cpr *t, const char *p, size_t len)
+{
+	uint64_t h = t->seed, a, b;
+	size_t left = len;
+
+	if (len > 16) {
+		for (; left > 16; left -= 16, p += 16)
+			h = fold(load_8(p) ^ SECRET_1, load_8(p + 8) ^ h);
+		a = load_8(p + left - 16);
+		b = load_8(p + left - 8);
+	} else if (len >= 8) {
+		a = load_8(p);
+		b = load_8(p + len - 8);
+	} else if (len >= 4) {
+		a = load_4(p);
+		b = load_4(p + len - 4);
+	} else {
+		a = len ? (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[len / 2] << 8 | (uint8_t)p[len - 1] : 0;
+		b = 0;
+	}
+	return fold(SECRET_2 ^ len, fold(a ^ SECRET_1, b ^ h));
+}
+
+/* memcmp for what is mostly equal and short. */
+static inline int same(const char *x, const char *y, size_t len)
+{
+	if (len > 32)
+		return !memcmp(x, y, len);
+	if (len > 16)
+		return !((load_8(x) ^ load_8(y)) | (load_8(x + 8) ^ load_8(y + 8)) |
+			 (load_8(x + len - 16) ^ load_8(y + len - 16)) | (load_8(x + len - 8) ^ load_8(y + len - 8)));
+	if (len >= 8)
+		return !((load_8(x) ^ load_8(y)) | (load_8(x + len - 8) ^ load_8(y + len - 8)));
+	if (len >= 4)
+		return !((load_4(x) ^ load_4(y)) | (load_4(x + len - 4) ^ load_4(y + len - 4)));
+	return !memcmp(x, y, len);
 }
 
 /* ---- one index ---- */
 
 static inline size_t home(const struct index *ix, uint64_t key)
 {
-	return key >> ix->shift;
+	return (key >> ix->shift) * LINE;
 }
 
 /* Position of the first slot whose key is not smaller: where `key` is if it is there, and where it would go. */
 static inline size_t lower_bound(const struct index *ix, uint64_t key)
 {
-	size_t i = home(ix, key);
+	const struct slot *s = ix->slots + home(ix, key);
+	size_t n;
 
-	while (ix->slots[i].key < key)
-		i++;
-	return i;
+	do {
+		n = (s[0].key < key) + (s[1].key < key) + (s[2].key < key) + (s[3].key < key);
+		s += n;
+	} while (__builtin_expect(n == 4, 0));
+	return s - ix->slots;
 }
 
 static void index_init(struct index *ix)
@@ -200,7 +258,7 @@ static void index_init(struct index *ix)
 /* Memory for `homes` (a power of two), all of it empty. `records` nonzero: with room for records. */
 static int index_make(struct mfd_cpr *t, struct index *ix, size_t homes, int records)
 {
-	size_t tail = homes < MAX_TAIL ? homes : MAX_TAIL, n = homes + tail + GUARD;
+	size_t tail = homes < MAX_TAIL ? homes : MAX_TAIL, n = homes + tail + LINE; /* the last line stays empty */
 	size_t one = sizeof(struct slot) + (records ? sizeof(void *) : 0);
 
 	if (homes > SIZE_MAX / 4 / one)
@@ -214,7 +272,7 @@ static int index_make(struct mfd_cpr *t, struct index *ix, size_t homes, int rec
 	ix->records = records ? (void **)(ix->slots + n) : NULL; /* set as slots come into use */
 	ix->limit = homes + tail;
 	ix->max = homes / 4 * 3;
-	ix->shift = 64 - __builtin_ctzll(homes);
+	ix->shift = 64 - __builtin_ctzll(homes / LINE);
 	ix->used = 0;
 	return 0;
 }
@@ -262,7 +320,7 @@ static int index_grow(struct mfd_cpr *t, struct index *ix, size_t homes, int rec
 
 static size_t next_homes(const struct index *ix)
 {
-	return ix->max ? 2 * ((size_t)1 << (64 - ix->shift)) : MIN_HOMES;
+	return ix->max ? 2 * LINE * ((size_t)1 << (64 - ix->shift)) : MIN_HOMES;
 }
 
 /* Room for one more, so that index_insert need not grow unless a run is long. */
@@ -399,7 +457,7 @@ static inline int is_name(const struct mfd_cpr *t, uint32_t ref, const char *nam
 {
 	const struct name *n = name_at(t, ref);
 
-	return n->len == len && !memcmp(n->text, name, len);
+	return n->len == len && same(n->text, name, len);
 }
 
 /* Position of a name in the index of names, or -1. */

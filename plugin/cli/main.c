@@ -24,6 +24,7 @@ static const struct verb {
 	{ "restore", "restore a session", mfd_restore_main, NULL },
 	{ "status", "list sessions, say where they stand", mfd_status_main, NULL },
 	{ "abort", "give a session up", mfd_abort_main, NULL },
+	{ "resolve", "settle a session that is in doubt", mfd_resolve_main, NULL },
 	{ "show", "print images as JSON", mfd_show_main, NULL },
 	{ "cpr", "descriptors that come along: list, offer, drop; upgrade in place", mfd_cpr_main, NULL },
 	{ "keeper", "hold open file descriptions from a dump to its restore", mfd_keeper_main, NULL },

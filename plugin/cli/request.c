@@ -12,7 +12,7 @@
 #include "request.h"
 
 /* The path goes through /proc/self/fd, since sun_path is short and DIR need not be. */
-static int connect_server(int dirfd, unsigned timeout_ms)
+static int connect_to(int dirfd, const char *name, unsigned timeout_ms)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	struct timeval tv = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
@@ -20,7 +20,7 @@ static int connect_server(int dirfd, unsigned timeout_ms)
 
 	if (sock < 0)
 		return -errno;
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s", dirfd, MFD_REQUEST_SOCKET);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s", dirfd, name);
 	if (!setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) &&
 	    !setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) &&
 	    !connect(sock, (struct sockaddr *)&sa, sizeof(sa)))
@@ -51,29 +51,49 @@ static int judge(const char *reply, char *answer, size_t len, struct mfd_error *
 	if (!strncmp(reply, "error: ", 7))
 		return mfd_error_set(err, -EREMOTEIO, "%s", reply + 7);
 	if (strncmp(reply, "ok", 2) || (reply[2] && reply[2] != ' '))
-		return mfd_error_set(err, -EPROTO, "the server's answer makes no sense");
+		return mfd_error_set(err, -EPROTO, "the answer makes no sense");
 	if (answer)
 		snprintf(answer, len, "%s", reply[2] ? reply + 3 : "");
 	return 0;
 }
 
-int mfd_request_call(const char *dir, const char *request, unsigned timeout_ms, char *answer, size_t len,
-		     struct mfd_error *err)
+struct party {
+	const char *socket, *nobody, *name;
+};
+
+static int call(const struct party *party, const char *dir, const char *request, unsigned timeout_ms, char *answer,
+		size_t len, struct mfd_error *err)
 {
 	int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), sock, rc;
 	char reply[MFD_REQUEST_MAX];
 
 	if (dirfd < 0)
 		return mfd_error_sys(err, -errno, "%s", dir);
-	sock = connect_server(dirfd, timeout_ms);
+	sock = connect_to(dirfd, party->socket, timeout_ms);
 	close(dirfd);
 	if (sock == -ENOENT || sock == -ECONNREFUSED)
-		return mfd_error_set(err, -ECONNREFUSED, "no server serves %s", dir);
+		return mfd_error_set(err, -ECONNREFUSED, "%s %s", party->nobody, dir);
 	if (sock < 0)
-		return mfd_error_sys(err, sock, "cannot reach the server of %s", dir);
+		return mfd_error_sys(err, sock, "cannot reach the %s of %s", party->name, dir);
 	rc = exchange(sock, request, reply, sizeof(reply));
 	close(sock);
 	if (rc)
-		return mfd_error_sys(err, rc, "no answer from the server of %s", dir);
+		return mfd_error_sys(err, rc, "no answer from the %s of %s", party->name, dir);
 	return judge(reply, answer, len, err);
+}
+
+int mfd_request_call(const char *dir, const char *request, unsigned timeout_ms, char *answer, size_t len,
+		     struct mfd_error *err)
+{
+	static const struct party server = { MFD_REQUEST_SOCKET, "no server serves", "server" };
+
+	return call(&server, dir, request, timeout_ms, answer, len, err);
+}
+
+int mfd_request_call_sender(const char *dir, const char *request, unsigned timeout_ms, char *answer, size_t len,
+			    struct mfd_error *err)
+{
+	static const struct party sender = { MFD_REQUEST_SENDER_SOCKET, "no sender is at work in", "sender" };
+
+	return call(&sender, dir, request, timeout_ms, answer, len, err);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Asking the server that serves DIR to do something: one text message over the unix SOCK_SEQPACKET socket
- * DIR/.serve.sock, one back: "ok", "ok TEXT" or "error: TEXT".  Requests: "abort NAME", "resolve NAME run", "resolve
- * NAME discard"; plugin/target/requests.c answers them.
+ * Asking the server that serves DIR, or the sender of the criu dump that works in DIR, to do something: one text message
+ * over a unix SOCK_SEQPACKET socket there, one back: "ok", "ok TEXT" or "error: TEXT".  Requests to a server: "abort
+ * NAME", "resolve NAME run", "resolve NAME discard" (plugin/target/requests.c); to a sender: "abort", "run", "discard"
+ * (plugin/source/desk.c).
  */
 #ifndef MFD_REQUEST_H
 #define MFD_REQUEST_H
@@ -11,8 +12,9 @@
 
 #include "error.h"
 
-#define MFD_REQUEST_SOCKET ".serve.sock"
-#define MFD_REQUEST_MAX	   1024 /* bytes of a message */
+#define MFD_REQUEST_SOCKET	  ".serve.sock"
+#define MFD_REQUEST_SENDER_SOCKET ".multifd-send.sock"
+#define MFD_REQUEST_MAX		  1024 /* bytes of a message */
 
 /*
  * 0: `answer` (may be NULL) holds what followed "ok"; -ECONNREFUSED: nobody serves DIR; -EREMOTEIO: the server's own
@@ -20,5 +22,8 @@
  */
 int mfd_request_call(const char *dir, const char *request, unsigned timeout_ms, char *answer, size_t len,
 		     struct mfd_error *err);
+/* The same for a sender. */
+int mfd_request_call_sender(const char *dir, const char *request, unsigned timeout_ms, char *answer, size_t len,
+			    struct mfd_error *err);
 
 #endif

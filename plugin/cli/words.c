@@ -77,14 +77,14 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 			 "The tasks run here; pages they still need are only in the frozen tasks on %s.\n"
 			 "Do not kill those: bring the connection back, and the session goes on.\n"
 			 "To give the tasks here up, with all they did since:\n"
-			 "criu-multifd resolve --dir %s %s discard",
+			 "criu-multifd resolve --dir %s %s --discard",
 			 source, dir, name);
 	else
 		snprintf(buf, len,
 			 "Everything is here, but %s cannot be asked whether its tasks are dead.\n"
 			 "Look there. Never let both run.\n"
-			 "If they run or are frozen there: criu-multifd resolve --dir %s %s discard\n"
-			 "If they are gone, this is the only copy: criu-multifd resolve --dir %s %s run",
+			 "If they run or are frozen there: criu-multifd resolve --dir %s %s --discard\n"
+			 "If they are gone, this is the only copy: criu-multifd resolve --dir %s %s --run",
 			 source, dir, name, dir, name);
 	return buf;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The running CRIU: which plugin interface it has, its options and its log. */
 #include <dlfcn.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #define VERSION(minor) ((minor) << 8) /* CRIU_PLUGIN_GEN_VERSION(0, minor, 0) */
 #define HOOKS_OLDEST 12		      /* up to CHECKPOINT_DEVICES: CRIU 4.0 to 4.1.1 refuse a plugin that names more */
+#define HOOKS_4_2    13
 #define HOOKS_4_3    17
 
 /* CRIU's log levels; print_on_level is exported by all releases this loads into. */
@@ -16,6 +18,27 @@ enum { LEVEL_ERROR = 1, LEVEL_WARN = 2, LEVEL_INFO = 3 };
 extern void print_on_level(unsigned int loglevel, const char *format, ...) __attribute__((weak));
 
 typedef int get_options_t(int *argc, char ***argv);
+
+/*
+ * How many hooks the host knows: it keeps a list head of 16 bytes for each in cr_plugin_ctl, behind one more, and exports that
+ * object with its size.  0: not known.
+ */
+static unsigned host_hooks(void)
+{
+	void *ctl = dlsym(RTLD_DEFAULT, "cr_plugin_ctl");
+	const ElfW(Sym) *sym = NULL;
+	Dl_info info;
+
+	if (!ctl || !dladdr1(ctl, &info, (void **)&sym, RTLD_DL_SYMENT) || !sym)
+		return 0;
+	return (unsigned)(sym->st_size / (2 * sizeof(void *))) - 1;
+}
+
+/* It came without a change of version together with DUMP_DEVICES_LATE, when 4.2's 13 hooks became more. */
+int mfd_host_has_retry(void)
+{
+	return host_hooks() > HOOKS_4_2;
+}
 
 static get_options_t *host_get_options(void)
 {

@@ -22,6 +22,8 @@ struct mfd_host_desc {
 /* Hooks newer than the oldest header this compiles with. */
 #define MFD_HOST_HOOK_DUMP_FINISH 16 /* 4.3: int (*)(int ret) */
 
+/* Hosts from the change after 4.2 on pass RESTORE_EXT_FILE a second argument, bool *retry_needed, which must be written; older ones do not. */
+int mfd_host_has_retry(void);
 /* Set version and max_hooks to what the running CRIU takes. */
 void mfd_host_describe(struct mfd_host_desc *d);
 /* --plugin-option=multifd.NAME=VALUE, CRIU 4.3 and later; nothing to do on older hosts. */

@@ -154,3 +154,12 @@ unsigned mfd_shared_tasks_settle(const struct mfd_shared *s)
 		usleep(pause);
 	}
 }
+
+void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig)
+{
+	unsigned n = atomic_load(&s->ntasks);
+
+	for (unsigned i = 0; i < n; i++)
+		if (mfd_shared_task_fate(&s->task[i]) != MFD_TASK_GONE)
+			kill(s->task[i].pid, sig);
+}

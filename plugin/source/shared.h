@@ -56,6 +56,8 @@ enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t);
 unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
 /* Wait until no task is held any more, however long CRIU takes; how many live on. */
 unsigned mfd_shared_tasks_settle(const struct mfd_shared *s);
+/* Send `sig` to every task that is still the same process. */
+void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig);
 /* Fill `t` for pid; 0 or -errno. */
 int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid);
 

@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -243,6 +244,8 @@ int mfd_verdict_abort(struct mfd_worker *w)
 	char text[480];
 
 	ask_why(w);
+	if (phase == MFD_PHASE_RUNNING)
+		mfd_shared_tasks_signal(w->sh, SIGCONT); /* see STARTED */
 	snprintf(text, sizeof(text), "%s", mfd_error_text(&w->err));
 	mfd_log_error("%s", text);
 	if (phase == MFD_PHASE_COMMITTING && doubtful(w, text))

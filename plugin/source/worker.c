@@ -125,6 +125,8 @@ static int handle_message(struct mfd_worker *w, unsigned type, const ProtobufCMe
 			break;
 		/* The point of no return of postcopy: from here on the restored tasks may have run. */
 		atomic_store(&w->sh->phase, MFD_PHASE_RUNNING);
+		/* Should CRIU die, its tasks are no longer traced and would run: this stops them then. Undone by an abort. */
+		mfd_shared_tasks_signal(w->sh, SIGSTOP);
 		mfd_worker_reply(w, MFD_LINK_HOLD, 0, "the restored tasks may run on the target");
 		ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
 		return ret ? mfd_error_sys(&w->err, ret, "sending STARTED_OK") : 0;

@@ -306,7 +306,7 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 	echo "$output"
 	[[ $output == *"IN DOUBT: restored and stopped"* ]]
 	[[ $output == *"connection lost"* ]]
-	[[ $output == *"criu-multifd resolve --dir $DIR s run"* ]]
+	[[ $output == *"criu-multifd resolve --dir $DIR s --run"* ]]
 	[ "$("$MFD" status --dir "$DIR" s --json | jq .in_doubt)" = true ]
 	session s state=RUNNING in_doubt=1 postcopy=1 source=host-a
 	[[ $("$MFD" status --dir "$DIR") == *"only in the frozen tasks on host-a"* ]]
@@ -316,7 +316,7 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 	session 's; reboot' state=READY in_doubt=1 source=$'a\e[2J'
 	run "$MFD" status --dir "$DIR"
 	echo "$output" | cat -v
-	[[ $output == *"criu-multifd resolve --dir $DIR SESSION run"* ]]
+	[[ $output == *"criu-multifd resolve --dir $DIR SESSION --run"* ]]
 	[[ $output != *$'\e'* ]]
 }
 

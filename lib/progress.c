@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A mapped file of counters. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "progress.h"
+
+#define MAGIC 0x5047464dU /* "MFGP" */
+
+static struct mfd_progress *map(int fd)
+{
+	void *p = mmap(NULL, sizeof(struct mfd_progress), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+struct mfd_progress *mfd_progress_create(const char *path, struct mfd_error *err)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
+	struct mfd_progress *p = NULL;
+
+	if (fd < 0 || ftruncate(fd, sizeof(*p)) || !(p = map(fd)))
+		rc = -errno;
+	else
+		p->magic = MAGIC;
+	if (fd >= 0)
+		close(fd);
+	if (rc)
+		mfd_error_sys(err, rc, "%s", path);
+	return p;
+}
+
+/* Only a file that mfd_progress_create has made: the environment may be somebody else's. */
+static struct mfd_progress *map_existing(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct mfd_progress *p = NULL;
+	struct stat st;
+
+	if (fd < 0)
+		return NULL;
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size == sizeof(*p))
+		p = map(fd);
+	close(fd);
+	if (p && p->magic != MAGIC) {
+		munmap(p, sizeof(*p));
+		return NULL;
+	}
+	return p;
+}
+
+struct mfd_progress *mfd_progress_open(void)
+{
+	const char *path = getenv(MFD_PROGRESS_ENV);
+	struct mfd_progress *p = path && *path ? map_existing(path) : NULL;
+
+	return p ? p : map(-1);
+}
+
+void mfd_progress_close(struct mfd_progress *p)
+{
+	if (p)
+		munmap(p, sizeof(*p));
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How far a dump is, for whoever started it: a small file that the sender maps and keeps up to date and `migrate` maps and
+ * looks at.  CRIU_MULTIFD_SENDER_PROGRESS in the sender's environment names it; unset, the sender writes to memory nobody sees.
+ *
+ * Every field is written by the sender's main thread alone.  Readers see each field whole, but not all at one moment; `error` is
+ * complete once the sender has ended (waitpid orders that).
+ */
+#ifndef MFD_PROGRESS_H
+#define MFD_PROGRESS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "error.h"
+
+#define MFD_PROGRESS_ENV "CRIU_MULTIFD_SENDER_PROGRESS"
+
+/* Only ever rises. */
+enum mfd_progress_phase {
+	MFD_PROGRESS_STARTING, /* no sender yet */
+	MFD_PROGRESS_CONNECTING,
+	MFD_PROGRESS_FREEZING, /* connected; CRIU stops the tasks */
+	MFD_PROGRESS_STREAMING,
+	MFD_PROGRESS_VERIFYING, /* everything is sent */
+	MFD_PROGRESS_RESTORING, /* verified; the target restores */
+	MFD_PROGRESS_RELEASING, /* the verdict is given: the tasks die */
+	MFD_PROGRESS_RELEASED,
+	MFD_PROGRESS_ABORTED,
+};
+
+struct mfd_progress {
+	uint32_t magic;
+	_Atomic uint32_t phase;	      /* enum mfd_progress_phase */
+	_Atomic uint32_t running;     /* postcopy: the restored tasks may run, there is no abort any more */
+	_Atomic uint32_t lost;	      /* ... and the target cannot be reached */
+	_Atomic uint64_t bytes_total; /* of memory; an estimate until STREAMING is over */
+	_Atomic uint64_t bytes_sent;  /* of them, given to the channels */
+	int32_t criu_failed;	      /* CRIU's own error: its log says which */
+	int32_t code;		      /* -errno */
+	int32_t untold;		      /* released, but the target could not be told */
+	char error[512];
+};
+
+/* Make the file, which must not exist; the caller unmaps. NULL with err. */
+struct mfd_progress *mfd_progress_create(const char *path, struct mfd_error *err);
+/* The sender's: the file of the environment, else memory of its own; never NULL but when there is no memory at all. */
+struct mfd_progress *mfd_progress_open(void);
+void mfd_progress_close(struct mfd_progress *p);
+
+static inline void mfd_progress_phase(struct mfd_progress *p, enum mfd_progress_phase phase)
+{
+	if (atomic_load_explicit(&p->phase, memory_order_relaxed) < (uint32_t)phase)
+		atomic_store_explicit(&p->phase, (uint32_t)phase, memory_order_relaxed);
+}
+
+#endif

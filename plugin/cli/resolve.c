@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* criu-multifd resolve: a person settles what neither side may decide alone. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "flags.h"
+#include "request.h"
+#include "text.h"
+
+#define ANSWER_MS 45000 /* tasks may have to be killed first; a sender looks up between two tries to reach its target */
+
+struct resolve {
+	const char *dir, *source;
+	int run, discard;
+};
+
+/* The word of the request, NULL when it is not clear which one is wanted. */
+static const char *decision(const struct resolve *r, const struct mfd_flags_args *args, int names)
+{
+	const char *word = args->n > names ? args->v[names] : NULL;
+
+	if (r->run + r->discard + !!word != 1)
+		return NULL;
+	if (word)
+		return !strcmp(word, "run") || !strcmp(word, "discard") ? word : NULL;
+	return r->run ? "run" : "discard";
+}
+
+static int ask_target(const struct mfd_flags *table, const struct resolve *r, const char *name, const char *what)
+{
+	char request[NAME_MAX + sizeof("resolve  discard")];
+	struct mfd_error err = { 0 };
+
+	if (!*name || strlen(name) > NAME_MAX || *name == '.' || strchr(name, '/'))
+		return mfd_flags_misuse(table, "'%s' is not the name of a session", name);
+	snprintf(request, sizeof(request), "resolve %s %s", name, what);
+	if (!mfd_request_call(r->dir, request, ANSWER_MS, NULL, 0, &err))
+		return MFD_EXIT_OK;
+	fprintf(stderr, "session %s: %s\n", name, mfd_image_text_clean(err.text));
+	return MFD_EXIT_FAILED;
+}
+
+static int ask_source(const struct resolve *r, const char *what)
+{
+	struct mfd_error err = { 0 };
+
+	if (!mfd_request_call_sender(r->source, what, ANSWER_MS, NULL, 0, &err))
+		return MFD_EXIT_OK;
+	fprintf(stderr, "criu-multifd resolve: %s\n", mfd_image_text_clean(err.text));
+	return MFD_EXIT_FAILED;
+}
+
+int mfd_resolve_main(int argc, char **argv)
+{
+	struct resolve r = { .dir = MFD_DEFAULT_DIR };
+	const struct mfd_flag flags[] = {
+		{ .name = "run", .kind = MFD_FLAG_BOOL, .dest = &r.run, .help = "the tasks on this side are the ones that live on" },
+		{ .name = "discard",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &r.discard,
+		  .help = "this side's copy is thrown away: its tasks are killed" },
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &r.dir,
+		  .arg = "DIR",
+		  .help = "on the target: the server's folder (default " MFD_DEFAULT_DIR ")" },
+		{ .name = "source",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &r.source,
+		  .arg = "DIR",
+		  .help = "on the source: the folder criu dump works in" },
+		{ 0 },
+	};
+	const struct mfd_flags table = {
+		.verb = "resolve",
+		.usage = "[--dir DIR] SESSION --run|--discard\n       criu-multifd resolve --source DIR --run|--discard",
+		.summary = "Settles a session that is in doubt: one that neither side may decide alone.",
+		.notes =
+			"DANGER: this program cannot see the other host, that is why it asks you. Look there first. If both sides\n"
+			"are told to run, two copies of the tasks run; if both are told to discard, none is left.\n"
+			"\n"
+			"On the target:\n"
+			"  --run      the tasks on the source are dead: what came here is complete and may run\n"
+			"  --discard  the tasks on the source run or are frozen: what came here is thrown away, restored tasks are\n"
+			"             killed with everything they did since\n"
+			"On the source (postcopy, the target out of reach; the tasks here are frozen):\n"
+			"  --run      first 'discard' on the target, or its host is dead for good: the tasks here run on from where\n"
+			"             they were frozen\n"
+			"  --discard  the target has every page ('status' there says ready or committed): the tasks here are killed\n"
+			"\n"
+			"'criu-multifd status' on the target says which sessions are in doubt.\n"
+			"Exit status: 0 settled, 1 not (one line says why).",
+		.flags = flags,
+		.min_args = 0,
+		.max_args = 2,
+		.arg_names = "SESSION",
+	};
+	struct mfd_flags_args args;
+	int rc = mfd_flags_begin(&table, argc, argv, &args);
+	const char *what;
+
+	if (rc >= 0)
+		return rc;
+	if (!r.source && !args.n)
+		return mfd_flags_misuse(&table, "SESSION is missing");
+	what = decision(&r, &args, !r.source);
+	if (!what)
+		return mfd_flags_misuse(&table, "one of --run and --discard is wanted%s", r.source ? ", and no SESSION" : "");
+	return r.source ? ask_source(&r, what) : ask_target(&table, &r, args.v[0], what);
+}
