@@ -289,24 +289,33 @@ fuzz:
 
 # ---- installing ----------------------------------------------------------------------------------------------
 
-MANS  := $(wildcard contrib/man/*.[1-8])
+# The program writes its own manual pages, from the tables it parses with.
+man: $(BUILD)/man/criu-multifd.8
+$(BUILD)/man/criu-multifd.8: $(BUILD)/criu-multifd
+	@mkdir -p $(@D)
+	@set -e; for v in $$($< --help=verbs); do $< $$v --help=man >$(@D)/criu-multifd-$$v.8; done
+	@$< --help=man >$@
+.PHONY: man
+
 UNITS := $(wildcard contrib/systemd/*.service contrib/systemd/*.socket contrib/systemd/*.slice)
 # Pairs SOURCE:DESTINATION, relative to PREFIX; install and uninstall walk the same list.
-FILES := $(foreach m,$(MANS),$(m):share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
-	 $(foreach u,$(UNITS),$(u):lib/systemd/system/$(notdir $(u))) \
+FILES := $(foreach u,$(UNITS),$(u):lib/systemd/system/$(notdir $(u))) \
 	 $(patsubst %,%:share/bash-completion/completions/criu-multifd,$(wildcard contrib/completions/criu-multifd.bash)) \
 	 $(patsubst %,%:share/zsh/site-functions/_criu-multifd,$(wildcard contrib/completions/_criu-multifd)) \
 	 $(patsubst %,%:share/fish/vendor_completions.d/criu-multifd.fish,$(wildcard contrib/completions/criu-multifd.fish))
 
-install: all
+install: all man
 	install -D -m 755 $(BUILD)/criu-multifd '$(DESTDIR)$(PREFIX)/sbin/criu-multifd'
 	install -D -m 755 $(BUILD)/plugins/multifd_plugin.so \
 		'$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
 	@set -e; for f in $(FILES); do install -D -m 644 "$${f%%:*}" '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
+	install -d '$(DESTDIR)$(PREFIX)/share/man/man8'
+	install -m 644 $(BUILD)/man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
 
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/sbin/criu-multifd' '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
 	-rmdir '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins' '$(DESTDIR)$(PREFIX)/lib/criu-multifd'
+	rm -f '$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd.8 '$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd-*.8
 	@for f in $(FILES); do rm -f '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
 
 # ---- housekeeping --------------------------------------------------------------------------------------------

@@ -215,21 +215,6 @@ static inline uint64_t hash_name(const struct mfd_cpr *t, const char *p, size_t 
 	return fold(SECRET_2 ^ len, fold(a ^ SECRET_1, b ^ h));
 }
 
-/* memcmp for what is mostly equal and short. */
-static inline int same(const char *x, const char *y, size_t len)
-{
-	if (len > 32)
-		return !memcmp(x, y, len);
-	if (len > 16)
-		return !((load_8(x) ^ load_8(y)) | (load_8(x + 8) ^ load_8(y + 8)) |
-			 (load_8(x + len - 16) ^ load_8(y + len - 16)) | (load_8(x + len - 8) ^ load_8(y + len - 8)));
-	if (len >= 8)
-		return !((load_8(x) ^ load_8(y)) | (load_8(x + len - 8) ^ load_8(y + len - 8)));
-	if (len >= 4)
-		return !((load_4(x) ^ load_4(y)) | (load_4(x + len - 4) ^ load_4(y + len - 4)));
-	return !memcmp(x, y, len);
-}
-
 /* ---- one index ---- */
 
 static inline size_t home(const struct index *ix, uint64_t key)
@@ -237,16 +222,22 @@ static inline size_t home(const struct index *ix, uint64_t key)
 	return (key >> ix->shift) * LINE;
 }
 
+/* Of one line's worth of slots; without a branch, so that a look-up need not wait for memory before the next begins. */
+static inline unsigned count_smaller(const struct slot *s, uint64_t key)
+{
+	return (s[0].key < key) + (s[1].key < key) + (s[2].key < key) + (s[3].key < key);
+}
+
 /* Position of the first slot whose key is not smaller: where `key` is if it is there, and where it would go. */
 static inline size_t lower_bound(const struct index *ix, uint64_t key)
 {
 	const struct slot *s = ix->slots + home(ix, key);
-	size_t n;
+	unsigned n;
 
 	do {
-		n = (s[0].key < key) + (s[1].key < key) + (s[2].key < key) + (s[3].key < key);
+		n = count_smaller(s, key);
 		s += n;
-	} while (__builtin_expect(n == 4, 0));
+	} while (n == LINE);
 	return s - ix->slots;
 }
 
@@ -457,7 +448,7 @@ static inline int is_name(const struct mfd_cpr *t, uint32_t ref, const char *nam
 {
 	const struct name *n = name_at(t, ref);
 
-	return n->len == len && same(n->text, name, len);
+	return n->len == len && !memcmp(n->text, name, len);
 }
 
 /* Position of a name in the index of names, or -1. */
@@ -514,21 +505,38 @@ static void drop_name(struct mfd_cpr *t, uint32_t ref)
 
 /* ---- entries ---- */
 
-static inline ssize_t find_entry(const struct mfd_cpr *t, uint64_t key, const char *name, size_t len)
+static inline __attribute__((always_inline)) struct slot *find_slot(const struct mfd_cpr *t, uint64_t key, const char *name, size_t len)
 {
-	const struct slot *s = t->entries.slots;
+	struct slot *s = t->entries.slots + home(&t->entries, key);
 
-	for (size_t i = lower_bound(&t->entries, key); s[i].key == key && s[i].ref; i++)
-		if (is_name(t, s[i].ref, name, len))
-			return i;
-	return -1;
+	for (;;) {
+		unsigned n = count_smaller(s, key);
+
+		s += n;
+		if (__builtin_expect(s->key == key, 1)) {
+			if (!s->ref)
+				return NULL;
+			if (__builtin_expect(is_name(t, s->ref, name, len), 1))
+				return s;
+			s++;
+		} else if (n < LINE) {
+			return NULL;
+		}
+	}
 }
 
-static inline ssize_t find(const struct mfd_cpr *t, const char *name, uint64_t id)
+static inline __attribute__((always_inline)) struct slot *find_key(const struct mfd_cpr *t, const char *name, uint64_t id)
 {
 	size_t len = strlen(name);
 
-	return find_entry(t, scramble(id ^ hash_name(t, name, len)), name, len);
+	return find_slot(t, scramble(id ^ hash_name(t, name, len)), name, len);
+}
+
+static ssize_t find(const struct mfd_cpr *t, const char *name, uint64_t id)
+{
+	const struct slot *s = find_key(t, name, id);
+
+	return s ? s - t->entries.slots : -1;
 }
 
 static struct mfd_cpr_entry entry_at(const struct mfd_cpr *t, size_t i)
@@ -590,7 +598,7 @@ int mfd_cpr_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, void *
 		return -EBADF;
 	hash = hash_name(t, name, len);
 	key = scramble(id ^ hash);
-	if (find_entry(t, key, name, len) >= 0)
+	if (find_slot(t, key, name, len))
 		return -EEXIST;
 	if (t->walks)
 		return -EBUSY;
@@ -629,11 +637,11 @@ int mfd_cpr_resave_fd(struct mfd_cpr *t, const char *name, uint64_t id, int fd)
 
 int mfd_cpr_find_fd(const struct mfd_cpr *t, const char *name, uint64_t id)
 {
-	ssize_t i = find(t, name, id);
+	const struct slot *s = find_key(t, name, id);
 
-	if (i < 0)
+	if (!s)
 		return -ENOENT;
-	return t->entries.slots[i].fd >= 0 ? t->entries.slots[i].fd : -EBADF;
+	return s->fd >= 0 ? s->fd : -EBADF;
 }
 
 int mfd_cpr_open_fd(struct mfd_cpr *t, const char *path, int flags, const char *name, uint64_t id)

@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "flags.h"
+#include "manual.h"
 
 #define YEAR_MS (366ULL * 24 * 3600 * 1000)
 
@@ -193,6 +194,8 @@ static int take_flag(const struct mfd_flags *f, int argc, char **argv, int *i, s
 	const struct mfd_flag *flag = match(f->flags, word, &value);
 	int rc;
 
+	if (!flag && !strcmp(word, "--help=man"))
+		return MFD_FLAGS_MAN;
 	if (!flag && (!strcmp(word, "--help") || !strcmp(word, "-h")))
 		return MFD_FLAGS_HELP;
 	if (!flag) {
@@ -319,6 +322,9 @@ int mfd_flags_begin(const struct mfd_flags *f, int argc, char **argv, struct mfd
 		err.code = rc;
 		return misuse(f, mfd_error_text(&err));
 	}
-	mfd_flags_help(f, stdout);
+	if (rc == MFD_FLAGS_MAN)
+		mfd_manual_flags(f, stdout);
+	else
+		mfd_flags_help(f, stdout);
 	return MFD_EXIT_OK;
 }

@@ -82,7 +82,8 @@ struct mfd_flags_args {
 };
 
 #define MFD_FLAGS_HELP 1
-/* 0, MFD_FLAGS_HELP when help was asked for (nothing is printed), or -EINVAL with a sentence that names the flag. */
+#define MFD_FLAGS_MAN  2 /* --help=man: the manual page, see manual.h; for the Makefile */
+/* 0, MFD_FLAGS_HELP or MFD_FLAGS_MAN when help was asked for (nothing is printed), or -EINVAL with a sentence that names the flag. */
 int mfd_flags_parse(const struct mfd_flags *f, int argc, char **argv, struct mfd_flags_args *args,
 		    struct mfd_error *err);
 void mfd_flags_help(const struct mfd_flags *f, FILE *out);

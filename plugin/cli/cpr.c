@@ -91,12 +91,11 @@ static int receive_rows(int sock, const char *session, struct rows *r)
 		rc = mfd_keeper_recv(sock, &m, NULL);
 		if (rc != 1)
 			return rc ? rc : -ECONNRESET;
-		if (m.type != MFD_KEEPER_ENTRY)
-			break;
-		rc = keep_row(r, &m);
+		rc = m.type == MFD_KEEPER_ENTRY ? keep_row(r, &m) : m.type == MFD_KEEPER_OK ? 1 : -EPROTO;
 	}
-	qsort(r->v, r->n, sizeof(*r->v), by_name);
-	return rc ? rc : m.type == MFD_KEEPER_OK ? 0 : -EPROTO;
+	if (r->n)
+		qsort(r->v, r->n, sizeof(*r->v), by_name);
+	return rc == 1 ? 0 : rc;
 }
 
 static const char *which(const struct row *r)

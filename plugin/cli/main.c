@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "flags.h"
+#include "manual.h"
 
 #ifndef MFD_VERSION
 #define MFD_VERSION "unknown"
@@ -53,6 +54,25 @@ static int usage(FILE *out, int result)
 	return result;
 }
 
+/* For the Makefile: the verbs that have a page of their own. */
+static int list_verbs(void)
+{
+	for (size_t i = 0; i < VERBS; i++)
+		if (verbs[i].main != help_main && verbs[i].main != mfd_send_main)
+			puts(verbs[i].name);
+	return MFD_EXIT_OK;
+}
+
+static int manual(void)
+{
+	struct mfd_manual_verb list[VERBS];
+
+	for (size_t i = 0; i < VERBS; i++)
+		list[i] = (struct mfd_manual_verb){ verbs[i].name, verbs[i].summary };
+	mfd_manual_overview(list, VERBS, stdout);
+	return MFD_EXIT_OK;
+}
+
 static int unknown(const char *word)
 {
 	const char *close = mfd_flags_closest(word, &verbs[0].name, VERBS, sizeof(*verbs));
@@ -89,6 +109,10 @@ static int run(int argc, char **argv)
 		return usage(stderr, MFD_EXIT_USAGE);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return usage(stdout, MFD_EXIT_OK);
+	if (!strcmp(argv[1], "--help=man"))
+		return manual();
+	if (!strcmp(argv[1], "--help=verbs"))
+		return list_verbs();
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		puts("criu-multifd " MFD_VERSION);
 		return MFD_EXIT_OK;

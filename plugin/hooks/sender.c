@@ -20,15 +20,12 @@
 #include "io.h"
 #include "sender.h"
 
-#ifndef MFD_SBINDIR
-#define MFD_SBINDIR "/usr/local/sbin"
-#endif
-
 #define LAST_WORDS_MS 2000
 
-/* BUILD/plugins/multifd_plugin.so -> BUILD/criu-multifd; an installed plugin finds MFD_SBINDIR/criu-multifd. */
 static int find_program(const struct mfd_options *o, char *path, size_t len, struct mfd_error *err)
 {
+	/* From the folder of the plugin: as built, and as installed under any PREFIX. */
+	static const char *const beside[] = { "/../criu-multifd", "/../../../sbin/criu-multifd" };
 	Dl_info self;
 	char *slash;
 
@@ -36,16 +33,17 @@ static int find_program(const struct mfd_options *o, char *path, size_t len, str
 		snprintf(path, len, "%s", o->program);
 		return access(path, X_OK) ? mfd_error_sys(err, -errno, "program = %s", path) : 0;
 	}
-	if (dladdr((void *)find_program, &self) && realpath(self.dli_fname, path)) {
-		slash = strrchr(path, '/');
-		if (slash && (size_t)(slash - path) + sizeof("/../criu-multifd") < len) {
-			strcpy(slash, "/../criu-multifd");
-			if (!access(path, X_OK))
-				return 0;
-		}
+	if (!dladdr((void *)find_program, &self) || !realpath(self.dli_fname, path))
+		return mfd_error_set(err, -ENOENT, "cannot find the sender (set option 'program')");
+	slash = strrchr(path, '/');
+	for (size_t i = 0; i < sizeof(beside) / sizeof(*beside); i++) {
+		if ((size_t)(slash - path) + strlen(beside[i]) >= len)
+			continue;
+		strcpy(slash, beside[i]);
+		if (!access(path, X_OK))
+			return 0;
 	}
-	snprintf(path, len, "%s/criu-multifd", MFD_SBINDIR);
-	return access(path, X_OK) ? mfd_error_sys(err, -errno, "the sender %s (set option 'program')", path) : 0;
+	return mfd_error_sys(err, -errno, "the sender %s (set option 'program')", path);
 }
 
 /* The effective configuration as a file without a name. */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The control connection's reader on the source. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "inbox.h"
 #include "log.h"
@@ -81,6 +83,32 @@ static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
 	return ret;
 }
 
+/*
+ * Silence is no proof: the target pings in the rhythm of its own stall timeout, which may be longer than ours.  So ask, three times
+ * within ours, before the connection counts as lost.
+ */
+static int wait_heard(struct mfd_inbox *in)
+{
+	struct pollfd p = { .fd = in->session->control.conn.fd, .events = POLLIN };
+	Mfd__Ping ping = MFD__PING__INIT;
+	struct timeval stall = { 0 };
+	socklen_t len = sizeof(stall);
+	int ret, ms;
+
+	if (getsockopt(p.fd, SOL_SOCKET, SO_RCVTIMEO, &stall, &len))
+		return -errno;
+	ms = (int)(stall.tv_sec * 1000 + stall.tv_usec / 1000);
+	for (int i = 0; i < 3; i++) {
+		ret = poll(&p, 1, ms ? ms / 3 + 1 : -1);
+		if (ret > 0 || (ret < 0 && errno == EINTR))
+			return 0;
+		ret = mfd_control_send(&in->session->control, MFD_WIRE_PING, &ping.base);
+		if (ret)
+			return ret;
+	}
+	return -ETIMEDOUT;
+}
+
 static void *inbox_main(void *arg)
 {
 	struct mfd_inbox *in = arg;
@@ -91,7 +119,9 @@ static void *inbox_main(void *arg)
 		struct mfd_error err = { 0 };
 		unsigned type;
 
-		ret = mfd_control_recv(&in->session->control, &type, &msg, &err);
+		ret = wait_heard(in);
+		if (!ret)
+			ret = mfd_control_recv(&in->session->control, &type, &msg, &err);
 		if (!ret)
 			ret = handle(in, type, msg);
 		else if (err.code)

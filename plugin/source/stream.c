@@ -23,10 +23,13 @@ static int channel_error(struct mfd_worker *w, int code)
 
 static int send_payload(struct mfd_worker *w)
 {
+	struct mfd_payload *p = mfd_multifd_payload(w->session.multifd);
+	uint64_t bytes = p->type == MFD_PAYLOAD_PAGES ? (uint64_t)p->pages.npages * MFD_WIRE_PAGE_SIZE : 0;
 	int ret;
 
-	mfd_multifd_payload(w->session.multifd)->sequence = w->sequence++;
+	p->sequence = w->sequence++;
 	ret = mfd_multifd_send(w->session.multifd);
+	atomic_fetch_add_explicit(&w->progress->bytes_sent, bytes, memory_order_relaxed);
 	return ret ? channel_error(w, ret) : 0;
 }
 
@@ -44,6 +47,8 @@ int mfd_stream_task(struct mfd_worker *w, pid_t pid)
 	ret = mfd_tasks_add(&w->tasks, pid, &task, &w->err);
 	if (ret || !task) /* a zombie has no memory */
 		return ret;
+	mfd_progress_phase(w->progress, MFD_PROGRESS_STREAMING);
+	atomic_fetch_add_explicit(&w->progress->bytes_total, mfd_tasks_estimate(pid), memory_order_relaxed);
 	while ((ret = mfd_tasks_fill_exec(task, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err)) >
 	       0) {
 		ret = send_payload(w);
@@ -104,6 +109,7 @@ static int send_end(struct mfd_worker *w)
 	m.checksum = sum.checksum;
 	w->sent_us = mfd_io_now_us();
 	w->end_sent = 1;
+	mfd_progress_phase(w->progress, MFD_PROGRESS_VERIFYING);
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_END, &m.base);
 	return ret ? mfd_error_sys(&w->err, ret, "sending END") : 0;
 }

@@ -60,6 +60,14 @@ static void add_channels(struct json_object *j, const struct mfd_uplink *s)
 	json_object_object_add(j, "channel", a);
 }
 
+/* Known only when the target has restored by itself. Each part is measured by one clock; the way of COMMIT itself is not in it. */
+static struct json_object *downtime(const struct mfd_worker *w)
+{
+	if (!w->resumed_us || !w->leave_us || !w->frozen_us)
+		return NULL;
+	return json_object_new_double(ms_between(w->frozen_us, w->leave_us) + (double)w->resumed_us / 1000.0);
+}
+
 static struct json_object *summary(struct mfd_worker *w, const char *result)
 {
 	struct json_object *j = json_object_new_object();
@@ -85,13 +93,14 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "bytes_wire", json_object_new_uint64(t.wire_bytes));
 	json_object_object_add(j, "total_ms", json_object_new_double(total));
 	json_object_object_add(j, "frozen_ms", json_object_new_double(frozen));
-	json_object_object_add(j, "downtime_ms", NULL);
+	json_object_object_add(j, "downtime_ms", downtime(w));
 	json_object_object_add(j, "gbit_per_s", json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
 	add_zerocopy(j, &w->session);
 	json_object_object_add(j, "faults", json_object_new_uint64(w->faults));
 	json_object_object_add(j, "reconnects", json_object_new_int((int)w->reconnects));
 	add_phases(j, w);
 	add_channels(j, &w->session);
+	json_object_object_add(j, "acknowledged", json_object_new_boolean(w->released_us && !w->progress->untold));
 	json_object_object_add(j, "error", w->err.code ? json_object_new_string(mfd_error_text(&w->err)) : NULL);
 	mfd_log_info("%s: %llu pages + %llu zero pages, %llu image bytes, %.0f ms in all, %.0f ms frozen, %.1f Gbit/s", result,
 		     (unsigned long long)t.pages, (unsigned long long)t.zero_pages, (unsigned long long)t.file_bytes, total,

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The frozen tasks: scanning their mappings and cutting what is populated into payloads. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "io.h"
 #include "tasks.h"
 
 void mfd_tasks_init(struct mfd_tasks *t, struct mfd_shared *shared)
@@ -255,5 +259,25 @@ uint64_t mfd_tasks_bytes(const struct mfd_tasks *t)
 
 	for (unsigned i = 0; i < t->n; i++)
 		sum += t->task[i]->vmas.bytes;
+	return sum;
+}
+
+static uint64_t kib_of(const char *status, const char *key)
+{
+	const char *p = strstr(status, key);
+
+	return p ? strtoull(p + strlen(key), NULL, 10) << 10 : 0;
+}
+
+uint64_t mfd_tasks_estimate(pid_t pid)
+{
+	char path[40], *text;
+	uint64_t sum;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
+		return 0;
+	sum = kib_of(text, "\nRssAnon:") + kib_of(text, "\nVmSwap:");
+	free(text);
 	return sum;
 }

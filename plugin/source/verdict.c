@@ -70,6 +70,8 @@ static int wait_committed(struct mfd_worker *w)
 		if (ret < 0)
 			return ret;
 		if (ret > 0) {
+			if (type == MFD_WIRE_COMMITTED && ((Mfd__Committed *)msg)->has_resumed_us)
+				w->resumed_us = ((Mfd__Committed *)msg)->resumed_us;
 			protobuf_c_message_free_unpacked(msg, NULL);
 			if (type == MFD_WIRE_COMMITTED)
 				return 0;
@@ -118,14 +120,19 @@ static int tell_target(struct mfd_worker *w)
 {
 	Mfd__Commit commit = MFD__COMMIT__INIT;
 	struct mfd_error err = { 0 };
-	int ret = mfd_control_send(&w->session.control, MFD_WIRE_COMMIT, &commit.base);
+	int ret = -ENOTCONN;
 
+	if (w->session.control.conn.fd >= 0) /* else a person has decided while there was no connection */
+		ret = mfd_control_send(&w->session.control, MFD_WIRE_COMMIT, &commit.base);
+	if (!w->leave_us)
+		w->leave_us = mfd_io_now_us();
 	if (!ret)
 		ret = wait_committed(w);
 	if (!ret)
 		return 0;
 	mfd_log_warn("the commit was not acknowledged (%s); connecting again", strerror(-ret));
 	ret = mfd_verdict_tell(w->o, w->sh, "commit", TELL_MS, &err);
+	w->progress->untold = ret != 0;
 	if (ret)
 		mfd_log_error("the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' complete "
 			      "and in doubt; let it run there with: criu-multifd resolve %s --run",
@@ -142,6 +149,7 @@ int mfd_verdict_commit(struct mfd_worker *w)
 	snprintf(text, sizeof(text), "session '%s' is complete on %s; releasing the tasks", w->sh->session,
 		 w->sh->target.text);
 	atomic_store(&w->sh->phase, MFD_PHASE_COMMITTING);
+	mfd_progress_phase(w->progress, MFD_PROGRESS_RELEASING);
 	mfd_worker_reply(w, MFD_LINK_COMMIT, 0, text);
 	/* A worker that took over has no gate yet. */
 	while ((ret = mfd_gate_poll(&w->gate, &w->err)) == 0)
@@ -234,7 +242,7 @@ static void tell_abort(struct mfd_worker *w, int phase)
 	ret = mfd_verdict_tell(w->o, w->sh, "abort", TELL_MS, &err);
 	if (ret && ret != -ECANCELED) /* -ECANCELED: it knows, and has no such session any more */
 		mfd_log_error("the tasks run on here, but %s could not be told: %s.  If it holds session '%s', end it there with: "
-			      "criu-multifd resolve %s discard",
+			      "criu-multifd resolve %s --discard",
 			      w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
 }
 

@@ -53,6 +53,7 @@ static int start(struct mfd_worker *w, const struct mfd_link_msg *m, int image_d
 
 	w->image_dir = image_dir;
 	w->sh->criu = m->value;
+	mfd_progress_phase(w->progress, MFD_PROGRESS_CONNECTING);
 	ret = mfd_gate_init(&w->gate, m->value, &w->err);
 	if (!ret && image_dir < 0)
 		ret = mfd_error_set(&w->err, -EBADF, "CRIU has no image directory");
@@ -61,6 +62,7 @@ static int start(struct mfd_worker *w, const struct mfd_link_msg *m, int image_d
 	if (ret)
 		return ret;
 	atomic_store(&w->sh->phase, MFD_PHASE_STREAMING);
+	mfd_progress_phase(w->progress, MFD_PROGRESS_FREEZING);
 	mfd_worker_reply(w, MFD_LINK_OK, 0, "connected");
 	return 0;
 }
@@ -70,6 +72,7 @@ static int dump_ended(struct mfd_worker *w, int result)
 {
 	w->dump_result_known = 1;
 	w->dump_result = result;
+	w->progress->criu_failed = result != 0;
 	if (result)
 		return mfd_error_set(&w->err, -ECANCELED, "CRIU's dump failed (its log says why); session aborted");
 	return mfd_error_set(&w->err, -EINVAL,
@@ -111,11 +114,47 @@ static int handle_link(struct mfd_worker *w)
 	return handle_link_msg(w, &m, nfds > 0 ? fd[0] : -1);
 }
 
-static int handle_message(struct mfd_worker *w, unsigned type, const ProtobufCMessage *msg)
+/* The point of no return of postcopy: from here on the restored tasks may have run. */
+static int give_leave(struct mfd_worker *w)
 {
 	Mfd__StartedOk leave = MFD__STARTED_OK__INIT;
 	int ret;
 
+	atomic_store(&w->sh->phase, MFD_PHASE_RUNNING);
+	atomic_store(&w->progress->running, 1);
+	/* Should CRIU die, its tasks are no longer traced and would run: this stops them then. Undone by an abort. */
+	mfd_shared_tasks_signal(w->sh, SIGSTOP);
+	mfd_worker_reply(w, MFD_LINK_HOLD, 0, "the restored tasks may run on the target");
+	ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
+	w->leave_us = mfd_io_now_us();
+	w->restored = 1; /* a target that restores by itself asks only after it has succeeded */
+	return ret ? mfd_error_sys(&w->err, ret, "sending STARTED_OK") : 0;
+}
+
+/* The target has everything, and has restored it if it shall. */
+static void look_ready(struct mfd_worker *w)
+{
+	int confirm = w->o->confirm == MFD_CONFIRM_RESTORE;
+
+	w->ready = w->verified && (w->restored || !confirm);
+	if (w->verified && !w->ready && !w->restore_end_ms) {
+		w->restore_end_ms = mfd_io_now_ms() + w->o->restore_timeout;
+		mfd_progress_phase(w->progress, MFD_PROGRESS_RESTORING);
+	}
+}
+
+static void note_restored(struct mfd_worker *w, const Mfd__Restored *m)
+{
+	if (m->has_pid)
+		mfd_log_info("restored on the target as process %u", m->pid);
+	if (m->has_resumed_us)
+		w->resumed_us = m->resumed_us;
+	w->restored = 1;
+	look_ready(w);
+}
+
+static int handle_message(struct mfd_worker *w, unsigned type, const ProtobufCMessage *msg)
+{
 	switch (type) {
 	case MFD_WIRE_IMAGES_OK:
 		mfd_log_info("the target can restore now; pages follow");
@@ -123,13 +162,7 @@ static int handle_message(struct mfd_worker *w, unsigned type, const ProtobufCMe
 	case MFD_WIRE_STARTED:
 		if (w->o->mode != MFD_MODE_POSTCOPY || !w->images_sent)
 			break;
-		/* The point of no return of postcopy: from here on the restored tasks may have run. */
-		atomic_store(&w->sh->phase, MFD_PHASE_RUNNING);
-		/* Should CRIU die, its tasks are no longer traced and would run: this stops them then. Undone by an abort. */
-		mfd_shared_tasks_signal(w->sh, SIGSTOP);
-		mfd_worker_reply(w, MFD_LINK_HOLD, 0, "the restored tasks may run on the target");
-		ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
-		return ret ? mfd_error_sys(&w->err, ret, "sending STARTED_OK") : 0;
+		return give_leave(w);
 	case MFD_WIRE_NEED:
 		if (!w->end_sent && !w->reconnects)
 			break;
@@ -138,9 +171,18 @@ static int handle_message(struct mfd_worker *w, unsigned type, const ProtobufCMe
 		if (!w->end_sent)
 			break;
 		w->ready_us = mfd_io_now_us();
+		w->verified = 1;
+		look_ready(w);
+		return 0;
+	case MFD_WIRE_COMMITTED: /* while we were away a person let it go on: it has everything */
+		if (!w->reconnects)
+			break;
 		w->ready = 1;
 		return 0;
 	case MFD_WIRE_RESTORED:
+		if (w->o->confirm != MFD_CONFIRM_RESTORE)
+			break;
+		note_restored(w, (const Mfd__Restored *)msg);
 		return 0;
 	case MFD_WIRE_ABORT:
 		return mfd_error_set(&w->err, -ECANCELED, "the target aborted: %s", ((const Mfd__Abort *)msg)->reason);
@@ -180,12 +222,40 @@ static int handle_signal(struct mfd_worker *w)
 	return mfd_error_set(&w->err, -EINTR, "stopped by %s", strsignal((int)si.ssi_signo));
 }
 
+static int handle_desk(struct mfd_worker *w)
+{
+	int caller, running = atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING;
+	enum mfd_desk_verb verb = mfd_desk_next(w->desk, &caller);
+
+	if (verb == MFD_DESK_NOTHING)
+		return 0;
+	if (verb != MFD_DESK_ABORT || running) {
+		mfd_desk_answer(caller, verb == MFD_DESK_ABORT ? "too late: the tasks may run on the target already" :
+								 "the session is not in doubt: its target is connected");
+		return 0;
+	}
+	mfd_desk_answer(caller, NULL);
+	return mfd_error_set(&w->err, -EINTR, "stopped by request");
+}
+
+/* No failure, and no wait, in postcopy once the tasks may run on the target. */
+static int restore_overdue(struct mfd_worker *w)
+{
+	if (!w->restore_end_ms || w->ready || mfd_io_now_ms() < w->restore_end_ms ||
+	    atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING)
+		return 0;
+	return mfd_error_set(&w->err, -ETIMEDOUT, "the target has not restored the tasks within %u ms (restore-timeout)",
+			     w->o->restore_timeout);
+}
+
 /* The gate is looked for by time; everything else is an event. */
 static int wait_ms(const struct mfd_worker *w, int busy)
 {
 	if (busy)
 		return 0;
-	return w->sh->connected && !w->gate_open ? 1 : -1;
+	if (w->sh->connected && !w->gate_open)
+		return 1;
+	return w->restore_end_ms ? 100 : -1;
 }
 
 static int loop(struct mfd_worker *w)
@@ -193,20 +263,61 @@ static int loop(struct mfd_worker *w)
 	int busy = 0, ret = 0;
 
 	while (!ret && !w->ready) {
-		struct pollfd p[3] = { { w->link, POLLIN, 0 }, { w->wake, POLLIN, 0 }, { w->signals, POLLIN, 0 } };
+		struct pollfd p[4] = { { w->link, POLLIN, 0 },
+				       { w->wake, POLLIN, 0 },
+				       { w->signals, POLLIN, 0 },
+				       { w->desk, POLLIN, 0 } };
 
-		if (poll(p, 3, wait_ms(w, busy)) < 0 && errno != EINTR)
+		if (poll(p, 4, wait_ms(w, busy)) < 0 && errno != EINTR)
 			return mfd_error_sys(&w->err, -errno, "poll");
 		if (p[2].revents)
 			ret = handle_signal(w);
+		if (!ret && p[3].revents)
+			ret = handle_desk(w);
 		if (!ret && p[1].revents)
 			ret = handle_inbox(w);
 		if (!ret && p[0].revents)
 			ret = handle_link(w);
 		if (!ret && w->session.multifd)
 			ret = mfd_stream_step(w, &busy);
+		if (!ret)
+			ret = restore_overdue(w);
 	}
 	return ret;
+}
+
+/* Half a second between two tries, in which a person may decide: 1 = keep trying. */
+static int ask_person(struct mfd_worker *w, struct mfd_error *err)
+{
+	struct pollfd p = { .fd = w->desk, .events = POLLIN };
+	enum mfd_desk_verb verb;
+	int caller;
+
+	if (w->desk < 0) {
+		usleep(500000);
+		return 1;
+	}
+	if (poll(&p, 1, 500) <= 0)
+		return 1;
+	verb = mfd_desk_next(w->desk, &caller);
+	if (verb == MFD_DESK_NOTHING)
+		return 1;
+	if (verb == MFD_DESK_ABORT) {
+		mfd_desk_answer(caller, "in doubt: the tasks may run on the target; criu-multifd resolve --source settles it");
+		return 1;
+	}
+	mfd_desk_answer(caller, NULL);
+	if (verb == MFD_DESK_RUN)
+		return mfd_error_set(err, -ECANCELED, "a person has resolved the session: the tasks run on here");
+	mfd_log_warn("a person has resolved the session: the tasks here are discarded");
+	w->ready = 1;
+	return 0;
+}
+
+/* A target that has verified everything, or was told to commit by a person, has no use for channels and says the rest at once. */
+static int pages_are_due(const char *state)
+{
+	return strcmp(state, "READY") && strcmp(state, "RESTORED") && strcmp(state, "COMMITTED") && strcmp(state, "DONE");
 }
 
 /*
@@ -220,6 +331,7 @@ static int reconnect(struct mfd_worker *w)
 	int ret;
 
 	mfd_log_error("%s; the tasks may run on the target, so they stay frozen here until it is back", why.text);
+	atomic_store(&w->progress->lost, 1);
 	mfd_uplink_shutdown(&w->session); /* it may be a channel that broke: the inbox must end, too */
 	mfd_inbox_stop(&w->inbox);
 	for (unsigned try = 0;; try++) {
@@ -227,7 +339,7 @@ static int reconnect(struct mfd_worker *w)
 		w->session = (struct mfd_uplink){ .wake_fd = w->wake, .lim = w->session.lim };
 		mfd_error_clear(&w->err);
 		ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
-		if (!ret)
+		if (!ret && pages_are_due(state))
 			ret = mfd_uplink_rejoin(&w->session, w->o, w->sh, &w->err);
 		if (!ret)
 			ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
@@ -238,13 +350,22 @@ static int reconnect(struct mfd_worker *w)
 			return mfd_error_set(&w->err, -ESRCH, "CRIU has ended");
 		if (try % 20 == 0)
 			mfd_log_warn("no connection to %s yet: %s", w->sh->target.text, w->err.text);
-		usleep(500000);
+		mfd_error_clear(&w->err);
+		ret = ask_person(w, &w->err);
+		if (ret <= 0) {
+			mfd_uplink_close(&w->session);
+			return ret;
+		}
 	}
-	if (ret)
+	atomic_store(&w->progress->lost, 0);
+	if (ret) {
+		if (why.code == -ECANCELED) /* the target's own reason says more than that it knows the session no more */
+			w->err = why;
 		return ret;
+	}
 	w->reconnects++;
 	w->tasks.current = w->tasks.n; /* the target now says what it needs */
-	w->end_sent = 0;
+	w->end_sent = 1;	       /* so END goes out only as the answer to its NEED */
 	w->images_sent = 1;
 	w->gate_open = 1;
 	mfd_log_info("connected to %s again", w->sh->target.text);
@@ -281,6 +402,12 @@ static int init(struct mfd_worker *w)
 	w->session.control.conn.fd = -1;
 	w->start_us = mfd_io_now_us();
 	mfd_tasks_init(&w->tasks, w->sh);
+	w->desk = mfd_desk_open();
+	if (w->desk < 0)
+		mfd_log_warn("no requests can be taken: " MFD_DESK_SOCKET ": %s", strerror(-w->desk));
+	w->progress = mfd_progress_open();
+	if (!w->progress)
+		return mfd_error_set(&w->err, -ENOMEM, "no memory");
 	return w->signals < 0 || w->wake < 0 ? mfd_error_sys(&w->err, -errno, "starting") : 0;
 }
 
@@ -293,9 +420,23 @@ static int reopen_tasks(struct mfd_worker *w)
 	return ret;
 }
 
+/* Last of all: whoever waits for us reads it. */
+static void close_progress(struct mfd_worker *w, int ret)
+{
+	struct mfd_progress *p = w->progress;
+
+	if (!p)
+		return;
+	p->code = w->err.code;
+	if (w->err.code)
+		snprintf(p->error, sizeof(p->error), "%s", mfd_error_text(&w->err));
+	mfd_progress_phase(p, ret ? MFD_PROGRESS_ABORTED : MFD_PROGRESS_RELEASED);
+	mfd_progress_close(p);
+}
+
 int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd, int recover)
 {
-	struct mfd_worker w = { .o = o, .sh = sh, .link = link, .log_fd = log_fd, .image_dir = -1 };
+	struct mfd_worker w = { .o = o, .sh = sh, .link = link, .log_fd = log_fd, .image_dir = -1, .desk = -1 };
 	int ret;
 
 	w.gate = (struct mfd_gate){ .pidfd = -1, .listener = -1, .knock = -1 };
@@ -317,5 +458,7 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	mfd_ship_fini(&w.ship);
 	mfd_tasks_fini(&w.tasks);
 	mfd_gate_fini(&w.gate);
+	mfd_desk_close(&w.desk);
+	close_progress(&w, ret);
 	return ret ? 1 : 0;
 }

@@ -13,6 +13,7 @@
  *	all sent	sync, END
  *	NEED		what is missing, sync, END	at most once
  *	READY		commit: CRIU's dump succeeds, tasks die, COMMIT
+ *			(confirm = restore: not before RESTORED, or STARTED, has come, too)
  *
  * Any failure before READY is an abort: CRIU's dump fails, the tasks run on, the target forgets the session.  In postcopy, from
  * STARTED_OK on, there is no abort any more but only recovery.
@@ -20,10 +21,12 @@
 #ifndef MFD_WORKER_H
 #define MFD_WORKER_H
 
+#include "desk.h"
 #include "gate.h"
 #include "inbox.h"
 #include "options.h"
 #include "pluginlink.h"
+#include "progress.h"
 #include "uplink.h"
 #include "shared.h"
 #include "ship.h"
@@ -36,6 +39,7 @@ struct mfd_worker {
 	int image_dir; /* CRIU's */
 	int signals;   /* signalfd: SIGTERM, SIGINT */
 	int wake;      /* eventfd: inbox or a failed channel */
+	int desk;      /* requests of a person, -1 = none */
 	int log_fd;
 
 	struct mfd_gate gate;
@@ -49,11 +53,16 @@ struct mfd_worker {
 	struct mfd_ship ship;
 	uint64_t sequence; /* next packet's */
 	int images_sent, end_sent, ready, asked_again;
+	int verified, restored; /* READY; RESTORED or what implies it.  Both, or the first alone without confirm: ready */
+	uint64_t restore_end_ms; /* when waiting for RESTORED ends, 0 = not waiting */
 	int dump_result_known, dump_result; /* EXIT of the plugin */
 
 	struct mfd_sendchan_stats total;
 	uint64_t faults;
 	uint64_t start_us, frozen_us, gate_us, sent_us, ready_us, released_us; /* CLOCK_MONOTONIC */
+	uint64_t leave_us; /* likewise: COMMIT or STARTED_OK was sent, so that the tasks could run on the target */
+	uint64_t resumed_us; /* the target's part of the downtime, by its own clock; 0 = not known */
+	struct mfd_progress *progress;
 	unsigned reconnects;
 	struct mfd_error err;
 };

@@ -582,7 +582,7 @@ static int connected(struct mfd_session *s)
 	return yes;
 }
 
-/* Once a second, while something moves. */
+/* With every tick, while something moves. */
 static void store_moving(struct mfd_session *s)
 {
 	Mfd__SessionEntry e;
@@ -640,6 +640,32 @@ static int all_joined(const struct mfd_session *s)
 	return s->control && s->joining && s->attached == s->limits.channels + (s->postcopy ? 1U : 0U);
 }
 
+/*
+ * The first that may be read.  Leave to run or an abort must not wait behind an END whose packets are still on a slow link; the
+ * order of those that wait for a sync is that of their syncs.
+ */
+static struct mfd_mail **readable(struct mfd_session *s)
+{
+	struct mfd_mail **m;
+
+	for (m = &s->mail; *m; m = &(*m)->next) {
+		if (synced(s, (*m)->sync))
+			return m;
+	}
+	return NULL;
+}
+
+static struct mfd_mail *take_mail(struct mfd_session *s)
+{
+	struct mfd_mail **at = readable(s), *m = *at;
+
+	*at = m->next;
+	s->n_mail--;
+	if (!m->next)
+		s->mail_end = at;
+	return m;
+}
+
 /* Mail goes before a loss: a COMMIT or ABORT that came is honoured though the connection closed behind it. */
 static enum what next(struct mfd_session *s)
 {
@@ -651,7 +677,7 @@ static enum what next(struct mfd_session *s)
 		return REQUEST;
 	if (s->resume != MFD_OUTCOME_NONE)
 		return RESUME;
-	if (s->mail && synced(s, s->mail->sync))
+	if (readable(s))
 		return MAIL;
 	if (s->lost)
 		return LOST;
@@ -675,13 +701,8 @@ static enum what wait_for_work(struct mfd_session *s, struct mfd_mail **mail)
 	}
 	if (mfd_io_now_ms() >= s->tick_ms && w == NOTHING)
 		w = TICK;
-	if (w == MAIL) {
-		*mail = s->mail;
-		s->mail = s->mail->next;
-		s->n_mail--;
-		if (!s->mail)
-			s->mail_end = &s->mail;
-	}
+	if (w == MAIL)
+		*mail = take_mail(s);
 	pthread_mutex_unlock(&s->lock);
 	return w;
 }

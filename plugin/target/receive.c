@@ -147,6 +147,9 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 	struct mfd_pager *pager;
 	uint32_t i;
 
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wtsan" /* it does not see fences; nothing here is reported for it */
+#endif
 	/* Partner: commit.c's store of s->pager.  Either we see it, or the pager sees our words. */
 	atomic_thread_fence(memory_order_seq_cst);
 	pager = atomic_load_explicit(&r->s->pager, memory_order_acquire);

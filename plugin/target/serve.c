@@ -17,7 +17,7 @@
 struct config {
 	const char *listen, *dir;
 	int once, insecure, durable, level;
-	uint32_t threads, max_sessions, stall_ms;
+	uint32_t threads, max_sessions, stall_ms, keep_for;
 };
 
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
@@ -41,6 +41,8 @@ static int parse(struct config *c, int argc, char **argv)
 		  .help = "sessions that may be open at a time (64)" },
 		{ .name = "stall-timeout", .kind = MFD_FLAG_UINT, .dest = &c->stall_ms, .arg = "MS", .min = 100, .max = 3600000,
 		  .help = "nothing from the source for so long = connection lost (10000)" },
+		{ .name = "keep-for", .kind = MFD_FLAG_UINT, .dest = &c->keep_for, .arg = "SECONDS", .max = 31536000,
+		  .help = "close kept descriptors of no session after so long; 0 = never (86400)" },
 		{ .name = "log-level", .kind = MFD_FLAG_CHOICE, .dest = &c->level, .arg = "L", .choices = levels,
 		  .help = "error, warn, info or debug (info)" },
 		{ 0 },
@@ -93,6 +95,7 @@ static int open_dir(struct mfd_server *sv, struct mfd_error *err)
 		return mfd_error_sys(err, -errno, "%s/" MFD_SERVER_LOCK, sv->dir);
 	if (flock(lock, LOCK_EX | LOCK_NB))
 		return mfd_error_set(err, -EBUSY, "%s: another restore server is at work there", sv->dir);
+	sv->lock_fd = lock;
 	return 0;
 }
 
@@ -117,8 +120,9 @@ static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd
 int mfd_serve_main(int argc, char **argv)
 {
 	struct config c = { .listen = "127.0.0.1:0", .dir = MFD_DEFAULT_DIR, .level = MFD_LOG_INFO, .max_sessions = 64,
-			    .stall_ms = 10000 };
-	struct mfd_server sv = { .dirfd = -1, .listen_fd = -1, .request_fd = -1, .stop_fd = -1, .guard_fd = -1 };
+			    .stall_ms = 10000, .keep_for = 86400 };
+	struct mfd_server sv = { .dirfd = -1, .listen_fd = -1, .request_fd = -1, .stop_fd = -1, .guard_fd = -1,
+				 .lock_fd = -1 };
 	struct mfd_error err = { 0 };
 	struct mfd_sock_addr addr;
 	int rc = parse(&c, argc, argv);
@@ -131,6 +135,7 @@ int mfd_serve_main(int argc, char **argv)
 	sv.threads = c.threads;
 	sv.max_sessions = c.max_sessions;
 	sv.stall_ms = c.stall_ms;
+	sv.keep_ms = (uint64_t)c.keep_for * 1000;
 	sv.durable = c.durable;
 	sv.once = c.once;
 	if (open_dir(&sv, &err) || open_socket(&sv, &c, &addr, &err))

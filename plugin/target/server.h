@@ -46,6 +46,8 @@ struct mfd_server {
 	int dirfd;
 	int listen_fd, request_fd;
 	int stop_fd;  /* eventfd: the supervisor asks to end; its counter is how often */
+	int lock_fd;  /* makes us the only server of `dir` */
+	uint64_t keep_ms; /* for the keeper */
 	int guard_fd; /* to the supervisor; end of file when it died */
 	unsigned threads, max_sessions, stall_ms;
 	int durable, once;

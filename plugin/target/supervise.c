@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "keeperproc.h"
 #include "log.h"
 #include "server.h"
 
@@ -34,6 +35,8 @@ struct supervisor {
 	int signals; /* signalfd: TERM, INT, CHLD */
 	int link;    /* to the worker */
 	pid_t worker;
+	pid_t keeper; /* 0: none */
+	int keeper_link;
 	struct mfd_holder *held;
 	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
 	unsigned n_restarts;
@@ -148,10 +151,75 @@ static int be_worker(struct supervisor *su, int link)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	mfd_io_close(&su->signals);
 	mfd_io_close(&su->link);
+	mfd_io_close(&su->keeper_link);
 	while (su->held)
 		drop_holds(su, su->held->session);
 	su->sv->guard_fd = link;
 	return mfd_listener_run(su->sv);
+}
+
+static int restart_allowed(struct supervisor *su)
+{
+	uint64_t now = mfd_io_now_ms(), *oldest = &su->restarts[su->n_restarts++ % MAX_RESTARTS];
+	int ok = !*oldest || now - *oldest > RESTART_WINDOW;
+
+	*oldest = now;
+	return ok;
+}
+
+/*
+ * The keeper of descriptors (keeperproc.h) is a process of its own.  It notices our death by its end of the link; when an earlier server
+ * has left one it ends at once, which is fine.
+ */
+static int start_keeper(struct supervisor *su)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	su->keeper = fork();
+	if (!su->keeper) {
+		int code;
+
+		close(pair[0]);
+		mfd_io_close(&su->signals);
+		mfd_io_close(&su->sv->listen_fd);
+		mfd_io_close(&su->sv->stop_fd);
+		mfd_io_close(&su->sv->lock_fd);
+		while (su->held)
+			drop_holds(su, su->held->session);
+		code = mfd_keeper_run(su->sv->dir, pair[1], su->sv->keep_ms);
+		fflush(NULL);
+		_exit(code);
+	}
+	close(pair[1]);
+	su->keeper_link = pair[0];
+	return su->keeper < 0 ? -errno : 0;
+}
+
+/* It ends by itself only when an earlier server left one; otherwise what it held is lost, and later sessions need another. */
+static void keeper_died(struct supervisor *su, int status)
+{
+	mfd_io_close(&su->keeper_link);
+	su->keeper = 0;
+	if (!WIFSIGNALED(status))
+		return;
+	mfd_log_error("the keeper died of signal %d (%s); the descriptors it held are closed", WTERMSIG(status),
+		      strsignal(WTERMSIG(status)));
+	if (restart_allowed(su) && start_keeper(su))
+		mfd_log_error("cannot start a keeper: %s", strerror(errno));
+}
+
+static void end_keeper(struct supervisor *su)
+{
+	int status;
+
+	if (su->keeper <= 0)
+		return;
+	kill(su->keeper, SIGTERM);
+	while (waitpid(su->keeper, &status, 0) < 0 && errno == EINTR)
+		;
+	mfd_io_close(&su->keeper_link);
 }
 
 static int start_worker(struct supervisor *su)
@@ -185,15 +253,6 @@ static void kill_held(struct supervisor *su)
 		if (!h)
 			break;
 	}
-}
-
-static int restart_allowed(struct supervisor *su)
-{
-	uint64_t now = mfd_io_now_ms(), *oldest = &su->restarts[su->n_restarts++ % MAX_RESTARTS];
-	int ok = !*oldest || now - *oldest > RESTART_WINDOW;
-
-	*oldest = now;
-	return ok;
 }
 
 /* The worker is dead: -1 = a new one runs, else the exit code of the server. */
@@ -238,6 +297,8 @@ static int on_signal(struct supervisor *su)
 		pass_on(su);
 		return -1;
 	}
+	if (su->keeper > 0 && waitpid(su->keeper, &status, WNOHANG) == su->keeper)
+		keeper_died(su, status);
 	/* Only our worker: --listen may have been started by something that left us other children. */
 	if (waitpid(su->worker, &status, WNOHANG) != su->worker)
 		return -1;
@@ -266,9 +327,9 @@ static int watch(struct supervisor *su)
 
 int mfd_supervise_run(struct mfd_server *sv, const char *address)
 {
-	struct supervisor su = { .sv = sv, .address = address, .link = -1 };
+	struct supervisor su = { .sv = sv, .address = address, .link = -1, .keeper_link = -1 };
 	sigset_t set;
-	int rc;
+	int rc, code;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -278,10 +339,13 @@ int mfd_supervise_run(struct mfd_server *sv, const char *address)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	su.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	sv->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = su.signals < 0 || sv->stop_fd < 0 ? -errno : start_worker(&su);
+	rc = su.signals < 0 || sv->stop_fd < 0 ? -errno : start_keeper(&su);
+	rc = rc ? rc : start_worker(&su);
 	if (rc) {
 		mfd_log_error("cannot start: %s", strerror(-rc));
 		return 1;
 	}
-	return watch(&su);
+	code = watch(&su);
+	end_keeper(&su);
+	return code;
 }

@@ -85,7 +85,7 @@ static struct {
 	uint64_t bytes;	       /* cut or stall after so many; 0 = none */
 	uint64_t flip_byte;    /* counted from 1; 0 = none */
 	uint64_t version;      /* in every greeting; ~0 = as it is */
-	uint64_t skip, heal_ms, delay_ms, bandwidth;
+	uint64_t skip, heal_ms, delay_ms, bandwidth, slow;
 } cfg = { .version = ~0ULL };
 
 static int epoll_fd, listen_fd = -1, signal_fd;
@@ -218,6 +218,7 @@ static void heal(void)
 	stalled = false;
 	cut = false;
 	heal_at = 0;
+	cfg.bandwidth = cfg.slow ? 0 : cfg.bandwidth;
 	fired = true;
 	if (listen_fd < 0)
 		open_listener();
@@ -624,6 +625,7 @@ static const struct word {
 	{ "--heal-after", NUMBER, 0, &cfg.heal_ms, "MS: let connections through again, without a fault" },
 	{ "--delay", NUMBER, 0, &cfg.delay_ms, "MS" },
 	{ "--bandwidth", NUMBER, 0, &cfg.bandwidth, "BYTES per second" },
+	{ "--slow", NUMBER, 0, &cfg.slow, "BYTES per second, until healed" },
 };
 #define NWORDS (sizeof(words) / sizeof(*words))
 
@@ -698,6 +700,8 @@ int main(int argc, char **argv)
 		parse(argv[i], argv[i + 1]);
 	if (!cfg.to.sin_port)
 		usage();
+	if (cfg.slow)
+		cfg.bandwidth = cfg.slow;
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Manual pages from the tables. */
+#include <ctype.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "command.h"
+#include "manual.h"
+#include "options.h"
+
+#ifndef MFD_VERSION
+#define MFD_VERSION "unknown"
+#endif
+
+/* Text for man(7): backslashes and dashes are letters, a line must not begin with a control character. */
+static void put(FILE *out, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		int begins = !i || text[i - 1] == '\n';
+
+		if (begins && (text[i] == '.' || text[i] == '\''))
+			fputs("\\&", out);
+		if (text[i] == '\\')
+			fputs("\\e", out);
+		else if (text[i] == '-')
+			fputs("\\-", out);
+		else if (text[i] != '\n' || !begins) /* an empty line is a break that groff warns of */
+			fputc(text[i], out);
+		else
+			fputs(".PP\n", out);
+	}
+}
+
+static void say(FILE *out, const char *text)
+{
+	put(out, text, strlen(text));
+}
+
+static void line(FILE *out, const char *text)
+{
+	say(out, text);
+	if (*text && text[strlen(text) - 1] != '\n')
+		fputc('\n', out);
+}
+
+static void head(FILE *out, const char *name, const char *summary)
+{
+	fputs(".TH ", out);
+	for (const char *p = name; *p; p++)
+		if (*p == '-')
+			fputs("\\-", out);
+		else
+			fputc(toupper((unsigned char)*p), out);
+	fprintf(out, " 8 \"\" \"criu\\-multifd %s\" \"System administration\"\n.SH NAME\n", MFD_VERSION);
+	say(out, name);
+	fputs(" \\- ", out);
+	line(out, summary);
+}
+
+static void tag(FILE *out, const char *left, const char *arg)
+{
+	fputs(".TP\n.B ", out);
+	say(out, left);
+	if (arg) {
+		fputs(" \\fI", out);
+		say(out, arg);
+		fputs("\\fR", out);
+	}
+	fputc('\n', out);
+}
+
+static void flag(FILE *out, const struct mfd_flag *f)
+{
+	char left[128];
+
+	if (f->letter)
+		snprintf(left, sizeof(left), "-%c, --%s", f->letter, f->name);
+	else
+		snprintf(left, sizeof(left), "--%s", f->name);
+	tag(out, left, f->kind == MFD_FLAG_BOOL ? NULL : f->arg ? f->arg : "VALUE");
+	line(out, f->help ? f->help : "");
+}
+
+static void options(FILE *out, const char *prefix)
+{
+	char left[96];
+
+	for (unsigned i = 0; i < mfd_options_count; i++) {
+		const struct mfd_option_desc *d = &mfd_options_table[i];
+
+		snprintf(left, sizeof(left), "%s%s", prefix, d->name);
+		tag(out, left, d->arg);
+		say(out, d->help);
+		if (*d->dflt) {
+			fputs(" Default: ", out);
+			say(out, d->dflt);
+			fputc('.', out);
+		}
+		fputc('\n', out);
+	}
+}
+
+void mfd_manual_flags(const struct mfd_flags *f, FILE *out)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "criu-multifd-%s", f->verb);
+	head(out, name, f->summary ? f->summary : "");
+	fputs(".SH SYNOPSIS\n.B criu\\-multifd ", out);
+	say(out, f->verb);
+	fputs("\n", out);
+	line(out, f->usage ? f->usage : "");
+	fputs(".SH OPTIONS\n", out);
+	for (const struct mfd_flag *g = f->flags; g && g->name; g++)
+		flag(out, g);
+	tag(out, "-h, --help", NULL);
+	line(out, "Print a short help.");
+	if (f->other_help) {
+		fputs(".SS Options that are also in the configuration file\n", out);
+		options(out, "--");
+	}
+	if (f->notes) {
+		fputs(".SH NOTES\n", out);
+		line(out, f->notes);
+	}
+	fputs(".SH SEE ALSO\n.BR criu\\-multifd (8),\n.BR criu (8)\n", out);
+}
+
+static const struct {
+	const char *name, *text;
+} files[] = {
+	{ "/etc/criu-multifd.conf", "Lines of the form name = value; '#' begins a comment." },
+	{ MFD_DEFAULT_DIR, "Sessions, unless --dir says otherwise: a folder for each, with CRIU's images, session.img and "
+			      "lazy-pages.socket." },
+	{ "multifd-send.log", "The sender's log, in CRIU's work directory." },
+	{ "multifd-send.json", "The sender's summary, in CRIU's work directory." },
+};
+
+static const struct {
+	const char *name, *text;
+} variables[] = {
+	{ "CRIU_MULTIFD_NAME", "Sets the option NAME, in capitals and with '_' for '-'." },
+	{ "CRIU_MULTIFD_CONFIG", "A configuration file instead of /etc/criu-multifd.conf." },
+	{ "CRIU", "The criu that migrate and restore run." },
+};
+
+void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *out)
+{
+	char left[96];
+
+	head(out, "criu-multifd", "move running processes between hosts, their memory over parallel channels");
+	fputs(".SH SYNOPSIS\n.B criu\\-multifd\n.I VERB\n[FLAGS] [ARGUMENTS]\n"
+	      ".br\n.B criu dump \\-\\-lazy\\-pages \\-L\n.I PLUGINS\n[...]\n.SH DESCRIPTION\n", out);
+	line(out, "A plugin for CRIU that replaces its page server: while criu dump --lazy-pages runs, the memory of the frozen "
+		  "tasks crosses over several connections to criu-multifd serve on another host, together with the images. The "
+		  "source is released only when the target holds and has verified everything. Without an option target the "
+		  "plugin does nothing.\n");
+	fputs(".SH VERBS\n", out);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(left, sizeof(left), "criu-multifd %s", verbs[i].name);
+		tag(out, left, NULL);
+		line(out, verbs[i].summary);
+	}
+	fputs(".SH OPTIONS\n", out);
+	line(out, "Options come from CRIU's --plugin-option=multifd.NAME=VALUE (CRIU 4.3 and later), from the environment, from the "
+		  "configuration file, and from flags of the verbs that take them; the first in this order that sets one wins.");
+	options(out, "");
+	fputs(".SH FILES\n", out);
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		tag(out, files[i].name, NULL);
+		line(out, files[i].text);
+	}
+	fputs(".SH ENVIRONMENT\n", out);
+	for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++) {
+		tag(out, variables[i].name, NULL);
+		line(out, variables[i].text);
+	}
+	fputs(".SH EXIT STATUS\n", out);
+	line(out, "0 success; 1 failure, with one line on standard error; 2 a timeout; 64 a command line that makes no sense.");
+	fputs(".SH SEE ALSO\n", out);
+	for (size_t i = 0; i < n; i++) {
+		fputs(".BR criu\\-multifd\\-", out);
+		say(out, verbs[i].name);
+		fputs(" (8),\n", out);
+	}
+	fputs(".BR criu (8)\n", out);
+}

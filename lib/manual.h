@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Manual pages written by the program itself, from the tables that also parse: flags (flags.h), options (options.h), verbs.
+ * What a page says about a flag cannot differ from what the program takes.
+ */
+#ifndef MFD_MANUAL_H
+#define MFD_MANUAL_H
+
+#include <stdio.h>
+
+#include "flags.h"
+
+struct mfd_manual_verb {
+	const char *name, *summary;
+};
+
+/* criu-multifd-VERB(8) as man(7) source. */
+void mfd_manual_flags(const struct mfd_flags *f, FILE *out);
+/* criu-multifd(8): verbs, options, files, environment. */
+void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *out);
+
+#endif

@@ -1,0 +1,46 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# The manual pages, which the program writes from its tables, and what `make install` puts where.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+@test "every verb has a manual page that groff takes without a warning" {
+	local verb
+	for verb in '' $("$MFD" --help=verbs); do
+		# shellcheck disable=SC2086  # no verb: the overview
+		"$MFD" $verb --help=man >"$SCRATCH/page"
+		grep -q '^\.SH NAME' "$SCRATCH/page"
+		groff -man -Tutf8 -ww "$SCRATCH/page" 2>"$SCRATCH/warnings" >"$SCRATCH/text"
+		[ ! -s "$SCRATCH/warnings" ] || fail "$verb: $(cat "$SCRATCH/warnings")"
+	done
+}
+
+@test "the overview names every option, and no option is without a line of help" {
+	local name
+	"$MFD" --help=man | groff -man -Tascii -P-cbou >"$SCRATCH/text"
+	for name in target session channels zerocopy checksum packet-size mode confirm connect-timeout stall-timeout log-level; do
+		grep -Eq "^ +$name( |\$)" "$SCRATCH/text" || fail "no option '$name' in the manual"
+		grep -Eq -A1 "^ +$name( |\$)" "$SCRATCH/text"
+	done
+}
+
+@test "every flag of a verb's short help is in its manual page" {
+	local verb flag
+	for verb in $("$MFD" --help=verbs); do
+		"$MFD" "$verb" --help=man | groff -man -Tascii -P-cbou >"$SCRATCH/text"
+		for flag in $("$MFD" "$verb" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE -e '--[a-z-]+'); do
+			grep -q -e "$flag" "$SCRATCH/text" || fail "$verb: $flag is not in the manual"
+		done
+	done
+}
+
+@test "make install and uninstall with DESTDIR and PREFIX" {
+	local root=$SCRATCH/root
+	make -s -C "$MFD_TOP" install DESTDIR="$root" PREFIX=/opt/x
+	[ -x "$root/opt/x/sbin/criu-multifd" ]
+	[ "$(ls "$root/opt/x/lib/criu-multifd/plugins")" = multifd_plugin.so ]
+	[ -s "$root/opt/x/share/man/man8/criu-multifd-serve.8" ]
+	make -s -C "$MFD_TOP" uninstall DESTDIR="$root" PREFIX=/opt/x
+	[ -z "$(find "$root" -type f)" ]
+}
