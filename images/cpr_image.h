@@ -22,13 +22,14 @@
 #define MFD_CPR_MAX_PATH    4095U
 #define MFD_CPR_MAX_INHERIT 4200U
 #define MFD_CPR_MAX_ADDRESS 128U
+#define MFD_CPR_MAX_SESSION 255U /* of boot_id, too */
 #define MFD_CPR_MAX_OWNERS  65536U
 #define MFD_CPR_MAX_ENTRIES (16U << 20)
 
 struct mfd_cpr_socket {
 	uint32_t family, type, protocol, state; /* AF_*, SOCK_*, IPPROTO_*, TCP_* (for unix sockets too) */
 	uint64_t inode, peer_inode;		/* 0 = not known */
-	const void *address, *peer_address;	/* sun_path (a leading 0 = abstract) or struct sockaddr_in[6] */
+	const void *address, *peer_address;	/* AF_UNIX: sun_path (a leading 0 = abstract); else as text, like ss */
 	uint32_t address_len, peer_address_len; /* 0 = none */
 };
 
@@ -49,8 +50,8 @@ struct mfd_cpr_owner {
 struct mfd_cpr_record {
 	Mfd__CprKind kind;
 	Mfd__CprHow how;
-	uint32_t has;	 /* MFD_CPR_HAS_*: which of the optional numbers below are meant */
-	uint32_t flags;	 /* O_*, as F_GETFL says */
+	uint32_t has;	/* MFD_CPR_HAS_*: which of the optional numbers below are meant */
+	uint32_t flags; /* O_*, as F_GETFL says */
 	uint32_t major, minor;
 	uint32_t criu_id;
 	uint32_t n_owners;
@@ -65,7 +66,7 @@ struct mfd_cpr_record {
 struct mfd_cpr_record *mfd_cpr_record_new(const struct mfd_cpr_record *r);
 /*
  * 0, or -EINVAL and *why (a constant; may be NULL) if `r` cannot be in an image: unknown kind or how, something too
- * long, REOPEN without an absolute path, INHERITED without inherit_id, socket kinds without socket.
+ * long, REOPEN without an absolute path, INHERITED without inherit_id, a socket without its identity.
  */
 int mfd_cpr_record_check(const struct mfd_cpr_record *r, const char **why);
 

@@ -190,17 +190,21 @@ static int put_entry(FILE *f, const ProtobufCMessage *e)
 	return rc;
 }
 
-static int put_all(FILE *f, uint32_t common_magic, uint32_t type_magic, const ProtobufCMessage *const *entries,
-		   size_t n)
+static int put_all(FILE *f, uint32_t common_magic, uint32_t type_magic,
+		   int (*next)(void *ctx, const ProtobufCMessage **msg), void *ctx)
 {
-	int rc = 0;
+	const ProtobufCMessage *msg;
+	int rc;
 
 	errno = EIO;
 	if ((common_magic && fwrite(&common_magic, sizeof(common_magic), 1, f) != 1) ||
 	    fwrite(&type_magic, sizeof(type_magic), 1, f) != 1)
 		return -errno;
-	for (size_t i = 0; !rc && i < n; i++)
-		rc = put_entry(f, entries[i]);
+	while ((rc = next(ctx, &msg)) == 1) {
+		rc = put_entry(f, msg);
+		if (rc)
+			break;
+	}
 	if (!rc && fflush(f))
 		rc = -errno;
 	return rc;
@@ -216,8 +220,8 @@ static int sync_folder(int dirfd)
 	return rc;
 }
 
-int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
-		      const ProtobufCMessage *const *entries, size_t n, int sync)
+int mfd_image_replace_each(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
+			   int (*next)(void *ctx, const ProtobufCMessage **msg), void *ctx, int sync)
 {
 	char tmp[32];
 	FILE *f = NULL;
@@ -234,7 +238,7 @@ int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32
 		close(fd);
 		goto err;
 	}
-	rc = put_all(f, common_magic, type_magic, entries, n);
+	rc = put_all(f, common_magic, type_magic, next, ctx);
 	if (!rc && sync && fsync(fileno(f)))
 		rc = -errno;
 	if (fclose(f) && !rc)
@@ -247,6 +251,30 @@ int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32
 err:
 	unlinkat(dirfd, tmp, 0);
 	return rc;
+}
+
+struct list {
+	const ProtobufCMessage *const *entries;
+	size_t n;
+};
+
+static int next_of_list(void *ctx, const ProtobufCMessage **msg)
+{
+	struct list *l = ctx;
+
+	if (!l->n)
+		return 0;
+	*msg = *l->entries++;
+	l->n--;
+	return 1;
+}
+
+int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
+		      const ProtobufCMessage *const *entries, size_t n, int sync)
+{
+	struct list l = { entries, n };
+
+	return mfd_image_replace_each(dirfd, name, common_magic, type_magic, next_of_list, &l, sync);
 }
 
 int mfd_image_write(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,

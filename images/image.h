@@ -51,6 +51,13 @@ int mfd_image_write(int dirfd, const char *name, uint32_t common_magic, uint32_t
 int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
 		      const ProtobufCMessage *const *entries, size_t n, int sync);
 
+/*
+ * The same for entries that are made one at a time: next() gives 1 and *msg, which it may reuse when called again; 0
+ * at the end; or -errno, which leaves the old file and is returned.
+ */
+int mfd_image_replace_each(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
+			   int (*next)(void *ctx, const ProtobufCMessage **msg), void *ctx, int sync);
+
 #define MFD_IMAGE_COMMON_MAGIC	0x54564319U /* CRIU: most images */
 #define MFD_IMAGE_SERVICE_MAGIC 0x55105940U /* CRIU: service images (stats); ours, too */
 #define MFD_IMAGE_INVENTORY	0x58313116U
@@ -58,6 +65,7 @@ int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32
 #define MFD_IMAGE_PAGEMAP	0x56084025U
 #define MFD_IMAGE_MM		0x57492820U
 #define MFD_IMAGE_SESSION	0x4d465345U /* ours: session.img */
+#define MFD_IMAGE_CPR		0x4d464350U /* ours: cpr-fds.img */
 
 /* pagemap entry flags (CRIU's PE_*) */
 #define MFD_PE_PARENT  (1U << 0)

@@ -13,10 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "image.h"
+#include "images/cpr.pb-c.h"
 #include "images/criu.pb-c.h"
 #include "images/session.pb-c.h"
 #include "text.h"
@@ -34,6 +36,7 @@ static const struct kind {
 	{ MFD_IMAGE_PAGEMAP, "PAGEMAP", &mfd_criu__pagemap_head__descriptor, &mfd_criu__pagemap_entry__descriptor },
 	{ MFD_IMAGE_MM, "MM", NULL, &mfd_criu__mm_entry__descriptor },
 	{ MFD_IMAGE_SESSION, "SESSION", NULL, &mfd__session_entry__descriptor },
+	{ MFD_IMAGE_CPR, "CPR_FDS", &mfd__cpr_header__descriptor, &mfd__cpr_entry__descriptor },
 	{ 0x56213732, "FDINFO", NULL, NULL },
 	{ 0x55053847, "CORE", NULL, NULL },
 	{ 0x54432030, "IDS", NULL, NULL },
@@ -212,6 +215,67 @@ static struct json_object *show_prot(uint64_t v)
 	return v & ~7ULL ? json_hex(v) : json_object_new_string(text);
 }
 
+/* O_* as F_GETFL has them; the access mode is a number among themselves, read-only the one that is 0. */
+static struct json_object *show_open(uint64_t v)
+{
+	static const struct bit bits[] = {
+		{ O_WRONLY, "WRONLY" },
+		{ O_RDWR, "RDWR" },
+		{ O_APPEND, "APPEND" },
+		{ O_NONBLOCK, "NONBLOCK" },
+		{ O_SYNC & ~O_DSYNC, "SYNC" },
+		{ O_DSYNC, "DSYNC" },
+		{ O_ASYNC, "ASYNC" },
+		{ O_DIRECT, "DIRECT" },
+		{ 0100000, "LARGEFILE" }, /* what the kernel says; libc has 0 here */
+		{ O_DIRECTORY, "DIRECTORY" },
+		{ O_NOFOLLOW, "NOFOLLOW" },
+		{ O_NOATIME, "NOATIME" },
+		{ O_CLOEXEC, "CLOEXEC" },
+		{ O_PATH, "PATH" },
+		{ 0, NULL },
+	};
+
+	return json_bits(v, bits, O_ACCMODE);
+}
+
+static struct json_object *show_name(uint64_t v, const char *const *names, size_t n)
+{
+	return v < n && names[v] ? json_object_new_string(names[v]) : json_object_new_uint64(v);
+}
+
+static struct json_object *show_family(uint64_t v)
+{
+	static const char *const names[] = {
+		[AF_UNIX] = "UNIX",	  [AF_INET] = "INET",	  [AF_INET6] = "INET6",
+		[AF_NETLINK] = "NETLINK", [AF_PACKET] = "PACKET", [AF_VSOCK] = "VSOCK",
+	};
+
+	return show_name(v, names, sizeof(names) / sizeof(*names));
+}
+
+static struct json_object *show_type(uint64_t v)
+{
+	static const char *const names[] = {
+		[SOCK_STREAM] = "STREAM",
+		[SOCK_DGRAM] = "DGRAM",
+		[SOCK_RAW] = "RAW",
+		[SOCK_SEQPACKET] = "SEQPACKET",
+	};
+
+	return show_name(v, names, sizeof(names) / sizeof(*names));
+}
+
+static struct json_object *show_state(uint64_t v)
+{
+	static const char *const names[] = {
+		NULL,	     "ESTABLISHED", "SYN_SENT",	  "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
+		"TIME_WAIT", "CLOSE",	    "CLOSE_WAIT", "LAST_ACK", "LISTEN",	   "CLOSING",
+	};
+
+	return show_name(v, names, sizeof(names) / sizeof(*names));
+}
+
 /* Fields that are more readable as something else than their number. */
 static const struct special {
 	const ProtobufCMessageDescriptor *d;
@@ -225,6 +289,10 @@ static const struct special {
 	{ &mfd_criu__vma_entry__descriptor, "prot", show_prot },
 	{ &mfd_criu__vma_entry__descriptor, "flags", show_map },
 	{ &mfd_criu__vma_entry__descriptor, "status", show_vma_status },
+	{ &mfd__cpr_entry__descriptor, "flags", show_open },
+	{ &mfd__cpr_socket__descriptor, "family", show_family },
+	{ &mfd__cpr_socket__descriptor, "type", show_type },
+	{ &mfd__cpr_socket__descriptor, "state", show_state },
 };
 
 static struct json_object *show_number(const ProtobufCMessageDescriptor *d, const char *field, uint64_t v)
@@ -235,11 +303,30 @@ static struct json_object *show_number(const ProtobufCMessageDescriptor *d, cons
 	return json_object_new_uint64(v);
 }
 
-static struct json_object *show_bytes(const ProtobufCBinaryData *b, const char *field)
+/* The address of a socket, "@..." for an abstract one. */
+static struct json_object *show_address(const ProtobufCBinaryData *b)
+{
+	char *text = malloc(b->len + 1);
+	struct json_object *o;
+
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < b->len; i++)
+		text[i] = b->data[i] ? b->data[i] : '@';
+	text[b->len] = 0;
+	o = json_object_new_string(mfd_image_text_clean(text));
+	free(text);
+	return o;
+}
+
+static struct json_object *show_bytes(const ProtobufCMessageDescriptor *d, const ProtobufCBinaryData *b,
+				      const char *field)
 {
 	struct json_object *o;
 	char *text;
 
+	if (d == &mfd__cpr_socket__descriptor)
+		return show_address(b);
 	if (!strcmp(field, "secret")) /* whoever reads the output need not be able to take the session over */
 		return json_object_new_string("(not shown)");
 	text = malloc(2 * b->len + 1);
@@ -288,7 +375,7 @@ static struct json_object *show_value(const ProtobufCMessageDescriptor *d, const
 	case PROTOBUF_C_TYPE_STRING:
 		return json_text(*(const char *const *)at);
 	case PROTOBUF_C_TYPE_BYTES:
-		return show_bytes(at, f->name);
+		return show_bytes(d, at, f->name);
 	case PROTOBUF_C_TYPE_MESSAGE:
 		return show_message(*(const ProtobufCMessage *const *)at);
 	default:

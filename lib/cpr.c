@@ -35,15 +35,15 @@
 
 #include "cpr.h"
 
-#define EMPTY	   UINT64_MAX /* key of an empty slot; a real key may have this value, hence ref != 0 says "in use" */
-#define MIN_HOMES  16
-#define MAX_TAIL   256	      /* slots behind the last home that a run may use */
-#define LINE	   4U	      /* slots to a cache line */
-#define CHUNK	   (64U << 10)
-#define GRANULE	   16U
-#define PER_CHUNK  (CHUNK / GRANULE)
-#define CLASSES	   ((sizeof(struct name) + MFD_CPR_NAME_MAX + 1 + GRANULE - 1) / GRANULE + 1)
-#define HUGE_PAGE  (2U << 20)
+#define EMPTY	  UINT64_MAX /* key of an empty slot; a real key may have this value, hence ref != 0 says "in use" */
+#define MIN_HOMES 16
+#define MAX_TAIL  256 /* slots behind the last home that a run may use */
+#define LINE	  4U  /* slots to a cache line */
+#define CHUNK	  (64U << 10)
+#define GRANULE	  16U
+#define PER_CHUNK (CHUNK / GRANULE)
+#define CLASSES	  ((sizeof(struct name) + MFD_CPR_NAME_MAX + 1 + GRANULE - 1) / GRANULE + 1)
+#define HUGE_PAGE (2U << 20)
 
 struct slot {
 	uint64_t key;
@@ -262,7 +262,7 @@ static int index_make(struct mfd_cpr *t, struct index *ix, size_t homes, int rec
 		ix->slots[i] = (struct slot){ .key = EMPTY };
 	ix->records = records ? (void **)(ix->slots + n) : NULL; /* set as slots come into use */
 	ix->limit = homes + tail;
-	ix->max = homes / 4 * 3;
+	ix->max = homes / 8 * 5;
 	ix->shift = 64 - __builtin_ctzll(homes / LINE);
 	ix->used = 0;
 	return 0;
@@ -505,27 +505,27 @@ static void drop_name(struct mfd_cpr *t, uint32_t ref)
 
 /* ---- entries ---- */
 
-static inline __attribute__((always_inline)) struct slot *find_slot(const struct mfd_cpr *t, uint64_t key, const char *name, size_t len)
+static inline __attribute__((always_inline)) struct slot *find_slot(const struct mfd_cpr *t, uint64_t key,
+								    const char *name, size_t len)
 {
 	struct slot *s = t->entries.slots + home(&t->entries, key);
 
 	for (;;) {
-		unsigned n = count_smaller(s, key);
-
-		s += n;
+		s += (s[0].key < key) + (s[1].key < key) + (s[2].key < key);
 		if (__builtin_expect(s->key == key, 1)) {
 			if (!s->ref)
 				return NULL;
 			if (__builtin_expect(is_name(t, s->ref, name, len), 1))
 				return s;
 			s++;
-		} else if (n < LINE) {
+		} else if (s->key > key) {
 			return NULL;
 		}
 	}
 }
 
-static inline __attribute__((always_inline)) struct slot *find_key(const struct mfd_cpr *t, const char *name, uint64_t id)
+static inline __attribute__((always_inline)) struct slot *find_key(const struct mfd_cpr *t, const char *name,
+								   uint64_t id)
 {
 	size_t len = strlen(name);
 
@@ -751,7 +751,7 @@ int mfd_cpr_reserve(struct mfd_cpr *t, size_t n)
 		return -EBUSY;
 	if (n <= t->entries.max)
 		return 0;
-	while (homes / 4 * 3 < n && homes <= SIZE_MAX / 4)
+	while (homes / 8 * 5 < n && homes <= SIZE_MAX / 4)
 		homes *= 2;
 	return index_grow(t, &t->entries, homes, 1);
 }

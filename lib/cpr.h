@@ -18,9 +18,9 @@
  *
  * Threads: none inside, no locks.  Concurrent readers (find, get) are fine while nobody changes the table.
  *
- * Memory per entry: a slot of 16 bytes and a pointer of 8 at a load between 3/8 and 3/4, so 32 to 64 bytes, 46 on
+ * Memory per entry: a slot of 16 bytes and a pointer of 8 at a load between 5/16 and 5/8, so 38 to 77 bytes, 53 on
  * average (half as much again for the moment in which it grows); per *different* name 16 + its length + 1, rounded up to
- * 16, and one more slot (21 to 43 bytes).  A record is extra: sizeof(struct mfd_cpr_record) (80) and its strings.
+ * 16, and one more slot (26 to 51 bytes).  A record is extra: sizeof(struct mfd_cpr_record) (72) and its strings.
  * Memory goes back when the table is freed; what deleted entries leave serves later ones.
  *
  * Times: `make bench-cpr`.
@@ -48,7 +48,7 @@ struct mfd_cpr_entry {
 
 struct mfd_cpr_options {
 	unsigned flags;		       /* MFD_CPR_OWNS_FDS */
-	void (*release)(void *record); /* NULL: free() */
+	void (*release)(void *record); /* NULL: free(); it must not call the table */
 	/*
 	 * Where memory comes from, NULL: malloc() and free().  alloc may return NULL; free gets the size back.  Records
 	 * are not allocated by the table and never go this way.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Finding a criu that is new enough. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "hostcriu.h"
+#include "io.h"
 
 /* As contrib/setup: the first that exists is taken. */
 static const char *const fetched[] = { "4.2.1", "4.3", "4.1.1" };
@@ -78,4 +80,92 @@ int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err)
 			return 0;
 	}
 	return mfd_error_set(err, -ENOENT, "%s, and contrib/setup has fetched none; 4.1.1 or later is needed", seen);
+}
+
+#define PLUGIN "multifd_plugin.so"
+
+static int has_plugin(const char *folder)
+{
+	char file[4200];
+
+	snprintf(file, sizeof(file), "%s/" PLUGIN, folder);
+	return !access(file, R_OK);
+}
+
+int mfd_hostcriu_plugins(char *path, size_t len, struct mfd_error *err)
+{
+	static const char *const places[] = { "/plugins", "/../lib/criu-multifd/plugins" };
+	const char *env = getenv("CRIU_LIBS_DIR");
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[n > 0 ? n : 0] = 0;
+	slash = strrchr(self, '/');
+	for (size_t i = 0; slash && i < sizeof(places) / sizeof(*places); i++) {
+		*slash = 0;
+		if ((size_t)snprintf(path, len, "%s%s", self, places[i]) < len && has_plugin(path))
+			return 0;
+	}
+	if (env && *env && (size_t)snprintf(path, len, "%s", env) < len && has_plugin(path))
+		return 0;
+	return mfd_error_set(err, -ENOENT, PLUGIN " is neither in %s%s nor in %s%s nor where CRIU_LIBS_DIR says", self, places[0],
+			     self, places[1]);
+}
+
+/* "(00.012345) Error (criu/x.c:12): what" -> "what" */
+static const char *essence(const char *line)
+{
+	const char *p = strstr(line, "Error"), *colon;
+
+	if (!p || p - line > 40)
+		return NULL;
+	p += 5;
+	if (*p == ' ' && p[1] == '(') {
+		colon = strstr(p, "): ");
+		return colon ? colon + 3 : NULL;
+	}
+	return *p == ':' ? p + 1 + (p[1] == ' ') : NULL;
+}
+
+static int first_error(char *log, char *text, size_t len)
+{
+	char *save, *line;
+
+	for (line = strtok_r(log, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		const char *what = essence(line);
+
+		if (!what || !strncmp(what, "multifd:", 8))
+			continue;
+		snprintf(text, len, "%s", what);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static int last_line(char *errors, char *text, size_t len)
+{
+	char *save, *line, *last = NULL;
+
+	for (line = strtok_r(errors, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		last = strncmp(line, "Try ", 4) ? line : last;
+	if (!last)
+		return -ENOENT;
+	snprintf(text, len, "%s", last);
+	return 0;
+}
+
+int mfd_hostcriu_complaint(int dirfd, const char *log, const char *errors, char *text, size_t len)
+{
+	char *all = NULL;
+	int ret = -ENOENT;
+
+	if (!mfd_io_read_file(dirfd, log, 64 << 20, &all, NULL))
+		ret = first_error(all, text, len);
+	free(all);
+	all = NULL;
+	if (ret && errors && !mfd_io_read_file(dirfd, errors, 1 << 20, &all, NULL))
+		ret = last_line(all, text, len);
+	free(all);
+	return ret;
 }

@@ -18,4 +18,15 @@ struct mfd_hostcriu {
  */
 int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err);
 
+/*
+ * The folder of multifd_plugin.so: plugins/ beside this program (a build), ../lib/criu-multifd/plugins (an installation), or
+ * what CRIU_LIBS_DIR names.  -ENOENT.
+ */
+int mfd_hostcriu_plugins(char *path, size_t len, struct mfd_error *err);
+/*
+ * What CRIU complained about: the first line of `log` (and, when that says nothing, the last of `errors`, its standard
+ * error; may be NULL) that is an error and not the plugin's own, without time and place of the source.  0, or -ENOENT.
+ */
+int mfd_hostcriu_complaint(int dirfd, const char *log, const char *errors, char *text, size_t len);
+
 #endif

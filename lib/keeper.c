@@ -173,7 +173,11 @@ int mfd_keeper_get(int sock, const char *session, const char *name, uint64_t id)
 
 int mfd_keeper_has(int sock, const char *session, const char *name, uint64_t id)
 {
-	return simple(sock, MFD_KEEPER_HAS, session, name, id, 0, -1, NULL);
+	struct mfd_keeper_msg m;
+	int rc = mfd_keeper_fill(&m, MFD_KEEPER_HAS, session, name, id);
+
+	rc = rc ? rc : mfd_keeper_call(sock, &m, -1, NULL);
+	return rc ? rc : (int)m.flags;
 }
 
 int mfd_keeper_drop(int sock, const char *session, const char *name, uint64_t id, uint32_t which)

@@ -83,7 +83,7 @@ int mfd_keeper_call(int sock, struct mfd_keeper_msg *m, int fd_out, int *fd_in);
 int mfd_keeper_begin(int sock, const char *session);
 int mfd_keeper_put(int sock, const char *session, const char *name, uint64_t id, int fd);
 int mfd_keeper_get(int sock, const char *session, const char *name, uint64_t id);
-int mfd_keeper_has(int sock, const char *session, const char *name, uint64_t id);
+int mfd_keeper_has(int sock, const char *session, const char *name, uint64_t id); /* MFD_KEEPER_KEPT or _OFFERED */
 int mfd_keeper_drop(int sock, const char *session, const char *name, uint64_t id, uint32_t which);
 int mfd_keeper_attach(int sock, const char *session, int image_dir);
 

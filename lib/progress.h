@@ -38,6 +38,7 @@ struct mfd_progress {
 	_Atomic uint64_t bytes_sent;  /* of them, given to the channels */
 	int32_t criu_failed;	      /* CRIU's own error: its log says which */
 	int32_t code;		      /* -errno */
+	uint32_t failed_in;	      /* the phase in which it was ABORTED */
 	int32_t untold;		      /* released, but the target could not be told */
 	char error[512];
 };

@@ -20,6 +20,7 @@ static const struct verb {
 	int (*main)(int argc, char **argv);
 	const char *help; /* of a verb that has no flags to explain, and is not asked */
 } verbs[] = {
+	{ "migrate", "move a process to another host", mfd_migrate_main, NULL },
 	{ "serve", "receive sessions and serve their pages to criu restore", mfd_serve_main, NULL },
 	{ "wait", "wait until a session is ready, committed or done", mfd_wait_main, NULL },
 	{ "restore", "restore a session", mfd_restore_main, NULL },

@@ -74,8 +74,22 @@ static int expect(struct mfd_control *c, unsigned type, ProtobufCMessage **msg, 
 	return ret;
 }
 
+#define MAX_RESTORE_OPTIONS 32
+
+/* Cuts `list` up at its commas. */
+static size_t split(char *list, char **words)
+{
+	size_t n = 0;
+	char *save;
+
+	for (char *w = list ? strtok_r(list, ",", &save) : NULL; w && n < MAX_RESTORE_OPTIONS; w = strtok_r(NULL, ",", &save))
+		words[n++] = w;
+	return n;
+}
+
 static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
 {
+	char *list = o->restore_option ? strdup(o->restore_option) : NULL, *words[MAX_RESTORE_OPTIONS];
 	Mfd__Hello h = MFD__HELLO__INIT;
 	char host[256] = "";
 	struct utsname un;
@@ -93,7 +107,10 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	h.source = host;
 	h.arch = un.machine;
 	h.program_version = (char *)MFD_VERSION;
+	h.n_restore_option = split(list, words);
+	h.restore_option = words;
 	ret = mfd_control_send(&s->control, MFD_WIRE_HELLO, &h.base);
+	free(list);
 	return ret ? mfd_error_sys(err, ret, "sending HELLO to %s", sh->target.text) : 0;
 }
 

@@ -428,6 +428,7 @@ static void close_progress(struct mfd_worker *w, int ret)
 	if (!p)
 		return;
 	p->code = w->err.code;
+	p->failed_in = atomic_load(&p->phase);
 	if (w->err.code)
 		snprintf(p->error, sizeof(p->error), "%s", mfd_error_text(&w->err));
 	mfd_progress_phase(p, ret ? MFD_PROGRESS_ABORTED : MFD_PROGRESS_RELEASED);

@@ -31,8 +31,8 @@ static uint64_t sync_of(unsigned type, const ProtobufCMessage *msg)
 /* Messages a source may send once its session is open. */
 static int welcome(unsigned type)
 {
-	return type == MFD_WIRE_IMAGES || type == MFD_WIRE_END || type == MFD_WIRE_STARTED_OK || type == MFD_WIRE_COMMIT ||
-	       type == MFD_WIRE_ABORT;
+	return type == MFD_WIRE_IMAGES || type == MFD_WIRE_END || type == MFD_WIRE_STARTED_OK ||
+	       type == MFD_WIRE_COMMIT || type == MFD_WIRE_ABORT;
 }
 
 static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg, struct mfd_error *err)

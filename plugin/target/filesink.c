@@ -57,8 +57,8 @@ static unsigned bucket_of(const char *name)
 }
 
 /* The file's entry, made at its first piece (*fresh). */
-static int entry(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name, struct mfd_filesink_file **out,
-		 int *fresh, struct mfd_error *err)
+static int entry(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name,
+		 struct mfd_filesink_file **out, int *fresh, struct mfd_error *err)
 {
 	unsigned b = bucket_of(name);
 	struct mfd_filesink_file *f;
@@ -82,8 +82,8 @@ static int entry(struct mfd_filesink *fs, const struct mfd_wire_file *w, const c
 		fs->files++;
 	}
 	if (f->size != w->size)
-		return mfd_error_set(err, -EPROTO, "%s: size changed from %llu to %llu", name, (unsigned long long)f->size,
-				     (unsigned long long)w->size);
+		return mfd_error_set(err, -EPROTO, "%s: size changed from %llu to %llu", name,
+				     (unsigned long long)f->size, (unsigned long long)w->size);
 	*out = f;
 	return 0;
 }
@@ -106,8 +106,8 @@ static int open_file(struct mfd_filesink *fs, const struct mfd_wire_file *w, con
 	return rc ? rc : fd;
 }
 
-int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name, const void *buf, uint32_t len,
-		       struct mfd_error *err)
+int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name, const void *buf,
+		       uint32_t len, struct mfd_error *err)
 {
 	struct mfd_filesink_file *f = NULL;
 	int fd, rc, fresh = 0;
@@ -143,7 +143,8 @@ uint64_t mfd_filesink_files(struct mfd_filesink *fs)
 	return n;
 }
 
-static int walk(struct mfd_filesink *fs, int (*each)(struct mfd_filesink *, struct mfd_filesink_file *, struct mfd_error *),
+static int walk(struct mfd_filesink *fs,
+		int (*each)(struct mfd_filesink *, struct mfd_filesink_file *, struct mfd_error *),
 		struct mfd_error *err)
 {
 	struct mfd_filesink_file *f;

@@ -25,15 +25,15 @@ struct mfd_filesink {
 	int dirfd; /* the session's */
 	pthread_mutex_t lock;
 	struct mfd_filesink_file *buckets[MFD_FILESINK_BUCKETS]; /* lock */
-	uint64_t files;						  /* lock */
+	uint64_t files;						 /* lock */
 };
 
 void mfd_filesink_init(struct mfd_filesink *fs, int dirfd);
 void mfd_filesink_free(struct mfd_filesink *fs);
 /* A name that the server keeps for itself (session.img, pages.store ...) or that is not one at all; nonzero if so. */
 int mfd_filesink_reserved(const char *name);
-int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *f, const char *name, const void *buf, uint32_t len,
-		       struct mfd_error *err);
+int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *f, const char *name, const void *buf,
+		       uint32_t len, struct mfd_error *err);
 uint64_t mfd_filesink_files(struct mfd_filesink *fs);
 /* 0, or -EPROTO naming the first file that has not come as a whole. */
 int mfd_filesink_complete(struct mfd_filesink *fs, struct mfd_error *err);

@@ -53,6 +53,11 @@ int mfd_guard_kill(struct mfd_server *sv, const char *session)
 	return request(sv, MFD_GUARD_KILL, session);
 }
 
+int mfd_guard_exec(struct mfd_server *sv)
+{
+	return request(sv, MFD_GUARD_EXEC, "");
+}
+
 int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int pidfd)
 {
 	struct mfd_guard_msg m = { .kind = MFD_GUARD_HOLD, .task = task };

@@ -17,7 +17,8 @@ static int check_name(const char *name, struct mfd_error *err)
 {
 	if (mfd_wire_name_ok(name, strlen(name)) && !mfd_filesink_reserved(name))
 		return 0;
-	return mfd_error_set(err, -EINVAL, "session name is not allowed: 1 to 255 bytes, no '/', not starting with '.'");
+	return mfd_error_set(err, -EINVAL,
+			     "session name is not allowed: 1 to 255 bytes, no '/', not starting with '.'");
 }
 
 static int check_limits(const Mfd__Hello *h, struct mfd_error *err)
@@ -193,8 +194,9 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 		return rc;
 	}
 	mfd_listener_settled(p);
-	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB", s->name, p->text, s->source[0] ? s->source : "?",
-		     s->postcopy ? "postcopy" : "safe", s->limits.channels, s->limits.packet_size >> 10);
+	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB", s->name, p->text,
+		     s->source[0] ? s->source : "?", s->postcopy ? "postcopy" : "safe", s->limits.channels,
+		     s->limits.packet_size >> 10);
 	send_hello_ok(s);
 	*out = s;
 	return 0;
@@ -274,8 +276,8 @@ static int attach(struct mfd_peer *p, struct mfd_session *s, enum mfd_outcome ou
 	return 0;
 }
 
-int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r, struct mfd_session **out,
-		     struct mfd_error *err)
+int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r,
+		     struct mfd_session **out, struct mfd_error *err)
 {
 	enum mfd_outcome outcome = outcome_of(r->outcome);
 	struct mfd_session *s;

@@ -74,7 +74,8 @@ uint64_t mfd_holder_start_time(int pid)
 	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
 		return 0;
 	p = strrchr(text, ')'); /* the name before it may hold anything */
-	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &t) != 1)
+	if (!p ||
+	    sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &t) != 1)
 		t = 0;
 	free(text);
 	return t;

@@ -86,6 +86,14 @@ void mfd_pager_arrived(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint6
 /* Postcopy: nothing more will arrive: what is still ABSENT in a range is zero (verification has made sure that none is lazy). */
 void mfd_pager_complete(struct mfd_pager *p);
 
+/*
+ * A restore whose tasks may still be killed and repeated (they are stopped until the source has decided): between hold, called
+ * before a restore can connect, and go, which may come before or after CRIU has finished, faults are answered but nothing else is
+ * installed, nothing leaves the store, and ops->restored is not called.
+ */
+void mfd_pager_hold(struct mfd_pager *p);
+void mfd_pager_go(struct mfd_pager *p);
+
 /* Postcopy after a reconnect: ask again (ops->want) for every page a task waits for. */
 void mfd_pager_want_again(struct mfd_pager *p);
 

@@ -96,7 +96,7 @@ static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 	const char *why;
 	int rc;
 
-	if (atomic_load(&p->running)) {
+	if (p->finished) {
 		if (m->uffd >= 0)
 			close(m->uffd);
 		return -EPROTO;
@@ -105,7 +105,9 @@ static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 	case MFD_LAZYSOCK_ZOMBIE:
 		return 0;
 	case MFD_LAZYSOCK_DONE:
-		start_running(p);
+		p->finished = 1;
+		if (!p->held)
+			start_running(p);
 		return 0;
 	case MFD_LAZYSOCK_TASK:
 		rc = mfd_pager_task_add(p, m->task, m->uffd, &why);
@@ -119,7 +121,7 @@ static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 static void hang_up(struct mfd_pager *p, int rc)
 {
 	mfd_lazysock_hangup(&p->sock);
-	if (atomic_load(&p->running))
+	if (p->finished)
 		return;
 	mfd_log_warn("pager: the restore ended before it was finished%s; waiting for another",
 		     rc == -ECONNRESET ? "" : " (refused)");
@@ -150,5 +152,21 @@ void mfd_pager_restore_event(struct mfd_pager *p)
 		greet(p);
 	else
 		talk(p);
+	pthread_mutex_unlock(&p->sock_lock);
+}
+
+void mfd_pager_hold(struct mfd_pager *p)
+{
+	pthread_mutex_lock(&p->sock_lock);
+	p->held = 1;
+	pthread_mutex_unlock(&p->sock_lock);
+}
+
+void mfd_pager_go(struct mfd_pager *p)
+{
+	pthread_mutex_lock(&p->sock_lock);
+	if (p->held && p->finished)
+		start_running(p);
+	p->held = 0;
 	pthread_mutex_unlock(&p->sock_lock);
 }

@@ -174,7 +174,8 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	rc = rc ? rc : restart_pager(s, err);
 	if (!rc && s->state != MFD__SESSION_STATE__COMMITTED) {
 		s->in_doubt = 1;
-		snprintf(s->error, sizeof(s->error), "the restore server was restarted, the source has not come back yet");
+		snprintf(s->error, sizeof(s->error),
+			 "the restore server was restarted, the source has not come back yet");
 	}
 	if (!rc)
 		mfd_session_store(s, 1);
@@ -184,7 +185,8 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	if (rc)
 		mfd_session_unclaim(s);
 	else
-		mfd_log_info("%s: reloaded, %s%s", name, mfd_session_file_state(e->state), s->in_doubt ? ", in doubt" : "");
+		mfd_log_info("%s: reloaded, %s%s", name, mfd_session_file_state(e->state),
+			     s->in_doubt ? ", in doubt" : "");
 	return rc;
 }
 
@@ -210,13 +212,15 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	case MFD__SESSION_STATE__READY:
 	case MFD__SESSION_STATE__RESTORED:
 		if (restored)
-			bury(sv, dirfd, name, e, "the restore server died while pages were missing; the restored tasks were killed");
+			bury(sv, dirfd, name, e,
+			     "the restore server died while pages were missing; the restored tasks were killed");
 		else
 			keep(sv, dirfd, name, e);
 		return;
 	case MFD__SESSION_STATE__COMMITTED:
 		if (restored)
-			note_broken(dirfd, e, "the restore server died while pages were missing; the restored tasks were killed");
+			note_broken(dirfd, e,
+				    "the restore server died while pages were missing; the restored tasks were killed");
 		else
 			keep(sv, dirfd, name, e);
 		return;

@@ -2,6 +2,7 @@
 /*
  * Requests of the command line on DIR/.serve.sock (SOCK_SEQPACKET, root only): one message, one answer.
  *
+ *	exec			go on in the program that lies at our path now
  *	abort NAME		before READY: as if the source had gone; ended sessions: removed
  *	resolve NAME run	in doubt and complete: as if the source had sent COMMIT
  *	resolve NAME discard	in doubt (or committed and broken): thrown away, restored tasks are killed
@@ -66,7 +67,8 @@ static const char *removable(const struct mfd_session_file *f, enum mfd_request_
 		return "error: the session cannot run any more";
 	if (kind == MFD_REQUEST_DISCARD)
 		return committed ? NULL : "error: the session is not in doubt";
-	return committed ? "error: the session is committed: the source is gone (`resolve NAME discard` gives it up)" : NULL;
+	return committed ? "error: the session is committed: the source is gone (`resolve NAME discard` gives it up)" :
+			   NULL;
 }
 
 static void remove_ended(struct mfd_server *sv, const char *name)
@@ -128,8 +130,14 @@ static void answer_request(struct mfd_server *sv, char *text, char *answer, size
 	struct mfd_session *s;
 	char *name;
 
+	if (!strcmp(text, "exec")) {
+		int rc = mfd_guard_exec(sv);
+
+		snprintf(answer, len, rc ? "error: the program is not replaced: %s (the log says more)" : "ok", strerror(-rc));
+		return;
+	}
 	if (parse(text, &kind, &name)) {
-		snprintf(answer, len, "error: the requests are: abort NAME, resolve NAME run, resolve NAME discard");
+		snprintf(answer, len, "error: the requests are: exec, abort NAME, resolve NAME run, resolve NAME discard");
 		return;
 	}
 	s = mfd_session_find(sv, name);

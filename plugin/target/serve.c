@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 struct config {
 	const char *listen, *dir;
 	int once, insecure, durable, level;
-	uint32_t threads, max_sessions, stall_ms, keep_for;
+	uint32_t threads, max_sessions, stall_ms, keep_for, state;
 };
 
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
@@ -43,6 +44,8 @@ static int parse(struct config *c, int argc, char **argv)
 		  .help = "nothing from the source for so long = connection lost (10000)" },
 		{ .name = "keep-for", .kind = MFD_FLAG_UINT, .dest = &c->keep_for, .arg = "SECONDS", .max = 31536000,
 		  .help = "close kept descriptors of no session after so long; 0 = never (86400)" },
+		{ .name = "state-fd", .kind = MFD_FLAG_UINT, .dest = &c->state, .arg = "N", .max = 1 << 20,
+		  .help = "go on where the program before left off; for 'cpr exec' alone" },
 		{ .name = "log-level", .kind = MFD_FLAG_CHOICE, .dest = &c->level, .arg = "L", .choices = levels,
 		  .help = "error, warn, info or debug (info)" },
 		{ 0 },
@@ -125,8 +128,13 @@ int mfd_serve_main(int argc, char **argv)
 				 .lock_fd = -1 };
 	struct mfd_error err = { 0 };
 	struct mfd_sock_addr addr;
-	int rc = parse(&c, argc, argv);
+	int rc;
 
+	sv.words = calloc((size_t)argc + 1, sizeof(*sv.words)); /* for the rest of our life; parsing reorders argv */
+	if (!sv.words)
+		return MFD_EXIT_FAILED;
+	memcpy(sv.words, argv, (size_t)argc * sizeof(*argv));
+	rc = parse(&c, argc, argv);
 	if (rc >= 0)
 		return rc;
 	mfd_log_tag_set("serve");
@@ -138,6 +146,10 @@ int mfd_serve_main(int argc, char **argv)
 	sv.keep_ms = (uint64_t)c.keep_for * 1000;
 	sv.durable = c.durable;
 	sv.once = c.once;
+	if (c.state) {
+		sv.dirfd = open(sv.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		return sv.dirfd < 0 ? fail((mfd_error_sys(&err, -errno, "%s", sv.dir), &err)) : mfd_supervise_resume(&sv, (int)c.state);
+	}
 	if (open_dir(&sv, &err) || open_socket(&sv, &c, &addr, &err))
 		return fail(&err);
 	return mfd_supervise_run(&sv, addr.text);

@@ -48,6 +48,7 @@ struct mfd_server {
 	int stop_fd;  /* eventfd: the supervisor asks to end; its counter is how often */
 	int lock_fd;  /* makes us the only server of `dir` */
 	uint64_t keep_ms; /* for the keeper */
+	char **words;	  /* of our command line, for a new program */
 	int guard_fd; /* to the supervisor; end of file when it died */
 	unsigned threads, max_sessions, stall_ms;
 	int durable, once;
@@ -90,6 +91,7 @@ void mfd_listener_settled(struct mfd_peer *p);
 
 /* supervise.c */
 int mfd_supervise_run(struct mfd_server *sv, const char *address);
+int mfd_supervise_resume(struct mfd_server *sv, int state); /* in a new program: `state` is what the old one left */
 
 /* guard.c: the worker's side of the supervisor. 0 or -errno. */
 int mfd_guard_ready(struct mfd_server *sv);
@@ -97,8 +99,9 @@ int mfd_guard_ready(struct mfd_server *sv);
 int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int pidfd);
 int mfd_guard_release(struct mfd_server *sv, const char *session); /* all installed: close the copies */
 int mfd_guard_kill(struct mfd_server *sv, const char *session);	   /* kill the tasks, wait, close the copies */
+int mfd_guard_exec(struct mfd_server *sv); /* go on in a new program as soon as the worker has ended; -EBUSY ... */
 
-enum mfd_guard_kind { MFD_GUARD_READY = 1, MFD_GUARD_HOLD, MFD_GUARD_RELEASE, MFD_GUARD_KILL, MFD_GUARD_ACK };
+enum mfd_guard_kind { MFD_GUARD_READY = 1, MFD_GUARD_HOLD, MFD_GUARD_RELEASE, MFD_GUARD_KILL, MFD_GUARD_EXEC, MFD_GUARD_ACK };
 struct mfd_guard_msg {
 	uint32_t kind;
 	int32_t code; /* ACK: result */

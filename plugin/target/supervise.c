@@ -4,6 +4,9 @@
  * every userfaultfd (when the last one closes the kernel takes missing pages for zeros) and pidfds of the restored
  * tasks; it starts the worker again when that dies, after killing what a dead pager can no longer serve.
  *
+ * SIGUSR2, or EXEC from the worker, upgrades the server in place: the worker is asked to end as for a stop, and then this process goes on in
+ * the program that lies at its path now (supervise_exec.c).
+ *
  * The worker ends on its own: with exit code 0 or 1, which becomes ours.  Signals are for the supervisor alone, so that a
  * signal to the whole process group counts once; it passes them on through an eventfd.
  */
@@ -25,23 +28,7 @@
 #include "keeperproc.h"
 #include "log.h"
 #include "server.h"
-
-#define MAX_RESTARTS   5     /* within ... */
-#define RESTART_WINDOW 60000 /* ms */
-
-struct supervisor {
-	struct mfd_server *sv;
-	const char *address;
-	int signals; /* signalfd: TERM, INT, CHLD */
-	int link;    /* to the worker */
-	pid_t worker;
-	pid_t keeper; /* 0: none */
-	int keeper_link;
-	struct mfd_holder *held;
-	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
-	unsigned n_restarts;
-	int said_ready;
-};
+#include "supervisor.h"
 
 static void say_ready(struct supervisor *su)
 {
@@ -102,6 +89,38 @@ static int kill_session(struct supervisor *su, const char *session)
 	return rc;
 }
 
+static void pass_on(struct supervisor *su)
+{
+	uint64_t one = 1;
+
+	if (write(su->sv->stop_fd, &one, sizeof(one)) < 0)
+		mfd_log_error("eventfd: %s", strerror(errno));
+}
+
+/* Whatever can be seen to fail does so before anybody is asked to end. */
+static int want_exec(struct supervisor *su)
+{
+	struct mfd_error err = { 0 };
+	int rc = 0;
+
+	if (su->exec_wanted)
+		return -EALREADY;
+	if (su->held)
+		rc = mfd_error_set(&err, -EBUSY, "restored tasks still lack pages, and only the present worker can bring them");
+	else
+		rc = mfd_supervise_exec_check(&err);
+	if (rc) {
+		mfd_log_error("the program is not replaced: %s", mfd_error_text(&err));
+		return rc;
+	}
+	mfd_log_info("replacing the program");
+	su->exec_wanted = 1;
+	if (su->keeper > 0)
+		kill(su->keeper, SIGUSR2);
+	pass_on(su);
+	return 0;
+}
+
 static int act(struct supervisor *su, struct mfd_guard_msg *m, int *fds, int nfds)
 {
 	m->session[sizeof(m->session) - 1] = 0;
@@ -116,6 +135,8 @@ static int act(struct supervisor *su, struct mfd_guard_msg *m, int *fds, int nfd
 		return 0;
 	case MFD_GUARD_KILL:
 		return kill_session(su, m->session);
+	case MFD_GUARD_EXEC:
+		return want_exec(su);
 	default:
 		return -EINVAL;
 	}
@@ -147,6 +168,7 @@ static int be_worker(struct supervisor *su, int link)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	mfd_io_close(&su->signals);
@@ -277,15 +299,6 @@ static int worker_died(struct supervisor *su, int status)
 	return rc ? 1 : -1;
 }
 
-static void pass_on(struct supervisor *su)
-{
-	uint64_t one = 1;
-
-	sd_notify(0, "STOPPING=1");
-	if (write(su->sv->stop_fd, &one, sizeof(one)) < 0)
-		mfd_log_error("eventfd: %s", strerror(errno));
-}
-
 static int on_signal(struct supervisor *su)
 {
 	struct signalfd_siginfo si;
@@ -293,7 +306,13 @@ static int on_signal(struct supervisor *su)
 
 	if (read(su->signals, &si, sizeof(si)) != sizeof(si))
 		return -1;
+	if (si.ssi_signo == SIGUSR2) {
+		want_exec(su);
+		return -1;
+	}
 	if (si.ssi_signo != SIGCHLD) {
+		su->exec_wanted = 0;
+		sd_notify(0, "STOPPING=1");
 		pass_on(su);
 		return -1;
 	}
@@ -325,9 +344,22 @@ static int watch(struct supervisor *su)
 	return code;
 }
 
-int mfd_supervise_run(struct mfd_server *sv, const char *address)
+/* The worker has ended; only returns when the new program could not be started, and then the old one goes on. */
+static int go_on(struct supervisor *su)
 {
-	struct supervisor su = { .sv = sv, .address = address, .link = -1, .keeper_link = -1 };
+	int rc;
+
+	su->exec_wanted = 0;
+	mfd_supervise_exec(su);
+	rc = start_worker(su);
+	if (rc)
+		mfd_log_error("cannot start a worker: %s", strerror(-rc));
+	return rc ? 1 : -1;
+}
+
+int mfd_supervise_loop(struct supervisor *su)
+{
+	struct mfd_server *sv = su->sv;
 	sigset_t set;
 	int rc, code;
 
@@ -335,17 +367,31 @@ int mfd_supervise_run(struct mfd_server *sv, const char *address)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGUSR2);
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	su.signals = signalfd(-1, &set, SFD_CLOEXEC);
+	su->signals = signalfd(-1, &set, SFD_CLOEXEC);
 	sv->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = su.signals < 0 || sv->stop_fd < 0 ? -errno : start_keeper(&su);
-	rc = rc ? rc : start_worker(&su);
+	rc = su->signals < 0 || sv->stop_fd < 0 ? -errno : 0;
+	if (!rc && !su->keeper)
+		rc = start_keeper(su);
+	rc = rc ? rc : start_worker(su);
 	if (rc) {
 		mfd_log_error("cannot start: %s", strerror(-rc));
 		return 1;
 	}
-	code = watch(&su);
-	end_keeper(&su);
+	do {
+		code = watch(su);
+		if (su->exec_wanted)
+			code = go_on(su);
+	} while (code < 0);
+	end_keeper(su);
 	return code;
+}
+
+int mfd_supervise_run(struct mfd_server *sv, const char *address)
+{
+	struct supervisor su = { .sv = sv, .address = address, .link = -1, .keeper_link = -1 };
+
+	return mfd_supervise_loop(&su);
 }

@@ -21,14 +21,15 @@ struct mfd_tables_entry {
 };
 
 struct mfd_tables {
-	pthread_mutex_t lock; /* adding */
+	pthread_mutex_t lock;			   /* adding */
 	_Atomic(struct mfd_tables_entry *) *slots; /* MFD_TABLES_SLOTS, calloc: touched only where used */
-	unsigned count; /* lock */
+	unsigned count;				   /* lock */
 };
 
 int mfd_tables_init(struct mfd_tables *t); /* 0 or -ENOMEM */
 void mfd_tables_free(struct mfd_tables *t);
 struct mfd_pagetable *mfd_tables_find(const struct mfd_tables *t, uint32_t task); /* NULL: none */
-int mfd_tables_get(struct mfd_tables *t, uint32_t task, struct mfd_pagetable **table); /* made if needed; -ENOMEM, -EMFILE */
+int mfd_tables_get(struct mfd_tables *t, uint32_t task,
+		   struct mfd_pagetable **table); /* made if needed; -ENOMEM, -EMFILE */
 
 #endif

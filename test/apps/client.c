@@ -30,10 +30,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KEYS	  4096	/* that are written again and again */
-#define FILL_SIZE 4096	/* of one value of the fill, bytes */
-#define BATCH	  64	/* fill requests on their way at once */
-#define ANSWER_S  60	/* until an answer is given up */
+#define KEYS	  4096 /* that are written again and again */
+#define FILL_SIZE 4096 /* of one value of the fill, bytes */
+#define BATCH	  64   /* fill requests on their way at once */
+#define ANSWER_S  60   /* until an answer is given up */
 #define BODY_MAX  (1 << 20)
 #define BUCKETS	  20000 /* of the histogram, 10 us each */
 
@@ -347,10 +347,15 @@ static void live_key(unsigned k, char *key)
 	snprintf(key, 32, "live-%u", k);
 }
 
+static unsigned key_of(uint64_t n)
+{
+	return (unsigned)(n * 2654435761u % KEYS);
+}
+
 /* Counts, writes one key and reads another. */
 static void round_of_requests(uint64_t n)
 {
-	unsigned k = (unsigned)((n * 2654435761u) % KEYS), old = (unsigned)(n * 40503u % KEYS);
+	unsigned k = key_of(n), old = key_of(1 + (n * 40503 >> 3) % n);
 	char key[32], value[64];
 	uint64_t t, got;
 	int len;
@@ -359,7 +364,8 @@ static void round_of_requests(uint64_t n)
 	got = proto->incr();
 	timed_end(t);
 	if (got != ++counter)
-		failed("the counter says %llu, %llu were acknowledged", (unsigned long long)got, (unsigned long long)counter - 1);
+		failed("the counter says %llu, %llu were acknowledged", (unsigned long long)got,
+		       (unsigned long long)counter - 1);
 
 	live_key(k, key);
 	len = snprintf(value, sizeof(value), "%llu of %s", (unsigned long long)n, key);
@@ -370,8 +376,6 @@ static void round_of_requests(uint64_t n)
 	last[k] = n;
 	writes += 2;
 
-	if (!last[old])
-		return;
 	live_key(old, key);
 	timed_begin(&t);
 	len = (int)proto->get(key, value, sizeof(value));

@@ -34,7 +34,7 @@
 
 #define MAX_ROUNDS 99
 #define TOO_LONG   1e9 /* ns */
-#define SAMPLE	   64	/* look-ups */
+#define SAMPLE	   64  /* look-ups */
 
 static const size_t sizes[] = { 540, 2870, 7530, 100000, 1000000 };
 #define SIZES (sizeof(sizes) / sizeof(*sizes))
@@ -132,7 +132,8 @@ static void check(int ok, const char *what)
 static int one_name(char *buf, size_t size, size_t i)
 {
 	if (opt.kind == 2 || (!opt.kind && rng() % 8 == 0))
-		return snprintf(buf, size, "/var/lib/app-%u/shard-%u/%08zx.dat", (unsigned)(i % 7), (unsigned)(i % 61), i);
+		return snprintf(buf, size, "/var/lib/app-%u/shard-%u/%08zx.dat", (unsigned)(i % 7), (unsigned)(i % 61),
+				i);
 	return snprintf(buf, size, "%s", common[rng() % (sizeof(common) / sizeof(*common))]);
 }
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -40,8 +41,8 @@
 #include "sock.h"
 #include "wire.h"
 
-#define PAGE 4096u
-#define BASE 0x10000000ULL /* where the tasks' lazy memory lies */
+#define PAGE  4096u
+#define BASE  0x10000000ULL /* where the tasks' lazy memory lies */
 #define MAXCH 4
 
 /* ---- the server ---- */
@@ -92,8 +93,8 @@ static void wait_listening(void)
 
 static void start_server(const char *extra, const char *value)
 {
-	char *argv[] = { "serve", "--listen", "127.0.0.1:0", "--dir", dir, "--log-level", "debug", (char *)extra,
-			 (char *)value, NULL };
+	char *argv[] = { "serve",	"--listen", "127.0.0.1:0", "--dir",	  dir,
+			 "--log-level", "debug",    (char *)extra, (char *)value, NULL };
 	int fd, argc = 7 + !!extra + !!value;
 
 	unlink(logfile);
@@ -169,6 +170,25 @@ static int setup(void **state)
 	return 0;
 }
 
+/* Stores of sessions that were left on purpose may lie in /dev/shm. */
+static void remove_stores(void)
+{
+	struct mfd_session_file *list = NULL;
+	size_t i, n = 0;
+	int fd;
+
+	if (rootfd < 0 || mfd_session_file_list(rootfd, &list, &n))
+		return;
+	for (i = 0; i < n; i++) {
+		fd = openat(rootfd, list[i].name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		mfd_pagestore_remove(fd);
+		close(fd);
+	}
+	mfd_session_file_list_free(list, n);
+}
+
 static int teardown(void **state)
 {
 	char cmd[128];
@@ -184,6 +204,7 @@ static int teardown(void **state)
 		dump_log();
 		return -1;
 	}
+	remove_stores();
 	mfd_io_close(&rootfd);
 	snprintf(cmd, sizeof(cmd), "umount %s 2>/dev/null; rm -rf %s", dir, tmp);
 	if (!getenv("MFD_TEST_KEEP") && system(cmd))
@@ -430,7 +451,8 @@ static void src_open(struct source *s, const char *name, int postcopy)
 	join_all(s, postcopy);
 }
 
-static void send_packet(struct source *s, unsigned ch, struct mfd_wire_packet *p, const void *table, const void *payload)
+static void send_packet(struct source *s, unsigned ch, struct mfd_wire_packet *p, const void *table,
+			const void *payload)
 {
 	struct mfd_conn *c = &s->ch[ch];
 	struct iovec iov[3];
@@ -460,10 +482,13 @@ static void fill_page(uint8_t *p, uint32_t task, uint64_t vaddr)
 }
 
 /* One packet of one run; zero: without payload. */
-static void src_run(struct source *s, unsigned ch, uint32_t task, uint64_t vaddr, unsigned pages, int zero, uint64_t hash)
+static void src_run(struct source *s, unsigned ch, uint32_t task, uint64_t vaddr, unsigned pages, int zero,
+		    uint64_t hash)
 {
 	struct mfd_wire_run run = { .vaddr = vaddr, .pages = pages, .flags = zero ? MFD_WIRE_RUN_ZERO : 0 };
-	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES, .task = task, .entries = 1, .table_len = sizeof(run) };
+	struct mfd_wire_packet p = {
+		.type = MFD_WIRE_PACKET_PAGES, .task = task, .entries = 1, .table_len = sizeof(run)
+	};
 	uint8_t *buf = malloc((size_t)pages * PAGE);
 	unsigned i;
 
@@ -548,9 +573,10 @@ static void src_simple(struct source *s, unsigned type)
 	Mfd__StartedOk started = MFD__STARTED_OK__INIT;
 	Mfd__Ping ping = MFD__PING__INIT;
 
-	mfd_control_send(&s->c, type, type == MFD_WIRE_COMMIT ? &commit.base :
-				      type == MFD_WIRE_PING   ? &ping.base :
-								&started.base);
+	mfd_control_send(&s->c, type,
+			 type == MFD_WIRE_COMMIT ? &commit.base :
+			 type == MFD_WIRE_PING	 ? &ping.base :
+						   &started.base);
 }
 
 static void src_resume(struct source *s, const char *outcome)
@@ -1066,8 +1092,9 @@ static void bad_header(struct source *s)
 
 static void bad_table_len(struct source *s)
 {
-	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES, .entries = 0x10000000, .task = 7,
-				     .flags = MFD_WIRE_PACKET_HASHED };
+	struct mfd_wire_packet p = {
+		.type = MFD_WIRE_PACKET_PAGES, .entries = 0x10000000, .task = 7, .flags = MFD_WIRE_PACKET_HASHED
+	};
 
 	p.table_len = p.entries * 16;
 	mfd_wire_packet_seal(&p);
@@ -1076,8 +1103,13 @@ static void bad_table_len(struct source *s)
 
 static void bad_payload_len(struct source *s)
 {
-	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES, .entries = 1, .table_len = 16, .task = 7,
-				     .payload_len = 1U << 31, .raw_len = 1U << 31, .flags = MFD_WIRE_PACKET_HASHED };
+	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES,
+				     .entries = 1,
+				     .table_len = 16,
+				     .task = 7,
+				     .payload_len = 1U << 31,
+				     .raw_len = 1U << 31,
+				     .flags = MFD_WIRE_PACKET_HASHED };
 
 	mfd_wire_packet_seal(&p);
 	mfd_conn_send(&s->ch[1], &p, sizeof(p), 0);
@@ -1090,8 +1122,12 @@ static void bad_runs(struct source *s)
 
 static void bad_compressed(struct source *s)
 {
-	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES, .entries = 1, .table_len = 16, .task = 7,
-				     .payload_len = 10, .raw_len = 4096,
+	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES,
+				     .entries = 1,
+				     .table_len = 16,
+				     .task = 7,
+				     .payload_len = 10,
+				     .raw_len = 4096,
 				     .flags = MFD_WIRE_PACKET_HASHED | MFD_WIRE_PACKET_ZSTD };
 
 	mfd_wire_packet_seal(&p);
@@ -1100,8 +1136,12 @@ static void bad_compressed(struct source *s)
 
 static void bad_unhashed(struct source *s)
 {
-	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES, .entries = 1, .table_len = 16, .task = 7,
-				     .payload_len = 4096, .raw_len = 4096 };
+	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES,
+				     .entries = 1,
+				     .table_len = 16,
+				     .task = 7,
+				     .payload_len = 4096,
+				     .raw_len = 4096 };
 
 	mfd_wire_packet_seal(&p);
 	mfd_conn_send(&s->ch[1], &p, sizeof(p), 0);
@@ -1109,8 +1149,13 @@ static void bad_unhashed(struct source *s)
 
 static void cut_short(struct source *s)
 {
-	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES, .entries = 1, .table_len = 16, .task = 7,
-				     .payload_len = 4096, .raw_len = 4096, .flags = MFD_WIRE_PACKET_HASHED };
+	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES,
+				     .entries = 1,
+				     .table_len = 16,
+				     .task = 7,
+				     .payload_len = 4096,
+				     .raw_len = 4096,
+				     .flags = MFD_WIRE_PACKET_HASHED };
 	struct mfd_wire_run run = { .vaddr = BASE, .pages = 1 };
 
 	mfd_wire_packet_seal(&p);
@@ -1454,6 +1499,17 @@ static void test_worker_killed(void **state)
 	assert_int_equal(stop_server(), 0);
 }
 
+static void wait_unlocked(void)
+{
+	int i, fd = openat(rootfd, ".lock", O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	for (i = 0; i < 500 && flock(fd, LOCK_EX | LOCK_NB); i++)
+		usleep(10000);
+	assert_true(i < 500);
+	close(fd);
+}
+
 static void test_supervisor_killed(void **state)
 {
 	struct source s;
@@ -1467,7 +1523,8 @@ static void test_supervisor_killed(void **state)
 	expect_abort(&s, "ends");
 	src_close(&s);
 	expect_gone("one", "ends");
-	start_server(NULL, NULL); /* the lock is free again */
+	wait_unlocked(); /* the worker ends after its last session */
+	start_server(NULL, NULL);
 	assert_int_equal(stop_server(), 0);
 }
 
@@ -1487,7 +1544,8 @@ static void test_stop_aborts(void **state)
 
 static void test_locked(void **state)
 {
-	char *argv[] = { "serve", "--dir", dir, NULL }, *other[] = { "serve", "--listen", "0.0.0.0:0", "--dir", dir, NULL };
+	char *argv[] = { "serve", "--dir", dir, NULL },
+	     *other[] = { "serve", "--listen", "0.0.0.0:0", "--dir", dir, NULL };
 
 	(void)state;
 	start_server(NULL, NULL);
@@ -1837,7 +1895,11 @@ static void test_many(void **state)
 
 	(void)state;
 	start_server(NULL, NULL);
-	usleep(100000);
+	/* The first session makes what stays, a sanitizer's threads above all. */
+	src_open(&s, "warm", 0);
+	src_close(&s);
+	expect_gone("warm", "lost");
+	usleep(500000);
 	before = threads_of(worker_pid());
 	fds = fds_of(worker_pid());
 	for (i = 0; i < 100; i++) {

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A CPR table to and from cpr-fds.img; what the file looks like is known to images/cpr_image.c alone. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpr_store.h"
+#include "why.h"
+
+struct sorted {
+	struct mfd_cpr_entry *entries;
+	size_t n, next;
+	const char **why;
+};
+
+static int collect(void *ctx, const struct mfd_cpr_entry *e)
+{
+	struct sorted *s = ctx;
+
+	s->entries[s->n++] = *e;
+	return 0;
+}
+
+/* Equal names are one string in the table. */
+static int by_key(const void *a, const void *b)
+{
+	const struct mfd_cpr_entry *x = a, *y = b;
+
+	return x->name == y->name ? (x->id > y->id) - (x->id < y->id) : strcmp(x->name, y->name);
+}
+
+static int next_item(void *ctx, struct mfd_cpr_image_item *item)
+{
+	struct sorted *s = ctx;
+	const struct mfd_cpr_entry *e = &s->entries[s->next];
+
+	if (s->next == s->n)
+		return 0;
+	if (!e->record)
+		return mfd_image_why(s->why, -EINVAL, "%s: nothing is known about (%.100s, %llu)", MFD_CPR_IMAGE_NAME,
+				     e->name, (unsigned long long)e->id);
+	item->name = e->name;
+	item->id = e->id;
+	item->record = *(const struct mfd_cpr_record *)e->record;
+	s->next++;
+	return 1;
+}
+
+int mfd_cpr_store(struct mfd_cpr *t, int dirfd, const struct mfd_cpr_image_header *header, const char **why)
+{
+	struct mfd_cpr_image_header h = header ? *header : (struct mfd_cpr_image_header){ 0 };
+	struct sorted s = { .why = why };
+	int rc;
+
+	h.count = mfd_cpr_count(t);
+	s.entries = calloc(h.count + 1, sizeof(*s.entries));
+	if (!s.entries)
+		return mfd_image_why(why, -ENOMEM, "%s: no memory for %llu entries", MFD_CPR_IMAGE_NAME,
+				     (unsigned long long)h.count);
+	mfd_cpr_walk_fd(t, collect, &s);
+	qsort(s.entries, s.n, sizeof(*s.entries), by_key);
+	rc = mfd_cpr_image_write(dirfd, &h, next_item, &s, why);
+	free(s.entries);
+	return rc;
+}
+
+struct load {
+	struct mfd_cpr *t;
+	struct mfd_cpr_image_header *header;
+	const char *name;
+	const char **why;
+};
+
+static int copy_text(const char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? -ENOMEM : 0;
+}
+
+static int load_begin(void *ctx, const struct mfd_cpr_image_header *h)
+{
+	struct load *l = ctx;
+	int rc = mfd_cpr_reserve(l->t, h->count);
+
+	if (rc || !l->header)
+		return rc;
+	l->header->count = h->count;
+	l->header->created_us = h->created_us;
+	rc = copy_text(&l->header->boot_id, h->boot_id);
+	return rc ? rc : copy_text(&l->header->session, h->session);
+}
+
+static int load_each(void *ctx, const struct mfd_cpr_image_item *item)
+{
+	struct mfd_cpr_record *r = mfd_cpr_record_new(&item->record);
+	struct load *l = ctx;
+	int rc = r ? mfd_cpr_add(l->t, item->name, item->id, MFD_CPR_NO_FD, r) : -ENOMEM;
+
+	if (rc)
+		free(r);
+	if (rc == -EEXIST)
+		rc = mfd_image_why(l->why, -EBADMSG, "%s: (%.100s, %llu) occurs twice", l->name, item->name,
+				   (unsigned long long)item->id);
+	return rc;
+}
+
+int mfd_cpr_load(int dirfd, const char *name, const struct mfd_cpr_options *o, struct mfd_cpr **t,
+		 struct mfd_cpr_image_header *header, const char **why)
+{
+	struct load l = { .t = mfd_cpr_new(o), .header = header, .name = name, .why = why };
+	int rc = -ENOMEM;
+
+	*t = NULL;
+	if (header)
+		*header = (struct mfd_cpr_image_header){ 0 };
+	if (l.t)
+		rc = mfd_cpr_image_read(dirfd, name, load_begin, load_each, &l, why);
+	if (rc == -ENOMEM)
+		mfd_image_why(why, rc, "%s: no memory for its entries", name);
+	if (rc) {
+		mfd_cpr_free(l.t);
+		if (header)
+			mfd_cpr_header_release(header);
+		return rc;
+	}
+	*t = l.t;
+	return 0;
+}
+
+void mfd_cpr_header_release(struct mfd_cpr_image_header *header)
+{
+	free((char *)header->boot_id);
+	free((char *)header->session);
+	*header = (struct mfd_cpr_image_header){ 0 };
+}

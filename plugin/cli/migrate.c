@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* criu-multifd migrate: one command that moves a process. */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "flags.h"
+#include "io.h"
+#include "migrate.h"
+
+#define PROGRESS_FILE ".progress"
+
+/* ---- configuration: flags win because they become environment, which wins over the file ---- */
+
+static int set_env(const char *name, const char *value, struct mfd_error *err)
+{
+	char env[96] = "CRIU_MULTIFD_";
+	size_t n = strlen(env);
+
+	for (; *name && n + 1 < sizeof(env); name++)
+		env[n++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
+	env[n] = 0;
+	return setenv(env, value, 1) ? mfd_error_sys(err, -errno, "%s", env) : 0;
+}
+
+/* A flag of the table of options: checked here, passed on as environment. */
+static int option_flag(void *arg, int argc, char **argv, int *i, struct mfd_error *err)
+{
+	struct mfd_options *o = arg;
+	const char *flag = argv[*i];
+	char name[64];
+	int at = *i, ret = mfd_options_from_flag(o, argc, argv, i, err);
+
+	if (ret != 1)
+		return ret;
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(flag + 2, "="), flag + 2);
+	ret = set_env(name, *i == at ? strchr(flag, '=') + 1 : argv[*i], err);
+	return ret ? ret : 1;
+}
+
+static int add_restore_options(struct mfd_migrate *m, struct mfd_error *err)
+{
+	const char *more = getenv("CRIU_MULTIFD_RESTORE_OPTION");
+	char all[1024];
+
+	if (!m->restore_options[0])
+		return 0;
+	snprintf(all, sizeof(all), "%s%s%s", m->restore_options, more && *more ? "," : "", more ? more : "");
+	return set_env("restore-option", all, err);
+}
+
+static int configure(struct mfd_migrate *m, struct mfd_error *err)
+{
+	int ret = m->to ? set_env("target", m->to, err) : 0;
+
+	if (!ret && m->restore)
+		ret = set_env("confirm", "restore", err);
+	if (!ret)
+		ret = add_restore_options(m, err);
+	if (ret)
+		return ret;
+	mfd_options_free(&m->o);
+	mfd_options_init(&m->o);
+	ret = mfd_options_from_env(&m->o, err);
+	if (!ret)
+		ret = mfd_options_from_file(&m->o, NULL, err);
+	if (!ret)
+		ret = mfd_options_check(&m->o, err);
+	if (!ret && !m->o.target)
+		ret = mfd_error_set(err, -EINVAL, "--to ADDR:PORT is missing");
+	return ret;
+}
+
+/* ---- CRIU's folder ---- */
+
+static int make_dir(struct mfd_migrate *m, struct mfd_error *err)
+{
+	const char *tmp = getenv("TMPDIR");
+	char path[4096];
+
+	if (m->images) {
+		if (mkdir(m->images, 0700) && errno != EEXIST)
+			return mfd_error_sys(err, -errno, "--images-dir %s", m->images);
+		if (!realpath(m->images, m->dir))
+			return mfd_error_sys(err, -errno, "--images-dir %s", m->images);
+		return 0;
+	}
+	snprintf(path, sizeof(path), "%s/criu-multifd.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	if (!mkdtemp(path))
+		return mfd_error_sys(err, -errno, "a folder for criu in %s", tmp && *tmp ? tmp : "/tmp");
+	m->private_dir = 1;
+	return realpath(path, m->dir) ? 0 : mfd_error_sys(err, -errno, "%s", path);
+}
+
+static int make_progress(struct mfd_migrate *m, struct mfd_error *err)
+{
+	char path[4200];
+
+	snprintf(path, sizeof(path), "%s/" PROGRESS_FILE, m->dir);
+	unlink(path);
+	m->progress = mfd_progress_create(path, err);
+	if (!m->progress)
+		return err->code;
+	return setenv(MFD_PROGRESS_ENV, path, 1) ? mfd_error_sys(err, -errno, MFD_PROGRESS_ENV) : 0;
+}
+
+static int is_log(const char *name)
+{
+	return !strcmp(name, "dump.log") || !strcmp(name, "criu.err") || !strncmp(name, "multifd-send.", 13);
+}
+
+/* What a summary was made from must not be taken for that of a later run in the same folder. */
+static void remove_stale(const struct mfd_migrate *m)
+{
+	char path[4200];
+
+	snprintf(path, sizeof(path), "%s/multifd-send.json", m->dir);
+	unlink(path);
+}
+
+/* Of a private folder at most the logs stay: images hold what was in the memory of the tasks. */
+static void clean_dir(struct mfd_migrate *m, int keep_logs)
+{
+	DIR *d = m->private_dir ? opendir(m->dir) : NULL;
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && !(keep_logs && is_log(e->d_name)))
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+	if (m->private_dir && !keep_logs)
+		rmdir(m->dir);
+	if (!m->private_dir && m->dir[0]) {
+		char path[4200];
+
+		snprintf(path, sizeof(path), "%s/" PROGRESS_FILE, m->dir);
+		unlink(path);
+	}
+}
+
+/* ---- the end ---- */
+
+struct outcome {
+	const char *result;
+	int code;
+	char error[700];
+};
+
+static void set_error(struct outcome *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void set_error(struct outcome *o, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(o->error, sizeof(o->error), fmt, ap);
+	va_end(ap);
+}
+
+/* In whose words the failure is told: the sender's, unless CRIU failed by itself, or said something before a sender was there. */
+static void explain(const struct mfd_migrate *m, struct outcome *o)
+{
+	int dir = open(m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char text[512];
+
+	if (m->progress->error[0] && !m->progress->criu_failed)
+		set_error(o, "%.500s", m->progress->error);
+	else if (dir >= 0 && !mfd_hostcriu_complaint(dir, "dump.log", "criu.err", text, sizeof(text)))
+		set_error(o, "criu: %.500s", text);
+	else if (WIFSIGNALED(m->criu_status))
+		set_error(o, "criu was killed by signal %d", WTERMSIG(m->criu_status));
+	else
+		set_error(o, "criu ended with code %d and said nothing", WEXITSTATUS(m->criu_status));
+	if (dir >= 0)
+		close(dir);
+}
+
+static void aborted(const struct mfd_migrate *m, struct outcome *o)
+{
+	unsigned phase = atomic_load(&m->progress->phase), where = phase == MFD_PROGRESS_ABORTED ? m->progress->failed_in : phase;
+	const char *runs = kill((pid_t)m->pid, 0) && errno == ESRCH ? "it has ended meanwhile" : "it runs on here";
+	char why[700];
+
+	o->result = m->stop && m->asked ? "aborted" : "failed";
+	o->code = m->stop == MFD_MIGRATE_TIMEOUT && m->asked ? MFD_EXIT_TIMEOUT : MFD_EXIT_FAILED;
+	if (m->stop && m->asked) {
+		set_error(o, "process %u was not moved, %s: %s", m->pid, runs,
+			  m->stop == MFD_MIGRATE_TIMEOUT ? "the time was up" : strsignal(m->stop));
+		return;
+	}
+	if (where == MFD_PROGRESS_CONNECTING && m->progress->error[0])
+		o->code = MFD_EXIT_TARGET;
+	explain(m, o);
+	snprintf(why, sizeof(why), "%s", o->error);
+	set_error(o, "process %u was not moved, %s: %.600s", m->pid, runs, why);
+}
+
+static void judge(const struct mfd_migrate *m, struct outcome *o)
+{
+	int ok = WIFEXITED(m->criu_status) && !WEXITSTATUS(m->criu_status);
+
+	*o = (struct outcome){ .result = "released", .code = MFD_EXIT_OK };
+	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED && !m->progress->untold)
+		return;
+	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED || ok) {
+		o->result = "in-doubt";
+		o->code = MFD_EXIT_DOUBT;
+		set_error(o, "process %u is gone here, but %s did not say that it knows: 'criu-multifd status' there tells more",
+			  m->pid, m->o.target);
+		return;
+	}
+	aborted(m, o);
+}
+
+static int finish(struct mfd_migrate *m)
+{
+	struct outcome o;
+	int logs;
+
+	judge(m, &o);
+	logs = o.code != MFD_EXIT_OK && o.code != MFD_EXIT_TARGET && !(m->stop && m->asked);
+	mfd_migrate_report_end(m, o.result, o.code, o.error[0] ? o.error : NULL);
+	if (logs)
+		fprintf(stderr, "criu-multifd migrate: the logs are in %s\n", m->dir);
+	clean_dir(m, logs);
+	return o.code;
+}
+
+/* ---- the verb ---- */
+
+static int refuse(struct mfd_migrate *m, const struct mfd_error *err)
+{
+	mfd_migrate_report_end(m, "failed", MFD_EXIT_REFUSED, mfd_error_text(err));
+	clean_dir(m, 0);
+	return MFD_EXIT_REFUSED;
+}
+
+static int migrate(struct mfd_migrate *m)
+{
+	struct mfd_error err = { 0 };
+	int ret = mfd_migrate_check_host(&err);
+
+	ret = ret ? ret : mfd_migrate_check_pid(m->pid, &err);
+	ret = ret ? ret : mfd_hostcriu_find(&m->criu, &err);
+	ret = ret ? ret : mfd_hostcriu_plugins(m->plugins, sizeof(m->plugins), &err);
+	ret = ret ? ret : make_dir(m, &err);
+	ret = ret ? ret : make_progress(m, &err);
+	if (ret)
+		return refuse(m, &err);
+	remove_stale(m);
+	mfd_migrate_report_begin(m);
+	ret = mfd_migrate_run(m, &err);
+	return ret ? refuse(m, &err) : finish(m);
+}
+
+static int set_pid(void *dest, const char *value, struct mfd_error *err)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(value, &end, 10);
+	if (!isdigit((unsigned char)*value) || *end || errno || !v || v > INT32_MAX)
+		return mfd_error_set(err, -EINVAL, "'%s' is not the number of a process", value);
+	*(uint32_t *)dest = (uint32_t)v;
+	return 0;
+}
+
+int mfd_migrate_main(int argc, char **argv)
+{
+	struct mfd_migrate m = { 0 };
+	const struct mfd_flag flags[] = {
+		{ .name = "tree",
+		  .letter = 't',
+		  .kind = MFD_FLAG_CALL,
+		  .call = set_pid,
+		  .dest = &m.pid,
+		  .arg = "PID",
+		  .help = "the process to move, with all its children" },
+		{ .name = "to", .kind = MFD_FLAG_STRING, .dest = &m.to, .arg = "ADDR:PORT", .help = "the restore server" },
+		{ .name = "restore",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &m.restore,
+		  .help = "the target restores at once, and only then the process here is released (confirm = restore)" },
+		{ .name = "json",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &m.json,
+		  .help = "for programs: one event per line, the summary last" },
+		{ .name = "timeout",
+		  .kind = MFD_FLAG_MS,
+		  .dest = &m.timeout_ms,
+		  .arg = "SECONDS",
+		  .help = "abort when it has not come to an end by then" },
+		{ .name = "images-dir",
+		  .letter = 'D',
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &m.images,
+		  .arg = "DIR",
+		  .help = "where criu writes images and logs; kept (a private folder in TMPDIR, removed)" },
+		{ 0 },
+	};
+	const struct mfd_flags table = {
+		.verb = "migrate",
+		.usage = "-t PID --to ADDR:PORT [--session S] [--restore] [--json] [-- CRIU DUMP OPTIONS]",
+		.summary = "Moves a process, with its children, to the host of a restore server.",
+		.notes = "Ctrl-C (and SIGTERM) aborts: the process runs on here. Options of criu dump that mean something to the restore\n"
+			 "(--tcp-established, --shell-job, --ext-unix-sk, --file-locks, --link-remap, --manage-cgroups, --network-lock,\n"
+			 "--tcp-close, --skip-in-flight) are asked of the target, too. $CRIU names the criu to run.\n"
+			 "\n"
+			 "Exit status:\n"
+			 "   0  released: the process is gone here; with --restore it runs on the target\n"
+			 "   1  failed or aborted: the process runs on here\n"
+			 "   2  aborted because of --timeout: the process runs on here\n"
+			 "   3  in doubt: gone here, complete on the target, which could not be told; see 'criu-multifd status' there\n"
+			 "   4  nothing was begun: no such process, not root, no criu ...\n"
+			 "   5  the target cannot be reached or refuses; nothing was frozen\n"
+			 "  64  wrong usage or configuration",
+		.flags = flags,
+		.max_args = 0,
+		.after = 1,
+		.other = option_flag,
+		.other_arg = &m.o,
+		.other_help = mfd_options_help,
+	};
+	struct mfd_flags_args args;
+	struct mfd_error err = { 0 };
+	int rc;
+
+	mfd_options_init(&m.o);
+	rc = mfd_flags_begin(&table, argc, argv, &args);
+	if (rc >= 0)
+		return rc;
+	if (!m.pid)
+		return mfd_flags_misuse(&table, "-t PID is missing");
+	m.criu_args = args.after;
+	m.n_criu_args = args.n_after;
+	if (mfd_migrate_check_criu_args(&m, &err) || configure(&m, &err))
+		return mfd_flags_misuse(&table, "%s", mfd_error_text(&err));
+	rc = migrate(&m);
+	mfd_progress_close(m.progress);
+	mfd_options_free(&m.o);
+	return rc;
+}

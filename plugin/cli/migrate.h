@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * criu-multifd migrate: runs `criu dump --lazy-pages` with the plugin, shows how far it is, and says how it ended.
+ *
+ *	migrate.c		command line, configuration, folder, the end
+ *	migrate_check.c		what can be known to be wrong before anything is begun
+ *	migrate_run.c		CRIU's process, signals, abort
+ *	migrate_report.c	progress and the summary, for people and as JSON
+ *
+ * It decides nothing: the sender, which the plugin starts, commits or aborts, and goes on doing so should this program be killed.
+ * It learns from the sender through struct mfd_progress and multifd-send.json, and asks it to abort by its request socket.
+ */
+#ifndef MFD_MIGRATE_H
+#define MFD_MIGRATE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "error.h"
+#include "hostcriu.h"
+#include "options.h"
+#include "progress.h"
+
+struct mfd_migrate_report {
+	int json, terminal;	 /* terminal: one line, redrawn */
+	unsigned phase;		 /* the last one shown */
+	int lost, drawn;	 /* drawn: a line without an end stands there */
+	uint64_t start_us, shown_us, stream_us;
+	uint64_t rate_us, rate_bytes, rate; /* bytes per second, smoothed; measured since ... */
+};
+
+struct mfd_migrate {
+	/* the command line */
+	uint32_t pid;
+	const char *to, *images;
+	int restore, json;
+	uint64_t timeout_ms; /* 0 = none */
+	char **criu_args;
+	int n_criu_args;
+	char restore_options[512]; /* what CRIU's dump options mean for the restore */
+
+	struct mfd_options o; /* effective */
+	struct mfd_hostcriu criu;
+	char plugins[4096];
+	char dir[4096]; /* CRIU's image and work directory */
+	int private_dir;
+	struct mfd_progress *progress;
+	struct mfd_migrate_report report;
+
+	/* the run */
+	pid_t criu_pid;
+	int criu_ended, criu_status;
+	int stop;	       /* the signal that asked for an abort, or MFD_MIGRATE_TIMEOUT */
+	int asked, refused;    /* the sender has agreed to abort; it is too late for that */
+	uint64_t start_ms, stop_ms;
+};
+
+#define MFD_MIGRATE_TIMEOUT (-1)
+
+/* 0 or -errno with a sentence. */
+int mfd_migrate_check_host(struct mfd_error *err);
+int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err);
+/* Refuses options that are migrate's own or would defeat it; fills restore_options. */
+int mfd_migrate_check_criu_args(struct mfd_migrate *m, struct mfd_error *err);
+
+/* Until CRIU and the sender have ended.  -errno: could not be started. */
+int mfd_migrate_run(struct mfd_migrate *m, struct mfd_error *err);
+
+void mfd_migrate_report_begin(struct mfd_migrate *m);
+void mfd_migrate_report_tick(struct mfd_migrate *m); /* at any time, often */
+/* A line for people that does not spoil the redrawn one. */
+void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* result: "released", "in-doubt", "aborted", "failed"; error may be NULL. */
+void mfd_migrate_report_end(struct mfd_migrate *m, const char *result, int code, const char *error);
+
+#endif

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How far a migration is, and how it ended: a line that is redrawn on a terminal, plain lines elsewhere (both on standard error, the
+ * last word on standard output), or one JSON object per line on standard output.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "migrate.h"
+#include "text.h"
+#include "words.h"
+
+#define REDRAW_US 100000
+#define LINE_US	  5000000 /* plain lines about progress */
+#define JSON_US	  500000
+#define RATE_US	  250000
+
+static const struct {
+	const char *word, *text;
+} phases[] = {
+	[MFD_PROGRESS_STARTING] = { "starting", "starting criu" },
+	[MFD_PROGRESS_CONNECTING] = { "connecting", "connecting" },
+	[MFD_PROGRESS_FREEZING] = { "freezing", "freezing" },
+	[MFD_PROGRESS_STREAMING] = { "streaming", "streaming" },
+	[MFD_PROGRESS_VERIFYING] = { "verifying", "verifying" },
+	[MFD_PROGRESS_RESTORING] = { "restoring", "restoring on the target" },
+	[MFD_PROGRESS_RELEASING] = { "releasing", "releasing" },
+	[MFD_PROGRESS_RELEASED] = { "released", "released" },
+	[MFD_PROGRESS_ABORTED] = { "aborted", "aborted" },
+};
+
+struct figures {
+	uint64_t sent, total;
+	double percent, ms;
+	long left_s; /* -1 = not known */
+};
+
+static double elapsed_ms(const struct mfd_migrate *m)
+{
+	return (double)(mfd_io_now_us() - m->report.start_us) / 1000.0;
+}
+
+/* Smoothed over a few samples, so that the time left does not jump. */
+static void update_rate(struct mfd_migrate_report *r, uint64_t sent, uint64_t now)
+{
+	uint64_t rate;
+
+	if (!r->rate_us || sent < r->rate_bytes) {
+		r->rate_us = now;
+		r->rate_bytes = sent;
+		return;
+	}
+	if (now - r->rate_us < RATE_US)
+		return;
+	rate = (uint64_t)((double)(sent - r->rate_bytes) * 1e6 / (double)(now - r->rate_us));
+	r->rate = r->rate ? (r->rate * 2 + rate) / 3 : rate;
+	r->rate_us = now;
+	r->rate_bytes = sent;
+}
+
+static struct figures figures(struct mfd_migrate *m)
+{
+	struct figures f = { .sent = atomic_load(&m->progress->bytes_sent), .total = atomic_load(&m->progress->bytes_total),
+			     .ms = elapsed_ms(m), .left_s = -1 };
+	int arrived = m->report.phase > MFD_PROGRESS_STREAMING;
+
+	if (f.total < f.sent || arrived) /* an estimate until then */
+		f.total = f.sent;
+	f.percent = arrived ? 100 : f.total ? 100.0 * (double)f.sent / (double)f.total : 0;
+	if (m->report.rate && !arrived)
+		f.left_s = (long)((f.total - f.sent) / m->report.rate);
+	return f;
+}
+
+static struct json_object *event(const struct mfd_migrate *m, const char *name)
+{
+	struct json_object *j = json_object_new_object();
+	char text[32];
+
+	json_object_object_add(j, "event", json_object_new_string(name));
+	snprintf(text, sizeof(text), "%.1f", elapsed_ms(m));
+	json_object_object_add(j, "ms", json_object_new_double_s(elapsed_ms(m), text));
+	return j;
+}
+
+static void print_json(struct json_object *j)
+{
+	printf("%s\n", json_object_to_json_string_ext(j, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	fflush(stdout);
+	json_object_put(j);
+}
+
+static void json_phase(struct mfd_migrate *m)
+{
+	struct json_object *j = event(m, "phase");
+
+	json_object_object_add(j, "phase", json_object_new_string(phases[m->report.phase].word));
+	json_object_object_add(j, "running_on_target", json_object_new_boolean(atomic_load(&m->progress->running)));
+	print_json(j);
+}
+
+static void json_progress(struct mfd_migrate *m)
+{
+	struct json_object *j = event(m, "progress");
+	struct figures f = figures(m);
+	char text[16];
+
+	snprintf(text, sizeof(text), "%.1f", f.percent);
+	json_object_object_add(j, "phase", json_object_new_string(phases[m->report.phase].word));
+	json_object_object_add(j, "bytes", json_object_new_uint64(f.sent));
+	json_object_object_add(j, "bytes_total", json_object_new_uint64(f.total));
+	json_object_object_add(j, "percent", json_object_new_double_s(f.percent, text));
+	json_object_object_add(j, "bytes_per_second", json_object_new_uint64(m->report.rate));
+	json_object_object_add(j, "seconds_left", f.left_s >= 0 ? json_object_new_int64(f.left_s) : NULL);
+	print_json(j);
+}
+
+static int columns(void)
+{
+	struct winsize w;
+
+	return !ioctl(STDERR_FILENO, TIOCGWINSZ, &w) && w.ws_col > 20 ? w.ws_col : 80;
+}
+
+static void bar(char *to, double percent)
+{
+	int full = (int)(percent / 5);
+
+	for (int i = 0; i < 20; i++)
+		to[i] = i < full ? '#' : '.';
+	to[20] = 0;
+}
+
+/* What is known of the transfer; empty before there is any. */
+static void describe(struct mfd_migrate *m, char *text, size_t len)
+{
+	char sent[32], total[32], rate[32], left[48] = "", graph[24];
+	struct figures f = figures(m);
+
+	*text = 0;
+	if (m->report.phase < MFD_PROGRESS_STREAMING || !f.total)
+		return;
+	bar(graph, f.percent);
+	mfd_words_bytes(f.sent, sent, sizeof(sent));
+	mfd_words_bytes(f.total, total, sizeof(total));
+	mfd_words_rate(m->report.rate, 1000000, rate, sizeof(rate));
+	if (f.left_s >= 0)
+		snprintf(left, sizeof(left), "  %ld:%02ld left", f.left_s / 60, f.left_s % 60);
+	if (m->report.terminal)
+		snprintf(text, len, "  [%s] %3.0f%%  %s of %s  %s%s", graph, f.percent, sent, total, rate, left);
+	else
+		snprintf(text, len, "  %.0f%%  %s of %s  %s%s", f.percent, sent, total, rate, left);
+}
+
+static const char *phase_text(const struct mfd_migrate *m)
+{
+	if (atomic_load(&m->progress->lost))
+		return "IN DOUBT: runs on the target, which cannot be reached; trying";
+	if (atomic_load(&m->progress->running) && m->report.phase == MFD_PROGRESS_STREAMING)
+		return "runs on the target, pages follow";
+	return phases[m->report.phase].text;
+}
+
+static void draw(struct mfd_migrate *m)
+{
+	char text[300], line[400];
+	int width = columns() - 1;
+
+	describe(m, text, sizeof(text));
+	snprintf(line, sizeof(line), "%s%s", phase_text(m), text);
+	fprintf(stderr, "\r%.*s\033[K", width, line);
+	m->report.drawn = 1;
+}
+
+static void line(struct mfd_migrate *m)
+{
+	char text[300];
+
+	describe(m, text, sizeof(text));
+	fprintf(stderr, "%8.1f ms  %s%s\n", elapsed_ms(m), phase_text(m), text);
+}
+
+static void show(struct mfd_migrate *m, int changed)
+{
+	if (m->report.json && changed)
+		json_phase(m);
+	if (m->report.json && m->report.phase == MFD_PROGRESS_STREAMING)
+		json_progress(m);
+	if (m->report.json)
+		return;
+	if (m->report.terminal)
+		draw(m);
+	else
+		line(m);
+}
+
+void mfd_migrate_report_begin(struct mfd_migrate *m)
+{
+	m->report.start_us = mfd_io_now_us();
+	m->report.json = m->json;
+	m->report.terminal = !m->json && isatty(STDERR_FILENO);
+}
+
+void mfd_migrate_report_tick(struct mfd_migrate *m)
+{
+	struct mfd_migrate_report *r = &m->report;
+	uint64_t now = mfd_io_now_us(), every = r->terminal ? REDRAW_US : r->json ? JSON_US : LINE_US;
+	unsigned phase = atomic_load(&m->progress->phase);
+	int lost = (int)atomic_load(&m->progress->lost), changed = phase != r->phase || lost != r->lost;
+
+	if (phase > MFD_PROGRESS_ABORTED)
+		return;
+	if (phase >= MFD_PROGRESS_STREAMING)
+		update_rate(r, atomic_load(&m->progress->bytes_sent), now);
+	if (!changed && (now - r->shown_us < every || (!r->terminal && phase != MFD_PROGRESS_STREAMING)))
+		return;
+	r->phase = phase;
+	r->lost = lost;
+	r->shown_us = now;
+	show(m, changed);
+}
+
+static void clear(struct mfd_migrate *m)
+{
+	if (m->report.drawn)
+		fprintf(stderr, "\r\033[K");
+	m->report.drawn = 0;
+}
+
+void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...)
+{
+	char text[700];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	clear(m);
+	fprintf(stderr, "criu-multifd migrate: %s\n", mfd_image_text_clean(text));
+}
+
+/* ---- the end ---- */
+
+/* The sender's own summary; an object without figures when it wrote none. */
+static struct json_object *read_summary(const struct mfd_migrate *m)
+{
+	static const char *const counts[] = { "channels", "pages", "zero_pages", "bytes_memory", "bytes_wire", "total_ms", "frozen_ms",
+					      "gbit_per_s", "zerocopy_sent", "zerocopy_copied" };
+	char path[4200], *text = NULL;
+	struct json_object *j = NULL;
+
+	snprintf(path, sizeof(path), "%s/multifd-send.json", m->dir);
+	if (m->dir[0] && !mfd_io_read_file(AT_FDCWD, path, 16 << 20, &text, NULL))
+		j = json_tokener_parse(text);
+	free(text);
+	if (j && json_object_is_type(j, json_type_object))
+		return j;
+	json_object_put(j);
+	j = json_object_new_object();
+	json_object_object_add(j, "session", m->o.session ? json_object_new_string(m->o.session) : NULL);
+	json_object_object_add(j, "target", m->o.target ? json_object_new_string(m->o.target) : NULL);
+	for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+		json_object_object_add(j, counts[i], json_object_new_int(0));
+	json_object_object_add(j, "downtime_ms", NULL);
+	return j;
+}
+
+static void print_summary(struct mfd_migrate *m, const char *result, int code, const char *error)
+{
+	struct json_object *j = read_summary(m);
+
+	json_object_object_add(j, "event", json_object_new_string("summary"));
+	json_object_object_add(j, "result", json_object_new_string(result));
+	json_object_object_add(j, "pid", json_object_new_int64(m->pid));
+	json_object_object_add(j, "exit_code", json_object_new_int(code));
+	json_object_object_add(j, "error", error ? json_object_new_string(error) : NULL);
+	print_json(j);
+}
+
+static double number(struct json_object *j, const char *key)
+{
+	struct json_object *v;
+
+	return json_object_object_get_ex(j, key, &v) ? json_object_get_double(v) : 0;
+}
+
+static const char *word(struct json_object *j, const char *key)
+{
+	struct json_object *v;
+
+	return json_object_object_get_ex(j, key, &v) && v ? json_object_get_string(v) : "?";
+}
+
+static void print_sentence(const struct mfd_migrate *m)
+{
+	struct json_object *j = read_summary(m);
+	char bytes[32], down[64] = "";
+	double ms = number(j, "downtime_ms");
+
+	mfd_words_bytes((uint64_t)number(j, "bytes_memory"), bytes, sizeof(bytes));
+	if (ms > 0)
+		snprintf(down, sizeof(down), ", it did not run for %.0f ms", ms);
+	printf("process %u moved to %s as session %s: %s in %.2f s (%.1f Gbit/s, %.0f channels), frozen %.0f ms%s\n", m->pid,
+	       word(j, "target"), word(j, "session"), bytes, number(j, "total_ms") / 1000, number(j, "gbit_per_s"),
+	       number(j, "channels"), number(j, "frozen_ms"), down);
+	json_object_put(j);
+}
+
+void mfd_migrate_report_end(struct mfd_migrate *m, const char *result, int code, const char *error)
+{
+	char text[600];
+
+	clear(m);
+	if (error) {
+		snprintf(text, sizeof(text), "%s", error);
+		mfd_image_text_clean(text);
+		error = text;
+		fprintf(stderr, "criu-multifd migrate: %s\n", error);
+	}
+	if (m->json)
+		print_summary(m, result, code, error);
+	else if (!strcmp(result, "released"))
+		print_sentence(m);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CRIU's process and the sender's, until both have ended.
+ *
+ * CRIU is in a process group of its own, so a Ctrl-C reaches this program alone, which asks the sender to abort; CRIU is
+ * never killed while it may hold tasks.  The sender is not CRIU's child, but becomes ours when its parent ends (subreaper), so its
+ * end is seen here.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "migrate.h"
+#include "request.h"
+
+#define TICK_MS	    50
+#define ASK_MS	    300  /* for an answer; the request stays in the sender's queue all the same */
+#define NO_SENDER_MS 5000 /* without a sender nothing is frozen: then CRIU may be ended */
+#define OWN_WORDS   15
+
+static void exec_criu(const struct mfd_migrate *m, char **argv)
+{
+	char path[4200];
+	sigset_t none;
+	int null = open("/dev/null", O_RDWR), err;
+
+	snprintf(path, sizeof(path), "%s/criu.err", m->dir);
+	err = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	setpgid(0, 0);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(err >= 0 ? err : null, STDERR_FILENO);
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(m->criu.path, argv);
+	dprintf(STDERR_FILENO, "%s: %s\n", m->criu.path, strerror(errno));
+	_exit(127);
+}
+
+static int start_criu(struct mfd_migrate *m, struct mfd_error *err)
+{
+	char pid[16], *own[OWN_WORDS] = { m->criu.path, "dump", "--tree", pid, "--images-dir", m->dir, "--lazy-pages",
+					  "--libdir", m->plugins, "--address", "127.0.0.1", "--log-file", "dump.log", "-v3" };
+	int n = OWN_WORDS - 1;
+	char **argv = calloc((size_t)n + (size_t)m->n_criu_args + 1, sizeof(*argv));
+
+	if (!argv)
+		return mfd_error_sys(err, -ENOMEM, "criu");
+	snprintf(pid, sizeof(pid), "%u", m->pid);
+	memcpy(argv, own, (size_t)n * sizeof(*argv));
+	for (int i = 0; i < m->n_criu_args; i++)
+		argv[n + i] = m->criu_args[i];
+	m->criu_pid = fork();
+	if (!m->criu_pid)
+		exec_criu(m, argv);
+	free(argv);
+	if (m->criu_pid < 0)
+		return mfd_error_sys(err, -errno, "cannot start criu");
+	setpgid(m->criu_pid, m->criu_pid); /* as the child does, whoever is first */
+	return 0;
+}
+
+/* Nonzero while there are children: CRIU, and the sender. */
+static int reap(struct mfd_migrate *m)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == m->criu_pid) {
+			m->criu_ended = 1;
+			m->criu_status = status;
+		}
+	}
+	return !pid;
+}
+
+static void want_stop(struct mfd_migrate *m, int why)
+{
+	if (m->stop)
+		return;
+	m->stop = why;
+	m->stop_ms = mfd_io_now_ms();
+	if (why == MFD_MIGRATE_TIMEOUT)
+		mfd_migrate_report_say(m, "the time is up, aborting");
+	else
+		mfd_migrate_report_say(m, "%s, aborting", strsignal(why));
+}
+
+static void ask_sender(struct mfd_migrate *m)
+{
+	struct mfd_error err = { 0 };
+	int rc;
+
+	if (!m->stop || m->asked || m->refused || m->criu_ended)
+		return;
+	rc = mfd_request_call_sender(m->dir, "abort", ASK_MS, NULL, 0, &err);
+	if (!rc)
+		m->asked = 1;
+	if (rc == -EREMOTEIO) {
+		m->refused = 1;
+		mfd_migrate_report_say(m, "cannot be aborted any more: %s", err.text);
+	}
+	if (rc == -ECONNREFUSED && atomic_load(&m->progress->phase) == MFD_PROGRESS_STARTING &&
+	    mfd_io_now_ms() - m->stop_ms > NO_SENDER_MS)
+		kill(m->criu_pid, SIGTERM);
+}
+
+static void take_signals(struct mfd_migrate *m, int signals)
+{
+	struct signalfd_siginfo si;
+
+	while (read(signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
+		if (si.ssi_signo != SIGCHLD)
+			want_stop(m, (int)si.ssi_signo);
+}
+
+static int is_over(const struct mfd_migrate *m)
+{
+	return m->criu_ended && atomic_load(&m->progress->phase) >= MFD_PROGRESS_RELEASED;
+}
+
+static void watch(struct mfd_migrate *m, int signals)
+{
+	struct pollfd p = { .fd = signals, .events = POLLIN };
+
+	/* A sender that died without a last word is over when it is gone; its supervisor may have to finish what it began. */
+	while (reap(m) && !is_over(m)) {
+		if (m->timeout_ms && mfd_io_now_ms() - m->start_ms > m->timeout_ms)
+			want_stop(m, MFD_MIGRATE_TIMEOUT);
+		ask_sender(m);
+		mfd_migrate_report_tick(m);
+		poll(&p, 1, TICK_MS);
+		take_signals(m, signals);
+	}
+	mfd_migrate_report_tick(m);
+}
+
+int mfd_migrate_run(struct mfd_migrate *m, struct mfd_error *err)
+{
+	sigset_t set;
+	int signals, ret;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		return mfd_error_sys(err, -errno, "signalfd");
+	m->start_ms = mfd_io_now_ms();
+	ret = start_criu(m, err);
+	if (!ret)
+		watch(m, signals);
+	close(signals);
+	return ret;
+}

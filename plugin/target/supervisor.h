@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The supervisor's state, shared by supervise.c and supervise_exec.c alone. */
+#ifndef MFD_SUPERVISOR_H
+#define MFD_SUPERVISOR_H
+
+#include <sys/types.h>
+
+#include "server.h"
+
+#define MAX_RESTARTS   5     /* within ... */
+#define RESTART_WINDOW 60000 /* ms */
+
+struct supervisor {
+	struct mfd_server *sv;
+	const char *address;
+	int signals; /* signalfd: TERM, INT, USR2, CHLD */
+	int link;    /* to the worker */
+	pid_t worker;
+	pid_t keeper; /* 0: none */
+	int keeper_link;
+	struct mfd_holder *held;
+	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
+	unsigned n_restarts;
+	int said_ready;
+	int exec_wanted; /* when the worker has ended, go on in a new program */
+};
+
+int mfd_supervise_loop(struct supervisor *su);
+
+/* supervise_exec.c */
+int mfd_supervise_exec_check(struct mfd_error *err); /* is there a program that runs? */
+void mfd_supervise_exec(struct supervisor *su);	     /* only returns when it failed: everything is as it was */
+
+#endif
