@@ -13,7 +13,7 @@ PREFIX   = /usr/local
 DESTDIR  =
 
 # Libraries of criu-multifd. contrib/setup installs their Debian packages: change both together.
-PKGS = libprotobuf-c libnl-3.0 libnl-route-3.0 libxxhash libsystemd json-c
+PKGS = libprotobuf-c libnl-3.0 libnl-route-3.0 libxxhash libsystemd json-c libzstd liblz4
 
 BUILD_address = asan
 BUILD_thread  = tsan

@@ -27,7 +27,8 @@ static int connect_sun(const char *path)
 	if (sock < 0)
 		return -errno;
 	if (!setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) &&
-	    !setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) && !connect(sock, (struct sockaddr *)&a, sizeof(a)))
+	    !setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) &&
+	    !connect(sock, (struct sockaddr *)&a, sizeof(a)))
 		return sock;
 	rc = -errno;
 	close(sock);
@@ -80,7 +81,8 @@ int mfd_keeper_connect_in(int dirfd, const char *name)
 	return sock;
 }
 
-int mfd_keeper_fill(struct mfd_keeper_msg *m, enum mfd_keeper_type type, const char *session, const char *name, uint64_t id)
+int mfd_keeper_fill(struct mfd_keeper_msg *m, enum mfd_keeper_type type, const char *session, const char *name,
+		    uint64_t id)
 {
 	memset(m, 0, offsetof(struct mfd_keeper_msg, name) + 1);
 	m->version = MFD_KEEPER_VERSION;
@@ -142,8 +144,8 @@ int mfd_keeper_call(int sock, struct mfd_keeper_msg *m, int fd_out, int *fd_in)
 	return rc ? rc : -ECONNRESET;
 }
 
-static int simple(int sock, enum mfd_keeper_type type, const char *session, const char *name, uint64_t id, uint32_t flags,
-		  int fd_out, int *fd_in)
+static int simple(int sock, enum mfd_keeper_type type, const char *session, const char *name, uint64_t id,
+		  uint32_t flags, int fd_out, int *fd_in)
 {
 	struct mfd_keeper_msg m;
 	int rc = mfd_keeper_fill(&m, type, session, name, id);

@@ -29,7 +29,7 @@
 
 #define MFD_KEEPER_SOCKET	  ".keeper.sock" /* in the keeper's folder */
 #define MFD_KEEPER_SESSION_SOCKET ".cpr.sock"	 /* in a session's image folder */
-#define MFD_KEEPER_LINK		  ".keeper"	 /* in an image folder: symbolic link to the keeper's socket, left by the dump */
+#define MFD_KEEPER_LINK		  ".keeper" /* in an image folder: symbolic link to the keeper's socket, left by the dump */
 #define MFD_KEEPER_ANY_ID	  UINT64_MAX
 #define MFD_KEEPER_VERSION	  1U
 
@@ -71,7 +71,8 @@ int mfd_keeper_connect_at(int dirfd, const char *name);
 int mfd_keeper_connect_in(int dirfd, const char *name);
 
 /* Fill in a request; -ENAMETOOLONG.  session and name may be NULL. */
-int mfd_keeper_fill(struct mfd_keeper_msg *m, enum mfd_keeper_type type, const char *session, const char *name, uint64_t id);
+int mfd_keeper_fill(struct mfd_keeper_msg *m, enum mfd_keeper_type type, const char *session, const char *name,
+		    uint64_t id);
 /* Send, with `fd` unless it is -1.  0 or -errno. */
 int mfd_keeper_send(int sock, const struct mfd_keeper_msg *m, int fd);
 /* Receive; *fd (may be NULL) becomes the descriptor that came along or -1.  1, 0 at the end, -errno (-EPROTO: not one of ours). */

@@ -27,6 +27,12 @@
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 static const char *const tristates[] = { [MFD_OFF] = "off", [MFD_ON] = "on", [MFD_AUTO] = "auto" };
+static const char *const compressions[] = {
+	[MFD_COMPRESS_OFF] = "off",
+	[MFD_COMPRESS_LZ4] = "lz4",
+	[MFD_COMPRESS_ZSTD] = "zstd",
+	[MFD_COMPRESS_AUTO] = "auto",
+};
 static const char *const modes[] = { [MFD_MODE_SAFE] = "safe", [MFD_MODE_POSTCOPY] = "postcopy" };
 static const char *const confirms[] = { [MFD_CONFIRM_READY] = "ready", [MFD_CONFIRM_RESTORE] = "restore" };
 static const char *const log_levels[] = {
@@ -188,6 +194,50 @@ static int set_tristate(struct mfd_options *o, const struct mfd_option_desc *d, 
 	return choose(o, d, value, err, tristates);
 }
 
+static int set_compress(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+{
+	return choose(o, d, value, err, compressions);
+}
+
+static int set_level(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+{
+	char *end;
+	long n = strtol(value, &end, 10);
+
+	if (!*value || *end || n < d->min || n > d->max)
+		return mfd_error_set(err, -EINVAL, "a number from %ld to %ld is wanted", d->min, d->max);
+	*(int32_t *)field(o, d) = (int32_t)n;
+	return 0;
+}
+
+int mfd_options_rate(const char *value, uint64_t *bytes_per_s)
+{
+	static const struct {
+		const char *suffix;
+		double unit;
+	} units[] = { { "", 1 },	 { "k", 1e3 },	     { "M", 1e6 },	 { "G", 1e9 },
+		      { "bit", 0.125 }, { "kbit", 125 }, { "Mbit", 125e3 }, { "Gbit", 125e6 } };
+	char *end;
+	double n = strtod(value, &end);
+
+	if (end == value || !(n >= 0) || n > 1e15)
+		return -EINVAL;
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		if (!strcmp(end, units[i].suffix)) {
+			*bytes_per_s = (uint64_t)(n * units[i].unit);
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int set_rate(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+{
+	if (mfd_options_rate(value, field(o, d)))
+		return mfd_error_set(err, -EINVAL, "bytes per second are wanted, as 500M or 4Gbit; 0 = no limit");
+	return 0;
+}
+
 static int set_mode(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
 {
 	return choose(o, d, value, err, modes);
@@ -220,6 +270,12 @@ const struct mfd_option_desc mfd_options_table[] = {
 	{ "checksum", "on|off", "hash every packet", "on", set_tristate, AT(checksum), MFD_OFF, MFD_ON },
 	{ "packet-size", "BYTES", "memory in one packet, a multiple of 64k up to 4M", "1M", set_bytes, AT(packet_size),
 	  MFD_WIRE_MIN_PACKET, MFD_WIRE_MAX_PACKET },
+	{ "compress", "off|lz4|zstd|auto", "compress memory on its way; auto: with lz4 while that is faster", "off",
+	  set_compress, AT(compress), MFD_COMPRESS_OFF, MFD_COMPRESS_AUTO },
+	{ "compress-level", "N", "zstd: 1 (fast) to 19; lz4: -1 to -64, faster; 0 = default", "0", set_level,
+	  AT(compress_level), -64, 19 },
+	{ "max-bandwidth", "RATE", "limit over all channels in bytes per second, with k, M, G, or in bits with kbit, Mbit, "
+	  "Gbit", "0", set_rate, AT(max_bandwidth), 0, 0 },
 	{ "mode", "safe|postcopy", "safe: the source runs on until everything has arrived; postcopy: restore early",
 	  "safe", set_mode, AT(mode), MFD_MODE_SAFE, MFD_MODE_POSTCOPY },
 	{ "confirm", "ready|restore", "what the target must have done before the source's tasks are released", "ready",
@@ -384,7 +440,9 @@ int mfd_options_check(const struct mfd_options *o, struct mfd_error *err)
 {
 	unsigned i;
 
-	/* Every combination of today's options works; those with compression and TLS will be refused here. */
+	if (o->zerocopy == MFD_ON && o->compress != MFD_COMPRESS_OFF)
+		return mfd_error_set(err, -EINVAL, "zerocopy = on cannot go with compress = %s: what is compressed is a copy",
+				     compressions[o->compress]);
 	for (i = 0; i < mfd_options_count; i++)
 		if (o->from[i] > MFD_FROM_PLUGIN)
 			return mfd_error_set(err, -EINVAL, "options were not initialised");
@@ -601,6 +659,8 @@ static const char *enum_name(const struct mfd_option_desc *d, uint32_t value)
 		return tristates[value];
 	if (d->set == set_mode)
 		return modes[value];
+	if (d->set == set_compress)
+		return compressions[value];
 	if (d->set == set_confirm)
 		return confirms[value];
 	return d->set == set_log_level ? log_levels[value] : NULL;
@@ -610,8 +670,21 @@ static void write_option(const struct mfd_options *o, const struct mfd_options *
 			 FILE *f)
 {
 	uint32_t value, standard;
+	uint64_t rate;
 	char *text;
 
+	if (d->set == set_rate) {
+		memcpy(&rate, field_const(o, d), sizeof(rate));
+		if (rate)
+			fprintf(f, "%s = %llu\n", d->name, (unsigned long long)rate);
+		return;
+	}
+	if (d->set == set_level) {
+		memcpy(&value, field_const(o, d), sizeof(value));
+		if (value)
+			fprintf(f, "%s = %d\n", d->name, (int)value);
+		return;
+	}
 	if (is_text(d)) { /* unset by default, all of them */
 		memcpy(&text, field_const(o, d), sizeof(text));
 		if (text)

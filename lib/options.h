@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "compress.h"
 #include "error.h"
 
 enum mfd_tristate { MFD_OFF, MFD_ON, MFD_AUTO };
@@ -25,6 +26,9 @@ struct mfd_options {
 	enum mfd_tristate zerocopy; /* default auto */
 	enum mfd_tristate checksum; /* on or off, default on */
 	uint32_t packet_size;	    /* bytes, default 1 MiB */
+	enum mfd_compress_kind compress; /* default off */
+	int32_t compress_level;	    /* 0 = the library's own */
+	uint64_t max_bandwidth;	    /* bytes per second over all channels, 0 = no limit */
 	enum mfd_mode mode;	    /* default safe */
 	enum mfd_confirm confirm;   /* default ready */
 	uint32_t restore_timeout;   /* ms, default 60000: confirm = restore and the target has not restored by then = abort */
@@ -84,5 +88,7 @@ int mfd_options_check(const struct mfd_options *o, struct mfd_error *err);
 /* name = value lines of everything set to other than its default, for handing an effective configuration to a child. */
 int mfd_options_write(const struct mfd_options *o, FILE *f);
 void mfd_options_help(FILE *f);
+/* "500M", "4Gbit", "0": bytes per second; -EINVAL. */
+int mfd_options_rate(const char *value, uint64_t *bytes_per_s);
 
 #endif

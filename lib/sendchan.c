@@ -52,6 +52,8 @@ err:
 void mfd_sendchan_close(struct mfd_sendchan *c)
 {
 	mfd_conn_close(&c->conn);
+	mfd_compress_free(c->compress);
+	c->compress = NULL;
 	if (c->memory)
 		munmap(c->memory, c->memory_len);
 	c->memory = NULL;
@@ -103,23 +105,34 @@ static int send_zerocopy(struct mfd_sendchan *c, struct mfd_wire_packet *h, cons
 /* Header fields are in host order before, on-wire after. */
 static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, const void *table, unsigned buf)
 {
-	uint64_t wire = sizeof(*h) + h->table_len + h->payload_len, t0 = mfd_io_now_us();
+	uint64_t t0 = mfd_io_now_us(), wire;
 	void *data = buffer_at(c, buf);
+	uint16_t packed = 0;
+	size_t small = mfd_compress_run(c->compress, data, h->raw_len, &data, &packed);
 	int zero_copy = c->zc.mode != MFD_OFF && h->payload_len >= 4 * MFD_WIRE_PAGE_SIZE;
 	int ret;
 
+	h->flags |= packed;
+	if (small)
+		h->payload_len = (uint32_t)small;
 	if (c->lim.checksum) {
 		h->flags |= MFD_WIRE_PACKET_HASHED;
 		h->hash = mfd_wire_hash(table, h->table_len, data, h->payload_len);
 	}
+	wire = sizeof(*h) + h->table_len + h->payload_len;
 	mfd_wire_packet_seal(h);
+	if (c->limit)
+		mfd_ratelimit_wait(c->limit, wire);
 	ret = zero_copy ? send_zerocopy(c, h, table, data, buf) : send_plain(c, h, table, data);
 	if (ret)
 		return mfd_error_sys(&c->err, ret, "channel %u: sending", c->id);
 	c->st.packets++;
+	c->st.compressed += small > 0;
 	c->st.checksum += le64toh(h->header_hash);
 	c->st.wire_bytes += wire;
-	c->st.send_us += mfd_io_now_us() - t0;
+	t0 = mfd_io_now_us() - t0;
+	c->st.send_us += t0;
+	mfd_compress_took(c->compress, le32toh(h->raw_len), small > 0, t0);
 	return 0;
 }
 

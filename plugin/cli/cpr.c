@@ -39,7 +39,8 @@ static int reach(const struct cpr *c)
 	snprintf(path, sizeof(path), "%s/" MFD_KEEPER_SOCKET, c->dir);
 	sock = mfd_keeper_connect(c->keeper ? c->keeper : path);
 	if (sock < 0)
-		fprintf(stderr, "criu-multifd cpr: no keeper at %s: %s\n", c->keeper ? c->keeper : path, strerror(-sock));
+		fprintf(stderr, "criu-multifd cpr: no keeper at %s: %s\n", c->keeper ? c->keeper : path,
+			strerror(-sock));
 	return sock;
 }
 
@@ -67,7 +68,10 @@ static int keep_row(struct rows *r, const struct mfd_keeper_msg *m)
 		r->v = more;
 		r->room = room;
 	}
-	r->v[r->n] = (struct row){ .session = strdup(m->session), .name = strdup(m->name), .id = m->id, .age_ms = m->age_ms,
+	r->v[r->n] = (struct row){ .session = strdup(m->session),
+				   .name = strdup(m->name),
+				   .id = m->id,
+				   .age_ms = m->age_ms,
 				   .flags = m->flags };
 	return r->v[r->n].session && r->v[r->n].name ? (r->n++, 0) : -ENOMEM;
 }
@@ -136,8 +140,8 @@ static void print_table(const struct rows *r)
 
 		if (v->id != MFD_KEEPER_ANY_ID)
 			snprintf(id, sizeof(id), "%" PRIu64, v->id);
-		printf("%-*s  %-7s  %7llus  %20s  %s\n", width, v->session, which(v), (unsigned long long)v->age_ms / 1000, id,
-		       mfd_image_text_clean(v->name));
+		printf("%-*s  %-7s  %7llus  %20s  %s\n", width, v->session, which(v),
+		       (unsigned long long)v->age_ms / 1000, id, mfd_image_text_clean(v->name));
 	}
 }
 
@@ -188,7 +192,8 @@ static int offer(const struct cpr *c, int sock)
 		rc = -EBADF;
 	rc = rc ? rc : mfd_keeper_call(sock, &m, STDIN_FILENO, NULL);
 	if (rc == -EEXIST) {
-		fprintf(stderr, "criu-multifd cpr: session %s has an offer under this name; 'cpr drop' takes it back\n", c->args.v[1]);
+		fprintf(stderr, "criu-multifd cpr: session %s has an offer under this name; 'cpr drop' takes it back\n",
+			c->args.v[1]);
 		return MFD_EXIT_FAILED;
 	}
 	return rc ? complain("offer", rc) : MFD_EXIT_OK;
@@ -197,7 +202,8 @@ static int offer(const struct cpr *c, int sock)
 static int drop(const struct cpr *c, int sock)
 {
 	uint64_t id = c->args.n > 2 ? split_id(c->args.v[2]) : 0;
-	int rc = mfd_keeper_drop(sock, c->args.v[1], c->args.n > 2 ? c->args.v[2] : NULL, id, MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);
+	int rc = mfd_keeper_drop(sock, c->args.v[1], c->args.n > 2 ? c->args.v[2] : NULL, id,
+				 MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);
 
 	return rc ? complain(rc == -ENOENT ? "nothing of that name is held" : "drop", rc) : MFD_EXIT_OK;
 }
@@ -265,23 +271,32 @@ int mfd_cpr_main(int argc, char **argv)
 {
 	struct cpr c = { .dir = MFD_DEFAULT_DIR };
 	const struct mfd_flag flags[] = {
-		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &c.dir, .arg = "DIR",
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c.dir,
+		  .arg = "DIR",
 		  .help = "the server's or keeper's folder (default " MFD_DEFAULT_DIR ")" },
-		{ .name = "keeper", .kind = MFD_FLAG_STRING, .dest = &c.keeper, .arg = "PATH",
+		{ .name = "keeper",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c.keeper,
+		  .arg = "PATH",
 		  .help = "the keeper's socket, if it is not DIR/" MFD_KEEPER_SOCKET },
 		{ .name = "json", .kind = MFD_FLAG_BOOL, .dest = &c.json, .help = "list: as JSON" },
 		{ 0 },
 	};
 	const struct mfd_flags table = {
 		.verb = "cpr",
-		.usage = "[--dir DIR] list [SESSION] [--json] | offer SESSION NAME[:ID] <FD | drop SESSION [NAME[:ID]] | exec",
-		.summary = "Descriptors that come along: lists what the keeper holds, offers one to a restore, drops them,\n"
-			   "replaces the server's program in place.",
-		.notes = "offer hands over descriptor 0; the restore of SESSION takes it for its descriptor NAME (as 'criu-multifd\n"
-			 "show cpr-fds.img' names it), for the one with that ID or, without one, for all of that name.\n"
-			 "exec goes on with the program that lies at the path of the running one now; nothing held is lost, and a\n"
-			 "program that does not run is not taken.\n"
-			 "Exit status: 0, or 1 with one line.",
+		.usage =
+			"[--dir DIR] list [SESSION] [--json] | offer SESSION NAME[:ID] <FD | drop SESSION [NAME[:ID]] | exec",
+		.summary =
+			"Descriptors that come along: lists what the keeper holds, offers one to a restore, drops them,\n"
+			"replaces the server's program in place.",
+		.notes =
+			"offer hands over descriptor 0; the restore of SESSION takes it for its descriptor NAME (as 'criu-multifd\n"
+			"show cpr-fds.img' names it), for the one with that ID or, without one, for all of that name.\n"
+			"exec goes on with the program that lies at the path of the running one now; nothing held is lost, and a\n"
+			"program that does not run is not taken.\n"
+			"Exit status: 0, or 1 with one line.",
 		.flags = flags,
 		.min_args = 1,
 		.max_args = 3,

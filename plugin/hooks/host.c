@@ -9,9 +9,9 @@
 #include "host.h"
 
 #define VERSION(minor) ((minor) << 8) /* CRIU_PLUGIN_GEN_VERSION(0, minor, 0) */
-#define HOOKS_OLDEST 12		      /* up to CHECKPOINT_DEVICES: CRIU 4.0 to 4.1.1 refuse a plugin that names more */
-#define HOOKS_4_2    13
-#define HOOKS_4_3    17
+#define HOOKS_OLDEST   12	      /* up to CHECKPOINT_DEVICES: CRIU 4.0 to 4.1.1 refuse a plugin that names more */
+#define HOOKS_4_2      13
+#define HOOKS_4_3      17
 
 /* CRIU's log levels; print_on_level is exported by all releases this loads into. */
 enum { LEVEL_ERROR = 1, LEVEL_WARN = 2, LEVEL_INFO = 3 };
@@ -93,12 +93,12 @@ static void say(unsigned level, const char *fmt, va_list ap)
 		print_on_level(level, "%smultifd: %s\n", level == LEVEL_ERROR ? "Error: " : "", text);
 }
 
-#define SAY(level)                 \
-	do {                       \
-		va_list ap;        \
-		va_start(ap, fmt); \
+#define SAY(level)                   \
+	do {                         \
+		va_list ap;          \
+		va_start(ap, fmt);   \
 		say(level, fmt, ap); \
-		va_end(ap);        \
+		va_end(ap);          \
 	} while (0)
 
 void mfd_host_error(const char *fmt, ...)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cpr_log.h"
 #include "log.h"
 #include "ship.h"
 
@@ -95,8 +96,16 @@ int mfd_ship_images(struct mfd_ship *s, struct mfd_multifd *m, uint32_t packet_s
 {
 	int fd = openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const char *why = NULL;
 	struct dirent *e;
 
+	/* CRIU's hooks wrote down descriptors as they came; nobody but us knows that it is complete before it is too late. */
+	ret = mfd_cpr_log_seal(s->dirfd, &why);
+	if (ret) {
+		if (d)
+			closedir(d);
+		return mfd_error_set(err, ret, "cpr-fds.img: %s", why);
+	}
 	if (!d) {
 		ret = mfd_error_sys(err, -errno, "CRIU's image directory");
 		if (fd >= 0)

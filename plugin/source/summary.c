@@ -90,6 +90,8 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "zero_pages", json_object_new_uint64(t.zero_pages));
 	json_object_object_add(j, "bytes_memory", json_object_new_uint64(memory));
 	json_object_object_add(j, "bytes_images", json_object_new_uint64(t.file_bytes));
+	json_object_object_add(j, "packets", json_object_new_uint64(t.packets));
+	json_object_object_add(j, "packets_compressed", json_object_new_uint64(t.compressed));
 	json_object_object_add(j, "bytes_wire", json_object_new_uint64(t.wire_bytes));
 	json_object_object_add(j, "total_ms", json_object_new_double(total));
 	json_object_object_add(j, "frozen_ms", json_object_new_double(frozen));

@@ -87,6 +87,19 @@ static size_t split(char *list, char **words)
 	return n;
 }
 
+/* Packet flags that the option stands for. */
+static uint32_t compress_flags(const struct mfd_options *o)
+{
+	switch (o->compress) {
+	case MFD_COMPRESS_OFF:
+		return 0;
+	case MFD_COMPRESS_ZSTD:
+		return MFD_WIRE_PACKET_ZSTD;
+	default:
+		return MFD_WIRE_PACKET_LZ4;
+	}
+}
+
 static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
 {
 	char *list = o->restore_option ? strdup(o->restore_option) : NULL, *words[MAX_RESTORE_OPTIONS];
@@ -101,6 +114,8 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	h.channels = o->channels;
 	h.packet_size = o->packet_size;
 	h.checksum = o->checksum != MFD_OFF;
+	h.has_compress = 1;
+	h.compress = compress_flags(o);
 	h.postcopy = o->mode == MFD_MODE_POSTCOPY;
 	h.confirm_restore = o->confirm == MFD_CONFIRM_RESTORE;
 	h.page_size = MFD_WIRE_PAGE_SIZE;
@@ -135,7 +150,10 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 			.channels = ok->channels,
 			.packet_size = ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE,
 			.checksum = o->checksum != MFD_OFF,
+			.compress = (int)(ok->compress & compress_flags(o)),
 		};
+		if (compress_flags(o) && !s->lim.compress)
+			mfd_log_info("the target takes no compressed packets");
 		if (ok->channels < o->channels)
 			mfd_log_info("the target allows %u channels of %u", ok->channels, o->channels);
 	}
@@ -160,9 +178,14 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 		ret = mfd_error_set(err, -ECONNREFUSED, "joining channel %u: %s", channel,
 				    mfd_wire_join_error(le16toh(j.status)));
 	if (!ret) {
-		ret = mfd_sendchan_init(c, channel, &conn, &s->lim, o->zerocopy, o->stall_timeout);
+		ret = mfd_sendchan_init(c, channel, &conn, &s->lim, s->lim.compress ? MFD_OFF : o->zerocopy, o->stall_timeout);
 		if (ret)
 			mfd_error_set(err, ret, "%s", c->err.text);
+		/* A fault waits for nothing. */
+		if (!ret && s->lim.compress && role == MFD_WIRE_ROLE_DATA)
+			ret = mfd_compress_new(o->compress, o->compress_level, &c->compress);
+		if (role == MFD_WIRE_ROLE_DATA)
+			c->limit = &s->limit;
 	}
 	mfd_conn_close(&conn);
 	return ret;
@@ -183,6 +206,7 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	ProtobufCMessage *msg = NULL;
 	int ret;
 
+	mfd_ratelimit_set(&s->limit, o->max_bandwidth);
 	ops.failed = s->wake_fd >= 0 ? channel_failed : NULL;
 	ops.arg = &s->wake_fd;
 	if (!s->lim.channels || s->lim.packet_size < MFD_WIRE_MIN_PACKET)
@@ -250,6 +274,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 			s->lim.channels = ok->channels;
 		if (ok->packet_size >= MFD_WIRE_MIN_PACKET && ok->packet_size <= MFD_WIRE_MAX_PACKET)
 			s->lim.packet_size = ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE;
+		s->lim.compress = (int)compress_flags(o);
 		s->lim.checksum = o->checksum != MFD_OFF; /* a worker that takes over has no limits yet */
 		protobuf_c_message_free_unpacked(msg, NULL);
 	} else {
@@ -293,6 +318,7 @@ void mfd_uplink_totals(const struct mfd_uplink *s, struct mfd_sendchan_stats *su
 		sum->wire_bytes += c->wire_bytes;
 		sum->checksum += c->checksum;
 		sum->stalls += c->stalls;
+		sum->compressed += c->compressed;
 		sum->read_us += c->read_us;
 		sum->send_us += c->send_us;
 	}

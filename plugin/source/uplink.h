@@ -16,6 +16,7 @@ struct mfd_uplink {
 	unsigned channels;	    /* that are open; == lim.channels once joined */
 	struct mfd_sendchan urgent; /* postcopy: answers to faults; belongs to the inbox thread */
 	int have_urgent;
+	struct mfd_ratelimit limit; /* all channels together */
 	struct mfd_multifd *multifd;
 	int wake_fd; /* eventfd that a failing channel writes to, the caller's; -1 = none */
 };

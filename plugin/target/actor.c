@@ -292,6 +292,8 @@ static void wind_up(struct mfd_session *s)
 		mfd_session_store(s, 1);
 	if (s->over == MFD_OVER_KEPT)
 		unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
+	if (s->over == MFD_OVER_DONE || s->over == MFD_OVER_ABORTED)
+		mfd_cpr_ended(s);
 	count_end(s);
 	mfd_session_unclaim(s);
 }

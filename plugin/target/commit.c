@@ -77,10 +77,10 @@ static int mark_attached(struct mfd_session *s, uint32_t task, int pid)
 	return mark(s, line);
 }
 
-static int op_hold(void *arg, uint32_t task, int uffd)
+static int op_hold(void *arg, uint32_t task, int uffd, int sender)
 {
 	struct mfd_session *s = arg;
-	int rc = 0, pid = mfd_holder_find(task, uffd), pidfd = -1;
+	int rc = 0, pid = mfd_holder_find(task, uffd, sender), pidfd = -1;
 
 	pthread_mutex_lock(&s->lock);
 	if (s->ending)

@@ -85,7 +85,7 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 	s->limits.channels = h->channels < MFD_WIRE_MAX_CHANNELS ? h->channels : MFD_WIRE_MAX_CHANNELS;
 	s->limits.packet_size = h->packet_size < MFD_WIRE_MAX_PACKET ? h->packet_size : MFD_WIRE_MAX_PACKET;
 	s->limits.checksum = h->checksum;
-	s->limits.compress = 0; /* not yet */
+	s->limits.compress = (int)h->compress & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4);
 	s->postcopy = h->postcopy;
 	s->confirm = h->confirm_restore;
 	s->state = MFD__SESSION_STATE__RECEIVING;

@@ -2,9 +2,9 @@
 /*
  * Which process lives in the memory that a userfaultfd serves, and how to be sure that it is gone.
  *
- * The kernel does not say whose memory a userfaultfd belongs to.  But when CRIU's restored task hands its userfaultfd over it
- * still has it open itself (its restorer needs it to register the ranges), so kcmp() finds the process, and a pidfd keeps
- * it.  Children that the task forks later have userfaultfds that only the pager has; they are found as descendants, and in the pid
+ * The kernel does not say whose memory a userfaultfd belongs to.  But CRIU's restored task hands it over itself, so the message's
+ * credentials name the process, and a pidfd keeps it.  Where they do not (a sender in a foreign pid namespace), kcmp() may find it,
+ * as long as its restorer has not closed its own descriptor, which is a matter of milliseconds.  Children that the task forks later have userfaultfds that only the pager has; they are found as descendants, and in the pid
  * namespaces of the tasks that are known.
  */
 #include <ctype.h>
@@ -124,10 +124,12 @@ static int is_wanted(int pid, void *arg)
 	return status_last(pid, "NSpid:") == (long)w->task;
 }
 
-int mfd_holder_find(uint32_t task, int uffd)
+int mfd_holder_find(uint32_t task, int uffd, int sender)
 {
 	struct wanted w = { .task = task, .uffd = uffd };
 
+	if (sender > 0 && status_last(sender, "NSpid:") == (long)task)
+		return sender;
 	each_process(is_wanted, &w);
 	return w.pid;
 }

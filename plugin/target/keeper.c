@@ -95,7 +95,8 @@ static void on_link(struct mfd_keeper *k)
 {
 	mfd_io_close(&k->link);
 	if (mfd_keeper_held(k))
-		mfd_log_warn("the restore server's supervisor died; keeping %zu descriptors for the next one", mfd_keeper_held(k));
+		mfd_log_warn("the restore server's supervisor died; keeping %zu descriptors for the next one",
+			     mfd_keeper_held(k));
 	else
 		k->stop = 1;
 }
@@ -239,13 +240,28 @@ static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static int parse(struct config *c, int argc, char **argv)
 {
 	const struct mfd_flag flags[] = {
-		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &c->dir, .arg = "DIR",
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c->dir,
+		  .arg = "DIR",
 		  .help = "its folder; the socket is DIR/" MFD_KEEPER_SOCKET " (" MFD_DEFAULT_DIR ")" },
-		{ .name = "keep-for", .kind = MFD_FLAG_UINT, .dest = &c->keep_for, .arg = "SECONDS", .max = 31536000,
+		{ .name = "keep-for",
+		  .kind = MFD_FLAG_UINT,
+		  .dest = &c->keep_for,
+		  .arg = "SECONDS",
+		  .max = 31536000,
 		  .help = "close what nobody has asked for in so long, unless DIR/SESSION exists; 0 = never (86400)" },
-		{ .name = "state-fd", .kind = MFD_FLAG_UINT, .dest = &c->state, .arg = "N", .max = 1 << 20,
+		{ .name = "state-fd",
+		  .kind = MFD_FLAG_UINT,
+		  .dest = &c->state,
+		  .arg = "N",
+		  .max = 1 << 20,
 		  .help = "go on where the program before left off; for 'cpr exec' alone" },
-		{ .name = "log-level", .kind = MFD_FLAG_CHOICE, .dest = &c->level, .arg = "L", .choices = levels,
+		{ .name = "log-level",
+		  .kind = MFD_FLAG_CHOICE,
+		  .dest = &c->level,
+		  .arg = "L",
+		  .choices = levels,
 		  .help = "error, warn, info or debug (info)" },
 		{ 0 },
 	};

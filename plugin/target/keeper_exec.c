@@ -31,7 +31,8 @@ static int write_fd(void *ctx, const struct mfd_cpr_entry *e)
 	const struct mfd_kept_since *since = e->record;
 	struct writing *w = ctx;
 
-	fprintf(w->f, "fd %s %d %" PRIu64 " %" PRIu64 " %zu %s\n", w->which, e->fd, e->id, since->ms, strlen(e->name), e->name);
+	fprintf(w->f, "fd %s %d %" PRIu64 " %" PRIu64 " %zu %s\n", w->which, e->fd, e->id, since->ms, strlen(e->name),
+		e->name);
 	return mfd_reexec_keep(w->r, e->fd);
 }
 
@@ -39,7 +40,8 @@ static int write_session(struct writing *w, const struct mfd_kept *s)
 {
 	int rc;
 
-	fprintf(w->f, "session %d %d %" PRIu64 " %zu %s\n", s->image_dir, s->sock, s->used_ms, strlen(s->name), s->name);
+	fprintf(w->f, "session %d %d %" PRIu64 " %zu %s\n", s->image_dir, s->sock, s->used_ms, strlen(s->name),
+		s->name);
 	rc = mfd_reexec_keep(w->r, s->image_dir);
 	rc = rc ? rc : mfd_reexec_keep(w->r, s->sock);
 	w->which = "kept";
@@ -55,8 +57,8 @@ static int write_state(const struct mfd_keeper *k, struct writing *w)
 	size_t i;
 	int rc = 0;
 
-	fprintf(w->f, "keeper 1\nown %d %d %d %d %" PRIu64 "\ndir %zu %s\n", k->dirfd, k->lock, k->listen_fd, k->link, k->keep_ms,
-		strlen(k->dir), k->dir);
+	fprintf(w->f, "keeper 1\nown %d %d %d %d %" PRIu64 "\ndir %zu %s\n", k->dirfd, k->lock, k->listen_fd, k->link,
+		k->keep_ms, strlen(k->dir), k->dir);
 	for (i = 0; i < sizeof(own) / sizeof(*own) && !rc; i++)
 		rc = mfd_reexec_keep(w->r, own[i]);
 	for (s = k->sessions; s && !rc; s = s->next)
@@ -107,8 +109,8 @@ static int load_own(struct mfd_keeper *k, char **p)
 {
 	int used = 0;
 
-	if (sscanf(*p, "keeper 1\nown %d %d %d %d %" SCNu64 "\ndir %n", &k->dirfd, &k->lock, &k->listen_fd, &k->link, &k->keep_ms,
-		   &used) != 5 ||
+	if (sscanf(*p, "keeper 1\nown %d %d %d %d %" SCNu64 "\ndir %n", &k->dirfd, &k->lock, &k->listen_fd, &k->link,
+		   &k->keep_ms, &used) != 5 ||
 	    !used)
 		return -EPROTO;
 	*p += used;

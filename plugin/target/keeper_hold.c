@@ -132,7 +132,8 @@ void mfd_keeper_expire(struct mfd_keeper *k)
 		if (!is_due(k, s, now))
 			continue;
 		if (mfd_keeper_held(k))
-			mfd_log_debug("%s: closed after %llu s", s->name, (unsigned long long)(now - s->used_ms) / 1000);
+			mfd_log_debug("%s: closed after %llu s", s->name,
+				      (unsigned long long)(now - s->used_ms) / 1000);
 		if (mfd_cpr_count(s->kept))
 			mfd_log_warn("%s: %zu descriptors kept for too long without a restore, closed", s->name,
 				     mfd_cpr_count(s->kept));

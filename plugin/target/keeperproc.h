@@ -51,7 +51,8 @@ struct mfd_keeper {
 /* keeper_hold.c */
 struct mfd_kept *mfd_keeper_find(struct mfd_keeper *k, const char *session);
 int mfd_keeper_make(struct mfd_keeper *k, const char *session, struct mfd_kept **s); /* finds or makes */
-int mfd_keeper_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, uint64_t since_ms); /* takes fd over on success */
+int mfd_keeper_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd,
+		   uint64_t since_ms);				  /* takes fd over on success */
 int mfd_keeper_listen_in(struct mfd_kept *s, int image_dir);	  /* takes image_dir over on success */
 void mfd_keeper_remove(struct mfd_keeper *k, struct mfd_kept *s); /* closes everything of it */
 void mfd_keeper_expire(struct mfd_keeper *k);

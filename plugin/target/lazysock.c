@@ -22,11 +22,13 @@
 static int bind_here(int fd, int dirfd)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int one = 1; /* accepted sockets inherit it */
 
 	/* The folder's own path may be longer than an address can be. */
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dirfd, MFD_LAZYSOCK_NAME);
 	/* Linux makes the file with the socket's mode, so there is no moment at which others could connect. */
-	if (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8))
+	if (fchmod(fd, 0600) || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) ||
+	    bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8))
 		return -errno;
 	return 0;
 }
@@ -105,14 +107,42 @@ static int is_uffd(int fd)
 	return !strcmp(name, "anon_inode:[userfaultfd]");
 }
 
+/* The byte, what came with it, and from whom (SO_PASSCRED): by the time we look, the task may have closed its own descriptor. */
+static ssize_t recv_byte(int conn, int *fds, int *n, pid_t *pid)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(MFD_IO_MAX_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} u;
+	char dummy;
+	struct iovec iov = { &dummy, 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.buf, .msg_controllen = sizeof(u.buf) };
+	ssize_t len = recvmsg(conn, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	struct ucred cred;
+
+	*n = 0;
+	*pid = 0;
+	if (len < 0)
+		return -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			*n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(fds, CMSG_DATA(c), (size_t)*n * sizeof(int));
+		} else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+			*pid = cred.pid;
+		}
+	}
+	return len;
+}
+
 static int read_uffd(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
 {
-	int fds[MFD_IO_MAX_FDS], n = MFD_IO_MAX_FDS, flags;
-	char dummy;
-	ssize_t len = mfd_io_recv_fds(s->conn, &dummy, 1, fds, &n);
+	int fds[MFD_IO_MAX_FDS], n, flags;
+	ssize_t len = recv_byte(s->conn, fds, &n, &msg->pid);
 
 	if (len <= 0)
-		return len == -EAGAIN ? 0 : -ECONNRESET;
+		return len == -EAGAIN || len == -EINTR ? 0 : -ECONNRESET;
 	flags = n == 1 && is_uffd(fds[0]) ? fcntl(fds[0], F_GETFL) : -1;
 	/* Non-blocking is a must: poll() never reports a blocking userfaultfd. */
 	if (flags < 0 || fcntl(fds[0], F_SETFL, flags | O_NONBLOCK)) {

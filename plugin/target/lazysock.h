@@ -31,7 +31,8 @@ enum mfd_lazysock_kind { MFD_LAZYSOCK_TASK, MFD_LAZYSOCK_ZOMBIE, MFD_LAZYSOCK_DO
 struct mfd_lazysock_msg {
 	enum mfd_lazysock_kind kind;
 	uint32_t task;
-	int uffd; /* TASK: the receiver's, close-on-exec and non-blocking */
+	int uffd;  /* TASK: the receiver's, close-on-exec and non-blocking */
+	pid_t pid; /* TASK: the process that sent it, which is the restored task itself; 0 = not known */
 };
 
 /* Make the listener, mode 0600; one that was left behind is replaced. */

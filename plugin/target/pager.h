@@ -45,8 +45,11 @@ struct mfd_pager_ops {
 	int (*started)(void *arg);
 	/* Postcopy: pages not here yet; ask the source.  Called at most once per range and connection. */
 	int (*want)(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages);
-	/* A copy of this userfaultfd must be held by somebody else before it is used (the supervisor); 0 or -errno. */
-	int (*hold)(void *arg, uint32_t task, int uffd);
+	/*
+	 * A copy of this userfaultfd must be held by somebody else before it is used (the supervisor); 0 or -errno.  pid: the
+	 * process it came from, 0 when the kernel made it (fork).
+	 */
+	int (*hold)(void *arg, uint32_t task, int uffd, int pid);
 	/* CRIU said that the restore is finished (all tasks exist). */
 	void (*restored)(void *arg);
 	/*

@@ -110,7 +110,7 @@ static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 			start_running(p);
 		return 0;
 	case MFD_LAZYSOCK_TASK:
-		rc = mfd_pager_task_add(p, m->task, m->uffd, &why);
+		rc = mfd_pager_task_add(p, m->task, m->uffd, m->pid, &why);
 		if (rc)
 			mfd_log_error("pager: task %u cannot be restored: %s", m->task, why);
 		return rc;

@@ -334,7 +334,7 @@ static void count_in(struct pager_task *t, uint64_t settled)
 	atomic_fetch_add_explicit(&p->ntasks, 1, memory_order_relaxed);
 }
 
-int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **why)
+int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, const char **why)
 {
 	struct pager_family *f;
 	struct pager_task *t;
@@ -350,7 +350,7 @@ int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **
 		return -EBADMSG;
 	}
 	t->uffd = uffd;
-	rc = p->ops.hold ? p->ops.hold(p->arg, id, uffd) : 0;
+	rc = p->ops.hold ? p->ops.hold(p->arg, id, uffd, pid) : 0;
 	if (rc) {
 		*why = "its userfaultfd could not be secured";
 		free_task(t);
@@ -374,7 +374,7 @@ int mfd_pager_task_fork(struct pager_task *parent, int uffd)
 
 	if (!t)
 		return -ENOMEM;
-	rc = p->ops.hold ? p->ops.hold(p->arg, parent->fam->id, uffd) : 0;
+	rc = p->ops.hold ? p->ops.hold(p->arg, parent->fam->id, uffd, 0) : 0;
 	if (rc) {
 		free_task(t);
 		return rc;

@@ -125,7 +125,7 @@ void mfd_pager_restore_event(struct mfd_pager *p);
 #define PAGER_SOCK(p) ((void *)&(p)->sock) /* epoll's pointer for both; a task's is the task */
 
 /* pager_task.c */
-int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, const char **why); /* takes uffd over */
+int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, const char **why); /* takes uffd over */
 /* Parent's lock held for writing. When it fails, uffd stays open on purpose: closed, the child would run on with zeros. */
 int mfd_pager_task_fork(struct pager_task *parent, int uffd);
 struct pager_task *mfd_pager_next_task(struct mfd_pager *p,

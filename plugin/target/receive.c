@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "compress.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
@@ -31,6 +32,7 @@ struct receiver {
 	struct mfd_pagetable *pages;
 	int gentle; /* what the thread has been set to */
 	void *buf; /* MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed */
+	void *packed; /* the same for a compressed payload as it came */
 	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
 	struct mfd_pagestore_record records[MFD_WIRE_MAX_RUNS];
 	uint8_t table[TABLE_BYTES]; /* as on the wire, for the hash */
@@ -58,16 +60,16 @@ static int receive(struct receiver *r, void *buf, size_t len)
 	return rc;
 }
 
-static int need_buf(struct receiver *r)
+static int need_buf(struct receiver *r, void **buf)
 {
 	void *m;
 
-	if (r->buf)
+	if (*buf)
 		return 0;
 	m = mmap(NULL, MFD_WIRE_MAX_PACKET, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m == MAP_FAILED)
 		return fail(r, -ENOMEM, "no memory");
-	r->buf = m;
+	*buf = m;
 	return 0;
 }
 
@@ -78,6 +80,20 @@ static int check_hash(struct receiver *r, const struct mfd_wire_packet *h, const
 	if (mfd_wire_hash(r->table, h->table_len, payload, h->payload_len) == h->hash)
 		return 0;
 	return fail(r, -EBADMSG, "wrong checksum");
+}
+
+/* The payload, checked and as it was before compression: raw_len bytes at dst. */
+static int receive_payload(struct receiver *r, const struct mfd_wire_packet *h, void *dst)
+{
+	int packed = h->flags & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4);
+	int rc = packed ? need_buf(r, &r->packed) : 0;
+	void *to = packed ? r->packed : dst;
+
+	rc = rc ? rc : receive(r, to, h->payload_len);
+	rc = rc ? rc : check_hash(r, h, to);
+	if (!rc && packed && mfd_compress_undo(h->flags, to, h->payload_len, dst, h->raw_len))
+		rc = fail(r, -EBADMSG, "a compressed payload does not hold what it says");
+	return rc;
 }
 
 static int find_table(struct receiver *r, uint32_t task)
@@ -159,10 +175,9 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 
 static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h, struct mfd_pager *pager)
 {
-	int rc = need_buf(r);
+	int rc = need_buf(r, &r->buf);
 
-	rc = rc ? rc : receive(r, r->buf, h->payload_len);
-	rc = rc ? rc : check_hash(r, h, r->buf);
+	rc = rc ? rc : receive_payload(r, h, r->buf);
 	rc = rc ? rc : publish(r, h, 1, 0);
 	return rc ? rc : install(r, h, pager);
 }
@@ -173,13 +188,12 @@ static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
 	void *mem = NULL;
 	int rc = 0;
 
-	if (h->payload_len) {
-		rc = mfd_pagestore_reserve(r->s->store, h->payload_len >> MFD_WIRE_PAGE_SHIFT, &index, &mem);
+	if (h->raw_len) {
+		rc = mfd_pagestore_reserve(r->s->store, h->raw_len >> MFD_WIRE_PAGE_SHIFT, &index, &mem);
 		if (rc)
 			return fail(r, rc, rc == -ENOSPC ? "page store is full" : "page store cannot grow");
 	}
-	rc = receive(r, mem, h->payload_len);
-	rc = rc ? rc : check_hash(r, h, mem);
+	rc = receive_payload(r, h, mem);
 	rc = rc ? rc : publish(r, h, 0, index);
 	if (!rc && r->s->postcopy)
 		tell_pager(r, h);
@@ -215,15 +229,14 @@ static int on_file(struct receiver *r, const struct mfd_wire_packet *h)
 
 	if (rc)
 		return fail(r, rc, why);
-	rc = need_buf(r);
-	rc = rc ? rc : receive(r, r->buf, h->payload_len);
-	rc = rc ? rc : check_hash(r, h, r->buf);
+	rc = need_buf(r, &r->buf);
+	rc = rc ? rc : receive_payload(r, h, r->buf);
 	if (rc)
 		return rc;
-	rc = mfd_filesink_write(&r->s->files, &f, name, r->buf, h->payload_len, &err);
+	rc = mfd_filesink_write(&r->s->files, &f, name, r->buf, h->raw_len, &err);
 	if (rc)
 		return fail(r, rc, mfd_error_text(&err));
-	count(&r->n->file_bytes, h->payload_len);
+	count(&r->n->file_bytes, h->raw_len);
 	return 0;
 }
 
@@ -235,7 +248,7 @@ static int on_packet(struct receiver *r, const struct mfd_wire_packet *h)
 		mfd_session_synced(r->s, r->channel, h->sequence);
 		return 0;
 	}
-	if (h->table_len > sizeof(r->table) || h->payload_len > MFD_WIRE_MAX_PACKET || h->payload_len != h->raw_len)
+	if (h->table_len > sizeof(r->table) || h->payload_len > MFD_WIRE_MAX_PACKET || h->raw_len > MFD_WIRE_MAX_PACKET)
 		return fail(r, -EPROTO, "packet too long"); /* packet_open has refused this already */
 	if (atomic_load_explicit(&r->s->sealed, memory_order_acquire))
 		return fail(r, -EPROTO, "a packet came after everything was verified");
@@ -307,6 +320,8 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 		while (!rc);
 		if (r->buf)
 			munmap(r->buf, MFD_WIRE_MAX_PACKET);
+		if (r->packed)
+			munmap(r->packed, MFD_WIRE_MAX_PACKET);
 		free(r);
 	}
 	mfd_session_leave(s, channel, ended(rc));

@@ -112,6 +112,7 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	s->state = e->state;
 	s->limits.channels = e->channels && e->channels <= MFD_WIRE_MAX_CHANNELS ? e->channels : 1;
 	s->limits.packet_size = e->packet_size;
+	s->limits.compress = MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4; /* a source that comes back uses what it did */
 	s->limits.checksum = 1;
 	s->postcopy = e->postcopy;
 	s->confirm = e->confirm_restore;

@@ -2,18 +2,20 @@
 /* `criu-multifd restore`: criu restore --lazy-pages with the session's folder, once the session may be restored. */
 #include <errno.h>
 #include <fcntl.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "command.h"
+#include "cpr_image.h"
 #include "flags.h"
 #include "hostcriu.h"
 #include "session_file.h"
 #include "wire.h"
 
-#define OWN_WORDS 9
+#define MAX_WORDS 24
 
 /* In safe mode the source has let go (COMMITTED); in postcopy the images are enough. */
 static int may_restore(const Mfd__SessionEntry *e, struct mfd_error *err)
@@ -26,8 +28,9 @@ static int may_restore(const Mfd__SessionEntry *e, struct mfd_error *err)
 	    e->state == MFD__SESSION_STATE__COMMITTED)
 		return mfd_error_set(err, -EALREADY, "has been restored already");
 	if (e->state == MFD__SESSION_STATE__READY && e->in_doubt)
-		return mfd_error_set(err, -EAGAIN, "is complete, but its source cannot be reached and may still run it; "
-						   "see criu-multifd status");
+		return mfd_error_set(err, -EAGAIN,
+				     "is complete, but its source cannot be reached and may still run it; "
+				     "see criu-multifd status");
 	return mfd_error_set(err, -EAGAIN, "is not ready; criu-multifd wait --for committed waits for it");
 }
 
@@ -53,17 +56,71 @@ static int check_session(const char *dir, const char *name, struct mfd_error *er
 	return ret;
 }
 
+struct words {
+	const char *v[MAX_WORDS];
+	int n;
+	char plugins[4096], inherit[3][64];
+};
+
+/*
+ * runc's descriptors.json says what standard input, output and error were.  Where one was a pipe, ours takes its place, as runc
+ * restore does with those it is given; one that the keeper has is the plugin's affair.
+ */
+static void add_runc(struct words *w, const char *folder)
+{
+	char path[4200];
+	struct json_object *list, *o;
+
+	snprintf(path, sizeof(path), "%s/descriptors.json", folder);
+	list = access(path, R_OK) ? NULL : json_object_from_file(path);
+	for (int i = 0; list && json_object_is_type(list, json_type_array) && i < 3; i++) {
+		const char *text = (o = json_object_array_get_idx(list, (size_t)i)) ? json_object_get_string(o) : NULL;
+
+		if (!text || strncmp(text, "pipe:[", 6) || strlen(text) > 40 || fcntl(i, F_GETFD) < 0)
+			continue;
+		snprintf(w->inherit[i], sizeof(w->inherit[i]), "fd[%d]:%s", i, text);
+		w->v[w->n++] = "--inherit-fd";
+		w->v[w->n++] = w->inherit[i];
+	}
+	json_object_put(list);
+}
+
+/* The plugin brings inherited descriptors back; without any it is not needed. */
+static int add_plugin(struct words *w, const char *folder, struct mfd_error *err)
+{
+	char path[4200];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/" MFD_CPR_IMAGE_NAME, folder);
+	if (access(path, F_OK))
+		return 0;
+	rc = mfd_hostcriu_plugins(w->plugins, sizeof(w->plugins), err);
+	if (rc)
+		return rc;
+	w->v[w->n++] = "--libdir";
+	w->v[w->n++] = w->plugins;
+	return 0;
+}
+
 static int run_criu(const char *criu, const char *folder, const struct mfd_flags_args *args)
 {
-	const char *own[OWN_WORDS] = { criu, "restore", "--lazy-pages", "--images-dir", folder, "--restore-detached",
-				       "--log-file", "restore.log", "-v3" };
-	char **argv = calloc((size_t)OWN_WORDS + (size_t)args->n_after + 1, sizeof(*argv));
+	struct words w = { .v = { criu, "restore", "--lazy-pages", "--images-dir", folder, "--restore-detached",
+				  "--log-file", "restore.log", "-v3" },
+			   .n = 9 };
+	struct mfd_error err = { 0 };
+	char **argv;
 
+	if (add_plugin(&w, folder, &err)) {
+		fprintf(stderr, "criu-multifd restore: %s\n", mfd_error_text(&err));
+		return MFD_EXIT_FAILED;
+	}
+	add_runc(&w, folder);
+	argv = calloc((size_t)w.n + (size_t)args->n_after + 1, sizeof(*argv));
 	if (!argv)
 		return MFD_EXIT_FAILED;
-	memcpy(argv, own, sizeof(own));
+	memcpy(argv, w.v, (size_t)w.n * sizeof(*argv));
 	for (int i = 0; i < args->n_after; i++)
-		argv[OWN_WORDS + i] = args->after[i];
+		argv[w.n + i] = args->after[i];
 	execv(criu, argv);
 	fprintf(stderr, "criu-multifd restore: %s: %s\n", criu, strerror(errno));
 	free(argv);
@@ -81,8 +138,11 @@ int mfd_restore_main(int argc, char **argv)
 		.verb = "restore",
 		.usage = "[--dir DIR] SESSION [-- CRIU RESTORE OPTIONS]",
 		.summary = "restores a session with criu restore --lazy-pages",
-		.notes = "The log of criu is restore.log in the session's folder.  $CRIU names the criu to run.\n"
-			 "Exit code: criu's own; 1 when the session may not be restored.\n",
+		.notes =
+			"Descriptors that came along (cpr-fds.img) are taken from the keeper or from 'criu-multifd cpr offer'; pipes that\n"
+			"runc's descriptors.json names become this command's own standard input, output and error.\n"
+			"The log of criu is restore.log in the session's folder.  $CRIU names the criu to run.\n"
+			"Exit code: criu's own; 1 when the session may not be restored.\n",
 		.flags = flags,
 		.min_args = 1,
 		.max_args = 1,

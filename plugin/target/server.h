@@ -119,7 +119,7 @@ struct mfd_holder {
 	struct mfd_holder *next;
 };
 /* The process that has `uffd` open, best one that is `task` in its own pid namespace; its pid here, or 0. */
-int mfd_holder_find(uint32_t task, int uffd);
+int mfd_holder_find(uint32_t task, int uffd, int sender);
 uint64_t mfd_holder_start_time(int pid); /* clock ticks since boot, 0: no such process */
 int mfd_holder_kill(const struct mfd_holder *list, const char *session);
 

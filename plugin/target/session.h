@@ -188,6 +188,10 @@ void mfd_commit_pager_done(struct mfd_session *s);
 void mfd_commit_asked(struct mfd_session *s);
 void mfd_commit_leave(struct mfd_session *s);
 
+/* ---- cpr.c ---- */
+int mfd_cpr_in_reach(struct mfd_session *s, char *text, size_t len); /* every inherited descriptor, or -errno and which is not */
+void mfd_cpr_ended(struct mfd_session *s); /* done or aborted: the keeper lets go */
+
 /* ---- clean.c ---- */
 int mfd_clean_tree(int dirfd, const char *name); /* rm -r; 0 when absent */
 uint64_t mfd_clean_now_us(void);		 /* CLOCK_REALTIME */

@@ -106,7 +106,8 @@ static int want_exec(struct supervisor *su)
 	if (su->exec_wanted)
 		return -EALREADY;
 	if (su->held)
-		rc = mfd_error_set(&err, -EBUSY, "restored tasks still lack pages, and only the present worker can bring them");
+		rc = mfd_error_set(&err, -EBUSY,
+				   "restored tasks still lack pages, and only the present worker can bring them");
 	else
 		rc = mfd_supervise_exec_check(&err);
 	if (rc) {

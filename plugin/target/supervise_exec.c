@@ -34,8 +34,8 @@ static int write_state(const struct supervisor *su, FILE *f, struct mfd_reexec *
 	const struct mfd_holder *h;
 	int rc = 0;
 
-	fprintf(f, "serve 1\nown %d %d %d %d\naddress %s\n", su->sv->listen_fd, su->sv->lock_fd, su->keeper, su->keeper_link,
-		su->address);
+	fprintf(f, "serve 1\nown %d %d %d %d\naddress %s\n", su->sv->listen_fd, su->sv->lock_fd, su->keeper,
+		su->keeper_link, su->address);
 	for (size_t i = 0; i < sizeof(own) / sizeof(*own) && !rc; i++)
 		rc = mfd_reexec_keep(r, own[i]);
 	for (h = su->held; h && !rc; h = h->next) {
@@ -46,10 +46,10 @@ static int write_state(const struct supervisor *su, FILE *f, struct mfd_reexec *
 	return rc;
 }
 
-/* The words of our own command line, and where the state is. */
+/* The words of our own command line, and where the state is; not where that of an earlier time was. */
 static char **make_words(char **own)
 {
-	size_t n, i;
+	size_t n, i, to = 4;
 	char **words;
 
 	for (n = 0; own[n]; n++)
@@ -60,8 +60,12 @@ static char **make_words(char **own)
 	words[1] = (char *)"serve";
 	words[2] = (char *)"--state-fd";
 	words[3] = (char *)"@STATE";
-	for (i = 1; i < n; i++)
-		words[i + 3] = own[i];
+	for (i = 1; i < n; i++) {
+		if (!strcmp(own[i], "--state-fd") && i + 1 < n)
+			i++;
+		else
+			words[to++] = own[i];
+	}
 	return words;
 }
 

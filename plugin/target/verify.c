@@ -135,6 +135,8 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	}
 	rc = check_files(s, msg->files, msg->bytes, text, sizeof(text));
 	if (!rc)
+		rc = mfd_cpr_in_reach(s, text, sizeof(text));
+	if (!rc)
 		rc = find_missing(s, &m, text, sizeof(text));
 	if (rc) {
 		mfd_session_broken(s, rc, text);

@@ -49,6 +49,15 @@ end_restore()
 	. "$SCRATCH/restored.$RESTORES"
 }
 
+# begin_running BADLINK-OPTION...: and the restored tasks run.
+begin_running()
+{
+	begin "$@" || return 1
+	end_restore
+	[ "$RESTORE_RC" = 0 ] || fail 'the restore failed' || return 1
+	[ "$(status_of state)" = running ] || fail "state is $(status_of state), not running"
+}
+
 frozen()
 {
 	[[ $(state_of "$VICTIM_PID") = [tT] ]]
@@ -124,9 +133,7 @@ ends_well()
 
 @test "cut while the tasks run on the target: the source stays frozen, they block and status says so, a healed link ends it well" {
 	start_victim --size 32
-	begin
-	end_restore
-	[ "$(status_of state)" = running ]
+	begin_running
 	cut_now
 	start verifying verify_victim # needs pages that are only at the source
 	local verifying=$STARTED_PID
@@ -158,9 +165,10 @@ ends_well()
 	eventually 5 is_dead "$SERVER_PID"
 	start_server --stall-timeout 1000
 	start_victim --size 32
-	begin --stall-after started_ok
-	eventually 20 fault_happened
-	assert_in_doubt
+	begin_running --stall-after committed
+	kill -USR2 "$BADLINK_PID"
+	eventually 5 fault_happened
+	assert_in_doubt running
 	assert_stays_frozen
 	heal
 	ends_well
@@ -175,8 +183,8 @@ connected_again()
 	local i
 
 	start_victim --size 32
-	RATE=6000000 SPEED=--bandwidth begin --cut-after started_ok
-	eventually 20 fault_happened
+	RATE=4000000 SPEED=--bandwidth begin_running
+	cut_now
 	for i in 1 2; do
 		heal
 		eventually 20 connected_again "$i" || return 1
@@ -190,8 +198,8 @@ connected_again()
 
 @test "the worker is killed after leave was given: the supervisor starts another one, which ends it well" {
 	start_victim --size 32
-	begin --cut-after started_ok
-	eventually 20 fault_happened
+	begin_running
+	cut_now
 	eventually 5 sender_pids
 	kill -KILL "$WORKER"
 	assert_stays_frozen
@@ -201,18 +209,18 @@ connected_again()
 
 @test "worker and supervisor are killed after leave was given: the source stays frozen" {
 	start_victim --size 32
-	begin --stall-after started_ok
-	eventually 20 fault_happened
+	begin_running
 	eventually 5 sender_pids
 	kill -KILL "$SUPERVISOR" "$WORKER"
 	assert_stays_frozen
-	heal
 	assert_in_doubt running
-	# A person decides for the source: the copy is killed, then the dump.
+	# A person decides for the source: the copy is killed, then the dump; its tasks are left stopped and go on when told to.
 	resolve discard
 	eventually 5 no_victims_on_target
 	kill -KILL "$(criu_pid)"
 	end_dump
+	frozen
+	kill -CONT "$VICTIM_PID"
 	assert_not_frozen "$VICTIM_PID"
 	verify_victim
 }
@@ -223,9 +231,9 @@ connected_again()
 	eventually 5 is_dead "$SERVER_PID"
 	start_server
 	start_victim --size 32
-	begin --cut-after started_ok
-	eventually 20 fault_happened
-	assert_in_doubt
+	begin_running
+	cut_now
+	assert_in_doubt running
 	# shellcheck disable=SC2046  # a list
 	kill -KILL "$SERVER_PID" $(pgrep -P "$SERVER_PID")
 	assert_stays_frozen

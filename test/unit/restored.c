@@ -57,7 +57,7 @@ static int on_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	return 0;
 }
 
-static int on_hold(void *arg, uint32_t task, int uffd)
+static int on_hold(void *arg, uint32_t task, int uffd, int pid)
 {
 	struct world *w = arg;
 

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Compression of packet payloads: zstd and lz4, one context per channel thread, nothing shared.
+ *
+ * A payload that does not shrink by an eighth goes raw.  Memory that does not compress at all is found out before it is tried: a sample of
+ * the payload is compressed first.
+ *
+ * `auto` keeps two costs per byte of memory, in time from "payload read" to "payload given to the socket": with and without compression.
+ * The socket pushes back when the network is the limit, so the cheaper of the two is the one that moves more memory per
+ * second.  Now and then the other one is tried again.
+ */
+#ifndef MFD_COMPRESS_H
+#define MFD_COMPRESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum mfd_compress_kind {
+	MFD_COMPRESS_OFF,
+	MFD_COMPRESS_LZ4,
+	MFD_COMPRESS_ZSTD,
+	MFD_COMPRESS_AUTO, /* lz4, when it pays */
+};
+
+struct mfd_compress;
+
+/* level: zstd 1..19, lz4 acceleration is its negative, 0 = the library's default.  *c = NULL for OFF. 0 or -ENOMEM. */
+int mfd_compress_new(enum mfd_compress_kind kind, int level, struct mfd_compress **c);
+void mfd_compress_free(struct mfd_compress *c);
+/*
+ * Compress len bytes: the compressed bytes (*out, in memory of the object until the next call), their number, and in *flags the
+ * packet flag that names the way; 0 = send raw.
+ */
+size_t mfd_compress_run(struct mfd_compress *c, const void *src, size_t len, void **out, uint16_t *flags);
+/* For auto: the payload just handled took `us` from start to socket. */
+void mfd_compress_took(struct mfd_compress *c, size_t len, int compressed, uint64_t us);
+
+/* Undo `flags`: exactly raw_len bytes to dst, or -EBADMSG.  Safe on any input. */
+int mfd_compress_undo(uint16_t flags, const void *src, size_t len, void *dst, size_t raw_len);
+
+#endif

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Entries of cpr-fds.img on their way from the hooks into the image. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cpr_log.h"
+#include "io.h"
+
+#define LOG_MAGIC 0x4d464c31U
+#define LOG_MAX	  (1ULL << 30)
+
+struct head {
+	uint32_t magic, zero;
+	char session[256];
+};
+
+/* Followed by name, path, inherit_id (each with its 0; length 0 = none), owners, own and peer address. */
+struct record {
+	uint32_t size; /* of all of it, a multiple of 8 */
+	uint32_t name, path, inherit, own, peer;
+	uint64_t id;
+	struct mfd_cpr_record r; /* pointers are not used */
+	struct mfd_cpr_socket s;
+};
+
+int mfd_cpr_log_open(int dirfd, const char *session)
+{
+	struct head h = { .magic = LOG_MAGIC };
+	int fd, rc;
+
+	unlinkat(dirfd, MFD_CPR_IMAGE_NAME, 0);
+	unlinkat(dirfd, MFD_CPR_LOG_NAME, 0);
+	fd = openat(dirfd, MFD_CPR_LOG_NAME, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	snprintf(h.session, sizeof(h.session), "%s", session);
+	rc = mfd_io_write_all(fd, &h, sizeof(h));
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static uint32_t length(const char *text)
+{
+	return text ? (uint32_t)strlen(text) + 1 : 0;
+}
+
+int mfd_cpr_log_add(int fd, const struct mfd_cpr_image_item *item, const char **why)
+{
+	static const char zeros[8];
+	const struct mfd_cpr_record *r = &item->record;
+	struct record rec = { .id = item->id, .r = *r };
+	struct iovec v[8];
+	size_t n = 1, size = sizeof(rec), i;
+	int rc = mfd_cpr_record_check(r, why);
+
+	if (rc)
+		return rc;
+	if (r->has & MFD_CPR_HAS_SOCKET)
+		rec.s = *r->socket;
+	v[n++] = (struct iovec){ (void *)item->name, rec.name = length(item->name) };
+	v[n++] = (struct iovec){ (void *)r->path, rec.path = length(r->path) };
+	v[n++] = (struct iovec){ (void *)r->inherit_id, rec.inherit = length(r->inherit_id) };
+	v[n++] = (struct iovec){ (void *)r->owners, r->n_owners * sizeof(*r->owners) };
+	v[n++] = (struct iovec){ (void *)rec.s.address, rec.own = rec.s.address_len };
+	v[n++] = (struct iovec){ (void *)rec.s.peer_address, rec.peer = rec.s.peer_address_len };
+	for (i = 1; i < n; i++)
+		size += v[i].iov_len;
+	v[n++] = (struct iovec){ (void *)zeros, -size % 8 };
+	rec.size = (uint32_t)(size + -size % 8);
+	v[0] = (struct iovec){ &rec, sizeof(rec) };
+	rc = mfd_io_writev_all(fd, v, (int)n);
+	if (rc && why)
+		*why = strerror(-rc);
+	return rc;
+}
+
+struct reading {
+	const char *at, *end;
+	struct mfd_cpr_socket socket;
+};
+
+static const char *take(const char **p, uint32_t len)
+{
+	const char *at = len ? *p : NULL;
+
+	*p += len;
+	return at;
+}
+
+/* Sizes are trusted as far as they stay inside: the file is ours and not older than this dump. */
+static int next(void *ctx, struct mfd_cpr_image_item *item)
+{
+	struct reading *rd = ctx;
+	struct record rec;
+	const char *p;
+	uint64_t body;
+
+	if (rd->at == rd->end)
+		return 0;
+	if ((size_t)(rd->end - rd->at) < sizeof(rec))
+		return -EBADMSG;
+	memcpy(&rec, rd->at, sizeof(rec));
+	body = (uint64_t)rec.name + rec.path + rec.inherit + rec.own + rec.peer +
+	       rec.r.n_owners * sizeof(*rec.r.owners);
+	if (rec.size > (size_t)(rd->end - rd->at) || rec.size < sizeof(rec) + body || !rec.name)
+		return -EBADMSG;
+	p = rd->at + sizeof(rec);
+	item->id = rec.id;
+	item->record = rec.r;
+	item->name = take(&p, rec.name);
+	item->record.path = take(&p, rec.path);
+	item->record.inherit_id = take(&p, rec.inherit);
+	item->record.owners = (const void *)take(&p, rec.r.n_owners * (uint32_t)sizeof(*rec.r.owners));
+	item->socket = rec.s;
+	item->socket.address = take(&p, rec.own);
+	item->socket.peer_address = take(&p, rec.peer);
+	item->record.socket = rec.r.has & MFD_CPR_HAS_SOCKET ? &item->socket : NULL;
+	rd->at += rec.size;
+	return 1;
+}
+
+static int count(const char *at, const char *end, uint64_t *n)
+{
+	struct reading rd = { .at = at, .end = end };
+	struct mfd_cpr_image_item item;
+	int rc;
+
+	for (*n = 0; (rc = next(&rd, &item)) == 1; (*n)++)
+		;
+	return rc;
+}
+
+static int write_image(int dirfd, const char *text, size_t len, const char **why)
+{
+	struct mfd_cpr_image_header ih = { 0 };
+	struct reading rd = { .at = text + sizeof(struct head), .end = text + len };
+	struct head h;
+	struct timespec now;
+	char *boot = NULL;
+	int rc;
+
+	if (len < sizeof(h))
+		return -EBADMSG;
+	memcpy(&h, text, sizeof(h));
+	if (h.magic != LOG_MAGIC || !memchr(h.session, 0, sizeof(h.session)))
+		return -EBADMSG;
+	rc = count(rd.at, rd.end, &ih.count);
+	if (rc || !ih.count)
+		return rc;
+	clock_gettime(CLOCK_REALTIME, &now);
+	ih.created_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	ih.session = h.session;
+	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
+		boot[strcspn(boot, "\n")] = 0;
+		ih.boot_id = boot;
+	}
+	rc = mfd_cpr_image_write(dirfd, &ih, next, &rd, why);
+	free(boot);
+	return rc;
+}
+
+int mfd_cpr_log_seal(int dirfd, const char **why)
+{
+	const char *unused;
+	char *text;
+	size_t len;
+	int rc = mfd_io_read_file(dirfd, MFD_CPR_LOG_NAME, LOG_MAX, &text, &len);
+
+	why = why ? why : &unused;
+	*why = NULL;
+	if (rc == -ENOENT)
+		return 0;
+	if (!rc) {
+		rc = write_image(dirfd, text, len, why);
+		free(text);
+	}
+	if (rc && !*why)
+		*why = rc == -EBADMSG ? MFD_CPR_LOG_NAME " is damaged" : strerror(-rc);
+	if (!rc)
+		unlinkat(dirfd, MFD_CPR_LOG_NAME, 0);
+	return rc;
+}
+
+void mfd_cpr_log_discard(int dirfd)
+{
+	unlinkat(dirfd, MFD_CPR_LOG_NAME, 0);
+}

@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restore: everything cpr-fds.img names is found before CRIU makes a task, and fetched inside the tasks.
+ *
+ * What is read at the beginning is inherited by the restored tasks with CRIU's memory; descriptors are not, so each fetch makes a
+ * connection of its own.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <criu/criu-plugin.h>
+
+#include "cpr.h"
+#include "cpr_image.h"
+#include "cpr_rewrite.h"
+#include "host.h"
+#include "io.h"
+#include "keeper.h"
+
+/* CRIU's own --inherit-fd; exported by every release this loads into. */
+extern int inherit_fd_add(int fd, char *key) __attribute__((weak));
+
+enum way { NOWHERE, FETCH, REOPEN, INHERIT, LEAVE };
+
+struct entry {
+	char *name, *path, *inherit_id;
+	uint64_t id, position;
+	uint32_t criu_id, flags, pid, fd;
+	Mfd__CprKind kind;
+	Mfd__CprHow how;
+	bool has_id, is_unix, has_position;
+	enum way way;
+};
+
+static struct {
+	struct entry *v;
+	size_t n, room;
+	int keeper; /* -1 = none */
+	char session[256];
+	bool same_boot, attached;
+	char *path; /* of the keeper, for the end */
+	pid_t pid;
+} rst = { .keeper = -1 };
+
+/* ---- the image ---- */
+
+static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
+{
+	char *boot = NULL;
+
+	(void)ctx;
+	snprintf(rst.session, sizeof(rst.session), "%s", h->session ? h->session : "");
+	if (h->boot_id && !mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
+		boot[strcspn(boot, "\n")] = 0;
+		rst.same_boot = !strcmp(boot, h->boot_id);
+	}
+	free(boot);
+	rst.room = h->count;
+	rst.v = calloc(rst.room ? rst.room : 1, sizeof(*rst.v));
+	return rst.v ? 0 : -ENOMEM;
+}
+
+static char *copy(const char *text, int *rc)
+{
+	char *c = text ? strdup(text) : NULL;
+
+	if (text && !c)
+		*rc = -ENOMEM;
+	return c;
+}
+
+static int take_entry(void *ctx, const struct mfd_cpr_image_item *item)
+{
+	const struct mfd_cpr_record *r = &item->record;
+	struct entry *e = &rst.v[rst.n];
+	int rc = 0;
+
+	(void)ctx;
+	if (rst.n == rst.room)
+		return -EBADMSG;
+	rst.n++;
+	e->name = copy(item->name, &rc);
+	e->path = copy(r->path, &rc);
+	e->inherit_id = copy(r->inherit_id, &rc);
+	e->id = item->id;
+	e->kind = r->kind;
+	e->how = r->how;
+	e->flags = r->flags;
+	e->position = r->position;
+	e->has_position = r->has & MFD_CPR_HAS_POSITION;
+	e->has_id = r->has & MFD_CPR_HAS_CRIU_ID;
+	e->criu_id = r->criu_id;
+	e->is_unix = r->has & MFD_CPR_HAS_SOCKET && r->socket->family == AF_UNIX;
+	if (r->n_owners) {
+		e->pid = r->owners[0].pid;
+		e->fd = r->owners[0].fd;
+	}
+	return rc;
+}
+
+static int read_image(struct mfd_error *err)
+{
+	const char *why = NULL;
+	int rc = mfd_cpr_image_read(criu_get_image_dir(), MFD_CPR_IMAGE_NAME, take_header, take_entry, NULL, &why);
+
+	return rc ? mfd_error_set(err, rc, "%s", why && rc != -ENOMEM ? why : strerror(-rc)) : 0;
+}
+
+/* ---- the keeper ---- */
+
+static int try_keeper(const char *path)
+{
+	rst.keeper = mfd_keeper_connect(path);
+	if (rst.keeper < 0)
+		return 0;
+	rst.path = strdup(path);
+	return 1;
+}
+
+/* The configured one; the one the dump used; the one of the restore server in whose folder the session lies. */
+static void find_keeper(const struct mfd_options *o)
+{
+	char path[PATH_MAX], dir[40];
+	ssize_t n = readlinkat(criu_get_image_dir(), MFD_KEEPER_LINK, path, sizeof(path) - 1);
+
+	if (o->keeper && try_keeper(o->keeper))
+		return;
+	if (n > 0) {
+		path[n] = 0;
+		if (try_keeper(path))
+			return;
+	}
+	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", criu_get_image_dir());
+	n = readlink(dir, path, sizeof(path) - sizeof("/../" MFD_KEEPER_SOCKET));
+	if (n > 0) {
+		strcpy(path + n, "/../" MFD_KEEPER_SOCKET);
+		try_keeper(path);
+	}
+}
+
+/* MFD_KEEPER_KEPT, MFD_KEEPER_OFFERED or 0. */
+static int keeper_has(const struct entry *e)
+{
+	int rc = rst.keeper < 0 ? 0 : mfd_keeper_has(rst.keeper, rst.session, e->name, e->id);
+
+	return rc > 0 ? rc : 0;
+}
+
+/* ---- how each is had ---- */
+
+/* runc notes where standard input, output and error went, and its restore gives CRIU those of its own for pipes. */
+static int given_by_runc(const char *inherit_id)
+{
+	char *text, quoted[64];
+	int found;
+
+	snprintf(quoted, sizeof(quoted), "\"%s\"", inherit_id);
+	if (mfd_io_read_file(criu_get_image_dir(), "descriptors.json", 1 << 16, &text, NULL))
+		return 0;
+	found = strstr(text, quoted) != NULL;
+	free(text);
+	return found;
+}
+
+/* Whoever runs CRIU has seen to it: --inherit-fd, or runc through CRIU's service. CRIU's own list is out of reach. */
+static int given_by_hand(const char *inherit_id)
+{
+	size_t len, at, n = strlen(inherit_id);
+	int found = 0, service = 0;
+	char *line = NULL;
+
+	if (mfd_io_read_file(AT_FDCWD, "/proc/self/cmdline", 1 << 20, &line, &len))
+		return 0;
+	for (at = 0; at < len; at += strlen(line + at) + 1) {
+		size_t word = strlen(line + at);
+
+		found |= word > n && !strcmp(line + at + word - n, inherit_id) && line[at + word - n - 1] == ':';
+		service |= !strcmp(line + at, "swrk") || !strcmp(line + at, "service");
+	}
+	free(line);
+	return found || (service && given_by_runc(inherit_id));
+}
+
+/* A path in the tasks' mounts: whether it is there shows inside the task. */
+static int may_reopen(const struct entry *e)
+{
+	return e->path && !(e->how == MFD__CPR_HOW__KEPT && rst.same_boot);
+}
+
+/* An offered end of a pipe may be either one: CRIU opens it again the way that is needed. */
+static enum way find_pipe_way(const struct entry *e)
+{
+	int has = keeper_has(e);
+
+	if (given_by_hand(e->inherit_id))
+		return LEAVE;
+	return has == MFD_KEEPER_KEPT ? FETCH : has ? INHERIT : NOWHERE;
+}
+
+static enum way find_way(const struct entry *e)
+{
+	if (e->inherit_id)
+		return find_pipe_way(e);
+	if (keeper_has(e))
+		return FETCH;
+	if (!e->has_id)
+		return LEAVE; /* CRIU's own image of it serves, though nobody else shares the copy */
+	return may_reopen(e) ? REOPEN : NOWHERE;
+}
+
+static void explain(const struct entry *e, struct mfd_error *err)
+{
+	if (rst.keeper < 0)
+		mfd_error_set(err, -ENOENT,
+			      "descriptor %s (%llu) of process %u cannot be restored: there is no keeper that holds it",
+			      e->name, (unsigned long long)e->id, e->pid);
+	else
+		mfd_error_set(
+			err, -ENOENT,
+			"descriptor %s (%llu) cannot be restored: the keeper has none of that name for session %s "
+			"(criu-multifd cpr offer %s '%s' <descriptor)",
+			e->name, (unsigned long long)e->id, rst.session, rst.session, e->name);
+}
+
+static int find_ways(struct mfd_error *err)
+{
+	unsigned missing = 0;
+
+	for (size_t i = 0; i < rst.n; i++) {
+		struct entry *e = &rst.v[i];
+
+		e->way = find_way(e);
+		if (e->way == NOWHERE) {
+			explain(e, err); /* the first is the error; each is in CRIU's log */
+			if (missing++ < 20)
+				mfd_host_error("nobody has %s (%llu)", e->name, (unsigned long long)e->id);
+		} else if (e->way == LEAVE && !e->inherit_id) {
+			mfd_host_warn("%s is restored as CRIU does; no other process shares it any more", e->name);
+		}
+	}
+	return missing ? err->code : 0;
+}
+
+static int inherit(const struct entry *e, struct mfd_error *err)
+{
+	int fd = mfd_keeper_get(rst.keeper, rst.session, e->name, e->id);
+
+	if (fd < 0)
+		return mfd_error_sys(err, fd, "%s from the keeper", e->name);
+	if (!inherit_fd_add)
+		return mfd_error_set(err, -ENOSYS, "%s: this CRIU needs --inherit-fd for it", e->name);
+	if (inherit_fd_add(fd, e->inherit_id))
+		return mfd_error_set(err, -ENOMEM, "%s: CRIU does not take it", e->name);
+	return 0;
+}
+
+/* What CRIU calls it, of those that it can dump. */
+static uint32_t own_type(const struct entry *e)
+{
+	switch (e->kind) {
+	case MFD__CPR_KIND__PIPE:
+		return MFD_CRIU_PIPE;
+	case MFD__CPR_KIND__EVENTFD:
+		return MFD_CRIU_EVENTFD;
+	case MFD__CPR_KIND__MEMFD:
+		return MFD_CRIU_MEMFD;
+	default:
+		return 0;
+	}
+}
+
+static int is_shared(const struct entry *e)
+{
+	return own_type(e) && e->how == MFD__CPR_HOW__KEPT && e->pid;
+}
+
+/* CRIU's images say pipe, eventfd or memfd; they have to say that a plugin restores it, or again that none does. */
+static int rewrite(struct mfd_error *err)
+{
+	struct mfd_cpr_rewrite *list = calloc(rst.n + 1, sizeof(*list));
+	size_t n = 0;
+	int rc;
+
+	if (!list)
+		return mfd_error_set(err, -ENOMEM, "no memory");
+	for (size_t i = 0; i < rst.n; i++) {
+		const struct entry *e = &rst.v[i];
+		uint32_t own = own_type(e);
+
+		if (is_shared(e))
+			list[n++] = (struct mfd_cpr_rewrite){
+				.vpid = e->pid, .fd = e->fd, .own = own, .type = e->way == FETCH ? MFD_CRIU_EXT : own
+			};
+	}
+	rc = n ? mfd_cpr_rewrite(criu_get_image_dir(), list, n, err) : 0;
+	n = 0;
+	for (size_t i = 0; i < rst.n && !rc; i++) {
+		struct entry *e = &rst.v[i];
+
+		if (!is_shared(e))
+			continue;
+		e->criu_id = list[n++].criu_id;
+		e->has_id = e->way == FETCH;
+	}
+	free(list);
+	return rc;
+}
+
+static int attach(struct mfd_error *err)
+{
+	size_t i;
+	int rc;
+
+	for (i = 0; i < rst.n && rst.v[i].way != FETCH; i++)
+		;
+	if (i == rst.n)
+		return 0;
+	rc = mfd_keeper_attach(rst.keeper, rst.session, criu_get_image_dir());
+	if (rc)
+		return mfd_error_sys(err, rc, "%s in the image folder", MFD_KEEPER_SESSION_SOCKET);
+	rst.attached = true;
+	return 0;
+}
+
+int mfd_cpr_restore_wanted(void)
+{
+	return !faccessat(criu_get_image_dir(), MFD_CPR_IMAGE_NAME, F_OK, 0);
+}
+
+int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
+{
+	int rc = read_image(err);
+
+	if (rc)
+		return rc;
+	rst.pid = getpid();
+	find_keeper(o);
+	rc = find_ways(err);
+	rc = rc ? rc : rewrite(err);
+	for (size_t i = 0; i < rst.n && !rc; i++) {
+		if (rst.v[i].way == INHERIT)
+			rc = inherit(&rst.v[i], err);
+	}
+	rc = rc ? rc : attach(err);
+	if (!rc)
+		mfd_host_info("%zu descriptors of session %s are in reach", rst.n, rst.session);
+	return rc;
+}
+
+/* ---- inside the restored task ---- */
+
+static const struct entry *find(bool is_unix, uint32_t id)
+{
+	for (size_t i = 0; i < rst.n; i++) {
+		if (rst.v[i].has_id && rst.v[i].criu_id == id && rst.v[i].is_unix == is_unix)
+			return &rst.v[i];
+	}
+	return NULL;
+}
+
+static int fetch(const struct entry *e, struct mfd_error *err)
+{
+	int sock = mfd_keeper_connect_in(criu_get_image_dir(), MFD_KEEPER_SESSION_SOCKET), fd;
+
+	if (sock < 0)
+		return mfd_error_sys(err, sock, "%s: the keeper cannot be reached", e->name);
+	fd = mfd_keeper_get(sock, rst.session, e->name, e->id);
+	close(sock);
+	return fd < 0 ? mfd_error_sys(err, fd, "%s (%llu) from the keeper", e->name, (unsigned long long)e->id) : fd;
+}
+
+static int reopen(const struct entry *e, struct mfd_error *err)
+{
+	int keep = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECT | O_SYNC | O_DIRECTORY | O_NOATIME | O_PATH;
+	int fd = open(e->path, ((int)e->flags & keep) | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0)
+		return mfd_error_sys(err, -errno, "%s cannot be opened again", e->path);
+	if (e->has_position && lseek(fd, (off_t)e->position, SEEK_SET) < 0)
+		mfd_host_warn("%s: position %llu: %s", e->path, (unsigned long long)e->position, strerror(errno));
+	return fd;
+}
+
+int mfd_cpr_restore_fd(bool is_unix, int id, struct mfd_error *err)
+{
+	const struct entry *e = find(is_unix, (uint32_t)id);
+
+	if (!e)
+		return -ENOTSUP;
+	return e->way == REOPEN ? reopen(e, err) : fetch(e, err);
+}
+
+/* The restored tasks have theirs: the keeper's copies would keep a FUSE file system or a peer's connection alive after them. */
+void mfd_cpr_restore_end(int ret)
+{
+	int sock;
+
+	if (rst.path && rst.pid == getpid() && !ret) {
+		sock = mfd_keeper_connect(rst.path);
+		if (sock >= 0) {
+			mfd_keeper_drop(sock, rst.session, NULL, 0, MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);
+			close(sock);
+		}
+	}
+	mfd_io_close(&rst.keeper);
+}

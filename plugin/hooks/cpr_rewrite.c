@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* fdinfo-*.img and files.img with another type for some descriptors. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpr_rewrite.h"
+#include "image.h"
+#include "images/criu.pb-c.h"
+
+#define MAGIC_FILES  0x56303138U
+#define MAGIC_FDINFO 0x56213732U
+#define MAGIC_IDS    0x54432030U
+
+/* A whole image in memory. */
+struct loaded {
+	ProtobufCMessage **v;
+	size_t n, room;
+};
+
+static void unload(struct loaded *l)
+{
+	while (l->n)
+		protobuf_c_message_free_unpacked(l->v[--l->n], NULL);
+	free(l->v);
+	l->v = NULL;
+	l->room = 0;
+}
+
+static int append(struct loaded *l, ProtobufCMessage *m)
+{
+	if (l->n == l->room) {
+		size_t room = l->room ? l->room * 2 : 64;
+		ProtobufCMessage **more = realloc(l->v, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		l->v = more;
+		l->room = room;
+	}
+	l->v[l->n++] = m;
+	return 0;
+}
+
+static int load(int dir, const char *name, uint32_t magic, const ProtobufCMessageDescriptor *d, struct loaded *l,
+		struct mfd_error *err)
+{
+	struct mfd_image *img;
+	const char *why = NULL;
+	ProtobufCMessage *m;
+	int rc = mfd_image_open(dir, name, magic, &img, &why);
+
+	memset(l, 0, sizeof(*l));
+	if (rc)
+		return mfd_error_set(err, rc, "%s", why ? why : strerror(-rc));
+	while ((rc = mfd_image_next(img, d, &m, &why)) == 1) {
+		rc = append(l, m);
+		if (rc) {
+			protobuf_c_message_free_unpacked(m, NULL);
+			break;
+		}
+	}
+	mfd_image_close(img);
+	if (rc)
+		unload(l);
+	return rc ? mfd_error_set(err, rc, "%s", why ? why : strerror(-rc)) : 0;
+}
+
+static int save(int dir, const char *name, uint32_t magic, const struct loaded *l, struct mfd_error *err)
+{
+	int rc = mfd_image_write(dir, name, MFD_IMAGE_COMMON_MAGIC, magic, (const ProtobufCMessage *const *)l->v, l->n);
+
+	return rc ? mfd_error_sys(err, rc, "%s", name) : 0;
+}
+
+static int files_id(int dir, uint32_t vpid, uint32_t *id, struct mfd_error *err)
+{
+	struct loaded l;
+	char name[32];
+	int rc;
+
+	snprintf(name, sizeof(name), "ids-%u.img", vpid);
+	rc = load(dir, name, MAGIC_IDS, &mfd_criu__task_kobj_ids_entry__descriptor, &l, err);
+	if (rc)
+		return rc;
+	if (l.n)
+		*id = ((MfdCriu__TaskKobjIdsEntry *)l.v[0])->files_id;
+	else
+		rc = mfd_error_set(err, -EBADMSG, "%s is empty", name);
+	unload(&l);
+	return rc;
+}
+
+/* Which file of files.img the task has open under that number. */
+static int find_id(int dir, struct mfd_cpr_rewrite *w, struct mfd_error *err)
+{
+	uint32_t set = 0;
+	struct loaded l;
+	char name[32];
+	int rc = files_id(dir, w->vpid, &set, err);
+
+	if (rc)
+		return rc;
+	snprintf(name, sizeof(name), "fdinfo-%u.img", set);
+	rc = load(dir, name, MAGIC_FDINFO, &mfd_criu__fdinfo_entry__descriptor, &l, err);
+	if (rc)
+		return rc;
+	rc = -ENOENT;
+	for (size_t i = 0; i < l.n; i++) {
+		const MfdCriu__FdinfoEntry *e = (void *)l.v[i];
+
+		if (e->fd != w->fd || (e->type != w->own && e->type != MFD_CRIU_EXT))
+			continue;
+		w->criu_id = e->id;
+		rc = 0;
+	}
+	unload(&l);
+	return rc ? mfd_error_sys(err, rc, "%s: descriptor %u of process %u", name, w->fd, w->vpid) : 0;
+}
+
+static const struct mfd_cpr_rewrite *find(const struct mfd_cpr_rewrite *list, size_t n, uint32_t id, uint32_t type)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (list[i].criu_id == id && (list[i].own == type || type == MFD_CRIU_EXT))
+			return &list[i];
+	}
+	return NULL;
+}
+
+static int change_fdinfo(int dir, const char *name, const struct mfd_cpr_rewrite *list, size_t n, struct mfd_error *err)
+{
+	struct loaded l;
+	int changed = 0, rc = load(dir, name, MAGIC_FDINFO, &mfd_criu__fdinfo_entry__descriptor, &l, err);
+
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < l.n; i++) {
+		MfdCriu__FdinfoEntry *e = (void *)l.v[i];
+		const struct mfd_cpr_rewrite *w = find(list, n, e->id, e->type);
+
+		if (w && e->type != w->type) {
+			e->type = w->type;
+			changed = 1;
+		}
+	}
+	rc = changed ? save(dir, name, MAGIC_FDINFO, &l, err) : 0;
+	unload(&l);
+	return rc;
+}
+
+static int change_all(int dir, const struct mfd_cpr_rewrite *list, size_t n, struct mfd_error *err)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!d)
+		return mfd_error_sys(err, -errno, "image folder");
+	while (!rc && (e = readdir(d))) {
+		size_t len = strlen(e->d_name);
+
+		if (!strncmp(e->d_name, "fdinfo-", 7) && len > 4 && !strcmp(e->d_name + len - 4, ".img"))
+			rc = change_fdinfo(dir, e->d_name, list, n, err);
+	}
+	closedir(d);
+	return rc;
+}
+
+static MfdCriu__FileEntry *find_file(const struct loaded *l, uint32_t id, uint32_t type)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		MfdCriu__FileEntry *e = (void *)l->v[i];
+
+		if (e->id == id && e->type == type)
+			return e;
+	}
+	return NULL;
+}
+
+/* Made by packing and unpacking, so that it is freed as those that were read. */
+static MfdCriu__FileEntry *make_ext(uint32_t id)
+{
+	MfdCriu__FownEntry fown = MFD_CRIU__FOWN_ENTRY__INIT;
+	MfdCriu__ExtFileEntry ext = MFD_CRIU__EXT_FILE_ENTRY__INIT;
+	MfdCriu__FileEntry e = MFD_CRIU__FILE_ENTRY__INIT;
+	uint8_t buf[256];
+
+	ext.id = e.id = id;
+	ext.fown = &fown;
+	e.type = MFD_CRIU_EXT;
+	e.ext = &ext;
+	return mfd_criu__file_entry__unpack(NULL, mfd_criu__file_entry__pack(&e, buf), buf);
+}
+
+/* A memfd may be mapped, too, and the mapping goes by CRIU's entry: the new one stands beside it, and stays. */
+static int add_ext(struct loaded *l, uint32_t id)
+{
+	MfdCriu__FileEntry *m = make_ext(id);
+
+	return m ? append(l, &m->base) : -ENOMEM;
+}
+
+/* The rest of the entry is not looked at under another type. */
+static int turn_into_ext(MfdCriu__FileEntry *e)
+{
+	MfdCriu__FileEntry *m = make_ext(e->id);
+
+	if (!m)
+		return -ENOMEM;
+	e->type = MFD_CRIU_EXT;
+	e->ext = m->ext;
+	m->ext = NULL;
+	mfd_criu__file_entry__free_unpacked(m, NULL);
+	return 0;
+}
+
+static void turn_back(MfdCriu__FileEntry *e, uint32_t own)
+{
+	e->type = own;
+	mfd_criu__ext_file_entry__free_unpacked(e->ext, NULL);
+	e->ext = NULL;
+}
+
+/* 1 = something was changed. */
+static int change_file(struct loaded *l, const struct mfd_cpr_rewrite *w)
+{
+	MfdCriu__FileEntry *ext = find_file(l, w->criu_id, MFD_CRIU_EXT), *own = find_file(l, w->criu_id, w->own);
+	int rc = 0;
+
+	if (!ext == (w->type != MFD_CRIU_EXT) || (!own && !ext) || (own && ext && w->type != MFD_CRIU_EXT))
+		return 0;
+	if (ext)
+		turn_back(ext, w->own);
+	else
+		rc = w->own == MFD_CRIU_MEMFD ? add_ext(l, w->criu_id) : turn_into_ext(own);
+	return rc ? rc : 1;
+}
+
+static int change_files(int dir, const struct mfd_cpr_rewrite *list, size_t n, struct mfd_error *err)
+{
+	struct loaded l;
+	int changed = 0, rc = load(dir, "files.img", MAGIC_FILES, &mfd_criu__file_entry__descriptor, &l, err);
+
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < n && rc >= 0; i++) {
+		rc = change_file(&l, &list[i]);
+		changed |= rc > 0;
+	}
+	if (rc < 0)
+		mfd_error_sys(err, rc, "files.img");
+	else
+		rc = changed ? save(dir, "files.img", MAGIC_FILES, &l, err) : 0;
+	unload(&l);
+	return rc;
+}
+
+int mfd_cpr_rewrite(int image_dir, struct mfd_cpr_rewrite *list, size_t n, struct mfd_error *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < n && !rc; i++)
+		rc = find_id(image_dir, &list[i], err);
+	rc = rc ? rc : change_files(image_dir, list, n, err);
+	return rc ? rc : change_all(image_dir, list, n, err);
+}

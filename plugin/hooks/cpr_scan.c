@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Walking the descriptors of a process tree in /proc. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cpr_scan.h"
+#include "io.h"
+
+#ifndef SIOCGSKNS
+#define SIOCGSKNS 0x894C
+#endif
+
+struct pids {
+	int *v;
+	size_t n, room;
+};
+
+static int add_pid(struct pids *p, int pid)
+{
+	if (p->n == p->room) {
+		size_t room = p->room ? p->room * 2 : 64;
+		int *more = realloc(p->v, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		p->v = more;
+		p->room = room;
+	}
+	p->v[p->n++] = pid;
+	return 0;
+}
+
+static int in_tree(const struct pids *p, int pid)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->v[i] == pid)
+			return 1;
+	}
+	return 0;
+}
+
+/* Numbers among the names in a folder of /proc; a process that is gone has none. */
+static int each_number(const char *path, int (*each)(void *ctx, int number), void *ctx)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+	int rc = 0;
+
+	if (!d)
+		return 0;
+	while (!rc && (e = readdir(d))) {
+		if (e->d_name[0] >= '0' && e->d_name[0] <= '9')
+			rc = each(ctx, atoi(e->d_name));
+	}
+	closedir(d);
+	return rc;
+}
+
+struct family {
+	struct pids *pids;
+	int pid;
+};
+
+static int add_children(void *ctx, int tid)
+{
+	struct family *f = ctx;
+	char path[64], *text, *p, *end;
+	int rc = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", f->pid, tid);
+	if (mfd_io_read_file(AT_FDCWD, path, 16 << 20, &text, NULL))
+		return 0;
+	for (p = text; !rc; p = end) {
+		long pid = strtol(p, &end, 10);
+
+		if (end == p)
+			break;
+		rc = add_pid(f->pids, (int)pid);
+	}
+	free(text);
+	return rc;
+}
+
+static int find_tree(int root, struct pids *p)
+{
+	struct family f = { .pids = p };
+	char path[64];
+	int rc = add_pid(p, root);
+
+	for (size_t i = 0; i < p->n && !rc; i++) {
+		f.pid = p->v[i];
+		snprintf(path, sizeof(path), "/proc/%d/task", f.pid);
+		rc = each_number(path, add_children, &f);
+	}
+	return rc;
+}
+
+static int fd_link(int pid, int fd, char *link, size_t len)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	n = readlink(path, link, len - 1);
+	link[n > 0 ? n : 0] = 0;
+	return n > 0 ? 0 : -1;
+}
+
+static int get_fd(int pid, int fd)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), got;
+
+	if (pidfd < 0)
+		return -errno;
+	got = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	if (got < 0)
+		got = -errno;
+	close(pidfd);
+	return got;
+}
+
+/* ---- what nobody can keep ---- */
+
+struct refusal {
+	int pid;
+	struct mfd_error *err;
+};
+
+static const char *why_not_link(const char *link)
+{
+	if (!strcmp(link, "anon_inode:[io_uring]"))
+		return "an io_uring instance: its rings live in the kernel and cannot be handed over";
+	if (!strcmp(link, "/secretmem (deleted)") || !strcmp(link, "/secretmem") ||
+	    !strcmp(link, "anon_inode:[secretmem]"))
+		return "memory of memfd_secret: nobody but the process itself may read it";
+	return NULL;
+}
+
+static ino_t net_namespace(int pid)
+{
+	char path[40];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+static int is_foreign(int pid, int sock)
+{
+	int ns = ioctl(sock, SIOCGSKNS);
+	ino_t ours = net_namespace(pid);
+	struct stat st;
+	int foreign;
+
+	if (ns < 0)
+		return 0;
+	foreign = ours && !fstat(ns, &st) && st.st_ino != ours;
+	close(ns);
+	return foreign;
+}
+
+static const char *why_not_socket(int pid, int fd)
+{
+	int sock = get_fd(pid, fd), family = 0;
+	socklen_t len = sizeof(family);
+	const char *why = NULL;
+
+	if (sock < 0)
+		return NULL;
+	getsockopt(sock, SOL_SOCKET, SO_DOMAIN, &family, &len);
+	if (family == AF_VSOCK)
+		why = "a vsock socket: CRIU does not know them and they belong to this machine";
+	else if (family == AF_UNIX && is_foreign(pid, sock))
+		why = "a unix socket of another network namespace than its process's: CRIU cannot find it";
+	close(sock);
+	return why;
+}
+
+static int refuse_fd(void *ctx, int fd)
+{
+	struct refusal *r = ctx;
+	char link[PATH_MAX];
+	const char *why;
+
+	if (fd_link(r->pid, fd, link, sizeof(link)))
+		return 0;
+	why = strncmp(link, "socket:[", 8) ? why_not_link(link) : why_not_socket(r->pid, fd);
+	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d, descriptor %d is %s", r->pid, fd, why) : 0;
+}
+
+/* The descriptor may be closed and the mapping be left. */
+static int refuse_maps(struct refusal *r)
+{
+	char path[40], *line = NULL, name[64];
+	unsigned long start;
+	size_t room = 0;
+	const char *why = NULL;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", r->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (!why && getline(&line, &room, f) > 0) {
+		if (sscanf(line, "%lx-%*x %*s %*x %*s %*u %63[^\n]", &start, name) == 2)
+			why = why_not_link(name);
+	}
+	free(line);
+	fclose(f);
+	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d has mapped at %#lx %s", r->pid, start, why) : 0;
+}
+
+int mfd_scan_refuse(int root, struct mfd_error *err)
+{
+	struct refusal r = { .err = err };
+	struct pids pids = { 0 };
+	int rc = find_tree(root, &pids);
+	char path[40];
+
+	for (size_t i = 0; i < pids.n && !rc; i++) {
+		r.pid = pids.v[i];
+		snprintf(path, sizeof(path), "/proc/%d/fd", r.pid);
+		rc = each_number(path, refuse_fd, &r);
+		rc = rc ? rc : refuse_maps(&r);
+	}
+	free(pids.v);
+	return rc;
+}
+
+/* ---- what is shared with others ---- */
+
+enum { PIPES, EVENTFDS, MEMFDS };
+
+/* One descriptor that may be shared. */
+struct shared {
+	int what, pid, fd, outside;
+	uint64_t dev, ino;
+};
+
+struct sharing {
+	struct pids tree;
+	int pid;     /* whose descriptors are looked at */
+	int collect; /* in the tree; else outside */
+	struct shared *v;
+	size_t n, room;
+};
+
+static int eventfd_id(int pid, int fd, uint64_t *id)
+{
+	char path[64], *text, *at;
+	unsigned value;
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+	rc = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL);
+	if (rc)
+		return rc;
+	at = strstr(text, "eventfd-id:");
+	rc = at && sscanf(at + 11, "%u", &value) == 1 ? 0 : -ENOENT;
+	free(text);
+	*id = rc ? 0 : value;
+	return rc;
+}
+
+static int inode_of(int pid, int fd, struct shared *s)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	if (stat(path, &st))
+		return -errno;
+	s->dev = st.st_dev;
+	s->ino = st.st_ino;
+	return 0;
+}
+
+/* 0 when it is one that can be shared. */
+static int identify(int pid, int fd, struct shared *s)
+{
+	char link[PATH_MAX];
+
+	*s = (struct shared){ .pid = pid, .fd = fd };
+	if (fd_link(pid, fd, link, sizeof(link)))
+		return -ENOENT;
+	if (!strncmp(link, "pipe:[", 6)) {
+		s->what = PIPES;
+		s->ino = strtoull(link + 6, NULL, 10);
+		return 0;
+	}
+	if (!strcmp(link, "anon_inode:[eventfd]")) {
+		s->what = EVENTFDS;
+		return eventfd_id(pid, fd, &s->ino);
+	}
+	s->what = MEMFDS;
+	return strncmp(link, "/memfd:", 7) ? -ENOENT : inode_of(pid, fd, s);
+}
+
+static int look_at(void *ctx, int fd)
+{
+	struct sharing *sh = ctx;
+	struct shared s;
+
+	if (identify(sh->pid, fd, &s))
+		return 0;
+	if (!sh->collect) {
+		for (size_t i = 0; i < sh->n; i++) {
+			if (sh->v[i].what == s.what && sh->v[i].ino == s.ino && sh->v[i].dev == s.dev)
+				sh->v[i].outside = 1;
+		}
+		return 0;
+	}
+	if (sh->n == sh->room) {
+		size_t room = sh->room ? sh->room * 2 : 64;
+		struct shared *more = realloc(sh->v, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		sh->v = more;
+		sh->room = room;
+	}
+	sh->v[sh->n++] = s;
+	return 0;
+}
+
+static int look_at_process(struct sharing *sh, int pid)
+{
+	char path[40];
+
+	sh->pid = pid;
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	return each_number(path, look_at, sh);
+}
+
+static int look_outside(void *ctx, int pid)
+{
+	struct sharing *sh = ctx;
+
+	return pid == getpid() || in_tree(&sh->tree, pid) ? 0 : look_at_process(sh, pid);
+}
+
+static int same_description(const struct shared *a, const struct shared *b)
+{
+	return !syscall(SYS_kcmp, a->pid, b->pid, KCMP_FILE, a->fd, b->fd);
+}
+
+/* Delivered already: another descriptor of the same description. *others: of those before, how many are of the same object. */
+static int seen(const struct sharing *sh, size_t i, unsigned *others)
+{
+	const struct shared *s = &sh->v[i], *t;
+
+	*others = 0;
+	for (size_t j = 0; j < i; j++) {
+		t = &sh->v[j];
+		if (t->what != s->what || t->ino != s->ino || t->dev != s->dev)
+			continue;
+		if (same_description(t, s))
+			return 1;
+		(*others)++;
+	}
+	return 0;
+}
+
+/* As images know it: the pid in its own namespace, the last one. */
+static uint32_t inner_pid(int pid)
+{
+	char path[40], *text, *p, *end;
+	uint32_t inner = (uint32_t)pid;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
+		return inner;
+	p = strstr(text, "\nNSpid:");
+	for (p = p ? p + 7 : NULL; p && *p != '\n'; p = end) {
+		unsigned long n = strtoul(p, &end, 10);
+
+		if (end == p)
+			break;
+		inner = (uint32_t)n;
+	}
+	free(text);
+	return inner;
+}
+
+/* (name, id) must be unique: the object's own number for its first description, owner and descriptor for each further one. */
+static int deliver(const struct shared *s, unsigned others, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d),
+		   void *ctx)
+{
+	static struct mfd_cpr_described d; /* large; CRIU has one thread */
+	int fd = get_fd(s->pid, s->fd), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = mfd_cpr_describe(fd, &d);
+	d.item.id = others ? (uint64_t)inner_pid(s->pid) << 32 | (uint32_t)s->fd : s->ino;
+	d.owner = (struct mfd_cpr_owner){ .pid = inner_pid(s->pid), .fd = (uint32_t)s->fd };
+	d.item.record.owners = &d.owner;
+	d.item.record.n_owners = 1;
+	rc = rc ? rc : each(ctx, fd, &d);
+	close(fd);
+	return rc;
+}
+
+int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d), void *ctx)
+{
+	struct sharing sh = { .collect = 1 };
+	unsigned others;
+	int rc = find_tree(root, &sh.tree);
+
+	for (size_t i = 0; i < sh.tree.n && !rc; i++)
+		rc = look_at_process(&sh, sh.tree.v[i]);
+	sh.collect = 0;
+	if (!rc && sh.n)
+		rc = each_number("/proc", look_outside, &sh);
+	for (size_t i = 0; i < sh.n && !rc; i++) {
+		if (sh.v[i].outside && !seen(&sh, i, &others))
+			rc = deliver(&sh.v[i], others, each, ctx);
+	}
+	free(sh.tree.v);
+	free(sh.v);
+	return rc;
+}

@@ -1,0 +1,214 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Containers move to another host with contrib/runtimes/move-container; runc itself is as it comes.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup()
+{
+	scratch_up
+	need_root
+	need_criu
+	command -v runc >/dev/null || fail 'no runc: run contrib/setup'
+	hosts_up
+	ID=mfd-${SCRATCH##*.}
+	# What a test leaves that ends anywhere. The cgroups of both hosts are here, on one kernel.
+	register undo find /sys/fs/cgroup -depth -type d -path "*/$ID-*" -exec rmdir {} ';'
+	register undo runc --root "$SCRATCH/runc-a" delete -f "$ID"
+	register undo runc --root "$SCRATCH/runc-b" delete -f "$ID"
+}
+
+runc_a()
+{
+	on_a runc --root "$SCRATCH/runc-a" --criu "$CRIU" "$@"
+}
+
+runc_b()
+{
+	on_b runc --root "$SCRATCH/runc-b" --criu "$CRIU" "$@"
+}
+
+# make_bundle VICTIM OPTIONS...: busybox and the victim, in a network namespace of its own as is runc's default.
+make_bundle()
+{
+	local root=$SCRATCH/bundle/rootfs lib
+
+	mkdir -p "$root"/{bin,proc,sys,dev,tmp,data}
+	cp "$(command -v busybox)" "$root/bin/busybox"
+	ln -s busybox "$root/bin/sh"
+	cp "$VICTIM" "$root/bin/victim"
+	for lib in $(ldd "$VICTIM" | grep -o '/[^ ]*'); do
+		mkdir -p "$root${lib%/*}"
+		cp -L "$lib" "$root$lib"
+	done
+	VICTIM_DIR=$root/data
+	(cd "$SCRATCH/bundle" && runc spec)
+	edit_bundle "$SCRATCH/bundle" ".process.terminal = false | .process.rlimits = [] | .root.readonly = false |
+		.process.args = [\"/bin/sh\", \"-c\", \"/bin/victim \$0 /data & wait\", \"$*\"] |
+		.linux.cgroupsPath = \"/$ID-a\""
+	# Host b's: the same files, as on shared storage. Two hosts on one kernel share cgroups, so those differ.
+	mkdir "$SCRATCH/bundle-b"
+	cp "$SCRATCH/bundle/config.json" "$SCRATCH/bundle-b"
+	edit_bundle "$SCRATCH/bundle-b" ".linux.cgroupsPath = \"/$ID-b\" | .root.path = \"$root\""
+}
+
+# edit_bundle DIR JQ-FILTER
+edit_bundle()
+{
+	jq "$2" "$1/config.json" >"$1/config.new"
+	mv "$1/config.new" "$1/config.json"
+}
+
+run_container()
+{
+	runc_a --log "$SCRATCH/runc-run.log" run -d --bundle "$SCRATCH/bundle" "$ID" </dev/null >/dev/null 2>&1
+	eventually 30 grep -q '^ready' "$VICTIM_DIR/victim.log"
+}
+
+# move_container [OPTIONS]
+move_container()
+{
+	on_a "$MFD_TOP/contrib/runtimes/move-container" --remote "nsenter --net=/run/netns/$NS_B -- bash -c" \
+		--server "$SERVER_ADDR" --dir "$SERVER_DIR" --target-multifd "$MFD" --plugins "$PLUGINS" --criu "$CRIU" \
+		--root "$SCRATCH/runc-a" --target-root "$SCRATCH/runc-b" --bundle "$SCRATCH/bundle-b" "$@" "$ID"
+}
+
+status_of()
+{
+	"$1" state "$ID" 2>/dev/null | jq -r .status
+}
+
+lives_on_b()
+{
+	[ "$(status_of runc_b)" = running ] || fail "on host b: $(status_of runc_b)" || return 1
+	[ -z "$(status_of runc_a)" ] || fail "on host a: $(status_of runc_a)" || return 1
+	verify_victim
+}
+
+lives_on_a()
+{
+	[ "$(status_of runc_a)" = running ] || fail "on host a: $(status_of runc_a)" || return 1
+	[ -z "$(status_of runc_b)" ] || fail "on host b: $(status_of runc_b)" || return 1
+	verify_victim
+}
+
+@test "runc, safe: a container moves, every page as it was" {
+	start_server
+	make_bundle --size 128 --tree 1 --map execrw:4
+	run_container
+	move_container
+	lives_on_b
+	echo "# runc, safe: not running for $(victim_gap) ms" >&3
+	runc_b exec "$ID" /bin/busybox touch /data/exec
+	[ -e "$VICTIM_DIR/exec" ]
+}
+
+@test "runc, postcopy: a container moves, every page as it was" {
+	start_server
+	make_bundle --size 128 --tree 1 --map execrw:4
+	run_container
+	move_container --mode postcopy
+	lives_on_b
+	echo "# runc, postcopy: not running for $(victim_gap) ms" >&3
+}
+
+@test "runc: without shared storage the files are copied while the container stands still" {
+	start_server
+	make_bundle --size 16
+	run_container
+	edit_bundle "$SCRATCH/bundle-b" '.root.path = "rootfs"'
+	echo before >"$VICTIM_DIR/file"
+	move_container --copy
+	[ "$(cat "$SCRATCH/bundle-b/rootfs/data/file")" = before ]
+	VICTIM_DIR=$SCRATCH/bundle-b/rootfs/data lives_on_b
+}
+
+@test "runc: no restore server: one line, and the container runs on" {
+	start_server
+	make_bundle --size 8
+	run_container
+	kill -KILL "$SERVER_PID"
+	run -1 --separate-stderr move_container
+	[[ $stderr == *"'$ID' runs on here"* ]]
+	lives_on_a
+}
+
+@test "runc, postcopy: a restore that fails: given up, and the container runs on" {
+	start_server
+	make_bundle --size 8
+	run_container
+	edit_bundle "$SCRATCH/bundle-b" '.root.path = "/nonexistent"'
+	run -1 --separate-stderr move_container --mode postcopy
+	[[ $stderr == *"'$ID' runs on here"* ]]
+	lives_on_a
+}
+
+@test "runc, safe: a restore that fails is tried again with the command that is shown" {
+	local again
+
+	start_server
+	make_bundle --size 8
+	run_container
+	mv "$SCRATCH/bundle-b" "$SCRATCH/bundle-c"
+	mkdir "$SCRATCH/bundle-b"
+	jq '.root.path = "/nonexistent"' "$SCRATCH/bundle-c/config.json" >"$SCRATCH/bundle-b/config.json"
+	run -3 --separate-stderr move_container
+	again=${stderr##*to try again: }
+	cp "$SCRATCH/bundle-c/config.json" "$SCRATCH/bundle-b"
+	on_b bash -c "$again" </dev/null >/dev/null 2>&1
+	lives_on_b
+}
+
+@test "runc: what cannot be moved is refused before anything is done" {
+	start_server
+	make_bundle --size 8
+	run -2 --separate-stderr move_container
+	[[ $stderr == *'no container'* ]]
+	run_container
+	run -2 --separate-stderr move_container --bundle /nonexistent
+	[[ $stderr == *'no bundle'* ]]
+	run -2 --separate-stderr move_container --dir /nonexistent
+	run -2 --separate-stderr move_container --plugins /nonexistent
+	run -2 --separate-stderr move_container --mode fast
+	lives_on_a
+}
+
+# with_etc COMMAND...: with $SCRATCH/etc laid over /etc, for this command and what it starts.
+with_etc()
+{
+	unshare --mount sh -c 'mount -t overlay overlay -o "lowerdir=/etc,upperdir=$0/etc,workdir=$0/etc.work" /etc && exec "$@"' \
+		"$SCRATCH" "$@"
+}
+
+@test "runc: configured by files alone, /etc/criu/runc.conf and /etc/criu-multifd.conf" {
+	start_server
+	make_bundle --size 16
+	run_container
+	mkdir -p "$SCRATCH"/{etc/criu,etc.work,images}
+	sed "s|^libdir .*|libdir $PLUGINS|" "$MFD_TOP/contrib/runtimes/runc.conf" >"$SCRATCH/etc/criu/runc.conf"
+	printf 'target = %s\nsession = test\n' "$SERVER_ADDR" >"$SCRATCH/etc/criu-multifd.conf"
+	with_etc nsenter --net=/run/netns/"$NS_A" -- runc --root "$SCRATCH/runc-a" --criu "$CRIU" checkpoint \
+		--image-path "$SCRATCH/images" --work-path "$SCRATCH/images" "$ID" </dev/null >/dev/null 2>&1
+	wait_session test committed
+	rm "$SCRATCH/etc/criu-multifd.conf"
+	with_etc nsenter --net=/run/netns/"$NS_B" -- runc --root "$SCRATCH/runc-b" --criu "$CRIU" restore -d \
+		--bundle "$SCRATCH/bundle-b" --image-path "$SERVER_DIR/test" --work-path "$SERVER_DIR/test" \
+		"$ID" </dev/null >/dev/null 2>&1
+	wait_session test 'done'
+	lives_on_b
+}
+
+@test "runc: plain checkpoint and restore beside an installed plugin that nobody has configured" {
+	make_bundle --size 16
+	run_container
+	mkdir "$SCRATCH/images"
+	CRIU_LIBS_DIR=$PLUGINS runc_a checkpoint --image-path "$SCRATCH/images" --work-path "$SCRATCH/images" "$ID" \
+		</dev/null >/dev/null 2>&1
+	[ -z "$(status_of runc_a)" ]
+	CRIU_LIBS_DIR=$PLUGINS runc_a restore -d --bundle "$SCRATCH/bundle" --image-path "$SCRATCH/images" \
+		--work-path "$SCRATCH/images" "$ID" </dev/null >/dev/null 2>&1
+	grep -q multifd "$SCRATCH/images/dump.log"
+	[ ! -e "$SCRATCH/images/multifd-send.log" ]
+	lives_on_a
+}
