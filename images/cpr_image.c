@@ -10,7 +10,7 @@
 #include "image.h"
 #include "why.h"
 
-#define LEAST_ENTRY 13 /* bytes of the shortest entry in the file: its length, then name, id, kind and how */
+#define LEAST_ENTRY 12 /* bytes of the shortest entry that parses: its length, then an empty name, id, kind and how */
 
 /* ---- records ---- */
 

@@ -64,6 +64,7 @@ int mfd_image_replace_each(int dirfd, const char *name, uint32_t common_magic, u
 #define MFD_IMAGE_PSTREE	0x50273030U
 #define MFD_IMAGE_PAGEMAP	0x56084025U
 #define MFD_IMAGE_MM		0x57492820U
+#define MFD_IMAGE_CORE		0x55053847U
 #define MFD_IMAGE_SESSION	0x4d465345U /* ours: session.img */
 #define MFD_IMAGE_CPR		0x4d464350U /* ours: cpr-fds.img */
 
@@ -90,6 +91,9 @@ int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **rang
 
 /* Pids (as in pagemap-PID.img) of all tasks in pstree.img; zombies included.  *pids is to be freed. */
 int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why);
+
+/* Nonzero when the task was stopped (by a signal) when it was dumped; 0 also when its image cannot be read. */
+int mfd_image_was_stopped(int dirfd, uint32_t task);
 
 /*
  * One image file as JSON on `out` (struct json_object from json-c is used inside): every entry of a known image,

@@ -224,3 +224,25 @@ int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why)
 	}
 	return rc;
 }
+
+#define TASK_STOPPED 3 /* CRIU's COMPEL_TASK_STOPPED */
+
+int mfd_image_was_stopped(int dirfd, uint32_t task)
+{
+	ProtobufCMessage *msg = NULL;
+	struct mfd_image *img;
+	char name[40];
+	int stopped = 0;
+
+	snprintf(name, sizeof(name), "core-%u.img", task);
+	if (mfd_image_open(dirfd, name, MFD_IMAGE_CORE, &img, NULL))
+		return 0;
+	if (mfd_image_next(img, &mfd_criu__core_entry__descriptor, &msg, NULL) == 1) {
+		const MfdCriu__CoreEntry *e = (const MfdCriu__CoreEntry *)msg;
+
+		stopped = e->tc && e->tc->task_state == TASK_STOPPED;
+		protobuf_c_message_free_unpacked(msg, NULL);
+	}
+	mfd_image_close(img);
+	return stopped;
+}

@@ -19,16 +19,18 @@
  *
  * The hash of names has a random seed, so that names and ids chosen by somebody else cannot all have one home.
  *
- * Not done, on measurement (EPYC 9005; `make bench-cpr`):
- * - Control bytes searched with SSE2, as Swiss tables have: at 1,000,000 entries they are 2 MB on their own, so a lookup
- *   misses twice.  Here the keys themselves are searched, and they are where the descriptor is.
- * - A loop over the slots from home on: it mispredicts about every second time, which costs nothing while everything
- *   is in the cache and half of the time when it is not (1,000,000: 61 instead of 41 ns up to the slot), because the next
- *   look-up does not begin before memory has answered.  So a line is compared without branches, and homes are lines.
- * - XXH3: it is not inlined and brings its own branches; 2 ns of 10 for names of common lengths.
- * - memcmp of our own, with the branches that the hash took: 1 ns slower than libc's with its masked vectors.
- * - At most 3/4 full instead of 5/8: one line is not enough often enough, 0.4 ns.
- * - Names resolved to numbers first and then a table of (number, id): two probes where one will do.
+ * Tried and given up (EPYC 9005, ns per look-up in a loop over keys as `make bench-cpr` has them):
+ * - A loop over the slots from home on: it mispredicts about every second time.  That costs nothing while the keys are few
+ *   and come in the same order, but at 1,000,000 getting to the slot took 61 instead of 41, because the next look-up does
+ *   not begin before memory has answered this one.  So slots are compared four at a time without a branch, and the
+ *   homes are the beginnings of cache lines.
+ * - XXH3_64bits_withSeed for names: 0.9 more of 8, it is not inlined and has more branches.
+ * - A memcmp of our own with the branches that the hash took: 1 more, libc has masked vectors.
+ * - Up to 3/4 full instead of 5/8: 0.3 more at 2,870, where one line is then not enough too often.
+ *
+ * Not tried, for a reason: control bytes searched with SSE2, as Swiss tables have them, are 2 MB of their own at
+ * 1,000,000 entries and thus one more miss per look-up; names resolved to numbers first, and then a table of (number, id),
+ * are two probes where one will do.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,8 +55,8 @@
 
 struct slot {
 	uint64_t key;
-	uint32_t ref; /* of the name; 0 = empty */
-	int32_t fd;
+	uint32_t ref; /* of the name; 0 = empty: it is longer than any, so that nothing equals it */
+	int32_t fd;   /* -EBADF where there is none: what a look-up returns */
 };
 
 struct index {
@@ -97,6 +99,10 @@ static const struct slot nothing[2 * LINE] = {
 	{ EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 },
 	{ EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 }, { EMPTY, 0, 0 },
 };
+
+/* Name 0, and the chunk it is in as long as there is no other. */
+static const struct name no_name = { .len = UINT32_MAX };
+static const char *const no_chunks[] = { (const char *)&no_name };
 
 /* ---- memory ---- */
 
@@ -201,14 +207,15 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
  */
 static inline uint64_t hash_name(const struct mfd_cpr *t, const char *p, size_t len)
 {
-	uint64_t h = t->seed, a, b;
-	size_t left = len;
+	uint64_t h = t->seed + len, a, b;
 
 	if (len > 16) {
-		for (; left > 16; left -= 16, p += 16)
+		const char *end = p + len - 16;
+
+		for (; p < end; p += 16)
 			h = fold(load_8(p) ^ t->secret, load_8(p + 8) ^ h);
-		a = load_8(p + left - 16);
-		b = load_8(p + left - 8);
+		a = load_8(end);
+		b = load_8(end + 8);
 	} else if (len >= 8) {
 		a = load_8(p);
 		b = load_8(p + len - 8);
@@ -219,7 +226,7 @@ static inline uint64_t hash_name(const struct mfd_cpr *t, const char *p, size_t 
 		a = len ? (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[len / 2] << 8 | (uint8_t)p[len - 1] : 0;
 		b = 0;
 	}
-	return fold(SECRET_2 ^ len, fold(a ^ t->secret, b ^ h));
+	return fold(a ^ t->secret, b ^ h);
 }
 
 /* ---- one index ---- */
@@ -229,23 +236,14 @@ static inline size_t home(const struct index *ix, uint64_t key)
 	return (key >> ix->shift) * LINE;
 }
 
-/* Of one line's worth of slots; without a branch, so that a look-up need not wait for memory before the next begins. */
-static inline unsigned count_smaller(const struct slot *s, uint64_t key)
-{
-	return (s[0].key < key) + (s[1].key < key) + (s[2].key < key) + (s[3].key < key);
-}
-
 /* Position of the first slot whose key is not smaller: where `key` is if it is there, and where it would go. */
 static inline size_t lower_bound(const struct index *ix, uint64_t key)
 {
-	const struct slot *s = ix->slots + home(ix, key);
-	unsigned n;
+	size_t i = home(ix, key);
 
-	do {
-		n = count_smaller(s, key);
-		s += n;
-	} while (n == LINE);
-	return s - ix->slots;
+	while (ix->slots[i].key < key)
+		i++;
+	return i;
 }
 
 static void index_init(struct index *ix)
@@ -414,7 +412,11 @@ static int add_chunk(struct mfd_cpr *t)
 	if (t->n_chunks && t->fresh < PER_CHUNK)
 		put_piece(t, (t->n_chunks - 1) * PER_CHUNK + t->fresh, PER_CHUNK - t->fresh);
 	t->chunks[t->n_chunks++] = chunk;
-	t->fresh = t->n_chunks == 1; /* ref 0 is no name */
+	t->fresh = 0;
+	if (t->n_chunks == 1) {
+		*name_at(t, 0) = no_name;
+		t->fresh = 1;
+	}
 	return 0;
 }
 
@@ -463,7 +465,9 @@ static ssize_t find_name(const struct mfd_cpr *t, uint64_t hash, const char *nam
 {
 	const struct slot *s = t->names.slots;
 
-	for (size_t i = lower_bound(&t->names, hash); s[i].key == hash && s[i].ref; i++)
+	uint64_t key = scramble(hash);
+
+	for (size_t i = lower_bound(&t->names, key); s[i].key == key && s[i].ref; i++)
 		if (is_name(t, s[i].ref, name, len))
 			return i;
 	return -1;
@@ -490,7 +494,7 @@ static uint32_t hold_name(struct mfd_cpr *t, uint64_t hash, const char *name, si
 	memcpy(n->text, name, len);
 	n->text[len] = 0;
 	if (index_make_room(t, &t->names, 0) ||
-	    index_insert(t, &t->names, (struct slot){ .key = hash, .ref = ref }, NULL)) {
+	    index_insert(t, &t->names, (struct slot){ .key = scramble(hash), .ref = ref }, NULL)) {
 		put_piece(t, ref, granules(len));
 		return 0;
 	}
@@ -504,7 +508,7 @@ static void drop_name(struct mfd_cpr *t, uint32_t ref)
 
 	if (--n->refs)
 		return;
-	for (i = lower_bound(&t->names, n->hash); t->names.slots[i].ref != ref; i++)
+	for (i = lower_bound(&t->names, scramble(n->hash)); t->names.slots[i].ref != ref; i++)
 		;
 	index_remove(&t->names, i);
 	put_piece(t, ref, granules(n->len));
@@ -512,31 +516,47 @@ static void drop_name(struct mfd_cpr *t, uint32_t ref)
 
 /* ---- entries ---- */
 
-static inline __attribute__((always_inline)) struct slot *find_slot(const struct mfd_cpr *t, uint64_t key,
-								    const char *name, size_t len)
+/* The slot of a key, searched from `s` on, which is between its home and its place. */
+static struct slot *find_from(const struct mfd_cpr *t, struct slot *s, uint64_t key, const char *name, size_t len)
 {
-	struct slot *s = t->entries.slots + home(&t->entries, key);
-
-	for (;;) {
-		s += (s[0].key < key) + (s[1].key < key) + (s[2].key < key);
-		if (__builtin_expect(s->key == key, 1)) {
-			if (!s->ref)
-				return NULL;
-			if (__builtin_expect(is_name(t, s->ref, name, len), 1))
-				return s;
-			s++;
-		} else if (s->key > key) {
-			return NULL;
-		}
-	}
+	while (s->key < key)
+		s++;
+	for (; s->key == key && s->ref; s++)
+		if (is_name(t, s->ref, name, len))
+			return s;
+	return NULL;
 }
 
-static inline __attribute__((always_inline)) struct slot *find_key(const struct mfd_cpr *t, const char *name,
-								   uint64_t id)
+static struct slot *find_slot(const struct mfd_cpr *t, uint64_t key, const char *name, size_t len)
+{
+	return find_from(t, t->entries.slots + home(&t->entries, key), key, name, len);
+}
+
+/* Another name has the same key: once in 2^64 look-ups.  Starts again, so that the usual case need not keep anything. */
+static struct slot *__attribute__((noinline, cold)) find_again(const struct mfd_cpr *t, const char *name, uint64_t id)
 {
 	size_t len = strlen(name);
 
 	return find_slot(t, scramble(id ^ hash_name(t, name, len)), name, len);
+}
+
+/*
+ * What everything else here serves.  Three slots of the line are compared without a branch, so that a look-up does not
+ * wait for memory before the next one begins; the fourth one then is what is left.
+ */
+static inline __attribute__((always_inline)) struct slot *find_key(const struct mfd_cpr *t, const char *name,
+								   uint64_t id)
+{
+	size_t len = strlen(name);
+	uint64_t key = scramble(id ^ hash_name(t, name, len));
+	struct slot *s = t->entries.slots + home(&t->entries, key);
+
+	s += (s[0].key < key) + (s[1].key < key) + (s[2].key < key);
+	if (__builtin_expect(s->key != key, 0))
+		return s->key > key ? NULL : find_from(t, s, key, name, len);
+	if (__builtin_expect(is_name(t, s->ref, name, len), 1))
+		return s;
+	return find_again(t, name, id);
 }
 
 static ssize_t find(const struct mfd_cpr *t, const char *name, uint64_t id)
@@ -554,7 +574,7 @@ static struct mfd_cpr_entry entry_at(const struct mfd_cpr *t, size_t i)
 	return (struct mfd_cpr_entry){
 		.name = n->text,
 		.id = unscramble(s->key) ^ n->hash,
-		.fd = s->fd,
+		.fd = s->fd < 0 ? MFD_CPR_NO_FD : s->fd,
 		.record = t->entries.records[i],
 	};
 }
@@ -615,7 +635,7 @@ int mfd_cpr_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, void *
 	ref = hold_name(t, hash, name, len);
 	if (!ref)
 		return -ENOMEM;
-	rc = index_insert(t, &t->entries, (struct slot){ .key = key, .ref = ref, .fd = fd }, record);
+	rc = index_insert(t, &t->entries, (struct slot){ .key = key, .ref = ref, .fd = fd < 0 ? -EBADF : fd }, record);
 	if (rc)
 		drop_name(t, ref);
 	return rc;
@@ -636,7 +656,7 @@ int mfd_cpr_resave_fd(struct mfd_cpr *t, const char *name, uint64_t id, int fd)
 	if (i < 0)
 		return mfd_cpr_add(t, name, id, fd, NULL);
 	s = &t->entries.slots[i];
-	if (s->fd != MFD_CPR_NO_FD && s->fd != fd)
+	if (s->fd >= 0 && s->fd != fd)
 		return -EEXIST;
 	s->fd = fd;
 	return 0;
@@ -646,9 +666,7 @@ int mfd_cpr_find_fd(const struct mfd_cpr *t, const char *name, uint64_t id)
 {
 	const struct slot *s = find_key(t, name, id);
 
-	if (!s)
-		return -ENOENT;
-	return s->fd >= 0 ? s->fd : -EBADF;
+	return s ? s->fd : -ENOENT;
 }
 
 int mfd_cpr_open_fd(struct mfd_cpr *t, const char *path, int flags, const char *name, uint64_t id)
@@ -807,6 +825,7 @@ struct mfd_cpr *mfd_cpr_new(const struct mfd_cpr_options *o)
 	t->o = def;
 	t->seed = def.seed ? def.seed : random_seed();
 	t->secret = fold(t->seed ^ SECRET_1, SECRET_2);
+	t->chunks = (char **)no_chunks;
 	index_init(&t->entries);
 	index_init(&t->names);
 	return t;

@@ -82,7 +82,8 @@ int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err)
 	return mfd_error_set(err, -ENOENT, "%s, and contrib/setup has fetched none; 4.1.1 or later is needed", seen);
 }
 
-#define PLUGIN "multifd_plugin.so"
+#define PLUGIN	   "multifd_plugin.so"
+#define MAX_ERRORS 3 /* of CRIU, in one sentence of ours */
 
 static int has_plugin(const char *folder)
 {
@@ -128,19 +129,32 @@ static const char *essence(const char *line)
 	return *p == ':' ? p + 1 + (p[1] == ' ') : NULL;
 }
 
-static int first_error(char *log, char *text, size_t len)
+/* Said on many machines though all goes well, or after everything that matters. */
+static int is_noise(const char *what)
 {
+	static const char *const noise[] = { "multifd:", "rlimit: Can't setup RLIMIT_NOFILE", "Restoring FAILED", "Dumping FAILED" };
+
+	for (size_t i = 0; i < sizeof(noise) / sizeof(*noise); i++)
+		if (!strncmp(what, noise[i], strlen(noise[i])))
+			return 1;
+	return 0;
+}
+
+/* The first ones: what follows is most often their consequence. */
+static int first_errors(char *log, char *text, size_t len)
+{
+	unsigned found = 0;
+	size_t used = 0;
 	char *save, *line;
 
-	for (line = strtok_r(log, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (line = strtok_r(log, "\n", &save); line && found < MAX_ERRORS; line = strtok_r(NULL, "\n", &save)) {
 		const char *what = essence(line);
 
-		if (!what || !strncmp(what, "multifd:", 8))
+		if (!what || is_noise(what) || used >= len)
 			continue;
-		snprintf(text, len, "%s", what);
-		return 0;
+		used += (size_t)snprintf(text + used, len - used, "%s%s", found++ ? "; " : "", what);
 	}
-	return -ENOENT;
+	return found ? 0 : -ENOENT;
 }
 
 static int last_line(char *errors, char *text, size_t len)
@@ -161,7 +175,7 @@ int mfd_hostcriu_complaint(int dirfd, const char *log, const char *errors, char 
 	int ret = -ENOENT;
 
 	if (!mfd_io_read_file(dirfd, log, 64 << 20, &all, NULL))
-		ret = first_error(all, text, len);
+		ret = first_errors(all, text, len);
 	free(all);
 	all = NULL;
 	if (ret && errors && !mfd_io_read_file(dirfd, errors, 1 << 20, &all, NULL))

@@ -70,7 +70,7 @@ static struct figures figures(struct mfd_migrate *m)
 {
 	struct figures f = { .sent = atomic_load(&m->progress->bytes_sent), .total = atomic_load(&m->progress->bytes_total),
 			     .ms = elapsed_ms(m), .left_s = -1 };
-	int arrived = m->report.phase > MFD_PROGRESS_STREAMING;
+	int arrived = m->report.phase > MFD_PROGRESS_STREAMING && m->report.phase != MFD_PROGRESS_ABORTED;
 
 	if (f.total < f.sent || arrived) /* an estimate until then */
 		f.total = f.sent;

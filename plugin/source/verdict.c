@@ -196,7 +196,7 @@ static int doubtful(struct mfd_worker *w, const char *text)
 		return 0;
 	atomic_store(&w->sh->phase, MFD_PHASE_RELEASED);
 	w->released_us = mfd_io_now_us();
-	mfd_verdict_tell(w->o, w->sh, "commit", TELL_MS, &err);
+	w->progress->untold = mfd_verdict_tell(w->o, w->sh, "commit", TELL_MS, &err) != 0;
 	return 1;
 }
 

@@ -14,12 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confirm.h"
 #include "session_file.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
 
-enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, STOP };
+enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, RESTORE_ENDED, STOP };
 
 /* ---- session.img ---- */
 
@@ -100,6 +101,10 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->confirm_restore = s->confirm;
 	e->channels = s->limits.channels;
 	e->packet_size = s->limits.packet_size;
+	e->restore_option = s->restore_options;
+	e->n_restore_option = s->n_restore_options;
+	e->has_restored_pid = s->restore.root > 0;
+	e->restored_pid = (uint32_t)s->restore.root;
 	e->server_pid = (uint32_t)getppid(); /* the supervisor: what a person would signal */
 	entry_times(s, e);
 	entry_counts(s, e);
@@ -139,6 +144,8 @@ void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
 	m.reason = text;
 	m.has_code = 1;
 	m.code = code;
+	/* Before the source hears that its tasks are the only ones. */
+	mfd_restorer_kill(s);
 	if (!s->aborted_by_source)
 		mfd_session_send(s, MFD_WIRE_ABORT, &m.base);
 	s->over = MFD_OVER_ABORTED;
@@ -278,6 +285,10 @@ static void wind_up(struct mfd_session *s)
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	disconnect(s, s->over == MFD_OVER_KEPT ? 0 : MFD_SESSION_LINGER);
+	if (s->over == MFD_OVER_DONE)
+		mfd_restorer_release(s);
+	else
+		mfd_restorer_kill(s);
 	/* The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then. */
 	if (s->over != MFD_OVER_DONE && has_holds(s))
 		mfd_guard_kill(s->server, s->name);
@@ -381,6 +392,8 @@ static void on_joined(struct mfd_session *s)
 
 static void on_started_ok(struct mfd_session *s)
 {
+	uint64_t start = mfd_io_now_us();
+
 	if (!s->postcopy || s->state != MFD__SESSION_STATE__RESTORABLE || s->leave != MFD_LEAVE_WAIT) {
 		mfd_log_debug("%s: STARTED_OK ignored in %s", s->name, mfd_session_file_state(s->state));
 		return;
@@ -392,6 +405,8 @@ static void on_started_ok(struct mfd_session *s)
 		return;
 	}
 	mfd_commit_leave(s);
+	if (mfd_confirm_continue(s))
+		mfd_confirm_tell(s, mfd_io_now_us() - start + 1);
 }
 
 static void on_abort(struct mfd_session *s, const Mfd__Abort *m)
@@ -453,12 +468,14 @@ static void resume_continue(struct mfd_session *s)
 	Mfd__Ready ready = MFD__READY__INIT;
 
 	/* What was verified needs no channels: the source only missed our READY. */
-	if (s->state == MFD__SESSION_STATE__READY) {
+	if (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED) {
 		ready.pages = s->lazy_pages;
 		s->in_doubt = s->error[0] = 0;
 		mfd_session_store(s, 1);
 		mfd_session_send(s, MFD_WIRE_READY, &ready.base);
 	}
+	if (s->state == MFD__SESSION_STATE__RESTORED)
+		mfd_confirm_tell(s, 0);
 }
 
 static void on_resume(struct mfd_session *s)
@@ -569,6 +586,7 @@ static void on_stop(struct mfd_session *s)
 	}
 	if (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED) {
 		s->in_doubt = 1;
+		s->state = MFD__SESSION_STATE__READY; /* what was restored is killed: nothing has left the store */
 		set_text(s->error, sizeof(s->error), "the restore server ended");
 	}
 	s->over = MFD_OVER_KEPT;
@@ -673,6 +691,8 @@ static enum what next(struct mfd_session *s)
 {
 	if (s->failure.code)
 		return FAILED;
+	if (s->restore.done)
+		return RESTORE_ENDED;
 	if (s->pager_done && !s->installed)
 		return PAGER;
 	if (s->request)
@@ -738,6 +758,9 @@ static void step(struct mfd_session *s)
 	case ASKED:
 		mfd_commit_asked(s);
 		break;
+	case RESTORE_ENDED:
+		mfd_confirm_ended(s);
+		break;
 	case STOP:
 		on_stop(s);
 		break;
@@ -753,6 +776,8 @@ static void session_thread(void *arg)
 {
 	struct mfd_session *s = arg;
 
+	if (s->state == MFD__SESSION_STATE__COMMITTED) /* reloaded */
+		mfd_confirm_begin(s);
 	while (!s->over)
 		step(s);
 	wind_up(s);

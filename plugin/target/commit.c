@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "confirm.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
@@ -26,9 +27,15 @@ static int op_started(void *arg)
 	struct mfd_session *s = arg;
 	int rc;
 
-	if (!s->postcopy)
+	if (!s->postcopy && !s->confirm)
 		return 0;
 	pthread_mutex_lock(&s->lock);
+	/* What the server restores stays stopped until there is leave; nobody else may restore before. */
+	if (s->confirm && (s->restore.busy || s->leave == MFD_LEAVE_WAIT)) {
+		rc = s->restore.busy ? 0 : -ECANCELED;
+		pthread_mutex_unlock(&s->lock);
+		return rc;
+	}
 	if (s->leave == MFD_LEAVE_WAIT) {
 		s->asked = 1;
 		pthread_cond_broadcast(&s->cond);
@@ -65,7 +72,7 @@ static int mark(struct mfd_session *s, const char *line)
 	return rc;
 }
 
-static int mark_attached(struct mfd_session *s, uint32_t task, int pid)
+int mfd_commit_mark(struct mfd_session *s, uint32_t task, int pid)
 {
 	char line[128], boot[64] = "-", *text = NULL;
 
@@ -92,7 +99,7 @@ static int op_hold(void *arg, uint32_t task, int uffd, int sender)
 		return rc;
 	if (pid)
 		pidfd = pidfd_open(pid, 0);
-	rc = mark_attached(s, task, pid);
+	rc = mfd_commit_mark(s, task, pid);
 	if (!rc)
 		rc = mfd_guard_hold(s->server, s->name, task, uffd, pidfd);
 	mfd_log_debug("%s: task %u is process %d here", s->name, task, pid);
@@ -208,10 +215,6 @@ void mfd_commit_ready(struct mfd_session *s)
 		refuse_ready(s, before, "session.img cannot be written");
 		return;
 	}
-	/*
-	 * confirm = restore: here the server will run `criu restore --leave-stopped` by itself and send RESTORED; for now only the
-	 * pager is there, for a restore that a person starts.
-	 */
 	if (s->confirm && !s->postcopy && mfd_commit_start_pager(s)) {
 		mfd_session_abort(s, -EIO, "%s", s->error);
 		return;
@@ -219,12 +222,16 @@ void mfd_commit_ready(struct mfd_session *s)
 	mfd_log_info("%s: ready: %llu lazy pages verified", s->name, (unsigned long long)s->lazy_pages);
 	m.pages = s->lazy_pages;
 	mfd_session_send(s, MFD_WIRE_READY, &m.base);
+	mfd_confirm_verified(s);
 }
 
-static void answer_committed(struct mfd_session *s)
+/* resumed_us: how long it took until the tasks ran; 0 = they do not, or did before. */
+static void answer_committed(struct mfd_session *s, uint64_t resumed_us)
 {
 	Mfd__Committed m = MFD__COMMITTED__INIT;
 
+	m.has_resumed_us = resumed_us > 0;
+	m.resumed_us = resumed_us;
 	mfd_session_send(s, MFD_WIRE_COMMITTED, &m.base);
 }
 
@@ -262,12 +269,16 @@ static void after_commit(struct mfd_session *s)
 	s->complete_said = 1;
 	if (s->installed)
 		s->over = MFD_OVER_DONE;
+	else
+		mfd_confirm_begin(s); /* a server that was restarted meanwhile has nothing restored yet */
 }
 
 void mfd_commit_commit(struct mfd_session *s, int answer)
 {
+	uint64_t start = mfd_io_now_us(), resumed = 0;
+
 	if (s->state == MFD__SESSION_STATE__COMMITTED) {
-		answer_committed(s);
+		answer_committed(s, 0);
 		return;
 	}
 	if (s->state != MFD__SESSION_STATE__READY && s->state != MFD__SESSION_STATE__RESTORED) {
@@ -276,9 +287,11 @@ void mfd_commit_commit(struct mfd_session *s, int answer)
 	}
 	if (store_commit(s))
 		return;
+	if (mfd_confirm_continue(s))
+		resumed = mfd_io_now_us() - start + 1;
 	mfd_log_info("%s: committed", s->name);
 	if (answer)
-		answer_committed(s);
+		answer_committed(s, resumed);
 	after_commit(s);
 }
 

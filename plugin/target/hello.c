@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "hello.h"
 #include "session_file.h"
 #include "log.h"
+#include "policy.h"
 
 static int check_name(const char *name, struct mfd_error *err)
 {
@@ -41,6 +43,13 @@ static int check_machine(const Mfd__Hello *h, struct mfd_error *err)
 	if (h->arch && !uname(&u) && strcmp(h->arch, u.machine))
 		return mfd_error_set(err, -EINVAL, "the source is %.32s, this machine is %s", h->arch, u.machine);
 	return 0;
+}
+
+static int check_restore(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
+{
+	if (h->confirm_restore && !sv->restore)
+		return mfd_error_set(err, -EPERM, "this server does not restore by itself (criu-multifd serve --restore allows it)");
+	return mfd_policy_check(h->restore_option, h->n_restore_option, err);
 }
 
 /* What is on disk under this name: only an ended session gives way. */
@@ -93,6 +102,19 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
 }
 
+int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_t n)
+{
+	s->restore_options = calloc(n + 1, sizeof(*s->restore_options));
+	if (!s->restore_options)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++, s->n_restore_options++) {
+		s->restore_options[i] = strdup(options[i]);
+		if (!s->restore_options[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
 {
 	int rc = make_room(s, err);
@@ -100,6 +122,9 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 	if (rc)
 		return rc;
 	set_up(s, h);
+	rc = mfd_hello_restore_options(s, h->restore_option, h->n_restore_option);
+	if (rc)
+		return mfd_error_sys(err, rc, "session");
 	if (mfd_tables_init(&s->tables))
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	if (getrandom(s->id, sizeof(s->id), 0) != sizeof(s->id) ||
@@ -184,6 +209,7 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 	rc = check_name(h->session, err);
 	rc = rc ? rc : check_limits(h, err);
 	rc = rc ? rc : check_machine(h, err);
+	rc = rc ? rc : check_restore(p->server, h, err);
 	rc = rc ? rc : claim(p->server, h->session, &s, err);
 	if (rc)
 		return rc;

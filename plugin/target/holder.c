@@ -185,7 +185,8 @@ static void note_namespace(struct doomed *d, int pid)
 {
 	ino_t ns = pid_namespace(pid);
 
-	if (ns && ns != pid_namespace(getpid()) && d->n_ns < 64)
+	/* Restored with the tree only when its first process is one of the tasks; else others live there, too. */
+	if (ns && ns != pid_namespace(getpid()) && status_last(pid, "NSpid:") == 1 && d->n_ns < 64)
 		d->ns[d->n_ns++] = ns;
 }
 

@@ -3,17 +3,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "io.h"
 #include "lazysock.h"
+
+#define TRACE_WAIT_MS 100
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -184,12 +191,82 @@ int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
 	return read_uffd(s, msg);
 }
 
-void mfd_lazysock_signal(struct mfd_lazysock *s, int sig)
+static void send_signal(struct mfd_lazysock *s, int sig)
 {
 	if (s->peer_pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, s->peer_pidfd, sig, NULL, 0);
 	else if (s->peer > 0)
 		kill(s->peer, sig);
+}
+
+/*
+ * The thread that traces the process: when it ends the kernel lets go of what it traces, stopped or not, so there is no way to
+ * leave the process behind stopped.
+ */
+struct mfd_lazysock_tracer {
+	pthread_t thread;
+	pid_t pid;
+	int seized;
+	sem_t held;   /* posted when the process has stopped, will not stop in time, or cannot be traced */
+	sem_t let_go; /* posted to end */
+};
+
+static void *trace(void *arg)
+{
+	struct mfd_lazysock_tracer *t = arg;
+	int status;
+
+	t->seized = !ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) && !ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL);
+	/* A process that sleeps where nothing interrupts it stops when it wakes: it does not run before that. */
+	for (int i = 0; t->seized && i < TRACE_WAIT_MS && !waitpid(t->pid, &status, __WALL | WNOHANG); i++)
+		usleep(1000);
+	sem_post(&t->held);
+	while (sem_wait(&t->let_go) && errno == EINTR)
+		;
+	return NULL;
+}
+
+static void end_tracer(struct mfd_lazysock *s)
+{
+	struct mfd_lazysock_tracer *t = s->tracer;
+
+	sem_post(&t->let_go);
+	pthread_join(t->thread, NULL);
+	sem_destroy(&t->held);
+	sem_destroy(&t->let_go);
+	free(t);
+	s->tracer = NULL;
+}
+
+/* Not by SIGSTOP where that can be helped: its parent would see it stopped, and nsenter or a shell would stop, too. */
+void mfd_lazysock_stop(struct mfd_lazysock *s)
+{
+	struct mfd_lazysock_tracer *t = s->peer > 0 ? calloc(1, sizeof(*t)) : NULL;
+
+	if (t) {
+		t->pid = s->peer;
+		sem_init(&t->held, 0, 0);
+		sem_init(&t->let_go, 0, 0);
+		if (!pthread_create(&t->thread, NULL, trace, t)) {
+			while (sem_wait(&t->held) && errno == EINTR)
+				;
+			s->tracer = t;
+			if (t->seized)
+				return;
+			end_tracer(s);
+		} else {
+			free(t);
+		}
+	}
+	send_signal(s, SIGSTOP);
+}
+
+void mfd_lazysock_continue(struct mfd_lazysock *s)
+{
+	if (s->tracer)
+		end_tracer(s);
+	else
+		send_signal(s, SIGCONT);
 }
 
 void mfd_lazysock_hangup(struct mfd_lazysock *s)

@@ -20,6 +20,7 @@ struct mfd_lazysock {
 	int dirfd;	  /* the caller's; the socket is made there */
 	int listen, conn; /* -1 = closed */
 	pid_t peer;	  /* process that connected */
+	struct mfd_lazysock_tracer *tracer; /* stopped by ptrace; NULL: by SIGSTOP, or not at all */
 	int peer_pidfd;	  /* -1 on kernels without SO_PEERPIDFD (6.5) */
 	uint8_t word[4];  /* of a pid that has not come whole */
 	unsigned have;	  /* bytes of it */
@@ -41,8 +42,9 @@ int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err);
 int mfd_lazysock_accept(struct mfd_lazysock *s);
 /* 1 and *msg; 0: nothing more for now; -ECONNRESET: closed; -EPROTO: not CRIU. */
 int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg);
-/* Send SIGSTOP or SIGCONT to the process that connected, even after its connection was hung up. */
-void mfd_lazysock_signal(struct mfd_lazysock *s, int sig);
+/* Stop the process that connected, and let it go on, even after its connection was hung up.  */
+void mfd_lazysock_stop(struct mfd_lazysock *s);
+void mfd_lazysock_continue(struct mfd_lazysock *s);
 void mfd_lazysock_hangup(struct mfd_lazysock *s);   /* close the connection */
 void mfd_lazysock_unlisten(struct mfd_lazysock *s); /* close the listener and remove the socket; the connection stays */
 void mfd_lazysock_close(struct mfd_lazysock *s);    /* all of it */

@@ -90,12 +90,14 @@ void mfd_pager_arrived(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint6
 void mfd_pager_complete(struct mfd_pager *p);
 
 /*
- * A restore whose tasks may still be killed and repeated (they are stopped until the source has decided): between hold, called
- * before a restore can connect, and go, which may come before or after CRIU has finished, faults are answered but nothing else is
- * installed, nothing leaves the store, and ops->restored is not called.
+ * A restore that may still be killed and repeated (its tasks are stopped until the source has decided): from hold, called before it can
+ * connect, until go or again, faults are answered but nothing else is installed, nothing leaves the store, and ops->restored is
+ * not called.  go: the tasks run now (CRIU has finished, though the pager may not have read that yet); again: they were killed,
+ * wait for another restore.
  */
 void mfd_pager_hold(struct mfd_pager *p);
 void mfd_pager_go(struct mfd_pager *p);
+void mfd_pager_again(struct mfd_pager *p);
 
 /* Postcopy after a reconnect: ask again (ops->want) for every page a task waits for. */
 void mfd_pager_want_again(struct mfd_pager *p);

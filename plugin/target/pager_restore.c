@@ -40,11 +40,11 @@ static int ask_leave(struct mfd_pager *p)
 
 	if (!p->postcopy)
 		return p->ops.started(p->arg);
-	mfd_lazysock_signal(&p->sock, SIGSTOP);
+	mfd_lazysock_stop(&p->sock);
 	rc = p->ops.started(p->arg);
 	if (rc)
 		mfd_lazysock_hangup(&p->sock); /* first, so that it finds the connection gone */
-	mfd_lazysock_signal(&p->sock, SIGCONT);
+	mfd_lazysock_continue(&p->sock);
 	return rc;
 }
 
@@ -167,6 +167,19 @@ void mfd_pager_go(struct mfd_pager *p)
 	pthread_mutex_lock(&p->sock_lock);
 	if (p->held && p->finished)
 		start_running(p);
+	p->held = 0;
+	pthread_mutex_unlock(&p->sock_lock);
+}
+
+void mfd_pager_again(struct mfd_pager *p)
+{
+	pthread_mutex_lock(&p->sock_lock);
+	if (p->held && p->finished) {
+		p->finished = 0;
+		mfd_lazysock_hangup(&p->sock);
+		mfd_pager_forget(p);
+		listen_again(p);
+	}
 	p->held = 0;
 	pthread_mutex_unlock(&p->sock_lock);
 }

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hello.h"
 #include "session_file.h"
 #include "io.h"
 #include "log.h"
@@ -109,7 +110,8 @@ static int add_record(void *arg, const struct mfd_pagestore_record *r)
 
 static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 {
-	s->state = e->state;
+	/* What was restored is dead; nothing has left the store, so it can be restored again. */
+	s->state = e->state == MFD__SESSION_STATE__RESTORED ? MFD__SESSION_STATE__READY : e->state;
 	s->limits.channels = e->channels && e->channels <= MFD_WIRE_MAX_CHANNELS ? e->channels : 1;
 	s->limits.packet_size = e->packet_size;
 	s->limits.compress = MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4; /* a source that comes back uses what it did */
@@ -145,6 +147,8 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 	if (mfd_tables_init(&s->tables))
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	from_entry(s, e);
+	if (mfd_hello_restore_options(s, e->restore_option, e->n_restore_option))
+		return mfd_error_set(err, -ENOMEM, "no memory");
 	rc = mfd_pagestore_open(s->dirfd, &s->store, add_record, s, err);
 	return rc;
 }

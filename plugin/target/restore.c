@@ -12,6 +12,7 @@
 #include "cpr_image.h"
 #include "flags.h"
 #include "hostcriu.h"
+#include "restorer.h"
 #include "session_file.h"
 #include "wire.h"
 
@@ -20,6 +21,8 @@
 /* In safe mode the source has let go (COMMITTED); in postcopy the images are enough. */
 static int may_restore(const Mfd__SessionEntry *e, struct mfd_error *err)
 {
+	if (e->confirm_restore && (e->state != MFD__SESSION_STATE__COMMITTED || e->restored_pid))
+		return mfd_error_set(err, -EBUSY, "is restored by its server");
 	if (e->state == MFD__SESSION_STATE__COMMITTED && !(e->has_installed_pages && e->installed_pages))
 		return 0;
 	if (e->postcopy && (e->state == MFD__SESSION_STATE__RESTORABLE || e->state == MFD__SESSION_STATE__READY))
@@ -153,8 +156,11 @@ int mfd_restore_main(int argc, char **argv)
 	struct mfd_hostcriu criu;
 	struct mfd_error err = { 0 };
 	char folder[4096];
-	int rc = mfd_flags_begin(&table, argc, argv, &args);
+	int rc;
 
+	if (argc > 1 && !strcmp(argv[1], "--from-server"))
+		return mfd_restore_child(argc, argv);
+	rc = mfd_flags_begin(&table, argc, argv, &args);
 	if (rc >= 0)
 		return rc;
 	if (check_session(dir, args.v[0], &err)) {

@@ -11,17 +11,37 @@
 
 #include "command.h"
 #include "flags.h"
+#include "hostcriu.h"
 #include "io.h"
 #include "log.h"
 #include "server.h"
 
+#define MAX_RESTORE_OPTIONS 64
+
 struct config {
 	const char *listen, *dir;
 	int once, insecure, durable, level;
+	int restore, pid_namespace;
+	const char *netns;
+	const char *restore_options[MAX_RESTORE_OPTIONS];
+	size_t n_restore_options;
 	uint32_t threads, max_sessions, stall_ms, keep_for, state;
 };
 
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+
+enum { PIDS_OWN, PIDS_HOST };
+static const char *const pid_namespaces[] = { "own", "host", NULL };
+
+static int add_restore_option(void *dest, const char *value, struct mfd_error *err)
+{
+	struct config *c = dest;
+
+	if (c->n_restore_options == MAX_RESTORE_OPTIONS)
+		return mfd_error_set(err, -E2BIG, "at most %d of them", MAX_RESTORE_OPTIONS);
+	c->restore_options[c->n_restore_options++] = value;
+	return 0;
+}
 
 static int parse(struct config *c, int argc, char **argv)
 {
@@ -32,6 +52,16 @@ static int parse(struct config *c, int argc, char **argv)
 		  .help = "where sessions live (" MFD_DEFAULT_DIR ")" },
 		{ .name = "once", .kind = MFD_FLAG_BOOL, .dest = &c->once,
 		  .help = "end with the first session: 0 when it is done, 1 when it was aborted" },
+		{ .name = "restore", .kind = MFD_FLAG_BOOL, .dest = &c->restore,
+		  .help = "sources may ask for their session to be restored here at once (migrate --restore)" },
+		{ .name = "restore-option", .kind = MFD_FLAG_CALL, .call = add_restore_option, .dest = c, .arg = "OPT",
+		  .help = "a word for the command line of such a criu restore, e.g. --restore-option=--tcp-established;\n"
+			  "may be given more than once" },
+		{ .name = "pid-namespace", .kind = MFD_FLAG_CHOICE, .dest = &c->pid_namespace, .arg = "own|host",
+		  .choices = pid_namespaces,
+		  .help = "own: in a new one per session, so that pids never clash; host: in the server's (own)" },
+		{ .name = "network-namespace", .kind = MFD_FLAG_STRING, .dest = &c->netns, .arg = "NAME|PATH",
+		  .help = "where such sessions are restored (the server's own)" },
 		{ .name = "insecure", .kind = MFD_FLAG_BOOL, .dest = &c->insecure,
 		  .help = "allow an address that others can reach, without TLS" },
 		{ .name = "durable", .kind = MFD_FLAG_BOOL, .dest = &c->durable,
@@ -120,6 +150,32 @@ static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd
 	return 0;
 }
 
+/* What restoring needs is looked for now: a source shall not find out at its READY. */
+static int prepare_restore(struct mfd_server *sv, const struct config *c, struct mfd_error *err)
+{
+	static struct mfd_hostcriu criu; /* the server's for good */
+	static char plugins[4096], netns[4096];
+	int rc;
+
+	sv->restore = c->restore;
+	sv->host_pids = c->pid_namespace == PIDS_HOST;
+	sv->restore_options = c->restore_options;
+	sv->n_restore_options = c->n_restore_options;
+	if (!c->restore)
+		return c->n_restore_options || c->netns ? mfd_error_set(err, -EINVAL, "without --restore nothing is restored") : 0;
+	rc = mfd_hostcriu_find(&criu, err);
+	if (rc)
+		return rc;
+	sv->criu = criu.path;
+	if (!mfd_hostcriu_plugins(plugins, sizeof(plugins), NULL))
+		sv->plugins = plugins;
+	if (!c->netns)
+		return 0;
+	snprintf(netns, sizeof(netns), "%s%s", strchr(c->netns, '/') ? "" : "/run/netns/", c->netns);
+	sv->netns = netns;
+	return access(netns, R_OK) ? mfd_error_sys(err, -errno, "--network-namespace %s", c->netns) : 0;
+}
+
 int mfd_serve_main(int argc, char **argv)
 {
 	struct config c = { .listen = "127.0.0.1:0", .dir = MFD_DEFAULT_DIR, .level = MFD_LOG_INFO, .max_sessions = 64,
@@ -150,7 +206,7 @@ int mfd_serve_main(int argc, char **argv)
 		sv.dirfd = open(sv.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		return sv.dirfd < 0 ? fail((mfd_error_sys(&err, -errno, "%s", sv.dir), &err)) : mfd_supervise_resume(&sv, (int)c.state);
 	}
-	if (open_dir(&sv, &err) || open_socket(&sv, &c, &addr, &err))
+	if (prepare_restore(&sv, &c, &err) || open_dir(&sv, &err) || open_socket(&sv, &c, &addr, &err))
 		return fail(&err);
 	return mfd_supervise_run(&sv, addr.text);
 }

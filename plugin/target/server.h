@@ -52,6 +52,12 @@ struct mfd_server {
 	int guard_fd; /* to the supervisor; end of file when it died */
 	unsigned threads, max_sessions, stall_ms;
 	int durable, once;
+	int restore;		    /* sources may ask for it: confirm = restore */
+	const char *criu, *plugins; /* ... with this criu; plugins may be NULL */
+	const char *netns;	    /* of what is restored, NULL = the server's own */
+	int host_pids;		    /* restored tasks live in the server's pid namespace */
+	const char *const *restore_options; /* for criu, always */
+	size_t n_restore_options;
 
 	pthread_mutex_t guard_lock; /* one request at a time on guard_fd */
 

@@ -21,6 +21,7 @@ static struct mfd_session *alloc(struct mfd_server *sv, const char *name)
 		return NULL;
 	s->server = sv;
 	s->dirfd = -1;
+	s->restore.keeper_fd = s->restore.link = -1;
 	s->mail_end = &s->mail;
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	atomic_init(&s->refs, 2);
@@ -156,6 +157,9 @@ void mfd_session_put(struct mfd_session *s)
 	drop_mail(s);
 	if (s->store)
 		mfd_pagestore_close(s->store);
+	while (s->n_restore_options)
+		free(s->restore_options[--s->n_restore_options]);
+	free(s->restore_options);
 	mfd_tables_free(&s->tables);
 	mfd_filesink_free(&s->files);
 	mfd_io_close(&s->dirfd);

@@ -22,6 +22,7 @@
 #include "proto/control.pb-c.h"
 #include "pager.h"
 #include "pagestore.h"
+#include "restorer.h"
 #include "tables.h"
 #include "wire.h"
 
@@ -85,6 +86,8 @@ struct mfd_session {
 	struct mfd_wire_limits limits;
 	int postcopy, confirm;
 	char source[256];
+	char **restore_options; /* asked for by the source, checked, without dashes */
+	size_t n_restore_options;
 	uint64_t started_us;
 	struct mfd_pagestore *store;
 
@@ -138,6 +141,7 @@ struct mfd_session {
 	struct mfd_totals past; /* of connections before a resume, or before a restart */
 	struct mfd_pager_stats pager_last;
 	enum mfd_over over;
+	struct mfd_restore restore; /* confirm; see there for what is under lock */
 };
 
 /* ---- session.c: life and the actor ---- */
@@ -187,6 +191,8 @@ int mfd_commit_start_pager(struct mfd_session *s);
 void mfd_commit_pager_done(struct mfd_session *s);
 void mfd_commit_asked(struct mfd_session *s);
 void mfd_commit_leave(struct mfd_session *s);
+/* A line of MFD_SESSION_ATTACHED: this process goes when the session does.  Any thread. */
+int mfd_commit_mark(struct mfd_session *s, uint32_t task, int pid);
 
 /* ---- cpr.c ---- */
 int mfd_cpr_in_reach(struct mfd_session *s, char *text, size_t len); /* every inherited descriptor, or -errno and which is not */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "image.h"
+#include "confirm.h"
 #include "log.h"
 #include "session.h"
 
@@ -158,6 +159,7 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	}
 	mfd_log_info("%s: restorable, %llu lazy pages", s->name, (unsigned long long)s->lazy_pages);
 	mfd_session_send(s, MFD_WIRE_IMAGES_OK, &ok.base);
+	mfd_confirm_begin(s);
 }
 
 static int compare(const char *what, uint64_t said, uint64_t came, char *text, size_t len)

@@ -73,24 +73,30 @@ on_c()
 	nsenter --net=/run/netns/"$NS_C" -- "$@"
 }
 
-# The service address leaves host a and comes to host b. What arrives before the sockets are there must be dropped, or
-# host b's kernel would reset the connections; the action script lifts that when CRIU has made them, before tasks run.
-service_moves()
+# service_prepared: what can be done on host b while the service still runs on host a. Later, what arrives before the sockets
+# are there must be dropped, or host b's kernel would reset the connections; the action script lifts that when CRIU has made
+# them, before tasks run.
+service_prepared()
 {
 	on_b nft -f - <<-END || return 1
 	table inet hold {
 		chain in { type filter hook input priority 0; ip daddr $SERVICE drop; }
 	}
 	END
-	ip -n "$NS_A" addr del "$SERVICE/24" dev eth0
-	ip -n "$NS_B" addr add "$SERVICE/24" dev eth0
-	on_b arping -q -A -c 1 -I eth0 "$SERVICE" &
 	cat >"$SCRATCH/lift" <<-'END'
 	#!/bin/sh
 	[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ] || nft delete table inet hold
 	END
 	chmod +x "$SCRATCH/lift"
 	APP_RESTORE=(--action-script "$SCRATCH/lift")
+}
+
+# The service address leaves host a and comes to host b, which announces it.
+service_moves()
+{
+	ip -n "$NS_A" addr del "$SERVICE/24" dev eth0
+	ip -n "$NS_B" addr add "$SERVICE/24" dev eth0
+	on_b arping -q -A -c 1 -I eth0 "$SERVICE" &
 }
 
 # ---- programs --------------------------------------------------------------------------------------------------
@@ -182,7 +188,9 @@ move_app()
 
 	shift
 	IMG=$SCRATCH/img.$SESSION
-	MOVE_BEGAN=${EPOCHREALTIME/[.,]/} APP_RESTORE=()
+	APP_RESTORE=()
+	[ -n "${KEEP_ADDRESS:-}" ] || service_prepared || return 1
+	MOVE_BEGAN=${EPOCHREALTIME/[.,]/}
 	export CRIU_MULTIFD_MODE=$mode
 	if [ "$mode" = safe ]; then
 		dump_with_plugin "$APP_PID" "$IMG" "$@" || { fail "criu dump: $?"; return 1; }
@@ -280,7 +288,7 @@ start_postgres()
 	echo "host all all $SERVICE/24 trust" >>"$SCRATCH/postgres/db/pg_hba.conf"
 	start_app postgres unshare --ipc setpriv --reuid=postgres --regid=postgres --clear-groups \
 		"$bin/postgres" -D "$SCRATCH/postgres/db" -k "$SCRATCH/postgres" -c listen_addresses="$SERVICE" \
-		-c shared_buffers=128MB -c fsync=off
+		-c shared_buffers=128MB -c fsync=off -c dynamic_shared_memory_type=mmap
 	wait_app 5432
 	eventually 30 on_c psql -qh "$SERVICE" -U postgres -c 'select 1' >/dev/null 2>&1
 }

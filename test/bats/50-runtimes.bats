@@ -15,6 +15,8 @@ setup()
 	ID=mfd-${SCRATCH##*.}
 	# What a test leaves that ends anywhere. The cgroups of both hosts are here, on one kernel.
 	register undo find /sys/fs/cgroup -depth -type d -path "*/$ID-*" -exec rmdir {} ';'
+	register undo sh -c "cat /sys/fs/cgroup/freezer/$ID-*/cgroup.procs /sys/fs/cgroup/freezer/$ID-*/*/cgroup.procs \
+		/sys/fs/cgroup/$ID-*/*/cgroup.procs | xargs -r sh -c 'kill -KILL \"\$@\"; sleep 0.5' sh"
 	register undo runc --root "$SCRATCH/runc-a" delete -f "$ID"
 	register undo runc --root "$SCRATCH/runc-b" delete -f "$ID"
 }
@@ -37,6 +39,7 @@ make_bundle()
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp,data}
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	ln -s busybox "$root/bin/sh"
+	ln -s busybox "$root/bin/grep"
 	cp "$VICTIM" "$root/bin/victim"
 	for lib in $(ldd "$VICTIM" | grep -o '/[^ ]*'); do
 		mkdir -p "$root${lib%/*}"
@@ -71,7 +74,8 @@ move_container()
 {
 	on_a "$MFD_TOP/contrib/runtimes/move-container" --remote "nsenter --net=/run/netns/$NS_B -- bash -c" \
 		--server "$SERVER_ADDR" --dir "$SERVER_DIR" --target-multifd "$MFD" --plugins "$PLUGINS" --criu "$CRIU" \
-		--root "$SCRATCH/runc-a" --target-root "$SCRATCH/runc-b" --bundle "$SCRATCH/bundle-b" "$@" "$ID"
+		--runtime "runc --root $SCRATCH/runc-a" --target-runtime "runc --root $SCRATCH/runc-b" \
+		--bundle "$SCRATCH/bundle-b" "$@" "$ID"
 }
 
 status_of()
@@ -136,8 +140,10 @@ lives_on_a()
 
 @test "runc, postcopy: a restore that fails: given up, and the container runs on" {
 	start_server
-	make_bundle --size 8
+	make_bundle --size 64
 	run_container
+	# Once all of its memory is there it would be kept, as in safe mode.
+	on_a tc qdisc add dev eth0 root tbf rate 200mbit burst 512k latency 20ms
 	edit_bundle "$SCRATCH/bundle-b" '.root.path = "/nonexistent"'
 	run -1 --separate-stderr move_container --mode postcopy
 	[[ $stderr == *"'$ID' runs on here"* ]]
@@ -211,4 +217,67 @@ with_etc()
 	grep -q multifd "$SCRATCH/images/dump.log"
 	[ ! -e "$SCRATCH/images/multifd-send.log" ]
 	lives_on_a
+}
+
+# Podman on two hosts: /etc of each is its own, as is all that Podman keeps.
+podman_hosts()
+{
+	local h
+
+	printf '[containers]\napparmor_profile = ""\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\n' \
+		>"$SCRATCH/containers.conf"
+	export CONTAINERS_CONF=$SCRATCH/containers.conf
+	for h in a b; do
+		mkdir -p "$SCRATCH/etc-$h" "$SCRATCH/etc-$h.work"
+		start "etc-$h" unshare --mount sh -c 'mount -t overlay overlay -o "lowerdir=/etc,upperdir=$0,workdir=$0.work" /etc &&
+			echo ready && exec sleep 1000' "$SCRATCH/etc-$h"
+		eventually 5 grep -q ready "$SCRATCH/etc-$h.out"
+		[ $h = a ] && ETC_A=$STARTED_PID || ETC_B=$STARTED_PID
+	done
+	PODMAN_A="podman --root $SCRATCH/store-a --runroot $SCRATCH/run-a --tmpdir $SCRATCH/tmp-a --runtime $(command -v runc)"
+	PODMAN_B="podman --root $SCRATCH/store-b --runroot $SCRATCH/run-b --tmpdir $SCRATCH/tmp-b --runtime $(command -v runc)"
+}
+
+# shellcheck disable=SC2086  # lists of words
+podman_a()
+{
+	on_a nsenter --mount="/proc/$ETC_A/ns/mnt" -- $PODMAN_A "$@"
+}
+
+# shellcheck disable=SC2086
+podman_b()
+{
+	on_b nsenter --mount="/proc/$ETC_B/ns/mnt" -- $PODMAN_B "$@"
+}
+
+@test "podman through runc: a container moves by its name, no file of the configuration stays behind" {
+	local root
+
+	start_server
+	make_bundle
+	podman_hosts
+	tar -C "$SCRATCH/bundle/rootfs" -cf "$SCRATCH/image.tar" .
+	podman_a import -q "$SCRATCH/image.tar" localhost/victim
+	podman_b import -q "$SCRATCH/image.tar" localhost/victim
+	podman_a run -d --name web --network none --cgroup-parent "/$ID-podman" --ulimit nofile=4096:4096 \
+		--ulimit nproc=4096:4096 localhost/victim /bin/sh -c '/bin/victim --size 64 /data & wait'
+	eventually 30 podman_a exec web grep -q ^ready /data/victim.log
+	nsenter --net=/run/netns/"$NS_A" --mount="/proc/$ETC_A/ns/mnt" -- "$MFD_TOP/contrib/runtimes/move-container" \
+		--remote "nsenter --net=/run/netns/$NS_B --mount=/proc/$ETC_B/ns/mnt -- bash -c" \
+		--server "$SERVER_ADDR" --dir "$SERVER_DIR" --target-multifd "$MFD" --plugins "$PLUGINS" --criu "$CRIU" \
+		--runtime "$PODMAN_A" --target-runtime "$PODMAN_B" web
+	[ "$(podman_a inspect -f '{{.State.Status}}' web)" = exited ]
+	[ "$(podman_b inspect -f '{{.State.Status}}' web)" = running ]
+	# Its files can be seen from that host's mount namespace only.
+	root=$(podman_b inspect -f '{{.GraphDriver.Data.MergedDir}}' web)
+	VICTIMCTL="$SCRATCH/victimctl"
+	printf '#!/bin/sh\nexec nsenter --mount=/proc/%s/ns/mnt -- %s "$@"\n' "$ETC_B" "$MFD_TOP/test/tools/victimctl" >"$VICTIMCTL"
+	chmod +x "$VICTIMCTL"
+	verify_victim "$root/data"
+	echo "# podman: not running for $(victim_gap 0 "$root/data") ms" >&3
+	[ ! -e "$SCRATCH/etc-a/criu-multifd.conf" ]
+	[ ! -e "$SCRATCH/etc-a/criu/runc.conf" ]
+	[ ! -e "$SCRATCH/etc-b/criu/runc.conf" ]
+	podman_a rm -f -t 0 web
+	podman_b rm -f -t 0 web
 }

@@ -3,19 +3,20 @@
  * cpr: how long it takes to find a descriptor by (name, id) among N, N times, each once, in random order.
  *
  *	list	a singly linked list of (name, id, fd), searched from its head, as QEMU's CPR state was
- *	glib	GLib's GHashTable of structures (name, id, fd), hashed with g_str_hash(name) + id
  *	criu	a doubly linked list of strings "name:id" compared with strcmp, as CRIU keeps --inherit-fd
+ *	glib	GLib's GHashTable of structures (name, id, fd), hashed with g_str_hash(name) + id, compared by id and strcmp
  *	ours	lib/cpr.c
  *
- * The same keys in the same order for all; keys are laid out in the order of the look-ups, so that reading them costs
- * everybody the same and little.  All are filled in another random order.  Competitors take turns, ROUNDS times; figures are
- * medians.  Small tables are run through several times in one measurement.  A list that would take more than 20 seconds
- * is only sampled, and marked.
+ * The same keys in the same order for all; they are laid out in the order of the look-ups, so that reading them costs
+ * everybody the same and little.  All tables are filled in another random order and exist side by side.  Competitors
+ * take turns, ROUNDS times, and figures are medians.  Each turn begins with a pass that is not timed and repeats the N
+ * look-ups until at least a million were made.  The lists do N look-ups once a turn, one turn only where that takes more than
+ * a second; where it would take more than 20 seconds, a sample is timed and marked with "~".
  *
  * Names: seven of eight are one of a few dozen as processes have them, with an inode-like number as id; one of eight is
- * a path of its own ("mixed").  With --unique every name is ("unique"), with --shared none.
+ * a path of its own ("mixed").  With --shared no name is, with --unique every one.
  *
- *	cpr [--rounds N] [--json FILE] [--quick] [--shared | --unique]
+ *	cpr [--rounds N] [--json FILE] [--max N] [--shared | --unique]
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,11 +31,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cpr.h"
+#include "cpr_store.h"
 
 #define MAX_ROUNDS 99
-#define TOO_LONG   1e9 /* ns */
-#define SAMPLE	   64  /* look-ups */
+#define TOO_LONG   20e9 /* ns */
+#define LONG	   1e9
+#define MILLION	   1000000
+#define SAMPLE	   64 /* look-ups */
 
 static const size_t sizes[] = { 540, 2870, 7530, 100000, 1000000 };
 #define SIZES (sizeof(sizes) / sizeof(*sizes))
@@ -84,9 +87,11 @@ struct query {
 };
 
 static struct {
-	int rounds, quick, kind; /* kind: 0 mixed, 1 shared, 2 unique */
+	int rounds;
+	enum { MIXED, SHARED, UNIQUE } kind;
+	size_t max;
 	const char *json;
-} opt = { .rounds = 7 };
+} opt = { .rounds = 9, .max = SIZE_MAX };
 
 static struct query *queries; /* in the order of look-ups */
 static uint32_t *fill_order;
@@ -131,7 +136,7 @@ static void check(int ok, const char *what)
 
 static int one_name(char *buf, size_t size, size_t i)
 {
-	if (opt.kind == 2 || (!opt.kind && rng() % 8 == 0))
+	if (opt.kind == UNIQUE || (opt.kind == MIXED && rng() % 8 == 0))
 		return snprintf(buf, size, "/var/lib/app-%u/shard-%u/%08zx.dat", (unsigned)(i % 7), (unsigned)(i % 61),
 				i);
 	return snprintf(buf, size, "%s", common[rng() % (sizeof(common) / sizeof(*common))]);
@@ -353,24 +358,33 @@ static void ours_empty(void)
 
 static const struct competitor {
 	const char *name;
+	int is_list;
 	void (*fill)(void);
 	unsigned (*find)(size_t n);
 	void (*empty)(void);
 } competitors[] = {
-	{ "list", list_fill, list_find, list_empty },
-	{ "glib", glib_fill, glib_find, glib_empty },
-	{ "criu", criu_fill, criu_find, criu_empty },
-	{ "ours", ours_fill, ours_find, ours_empty },
+	{ "list", 1, list_fill, list_find, list_empty },
+	{ "criu", 1, criu_fill, criu_find, criu_empty },
+	{ "glib", 0, glib_fill, glib_find, glib_empty },
+	{ "ours", 0, ours_fill, ours_find, ours_empty },
 };
-enum { LIST, GLIB, CRIU, OURS, COMPETITORS };
+enum { LIST, CRIU, GLIB, OURS, COMPETITORS };
 
 /* ---- measuring ---- */
 
+struct series {
+	double v[MAX_ROUNDS];
+	int n;
+};
+
 struct result {
-	double ns[MAX_ROUNDS]; /* per look-up */
-	double fill_ns;	       /* per entry */
-	double bytes;	       /* per entry */
-	int sampled;
+	size_t size;
+	struct series find[COMPETITORS]; /* ns per look-up */
+	double bytes[COMPETITORS];	 /* per entry */
+	int sampled[COMPETITORS];
+	/* ours, ns per entry */
+	struct series save, glib_save, miss, del, store, load;
+	double image; /* bytes per entry */
 };
 
 static int by_value(const void *a, const void *b)
@@ -380,10 +394,15 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double median(double *v, int n)
+static double median(struct series *s)
 {
-	qsort(v, n, sizeof(*v), by_value);
-	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+	qsort(s->v, s->n, sizeof(*s->v), by_value);
+	return s->n % 2 ? s->v[s->n / 2] : (s->v[s->n / 2 - 1] + s->v[s->n / 2]) / 2;
+}
+
+static void add(struct series *s, double v)
+{
+	s->v[s->n++] = v;
 }
 
 static size_t in_use(void)
@@ -393,64 +412,221 @@ static size_t in_use(void)
 	return m.uordblks + m.hblkhd;
 }
 
-static double one_round(const struct competitor *c, size_t n)
+static void one_turn(const struct competitor *c, struct series *s, size_t n)
 {
-	size_t passes = n >= 100000 ? 1 : 1 + 200000 / n;
+	size_t passes = c->is_list || n >= MILLION ? 1 : (MILLION + n - 1) / n;
 	unsigned want = 0, got = 0;
 	double t;
 
 	for (size_t i = 0; i < n; i++)
 		want += queries[i].fd;
-	if (c->find == list_find || c->find == criu_find)
-		passes = 1;
-	c->find(n < 1000 ? n : SAMPLE); /* code and head of the data are warm for everybody */
+	sink += c->find(c->is_list ? SAMPLE : n);
 	t = now();
 	for (size_t i = 0; i < passes; i++)
 		got += c->find(n);
 	t = now() - t;
 	check(got == want * (unsigned)passes, "a look-up found the wrong descriptor");
-	return t / passes / n;
+	add(s, t / passes / n);
 }
 
-static void run_size(size_t n, struct result *r)
+static void fill_all(struct result *r)
 {
-	double t;
-
-	make_keys(n);
 	for (int c = 0; c < COMPETITORS; c++) {
 		size_t before = in_use();
+		double t = now();
 
-		t = now();
 		competitors[c].fill();
-		r[c].fill_ns = (now() - t) / n;
-		r[c].bytes = (double)(in_use() - before) / n;
+		t = now() - t;
+		r->bytes[c] = (double)(in_use() - before) / count;
+		if (c == GLIB)
+			add(&r->glib_save, t / count);
+		if (c == OURS)
+			add(&r->save, t / count);
 		t = now();
 		sink += competitors[c].find(SAMPLE);
-		r[c].sampled = (now() - t) / SAMPLE * n > TOO_LONG;
+		t = (now() - t) / SAMPLE * count;
+		r->sampled[c] = t > TOO_LONG ? 2 : t > LONG;
 	}
+}
+
+/* The look-ups above end with a hit each; here none does: ids that do not exist. */
+static void misses(struct series *s)
+{
+	size_t passes = (MILLION + count - 1) / count;
+	unsigned sum = 0;
+	double t = now();
+
+	for (size_t p = 0; p < passes; p++)
+		for (size_t i = 0; i < count; i++)
+			sum += mfd_cpr_find_fd(cpr, queries[i].name, queries[i].id << 32) == -ENOENT;
+	add(s, (now() - t) / passes / count);
+	check(sum == passes * count, "found what is not there");
+}
+
+/* Save, delete, serialise and parse; with a record each, of a kind that most have. */
+static void other_operations(struct result *r)
+{
+	struct mfd_cpr_record record = { .kind = MFD__CPR_KIND__ANON_INODE,
+					 .how = MFD__CPR_HOW__KEPT,
+					 .has = MFD_CPR_HAS_FLAGS | MFD_CPR_HAS_CRIU_ID,
+					 .flags = O_RDWR,
+					 .criu_id = 17,
+					 .n_owners = 1,
+					 .owners = &(struct mfd_cpr_owner){ 4711, 17 } };
+	static char dir[] = "/dev/shm/bench-cpr.XXXXXX";
+	struct mfd_cpr *back;
+	const char *why = "";
+	struct stat st;
+	int dirfd;
+	double t;
+
+	strcpy(strrchr(dir, '.'), ".XXXXXX");
+	must(mkdtemp(dir));
+	dirfd = open(dir, O_RDONLY | O_DIRECTORY);
+	for (size_t i = 0; i < count; i++)
+		mfd_cpr_set_record(cpr, queries[i].name, queries[i].id, must(mfd_cpr_record_new(&record)));
+	t = now();
+	check(!mfd_cpr_store(cpr, dirfd, NULL, &why), why);
+	add(&r->store, (now() - t) / count);
+	check(!fstatat(dirfd, MFD_CPR_IMAGE_NAME, &st, 0), "no image");
+	r->image = (double)st.st_size / count;
+	t = now();
+	check(!mfd_cpr_load(dirfd, MFD_CPR_IMAGE_NAME, NULL, &back, NULL, &why), why);
+	add(&r->load, (now() - t) / count);
+	mfd_cpr_free(back);
+	unlinkat(dirfd, MFD_CPR_IMAGE_NAME, 0);
+	close(dirfd);
+	rmdir(dir);
+
+	mfd_cpr_free(cpr);
+	t = now();
+	ours_fill();
+	add(&r->save, (now() - t) / count);
+	misses(&r->miss);
+	t = now();
+	for (size_t i = 0; i < count; i++)
+		check(!mfd_cpr_delete_fd(cpr, queries[i].name, queries[i].id), "delete failed");
+	add(&r->del, (now() - t) / count);
+	ours_empty();
+	t = now();
+	ours_fill();
+	add(&r->save, (now() - t) / count);
+}
+
+static void run_size(struct result *r, size_t n)
+{
+	r->size = n;
+	make_keys(n);
+	fill_all(r);
 	for (int round = 0; round < opt.rounds; round++)
 		for (int c = 0; c < COMPETITORS; c++)
-			r[c].ns[round] = one_round(&competitors[c], r[c].sampled ? SAMPLE : n);
+			if (!round || r->sampled[c] != 1)
+				one_turn(&competitors[c], &r->find[c], r->sampled[c] == 2 ? SAMPLE : n);
+	for (int round = 0; round < 3; round++)
+		other_operations(r);
 	for (int c = 0; c < COMPETITORS; c++)
 		competitors[c].empty();
 	free_keys();
 }
 
+/* ---- results ---- */
+
+static const char *const kinds[] = { "mixed", "shared", "unique" };
+
+static void print_table(struct result *r, size_t n)
+{
+	printf("\nns per look-up, names %s, %d rounds (~: too long, a sample of %d look-ups)\n\n", kinds[opt.kind],
+	       opt.rounds, SAMPLE);
+	printf("%8s %11s %11s %9s %9s   %9s %9s %9s\n", "N", "list", "criu", "glib", "ours", "list/ours", "criu/ours",
+	       "glib/ours");
+	for (size_t i = 0; i < n; i++) {
+		double ours = median(&r[i].find[OURS]);
+
+		printf("%8zu %10.0f%s %10.0f%s %9.1f %9.1f   %9.0f %9.0f %9.2f\n", r[i].size, median(&r[i].find[LIST]),
+		       r[i].sampled[LIST] == 2 ? "~" : " ", median(&r[i].find[CRIU]),
+		       r[i].sampled[CRIU] == 2 ? "~" : " ", median(&r[i].find[GLIB]), ours,
+		       median(&r[i].find[LIST]) / ours, median(&r[i].find[CRIU]) / ours,
+		       median(&r[i].find[GLIB]) / ours);
+	}
+	printf("\nbytes per entry, the rest of ours in ns per entry\n\n");
+	printf("%8s %7s %7s %7s %7s   %7s %9s %7s %7s %10s %7s %12s\n", "N", "list", "criu", "glib", "ours", "save",
+	       "glib save", "miss", "delete", "serialise", "parse", "image bytes");
+	for (size_t i = 0; i < n; i++)
+		printf("%8zu %7.0f %7.0f %7.0f %7.0f   %7.0f %9.0f %7.1f %7.0f %10.0f %7.0f %12.0f\n", r[i].size,
+		       r[i].bytes[LIST], r[i].bytes[CRIU], r[i].bytes[GLIB], r[i].bytes[OURS], median(&r[i].save),
+		       median(&r[i].glib_save), median(&r[i].miss), median(&r[i].del), median(&r[i].store),
+		       median(&r[i].load), r[i].image);
+}
+
+static void write_one(FILE *f, struct result *r)
+{
+	fprintf(f, "{ \"n\": %zu", r->size);
+	for (int c = 0; c < COMPETITORS; c++)
+		fprintf(f, ", \"%s_ns\": %.2f, \"%s_sampled\": %s, \"%s_bytes\": %.1f", competitors[c].name,
+			median(&r->find[c]), competitors[c].name, r->sampled[c] == 2 ? "true" : "false",
+			competitors[c].name, r->bytes[c]);
+	fprintf(f, ", \"glib_over_ours\": %.2f, \"list_over_ours\": %.1f",
+		median(&r->find[GLIB]) / median(&r->find[OURS]), median(&r->find[LIST]) / median(&r->find[OURS]));
+	fprintf(f,
+		", \"save_ns\": %.1f, \"glib_save_ns\": %.1f, \"miss_ns\": %.2f, \"delete_ns\": %.1f, "
+		"\"serialise_ns\": %.1f, \"parse_ns\": %.1f, \"image_bytes\": %.1f }",
+		median(&r->save), median(&r->glib_save), median(&r->miss), median(&r->del), median(&r->store),
+		median(&r->load), r->image);
+}
+
+static void write_json(struct result *r, size_t n)
+{
+	FILE *f = fopen(opt.json, "w");
+
+	check(f != NULL, "cannot write the JSON file");
+	fprintf(f, "{ \"names\": \"%s\", \"rounds\": %d, \"sizes\": [", kinds[opt.kind], opt.rounds);
+	for (size_t i = 0; i < n; i++) {
+		fputs(i ? ",\n  " : "\n  ", f);
+		write_one(f, &r[i]);
+	}
+	fprintf(f, "\n] }\n");
+	check(!fclose(f), "cannot write the JSON file");
+}
+
 int main(int argc, char **argv)
 {
-	struct result r[COMPETITORS];
+	static const struct option options[] = {
+		{ "rounds", required_argument, NULL, 'r' }, { "json", required_argument, NULL, 'j' },
+		{ "max", required_argument, NULL, 'm' },    { "shared", no_argument, NULL, 's' },
+		{ "unique", no_argument, NULL, 'u' },	    { NULL, 0, NULL, 0 },
+	};
+	static struct result r[SIZES];
+	size_t n = 0;
+	int c;
 
-	if (argc > 1)
-		opt.kind = atoi(argv[1]);
-	for (size_t i = 0; i < SIZES; i++) {
-		run_size(sizes[i], r);
-		printf("%8zu", sizes[i]);
-		for (int c = 0; c < COMPETITORS; c++) {
-			printf("  %s %.1f%s (fill %.1f, %.1f B)", competitors[c].name, median(r[c].ns, opt.rounds),
-			       r[c].sampled ? "~" : "", r[c].fill_ns, r[c].bytes);
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'r':
+			opt.rounds = atoi(optarg);
+			break;
+		case 'j':
+			opt.json = optarg;
+			break;
+		case 'm':
+			opt.max = strtoul(optarg, NULL, 0);
+			break;
+		case 's':
+			opt.kind = SHARED;
+			break;
+		case 'u':
+			opt.kind = UNIQUE;
+			break;
+		default:
+			return 2;
 		}
-		printf("  glib/ours %.2f\n", median(r[GLIB].ns, opt.rounds) / median(r[OURS].ns, opt.rounds));
-		fflush(stdout);
 	}
+	check(opt.rounds > 0 && opt.rounds <= MAX_ROUNDS, "--rounds is 1 to 99");
+	for (; n < SIZES && sizes[n] <= opt.max; n++) {
+		fprintf(stderr, "cpr: %zu ...\n", sizes[n]);
+		run_size(&r[n], sizes[n]);
+	}
+	print_table(r, n);
+	if (opt.json)
+		write_json(r, n);
 	return 0;
 }

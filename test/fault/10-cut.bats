@@ -181,6 +181,7 @@ before_freezing()
 	[ "$DUMP_RC" = 0 ]
 	assert_gone "$VICTIM_PID"
 	assert_in_doubt ready
+	# shellcheck disable=SC2046  # a list
 	kill -KILL $(senders)
 	resolve run
 	runs_on_target

@@ -161,7 +161,7 @@ noise()
 	for n in 1 64 76 100000; do noise $n; done
 	runs_on_target
 	for n in 1 64 76 100000; do noise $n; done
-	[ "$(status_of state)" = done ]
+	[ "$(status_of state)" = 'done' ]
 	assert_running "$SERVER_PID"
 }
 

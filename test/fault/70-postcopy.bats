@@ -21,7 +21,7 @@ setup()
 # begin BADLINK-OPTION...: a dump through a link that is slow until it is healed, and a restore beside it; sets DUMP and RESTORE.
 begin()
 {
-	start_badlink ${SPEED:---slow} $RATE "$@"
+	start_badlink "${SPEED:---slow}" "$RATE" "$@"
 	start_dump
 	wait_session "$SESSION" ready || return 1
 	RESTORES=$((${RESTORES:-0} + 1))
@@ -106,7 +106,7 @@ ends_well()
 }
 
 @test "cut before leave is asked: what was restored is killed, the source runs on within a second" {
-	start_victim --size 16
+	start_victim --size 32
 	begin --cut-before started
 	end_dump
 	assert_fault_happened
@@ -117,7 +117,7 @@ ends_well()
 }
 
 @test "cut before leave arrives: the source stays frozen until it knows that nothing runs, then it runs on" {
-	start_victim --size 16
+	start_victim --size 32
 	begin --cut-before started_ok
 	eventually 20 fault_happened
 	assert_stays_frozen
@@ -160,12 +160,12 @@ ends_well()
 }
 
 @test "stall after leave was given: noticed, and a healed link ends it well" {
-	export CRIU_MULTIFD_STALL_TIMEOUT=1000
+	export CRIU_MULTIFD_STALL_TIMEOUT=2000
 	kill -TERM "$SERVER_PID"
 	eventually 5 is_dead "$SERVER_PID"
-	start_server --stall-timeout 1000
+	start_server --stall-timeout 2000
 	start_victim --size 32
-	begin_running --stall-after committed
+	RATE=4000000 begin_running --stall-after committed
 	kill -USR2 "$BADLINK_PID"
 	eventually 5 fault_happened
 	assert_in_doubt running

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What the fault tests share: a link that breaks on purpose, and the outcomes that are promised (design.md, "Commit protocol").

@@ -5,6 +5,7 @@
  *	cprfd start DIR KIND[*COUNT]...		opens them, forks the victim (its pid in DIR/victim.pid), stays as the outside party
  *	cprfd start DIR KIND... -- COMMAND	the same with COMMAND as the victim's start: descriptors from 3 on, in order
  *	cprfd victim DIR KIND...		the victim inside COMMAND's container
+ *	cprfd offer KIND COMMAND		runs COMMAND with a new one as its descriptor 0
  *	cprfd kcmp PID FD PID FD		exit 0: the same open file description
  *
  * The outside party keeps a copy of each of the victim's descriptors at its own number + 1000, for kcmp.  The victim's are 3, 4, ... in
@@ -439,22 +440,15 @@ static void __attribute__((noreturn)) be_victim(void)
 	}
 }
 
-/* Ends to 3, 4, ...; whatever else is open is closed. */
+/* Ends to 3, 4, ...; whatever else is open is closed.  They were opened in this order, so none is overwritten before its turn. */
 static void place_ends(void)
 {
-	int null = open("/dev/null", O_RDWR), base = 2 * MAX_KIND;
-	struct rlimit r;
+	int null = open("/dev/null", O_RDWR);
 
-	getrlimit(RLIMIT_NOFILE, &r);
-	if (r.rlim_cur < (rlim_t)(base + n_list + 16))
-		base = (int)r.rlim_cur / 2;
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
 	for (int i = 0; i < n_list; i++)
-		if (ends[i] < FIRST + n_list && (ends[i] = fcntl(ends[i], F_DUPFD, FIRST + n_list)) < 0)
-			_exit(4);
-	for (int i = 0; i < n_list; i++)
-		if (dup2(ends[i], FIRST + i) < 0)
+		if (ends[i] < FIRST + i || dup2(ends[i], FIRST + i) < 0)
 			_exit(4);
 	close_range((unsigned)(FIRST + n_list), ~0U, 0);
 }
@@ -584,6 +578,16 @@ int main(int argc, char **argv)
 {
 	if (argc == 6 && !strcmp(argv[1], "kcmp"))
 		return syscall(SYS_kcmp, atoi(argv[2]), atoi(argv[4]), KCMP_FILE, atoi(argv[3]), atoi(argv[5])) != 0;
+	if (argc >= 4 && !strcmp(argv[1], "offer")) {
+		int peer, fd;
+
+		parse_kinds((char *[]){ argv[2], NULL });
+		fd = list[0]->open(&peer);
+		if (fd < 0 || dup2(fd, 0))
+			die(argv[2]);
+		execvp(argv[3], argv + 3);
+		die(argv[3]);
+	}
 	if (argc < 4) {
 		fprintf(stderr, "usage: cprfd start|victim DIR KIND... [-- COMMAND] | kcmp PID FD PID FD\n");
 		return 2;

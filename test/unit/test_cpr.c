@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#include "cpr.c"
+#include "../../lib/cpr.c" /* by its path: the target has a cpr.c, too */
 
 /* ---- helpers ---- */
 
@@ -71,7 +71,7 @@ static void check_table(const struct mfd_cpr *t)
 		if (t->names.slots[i].ref) {
 			const struct name *n = name_at(t, t->names.slots[i].ref);
 
-			assert_true(n->refs && n->hash == t->names.slots[i].key && n->len == strlen(n->text));
+			assert_true(n->refs && scramble(n->hash) == t->names.slots[i].key && n->len == strlen(n->text));
 			refs += n->refs;
 		}
 	assert_int_equal(refs, t->entries.used);
@@ -622,7 +622,7 @@ static void test_no_memory(void **state)
 		model_put(m, name, 7, i, record);
 		assert_int_equal(mfd_cpr_memory(m->t), h.bytes);
 	}
-	assert_true(refused > 20);
+	assert_true(refused > 12);
 	h.left = 0;
 	assert_int_equal(mfd_cpr_reserve(m->t, 100000), -ENOMEM);
 	compare(m);

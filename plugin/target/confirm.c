@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* confirm = restore: when to restore, what its end means, when the tasks go on. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "confirm.h"
+#include "log.h"
+#include "session.h"
+
+static int is_busy(struct mfd_session *s)
+{
+	int busy;
+
+	pthread_mutex_lock(&s->lock);
+	busy = s->restore.busy || s->restore.done;
+	pthread_mutex_unlock(&s->lock);
+	return busy;
+}
+
+/* The tasks on the source are gone when it is committed: then everything stays for a person to restore. */
+static void failed(struct mfd_session *s, int code, const char *text)
+{
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+
+	mfd_restorer_kill(s);
+	if (p)
+		mfd_pager_again(p);
+	if (s->state != MFD__SESSION_STATE__COMMITTED) {
+		mfd_session_abort(s, code, "criu restore failed: %.400s", text);
+		return;
+	}
+	snprintf(s->error, sizeof(s->error), "criu restore failed: %.400s; try again with criu-multifd restore", text);
+	mfd_log_error("%s: %s", s->name, s->error);
+	mfd_session_store(s, 1);
+}
+
+void mfd_confirm_begin(struct mfd_session *s)
+{
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+	char text[480];
+	int rc;
+
+	if (!s->confirm || !s->server->restore || !p || s->restore.ok || is_busy(s))
+		return;
+	mfd_pager_hold(p);
+	mfd_log_info("%s: restoring", s->name);
+	rc = mfd_restorer_start(s, text, sizeof(text));
+	if (!rc)
+		mfd_commit_mark(s, 0, s->restore.keeper);
+	else
+		failed(s, rc, text);
+}
+
+void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us)
+{
+	Mfd__Restored m = MFD__RESTORED__INIT;
+
+	m.has_pid = s->restore.root > 0;
+	m.pid = (uint32_t)s->restore.root;
+	m.has_resumed_us = resumed_us > 0;
+	m.resumed_us = resumed_us;
+	mfd_session_send(s, MFD_WIRE_RESTORED, &m.base);
+}
+
+static void now_restored(struct mfd_session *s)
+{
+	s->state = MFD__SESSION_STATE__RESTORED;
+	if (mfd_session_store(s, 1)) {
+		mfd_session_abort(s, -EIO, "session.img cannot be written");
+		return;
+	}
+	mfd_confirm_tell(s, 0);
+}
+
+static void succeeded(struct mfd_session *s)
+{
+	Mfd__Started started = MFD__STARTED__INIT;
+
+	s->restore.ok = 1;
+	mfd_log_info("%s: restored as process %d, stopped", s->name, s->restore.root);
+	switch (s->state) {
+	case MFD__SESSION_STATE__COMMITTED:
+		mfd_confirm_continue(s);
+		mfd_session_store(s, 1);
+		break;
+	case MFD__SESSION_STATE__READY:
+		now_restored(s);
+		break;
+	case MFD__SESSION_STATE__RESTORABLE: /* pages still come: leave to run is what the source gives now */
+		mfd_session_send(s, MFD_WIRE_STARTED, &started.base);
+		break;
+	default:
+		mfd_session_abort(s, -EPROTO, "restored at the wrong time");
+	}
+}
+
+void mfd_confirm_ended(struct mfd_session *s)
+{
+	char text[480];
+	int code;
+
+	pthread_mutex_lock(&s->lock);
+	s->restore.done = 0;
+	code = s->restore.code;
+	snprintf(text, sizeof(text), "%s", s->restore.text);
+	pthread_mutex_unlock(&s->lock);
+	if (!code) {
+		code = mfd_restorer_note_tasks(s);
+		snprintf(text, sizeof(text), "criu says that it succeeded, but there are no restored tasks");
+	}
+	if (code)
+		failed(s, code, text);
+	else
+		succeeded(s);
+}
+
+void mfd_confirm_verified(struct mfd_session *s)
+{
+	if (!s->confirm || s->restore.resumed)
+		return;
+	if (s->restore.ok)
+		now_restored(s);
+	else
+		mfd_confirm_begin(s);
+}
+
+int mfd_confirm_continue(struct mfd_session *s)
+{
+	if (!s->restore.ok || s->restore.resumed)
+		return 0;
+	mfd_restorer_continue(s);
+	mfd_pager_go(atomic_load_explicit(&s->pager, memory_order_relaxed));
+	mfd_log_info("%s: the restored tasks go on", s->name);
+	return 1;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * confirm = restore, the session thread's part: restore as soon as that is possible, stopped; tell the source; continue the
+ * tasks when it has let go (safe: COMMIT; postcopy: STARTED_OK).  Until then everything can be killed, and from the page store restored again.
+ */
+#ifndef MFD_CONFIRM_H
+#define MFD_CONFIRM_H
+
+struct mfd_session;
+
+/* Start criu restore, unless it was started.  A failure ends the session, or is noted when it is committed already. */
+void mfd_confirm_begin(struct mfd_session *s);
+void mfd_confirm_ended(struct mfd_session *s);	 /* restore.done */
+void mfd_confirm_verified(struct mfd_session *s); /* READY was sent */
+/* The source has let go: continue, if the tasks exist and are stopped.  1 = just done. */
+int mfd_confirm_continue(struct mfd_session *s);
+void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us); /* RESTORED; 0 = still stopped */
+
+#endif

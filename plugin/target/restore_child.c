@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * `criu-multifd restore --from-server`: the process between the server and CRIU, in a program of its own because the server's
+ * worker has threads.  Sets the namespaces up, runs CRIU, tells how it ended, and stays as keeper of what was restored.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "restorer.h"
+
+#define LINK 3
+
+static void tell(enum mfd_restorer_word word, int value)
+{
+	struct mfd_restorer_msg m = { .word = word, .value = value };
+
+	/* A server that is gone cannot be told anything, and will find or has killed us. */
+	(void)!send(LINK, &m, sizeof(m), MSG_NOSIGNAL);
+}
+
+static int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static int fail(const char *fmt, ...)
+{
+	struct mfd_restorer_msg m = { .word = MFD_RESTORER_FAILED, .value = -errno };
+	int code = errno;
+	size_t n;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(m.text, sizeof(m.text), fmt, ap);
+	va_end(ap);
+	n = strlen(m.text);
+	snprintf(m.text + n, sizeof(m.text) - n, ": %s", strerror(code));
+	(void)!send(LINK, &m, sizeof(m), MSG_NOSIGNAL);
+	return MFD_EXIT_FAILED;
+}
+
+static int set_up_process(const char *folder)
+{
+	char path[4200];
+	sigset_t none;
+	int null, err;
+
+	if (fcntl(LINK, F_SETFD, FD_CLOEXEC) || close_range(LINK + 1, ~0U, 0))
+		return -1;
+	setsid();
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	snprintf(path, sizeof(path), "%s/" MFD_RESTORE_ERRORS, folder);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	err = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (null < 0 || err < 0)
+		return -1;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(err, STDERR_FILENO);
+	close(null);
+	close(err);
+	return chdir("/");
+}
+
+static int enter_network(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+
+	if (fd < 0)
+		return -1;
+	rc = setns(fd, CLONE_NEWNET);
+	close(fd);
+	return rc;
+}
+
+/* Mounts of the host still arrive; ours stay here. */
+static int own_proc(void)
+{
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL))
+		return -1;
+	return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
+
+/* Until nobody is left. */
+static int keep(pid_t criu)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR) {
+		if (pid != criu)
+			continue;
+		tell(MFD_RESTORER_ENDED, status);
+		close(LINK);
+		/* The restored tasks hold nothing of the session's folder, neither may we. */
+		dup2(STDIN_FILENO, STDERR_FILENO);
+	}
+	return MFD_EXIT_OK;
+}
+
+static int run_criu(char **argv)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return fail("fork");
+	if (!pid) {
+		execv(argv[0], argv);
+		dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	return keep(pid);
+}
+
+static int in_own_namespace(char **argv)
+{
+	pid_t pid;
+
+	if (unshare(CLONE_NEWPID))
+		return fail("a pid namespace");
+	pid = fork();
+	if (pid < 0)
+		return fail("fork");
+	if (pid) {
+		tell(MFD_RESTORER_KEEPER, pid);
+		return MFD_EXIT_OK;
+	}
+	if (own_proc())
+		return fail("/proc of the new pid namespace");
+	return run_criu(argv);
+}
+
+int mfd_restore_child(int argc, char **argv)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	if (argc < 7 || getsockopt(LINK, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_SEQPACKET) {
+		fprintf(stderr, "criu-multifd restore --from-server is started by criu-multifd serve alone\n");
+		return MFD_EXIT_USAGE;
+	}
+	if (set_up_process(argv[4]))
+		return fail("starting in %s", argv[4]);
+	if (strcmp(argv[3], "-") && enter_network(argv[3]))
+		return fail("network namespace %s", argv[3]);
+	if (!strcmp(argv[2], "own"))
+		return in_own_namespace(argv + 5);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	tell(MFD_RESTORER_KEEPER, getpid());
+	return run_criu(argv + 5);
+}
