@@ -48,6 +48,7 @@
 #define MAX_TAIL  256 /* slots behind the last home that a run may use */
 #define LINE	  4U  /* slots to a cache line */
 #define CHUNK	  (64U << 10)
+#define FIRST	  (8U << 10) /* the first chunk is smaller: most tables are */
 #define GRANULE	  16U
 #define PER_CHUNK (CHUNK / GRANULE)
 #define CLASSES	  ((sizeof(struct name) + MFD_CPR_NAME_MAX + 1 + GRANULE - 1) / GRANULE + 1)
@@ -88,7 +89,7 @@ struct mfd_cpr {
 	struct walk *walks;    /* the innermost one under way */
 
 	size_t n_chunks, chunk_room;
-	uint32_t fresh;		       /* first granule of the last chunk that was never used */
+	uint32_t fresh, room; /* of the last chunk: first granule that was never used, and how many there are */
 	uint32_t free_pieces[CLASSES]; /* by size in granules: ref of the first */
 	size_t bytes;
 	struct mfd_cpr_options o;
@@ -388,6 +389,11 @@ static uint32_t get_piece(struct mfd_cpr *t, uint32_t size)
 	return ref;
 }
 
+static size_t chunk_size(size_t i)
+{
+	return i ? CHUNK : FIRST;
+}
+
 /* A new last chunk. What the one before has left becomes a free piece; it is smaller than a name of some length. */
 static int add_chunk(struct mfd_cpr *t)
 {
@@ -406,11 +412,12 @@ static int add_chunk(struct mfd_cpr *t)
 		t->chunks = chunks;
 		t->chunk_room = room;
 	}
-	chunk = take_memory(t, CHUNK);
+	chunk = take_memory(t, chunk_size(t->n_chunks));
 	if (!chunk)
 		return -ENOMEM;
-	if (t->n_chunks && t->fresh < PER_CHUNK)
-		put_piece(t, (t->n_chunks - 1) * PER_CHUNK + t->fresh, PER_CHUNK - t->fresh);
+	if (t->fresh < t->room)
+		put_piece(t, (t->n_chunks - 1) * PER_CHUNK + t->fresh, t->room - t->fresh);
+	t->room = chunk_size(t->n_chunks) / GRANULE;
 	t->chunks[t->n_chunks++] = chunk;
 	t->fresh = 0;
 	if (t->n_chunks == 1) {
@@ -441,8 +448,8 @@ static uint32_t alloc_piece(struct mfd_cpr *t, uint32_t size)
 
 	if (ref)
 		return ref;
-	if (!t->n_chunks || t->fresh + size > PER_CHUNK) {
-		ref = t->n_chunks ? cut_piece(t, size) : 0;
+	if (t->fresh + size > t->room) {
+		ref = cut_piece(t, size);
 		if (ref)
 			return ref;
 		if (add_chunk(t))
@@ -841,7 +848,7 @@ void mfd_cpr_free(struct mfd_cpr *t)
 	give_memory(t, t->entries.slots, t->entries.bytes);
 	give_memory(t, t->names.slots, t->names.bytes);
 	for (size_t i = 0; i < t->n_chunks; i++)
-		give_memory(t, t->chunks[i], CHUNK);
+		give_memory(t, t->chunks[i], chunk_size(i));
 	give_memory(t, t->chunks, t->chunk_room * sizeof(*t->chunks));
 	t->o.free(t->o.ctx, t, sizeof(*t));
 }

@@ -85,7 +85,9 @@ service_prepared()
 	END
 	cat >"$SCRATCH/lift" <<-'END'
 	#!/bin/sh
-	[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ] || nft delete table inet hold
+	[ "$CRTOOLS_SCRIPT_ACTION" = post-restore ] || exit 0
+	nft delete table inet hold || exit 1
+	date +%s%6N >"${0%/*}/ran"
 	END
 	chmod +x "$SCRATCH/lift"
 	APP_RESTORE=(--action-script "$SCRATCH/lift")
@@ -189,6 +191,7 @@ move_app()
 	shift
 	IMG=$SCRATCH/img.$SESSION
 	APP_RESTORE=()
+	rm -f "$SCRATCH/ran"
 	[ -n "${KEEP_ADDRESS:-}" ] || service_prepared || return 1
 	MOVE_BEGAN=${EPOCHREALTIME/[.,]/}
 	export CRIU_MULTIFD_MODE=$mode
@@ -202,7 +205,7 @@ move_app()
 	fi
 	[ -n "${KEEP_ADDRESS:-}" ] || service_moves || return 1
 	restore_lazily "$SERVER_DIR/$SESSION" "$@" "${APP_RESTORE[@]}" || { fail "criu restore: $?"; return 1; }
-	MOVE_RAN=${EPOCHREALTIME/[.,]/}
+	MOVE_RAN=$(cat "$SCRATCH/ran" 2>/dev/null || echo "${EPOCHREALTIME/[.,]/}")
 	[ -z "$dump" ] || wait "$dump" || { fail "criu dump: $?"; return 1; }
 	wait_session "$SESSION" 'done' || return 1
 	MOVE_ENDED=${EPOCHREALTIME/[.,]/}
