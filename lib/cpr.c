@@ -406,8 +406,7 @@ static int add_chunk(struct mfd_cpr *t)
 		chunks = take_memory(t, room * sizeof(*chunks));
 		if (!chunks)
 			return -ENOMEM;
-		if (t->n_chunks)
-			memcpy(chunks, t->chunks, t->n_chunks * sizeof(*chunks));
+		memcpy(chunks, t->chunks, (t->n_chunks ? t->n_chunks : 1) * sizeof(*chunks)); /* the static one, too */
 		give_memory(t, t->chunks, t->chunk_room * sizeof(*chunks));
 		t->chunks = chunks;
 		t->chunk_room = room;

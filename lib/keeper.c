@@ -187,6 +187,23 @@ int mfd_keeper_drop(int sock, const char *session, const char *name, uint64_t id
 	return simple(sock, MFD_KEEPER_DROP, session, name, id, which, -1, NULL);
 }
 
+int mfd_keeper_list(int sock, const char *session, int (*each)(void *ctx, const struct mfd_keeper_msg *m), void *ctx)
+{
+	struct mfd_keeper_msg m;
+	int rc = mfd_keeper_fill(&m, MFD_KEEPER_LIST, session, NULL, 0);
+
+	rc = rc ? rc : mfd_keeper_send(sock, &m, -1);
+	while (!rc) {
+		rc = mfd_keeper_recv(sock, &m, NULL);
+		if (rc != 1)
+			return rc ? rc : -ECONNRESET;
+		if (m.type == MFD_KEEPER_OK)
+			return 0;
+		rc = m.type == MFD_KEEPER_ENTRY ? each(ctx, &m) : -EPROTO;
+	}
+	return rc;
+}
+
 int mfd_keeper_attach(int sock, const char *session, int image_dir)
 {
 	return simple(sock, MFD_KEEPER_ATTACH, session, NULL, 0, 0, image_dir, NULL);

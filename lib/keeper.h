@@ -86,6 +86,8 @@ int mfd_keeper_put(int sock, const char *session, const char *name, uint64_t id,
 int mfd_keeper_get(int sock, const char *session, const char *name, uint64_t id);
 int mfd_keeper_has(int sock, const char *session, const char *name, uint64_t id); /* MFD_KEEPER_KEPT or _OFFERED */
 int mfd_keeper_drop(int sock, const char *session, const char *name, uint64_t id, uint32_t which);
+/* Every entry (of `session`, NULL = of all): `each` may end it with a result other than 0, which is returned (the socket is of no use then). */
+int mfd_keeper_list(int sock, const char *session, int (*each)(void *ctx, const struct mfd_keeper_msg *m), void *ctx);
 int mfd_keeper_attach(int sock, const char *session, int image_dir);
 
 #endif

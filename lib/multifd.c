@@ -6,8 +6,11 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "multifd.h"
+
+#define WAITING_NS 50000000L
 
 struct channel {
 	struct mfd_multifd *m;
@@ -30,6 +33,7 @@ struct mfd_multifd {
 	unsigned next;		     /* producer's cursor: where to look for an idle channel first */
 	uint64_t syncs;		     /* producer's count, equal to every channel's after a sync */
 	struct mfd_payload *payload; /* the producer's own */
+	int given_up;		     /* producer's: what ops.waiting ended a wait with; counts of semaphores are off then */
 	sem_t idle;		     /* counts channels without a job */
 	atomic_uint failed;	     /* 1 + the channel that failed first: release by its thread, acquire by readers */
 	atomic_int quit;	     /* set once, by stop() */
@@ -228,13 +232,45 @@ static void hand_over(struct mfd_multifd *m, struct channel *c)
 	sem_post(&c->work);
 }
 
+/* The producer's waits are interrupted now and then for ops.waiting.  After a failure every channel only drops what it has. */
+static int produce_wait(struct mfd_multifd *m, sem_t *s)
+{
+	struct timespec t;
+	int ret;
+
+	if (m->given_up)
+		return m->given_up;
+	for (;;) {
+		if (!m->ops.waiting) {
+			wait_sem(s);
+			return 0;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &t);
+		t.tv_nsec += WAITING_NS;
+		if (t.tv_nsec >= 1000000000L) {
+			t.tv_nsec -= 1000000000L;
+			t.tv_sec++;
+		}
+		if (!sem_clockwait(s, CLOCK_MONOTONIC, &t))
+			return 0;
+		if (errno != ETIMEDOUT)
+			continue;
+		ret = m->ops.waiting(m->ops.waiting_arg);
+		if (ret) {
+			m->given_up = ret;
+			return ret;
+		}
+	}
+}
+
 int mfd_multifd_send(struct mfd_multifd *m)
 {
 	int ret = mfd_multifd_error(m);
 
+	if (!ret)
+		ret = produce_wait(m, &m->idle);
 	if (ret)
 		return ret;
-	wait_sem(&m->idle);
 	hand_over(m, find_idle(m));
 	return 0;
 }
@@ -243,8 +279,12 @@ int mfd_multifd_drain(struct mfd_multifd *m)
 {
 	const unsigned n = m->channels;
 
-	for (unsigned i = 0; i < n; i++)
-		wait_sem(&m->idle);
+	for (unsigned i = 0; i < n; i++) {
+		int ret = produce_wait(m, &m->idle);
+
+		if (ret)
+			return ret;
+	}
 	for (unsigned i = 0; i < n; i++)
 		sem_post(&m->idle);
 	return mfd_multifd_error(m);
@@ -254,13 +294,19 @@ int mfd_multifd_sync(struct mfd_multifd *m, uint64_t *number)
 {
 	const unsigned n = m->channels;
 
-	mfd_multifd_drain(m);
+	mfd_multifd_drain(m); /* failed channels still answer a sync */
+	if (m->given_up)
+		return m->given_up;
 	for (unsigned i = 0; i < n; i++) {
 		atomic_store_explicit(&m->chan[i].pending_sync, 1, memory_order_relaxed);
 		sem_post(&m->chan[i].work);
 	}
-	for (unsigned i = 0; i < n; i++)
-		wait_sem(&m->chan[i].synced);
+	for (unsigned i = 0; i < n; i++) {
+		int ret = produce_wait(m, &m->chan[i].synced);
+
+		if (ret)
+			return ret;
+	}
 	*number = ++m->syncs;
 	return mfd_multifd_error(m);
 }

@@ -36,6 +36,12 @@ struct mfd_multifd_ops {
 	/* Called once, by the thread whose channel failed first. May be NULL. */
 	void (*failed)(void *arg, unsigned channel, int code);
 	void *arg;
+	/*
+	 * Called on the producer's thread now and then while it waits for a channel: nonzero (-errno) gives everything up, as if
+	 * a channel had failed with it.  May be NULL.
+	 */
+	int (*waiting)(void *arg);
+	void *waiting_arg;
 };
 
 /*

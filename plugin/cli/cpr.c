@@ -57,8 +57,10 @@ struct rows {
 	size_t n, room;
 };
 
-static int keep_row(struct rows *r, const struct mfd_keeper_msg *m)
+static int keep_row(void *ctx, const struct mfd_keeper_msg *m)
 {
+	struct rows *r = ctx;
+
 	if (r->n == r->room) {
 		size_t room = r->room ? r->room * 2 : 64;
 		struct row *more = realloc(r->v, room * sizeof(*more));
@@ -83,23 +85,6 @@ static int by_name(const void *x, const void *y)
 
 	d = d ? d : strcmp(a->name, b->name);
 	return d ? d : a->id < b->id ? -1 : a->id > b->id;
-}
-
-static int receive_rows(int sock, const char *session, struct rows *r)
-{
-	struct mfd_keeper_msg m;
-	int rc = mfd_keeper_fill(&m, MFD_KEEPER_LIST, session, NULL, 0);
-
-	rc = rc ? rc : mfd_keeper_send(sock, &m, -1);
-	while (!rc) {
-		rc = mfd_keeper_recv(sock, &m, NULL);
-		if (rc != 1)
-			return rc ? rc : -ECONNRESET;
-		rc = m.type == MFD_KEEPER_ENTRY ? keep_row(r, &m) : m.type == MFD_KEEPER_OK ? 1 : -EPROTO;
-	}
-	if (r->n)
-		qsort(r->v, r->n, sizeof(*r->v), by_name);
-	return rc == 1 ? 0 : rc;
 }
 
 static const char *which(const struct row *r)
@@ -148,10 +133,12 @@ static void print_table(const struct rows *r)
 static int list(const struct cpr *c, int sock)
 {
 	struct rows r = { 0 };
-	int rc = receive_rows(sock, c->args.n > 1 ? c->args.v[1] : NULL, &r);
+	int rc = mfd_keeper_list(sock, c->args.n > 1 ? c->args.v[1] : NULL, keep_row, &r);
 
 	if (rc)
 		return complain("list", rc);
+	if (r.n)
+		qsort(r.v, r.n, sizeof(*r.v), by_name);
 	if (c->json)
 		print_json(&r);
 	else

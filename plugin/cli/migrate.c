@@ -250,6 +250,7 @@ static int migrate(struct mfd_migrate *m)
 	struct mfd_error err = { 0 };
 	int ret = mfd_migrate_check_host(&err);
 
+	mfd_migrate_block_signals();
 	ret = ret ? ret : mfd_migrate_check_pid(m->pid, &err);
 	ret = ret ? ret : mfd_hostcriu_find(&m->criu, &err);
 	ret = ret ? ret : mfd_hostcriu_plugins(m->plugins, sizeof(m->plugins), &err);

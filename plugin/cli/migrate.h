@@ -63,6 +63,8 @@ int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err);
 /* Refuses options that are migrate's own or would defeat it; fills restore_options. */
 int mfd_migrate_check_criu_args(struct mfd_migrate *m, struct mfd_error *err);
 
+/* From here on signals ask for an abort, which mfd_migrate_run sees to. */
+void mfd_migrate_block_signals(void);
 /* Until CRIU and the sender have ended.  -errno: could not be started. */
 int mfd_migrate_run(struct mfd_migrate *m, struct mfd_error *err);
 

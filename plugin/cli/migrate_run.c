@@ -22,7 +22,7 @@
 #include "migrate.h"
 #include "request.h"
 
-#define TICK_MS	    50
+#define TICK_MS	    10 /* short moves have short phases */
 #define ASK_MS	    300  /* for an answer; the request stays in the sender's queue all the same */
 #define NO_SENDER_MS 5000 /* without a sender nothing is frozen: then CRIU may be ended */
 #define OWN_WORDS   15
@@ -147,17 +147,29 @@ static void watch(struct mfd_migrate *m, int signals)
 	mfd_migrate_report_tick(m);
 }
 
+static void watched_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGCHLD);
+}
+
+void mfd_migrate_block_signals(void)
+{
+	sigset_t set;
+
+	watched_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int mfd_migrate_run(struct mfd_migrate *m, struct mfd_error *err)
 {
 	sigset_t set;
 	int signals, ret;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	watched_signals(&set);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)

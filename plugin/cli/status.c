@@ -170,6 +170,7 @@ static struct json_object *session_json(const struct status *s, const struct mfd
 	add_text(o, "confirm", e->confirm_restore ? "restore" : "ready");
 	add_figures(o, e);
 	add_times(o, s, e);
+	add_number(o, "restored_pid", e->has_restored_pid, e->restored_pid);
 	add_number(o, "server_pid", e->has_server_pid, e->server_pid);
 	add(o, "server_runs", json_object_new_boolean(mfd_words_server_runs(e)));
 	return o;

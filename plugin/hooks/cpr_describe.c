@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Kind, name, path, device, position and flags of a descriptor. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -86,6 +87,33 @@ static void name_it(struct mfd_cpr_described *d, const struct stat *st, const ch
 	}
 }
 
+/* "tcp:0.0.0.0:80", "udp:[::1]:53": where it is bound to. */
+static void name_inet(int fd, struct mfd_cpr_described *d)
+{
+	struct mfd_cpr_socket *s = &d->item.socket;
+	struct sockaddr_storage a;
+	char host[INET6_ADDRSTRLEN] = "?";
+	const char *kind = s->type == SOCK_STREAM ? "tcp" : s->type == SOCK_DGRAM ? "udp" : "raw";
+	socklen_t len = sizeof(a);
+
+	if (getsockname(fd, (struct sockaddr *)&a, &len) || len > sizeof(d->own))
+		return;
+	memcpy(d->own, &a, len);
+	s->address = d->own;
+	s->address_len = len;
+	if (a.ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const void *)&a;
+
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		snprintf(d->name, sizeof(d->name), "%s:%s:%u", kind, host, ntohs(in->sin_port));
+	} else {
+		const struct sockaddr_in6 *in6 = (const void *)&a;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		snprintf(d->name, sizeof(d->name), "%s:[%s]:%u", kind, host, ntohs(in6->sin6_port));
+	}
+}
+
 static void add_socket(int fd, struct mfd_cpr_described *d, const struct stat *st)
 {
 	struct mfd_cpr_socket *s = &d->item.socket;
@@ -103,6 +131,8 @@ static void add_socket(int fd, struct mfd_cpr_described *d, const struct stat *s
 		s->protocol = (uint32_t)value;
 	d->item.record.socket = s;
 	d->item.record.has |= MFD_CPR_HAS_SOCKET;
+	if (s->family == AF_INET || s->family == AF_INET6)
+		name_inet(fd, d);
 }
 
 int mfd_cpr_describe(int fd, struct mfd_cpr_described *d)

@@ -19,7 +19,7 @@ struct mfd_cpr_described {
 /*
  * Names: the path of what has one ("/dev/fuse"), the kernel's own for what has none ("anon_inode:bpf-map", "pipe:[123]"), "memfd:NAME",
  * "char:10:200" for a device whose node is gone, "unix-stream:PATH", "unix-dgram:@ABSTRACT", "unix-seqpacket:[unnamed]" (the peer's
- * address, else its own), "socket:[123]" for other sockets.  0 or -errno.
+ * address, else its own), "tcp:ADDRESS:PORT", "socket:[123]" for other sockets.  0 or -errno.
  */
 int mfd_cpr_describe(int fd, struct mfd_cpr_described *d);
 

@@ -35,7 +35,8 @@ struct entry {
 	uint32_t criu_id, flags, pid, fd;
 	Mfd__CprKind kind;
 	Mfd__CprHow how;
-	bool has_id, is_unix, has_position;
+	bool has_id, is_unix, is_inet, has_position;
+	bool rewritten; /* CRIU's images say now that a plugin restores it */
 	enum way way;
 };
 
@@ -56,7 +57,8 @@ static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 	char *boot = NULL;
 
 	(void)ctx;
-	snprintf(rst.session, sizeof(rst.session), "%s", h->session ? h->session : "");
+	if (h->session)
+		snprintf(rst.session, sizeof(rst.session), "%s", h->session);
 	if (h->boot_id && !mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
 		boot[strcspn(boot, "\n")] = 0;
 		rst.same_boot = !strcmp(boot, h->boot_id);
@@ -98,6 +100,7 @@ static int take_entry(void *ctx, const struct mfd_cpr_image_item *item)
 	e->has_id = r->has & MFD_CPR_HAS_CRIU_ID;
 	e->criu_id = r->criu_id;
 	e->is_unix = r->has & MFD_CPR_HAS_SOCKET && r->socket->family == AF_UNIX;
+	e->is_inet = r->has & MFD_CPR_HAS_SOCKET && (r->socket->family == AF_INET || r->socket->family == AF_INET6);
 	if (r->n_owners) {
 		e->pid = r->owners[0].pid;
 		e->fd = r->owners[0].fd;
@@ -248,23 +251,35 @@ static int find_ways(struct mfd_error *err)
 	return missing ? err->code : 0;
 }
 
-static int inherit(const struct entry *e, struct mfd_error *err)
+struct others {
+	char **v;
+	size_t n;
+};
+
+static int inherit(const char *name, uint64_t id, char *key, struct mfd_error *err)
 {
-	int fd = mfd_keeper_get(rst.keeper, rst.session, e->name, e->id);
+	int fd = mfd_keeper_get(rst.keeper, rst.session, name, id);
 
 	if (fd < 0)
-		return mfd_error_sys(err, fd, "%s from the keeper", e->name);
+		return mfd_error_sys(err, fd, "%s from the keeper", name);
 	if (!inherit_fd_add)
-		return mfd_error_set(err, -ENOSYS, "%s: this CRIU needs --inherit-fd for it", e->name);
-	if (inherit_fd_add(fd, e->inherit_id))
-		return mfd_error_set(err, -ENOMEM, "%s: CRIU does not take it", e->name);
+		return mfd_error_set(err, -ENOSYS, "%s: this CRIU needs --inherit-fd for it", name);
+	if (inherit_fd_add(fd, key))
+		return mfd_error_set(err, -ENOMEM, "%s: CRIU does not take it", name);
 	return 0;
 }
 
 /* What CRIU calls it, of those that it can dump. */
 static uint32_t own_type(const struct entry *e)
 {
+	if (e->has_id && !e->rewritten)
+		return 0;
 	switch (e->kind) {
+	case MFD__CPR_KIND__UNIX_STREAM:
+	case MFD__CPR_KIND__UNIX_SEQPACKET:
+		return MFD_CRIU_UNIXSK;
+	case MFD__CPR_KIND__SOCKET:
+		return e->is_inet ? MFD_CRIU_INETSK : 0;
 	case MFD__CPR_KIND__PIPE:
 		return MFD_CRIU_PIPE;
 	case MFD__CPR_KIND__EVENTFD:
@@ -307,7 +322,7 @@ static int rewrite(struct mfd_error *err)
 		if (!is_shared(e))
 			continue;
 		e->criu_id = list[n++].criu_id;
-		e->has_id = e->way == FETCH;
+		e->has_id = e->rewritten = e->way == FETCH;
 	}
 	free(list);
 	return rc;
@@ -329,15 +344,80 @@ static int attach(struct mfd_error *err)
 	return 0;
 }
 
+/*
+ * An offer that no entry asks for is meant for CRIU's --inherit-fd: a file under another path than it had, a terminal.  CRIU knows
+ * paths without their first slash.
+ */
+static int inherit_other(void *ctx, const struct mfd_keeper_msg *m)
+{
+	struct others *o = ctx;
+	char **more;
+
+	for (size_t i = 0; i < rst.n; i++) {
+		if (!strcmp(rst.v[i].name, m->name))
+			return 0;
+	}
+	if (!(m->flags & MFD_KEEPER_OFFERED) || m->id != MFD_KEEPER_ANY_ID)
+		return 0;
+	more = realloc(o->v, (o->n + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	o->v = more;
+	o->v[o->n] = strdup(m->name);
+	return o->v[o->n++] ? 0 : -ENOMEM;
+}
+
+static int inherit_others(struct mfd_error *err)
+{
+	struct others o = { 0 };
+	int rc = rst.keeper < 0 ? 0 : mfd_keeper_list(rst.keeper, rst.session, inherit_other, &o);
+
+	if (rc)
+		mfd_error_sys(err, rc, "list of the keeper");
+	for (size_t i = 0; i < o.n; i++) {
+		char *key = o.v[i] + (*o.v[i] == '/');
+
+		if (!rc) {
+			rc = inherit(o.v[i], MFD_KEEPER_ANY_ID, key, err);
+			if (!rc)
+				mfd_host_info("%s is taken from what was offered", o.v[i]);
+		}
+		free(o.v[i]);
+	}
+	free(o.v);
+	return rc;
+}
+
+/* The folder of a restore server's session is called as the session. */
+static void name_session(const struct mfd_options *o)
+{
+	char dir[40], path[PATH_MAX], *slash;
+	ssize_t n;
+
+	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", criu_get_image_dir());
+	n = readlink(dir, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = 0;
+	slash = strrchr(path, '/');
+	snprintf(rst.session, sizeof(rst.session), "%.255s", o->session ? o->session : slash ? slash + 1 : path);
+}
+
+static int there(const char *name)
+{
+	return !faccessat(criu_get_image_dir(), name, F_OK, AT_SYMLINK_NOFOLLOW);
+}
+
 int mfd_cpr_restore_wanted(void)
 {
-	return !faccessat(criu_get_image_dir(), MFD_CPR_IMAGE_NAME, F_OK, 0);
+	return there(MFD_CPR_IMAGE_NAME) || there(MFD_KEEPER_LINK) || there("../" MFD_KEEPER_SOCKET) ||
+	       getenv("CRIU_MULTIFD_KEEPER");
 }
 
 int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 {
-	int rc = read_image(err);
+	int rc;
 
+	name_session(o);
+	rc = there(MFD_CPR_IMAGE_NAME) ? read_image(err) : 0;
 	if (rc)
 		return rc;
 	rst.pid = getpid();
@@ -346,10 +426,11 @@ int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 	rc = rc ? rc : rewrite(err);
 	for (size_t i = 0; i < rst.n && !rc; i++) {
 		if (rst.v[i].way == INHERIT)
-			rc = inherit(&rst.v[i], err);
+			rc = inherit(rst.v[i].name, rst.v[i].id, rst.v[i].inherit_id, err);
 	}
+	rc = rc ? rc : inherit_others(err);
 	rc = rc ? rc : attach(err);
-	if (!rc)
+	if (!rc && rst.n)
 		mfd_host_info("%zu descriptors of session %s are in reach", rst.n, rst.session);
 	return rc;
 }
@@ -359,7 +440,7 @@ int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 static const struct entry *find(bool is_unix, uint32_t id)
 {
 	for (size_t i = 0; i < rst.n; i++) {
-		if (rst.v[i].has_id && rst.v[i].criu_id == id && rst.v[i].is_unix == is_unix)
+		if (rst.v[i].has_id && rst.v[i].criu_id == id && (rst.v[i].is_unix && !rst.v[i].rewritten) == is_unix)
 			return &rst.v[i];
 	}
 	return NULL;

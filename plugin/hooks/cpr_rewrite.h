@@ -12,6 +12,8 @@
 #include "error.h"
 
 #define MFD_CRIU_PIPE	 2U /* CRIU's fd_types */
+#define MFD_CRIU_INETSK	 4U
+#define MFD_CRIU_UNIXSK	 5U
 #define MFD_CRIU_EVENTFD 6U
 #define MFD_CRIU_EXT	 16U
 #define MFD_CRIU_MEMFD	 18U

@@ -240,7 +240,7 @@ int mfd_scan_refuse(int root, struct mfd_error *err)
 
 /* ---- what is shared with others ---- */
 
-enum { PIPES, EVENTFDS, MEMFDS };
+enum { PIPES, EVENTFDS, MEMFDS, SOCKETS };
 
 /* One descriptor that may be shared. */
 struct shared {
@@ -303,8 +303,47 @@ static int identify(int pid, int fd, struct shared *s)
 		s->what = EVENTFDS;
 		return eventfd_id(pid, fd, &s->ino);
 	}
+	if (!strncmp(link, "socket:[", 8)) {
+		s->what = SOCKETS;
+		s->ino = strtoull(link + 8, NULL, 10);
+		return 0;
+	}
 	s->what = MEMFDS;
 	return strncmp(link, "/memfd:", 7) ? -ENOENT : inode_of(pid, fd, s);
+}
+
+/* By object; one object's in the order of their owners. */
+static int compare(const void *x, const void *y)
+{
+	const struct shared *a = x, *b = y;
+
+	if (a->what != b->what)
+		return a->what < b->what ? -1 : 1;
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	return a->dev < b->dev ? -1 : a->dev > b->dev;
+}
+
+static int compare_all(const void *x, const void *y)
+{
+	const struct shared *a = x, *b = y;
+	int d = compare(x, y);
+
+	d = d ? d : a->pid - b->pid;
+	return d ? d : a->fd - b->fd;
+}
+
+/* Somebody outside has the object of `s` open. */
+static void mark(struct sharing *sh, const struct shared *s)
+{
+	struct shared *found = bsearch(s, sh->v, sh->n, sizeof(*s), compare);
+
+	if (!found || found->outside)
+		return;
+	while (found > sh->v && !compare(found - 1, s))
+		found--;
+	for (; found < sh->v + sh->n && !compare(found, s); found++)
+		found->outside = 1;
 }
 
 static int look_at(void *ctx, int fd)
@@ -315,10 +354,7 @@ static int look_at(void *ctx, int fd)
 	if (identify(sh->pid, fd, &s))
 		return 0;
 	if (!sh->collect) {
-		for (size_t i = 0; i < sh->n; i++) {
-			if (sh->v[i].what == s.what && sh->v[i].ino == s.ino && sh->v[i].dev == s.dev)
-				sh->v[i].outside = 1;
-		}
+		mark(sh, &s);
 		return 0;
 	}
 	if (sh->n == sh->room) {
@@ -361,10 +397,8 @@ static int seen(const struct sharing *sh, size_t i, unsigned *others)
 	const struct shared *s = &sh->v[i], *t;
 
 	*others = 0;
-	for (size_t j = 0; j < i; j++) {
-		t = &sh->v[j];
-		if (t->what != s->what || t->ino != s->ino || t->dev != s->dev)
-			continue;
+	for (size_t j = i; j > 0 && !compare(&sh->v[j - 1], s); j--) {
+		t = &sh->v[j - 1];
 		if (same_description(t, s))
 			return 1;
 		(*others)++;
@@ -393,6 +427,15 @@ static uint32_t inner_pid(int pid)
 	return inner;
 }
 
+/* A connection that others have open, too, ends with the dump in any case: CRIU takes its state out of the kernel. */
+static int is_listening(int fd)
+{
+	int yes = 0;
+	socklen_t len = sizeof(yes);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) && yes;
+}
+
 /* (name, id) must be unique: the object's own number for its first description, owner and descriptor for each further one. */
 static int deliver(const struct shared *s, unsigned others, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d),
 		   void *ctx)
@@ -402,6 +445,10 @@ static int deliver(const struct shared *s, unsigned others, int (*each)(void *ct
 
 	if (fd < 0)
 		return fd;
+	if (s->what == SOCKETS && !is_listening(fd)) {
+		close(fd);
+		return 0;
+	}
 	rc = mfd_cpr_describe(fd, &d);
 	d.item.id = others ? (uint64_t)inner_pid(s->pid) << 32 | (uint32_t)s->fd : s->ino;
 	d.owner = (struct mfd_cpr_owner){ .pid = inner_pid(s->pid), .fd = (uint32_t)s->fd };
@@ -421,6 +468,8 @@ int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_desc
 	for (size_t i = 0; i < sh.tree.n && !rc; i++)
 		rc = look_at_process(&sh, sh.tree.v[i]);
 	sh.collect = 0;
+	if (sh.n)
+		qsort(sh.v, sh.n, sizeof(*sh.v), compare_all);
 	if (!rc && sh.n)
 		rc = each_number("/proc", look_outside, &sh);
 	for (size_t i = 0; i < sh.n && !rc; i++) {

@@ -167,6 +167,24 @@ int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg,
 	return ret;
 }
 
+int mfd_inbox_take(struct mfd_inbox *in, unsigned type)
+{
+	unsigned i = 0;
+
+	pthread_mutex_lock(&in->lock);
+	while (i < in->n && in->q[(in->head + i) % MFD_INBOX_ROOM].type != type)
+		i++;
+	if (i == in->n) {
+		pthread_mutex_unlock(&in->lock);
+		return 0;
+	}
+	protobuf_c_message_free_unpacked(in->q[(in->head + i) % MFD_INBOX_ROOM].msg, NULL);
+	for (in->n--; i < in->n; i++)
+		in->q[(in->head + i) % MFD_INBOX_ROOM] = in->q[(in->head + i + 1) % MFD_INBOX_ROOM];
+	pthread_mutex_unlock(&in->lock);
+	return 1;
+}
+
 void mfd_inbox_stop(struct mfd_inbox *in)
 {
 	if (!in->running)

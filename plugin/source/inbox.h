@@ -38,6 +38,8 @@ struct mfd_inbox {
 int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks *t, int wake_fd);
 /* 1 and a message (the caller frees it), 0 = none, -errno with err: the connection is lost and the queue empty. */
 int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err);
+/* Take the first message of this type out of the queue: nonzero when there was one. */
+int mfd_inbox_take(struct mfd_inbox *in, unsigned type);
 /* Ends the thread; the control connection must have been shut down. */
 void mfd_inbox_stop(struct mfd_inbox *in);
 

@@ -14,6 +14,7 @@
 #include "io.h"
 #include "log.h"
 #include "pluginlink.h"
+#include "progress.h"
 #include "supervisor.h"
 #include "worker.h"
 
@@ -76,7 +77,15 @@ static int prepare(struct mfd_options *o, struct mfd_shared *sh, struct mfd_erro
 static void refuse(int link, const struct mfd_error *err)
 {
 	struct mfd_link_msg m = { .type = MFD_LINK_FAILED, .value = err->code };
+	struct mfd_progress *p = mfd_progress_open();
 
+	if (p) {
+		p->code = err->code;
+		p->failed_in = MFD_PROGRESS_CONNECTING;
+		snprintf(p->error, sizeof(p->error), "%s", mfd_error_text(err));
+		mfd_progress_phase(p, MFD_PROGRESS_ABORTED);
+		mfd_progress_close(p);
+	}
 	snprintf(m.text, sizeof(m.text), "%s", mfd_error_text(err));
 	mfd_io_send_fds(link, &m, sizeof(m), NULL, 0);
 }

@@ -15,9 +15,12 @@ static uint32_t packet_pages(const struct mfd_worker *w)
 
 static int channel_error(struct mfd_worker *w, int code)
 {
-	/* Only this channel's error may be read: another one may just be writing its own. */
-	const struct mfd_sendchan *c = &w->session.chan[mfd_multifd_failed_channel(w->session.multifd)];
+	const struct mfd_sendchan *c;
 
+	if (w->err.code) /* not a channel: the wait for one was given up */
+		return w->err.code;
+	/* Only this channel's error may be read: another one may just be writing its own. */
+	c = &w->session.chan[mfd_multifd_failed_channel(w->session.multifd)];
 	return c->err.code ? mfd_error_set(&w->err, code, "%s", c->err.text) : mfd_error_sys(&w->err, code, "sending");
 }
 

@@ -209,6 +209,8 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	mfd_ratelimit_set(&s->limit, o->max_bandwidth);
 	ops.failed = s->wake_fd >= 0 ? channel_failed : NULL;
 	ops.arg = &s->wake_fd;
+	ops.waiting = s->waiting;
+	ops.waiting_arg = s->waiting_arg;
 	if (!s->lim.channels || s->lim.packet_size < MFD_WIRE_MIN_PACKET)
 		return mfd_error_set(err, -EPROTO, "the target does not say how many channels the session has");
 	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {

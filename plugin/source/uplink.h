@@ -18,6 +18,8 @@ struct mfd_uplink {
 	int have_urgent;
 	struct mfd_ratelimit limit; /* all channels together */
 	struct mfd_multifd *multifd;
+	int (*waiting)(void *arg); /* see multifd.h; the caller's, may be NULL */
+	void *waiting_arg;
 	int wake_fd; /* eventfd that a failing channel writes to, the caller's; -1 = none */
 };
 

@@ -133,7 +133,10 @@ static int tell_target(struct mfd_worker *w)
 	mfd_log_warn("the commit was not acknowledged (%s); connecting again", strerror(-ret));
 	ret = mfd_verdict_tell(w->o, w->sh, "commit", TELL_MS, &err);
 	w->progress->untold = ret != 0;
-	if (ret)
+	if (ret == -ECANCELED)
+		mfd_log_error("the tasks are gone here, and %s holds no session '%s' (any more): %s", w->sh->target.text,
+			      w->sh->session, mfd_error_text(&err));
+	else if (ret)
 		mfd_log_error("the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' complete "
 			      "and in doubt; let it run there with: criu-multifd resolve %s --run",
 			      w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);

@@ -238,6 +238,30 @@ static int handle_desk(struct mfd_worker *w)
 	return mfd_error_set(&w->err, -EINTR, "stopped by request");
 }
 
+/*
+ * While the main thread waits for a channel, on a slow or stalled network: a person's wish to stop, CRIU's end and the target's
+ * question for leave to run must not wait until the channel is free.
+ */
+static int glance(void *arg)
+{
+	struct mfd_worker *w = arg;
+	struct pollfd p[3] = { { w->signals, POLLIN, 0 }, { w->desk, POLLIN, 0 }, { w->link, 0, 0 } };
+	int ret = 0;
+
+	if (poll(p, 3, 0) > 0) {
+		if (p[0].revents)
+			ret = handle_signal(w);
+		if (!ret && p[1].revents)
+			ret = handle_desk(w);
+		if (!ret && p[2].revents & POLLHUP && atomic_load(&w->sh->phase) != MFD_PHASE_RUNNING)
+			ret = mfd_error_set(&w->err, -EPIPE, "CRIU has ended");
+	}
+	if (!ret && w->images_sent && w->o->mode == MFD_MODE_POSTCOPY && w->inbox.running &&
+	    mfd_inbox_take(&w->inbox, MFD_WIRE_STARTED))
+		ret = give_leave(w);
+	return ret;
+}
+
 /* No failure, and no wait, in postcopy once the tasks may run on the target. */
 static int restore_overdue(struct mfd_worker *w)
 {
@@ -256,6 +280,19 @@ static int wait_ms(const struct mfd_worker *w, int busy)
 	if (w->sh->connected && !w->gate_open)
 		return 1;
 	return w->restore_end_ms ? 100 : -1;
+}
+
+/*
+ * READY or RESTORED may have lain in the socket while we were stopped.  A target that has closed the connection meanwhile, because it
+ * was in doubt for too long, may have been told by a person to throw everything away: its word does not count any more.
+ */
+static int still_there(struct mfd_worker *w)
+{
+	struct pollfd p = { .fd = w->session.control.conn.fd, .events = POLLRDHUP };
+
+	if (p.fd >= 0 && poll(&p, 1, 0) > 0)
+		return mfd_error_set(&w->err, -ECONNRESET, "the target has closed the connection before the verdict");
+	return 0;
 }
 
 static int loop(struct mfd_worker *w)
@@ -283,7 +320,7 @@ static int loop(struct mfd_worker *w)
 		if (!ret)
 			ret = restore_overdue(w);
 	}
-	return ret;
+	return ret ? ret : still_there(w);
 }
 
 /* Half a second between two tries, in which a person may decide: 1 = keep trying. */
@@ -336,7 +373,9 @@ static int reconnect(struct mfd_worker *w)
 	mfd_inbox_stop(&w->inbox);
 	for (unsigned try = 0;; try++) {
 		mfd_uplink_close(&w->session);
-		w->session = (struct mfd_uplink){ .wake_fd = w->wake, .lim = w->session.lim };
+		w->session = (struct mfd_uplink){
+			.wake_fd = w->wake, .waiting = glance, .waiting_arg = w, .lim = w->session.lim
+		};
 		mfd_error_clear(&w->err);
 		ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
 		if (!ret && pages_are_due(state))
@@ -399,6 +438,8 @@ static int init(struct mfd_worker *w)
 	w->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	w->session.wake_fd = w->wake;
+	w->session.waiting = glance;
+	w->session.waiting_arg = w;
 	w->session.control.conn.fd = -1;
 	w->start_us = mfd_io_now_us();
 	mfd_tasks_init(&w->tasks, w->sh);

@@ -39,7 +39,7 @@ static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 /* CRIU restores these by itself, if not as the same; and a path may exist in the tasks' mounts alone. */
 static int has_fallback(const struct mfd_cpr_record *r)
 {
-	return r->path || r->kind == MFD__CPR_KIND__EVENTFD || r->kind == MFD__CPR_KIND__MEMFD;
+	return r->path || (!(r->has & MFD_CPR_HAS_CRIU_ID) && !r->inherit_id);
 }
 
 /* What was kept on this very host may be with another keeper, which the restore will be told about. */

@@ -12,6 +12,8 @@
 #include "cpr_image.h"
 #include "flags.h"
 #include "hostcriu.h"
+#include "io.h"
+#include "keeper.h"
 #include "restorer.h"
 #include "session_file.h"
 #include "wire.h"
@@ -88,6 +90,27 @@ static void add_runc(struct words *w, const char *folder)
 	json_object_put(list);
 }
 
+static int any(void *ctx, const struct mfd_keeper_msg *m)
+{
+	(void)ctx;
+	(void)m;
+	return 1;
+}
+
+/* Does the server's keeper hold or offer anything for it? */
+static int has_kept(const char *folder)
+{
+	const char *slash = strrchr(folder, '/');
+	char path[4200];
+	int sock, yes;
+
+	snprintf(path, sizeof(path), "%.*s" MFD_KEEPER_SOCKET, (int)(slash - folder) + 1, folder);
+	sock = mfd_keeper_connect(path);
+	yes = sock >= 0 && mfd_keeper_list(sock, slash + 1, any, NULL) == 1;
+	mfd_io_close(&sock);
+	return yes;
+}
+
 /* The plugin brings inherited descriptors back; without any it is not needed. */
 static int add_plugin(struct words *w, const char *folder, struct mfd_error *err)
 {
@@ -95,7 +118,7 @@ static int add_plugin(struct words *w, const char *folder, struct mfd_error *err
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/" MFD_CPR_IMAGE_NAME, folder);
-	if (access(path, F_OK))
+	if (access(path, F_OK) && !has_kept(folder))
 		return 0;
 	rc = mfd_hostcriu_plugins(w->plugins, sizeof(w->plugins), err);
 	if (rc)

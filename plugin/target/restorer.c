@@ -264,6 +264,7 @@ void mfd_restorer_kill(struct mfd_session *s)
 	if (keeper_lives(r) && mfd_descent_kill(r->keeper, KILL_MS))
 		mfd_log_error("%s: what was restored does not die", s->name);
 	mfd_restorer_release(s);
+	r->root = 0;
 	r->ok = 0;
 }
 
@@ -272,7 +273,7 @@ void mfd_restorer_release(struct mfd_session *s)
 	struct mfd_restore *r = &s->restore;
 
 	mfd_io_close(&r->keeper_fd);
-	r->keeper = r->root = 0;
+	r->keeper = 0;
 	free(r->tasks);
 	r->tasks = NULL;
 	r->n_tasks = 0;

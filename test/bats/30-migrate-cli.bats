@@ -92,6 +92,11 @@ one_there()
 	[ "$(copies_here) $(copies_there)" = '0 1' ]
 }
 
+nobody_there()
+{
+	[ -z "$(strangers)" ]
+}
+
 # A victim of one process: it runs there, with every byte, and is gone here.
 runs_there()
 {
@@ -262,7 +267,7 @@ valid_json()
 	migrate -D "$SCRATCH/images" >"$SCRATCH/out" 2>"$SCRATCH/err"
 	[ -s "$SCRATCH/images/dump.log" ] && [ -s "$SCRATCH/images/inventory.img" ] && [ -s "$SCRATCH/images/multifd-send.json" ]
 	[ ! -e "$SCRATCH/images/.progress" ]
-	grep -q streaming "$SCRATCH/err"
+	grep -q released "$SCRATCH/err"
 	run ! grep -q $'\r' "$SCRATCH/err"
 }
 
@@ -404,7 +409,13 @@ migrate_pid()
 	MIGRATE_PID=$(pgrep -f "^$MFD migrate -t $VICTIM_PID ")
 }
 
-# interrupt SIGNAL PHASE [FLAGS]: send the signal when that phase is reported.
+# Short phases are not always seen; then the end is.
+phase_or_end()
+{
+	grep -q "\"phase\":\"$1\"\|summary" "$SCRATCH/migrate.out"
+}
+
+# interrupt SIGNAL PHASE [FLAGS]: send the signal when that phase is reported; sets INTERRUPTED.
 interrupt()
 {
 	local sig=$1 phase=$2
@@ -412,32 +423,51 @@ interrupt()
 	shift 2
 	start migrate migrate --json "$@"
 	INTERRUPTED=$STARTED_PID
-	eventually 5 migrate_pid
-	[ "$phase" = start ] || eventually 20 grep -q "\"phase\":\"$phase\"" "$SCRATCH/migrate.out"
-	kill "-$sig" "$MIGRATE_PID"
+	eventually 5 migrate_pid || return 1
+	[ "$phase" = start ] || eventually 20 phase_or_end "$phase" || return 1
+	kill "-$sig" "$MIGRATE_PID" 2>/dev/null || true
+}
+
+# slow_restore SECONDS: for CRIU=
+slow_restore()
+{
+	printf '#!/bin/sh\n[ "$1" != restore ] || sleep %s\nexec %s "$@"\n' "$1" "$CRIU" >"$SCRATCH/slow"
+	chmod +x "$SCRATCH/slow"
+	echo "$SCRATCH/slow"
 }
 
 @test "Ctrl-C and SIGTERM at every phase of a safe move: one copy, and the exit code says where" {
 	local phase sig rc
-	start_server --restore --restore-option=-v4
-	for phase in start connecting freezing streaming verifying restoring; do
+	CRIU=$(slow_restore 0.1) start_server --restore
+	for phase in start connecting freezing streaming verifying restoring releasing; do
 		for sig in INT TERM; do
 			SESSION=$phase-$sig
 			start_victim --name "$SESSION" --size 256
 			rc=0
-			interrupt $sig $phase --restore || { [ -s "$SCRATCH/migrate.out" ] && true; }
+			interrupt $sig $phase --restore
 			wait "$INTERRUPTED" || rc=$?
 			echo "$SESSION: exit $rc, $(tail -n 1 "$SCRATCH/migrate.out" | jq -c '[.result, .error]')"
+			# Before the program has read its command line a signal ends it as any other.
+			if [ "$phase" = start ] && [ "$rc" -gt 128 ]; then
+				[ ! -s "$SCRATCH/migrate.out" ]
+				one_here
+				stop_victim
+				continue
+			fi
 			valid_json "$SCRATCH/migrate.out"
 			if [ "$rc" = 0 ]; then
+				[[ $phase != st* && $phase != restoring ]]
 				eventually 5 one_there
 				verify_victim
+				wait_session "$SESSION" 'done'
 				kill -KILL $(strangers)
+				eventually 5 nobody_there
 			else
 				[ "$rc" = 1 ]
 				eventually 5 one_here
 				verify_victim
-				assert_target_clean
+				eventually 5 test ! -e "$SERVER_DIR/$SESSION"
+				nobody_there
 				stop_victim
 			fi
 		done
@@ -456,34 +486,43 @@ interrupt()
 	no_folders_left
 }
 
-@test "Ctrl-C in postcopy before the restore: aborted; after it: too late, and said so" {
-	start_server
+@test "Ctrl-C in postcopy before the restore has succeeded: aborted" {
+	local rc=0
+	CRIU=$(slow_restore 5) start_server --restore
 	start_victim --size 16
-	start migrate migrate --mode postcopy
-	local pid=$STARTED_PID rc=0
-	wait_session test ready
-	eventually 5 migrate_pid
-	kill -INT "$MIGRATE_PID"
-	wait "$pid" || rc=$?
+	interrupt INT restoring --restore --mode postcopy
+	wait "$INTERRUPTED" || rc=$?
 	[ "$rc" = 1 ]
 	runs_here
 }
 
+@test "Ctrl-C in postcopy when the tasks run on the target: too late, and said so" {
+	local rc=0
+	start_server --restore
+	start_victim --size 64
+	nsenter --net=/run/netns/"$NS_A" tc qdisc add dev eth0 root tbf rate 200mbit burst 64kb latency 1s
+	start migrate migrate --restore --mode postcopy
+	MIGRATING=$STARTED_PID
+	eventually 20 has_state running
+	eventually 5 migrate_pid
+	kill -INT "$MIGRATE_PID"
+	wait "$MIGRATING"
+	grep -q 'cannot be aborted any more: too late' "$SCRATCH/migrate.err"
+	runs_there
+}
+
 @test "migrate --timeout: code 2, the source runs on" {
-	start_server
+	CRIU=$(slow_restore 10) start_server --restore
 	start_victim --size 16
-	fails 2 'the time was up' migrate --mode postcopy --timeout 1
+	fails 2 'the time was up' migrate --restore --timeout 1
 	runs_here
 }
 
 @test "a target without an answer: restore-timeout, the source runs on" {
-	printf '#!/bin/sh\n[ "$1" != restore ] || sleep 60\nexec %s "$@"\n' "$CRIU" >"$SCRATCH/slow"
-	chmod +x "$SCRATCH/slow"
-	CRIU=$SCRATCH/slow start_server --restore
+	CRIU=$(slow_restore 10) start_server --restore
 	start_victim --size 16
 	fails 1 'has not restored the tasks within 1000 ms' migrate --restore --restore-timeout 1s
 	runs_here
-	assert_target_clean
 }
 
 @test "a restore that fails: criu's words arrive, the source runs on, the target is clean" {
@@ -514,9 +553,7 @@ interrupt()
 }
 
 @test "the target's server is killed while it restores: one copy, here" {
-	printf '#!/bin/sh\n[ "$1" != restore ] || sleep 60\nexec %s "$@"\n' "$CRIU" >"$SCRATCH/slow"
-	chmod +x "$SCRATCH/slow"
-	CRIU=$SCRATCH/slow start_server --restore
+	CRIU=$(slow_restore 60) start_server --restore
 	start_victim --size 16
 	start migrate migrate --restore --json
 	local pid=$STARTED_PID rc=0
@@ -576,11 +613,6 @@ in_doubt_restored()
 in_doubt()
 {
 	[ "$(status_json in_doubt)" = true ]
-}
-
-nobody_there()
-{
-	[ -z "$(strangers)" ]
 }
 
 @test "RESTORED and then silence: stopped and in doubt there; resolve --discard kills it, the source runs on" {

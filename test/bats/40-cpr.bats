@@ -130,6 +130,10 @@ round_trip()
 	round_trip pair-stream pair-dgram pair-seqpacket
 }
 
+@test "kept: listening sockets of a service manager" {
+	round_trip listen-unix listen-tcp
+}
+
 @test "kept: all at once, twice" {
 	start_keeper
 	start_holder fuse bpf perf memfd eventfd pipe pipe stream stream dgram pair-seqpacket pair-seqpacket
@@ -397,6 +401,20 @@ dump_to_server()
 	RESTORED_PID=$(host_pid "$RESTORE_INIT" "$(cat "$SCRATCH/pid")")
 	check_holder
 	timeout 2 head -c 5 "$SCRATCH/fifo" | grep -q ping
+}
+
+@test "another host: a file that lies elsewhere is offered under the path it had" {
+	hosts_up
+	start_server
+	start_holder file
+	"$MFD" cpr --dir "$SERVER_DIR" offer $SESSION "$HOLDER/file" <>"$SCRATCH/elsewhere"
+	dump_to_server
+	wait_session $SESSION committed
+	rm "$HOLDER/file"
+	restore_lazily "$SERVER_DIR/$SESSION" -L "$PLUGINS"
+	wait_session $SESSION 'done'
+	check_holder
+	grep -q ping "$SCRATCH/elsewhere"
 }
 
 # ---- containers ----

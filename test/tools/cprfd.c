@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <linux/kcmp.h>
@@ -321,6 +322,49 @@ static int open_dgram(int *peer)
 	return write(*peer, QUEUED, sizeof(QUEUED)) < 0 ? -1 : fd;
 }
 
+/* As systemd's LISTEN_FDS: listening, and somebody else has it open, too. */
+static int open_listener(int family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_un un;
+
+	name_socket(&un, "listen");
+	if (family == AF_UNIX ? bind(fd, (struct sockaddr *)&un, sizeof(un)) :
+				bind(fd, (struct sockaddr *)&in, sizeof(in)))
+		return -1;
+	return listen(fd, 8) ? -1 : fd;
+}
+
+static int open_listen_unix(int *peer)
+{
+	return dup_peer(open_listener(AF_UNIX), peer);
+}
+
+static int open_listen_tcp(int *peer)
+{
+	return dup_peer(open_listener(AF_INET), peer);
+}
+
+static const char *check_listener(int fd)
+{
+	struct sockaddr_storage a;
+	socklen_t len = sizeof(a);
+	int client, got;
+
+	if (getsockname(fd, (struct sockaddr *)&a, &len))
+		return "no address";
+	client = socket(a.ss_family, SOCK_STREAM, 0);
+	if (connect(client, (struct sockaddr *)&a, len)) {
+		close(client);
+		return "nobody listens";
+	}
+	got = accept(fd, NULL, NULL);
+	close(client);
+	close(got);
+	return got < 0 ? "no connection" : NULL;
+}
+
 /* ---- what nobody can keep ---- */
 
 static int open_uring(int *peer)
@@ -349,6 +393,20 @@ static int open_null(int *peer)
 	return open("/dev/null", O_RDWR);
 }
 
+static int open_file(int *peer)
+{
+	char path[300];
+
+	(void)peer;
+	snprintf(path, sizeof(path), "%s/file", dir);
+	return open(path, O_RDWR | O_CREAT | O_APPEND, 0644);
+}
+
+static const char *check_file(int fd)
+{
+	return write(fd, "ping", 5) == 5 ? NULL : "cannot be written";
+}
+
 static const char *check_open(int fd)
 {
 	return fcntl(fd, F_GETFL) < 0 ? "not open" : NULL;
@@ -368,9 +426,12 @@ static const struct kind kinds[] = {
 	{ "pair-stream", open_pair_stream, check_socket, 1 },
 	{ "pair-dgram", open_pair_dgram, check_socket, 1 },
 	{ "pair-seqpacket", open_pair_seqpacket, check_socket, 1 },
+	{ "listen-unix", open_listen_unix, check_listener, 0 },
+	{ "listen-tcp", open_listen_tcp, check_listener, 0 },
 	{ "uring", open_uring, check_open, 0 },
 	{ "vsock", open_vsock, check_open, 0 },
 	{ "secret", open_secret, check_open, 0 },
+	{ "file", open_file, check_file, 0 },
 	{ "null", open_null, check_open, 0 },
 };
 

@@ -591,6 +591,29 @@ static void heap_free(void *ctx, void *p, size_t size)
 	free(p);
 }
 
+/* The largest key is that of empty slots, too: it is looked up where there is nothing at all, or almost nothing. */
+static void test_largest_key(void **state)
+{
+	struct heap h = { .left = 1 };
+	struct mfd_cpr_options o = { .alloc = heap_alloc, .free = heap_free, .ctx = &h, .seed = 1 };
+	struct mfd_cpr *t = mfd_cpr_new(&o);
+	uint64_t id = unscramble(UINT64_MAX) ^ hash_name(t, "x", 1);
+
+	for (long left = 0; left < 4; left++) { /* slots, list of chunks, chunk, slots of names */
+		assert_int_equal(mfd_cpr_find_fd(t, "x", id), -ENOENT);
+		h.left = 1;
+		assert_int_equal(mfd_cpr_save_fd(t, "y", 1, 1), left < 3 ? -ENOMEM : 0);
+		assert_int_equal(mfd_cpr_find_fd(t, "x", id), -ENOENT);
+		assert_int_equal(mfd_cpr_delete_fd(t, "x", id), -ENOENT);
+	}
+	h.left = -1;
+	assert_int_equal(mfd_cpr_save_fd(t, "x", id, 2), 0);
+	assert_int_equal(mfd_cpr_find_fd(t, "x", id), 2);
+	check_table(t);
+	mfd_cpr_free(t);
+	assert_int_equal(h.blocks, 0);
+}
+
 /* With every allocation failing in turn: the table is as it was, and the same call succeeds when there is memory again. */
 static void test_no_memory(void **state)
 {
@@ -716,14 +739,14 @@ static void test_million(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_basic),	   cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_without_fd), cmocka_unit_test(test_ownership),
-		cmocka_unit_test(test_open),	   cmocka_unit_test(test_records),
-		cmocka_unit_test(test_collisions), cmocka_unit_test(test_tail),
-		cmocka_unit_test(test_model),	   cmocka_unit_test(test_walk_deleting),
-		cmocka_unit_test(test_walk_ends),  cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_churn),	   cmocka_unit_test(test_reserve),
-		cmocka_unit_test(test_million),
+		cmocka_unit_test(test_basic),	    cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_without_fd),  cmocka_unit_test(test_ownership),
+		cmocka_unit_test(test_open),	    cmocka_unit_test(test_records),
+		cmocka_unit_test(test_collisions),  cmocka_unit_test(test_tail),
+		cmocka_unit_test(test_model),	    cmocka_unit_test(test_walk_deleting),
+		cmocka_unit_test(test_walk_ends),   cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_largest_key), cmocka_unit_test(test_churn),
+		cmocka_unit_test(test_reserve),	    cmocka_unit_test(test_million),
 	};
 
 	return cmocka_run_group_tests_name("cpr", tests, NULL, NULL);
