@@ -158,7 +158,7 @@ bench soak:
 	@BUILD='$(BUILD)' test/bench/$(if $(filter soak,$@),soak,run)
 
 bench-cpr:
-	@contrib/setup --with libglib2.0-dev
+	@contrib/setup --no-apps --with libglib2.0-dev
 	@$(MAKE) --no-print-directory $(BENCH_CPR)
 	@mkdir -p $(BUILD)/bench
 	@$(BENCH_CPR) --json $(BUILD)/bench/cpr.json $(BENCH_ARGS)

@@ -85,7 +85,13 @@ int mfd_cpr_log_add(int fd, const struct mfd_cpr_image_item *item, const char **
 
 struct reading {
 	const char *at, *end;
-	struct mfd_cpr_socket socket;
+};
+
+/* The records in the order of the image. */
+struct sorted {
+	const char **at;
+	const char *end;
+	size_t n, next;
 };
 
 static const char *take(const char **p, uint32_t len)
@@ -128,21 +134,56 @@ static int next(void *ctx, struct mfd_cpr_image_item *item)
 	return 1;
 }
 
-static int count(const char *at, const char *end, uint64_t *n)
+static int by_key(const void *x, const void *y)
 {
-	struct reading rd = { .at = at, .end = end };
+	const char *p = *(const char *const *)x, *q = *(const char *const *)y;
+	struct record a, b;
+	int d = strcmp(p + sizeof(a), q + sizeof(b)); /* the name is first */
+
+	memcpy(&a, p, sizeof(a));
+	memcpy(&b, q, sizeof(b));
+	return d ? d : a.id < b.id ? -1 : a.id > b.id;
+}
+
+static int sort(struct reading rd, struct sorted *s)
+{
 	struct mfd_cpr_image_item item;
+	const char **more, *at = rd.at;
+	size_t room = 0;
 	int rc;
 
-	for (*n = 0; (rc = next(&rd, &item)) == 1; (*n)++)
-		;
+	s->end = rd.end;
+	for (; (rc = next(&rd, &item)) == 1; at = rd.at) {
+		if (s->n == room) {
+			room = room ? room * 2 : 64;
+			more = realloc(s->at, room * sizeof(*more));
+			if (!more)
+				return -ENOMEM;
+			s->at = more;
+		}
+		s->at[s->n++] = at;
+	}
+	if (s->n)
+		qsort(s->at, s->n, sizeof(*s->at), by_key);
 	return rc;
+}
+
+static int next_sorted(void *ctx, struct mfd_cpr_image_item *item)
+{
+	struct sorted *s = ctx;
+	struct reading rd = { .end = s->end };
+
+	if (s->next == s->n)
+		return 0;
+	rd.at = s->at[s->next++];
+	return next(&rd, item);
 }
 
 static int write_image(int dirfd, const char *text, size_t len, const char **why)
 {
 	struct mfd_cpr_image_header ih = { 0 };
 	struct reading rd = { .at = text + sizeof(struct head), .end = text + len };
+	struct sorted order = { 0 };
 	struct head h;
 	struct timespec now;
 	char *boot = NULL;
@@ -153,9 +194,10 @@ static int write_image(int dirfd, const char *text, size_t len, const char **why
 	memcpy(&h, text, sizeof(h));
 	if (h.magic != LOG_MAGIC || !memchr(h.session, 0, sizeof(h.session)))
 		return -EBADMSG;
-	rc = count(rd.at, rd.end, &ih.count);
-	if (rc || !ih.count)
-		return rc;
+	rc = sort(rd, &order);
+	ih.count = order.n;
+	if (rc || !order.n)
+		goto out;
 	clock_gettime(CLOCK_REALTIME, &now);
 	ih.created_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	ih.session = h.session;
@@ -163,8 +205,10 @@ static int write_image(int dirfd, const char *text, size_t len, const char **why
 		boot[strcspn(boot, "\n")] = 0;
 		ih.boot_id = boot;
 	}
-	rc = mfd_cpr_image_write(dirfd, &ih, next, &rd, why);
+	rc = mfd_cpr_image_write(dirfd, &ih, next_sorted, &order, why);
 	free(boot);
+out:
+	free(order.at);
 	return rc;
 }
 

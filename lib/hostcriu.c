@@ -64,9 +64,10 @@ int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err)
 		ret = version_of(c);
 		if (ret)
 			return mfd_error_sys(err, ret, "CRIU=%s does not tell its version", own);
-		return new_enough(c) ? 0 :
-				       mfd_error_set(err, -ENOENT, "CRIU=%s is version %d.%d.%d; 4.1.1 or later is needed", own,
-						     c->major, c->minor, c->patch);
+		return new_enough(c) ?
+			       0 :
+			       mfd_error_set(err, -ENOENT, "CRIU=%s is version %d.%d.%d; 4.1.1 or later is needed", own,
+					     c->major, c->minor, c->patch);
 	}
 	if (in_path(c)) {
 		if (!version_of(c) && new_enough(c))
@@ -74,8 +75,8 @@ int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err)
 		snprintf(seen, sizeof(seen), "the criu in PATH is version %d.%d.%d", c->major, c->minor, c->patch);
 	}
 	for (size_t i = 0; i < sizeof(fetched) / sizeof(*fetched); i++) {
-		snprintf(c->path, sizeof(c->path), "%s/criu-multifd/criu-%s/usr/sbin/criu", cache ? cache : "/var/cache",
-			 fetched[i]);
+		snprintf(c->path, sizeof(c->path), "%s/criu-multifd/criu-%s/usr/sbin/criu",
+			 cache ? cache : "/var/cache", fetched[i]);
 		if (!access(c->path, X_OK) && !version_of(c))
 			return 0;
 	}
@@ -110,8 +111,8 @@ int mfd_hostcriu_plugins(char *path, size_t len, struct mfd_error *err)
 	}
 	if (env && *env && (size_t)snprintf(path, len, "%s", env) < len && has_plugin(path))
 		return 0;
-	return mfd_error_set(err, -ENOENT, PLUGIN " is neither in %s%s nor in %s%s nor where CRIU_LIBS_DIR says", self, places[0],
-			     self, places[1]);
+	return mfd_error_set(err, -ENOENT, PLUGIN " is neither in %s%s nor in %s%s nor where CRIU_LIBS_DIR says", self,
+			     places[0], self, places[1]);
 }
 
 /* "(00.012345) Error (criu/x.c:12): what" -> "what" */
@@ -132,7 +133,8 @@ static const char *essence(const char *line)
 /* Said on many machines though all goes well, or after everything that matters. */
 static int is_noise(const char *what)
 {
-	static const char *const noise[] = { "multifd:", "rlimit: Can't setup RLIMIT_NOFILE", "Restoring FAILED", "Dumping FAILED" };
+	static const char *const noise[] = { "multifd:", "rlimit: Can't setup RLIMIT_NOFILE", "Restoring FAILED",
+					     "Dumping FAILED" };
 
 	for (size_t i = 0; i < sizeof(noise) / sizeof(*noise); i++)
 		if (!strncmp(what, noise[i], strlen(noise[i])))

@@ -65,6 +65,23 @@ int mfd_uffd_wake(int uffd, uint64_t start, uint64_t len)
 	return ioctl(uffd, UFFDIO_WAKE, &r) ? -errno : 0;
 }
 
+/* A range that reaches over the end of the address space is refused as a whole, and where that is depends on machine and kernel. */
+int mfd_uffd_wake_all(int uffd)
+{
+	uint64_t start;
+	int rc = -EINVAL;
+
+	for (unsigned shift = 57; rc == -EINVAL && shift > 30; shift--) {
+		/* vm.mmap_min_addr: nothing is mapped below, and ranges there are refused. */
+		for (start = PAGE; rc == -EINVAL && start <= 1 << 16; start <<= 1) {
+			rc = mfd_uffd_wake(uffd, start, (1ULL << shift) - start);
+			if (rc == -EINVAL)
+				rc = mfd_uffd_wake(uffd, start, (1ULL << shift) - PAGE - start);
+		}
+	}
+	return rc;
+}
+
 int mfd_uffd_unregister(int uffd, uint64_t start, uint64_t len)
 {
 	struct uffdio_range r = { start, len };

@@ -187,7 +187,8 @@ static void explain(const struct mfd_migrate *m, struct outcome *o)
 
 static void aborted(const struct mfd_migrate *m, struct outcome *o)
 {
-	unsigned phase = atomic_load(&m->progress->phase), where = phase == MFD_PROGRESS_ABORTED ? m->progress->failed_in : phase;
+	unsigned phase = atomic_load(&m->progress->phase),
+		 where = phase == MFD_PROGRESS_ABORTED ? m->progress->failed_in : phase;
 	const char *runs = kill((pid_t)m->pid, 0) && errno == ESRCH ? "it has ended meanwhile" : "it runs on here";
 	char why[700];
 
@@ -215,8 +216,10 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED || ok) {
 		o->result = "in-doubt";
 		o->code = MFD_EXIT_DOUBT;
-		set_error(o, "process %u is gone here, but %s did not say that it knows: 'criu-multifd status' there tells more",
-			  m->pid, m->o.target);
+		set_error(
+			o,
+			"process %u is gone here, but %s did not say that it knows: 'criu-multifd status' there tells more",
+			m->pid, m->o.target);
 		return;
 	}
 	aborted(m, o);
@@ -288,7 +291,11 @@ int mfd_migrate_main(int argc, char **argv)
 		  .dest = &m.pid,
 		  .arg = "PID",
 		  .help = "the process to move, with all its children" },
-		{ .name = "to", .kind = MFD_FLAG_STRING, .dest = &m.to, .arg = "ADDR:PORT", .help = "the restore server" },
+		{ .name = "to",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &m.to,
+		  .arg = "ADDR:PORT",
+		  .help = "the restore server" },
 		{ .name = "restore",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &m.restore,
@@ -314,18 +321,19 @@ int mfd_migrate_main(int argc, char **argv)
 		.verb = "migrate",
 		.usage = "-t PID --to ADDR:PORT [--session S] [--restore] [--json] [-- CRIU DUMP OPTIONS]",
 		.summary = "Moves a process, with its children, to the host of a restore server.",
-		.notes = "Ctrl-C (and SIGTERM) aborts: the process runs on here. Options of criu dump that mean something to the restore\n"
-			 "(--tcp-established, --shell-job, --ext-unix-sk, --file-locks, --link-remap, --manage-cgroups, --network-lock,\n"
-			 "--tcp-close, --skip-in-flight) are asked of the target, too. $CRIU names the criu to run.\n"
-			 "\n"
-			 "Exit status:\n"
-			 "   0  released: the process is gone here; with --restore it runs on the target\n"
-			 "   1  failed or aborted: the process runs on here\n"
-			 "   2  aborted because of --timeout: the process runs on here\n"
-			 "   3  in doubt: gone here, complete on the target, which could not be told; see 'criu-multifd status' there\n"
-			 "   4  nothing was begun: no such process, not root, no criu ...\n"
-			 "   5  the target cannot be reached or refuses; nothing was frozen\n"
-			 "  64  wrong usage or configuration",
+		.notes =
+			"Ctrl-C (and SIGTERM) aborts: the process runs on here. Options of criu dump that mean something to the restore\n"
+			"(--tcp-established, --shell-job, --ext-unix-sk, --file-locks, --link-remap, --manage-cgroups, --network-lock,\n"
+			"--tcp-close, --skip-in-flight) are asked of the target, too. $CRIU names the criu to run.\n"
+			"\n"
+			"Exit status:\n"
+			"   0  released: the process is gone here; with --restore it runs on the target\n"
+			"   1  failed or aborted: the process runs on here\n"
+			"   2  aborted because of --timeout: the process runs on here\n"
+			"   3  in doubt: gone here, complete on the target, which could not be told; see 'criu-multifd status' there\n"
+			"   4  nothing was begun: no such process, not root, no criu ...\n"
+			"   5  the target cannot be reached or refuses; nothing was frozen\n"
+			"  64  wrong usage or configuration",
 		.flags = flags,
 		.max_args = 0,
 		.after = 1,

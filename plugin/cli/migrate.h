@@ -22,9 +22,9 @@
 #include "progress.h"
 
 struct mfd_migrate_report {
-	int json, terminal;	 /* terminal: one line, redrawn */
-	unsigned phase;		 /* the last one shown */
-	int lost, drawn;	 /* drawn: a line without an end stands there */
+	int json, terminal; /* terminal: one line, redrawn */
+	unsigned phase;	    /* the last one shown */
+	int lost, drawn;    /* drawn: a line without an end stands there */
 	uint64_t start_us, shown_us, stream_us;
 	uint64_t rate_us, rate_bytes, rate; /* bytes per second, smoothed; measured since ... */
 };
@@ -50,8 +50,8 @@ struct mfd_migrate {
 	/* the run */
 	pid_t criu_pid;
 	int criu_ended, criu_status;
-	int stop;	       /* the signal that asked for an abort, or MFD_MIGRATE_TIMEOUT */
-	int asked, refused;    /* the sender has agreed to abort; it is too late for that */
+	int stop;	    /* the signal that asked for an abort, or MFD_MIGRATE_TIMEOUT */
+	int asked, refused; /* the sender has agreed to abort; it is too late for that */
 	uint64_t start_ms, stop_ms;
 };
 

@@ -95,14 +95,17 @@ int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 		return mfd_error_set(err, -ESRCH, "process %u has ended already (a zombie)", pid);
 	leader = status_number(pid, "\nTgid:");
 	if (leader && leader != pid)
-		return mfd_error_set(err, -EINVAL, "%u is a thread of process %u: only whole processes can move", pid, leader);
+		return mfd_error_set(err, -EINVAL, "%u is a thread of process %u: only whole processes can move", pid,
+				     leader);
 	if (is_ancestor(pid))
 		return mfd_error_set(err, -EINVAL, "process %u is this program or one of its ancestors", pid);
 	inner = status_number(pid, "\nNSpid:");
 	if (!same_pid_namespace(pid) && inner != 1)
-		return mfd_error_set(err, -EINVAL,
-				     "process %u is number %u inside another pid namespace: only the namespace as a whole can move, "
-				     "by the pid of its first process", pid, inner);
+		return mfd_error_set(
+			err, -EINVAL,
+			"process %u is number %u inside another pid namespace: only the namespace as a whole can move, "
+			"by the pid of its first process",
+			pid, inner);
 	return 0;
 }
 
@@ -150,14 +153,16 @@ static const struct criu_option *find(const char *word)
 
 		if (o->letter && !strncmp(word, o->letter, 2))
 			return o;
-		if (!strncmp(word, "--", 2) && !strncmp(word + 2, o->name, len) && (!word[2 + len] || word[2 + len] == '='))
+		if (!strncmp(word, "--", 2) && !strncmp(word + 2, o->name, len) &&
+		    (!word[2 + len] || word[2 + len] == '='))
 			return o;
 	}
 	return NULL;
 }
 
 /* Only what the target's list knows travels with a value. */
-static int add_restore_option(struct mfd_migrate *m, const struct criu_option *o, const char *value, struct mfd_error *err)
+static int add_restore_option(struct mfd_migrate *m, const struct criu_option *o, const char *value,
+			      struct mfd_error *err)
 {
 	size_t used = strlen(m->restore_options), room = sizeof(m->restore_options) - used;
 	int with = value && *value && strcmp(o->name, "ext-unix-sk");
@@ -179,8 +184,10 @@ int mfd_migrate_check_criu_args(struct mfd_migrate *m, struct mfd_error *err)
 		if (o->use == OURS)
 			return mfd_error_set(err, -EINVAL, "criu's option --%s is given by migrate itself", o->name);
 		if (o->use == NEVER)
-			return mfd_error_set(err, -EINVAL, "criu's option --%s would leave the tasks here: they must not be in two places",
-					     o->name);
+			return mfd_error_set(
+				err, -EINVAL,
+				"criu's option --%s would leave the tasks here: they must not be in two places",
+				o->name);
 		value = value ? value + 1 : o->value == 2 && i + 1 < m->n_criu_args ? m->criu_args[++i] : NULL;
 		ret = add_restore_option(m, o, value, err);
 		if (ret)

@@ -68,8 +68,10 @@ static void update_rate(struct mfd_migrate_report *r, uint64_t sent, uint64_t no
 
 static struct figures figures(struct mfd_migrate *m)
 {
-	struct figures f = { .sent = atomic_load(&m->progress->bytes_sent), .total = atomic_load(&m->progress->bytes_total),
-			     .ms = elapsed_ms(m), .left_s = -1 };
+	struct figures f = { .sent = atomic_load(&m->progress->bytes_sent),
+			     .total = atomic_load(&m->progress->bytes_total),
+			     .ms = elapsed_ms(m),
+			     .left_s = -1 };
 	int arrived = m->report.phase > MFD_PROGRESS_STREAMING && m->report.phase != MFD_PROGRESS_ABORTED;
 
 	if (f.total < f.sent || arrived) /* an estimate until then */
@@ -252,8 +254,10 @@ void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...)
 /* The sender's own summary; an object without figures when it wrote none. */
 static struct json_object *read_summary(const struct mfd_migrate *m)
 {
-	static const char *const counts[] = { "channels", "pages", "zero_pages", "bytes_memory", "bytes_wire", "total_ms", "frozen_ms",
-					      "gbit_per_s", "zerocopy_sent", "zerocopy_copied" };
+	static const char *const counts[] = {
+		"channels", "pages",	 "zero_pages", "bytes_memory",	"bytes_wire",
+		"total_ms", "frozen_ms", "gbit_per_s", "zerocopy_sent", "zerocopy_copied"
+	};
 	char path[4200], *text = NULL;
 	struct json_object *j = NULL;
 
@@ -308,9 +312,9 @@ static void print_sentence(const struct mfd_migrate *m)
 	mfd_words_bytes((uint64_t)number(j, "bytes_memory"), bytes, sizeof(bytes));
 	if (ms > 0)
 		snprintf(down, sizeof(down), ", it did not run for %.0f ms", ms);
-	printf("process %u moved to %s as session %s: %s in %.2f s (%.1f Gbit/s, %.0f channels), frozen %.0f ms%s\n", m->pid,
-	       word(j, "target"), word(j, "session"), bytes, number(j, "total_ms") / 1000, number(j, "gbit_per_s"),
-	       number(j, "channels"), number(j, "frozen_ms"), down);
+	printf("process %u moved to %s as session %s: %s in %.2f s (%.1f Gbit/s, %.0f channels), frozen %.0f ms%s\n",
+	       m->pid, word(j, "target"), word(j, "session"), bytes, number(j, "total_ms") / 1000,
+	       number(j, "gbit_per_s"), number(j, "channels"), number(j, "frozen_ms"), down);
 	json_object_put(j);
 }
 

@@ -22,10 +22,10 @@
 #include "migrate.h"
 #include "request.h"
 
-#define TICK_MS	    10 /* short moves have short phases */
-#define ASK_MS	    300  /* for an answer; the request stays in the sender's queue all the same */
+#define TICK_MS	     10	  /* short moves have short phases */
+#define ASK_MS	     300  /* for an answer; the request stays in the sender's queue all the same */
 #define NO_SENDER_MS 5000 /* without a sender nothing is frozen: then CRIU may be ended */
-#define OWN_WORDS   15
+#define OWN_WORDS    15
 
 static void exec_criu(const struct mfd_migrate *m, char **argv)
 {
@@ -50,8 +50,9 @@ static void exec_criu(const struct mfd_migrate *m, char **argv)
 
 static int start_criu(struct mfd_migrate *m, struct mfd_error *err)
 {
-	char pid[16], *own[OWN_WORDS] = { m->criu.path, "dump", "--tree", pid, "--images-dir", m->dir, "--lazy-pages",
-					  "--libdir", m->plugins, "--address", "127.0.0.1", "--log-file", "dump.log", "-v3" };
+	char pid[16], *own[OWN_WORDS] = { m->criu.path, "dump",		"--tree",   pid,	"--images-dir",
+					  m->dir,	"--lazy-pages", "--libdir", m->plugins, "--address",
+					  "127.0.0.1",	"--log-file",	"dump.log", "-v3" };
 	int n = OWN_WORDS - 1;
 	char **argv = calloc((size_t)n + (size_t)m->n_criu_args + 1, sizeof(*argv));
 

@@ -56,7 +56,10 @@ int mfd_resolve_main(int argc, char **argv)
 {
 	struct resolve r = { .dir = MFD_DEFAULT_DIR };
 	const struct mfd_flag flags[] = {
-		{ .name = "run", .kind = MFD_FLAG_BOOL, .dest = &r.run, .help = "the tasks on this side are the ones that live on" },
+		{ .name = "run",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &r.run,
+		  .help = "the tasks on this side are the ones that live on" },
 		{ .name = "discard",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &r.discard,
@@ -75,7 +78,8 @@ int mfd_resolve_main(int argc, char **argv)
 	};
 	const struct mfd_flags table = {
 		.verb = "resolve",
-		.usage = "[--dir DIR] SESSION --run|--discard\n       criu-multifd resolve --source DIR --run|--discard",
+		.usage =
+			"[--dir DIR] SESSION --run|--discard\n       criu-multifd resolve --source DIR --run|--discard",
 		.summary = "Settles a session that is in doubt: one that neither side may decide alone.",
 		.notes =
 			"DANGER: this program cannot see the other host, that is why it asks you. Look there first. If both sides\n"
@@ -107,6 +111,7 @@ int mfd_resolve_main(int argc, char **argv)
 		return mfd_flags_misuse(&table, "SESSION is missing");
 	what = decision(&r, &args, !r.source);
 	if (!what)
-		return mfd_flags_misuse(&table, "one of --run and --discard is wanted%s", r.source ? ", and no SESSION" : "");
+		return mfd_flags_misuse(&table, "one of --run and --discard is wanted%s",
+					r.source ? ", and no SESSION" : "");
 	return r.source ? ask_source(&r, what) : ask_target(&table, &r, args.v[0], what);
 }

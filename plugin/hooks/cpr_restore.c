@@ -45,7 +45,7 @@ static struct {
 	size_t n, room;
 	int keeper; /* -1 = none */
 	char session[256];
-	bool same_boot, attached;
+	bool same_boot, attached, of_server;
 	char *path; /* of the keeper, for the end */
 	pid_t pid;
 } rst = { .keeper = -1 };
@@ -185,7 +185,8 @@ static int given_by_hand(const char *inherit_id)
 		size_t word = strlen(line + at);
 
 		found |= word > n && !strcmp(line + at + word - n, inherit_id) && line[at + word - n - 1] == ':';
-		service |= !strcmp(line + at, "swrk") || !strcmp(line + at, "service");
+		/* CRIU gives its service a title of one word: "criu: restore --rpc -D ...". */
+		service |= !strcmp(line + at, "swrk") || !strcmp(line + at, "service") || strstr(line + at, " --rpc");
 	}
 	free(line);
 	return found || (service && given_by_runc(inherit_id));
@@ -421,6 +422,7 @@ int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 	if (rc)
 		return rc;
 	rst.pid = getpid();
+	rst.of_server = there("session.img");
 	find_keeper(o);
 	rc = find_ways(err);
 	rc = rc ? rc : rewrite(err);
@@ -478,12 +480,15 @@ int mfd_cpr_restore_fd(bool is_unix, int id, struct mfd_error *err)
 	return e->way == REOPEN ? reopen(e, err) : fetch(e, err);
 }
 
-/* The restored tasks have theirs: the keeper's copies would keep a FUSE file system or a peer's connection alive after them. */
+/*
+ * The restored tasks have theirs: the keeper's copies would keep a FUSE file system or a peer's connection alive after them.  A restore
+ * server may have to restore its session once more (confirm = restore), and drops them itself when that is done.
+ */
 void mfd_cpr_restore_end(int ret)
 {
 	int sock;
 
-	if (rst.path && rst.pid == getpid() && !ret) {
+	if (rst.path && rst.pid == getpid() && !ret && !rst.of_server) {
 		sock = mfd_keeper_connect(rst.path);
 		if (sock >= 0) {
 			mfd_keeper_drop(sock, rst.session, NULL, 0, MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);

@@ -34,11 +34,13 @@ static void add_phases(struct json_object *j, const struct mfd_worker *w)
 {
 	struct json_object *p = json_object_new_object();
 
-	json_object_object_add(p, "connect_to_freeze_ms", json_object_new_double(ms_between(w->start_us, w->frozen_us)));
+	json_object_object_add(p, "connect_to_freeze_ms",
+			       json_object_new_double(ms_between(w->start_us, w->frozen_us)));
 	json_object_object_add(p, "freeze_to_images_ms", json_object_new_double(ms_between(w->frozen_us, w->gate_us)));
 	json_object_object_add(p, "images_to_sent_ms", json_object_new_double(ms_between(w->gate_us, w->sent_us)));
 	json_object_object_add(p, "sent_to_ready_ms", json_object_new_double(ms_between(w->sent_us, w->ready_us)));
-	json_object_object_add(p, "ready_to_released_ms", json_object_new_double(ms_between(w->ready_us, w->released_us)));
+	json_object_object_add(p, "ready_to_released_ms",
+			       json_object_new_double(ms_between(w->ready_us, w->released_us)));
 	json_object_object_add(j, "phases", p);
 }
 
@@ -83,7 +85,8 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "session", json_object_new_string(w->sh->session));
 	json_object_object_add(j, "result", json_object_new_string(result));
 	json_object_object_add(j, "target", json_object_new_string(w->sh->target.text));
-	json_object_object_add(j, "mode", json_object_new_string(w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe"));
+	json_object_object_add(j, "mode",
+			       json_object_new_string(w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe"));
 	json_object_object_add(j, "channels", json_object_new_int((int)w->session.lim.channels));
 	json_object_object_add(j, "tasks", json_object_new_int((int)atomic_load(&w->sh->ntasks)));
 	json_object_object_add(j, "pages", json_object_new_uint64(t.pages));
@@ -96,7 +99,8 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "total_ms", json_object_new_double(total));
 	json_object_object_add(j, "frozen_ms", json_object_new_double(frozen));
 	json_object_object_add(j, "downtime_ms", downtime(w));
-	json_object_object_add(j, "gbit_per_s", json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
+	json_object_object_add(j, "gbit_per_s",
+			       json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
 	add_zerocopy(j, &w->session);
 	json_object_object_add(j, "faults", json_object_new_uint64(w->faults));
 	json_object_object_add(j, "reconnects", json_object_new_int((int)w->reconnects));
@@ -104,9 +108,10 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	add_channels(j, &w->session);
 	json_object_object_add(j, "acknowledged", json_object_new_boolean(w->released_us && !w->progress->untold));
 	json_object_object_add(j, "error", w->err.code ? json_object_new_string(mfd_error_text(&w->err)) : NULL);
-	mfd_log_info("%s: %llu pages + %llu zero pages, %llu image bytes, %.0f ms in all, %.0f ms frozen, %.1f Gbit/s", result,
-		     (unsigned long long)t.pages, (unsigned long long)t.zero_pages, (unsigned long long)t.file_bytes, total,
-		     frozen, flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0);
+	mfd_log_info("%s: %llu pages + %llu zero pages, %llu image bytes, %.0f ms in all, %.0f ms frozen, %.1f Gbit/s",
+		     result, (unsigned long long)t.pages, (unsigned long long)t.zero_pages,
+		     (unsigned long long)t.file_bytes, total, frozen,
+		     flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0);
 	return j;
 }
 

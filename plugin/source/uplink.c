@@ -82,7 +82,8 @@ static size_t split(char *list, char **words)
 	size_t n = 0;
 	char *save;
 
-	for (char *w = list ? strtok_r(list, ",", &save) : NULL; w && n < MAX_RESTORE_OPTIONS; w = strtok_r(NULL, ",", &save))
+	for (char *w = list ? strtok_r(list, ",", &save) : NULL; w && n < MAX_RESTORE_OPTIONS;
+	     w = strtok_r(NULL, ",", &save))
 		words[n++] = w;
 	return n;
 }
@@ -130,7 +131,8 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 }
 
 /* Nothing in the answer may be larger than what was asked for. */
-static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh,
+			 struct mfd_error *err)
 {
 	ProtobufCMessage *msg = NULL;
 	Mfd__HelloOk *ok;
@@ -178,7 +180,8 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 		ret = mfd_error_set(err, -ECONNREFUSED, "joining channel %u: %s", channel,
 				    mfd_wire_join_error(le16toh(j.status)));
 	if (!ret) {
-		ret = mfd_sendchan_init(c, channel, &conn, &s->lim, s->lim.compress ? MFD_OFF : o->zerocopy, o->stall_timeout);
+		ret = mfd_sendchan_init(c, channel, &conn, &s->lim, s->lim.compress ? MFD_OFF : o->zerocopy,
+					o->stall_timeout);
 		if (ret)
 			mfd_error_set(err, ret, "%s", c->err.text);
 		/* A fault waits for nothing. */
@@ -251,7 +254,7 @@ int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 }
 
 int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, const char *outcome,
-		       char *state, struct mfd_error *err)
+		      char *state, struct mfd_error *err)
 {
 	Mfd__Resume r = MFD__RESUME__INIT;
 	ProtobufCMessage *msg = NULL;

@@ -23,7 +23,7 @@
 #include "worker.h"
 
 #define TELL_MS 60000
-#define WHY_MS	 200
+#define WHY_MS	200
 
 /* Serve the link until EXIT or the end of CRIU; every question but EXIT gets `answer`. */
 static void serve_link(struct mfd_worker *w, enum mfd_link_type answer, const char *text, int timeout_ms)
@@ -51,8 +51,9 @@ static int tasks_died(struct mfd_worker *w, struct mfd_error *err)
 
 	if (!alive)
 		return 0;
-	return mfd_error_set(err, -EBUSY, "%u of %u tasks are still alive after the dump (criu dump --leave-running or "
-					  "--leave-stopped cannot be used here); the target will not run them",
+	return mfd_error_set(err, -EBUSY,
+			     "%u of %u tasks are still alive after the dump (criu dump --leave-running or "
+			     "--leave-stopped cannot be used here); the target will not run them",
 			     alive, atomic_load(&w->sh->ntasks));
 }
 
@@ -134,12 +135,13 @@ static int tell_target(struct mfd_worker *w)
 	ret = mfd_verdict_tell(w->o, w->sh, "commit", TELL_MS, &err);
 	w->progress->untold = ret != 0;
 	if (ret == -ECANCELED)
-		mfd_log_error("the tasks are gone here, and %s holds no session '%s' (any more): %s", w->sh->target.text,
-			      w->sh->session, mfd_error_text(&err));
+		mfd_log_error("the tasks are gone here, and %s holds no session '%s' (any more): %s",
+			      w->sh->target.text, w->sh->session, mfd_error_text(&err));
 	else if (ret)
-		mfd_log_error("the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' complete "
-			      "and in doubt; let it run there with: criu-multifd resolve %s --run",
-			      w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
+		mfd_log_error(
+			"the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' complete "
+			"and in doubt; let it run there with: criu-multifd resolve %s --run",
+			w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
 	return 0; /* released all the same: nothing runs here any more */
 }
 
@@ -244,9 +246,10 @@ static void tell_abort(struct mfd_worker *w, int phase)
 		return;
 	ret = mfd_verdict_tell(w->o, w->sh, "abort", TELL_MS, &err);
 	if (ret && ret != -ECANCELED) /* -ECANCELED: it knows, and has no such session any more */
-		mfd_log_error("the tasks run on here, but %s could not be told: %s.  If it holds session '%s', end it there with: "
-			      "criu-multifd resolve %s --discard",
-			      w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
+		mfd_log_error(
+			"the tasks run on here, but %s could not be told: %s.  If it holds session '%s', end it there with: "
+			"criu-multifd resolve %s --discard",
+			w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
 }
 
 int mfd_verdict_abort(struct mfd_worker *w)

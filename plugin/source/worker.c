@@ -75,9 +75,10 @@ static int dump_ended(struct mfd_worker *w, int result)
 	w->progress->criu_failed = result != 0;
 	if (result)
 		return mfd_error_set(&w->err, -ECANCELED, "CRIU's dump failed (its log says why); session aborted");
-	return mfd_error_set(&w->err, -EINVAL,
-			     "nothing was moved: criu dump needs --lazy-pages for the multifd plugin; session aborted, the "
-			     "local images are complete");
+	return mfd_error_set(
+		&w->err, -EINVAL,
+		"nothing was moved: criu dump needs --lazy-pages for the multifd plugin; session aborted, the "
+		"local images are complete");
 }
 
 static int handle_link_msg(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
@@ -230,8 +231,9 @@ static int handle_desk(struct mfd_worker *w)
 	if (verb == MFD_DESK_NOTHING)
 		return 0;
 	if (verb != MFD_DESK_ABORT || running) {
-		mfd_desk_answer(caller, verb == MFD_DESK_ABORT ? "too late: the tasks may run on the target already" :
-								 "the session is not in doubt: its target is connected");
+		mfd_desk_answer(caller, verb == MFD_DESK_ABORT ?
+						"too late: the tasks may run on the target already" :
+						"the session is not in doubt: its target is connected");
 		return 0;
 	}
 	mfd_desk_answer(caller, NULL);
@@ -268,7 +270,8 @@ static int restore_overdue(struct mfd_worker *w)
 	if (!w->restore_end_ms || w->ready || mfd_io_now_ms() < w->restore_end_ms ||
 	    atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING)
 		return 0;
-	return mfd_error_set(&w->err, -ETIMEDOUT, "the target has not restored the tasks within %u ms (restore-timeout)",
+	return mfd_error_set(&w->err, -ETIMEDOUT,
+			     "the target has not restored the tasks within %u ms (restore-timeout)",
 			     w->o->restore_timeout);
 }
 
@@ -340,7 +343,8 @@ static int ask_person(struct mfd_worker *w, struct mfd_error *err)
 	if (verb == MFD_DESK_NOTHING)
 		return 1;
 	if (verb == MFD_DESK_ABORT) {
-		mfd_desk_answer(caller, "in doubt: the tasks may run on the target; criu-multifd resolve --source settles it");
+		mfd_desk_answer(caller,
+				"in doubt: the tasks may run on the target; criu-multifd resolve --source settles it");
 		return 1;
 	}
 	mfd_desk_answer(caller, NULL);
@@ -354,7 +358,8 @@ static int ask_person(struct mfd_worker *w, struct mfd_error *err)
 /* A target that has verified everything, or was told to commit by a person, has no use for channels and says the rest at once. */
 static int pages_are_due(const char *state)
 {
-	return strcmp(state, "READY") && strcmp(state, "RESTORED") && strcmp(state, "COMMITTED") && strcmp(state, "DONE");
+	return strcmp(state, "READY") && strcmp(state, "RESTORED") && strcmp(state, "COMMITTED") &&
+	       strcmp(state, "DONE");
 }
 
 /*
@@ -398,7 +403,8 @@ static int reconnect(struct mfd_worker *w)
 	}
 	atomic_store(&w->progress->lost, 0);
 	if (ret) {
-		if (why.code == -ECANCELED) /* the target's own reason says more than that it knows the session no more */
+		if (why.code ==
+		    -ECANCELED) /* the target's own reason says more than that it knows the session no more */
 			w->err = why;
 		return ret;
 	}

@@ -290,8 +290,10 @@ static void wind_up(struct mfd_session *s)
 	else
 		mfd_restorer_kill(s);
 	/* The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then. */
-	if (s->over != MFD_OVER_DONE && has_holds(s))
+	if (s->over != MFD_OVER_DONE && has_holds(s)) {
+		mfd_commit_note(s, MFD_SESSION_KILLED_LINE "\n");
 		mfd_guard_kill(s->server, s->name);
+	}
 	stop_pager(s);
 	if (s->over == MFD_OVER_DONE && has_holds(s))
 		mfd_guard_release(s->server, s->name);
@@ -458,7 +460,7 @@ static void reset_channels(struct mfd_session *s)
 		s->channels[i].sync = 0;
 	s->joining = 1;
 	pthread_mutex_unlock(&s->lock);
-	s->rejoin = 1;
+	s->rejoin = s->resumed = 1;
 	s->joined_said = s->needed = 0;
 	s->join_deadline = mfd_io_now_ms() + s->server->stall_ms;
 }
@@ -488,7 +490,9 @@ static void on_resume(struct mfd_session *s)
 	s->resume = MFD_OUTCOME_NONE;
 	pthread_mutex_unlock(&s->lock);
 	mfd_log_info("%s: the source is back and wants to %s", s->name,
-		     outcome == MFD_OUTCOME_COMMIT ? "commit" : outcome == MFD_OUTCOME_ABORT ? "abort" : "continue");
+		     outcome == MFD_OUTCOME_COMMIT ? "commit" :
+		     outcome == MFD_OUTCOME_ABORT  ? "abort" :
+						     "continue");
 	if (outcome == MFD_OUTCOME_CONTINUE && s->state == MFD__SESSION_STATE__RUNNING)
 		reset_channels(s); /* before RESUME_OK: channels join as soon as it is out */
 	ok.state = (char *)mfd_session_file_state(s->state);
@@ -571,8 +575,10 @@ static void on_stop(struct mfd_session *s)
 		return;
 	}
 	if (has_tasks(s) && s->stop_seen == 1) {
-		mfd_log_warn("%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
-			     "then they are killed)", s->name);
+		mfd_log_warn(
+			"%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
+			"then they are killed)",
+			s->name);
 		return;
 	}
 	if (has_tasks(s)) {
@@ -635,7 +641,8 @@ static void tick(struct mfd_session *s)
 	if (!s->joined_said && s->joining && now > s->join_deadline)
 		mfd_session_broken(s, -ETIMEDOUT, "not all channels joined in time");
 	else if (now > heard && now - heard > s->server->stall_ms)
-		mfd_session_broken(s, -ETIMEDOUT, "connection lost: nothing came from the source within the stall timeout");
+		mfd_session_broken(s, -ETIMEDOUT,
+				   "connection lost: nothing came from the source within the stall timeout");
 	else if (now >= s->ping_ms) {
 		s->ping_ms = now + s->server->stall_ms / 3;
 		mfd_session_send(s, MFD_WIRE_PING, &ping.base);

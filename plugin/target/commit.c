@@ -12,6 +12,7 @@
 #include "io.h"
 #include "log.h"
 #include "session.h"
+#include "takeover.h"
 
 /* ---- what the pager asks of us; called from its threads ---- */
 
@@ -61,9 +62,10 @@ static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 }
 
 /* What reload.c needs after a crash of everything; written before a page is installed (tasks) or leaves the store ("restored"). */
-static int mark(struct mfd_session *s, const char *line)
+int mfd_commit_note(struct mfd_session *s, const char *line)
 {
-	int rc, fd = openat(s->dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc, fd = openat(s->dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+			    0600);
 
 	if (fd < 0)
 		return -errno;
@@ -81,13 +83,12 @@ int mfd_commit_mark(struct mfd_session *s, uint32_t task, int pid)
 	free(text);
 	snprintf(line, sizeof(line), "%s %u %d %llu\n", boot, task, pid,
 		 (unsigned long long)(pid ? mfd_holder_start_time(pid) : 0));
-	return mark(s, line);
+	return mfd_commit_note(s, line);
 }
 
-static int op_hold(void *arg, uint32_t task, int uffd, int sender)
+static int count_hold(struct mfd_session *s)
 {
-	struct mfd_session *s = arg;
-	int rc = 0, pid = mfd_holder_find(task, uffd, sender), pidfd = -1;
+	int rc = 0;
 
 	pthread_mutex_lock(&s->lock);
 	if (s->ending)
@@ -95,22 +96,41 @@ static int op_hold(void *arg, uint32_t task, int uffd, int sender)
 	else
 		s->holds++;
 	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+/* Of a child that a task forks nobody can say which process it is, and the task waits for us: no look at all processes. */
+static int op_hold(void *arg, const struct mfd_pager_held *h)
+{
+	struct mfd_session *s = arg;
+	int rc = count_hold(s), pid, pidfd = -1;
+
 	if (rc)
 		return rc;
+	if (h->forked || !h->task)
+		return mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, -1, h->forked);
+	pid = mfd_holder_find(h->task, h->uffd, h->pid);
 	if (pid)
 		pidfd = pidfd_open(pid, 0);
-	rc = mfd_commit_mark(s, task, pid);
+	rc = mfd_commit_mark(s, h->task, pid);
 	if (!rc)
-		rc = mfd_guard_hold(s->server, s->name, task, uffd, pidfd);
-	mfd_log_debug("%s: task %u is process %d here", s->name, task, pid);
+		rc = mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, pidfd, 0);
+	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
 	mfd_io_close(&pidfd);
 	return rc;
+}
+
+static void op_unhold(void *arg, int uffd)
+{
+	struct mfd_session *s = arg;
+
+	mfd_guard_unhold(s->server, s->name, uffd);
 }
 
 static void op_restored(void *arg)
 {
 	struct mfd_session *s = arg;
-	int rc = mark(s, MFD_SESSION_RESTORED_LINE "\n");
+	int rc = mfd_commit_note(s, MFD_SESSION_RESTORED_LINE "\n");
 
 	if (rc)
 		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
@@ -139,6 +159,7 @@ static const struct mfd_pager_ops pager_ops = {
 	.started = op_started,
 	.want = op_want,
 	.hold = op_hold,
+	.unhold = op_unhold,
 	.restored = op_restored,
 	.done = op_done,
 };
@@ -165,6 +186,49 @@ int mfd_commit_start_pager(struct mfd_session *s)
 	 */
 	atomic_store_explicit(&s->pager, p, memory_order_seq_cst);
 	return 0;
+}
+
+/*
+ * The worker that served the restored tasks is dead: its pager is taken over.  Once everything was verified a page that was just on its way has
+ * nobody to come from again.
+ */
+static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_t n, struct mfd_error *err)
+{
+	struct mfd_pager *p = NULL;
+	uint64_t again = 0;
+	int rc = mfd_pager_adopt(s->dirfd, s->store, s->postcopy, s->server->threads, &pager_ops, s, held, n, &again,
+				 &p, err);
+
+	if (rc)
+		return rc;
+	if (again && s->state != MFD__SESSION_STATE__RUNNING) {
+		mfd_pager_stop(p);
+		return mfd_error_set(err, -ENODATA, "%llu pages were lost on their way into the tasks",
+				     (unsigned long long)again);
+	}
+	atomic_store_explicit(&s->pager, p, memory_order_seq_cst);
+	return 0;
+}
+
+int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err)
+{
+	struct mfd_pager_held *held;
+	size_t n, own;
+	int rc = mfd_takeover_list(s->server, s->name, &held, &n, &own);
+
+	if (rc)
+		return mfd_error_sys(err, rc, "take over");
+	s->restored = 1;
+	s->holds = 1; /* none may be left, but then there is nothing to kill or release either */
+	s->leave = MFD_LEAVE_GIVEN;
+	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
+	rc = adopt_pager(s, held, n, err);
+	if (!rc) {
+		mfd_takeover_done(s->server, s->name, held, n);
+		mfd_log_info("%s: %zu userfaultfds taken over from the worker that died", s->name, own);
+	}
+	free(held);
+	return rc;
 }
 
 /* A restore may run: those that wait go on, later ones do not wait. */

@@ -47,7 +47,7 @@ void mfd_confirm_begin(struct mfd_session *s)
 	mfd_log_info("%s: restoring", s->name);
 	rc = mfd_restorer_start(s, text, sizeof(text));
 	if (!rc)
-		mfd_commit_mark(s, 0, s->restore.keeper);
+		mfd_commit_mark(s, 0, s->restore.warden);
 	else
 		failed(s, rc, text);
 }

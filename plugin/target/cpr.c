@@ -42,12 +42,28 @@ static int has_fallback(const struct mfd_cpr_record *r)
 	return r->path || (!(r->has & MFD_CPR_HAS_CRIU_ID) && !r->inherit_id);
 }
 
+/* runc notes where standard input, output and error went, and its restore gives CRIU pipes of its own for those. */
+static int given_by_runc(struct mfd_session *s, const char *inherit_id)
+{
+	char *text, quoted[64];
+	int found;
+
+	if (!inherit_id || mfd_io_read_file(s->dirfd, "descriptors.json", 1 << 16, &text, NULL))
+		return 0;
+	snprintf(quoted, sizeof(quoted), "\"%s\"", inherit_id);
+	found = strstr(text, quoted) != NULL;
+	free(text);
+	return found;
+}
+
 /* What was kept on this very host may be with another keeper, which the restore will be told about. */
 static int look_for(void *ctx, const struct mfd_cpr_image_item *item)
 {
 	struct reach *r = ctx;
 
 	if (has_fallback(&item->record) || (item->record.how == MFD__CPR_HOW__KEPT && r->same_boot))
+		return 0;
+	if (given_by_runc(r->s, item->record.inherit_id))
 		return 0;
 	if (r->keeper >= 0 && mfd_keeper_has(r->keeper, r->s->name, item->name, item->id) > 0)
 		return 0;

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 struct mfd_descendant {
-	pid_t pid;	/* here */
+	pid_t pid; /* here */
 	pid_t ppid;
 	uint32_t inner; /* its number in the innermost pid namespace it is in, as images name it */
 	char state;

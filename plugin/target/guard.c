@@ -58,11 +58,28 @@ int mfd_guard_exec(struct mfd_server *sv)
 	return request(sv, MFD_GUARD_EXEC, "");
 }
 
-int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int pidfd)
+int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int book, int pidfd, int forked)
 {
-	struct mfd_guard_msg m = { .kind = MFD_GUARD_HOLD, .task = task };
-	int fds[2] = { uffd, pidfd };
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_HOLD, .task = task, .number = uffd };
+	int fds[3] = { uffd }, n = 1;
+
+	if (book >= 0) {
+		m.flags |= MFD_GUARD_BOOK;
+		fds[n++] = book;
+	}
+	if (pidfd >= 0) {
+		m.flags |= MFD_GUARD_PIDFD;
+		fds[n++] = pidfd;
+	}
+	m.flags |= forked ? MFD_GUARD_FORKED : 0;
+	snprintf(m.session, sizeof(m.session), "%s", session);
+	return exchange(sv, &m, fds, n);
+}
+
+int mfd_guard_unhold(struct mfd_server *sv, const char *session, int uffd)
+{
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_UNHOLD, .number = uffd };
 
 	snprintf(m.session, sizeof(m.session), "%s", session);
-	return exchange(sv, &m, fds, pidfd >= 0 ? 2 : 1);
+	return exchange(sv, &m, NULL, 0);
 }

@@ -48,7 +48,8 @@ static int check_machine(const Mfd__Hello *h, struct mfd_error *err)
 static int check_restore(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
 {
 	if (h->confirm_restore && !sv->restore)
-		return mfd_error_set(err, -EPERM, "this server does not restore by itself (criu-multifd serve --restore allows it)");
+		return mfd_error_set(err, -EPERM,
+				     "this server does not restore by itself (criu-multifd serve --restore allows it)");
 	return mfd_policy_check(h->restore_option, h->n_restore_option, err);
 }
 

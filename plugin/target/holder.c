@@ -118,7 +118,9 @@ static int is_wanted(int pid, void *arg)
 {
 	struct wanted *w = arg;
 
-	if (pid == getpid() || !has_open(pid, w->uffd))
+	/* Neither the supervisor nor the heir, who shares our table. */
+	if (pid == getpid() || pid == getppid() || !syscall(SYS_kcmp, getpid(), pid, KCMP_FILES, 0, 0) ||
+	    !has_open(pid, w->uffd))
 		return 0;
 	w->pid = pid;
 	return status_last(pid, "NSpid:") == (long)w->task;
@@ -258,7 +260,7 @@ int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 	for (h = list; h; h = h->next) {
 		int pid = strcmp(h->session, session) || h->pidfd < 0 ? 0 : pid_of(h->pidfd);
 
-		unknown += !strcmp(h->session, session) && h->pidfd < 0 && h->task;
+		unknown += !strcmp(h->session, session) && h->pidfd < 0 && h->task && !h->forked;
 		if (pid) {
 			doom(&d, pid);
 			note_namespace(&d, pid);

@@ -15,6 +15,7 @@
 #include "io.h"
 #include "log.h"
 #include "session.h"
+#include "takeover.h"
 
 void mfd_listener_wake(struct mfd_server *sv)
 {
@@ -296,6 +297,7 @@ int mfd_listener_run(struct mfd_server *sv)
 	mfd_reload_all(sv);
 	if (mfd_guard_ready(sv))
 		return 1;
+	mfd_takeover_free(sv);
 	while (!finished(sv))
 		turn(sv);
 	/* --once: others that are still at work end as if the server was asked to. */

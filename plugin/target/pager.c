@@ -116,6 +116,7 @@ static void *worker(void *arg)
 				mfd_pager_serve(ptr);
 		}
 		busy = mfd_pager_chunk(p);
+		mfd_pager_tidy(p);
 		look_for_end(p);
 	}
 	return NULL;
@@ -148,7 +149,8 @@ static unsigned thread_count(unsigned asked)
 
 /* ---- life ---- */
 
-static int open_fds(struct mfd_pager *p, struct mfd_error *err)
+/* adopt: there is nothing to listen for, the restore is finished. */
+static int open_fds(struct mfd_pager *p, int adopt, struct mfd_error *err)
 {
 	int rc;
 
@@ -158,25 +160,24 @@ static int open_fds(struct mfd_pager *p, struct mfd_error *err)
 	p->work = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->dirfd < 0 || p->epfd < 0 || p->ctl < 0 || p->work < 0)
 		return mfd_error_sys(err, -errno, "cannot set up the pager");
-	rc = mfd_lazysock_open(&p->sock, p->dirfd, err);
+	rc = adopt ? 0 : mfd_lazysock_open(&p->sock, p->dirfd, err);
 	if (rc)
 		return rc;
 	rc = mfd_pager_watch(p, p->ctl, p, 0);
 	if (!rc)
 		rc = mfd_pager_watch(p, p->work, p, 0);
-	if (!rc)
+	if (!rc && !adopt)
 		rc = mfd_pager_watch(p, p->sock.listen, PAGER_SOCK(p), 1);
 	return rc ? mfd_error_sys(err, rc, "cannot set up the pager") : 0;
 }
 
-int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **out, struct mfd_error *err)
+static struct mfd_pager *new_pager(int dirfd, struct mfd_pagestore *store, int postcopy,
+				   const struct mfd_pager_ops *ops, void *arg)
 {
 	struct mfd_pager *p = calloc(1, sizeof(*p));
-	int rc;
 
 	if (!p)
-		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
+		return NULL;
 	p->dirfd = dirfd;
 	p->store = store;
 	p->postcopy = postcopy;
@@ -187,7 +188,18 @@ int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsign
 	atomic_store(&p->complete, !postcopy);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->sock_lock, NULL);
-	rc = open_fds(p, err);
+	return p;
+}
+
+int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **out, struct mfd_error *err)
+{
+	struct mfd_pager *p = new_pager(dirfd, store, postcopy, ops, arg);
+	int rc;
+
+	if (!p)
+		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
+	rc = open_fds(p, 0, err);
 	if (!rc)
 		rc = start_threads(p, thread_count(threads), err);
 	if (rc)
@@ -195,6 +207,29 @@ int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsign
 	else
 		*out = p;
 	return rc;
+}
+
+int mfd_pager_adopt(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager_held *held, size_t n, uint64_t *again,
+		    struct mfd_pager **out, struct mfd_error *err)
+{
+	struct mfd_pager *p = new_pager(dirfd, store, postcopy, ops, arg);
+	int rc;
+
+	if (!p)
+		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
+	rc = open_fds(p, 1, err);
+	if (!rc)
+		rc = mfd_pager_take_over(p, held, n, again, err);
+	if (!rc)
+		rc = start_threads(p, thread_count(threads), err);
+	if (rc) {
+		mfd_pager_stop(p);
+		return rc;
+	}
+	*out = p;
+	mfd_pager_wake(p);
+	return 0;
 }
 
 void mfd_pager_stop(struct mfd_pager *p)
@@ -210,6 +245,9 @@ void mfd_pager_stop(struct mfd_pager *p)
 		pthread_join(p->threads[i], NULL);
 	mfd_lazysock_close(&p->sock);
 	mfd_pager_free_tasks(p);
+	while (p->n_inherited)
+		close(p->inherited[--p->n_inherited]);
+	free(p->inherited);
 	mfd_io_close(&p->epfd);
 	mfd_io_close(&p->ctl);
 	mfd_io_close(&p->work);

@@ -32,6 +32,20 @@
 struct mfd_pager;
 
 /*
+ * What somebody else must hold for the pager, so that another process can go on (mfd_pager_adopt) should this one die.
+ * A restore's connection is held, too, as task 0: should we die before we have read it, it holds userfaultfds.
+ */
+struct mfd_pager_held {
+	uint32_t task;
+	int uffd, book; /* book -1: none */
+	int pid;	/* hold: the process it came from, 0 = not known */
+	int forked;	/* hold: the kernel made it, for a child */
+	int writer;	/* adopt: the process that had this userfaultfd ... */
+	int number;	/* ... under this number */
+	int taken;	/* set by adopt: this one, which nobody knew, is a child's */
+};
+
+/*
  * What the session gives the pager.  Callbacks are called from pager threads and must not block for long; none of them may call
  * mfd_pager_stop.  A lock that a callback takes must not be held while a function of the pager is called.
  */
@@ -45,11 +59,10 @@ struct mfd_pager_ops {
 	int (*started)(void *arg);
 	/* Postcopy: pages not here yet; ask the source.  Called at most once per range and connection. */
 	int (*want)(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages);
-	/*
-	 * A copy of this userfaultfd must be held by somebody else before it is used (the supervisor); 0 or -errno.  pid: the
-	 * process it came from, 0 when the kernel made it (fork).
-	 */
-	int (*hold)(void *arg, uint32_t task, int uffd, int pid);
+	/* Copies of these descriptors must be held by somebody else before they are used (the supervisor); 0 or -errno. */
+	int (*hold)(void *arg, const struct mfd_pager_held *h);
+	/* Nothing depends on this one any more: the other holder closes its copies.  Ours is open until this has returned. */
+	void (*unhold)(void *arg, int uffd);
 	/* CRIU said that the restore is finished (all tasks exist). */
 	void (*restored)(void *arg);
 	/*
@@ -74,6 +87,17 @@ struct mfd_pager_stats {
  */
 int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
 		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **p, struct mfd_error *err);
+/*
+ * The same for a restore that is finished and whose pager died with its process: `held` is what `hold` was told and `unhold` was not, and
+ * userfaultfds that the dead process had and nobody knows (book -1).  The store and the tables are as its journal says.
+ *
+ * Takes over the userfaultfds (of those without a book, the ones that it needs), not the books.  Pages that the table has as DIRECT and
+ * that are not in become ABSENT, *again = how many; each must come again or the tasks must be killed.  When it fails
+ * nothing can be said about the tasks' pages, and they must be killed before the last copies of their userfaultfds are closed.
+ */
+int mfd_pager_adopt(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager_held *held, size_t n, uint64_t *again,
+		    struct mfd_pager **p, struct mfd_error *err);
 void mfd_pager_stop(struct mfd_pager *p); /* joins the threads, closes the userfaultfds, frees */
 
 /*

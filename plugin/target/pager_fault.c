@@ -3,7 +3,7 @@
  * What comes from a task's userfaultfd: faults, and news of its mappings.
  *
  * Reading a message about the mappings lets the task run on, so it is read and its ranges are changed under one hold of task->lock for
- * writing.  Faults are answered after that, like any other reader, with ranges looked up afresh.
+ * writing, and read into memory that outlives this process (pager_book.c).  Faults are answered after that, like any other reader, with ranges looked up afresh.
  *
  * A fault is never kept: when it cannot be answered just now, the thread that waits is woken and faults again (which a kernel
  * before 5.7 would not let it do twice in a system call).
@@ -16,8 +16,6 @@
 
 #include "pagerint.h"
 #include "uffd.h"
-
-#define BATCH 32
 
 struct wish { /* for ops->want */
 	uint64_t img, pages;
@@ -205,14 +203,13 @@ static int remapped(struct pager_task *t, uint64_t from, uint64_t to, uint64_t l
 	return rc;
 }
 
-static void event(struct pager_task *t, const struct uffd_msg *m)
+int mfd_pager_follow(struct pager_task *t, const struct uffd_msg *m, unsigned done)
 {
 	int rc;
 
 	switch (m->event) {
 	case UFFD_EVENT_FORK:
-		rc = mfd_pager_task_fork(t, (int)m->arg.fork.ufd);
-		break;
+		return mfd_pager_task_fork(t, (int)m->arg.fork.ufd, done);
 	case UFFD_EVENT_REMAP:
 		rc = remapped(t, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len);
 		break;
@@ -223,27 +220,55 @@ static void event(struct pager_task *t, const struct uffd_msg *m)
 	default:
 		rc = -EPROTO;
 	}
-	if (rc)
-		mfd_pager_fail(t->p, rc, "cannot follow event 0x%x of task %u", m->event, t->fam->id);
+	if (!rc)
+		mfd_book_commit(t, done);
+	return rc;
+}
+
+/* The task has gone on and we have not: nobody can say any more which page belongs where. */
+static void lost_track(struct pager_task *t, const struct uffd_msg *m, int rc)
+{
+	mfd_book_mark(t, PAGER_BOOK_BROKEN);
+	mfd_pager_fail(t->p, rc, "cannot follow event 0x%x of task %u", m->event, t->fam->id);
+}
+
+/* Messages of the inbox; the faults' addresses go to `faults`, how many they are is returned. */
+static int handle(struct pager_task *t, int n, uint64_t *faults)
+{
+	struct uffd_msg *inbox = mfd_book_inbox(t);
+	int nfaults = 0, rc = 0;
+
+	for (int i = 0; !rc && i < n; i++) {
+		struct uffd_msg m = inbox[i];
+
+		if (m.event == UFFD_EVENT_PAGEFAULT)
+			faults[nfaults++] = m.arg.pagefault.address & ~(PAGER_PAGE - 1);
+		else
+			rc = mfd_pager_follow(t, &m, (unsigned)i + 1);
+		if (rc)
+			lost_track(t, &m, rc);
+	}
+	if (!rc)
+		mfd_book_clear(t, (unsigned)n);
+	return nfaults;
 }
 
 void mfd_pager_serve(struct pager_task *t)
 {
-	struct uffd_msg msgs[BATCH];
-	uint64_t faults[BATCH];
-	int n, nfaults = 0;
+	uint64_t faults[PAGER_BATCH];
+	int n = 0, nfaults = 0;
 
 	pthread_rwlock_wrlock(&t->lock);
-	n = t->uffd < 0 ? 0 : mfd_uffd_read(t->uffd, msgs, BATCH);
-	for (int i = 0; i < n; i++) {
-		if (msgs[i].event == UFFD_EVENT_PAGEFAULT)
-			faults[nfaults++] = msgs[i].arg.pagefault.address & ~(PAGER_PAGE - 1);
-		else
-			event(t, &msgs[i]);
+	if (t->uffd >= 0 && !atomic_load(&t->p->failed)) {
+		n = mfd_uffd_read(t->uffd, mfd_book_inbox(t), PAGER_BATCH);
+		if (n > 0)
+			nfaults = handle(t, n, faults);
 	}
 	pthread_rwlock_unlock(&t->lock);
 	if (n < 0)
 		mfd_pager_fail(t->p, n, "cannot read the userfaultfd of task %u", t->fam->id);
+	if (!n && atomic_load(&t->p->failed))
+		usleep(10000); /* what nobody reads keeps the userfaultfd readable */
 	for (int i = 0; i < nfaults; i++)
 		fault(t, faults[i]);
 }

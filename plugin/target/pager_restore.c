@@ -48,6 +48,21 @@ static int ask_leave(struct mfd_pager *p)
 	return rc;
 }
 
+/* What lies unread in the connection are userfaultfds: they must not close should this process die. */
+static int hold_conn(struct mfd_pager *p)
+{
+	const struct mfd_pager_held h = { .uffd = p->sock.conn, .book = -1 };
+
+	return p->ops.hold ? p->ops.hold(p->arg, &h) : 0;
+}
+
+static void close_conn(struct mfd_pager *p)
+{
+	if (p->sock.conn >= 0 && p->ops.unhold)
+		p->ops.unhold(p->arg, p->sock.conn);
+	mfd_lazysock_hangup(&p->sock);
+}
+
 static void greet(struct mfd_pager *p)
 {
 	int rc = mfd_lazysock_accept(&p->sock);
@@ -61,11 +76,12 @@ static void greet(struct mfd_pager *p)
 		return;
 	}
 	rc = ask_leave(p);
+	rc = rc ? rc : hold_conn(p);
 	if (!rc)
 		rc = mfd_pager_watch(p, p->sock.conn, PAGER_SOCK(p), 1);
 	if (rc) {
 		mfd_log_warn("pager: restore refused (error %d)", -rc);
-		mfd_lazysock_hangup(&p->sock);
+		close_conn(p);
 		listen_again(p);
 	}
 }
@@ -83,6 +99,7 @@ static void start_running(struct mfd_pager *p)
 	atomic_store(&p->running, 1);
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
+		mfd_pager_giveback(t);
 		pthread_rwlock_unlock(&t->lock);
 	}
 	pthread_mutex_lock(&p->lock);
@@ -120,7 +137,7 @@ static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 
 static void hang_up(struct mfd_pager *p, int rc)
 {
-	mfd_lazysock_hangup(&p->sock);
+	close_conn(p);
 	if (p->finished)
 		return;
 	mfd_log_warn("pager: the restore ended before it was finished%s; waiting for another",
@@ -176,7 +193,7 @@ void mfd_pager_again(struct mfd_pager *p)
 	pthread_mutex_lock(&p->sock_lock);
 	if (p->held && p->finished) {
 		p->finished = 0;
-		mfd_lazysock_hangup(&p->sock);
+		close_conn(p);
 		mfd_pager_forget(p);
 		listen_again(p);
 	}

@@ -60,6 +60,16 @@ uint64_t mfd_pager_unsettled(const struct pager_task *t, uint64_t *bit, uint64_t
 	return n;
 }
 
+uint64_t mfd_pager_settled_count(const struct pager_task *t)
+{
+	uint64_t n = 0, bits = t->fam->img.bits;
+	unsigned count;
+
+	for (uint64_t bit = 0; bit < bits; bit += count)
+		n += (unsigned)__builtin_popcountll(atomic_load(&t->settled[bit / 64]) & mask_of(bit, bits, &count));
+	return n;
+}
+
 int mfd_pager_is_wanted(const struct pager_family *f, uint64_t bit, uint64_t n)
 {
 	uint64_t end = bit + n;
@@ -141,15 +151,17 @@ static void settle_count(struct pager_task *t, uint64_t n, enum pager_how how)
 		return;
 	atomic_fetch_add_explicit(how == PAGER_LEFT_ZERO ? &p->zero : &p->installed, n, memory_order_relaxed);
 	/* acq_rel: who sees 0 comes after everything the others have put in. */
-	if (atomic_fetch_sub_explicit(&t->left, n, memory_order_acq_rel) == n &&
-	    atomic_fetch_sub_explicit(&p->pending, 1, memory_order_acq_rel) == 1)
-		mfd_pager_wake(p); /* to see whether that was all */
+	if (atomic_fetch_sub_explicit(&t->left, n, memory_order_acq_rel) != n)
+		return;
+	atomic_fetch_sub_explicit(&p->pending, 1, memory_order_acq_rel);
+	atomic_store(&p->untidy, 1);
+	mfd_pager_wake(p); /* to tidy up, and to see whether that was all */
 }
 
 void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager_how how)
 {
 	/* Nothing is released before the restore is finished, since it could fail and be tried again. */
-	int giveback = how != PAGER_LEFT_ZERO && atomic_load(&t->p->running) && !atomic_load(&t->fam->forked);
+	int giveback = how != PAGER_LEFT_ZERO && t->giveback && !atomic_load(&t->fam->forked);
 	uint64_t end = bit + n, total = 0;
 	unsigned count;
 
@@ -164,9 +176,26 @@ void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager
 	settle_count(t, total, how);
 }
 
+/* Bits set so far were set while nothing was given back: whoever sets one later does so himself. */
+void mfd_pager_giveback(struct pager_task *t)
+{
+	uint64_t bits = t->fam->img.bits, bit = 0, end;
+
+	while (bit < bits && !atomic_load(&t->fam->forked)) {
+		end = bit;
+		if (!mfd_pager_unsettled(t, &end, bits))
+			end = bits;
+		if (end > bit)
+			release(t, bit, end - bit);
+		bit = end;
+		bit += mfd_pager_unsettled(t, &end, bits);
+	}
+	t->giveback = 1;
+}
+
 /* ---- families ---- */
 
-static void free_family(struct pager_family *f)
+void mfd_pager_family_free(struct pager_family *f)
 {
 	mfd_ranges_free(&f->img);
 	free(f->wanted);
@@ -188,7 +217,7 @@ static int load_ranges(struct pager_family *f, const char **why)
 	return rc;
 }
 
-static struct pager_family *new_family(struct mfd_pager *p, uint32_t id, const char **why)
+struct pager_family *mfd_pager_family_new(struct mfd_pager *p, uint32_t id, const char **why)
 {
 	struct pager_family *f = calloc(1, sizeof(*f));
 	int rc;
@@ -206,7 +235,7 @@ static struct pager_family *new_family(struct mfd_pager *p, uint32_t id, const c
 	}
 	if (!rc)
 		return f;
-	free_family(f);
+	mfd_pager_family_free(f);
 	return NULL;
 }
 
@@ -257,12 +286,12 @@ struct pager_task *mfd_pager_next_task(struct mfd_pager *p, struct pager_task *t
 
 /* ---- tasks ---- */
 
-static void free_task(struct pager_task *t)
+void mfd_pager_task_free(struct pager_task *t)
 {
 	mfd_io_close(&t->uffd);
 	mfd_io_close(&t->parked);
 	mfd_ranges_free(&t->ranges);
-	free(t->settled);
+	mfd_book_close(t);
 	pthread_rwlock_destroy(&t->lock);
 	free(t);
 }
@@ -281,7 +310,7 @@ static void init_lock(pthread_rwlock_t *lock)
 	pthread_rwlockattr_destroy(&a);
 }
 
-static struct pager_task *new_task(struct pager_family *f, const struct mfd_ranges *ranges)
+struct pager_task *mfd_pager_task_new(struct pager_family *f)
 {
 	struct pager_task *t = calloc(1, sizeof(*t));
 
@@ -291,17 +320,46 @@ static struct pager_task *new_task(struct pager_family *f, const struct mfd_rang
 	t->fam = f;
 	t->uffd = t->parked = -1;
 	init_lock(&t->lock);
-	t->settled = calloc(words_of(f->img.bits) + 1, sizeof(*t->settled));
-	if (t->settled && !mfd_ranges_copy(&t->ranges, ranges))
+	return t;
+}
+
+/* *book is the caller's to close. */
+static struct pager_task *new_task(struct pager_family *f, const struct mfd_ranges *ranges, uint64_t parent, int *book)
+{
+	struct pager_task *t = mfd_pager_task_new(f);
+
+	*book = -1;
+	if (t && !mfd_ranges_copy(&t->ranges, ranges) && !mfd_book_make(t, parent, book)) {
+		mfd_book_commit(t, 0);
 		return t;
-	free_task(t);
+	}
+	if (t)
+		mfd_pager_task_free(t);
 	return NULL;
 }
 
-static void link_task(struct pager_task *t, struct pager_family *new)
+static int hold(struct pager_task *t, int book, int pid, int forked)
+{
+	const struct mfd_pager_held h = {
+		.task = t->fam->id, .uffd = t->uffd, .book = book, .pid = pid, .forked = forked
+	};
+
+	return t->p->ops.hold ? t->p->ops.hold(t->p->arg, &h) : 0;
+}
+
+/* Before we close it, so that its number never means two things to the other holder. */
+static void let_go(struct pager_task *t)
+{
+	if (t->uffd >= 0 && t->p->ops.unhold)
+		t->p->ops.unhold(t->p->arg, t->uffd);
+	mfd_pager_task_close(t);
+}
+
+void mfd_pager_task_link(struct pager_task *t, struct pager_family *new)
 {
 	struct mfd_pager *p = t->p;
 
+	t->linked = 1;
 	pthread_mutex_lock(&p->lock);
 	if (new) {
 		new->next = p->families[new->id % PAGER_BUCKETS];
@@ -318,10 +376,11 @@ static void link_task(struct pager_task *t, struct pager_family *new)
 		t->fam->first = t;
 	t->fam->last = t;
 	pthread_mutex_unlock(&p->lock);
+	if (!atomic_load(&t->left))
+		atomic_store(&p->untidy, 1);
 }
 
-/* Count the task in before anybody can see it. `settled` of its pages are in already. */
-static void count_in(struct pager_task *t, uint64_t settled)
+void mfd_pager_task_count(struct pager_task *t, uint64_t settled)
 {
 	struct mfd_pager *p = t->p;
 	uint64_t bits = t->fam->img.bits;
@@ -338,54 +397,64 @@ int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, cons
 {
 	struct pager_family *f;
 	struct pager_task *t;
-	int rc;
+	int rc, book = -1;
 
 	*why = "it was announced twice";
-	f = mfd_pager_family(p, id) ? NULL : new_family(p, id, why);
-	t = f ? new_task(f, &f->img) : NULL;
+	f = mfd_pager_family(p, id) ? NULL : mfd_pager_family_new(p, id, why);
+	t = f ? new_task(f, &f->img, 0, &book) : NULL;
 	if (!t) {
 		close(uffd);
 		if (f)
-			free_family(f);
+			mfd_pager_family_free(f);
 		return -EBADMSG;
 	}
 	t->uffd = uffd;
-	rc = p->ops.hold ? p->ops.hold(p->arg, id, uffd, pid) : 0;
+	rc = hold(t, book, pid, 0);
+	close(book);
 	if (rc) {
 		*why = "its userfaultfd could not be secured";
-		free_task(t);
-		free_family(f);
+		mfd_pager_task_free(t);
+		mfd_pager_family_free(f);
 		return rc;
 	}
-	count_in(t, 0);
-	link_task(t, f);
+	mfd_pager_task_count(t, 0);
+	mfd_pager_task_link(t, f);
 	rc = mfd_pager_watch(p, uffd, t, 0);
 	if (rc)
 		*why = "cannot wait for its faults";
 	return rc;
 }
 
-int mfd_pager_task_fork(struct pager_task *parent, int uffd)
+/*
+ * The order matters for whoever takes over from us in the middle.  Until the child is held with its book, the parent's message says that there is
+ * a child to be made; then the message is passed, and only then may others serve the child, who could find it finished and let go of it.
+ */
+int mfd_pager_task_fork(struct pager_task *parent, int uffd, unsigned done)
 {
 	struct mfd_pager *p = parent->p;
-	struct pager_task *t = new_task(parent->fam, &parent->ranges);
 	uint64_t left = atomic_load(&parent->left);
-	int rc;
+	struct pager_task *t;
+	int rc, book;
 
+	t = new_task(parent->fam, &parent->ranges, mfd_book_serial(parent), &book);
 	if (!t)
 		return -ENOMEM;
-	rc = p->ops.hold ? p->ops.hold(p->arg, parent->fam->id, uffd, 0) : 0;
-	if (rc) {
-		free_task(t);
-		return rc;
-	}
 	/* Nothing is put into the parent now, and the kernel had stopped that before it copied the page tables. */
 	for (uint64_t i = 0; i < words_of(parent->fam->img.bits); i++)
 		atomic_store_explicit(&t->settled[i], atomic_load(&parent->settled[i]), memory_order_relaxed);
-	atomic_store(&parent->fam->forked, 1);
+	t->giveback = 1;
 	t->uffd = uffd;
-	count_in(t, parent->fam->img.bits - left);
-	link_task(t, NULL);
+	rc = hold(t, book, 0, 1);
+	close(book);
+	if (rc) {
+		t->uffd = -1;
+		mfd_pager_task_free(t);
+		return rc;
+	}
+	atomic_store(&parent->fam->forked, 1);
+	mfd_book_pass(parent, done);
+	mfd_pager_task_count(t, parent->fam->img.bits - left);
+	mfd_pager_task_link(t, NULL);
 	rc = mfd_pager_watch(p, uffd, t, 0);
 	mfd_pager_wake(p);
 	return rc;
@@ -405,10 +474,29 @@ void mfd_pager_task_gone(struct pager_task *t)
 	if (t->uffd >= 0) {
 		mfd_log_debug("pager: task %u has ended with %llu pages not installed", t->fam->id,
 			      (unsigned long long)atomic_load(&t->left));
-		mfd_pager_task_close(t);
+		let_go(t);
 		settle_count(t, atomic_load(&t->left), PAGER_DROPPED);
 	}
 	pthread_rwlock_unlock(&t->lock);
+}
+
+/*
+ * A task that lacks nothing needs us no more: what was left to the kernel becomes zero when both copies of its userfaultfd are closed,
+ * and its later children have all it has.
+ */
+void mfd_pager_tidy(struct mfd_pager *p)
+{
+	struct pager_task *t;
+
+	if (!atomic_load(&p->running) || atomic_load(&p->failed) || !atomic_exchange(&p->untidy, 0))
+		return;
+	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+		if (atomic_load(&t->left))
+			continue;
+		pthread_rwlock_wrlock(&t->lock);
+		let_go(t);
+		pthread_rwlock_unlock(&t->lock);
+	}
 }
 
 /*
@@ -426,6 +514,7 @@ void mfd_pager_forget(struct mfd_pager *p)
 			epoll_ctl(p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
 		t->parked = t->uffd;
 		t->uffd = -1;
+		mfd_book_mark(t, PAGER_BOOK_PARKED);
 		pthread_rwlock_unlock(&t->lock);
 	}
 	pthread_mutex_lock(&p->lock);
@@ -451,7 +540,7 @@ static void free_list(struct pager_task *t)
 	while (t) {
 		struct pager_task *next = t->next;
 
-		free_task(t);
+		mfd_pager_task_free(t);
 		t = next;
 	}
 }
@@ -461,7 +550,7 @@ static void free_families(struct pager_family *f)
 	while (f) {
 		struct pager_family *next = f->next;
 
-		free_family(f);
+		mfd_pager_family_free(f);
 		f = next;
 	}
 }

@@ -7,6 +7,8 @@
  *   pager_task.c    tasks and families: made, forked, ended; accounts
  *   pager_fault.c   what comes from a userfaultfd
  *   pager_fill.c    putting pages in: windows, chunks, what receivers bring
+ *   pager_book.c    what outlives this process: bits, messages, intervals
+ *   pager_adopt.c   taking over from a process that died
  *
  * Lock order: pager->sock_lock, task->lock, pager->lock, family->lock.  None is held while want or done is called, sock_lock alone
  * while started, restored and hold are; hold is called under the parent's task->lock when a task forks.
@@ -25,12 +27,14 @@
 #include "lazysock.h"
 #include "pager.h"
 #include "ranges.h"
+#include "uffd.h"
 
 #define PAGER_PAGE	  MFD_RANGES_PAGE
 #define PAGER_WINDOW	  16U /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
 #define PAGER_CHUNK	  64U /* pages a thread fills before it looks for faults again; a multiple of 64 */
 #define PAGER_MAX_THREADS 64U
 #define PAGER_BUCKETS	  64U
+#define PAGER_BATCH	  32U /* messages read at a time */
 
 struct pager_task;
 
@@ -63,8 +67,12 @@ struct pager_task {
 	int uffd;   /* -1 = closed: the task is not served any more */
 	int parked; /* was uffd, in a restore that died; -1 = none */
 	struct mfd_ranges ranges;
+	int giveback; /* settled pages leave the store; lock */
+	int linked;   /* it is in pager->tasks; whoever made it */
 
-	_Atomic uint64_t *settled; /* one bit per page */
+	struct pager_book *book; /* shared memory, see pager_book.c */
+	uint64_t book_len;
+	_Atomic uint64_t *settled; /* one bit per page; in the book */
 	_Atomic uint64_t left;	   /* bits not settled; the one who makes it 0 takes the task off pager->pending */
 
 	/* pager->lock: what is still to be looked at in bulk */
@@ -98,15 +106,19 @@ struct mfd_pager {
 	struct pager_task *turn;		      /* lock: whose chunk is next */
 	struct pager_task *parked;		      /* lock: of restores that failed, until stop */
 	struct pager_family *parked_families;	      /* lock */
-	int sweeping;				      /* lock: bulk work may be handed out */
-	int work_set;				      /* lock: state of `work` */
-	struct mfd_error error;			      /* lock: first failure */
+	int *inherited;				      /* userfaultfds parked by the pager before us, until stop */
+	size_t n_inherited;
+	int sweeping;		/* lock: bulk work may be handed out */
+	int work_set;		/* lock: state of `work` */
+	struct mfd_error error; /* lock: first failure */
 
 	atomic_int stop;
 	atomic_int running;	  /* CRIU said finished: pages may be installed unasked, and released */
 	atomic_int complete;	  /* ABSENT is zero; from the start in safe mode */
 	atomic_int failed;	  /* error is set */
 	atomic_int reported;	  /* done has been called: exchanged by who calls it */
+	atomic_int untidy;	  /* a task has nothing left: its userfaultfd can go (mfd_pager_tidy) */
+	_Atomic uint64_t serial;  /* of the latest task */
 	_Atomic uint64_t pending; /* tasks with left > 0 */
 
 	/* statistics, relaxed */
@@ -126,13 +138,28 @@ void mfd_pager_restore_event(struct mfd_pager *p);
 
 /* pager_task.c */
 int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, const char **why); /* takes uffd over */
-/* Parent's lock held for writing. When it fails, uffd stays open on purpose: closed, the child would run on with zeros. */
-int mfd_pager_task_fork(struct pager_task *parent, int uffd);
+/*
+ * Parent's lock held for writing; `done` messages of its inbox are done with then.  When it fails, uffd stays open on purpose: closed, the child
+ * would run on with zeros.
+ */
+int mfd_pager_task_fork(struct pager_task *parent, int uffd, unsigned done);
+struct pager_task *mfd_pager_task_new(struct pager_family *f); /* without ranges and book; NULL: no memory */
+void mfd_pager_task_free(struct pager_task *t);
+/* Count the task in before anybody can see it; `settled` of its pages are in already. */
+void mfd_pager_task_count(struct pager_task *t, uint64_t settled);
+void mfd_pager_task_link(struct pager_task *t,
+			 struct pager_family *new); /* new: its family, if nobody knows that yet */
+struct pager_family *mfd_pager_family_new(struct mfd_pager *p, uint32_t id, const char **why);
+void mfd_pager_family_free(struct pager_family *f);
+uint64_t mfd_pager_settled_count(const struct pager_task *t);
+/* From here on settled pages leave the store, also those that were settled before. Lock held for writing. */
+void mfd_pager_giveback(struct pager_task *t);
 struct pager_task *mfd_pager_next_task(struct mfd_pager *p,
 				       struct pager_task *t); /* NULL: the first; or NULL at the end */
 void mfd_pager_task_gone(struct pager_task *t);		      /* no lock held: its memory has ended */
 void mfd_pager_task_close(struct pager_task *t);	      /* lock held for writing */
 void mfd_pager_forget(struct mfd_pager *p);		      /* all tasks of a restore that died */
+void mfd_pager_tidy(struct mfd_pager *p);		      /* no lock held: close what is not needed any more */
 void mfd_pager_free_tasks(struct mfd_pager *p);
 struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id); /* or NULL */
 /* All families at this moment, to be freed with free(); *n = how many. NULL when there are none or no memory. */
@@ -157,6 +184,30 @@ void mfd_pager_family_sync(struct pager_family *f);
 
 /* pager_fault.c */
 void mfd_pager_serve(struct pager_task *t); /* read and handle what its userfaultfd has */
+/* Message `done` - 1 of its inbox, which is no fault. Lock held for writing. */
+int mfd_pager_follow(struct pager_task *t, const struct uffd_msg *m, unsigned done);
+
+/* pager_book.c; lock held for writing, or nobody else knows the task yet */
+enum pager_book_state { PAGER_BOOK_LIVE, PAGER_BOOK_PARKED, PAGER_BOOK_BROKEN };
+int mfd_book_make(struct pager_task *t, uint64_t parent, int *fd); /* fd is the caller's */
+void mfd_book_close(struct pager_task *t);
+struct uffd_msg *mfd_book_inbox(struct pager_task *t);	   /* PAGER_BATCH messages; event 0: none */
+void mfd_book_pass(struct pager_task *t, unsigned done);   /* so many messages are done with */
+void mfd_book_commit(struct pager_task *t, unsigned done); /* and the ranges are what they are now */
+void mfd_book_clear(struct pager_task *t, unsigned n);	   /* all n messages are done with */
+void mfd_book_mark(struct pager_task *t, enum pager_book_state state);
+uint64_t mfd_book_serial(const struct pager_task *t);
+uint64_t mfd_book_parent(const struct pager_task *t);
+int mfd_book_writer(const struct pager_task *t);
+unsigned mfd_book_done(const struct pager_task *t);
+/* Of a book that a dead process left: nothing in it is believed. */
+int mfd_book_peek(int fd, uint32_t *task, enum pager_book_state *state, const char **why);
+int mfd_book_open(struct pager_task *t, int fd,
+		  const char **why); /* maps it, fills t->ranges; t is to be freed when it fails */
+
+/* pager_adopt.c: before the threads start. Takes the userfaultfds over, also when it fails. */
+int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_held *held, size_t n, uint64_t *again,
+			struct mfd_error *err);
 
 /* pager_fill.c; all of them with task->lock held for reading. 0, -EAGAIN (the mappings are changing), -ESRCH or a failure */
 /* Put n pages from src (NULL = zeros) at cur; what is not mapped any more counts as put. *done = pages before the error. */

@@ -50,6 +50,8 @@ int mfd_policy_check(char *const *options, size_t n, struct mfd_error *err)
 		return mfd_error_set(err, -EPERM, "%zu restore options are more than %d", n, MFD_POLICY_MAX);
 	for (size_t i = 0; i < n; i++)
 		if (!allowed(options[i]))
-			return mfd_error_set(err, -EPERM, "restore option '%.64s' is not one that a source may ask for here", options[i]);
+			return mfd_error_set(err, -EPERM,
+					     "restore option '%.64s' is not one that a source may ask for here",
+					     options[i]);
 	return 0;
 }

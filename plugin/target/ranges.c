@@ -142,6 +142,45 @@ int mfd_ranges_copy(struct mfd_ranges *to, const struct mfd_ranges *from)
 	return 0;
 }
 
+static int compare_cur(const void *a, const void *b)
+{
+	const struct mfd_range *x = a, *y = b;
+
+	return (x->cur > y->cur) - (x->cur < y->cur);
+}
+
+/* Nonzero when x is no piece of `img`, or does not lie behind `before` (NULL: it is the first). */
+static int is_foreign(const struct mfd_range *x, const struct mfd_range *before, const struct mfd_ranges *img)
+{
+	const struct mfd_range *r = mfd_ranges_from_bit(img, x->bit);
+
+	if (!r || r->bit > x->bit || !x->pages || x->pages > r->bit + r->pages - x->bit)
+		return 1;
+	if (x->img != r->img + (x->bit - r->bit) * MFD_RANGES_PAGE || x->cur % MFD_RANGES_PAGE || x->cur >= 1ULL << 57)
+		return 1;
+	return before && x->bit < before->bit + before->pages;
+}
+
+int mfd_ranges_load(struct mfd_ranges *to, const struct mfd_range *list, size_t n, const struct mfd_ranges *img)
+{
+	if (n && make_room(to, n))
+		return -ENOMEM;
+	if (n) /* first, since the list may be in memory that others can change */
+		memcpy(to->by_bit, list, n * sizeof(*list));
+	to->bits = img->bits;
+	for (size_t i = 0; i < n; i++)
+		if (is_foreign(&to->by_bit[i], i ? &to->by_bit[i - 1] : NULL, img))
+			return -EBADMSG;
+	if (n)
+		memcpy(to->by_cur, to->by_bit, n * sizeof(*list));
+	to->n = n;
+	qsort(to->by_cur, n, sizeof(*list), compare_cur);
+	for (size_t i = 1; i < n; i++)
+		if (to->by_cur[i].cur < to->by_cur[i - 1].cur + bytes(&to->by_cur[i - 1]))
+			return -EBADMSG;
+	return 0;
+}
+
 static void split_one(struct mfd_range *a, size_t i, size_t n, uint64_t pages)
 {
 	memmove(&a[i + 2], &a[i + 1], (n - i - 1) * sizeof(*a));

@@ -34,6 +34,11 @@ void mfd_ranges_free(struct mfd_ranges *r);
  */
 int mfd_ranges_append(struct mfd_ranges *r, uint64_t start, uint64_t pages);
 int mfd_ranges_copy(struct mfd_ranges *to, const struct mfd_ranges *from); /* `to` is empty; -ENOMEM */
+/*
+ * `to`, empty, becomes the n intervals of `list`, which is in the order of by_bit and may hold anything: -EBADMSG when it cannot have come from
+ * `img` by removing and moving.  -ENOMEM.
+ */
+int mfd_ranges_load(struct mfd_ranges *to, const struct mfd_range *list, size_t n, const struct mfd_ranges *img);
 
 /* The interval that holds address `cur`, or NULL. Pointers are valid until the next change. */
 const struct mfd_range *mfd_ranges_find(const struct mfd_ranges *r, uint64_t cur);

@@ -30,8 +30,8 @@ struct receiver {
 	struct mfd_counts *n;
 	uint32_t task; /* whose table `table` is; tasks come in long runs */
 	struct mfd_pagetable *pages;
-	int gentle; /* what the thread has been set to */
-	void *buf; /* MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed */
+	int gentle;   /* what the thread has been set to */
+	void *buf;    /* MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed */
 	void *packed; /* the same for a compressed payload as it came */
 	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
 	struct mfd_pagestore_record records[MFD_WIRE_MAX_RUNS];
@@ -178,8 +178,14 @@ static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h, str
 	int rc = need_buf(r, &r->buf);
 
 	rc = rc ? rc : receive_payload(r, h, r->buf);
-	rc = rc ? rc : publish(r, h, 1, 0);
-	return rc ? rc : install(r, h, pager);
+	if (rc)
+		return rc;
+	/* Partner: verify.c, which sees our words only together with this. */
+	atomic_fetch_add(&r->s->direct, 1);
+	rc = publish(r, h, 1, 0);
+	rc = rc ? rc : install(r, h, pager);
+	atomic_fetch_sub(&r->s->direct, 1);
+	return rc;
 }
 
 static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
@@ -345,7 +351,8 @@ void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 	unsigned status = MFD_WIRE_JOIN_SESSION;
 
 	if (s)
-		status = channel > MFD_SESSION_URGENT || (channel == MFD_SESSION_URGENT && g->role == MFD_WIRE_ROLE_DATA) ?
+		status = channel > MFD_SESSION_URGENT ||
+					 (channel == MFD_SESSION_URGENT && g->role == MFD_WIRE_ROLE_DATA) ?
 				 MFD_WIRE_JOIN_CHANNEL :
 				 mfd_session_join(s, p, channel);
 	if (status) {

@@ -10,6 +10,9 @@
  *					store, and it can be repeated.  Otherwise COMMITTED stays for a person and
  *					everything else is cleaned: the source still has its tasks
  *	DONE, ABORTED			stay as they are
+ *
+ * When only the worker died, a restore that was finished goes on: its tasks are taken over (takeover.h), in whatever state the session is.  One
+ * that was not finished has failed, its tasks are killed, and the next may begin; in postcopy also where the source has given leave already.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +28,7 @@
 #include "io.h"
 #include "log.h"
 #include "session.h"
+#include "takeover.h"
 
 static void kill_line(const char *name, const char *boot, char *line)
 {
@@ -40,6 +44,22 @@ static void kill_line(const char *name, const char *boot, char *line)
 		return;
 	mfd_log_warn("%s: killing task %u (process %d): its pages are lost", name, task, pid);
 	kill(pid, SIGKILL);
+}
+
+/* Nonzero when the restore was finished and nobody was about to kill what it made. */
+static int may_take_over(int dirfd)
+{
+	char *text = NULL, *line, *save;
+	int restored = 0, killed = 0;
+
+	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
+		return 0;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		restored |= !strcmp(line, MFD_SESSION_RESTORED_LINE);
+		killed |= !strcmp(line, MFD_SESSION_KILLED_LINE);
+	}
+	free(text);
+	return restored && !killed;
 }
 
 /* Nonzero when a restore had been finished, so that pages may have left the store. */
@@ -131,7 +151,9 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
 	memcpy(s->id, e->session_id.data, sizeof(s->id));
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));
-	atomic_store(&s->sealed, 1);
+	s->images_in = 1;
+	s->resumed = 1;
+	atomic_store(&s->sealed, e->state != MFD__SESSION_STATE__RUNNING);
 }
 
 static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, struct mfd_error *err)
@@ -153,12 +175,16 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 	return rc;
 }
 
-static int restart_pager(struct mfd_session *s, struct mfd_error *err)
+static int restart_pager(struct mfd_session *s, int take_over, struct mfd_error *err)
 {
 	int wanted = s->state == MFD__SESSION_STATE__COMMITTED || s->postcopy || s->confirm;
 
+	if (take_over && mfd_commit_take_over(s, err))
+		return err->code;
 	if (wanted && mfd_commit_start_pager(s))
 		return mfd_error_set(err, -EIO, "%s", s->error);
+	if (s->state == MFD__SESSION_STATE__RUNNING)
+		mfd_commit_leave(s);
 	if (s->state != MFD__SESSION_STATE__COMMITTED)
 		return 0;
 	mfd_commit_leave(s);
@@ -168,7 +194,8 @@ static int restart_pager(struct mfd_session *s, struct mfd_error *err)
 	return 0;
 }
 
-static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e, struct mfd_error *err)
+static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e, int take_over,
+		  struct mfd_error *err)
 {
 	struct mfd_session *s;
 	int rc = mfd_session_claim(sv, name, &s);
@@ -176,7 +203,7 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	if (rc)
 		return mfd_error_sys(err, rc, "session");
 	rc = fill(s, dirfd, e, err);
-	rc = rc ? rc : restart_pager(s, err);
+	rc = rc ? rc : restart_pager(s, take_over, err);
 	if (!rc && s->state != MFD__SESSION_STATE__COMMITTED) {
 		s->in_doubt = 1;
 		snprintf(s->error, sizeof(s->error),
@@ -199,20 +226,50 @@ static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 {
 	struct mfd_error err = { 0 };
 
-	if (!revive(sv, dirfd, name, e, &err))
+	if (!revive(sv, dirfd, name, e, 0, &err))
 		return;
 	/* Nothing is thrown away that may be the only copy. */
 	mfd_log_error("%s: cannot be reloaded: %s", name, mfd_error_text(&err));
 	note_broken(dirfd, e, mfd_error_text(&err));
 }
 
+static int may_be_restored(const Mfd__SessionEntry *e)
+{
+	return e->state == MFD__SESSION_STATE__RUNNING || e->state == MFD__SESSION_STATE__READY ||
+	       e->state == MFD__SESSION_STATE__RESTORED || e->state == MFD__SESSION_STATE__COMMITTED;
+}
+
+/* The worker died, the supervisor lives: 1 = the restored tasks are served again; 0 = there are none any more. */
+static int follow(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e)
+{
+	struct mfd_error err = { 0 };
+
+	if (may_be_restored(e) && may_take_over(dirfd)) {
+		if (!revive(sv, dirfd, name, e, 1, &err))
+			return 1;
+		mfd_log_error("%s: the restored tasks cannot be taken over and are killed: %s", name,
+			      mfd_error_text(&err));
+	}
+	mfd_takeover_kill(sv, name);
+	return 0;
+}
+
 static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	int restored = kill_attached(dirfd, name);
+	int restored;
 
+	if (sv->reborn && follow(sv, dirfd, name, e))
+		return;
+	restored = kill_attached(dirfd, name);
 	switch (e->state) {
 	case MFD__SESSION_STATE__DONE:
 	case MFD__SESSION_STATE__ABORTED:
+		return;
+	case MFD__SESSION_STATE__RUNNING:
+		if (restored || !sv->reborn)
+			bury(sv, dirfd, name, e, "the restore server was restarted");
+		else
+			keep(sv, dirfd, name, e);
 		return;
 	case MFD__SESSION_STATE__READY:
 	case MFD__SESSION_STATE__RESTORED:
@@ -260,4 +317,5 @@ void mfd_reload_all(struct mfd_server *sv)
 			reload_folder(sv, &list[i]);
 	}
 	mfd_session_file_list_free(list, n);
+	mfd_takeover_end(sv);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * `criu-multifd restore --from-server`: the process between the server and CRIU, in a program of its own because the server's
- * worker has threads.  Sets the namespaces up, runs CRIU, tells how it ended, and stays as keeper of what was restored.
+ * worker has threads.  Sets the namespaces up, runs CRIU, tells how it ended, and stays as warden of what was restored.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -133,7 +133,7 @@ static int in_own_namespace(char **argv)
 	if (pid < 0)
 		return fail("fork");
 	if (pid) {
-		tell(MFD_RESTORER_KEEPER, pid);
+		tell(MFD_RESTORER_WARDEN, pid);
 		return MFD_EXIT_OK;
 	}
 	if (own_proc())
@@ -157,6 +157,6 @@ int mfd_restore_child(int argc, char **argv)
 	if (!strcmp(argv[2], "own"))
 		return in_own_namespace(argv + 5);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	tell(MFD_RESTORER_KEEPER, getpid());
+	tell(MFD_RESTORER_WARDEN, getpid());
 	return run_criu(argv + 5);
 }

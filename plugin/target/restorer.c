@@ -20,7 +20,7 @@
 #include "policy.h"
 #include "session.h"
 
-#define KEEPER_MS 10000 /* to be there; it only has to make its namespaces */
+#define WARDEN_MS 10000 /* to be there; it only has to make its namespaces */
 #define KILL_MS	  10000
 #define OWN_WORDS 18
 
@@ -53,11 +53,24 @@ static int add_dashes(struct command *c, const struct mfd_session *s)
 static int make_command(struct command *c, struct mfd_session *s)
 {
 	const struct mfd_server *sv = s->server;
-	char self[40], *own[OWN_WORDS] = {
-		"criu-multifd", "restore", "--from-server", sv->host_pids ? "host" : "own",
-		(char *)(sv->netns ? sv->netns : "-"), c->folder, (char *)sv->criu, "restore", "--lazy-pages",
-		"--leave-stopped", "--restore-detached", "--images-dir", c->folder, "--log-file", MFD_RESTORE_LOG, "-v3",
-		"--pidfile", c->pidfile };
+	char self[40], *own[OWN_WORDS] = { "criu-multifd",
+					   "restore",
+					   "--from-server",
+					   sv->host_pids ? "host" : "own",
+					   (char *)(sv->netns ? sv->netns : "-"),
+					   c->folder,
+					   (char *)sv->criu,
+					   "restore",
+					   "--lazy-pages",
+					   "--leave-stopped",
+					   "--restore-detached",
+					   "--images-dir",
+					   c->folder,
+					   "--log-file",
+					   MFD_RESTORE_LOG,
+					   "-v3",
+					   "--pidfile",
+					   c->pidfile };
 	size_t n = OWN_WORDS;
 	ssize_t len;
 
@@ -87,7 +100,7 @@ static int make_command(struct command *c, struct mfd_session *s)
 
 /* ---- the process ---- */
 
-/* Twice, so that the keeper is nobody's child here.  Between fork and exec only system calls: other threads may hold any lock. */
+/* Twice, so that the warden is nobody's child here.  Between fork and exec only system calls: other threads may hold any lock. */
 static int spawn(char **argv, int link)
 {
 	pid_t pid = fork();
@@ -138,7 +151,8 @@ static void watch(void *arg)
 		code = m.word == MFD_RESTORER_ENDED && WIFEXITED(m.value) && !WEXITSTATUS(m.value) ? 0 : -EIO;
 		if (m.word == MFD_RESTORER_FAILED)
 			snprintf(text, sizeof(text), "%s", m.text);
-		else if (code && mfd_hostcriu_complaint(s->dirfd, MFD_RESTORE_LOG, MFD_RESTORE_ERRORS, text, sizeof(text)))
+		else if (code &&
+			 mfd_hostcriu_complaint(s->dirfd, MFD_RESTORE_LOG, MFD_RESTORE_ERRORS, text, sizeof(text)))
 			snprintf(text, sizeof(text), "it ended with status %#x and said nothing", (unsigned)m.value);
 	}
 	pthread_mutex_lock(&s->lock);
@@ -152,17 +166,18 @@ static void watch(void *arg)
 	mfd_session_put(s);
 }
 
-static int take_keeper(struct mfd_restore *r, char *text, size_t len)
+static int take_warden(struct mfd_restore *r, char *text, size_t len)
 {
 	struct mfd_restorer_msg m = { 0 };
 
-	if (!listen_to(r->link, &m, KEEPER_MS) || m.word != MFD_RESTORER_KEEPER || m.value <= 1) {
-		snprintf(text, len, "%s", m.word == MFD_RESTORER_FAILED ? m.text : "the process that shall run it did not start");
+	if (!listen_to(r->link, &m, WARDEN_MS) || m.word != MFD_RESTORER_WARDEN || m.value <= 1) {
+		snprintf(text, len, "%s",
+			 m.word == MFD_RESTORER_FAILED ? m.text : "the process that shall run it did not start");
 		return -ECHILD;
 	}
-	r->keeper = m.value;
-	r->keeper_fd = pidfd_open(r->keeper, 0);
-	if (r->keeper_fd >= 0)
+	r->warden = m.value;
+	r->warden_fd = pidfd_open(r->warden, 0);
+	if (r->warden_fd >= 0)
 		return 0;
 	snprintf(text, len, "the process that shall run it has ended");
 	return -ECHILD;
@@ -178,7 +193,7 @@ static int start(struct mfd_session *s, char **argv, char *text, size_t len)
 	rc = spawn(argv, pair[1]);
 	close(pair[1]);
 	r->link = pair[0];
-	rc = rc ? rc : take_keeper(r, text, len);
+	rc = rc ? rc : take_warden(r, text, len);
 	if (rc)
 		mfd_io_close(&r->link);
 	return rc;
@@ -192,7 +207,7 @@ int mfd_restorer_start(struct mfd_session *s, char *text, size_t len)
 
 	mfd_restorer_release(s);
 	pthread_mutex_lock(&s->lock);
-	*r = (struct mfd_restore){ .keeper_fd = -1, .link = -1, .busy = 1 };
+	*r = (struct mfd_restore){ .warden_fd = -1, .link = -1, .busy = 1 };
 	pthread_mutex_unlock(&s->lock);
 	snprintf(text, len, "no memory");
 	rc = make_command(&c, s);
@@ -216,12 +231,12 @@ int mfd_restorer_start(struct mfd_session *s, char *text, size_t len)
 
 /* ---- what was restored ---- */
 
-/* A keeper that has ended has no descendants, and its pid may be another process. */
-static int keeper_lives(const struct mfd_restore *r)
+/* A warden that has ended has no descendants, and its pid may be another process. */
+static int warden_lives(const struct mfd_restore *r)
 {
-	struct pollfd p = { .fd = r->keeper_fd, .events = POLLIN };
+	struct pollfd p = { .fd = r->warden_fd, .events = POLLIN };
 
-	return r->keeper > 0 && r->keeper_fd >= 0 && !poll(&p, 1, 0);
+	return r->warden > 0 && r->warden_fd >= 0 && !poll(&p, 1, 0);
 }
 
 int mfd_restorer_note_tasks(struct mfd_session *s)
@@ -231,9 +246,9 @@ int mfd_restorer_note_tasks(struct mfd_session *s)
 	size_t n = 0;
 	int rc;
 
-	if (!keeper_lives(r))
+	if (!warden_lives(r))
 		return -ESRCH;
-	rc = mfd_descent_list(r->keeper, &list, &n);
+	rc = mfd_descent_list(r->warden, &list, &n);
 	if (!rc && !(r->tasks = calloc(n + 1, sizeof(*r->tasks))))
 		rc = -ENOMEM;
 	for (size_t i = 0; !rc && i < n; i++) {
@@ -261,7 +276,7 @@ void mfd_restorer_kill(struct mfd_session *s)
 {
 	struct mfd_restore *r = &s->restore;
 
-	if (keeper_lives(r) && mfd_descent_kill(r->keeper, KILL_MS))
+	if (warden_lives(r) && mfd_descent_kill(r->warden, KILL_MS))
 		mfd_log_error("%s: what was restored does not die", s->name);
 	mfd_restorer_release(s);
 	r->root = 0;
@@ -272,8 +287,8 @@ void mfd_restorer_release(struct mfd_session *s)
 {
 	struct mfd_restore *r = &s->restore;
 
-	mfd_io_close(&r->keeper_fd);
-	r->keeper = 0;
+	mfd_io_close(&r->warden_fd);
+	r->warden = 0;
 	free(r->tasks);
 	r->tasks = NULL;
 	r->n_tasks = 0;

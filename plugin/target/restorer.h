@@ -4,11 +4,11 @@
  *
  *	worker -- fork, exec --> criu-multifd restore --from-server	(restore_child.c)
  *				   |  network namespace; with its own pid namespace: unshare, fork
- *				   +-> keeper: init of that namespace, else a subreaper
+ *				   +-> warden: init of that namespace, else a subreaper
  *					 +-> criu restore --lazy-pages --leave-stopped, ends
  *					 +-> the restored tasks
  *
- * The keeper is the ancestor of everything restored, so what must be continued or killed is found; it belongs to nobody but init,
+ * The warden is the ancestor of everything restored, so what must be continued or killed is found; it belongs to nobody but init,
  * lives as long as a restored task, and outlives the server.  In a pid namespace of their own restored pids never clash.
  *
  * struct mfd_restore is the session thread's but for the fields under session->lock.
@@ -26,9 +26,9 @@
 struct mfd_session;
 
 struct mfd_restore {
-	pid_t keeper; /* 0 = none; valid while keeper_fd says so */
-	int keeper_fd;
-	int link;     /* from the keeper; its thread's */
+	pid_t warden; /* 0 = none; valid while warden_fd says so */
+	int warden_fd;
+	int link;     /* from the warden; its thread's */
 	int ok;	      /* CRIU said so: all tasks exist, stopped */
 	int resumed;  /* ... and were continued */
 	pid_t root;   /* first task, as seen here; 0 = not known */
@@ -43,10 +43,10 @@ struct mfd_restore {
 };
 
 /* What the child says on its descriptor 3. */
-enum mfd_restorer_word { MFD_RESTORER_KEEPER = 1, MFD_RESTORER_ENDED, MFD_RESTORER_FAILED };
+enum mfd_restorer_word { MFD_RESTORER_WARDEN = 1, MFD_RESTORER_ENDED, MFD_RESTORER_FAILED };
 struct mfd_restorer_msg {
 	uint32_t word;
-	int32_t value; /* KEEPER: pid; ENDED: as waitpid() says */
+	int32_t value;	/* WARDEN: pid; ENDED: as waitpid() says */
 	char text[248]; /* FAILED */
 };
 
@@ -54,7 +54,7 @@ struct mfd_restorer_msg {
 int mfd_restorer_start(struct mfd_session *s, char *text, size_t len);
 int mfd_restorer_note_tasks(struct mfd_session *s); /* fills root and tasks */
 void mfd_restorer_continue(struct mfd_session *s);
-void mfd_restorer_kill(struct mfd_session *s); /* everything, and wait */
+void mfd_restorer_kill(struct mfd_session *s);	  /* everything, and wait */
 void mfd_restorer_release(struct mfd_session *s); /* they are on their own now */
 
 /* restore_child.c: `restore --from-server own|host NETNS|- FOLDER CRIU ARGUMENTS...` */

@@ -46,37 +46,87 @@ static int add_restore_option(void *dest, const char *value, struct mfd_error *e
 static int parse(struct config *c, int argc, char **argv)
 {
 	const struct mfd_flag flags[] = {
-		{ .name = "listen", .kind = MFD_FLAG_STRING, .dest = &c->listen, .arg = "ADDR:PORT",
+		{ .name = "listen",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c->listen,
+		  .arg = "ADDR:PORT",
 		  .help = "where sources connect; port 0 = any (127.0.0.1:0)" },
-		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &c->dir, .arg = "DIR",
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c->dir,
+		  .arg = "DIR",
 		  .help = "where sessions live (" MFD_DEFAULT_DIR ")" },
-		{ .name = "once", .kind = MFD_FLAG_BOOL, .dest = &c->once,
+		{ .name = "once",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &c->once,
 		  .help = "end with the first session: 0 when it is done, 1 when it was aborted" },
-		{ .name = "restore", .kind = MFD_FLAG_BOOL, .dest = &c->restore,
+		{ .name = "restore",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &c->restore,
 		  .help = "sources may ask for their session to be restored here at once (migrate --restore)" },
-		{ .name = "restore-option", .kind = MFD_FLAG_CALL, .call = add_restore_option, .dest = c, .arg = "OPT",
+		{ .name = "restore-option",
+		  .kind = MFD_FLAG_CALL,
+		  .call = add_restore_option,
+		  .dest = c,
+		  .arg = "OPT",
 		  .help = "a word for the command line of such a criu restore, e.g. --restore-option=--tcp-established;\n"
 			  "may be given more than once" },
-		{ .name = "pid-namespace", .kind = MFD_FLAG_CHOICE, .dest = &c->pid_namespace, .arg = "own|host",
+		{ .name = "pid-namespace",
+		  .kind = MFD_FLAG_CHOICE,
+		  .dest = &c->pid_namespace,
+		  .arg = "own|host",
 		  .choices = pid_namespaces,
 		  .help = "own: in a new one per session, so that pids never clash; host: in the server's (own)" },
-		{ .name = "network-namespace", .kind = MFD_FLAG_STRING, .dest = &c->netns, .arg = "NAME|PATH",
+		{ .name = "network-namespace",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c->netns,
+		  .arg = "NAME|PATH",
 		  .help = "where such sessions are restored (the server's own)" },
-		{ .name = "insecure", .kind = MFD_FLAG_BOOL, .dest = &c->insecure,
+		{ .name = "insecure",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &c->insecure,
 		  .help = "allow an address that others can reach, without TLS" },
-		{ .name = "durable", .kind = MFD_FLAG_BOOL, .dest = &c->durable,
+		{ .name = "durable",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &c->durable,
 		  .help = "keep pages in DIR itself though that is not a tmpfs" },
-		{ .name = "threads", .kind = MFD_FLAG_UINT, .dest = &c->threads, .arg = "N", .max = 256,
+		{ .name = "threads",
+		  .kind = MFD_FLAG_UINT,
+		  .dest = &c->threads,
+		  .arg = "N",
+		  .max = 256,
 		  .help = "threads that install pages, per session; 0 = one per processor (0)" },
-		{ .name = "max-sessions", .kind = MFD_FLAG_UINT, .dest = &c->max_sessions, .arg = "N", .min = 1, .max = 4096,
+		{ .name = "max-sessions",
+		  .kind = MFD_FLAG_UINT,
+		  .dest = &c->max_sessions,
+		  .arg = "N",
+		  .min = 1,
+		  .max = 4096,
 		  .help = "sessions that may be open at a time (64)" },
-		{ .name = "stall-timeout", .kind = MFD_FLAG_UINT, .dest = &c->stall_ms, .arg = "MS", .min = 100, .max = 3600000,
+		{ .name = "stall-timeout",
+		  .kind = MFD_FLAG_UINT,
+		  .dest = &c->stall_ms,
+		  .arg = "MS",
+		  .min = 100,
+		  .max = 3600000,
 		  .help = "nothing from the source for so long = connection lost (10000)" },
-		{ .name = "keep-for", .kind = MFD_FLAG_UINT, .dest = &c->keep_for, .arg = "SECONDS", .max = 31536000,
+		{ .name = "keep-for",
+		  .kind = MFD_FLAG_UINT,
+		  .dest = &c->keep_for,
+		  .arg = "SECONDS",
+		  .max = 31536000,
 		  .help = "close kept descriptors of no session after so long; 0 = never (86400)" },
-		{ .name = "state-fd", .kind = MFD_FLAG_UINT, .dest = &c->state, .arg = "N", .max = 1 << 20,
+		{ .name = "state-fd",
+		  .kind = MFD_FLAG_UINT,
+		  .dest = &c->state,
+		  .arg = "N",
+		  .max = 1 << 20,
 		  .help = "go on where the program before left off; for 'cpr exec' alone" },
-		{ .name = "log-level", .kind = MFD_FLAG_CHOICE, .dest = &c->level, .arg = "L", .choices = levels,
+		{ .name = "log-level",
+		  .kind = MFD_FLAG_CHOICE,
+		  .dest = &c->level,
+		  .arg = "L",
+		  .choices = levels,
 		  .help = "error, warn, info or debug (info)" },
 		{ 0 },
 	};
@@ -116,7 +166,7 @@ static int make_folders(const char *dir)
 /* The folder and the lock that makes us its only server; the lock is inherited by the worker and ends with the last of both. */
 static int open_dir(struct mfd_server *sv, struct mfd_error *err)
 {
-	int lock, rc = make_folders(sv->dir);
+	int i, lock, rc = make_folders(sv->dir);
 
 	if (rc)
 		return mfd_error_sys(err, rc, "%s", sv->dir);
@@ -126,7 +176,10 @@ static int open_dir(struct mfd_server *sv, struct mfd_error *err)
 	lock = openat(sv->dirfd, MFD_SERVER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (lock < 0)
 		return mfd_error_sys(err, -errno, "%s/" MFD_SERVER_LOCK, sv->dir);
-	if (flock(lock, LOCK_EX | LOCK_NB))
+	/* A server that was killed a moment ago is not quite gone: its worker's heir (heir.h) is. */
+	for (i = 0; (rc = flock(lock, LOCK_EX | LOCK_NB)) && i < 50; i++)
+		usleep(20000);
+	if (rc)
 		return mfd_error_set(err, -EBUSY, "%s: another restore server is at work there", sv->dir);
 	sv->lock_fd = lock;
 	return 0;
@@ -139,9 +192,11 @@ static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd
 	if (rc)
 		return rc;
 	if (!mfd_sock_is_loopback(addr) && !c->insecure)
-		return mfd_error_set(err, -EPERM,
-				     "%s can be reached by others, and whoever connects may run code here as root: use loopback "
-				     "(a tunnel), or --insecure in a network you trust", addr->text);
+		return mfd_error_set(
+			err, -EPERM,
+			"%s can be reached by others, and whoever connects may run code here as root: use loopback "
+			"(a tunnel), or --insecure in a network you trust",
+			addr->text);
 	sv->listen_fd = mfd_sock_listen(addr, err);
 	if (sv->listen_fd < 0)
 		return sv->listen_fd;
@@ -162,7 +217,9 @@ static int prepare_restore(struct mfd_server *sv, const struct config *c, struct
 	sv->restore_options = c->restore_options;
 	sv->n_restore_options = c->n_restore_options;
 	if (!c->restore)
-		return c->n_restore_options || c->netns ? mfd_error_set(err, -EINVAL, "without --restore nothing is restored") : 0;
+		return c->n_restore_options || c->netns ?
+			       mfd_error_set(err, -EINVAL, "without --restore nothing is restored") :
+			       0;
 	rc = mfd_hostcriu_find(&criu, err);
 	if (rc)
 		return rc;
@@ -178,10 +235,15 @@ static int prepare_restore(struct mfd_server *sv, const struct config *c, struct
 
 int mfd_serve_main(int argc, char **argv)
 {
-	struct config c = { .listen = "127.0.0.1:0", .dir = MFD_DEFAULT_DIR, .level = MFD_LOG_INFO, .max_sessions = 64,
-			    .stall_ms = 10000, .keep_for = 86400 };
-	struct mfd_server sv = { .dirfd = -1, .listen_fd = -1, .request_fd = -1, .stop_fd = -1, .guard_fd = -1,
-				 .lock_fd = -1 };
+	struct config c = { .listen = "127.0.0.1:0",
+			    .dir = MFD_DEFAULT_DIR,
+			    .level = MFD_LOG_INFO,
+			    .max_sessions = 64,
+			    .stall_ms = 10000,
+			    .keep_for = 86400 };
+	struct mfd_server sv = {
+		.dirfd = -1, .listen_fd = -1, .request_fd = -1, .stop_fd = -1, .guard_fd = -1, .lock_fd = -1
+	};
 	struct mfd_error err = { 0 };
 	struct mfd_sock_addr addr;
 	int rc;
@@ -204,7 +266,8 @@ int mfd_serve_main(int argc, char **argv)
 	sv.once = c.once;
 	if (c.state) {
 		sv.dirfd = open(sv.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		return sv.dirfd < 0 ? fail((mfd_error_sys(&err, -errno, "%s", sv.dir), &err)) : mfd_supervise_resume(&sv, (int)c.state);
+		return sv.dirfd < 0 ? fail((mfd_error_sys(&err, -errno, "%s", sv.dir), &err)) :
+				      mfd_supervise_resume(&sv, (int)c.state);
 	}
 	if (prepare_restore(&sv, &c, &err) || open_dir(&sv, &err) || open_socket(&sv, &c, &addr, &err))
 		return fail(&err);

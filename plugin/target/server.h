@@ -45,19 +45,21 @@ struct mfd_server {
 	const char *dir;
 	int dirfd;
 	int listen_fd, request_fd;
-	int stop_fd;  /* eventfd: the supervisor asks to end; its counter is how often */
-	int lock_fd;  /* makes us the only server of `dir` */
+	int stop_fd;	  /* eventfd: the supervisor asks to end; its counter is how often */
+	int lock_fd;	  /* makes us the only server of `dir` */
 	uint64_t keep_ms; /* for the keeper */
 	char **words;	  /* of our command line, for a new program */
-	int guard_fd; /* to the supervisor; end of file when it died */
+	int guard_fd;	  /* to the supervisor; end of file when it died */
 	unsigned threads, max_sessions, stall_ms;
 	int durable, once;
-	int restore;		    /* sources may ask for it: confirm = restore */
-	const char *criu, *plugins; /* ... with this criu; plugins may be NULL */
-	const char *netns;	    /* of what is restored, NULL = the server's own */
-	int host_pids;		    /* restored tasks live in the server's pid namespace */
+	int restore;			    /* sources may ask for it: confirm = restore */
+	const char *criu, *plugins;	    /* ... with this criu; plugins may be NULL */
+	const char *netns;		    /* of what is restored, NULL = the server's own */
+	int host_pids;			    /* restored tasks live in the server's pid namespace */
 	const char *const *restore_options; /* for criu, always */
 	size_t n_restore_options;
+	int reborn;		      /* the worker before this one died */
+	struct mfd_holder *inherited; /* what it left (takeover.h); main thread, until the sessions are reloaded */
 
 	pthread_mutex_t guard_lock; /* one request at a time on guard_fd */
 
@@ -101,17 +103,34 @@ int mfd_supervise_resume(struct mfd_server *sv, int state); /* in a new program:
 
 /* guard.c: the worker's side of the supervisor. 0 or -errno. */
 int mfd_guard_ready(struct mfd_server *sv);
-/* The supervisor holds uffd (and pidfd, unless -1) of a session's task. */
-int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int pidfd);
+/*
+ * The supervisor holds copies of these (-1: none) for whoever follows us.  task 0: uffd is a restore's connection.  unhold: it closes what
+ * it holds under this number of ours, which is still open.
+ */
+int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int book, int pidfd,
+		   int forked);
+int mfd_guard_unhold(struct mfd_server *sv, const char *session, int uffd);
 int mfd_guard_release(struct mfd_server *sv, const char *session); /* all installed: close the copies */
 int mfd_guard_kill(struct mfd_server *sv, const char *session);	   /* kill the tasks, wait, close the copies */
 int mfd_guard_exec(struct mfd_server *sv); /* go on in a new program as soon as the worker has ended; -EBUSY ... */
 
-enum mfd_guard_kind { MFD_GUARD_READY = 1, MFD_GUARD_HOLD, MFD_GUARD_RELEASE, MFD_GUARD_KILL, MFD_GUARD_EXEC, MFD_GUARD_ACK };
+enum mfd_guard_kind {
+	MFD_GUARD_READY = 1,
+	MFD_GUARD_HOLD,
+	MFD_GUARD_UNHOLD,
+	MFD_GUARD_FOUND, /* from the heir (heir.h) */
+	MFD_GUARD_RELEASE,
+	MFD_GUARD_KILL,
+	MFD_GUARD_EXEC,
+	MFD_GUARD_ACK,
+};
+enum { MFD_GUARD_BOOK = 1, MFD_GUARD_PIDFD = 2, MFD_GUARD_FORKED = 4 };
 struct mfd_guard_msg {
 	uint32_t kind;
 	int32_t code; /* ACK: result */
 	uint32_t task;
+	uint32_t flags; /* HOLD: what comes behind the userfaultfd */
+	int32_t number; /* HOLD, UNHOLD, FOUND: of the descriptor in the worker */
 	uint32_t zero;
 	char session[256];
 };
@@ -119,9 +138,12 @@ struct mfd_guard_msg {
 /* holder.c: which process lives in the memory a userfaultfd serves; how to be sure that it is gone */
 struct mfd_holder {
 	uint32_t task;
-	int uffd;  /* -1: none */
+	int uffd;  /* -1: none; of task 0: the restore's connection */
+	int book;  /* -1: none (pager_book.c) */
 	int pidfd; /* -1: not known */
-	char session[256];
+	int forked;
+	int writer, number; /* the worker that had it first, and as what; later ones have the supervisor's number */
+	char session[256];  /* "": found by the heir; "/": of nobody any more, but must not be closed */
 	struct mfd_holder *next;
 };
 /* The process that has `uffd` open, best one that is `task` in its own pid namespace; its pid here, or 0. */

@@ -21,7 +21,7 @@ static struct mfd_session *alloc(struct mfd_server *sv, const char *name)
 		return NULL;
 	s->server = sv;
 	s->dirfd = -1;
-	s->restore.keeper_fd = s->restore.link = -1;
+	s->restore.warden_fd = s->restore.link = -1;
 	s->mail_end = &s->mail;
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	atomic_init(&s->refs, 2);

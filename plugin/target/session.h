@@ -33,6 +33,7 @@
 /* In the session's folder: "BOOT-ID TASK PID START-TIME" per task handed to the pager, and when the restore is finished (reload.c) this. */
 #define MFD_SESSION_ATTACHED	  ".attached"
 #define MFD_SESSION_RESTORED_LINE "restored"
+#define MFD_SESSION_KILLED_LINE	  "killed" /* not to be taken over: whoever died was killing them */
 
 /* Written by the channel's thread alone, read by the session's: relaxed atomics. */
 struct mfd_counts {
@@ -97,6 +98,7 @@ struct mfd_session {
 	_Atomic(struct mfd_pager *) pager; /* set by the session's thread (release) once it runs; taken back when no channel is left */
 	_Atomic uint64_t heard_ms;	   /* when anything came from the source */
 	_Atomic int hurry;		   /* postcopy: the restore is over, receivers need not give way to it; a hint */
+	_Atomic unsigned direct;	   /* packets on their way straight into tasks; what they bring counts as here already */
 	_Atomic int sealed;		   /* verified: no packet may come any more */
 
 	pthread_mutex_t send_lock; /* sending on `control`; taken before `lock` */
@@ -132,6 +134,7 @@ struct mfd_session {
 	int in_doubt;
 	char error[512];
 	int joined_said, needed, rejoin;
+	int resumed; /* the source came back: what it says at the END counts from then on */
 	uint64_t missing_before;
 	int complete_said, installed, images_in;
 	int tasks_ran; /* tasks may have run: they must be killed when the session is given up */
@@ -193,6 +196,9 @@ void mfd_commit_asked(struct mfd_session *s);
 void mfd_commit_leave(struct mfd_session *s);
 /* A line of MFD_SESSION_ATTACHED: this process goes when the session does.  Any thread. */
 int mfd_commit_mark(struct mfd_session *s, uint32_t task, int pid);
+int mfd_commit_note(struct mfd_session *s, const char *line); /* a line for .attached, with its end */
+/* While sessions are reloaded: the pager of tasks whose worker has died. When it fails they must be killed. */
+int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err);
 
 /* ---- cpr.c ---- */
 int mfd_cpr_in_reach(struct mfd_session *s, char *text, size_t len); /* every inherited descriptor, or -errno and which is not */

@@ -2,7 +2,8 @@
 /*
  * The supervisor: as small as can be, since what it guards against is a crash.  It holds the listening socket, a second reference to
  * every userfaultfd (when the last one closes the kernel takes missing pages for zeros) and pidfds of the restored
- * tasks; it starts the worker again when that dies, after killing what a dead pager can no longer serve.
+ * tasks; it starts the worker again when that dies, and the new one takes the tasks over (takeover.h, pager_adopt.c).  Only where that is
+ * impossible are they killed.
  *
  * SIGUSR2, or EXEC from the worker, upgrades the server in place: the worker is asked to end as for a stop, and then this process goes on in
  * the program that lies at its path now (supervise_exec.c).
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -24,6 +26,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "heir.h"
 #include "io.h"
 #include "keeperproc.h"
 #include "log.h"
@@ -42,40 +45,128 @@ static void say_ready(struct supervisor *su)
 	sd_notify(0, "READY=1");
 }
 
+static void close_hold(struct mfd_holder *h)
+{
+	mfd_io_close(&h->uffd);
+	mfd_io_close(&h->book);
+	mfd_io_close(&h->pidfd);
+	free(h);
+}
+
+/*
+ * A restore's connection with something unread in it: userfaultfds.  Whether the restore has failed is not known, so they stay where they
+ * are, for ever; a task of it that should run waits then instead of reading zeros.
+ */
+static int must_stay(const struct mfd_holder *h)
+{
+	int unread = 0;
+
+	return !h->task && h->session[0] && !ioctl(h->uffd, FIONREAD, &unread) && unread > 0;
+}
+
+/* Where the next one is. */
+static struct mfd_holder **drop(struct mfd_holder **p)
+{
+	struct mfd_holder *h = *p;
+
+	if (must_stay(h)) {
+		shutdown(h->uffd, SHUT_RDWR);
+		strcpy(h->session, "/");
+		return &h->next;
+	}
+	*p = h->next;
+	close_hold(h);
+	return p;
+}
+
 static void drop_holds(struct supervisor *su, const char *session)
 {
-	struct mfd_holder **p = &su->held, *h;
+	struct mfd_holder **p = &su->held;
 
-	while ((h = *p)) {
-		if (strcmp(h->session, session)) {
-			p = &h->next;
-			continue;
-		}
-		*p = h->next;
-		mfd_io_close(&h->uffd);
-		mfd_io_close(&h->pidfd);
-		free(h);
-	}
+	while (*p)
+		p = strcmp((*p)->session, session) ? &(*p)->next : drop(p);
+}
+
+/* The number that the present worker has it under. */
+static int number_of(const struct supervisor *su, const struct mfd_holder *h)
+{
+	return h->writer == su->worker ? h->number : h->uffd;
+}
+
+static struct mfd_holder **find_number(struct supervisor *su, const char *session, int number)
+{
+	struct mfd_holder **p;
+
+	for (p = &su->held; *p; p = &(*p)->next)
+		if ((!session || !strcmp((*p)->session, session)) && number_of(su, *p) == number)
+			break;
+	return p;
+}
+
+static int take_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+/* One that the heir of an earlier worker found has an owner now: it keeps the name that a message somewhere may have for it. */
+static struct mfd_holder *make_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *fd)
+{
+	struct mfd_holder *h = m->kind == MFD_GUARD_HOLD ? *find_number(su, "", m->number) : NULL;
+
+	if (h)
+		return h;
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return NULL;
+	h->uffd = take_fd(fd);
+	h->book = h->pidfd = -1;
+	h->writer = su->worker;
+	h->number = m->number;
+	h->next = su->held;
+	su->held = h;
+	return h;
 }
 
 static int add_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *fds, int nfds)
 {
+	int more = !!(m->flags & MFD_GUARD_BOOK) + !!(m->flags & MFD_GUARD_PIDFD), n = 1;
 	struct mfd_holder *h;
 
-	if (nfds < 1)
+	if (nfds != 1 + more)
 		return -EINVAL;
-	h = calloc(1, sizeof(*h));
+	h = make_hold(su, m, &fds[0]);
 	if (!h)
 		return -ENOMEM;
 	h->task = m->task;
-	h->uffd = fds[0];
-	h->pidfd = nfds > 1 ? fds[1] : -1;
-	fds[0] = -1;
-	if (nfds > 1)
-		fds[1] = -1;
+	if (m->flags & MFD_GUARD_BOOK)
+		h->book = take_fd(&fds[n++]);
+	if (m->flags & MFD_GUARD_PIDFD)
+		h->pidfd = take_fd(&fds[n++]);
+	h->forked = !!(m->flags & MFD_GUARD_FORKED);
 	memcpy(h->session, m->session, sizeof(h->session));
-	h->next = su->held;
-	su->held = h;
+	return 0;
+}
+
+/* From the heir: most of them are held already. */
+static int add_found(struct supervisor *su, const struct mfd_guard_msg *m, int *fds, int nfds)
+{
+	if (nfds != 1)
+		return -EINVAL;
+	if (*find_number(su, NULL, m->number))
+		return 0;
+	return make_hold(su, m, &fds[0]) ? 0 : -ENOMEM;
+}
+
+static int unhold(struct supervisor *su, const struct mfd_guard_msg *m)
+{
+	struct mfd_holder **p = find_number(su, m->session, m->number);
+
+	if (!*p)
+		return -ENOENT;
+	drop(p);
 	return 0;
 }
 
@@ -127,10 +218,17 @@ static int act(struct supervisor *su, struct mfd_guard_msg *m, int *fds, int nfd
 	m->session[sizeof(m->session) - 1] = 0;
 	switch (m->kind) {
 	case MFD_GUARD_READY:
+		su->early = 0;
+		drop_holds(su, ""); /* the worker has looked at them */
 		say_ready(su);
 		return 0;
 	case MFD_GUARD_HOLD:
 		return add_hold(su, m, fds, nfds);
+	case MFD_GUARD_UNHOLD:
+		return unhold(su, m);
+	case MFD_GUARD_FOUND:
+		m->session[0] = 0;
+		return add_found(su, m, fds, nfds);
 	case MFD_GUARD_RELEASE:
 		drop_holds(su, m->session);
 		return 0;
@@ -147,22 +245,34 @@ static int act(struct supervisor *su, struct mfd_guard_msg *m, int *fds, int nfd
 static int serve_worker(struct supervisor *su)
 {
 	struct mfd_guard_msg m, ack = { .kind = MFD_GUARD_ACK };
-	int fds[2] = { -1, -1 }, nfds = 2, i;
+	int fds[3] = { -1, -1, -1 }, nfds = 3, i;
 	ssize_t n = mfd_io_recv_fds(su->link, &m, sizeof(m), fds, &nfds);
 
 	if (n <= 0)
 		return n == -EINTR || n == -EMSGSIZE;
 	ack.code = n == sizeof(m) ? act(su, &m, fds, nfds) : -EINVAL;
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < 3; i++)
 		mfd_io_close(&fds[i]);
 	mfd_io_send_fds(su->link, &ack, sizeof(ack), NULL, 0);
 	return 1;
+}
+
+/* In a child that has nothing to do with them. */
+static void close_holds(struct supervisor *su)
+{
+	struct mfd_holder *h;
+
+	while ((h = su->held)) {
+		su->held = h->next;
+		close_hold(h);
+	}
 }
 
 /* The worker's life, in the child. */
 static int be_worker(struct supervisor *su, int link)
 {
 	sigset_t none;
+	int rc;
 
 	/* Its end is noticed through the socket; signals of a terminal or a control group are the supervisor's business. */
 	signal(SIGTERM, SIG_IGN);
@@ -175,9 +285,12 @@ static int be_worker(struct supervisor *su, int link)
 	mfd_io_close(&su->signals);
 	mfd_io_close(&su->link);
 	mfd_io_close(&su->keeper_link);
-	while (su->held)
-		drop_holds(su, su->held->session);
+	su->sv->inherited = su->held;
 	su->sv->guard_fd = link;
+	rc = mfd_heir_start(link);
+	if (rc)
+		mfd_log_warn("no heir (%s): should this worker die just when a restored task forks, the task is killed",
+			     strerror(-rc));
 	return mfd_listener_run(su->sv);
 }
 
@@ -209,8 +322,7 @@ static int start_keeper(struct supervisor *su)
 		mfd_io_close(&su->sv->listen_fd);
 		mfd_io_close(&su->sv->stop_fd);
 		mfd_io_close(&su->sv->lock_fd);
-		while (su->held)
-			drop_holds(su, su->held->session);
+		close_holds(su);
 		code = mfd_keeper_run(su->sv->dir, pair[1], su->sv->keep_ms);
 		fflush(NULL);
 		_exit(code);
@@ -263,19 +375,41 @@ static int start_worker(struct supervisor *su)
 	return su->worker < 0 ? -errno : 0;
 }
 
-/* Nobody serves the pages of these tasks any more. Taking over a dead worker's pagers would begin here. */
+/* Nobody will serve the pages of these tasks any more. */
 static void kill_held(struct supervisor *su)
 {
+	struct mfd_holder *h = su->held;
 	char session[256];
-	struct mfd_holder *h;
 
-	for (h = su->held; h; h = h ? h->next : NULL) {
+	while (h) {
 		memcpy(session, h->session, sizeof(session));
-		if (!kill_session(su, session)) /* the list has changed */
+		/* When it worked none of the session is left, so this ends. */
+		if (session[0] != '/' && !kill_session(su, session))
 			h = su->held;
-		if (!h)
-			break;
+		else
+			h = h->next;
 	}
+}
+
+/* What it handed over before it died, and what its heir did then.  The heir's end is that of the link. */
+static void drain(struct supervisor *su)
+{
+	struct pollfd p = { .fd = su->link, .events = POLLIN };
+
+	while (su->link >= 0 && poll(&p, 1, DRAIN_MS) == 1 && serve_worker(su))
+		;
+	mfd_io_close(&su->link);
+}
+
+/* Killed by a signal: another one follows, which takes over its tasks (takeover.h) unless that itself seems to be what kills it. */
+static int follow_worker(struct supervisor *su)
+{
+	if (su->early++ >= MAX_EARLY) {
+		mfd_log_error("workers die before they are ready; restored tasks are not taken over but killed");
+		kill_held(su);
+	}
+	su->sv->reborn = 1;
+	return start_worker(su);
 }
 
 /* The worker is dead: -1 = a new one runs, else the exit code of the server. */
@@ -283,20 +417,22 @@ static int worker_died(struct supervisor *su, int status)
 {
 	int rc;
 
-	while (serve_worker(su)) /* what it handed over before it died */
-		;
-	mfd_io_close(&su->link);
-	kill_held(su);
-	if (WIFEXITED(status))
+	drain(su);
+	if (WIFEXITED(status)) {
+		kill_held(su);
 		return WEXITSTATUS(status);
+	}
 	mfd_log_error("worker %d died of signal %d (%s)", su->worker, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	if (!restart_allowed(su)) {
 		mfd_log_error("the worker dies too often, giving up");
+		kill_held(su);
 		return 1;
 	}
-	rc = start_worker(su);
-	if (rc)
+	rc = follow_worker(su);
+	if (rc) {
 		mfd_log_error("cannot start a worker: %s", strerror(-rc));
+		kill_held(su);
+	}
 	return rc ? 1 : -1;
 }
 

@@ -98,6 +98,7 @@ static int load_hold(struct supervisor *su, const char *line)
 
 	if (!h)
 		return -ENOMEM;
+	h->book = -1;
 	h->next = su->held;
 	su->held = h;
 	if (sscanf(line, "hold %u %d %d %255[^\n]", &h->task, &h->uffd, &h->pidfd, h->session) != 4)

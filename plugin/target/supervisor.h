@@ -7,8 +7,10 @@
 
 #include "server.h"
 
-#define MAX_RESTARTS   5     /* within ... */
+#define MAX_RESTARTS   20    /* within ... */
 #define RESTART_WINDOW 60000 /* ms */
+#define MAX_EARLY      3     /* workers in a row that may die before they are ready and leave the tasks to the next */
+#define DRAIN_MS       5000  /* a dead worker's heir has for each message */
 
 struct supervisor {
 	struct mfd_server *sv;
@@ -22,6 +24,7 @@ struct supervisor {
 	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
 	unsigned n_restarts;
 	int said_ready;
+	unsigned early;	 /* workers that died before they were ready, in a row */
 	int exec_wanted; /* when the worker has ended, go on in a new program */
 };
 

@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "image.h"
 #include "confirm.h"
+#include "io.h"
 #include "log.h"
 #include "session.h"
 
@@ -182,7 +184,7 @@ static int check_counts(struct mfd_session *s, const Mfd__End *e, char *text, si
 	rc = rc ? rc : compare("zero pages", e->zero_pages, t.zero_pages, text, len);
 	rc = rc ? rc : compare("checksum", e->checksum, t.checksum, text, len);
 	/* After a resume the counts begin again, and no file comes twice. */
-	if (!rc && !s->past.packets)
+	if (!rc && !s->resumed)
 		rc = check_files(s, e->files, e->file_bytes, text, len);
 	return rc;
 }
@@ -227,6 +229,22 @@ static void still_missing(struct mfd_session *s, const struct missing *m)
 	mfd_session_broken(s, -ENODATA, text);
 }
 
+/*
+ * What goes straight into a task is in the table a moment before it is in the task.  On data channels the sync comes behind it; the urgent one has
+ * none, so READY must wait: should we die then, nobody else would have the page.
+ */
+static int wait_direct(struct mfd_session *s)
+{
+	uint64_t end = mfd_io_now_ms() + s->server->stall_ms;
+
+	while (atomic_load(&s->direct)) {
+		if (mfd_io_now_ms() > end)
+			return -ETIMEDOUT;
+		usleep(200);
+	}
+	return 0;
+}
+
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 {
 	struct missing m;
@@ -241,6 +259,11 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 	rc = check_counts(s, e, text, sizeof(text));
 	if (!rc)
 		rc = find_missing(s, &m, text, sizeof(text));
+	if (!rc && wait_direct(s)) {
+		free(m.ranges);
+		snprintf(text, sizeof(text), "a page cannot be installed");
+		rc = -ETIMEDOUT;
+	}
 	if (rc) {
 		mfd_session_broken(s, rc, text);
 		return;

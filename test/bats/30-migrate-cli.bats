@@ -45,7 +45,7 @@ has_state()
 	[ "$(status_json state)" = "$1" ]
 }
 
-# Everything on host b that is neither the server nor the keeper of what was restored: pids.
+# Everything on host b that is neither the server nor the warden of what was restored: pids.
 strangers()
 {
 	local pid exe
@@ -210,21 +210,21 @@ valid_json()
 	runs_there
 }
 
-@test "migrate --restore: a task that was stopped stays stopped, the keeper ends with the tasks" {
+@test "migrate --restore: a task that was stopped stays stopped, the warden ends with the tasks" {
 	start_server --restore
 	start_victim --size 8
 	kill -STOP "$VICTIM_PID"
 	migrate --restore
 	assert_gone "$VICTIM_PID"
-	local pid keeper
+	local pid warden
 	pid=$(strangers)
 	[ "$(state_of "$pid")" = T ]
-	keeper=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status")
+	warden=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status")
 	kill -CONT "$pid"
 	runs_there
 	wait_session test 'done'
 	kill -KILL "$pid"
-	assert_gone "$keeper"
+	assert_gone "$warden"
 }
 
 @test "migrate --restore: the server's pid and network namespaces" {
@@ -635,6 +635,55 @@ in_doubt()
 	local pid
 	for pid in $(ip netns pids "$NS_A"); do kill -KILL "$pid"; done
 	assert_gone "$VICTIM_PID"
+	"$MFD" resolve --dir "$SERVER_DIR" test --run
+	runs_there
+	wait_session test 'done'
+}
+
+# kill_worker: the server's; its supervisor starts another.
+kill_worker()
+{
+	local pid
+
+	for pid in $(pgrep -P "$SERVER_PID"); do
+		# The supervisor's other child, which keeps descriptors, has one thread.
+		[ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ] || kill -KILL "$pid"
+	done
+	eventually 10 grep -q 'reloaded, READY, in doubt' "$SCRATCH/server.err"
+}
+
+@test "RESTORED, and the server's worker dies: what was restored is dead; the source that comes back keeps its tasks" {
+	local rc=0
+	in_doubt_restored
+	kill_worker
+	eventually 5 nobody_there
+	kill -CONT $(ours_in "$NS_A" send)
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	runs_here
+}
+
+@test "RESTORED, the server's worker dies and the source, too: restored again after resolve --run" {
+	local pid
+	in_doubt_restored
+	kill_worker
+	eventually 5 nobody_there
+	for pid in $(ip netns pids "$NS_A"); do kill -KILL "$pid"; done
+	assert_gone "$VICTIM_PID"
+	"$MFD" resolve --dir "$SERVER_DIR" test --run
+	runs_there
+	wait_session test 'done'
+}
+
+@test "RESTORED, and the server ends in good order: kept, and restored again by the next one" {
+	local pid
+	in_doubt_restored
+	kill "$SERVER_PID"
+	wait "$SERVER_PID" || true
+	eventually 5 nobody_there
+	for pid in $(ip netns pids "$NS_A"); do kill -KILL "$pid"; done
+	SERVER_NAME=second start_server --restore
+	[ "$(status_json in_doubt)" = true ]
 	"$MFD" resolve --dir "$SERVER_DIR" test --run
 	runs_there
 	wait_session test 'done'

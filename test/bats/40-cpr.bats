@@ -326,6 +326,21 @@ dump_to_server()
 	[ ! -e "$SERVER_DIR/$SESSION/.cpr.sock" ]
 }
 
+@test "one host, postcopy: kept by the server's keeper" {
+	start_server
+	start_holder fuse eventfd pipe pair-seqpacket
+	start dump dump_to_server CRIU_MULTIFD_MODE=postcopy CRIU_MULTIFD_KEEPER="$SERVER_DIR/.keeper.sock"
+	local dump=$STARTED_PID
+	wait_session $SESSION ready
+	restore_lazily "$SERVER_DIR/$SESSION" -L "$PLUGINS"
+	wait "$dump"
+	wait_session $SESSION 'done'
+	assert_gone "$VICTIM_PID"
+	check_holder
+	same_as_outside 4
+	[ "$(held "$SERVER_DIR")" = 0 ]
+}
+
 @test "one host: the descriptors survive the server's worker and its upgrade" {
 	cp "$MFD" "$SCRATCH/mfd"
 	MFD=$SCRATCH/mfd start_server

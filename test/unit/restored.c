@@ -57,15 +57,36 @@ static int on_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	return 0;
 }
 
-static int on_hold(void *arg, uint32_t task, int uffd, int pid)
+static int on_hold(void *arg, const struct mfd_pager_held *h)
 {
 	struct world *w = arg;
 
+	if (w->hold)
+		return w->hold(w, h);
 	pthread_mutex_lock(&w->lock);
 	assert_true(w->nheld < sizeof(w->held) / sizeof(*w->held));
-	w->held[w->nheld++] = fcntl(uffd, F_DUPFD_CLOEXEC, 0);
+	w->numbers[w->nheld] = h->uffd;
+	w->held[w->nheld++] = fcntl(h->uffd, F_DUPFD_CLOEXEC, 0);
 	pthread_mutex_unlock(&w->lock);
 	return 0;
+}
+
+static void on_unhold(void *arg, int uffd)
+{
+	struct world *w = arg;
+	unsigned i;
+
+	if (w->unhold) {
+		w->unhold(w, uffd);
+		return;
+	}
+	pthread_mutex_lock(&w->lock);
+	for (i = 0; w->numbers[i] != uffd || i == w->nheld; i++)
+		assert_true(i < w->nheld);
+	close(w->held[i]);
+	w->held[i] = w->held[--w->nheld];
+	w->numbers[i] = w->numbers[w->nheld];
+	pthread_mutex_unlock(&w->lock);
 }
 
 static void release_held(struct world *w)
@@ -143,12 +164,21 @@ void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy)
 	steps_reset();
 }
 
+const struct mfd_pager_ops world_ops = {
+	.table = on_table,
+	.started = on_started,
+	.want = on_want,
+	.hold = on_hold,
+	.unhold = on_unhold,
+	.restored = on_restored,
+	.done = on_done,
+};
+
 void world_start(struct world *w, unsigned threads)
 {
-	static const struct mfd_pager_ops ops = { on_table, on_started, on_want, on_hold, on_restored, on_done };
 	struct mfd_error err = { 0 };
 
-	if (mfd_pager_start(w->dirfd, w->store, w->postcopy, threads, &ops, w, &w->pager, &err))
+	if (mfd_pager_start(w->dirfd, w->store, w->postcopy, threads, &world_ops, w, &w->pager, &err))
 		fail_msg("%s", err.text);
 }
 

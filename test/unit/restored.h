@@ -40,10 +40,16 @@ struct world {
 	pthread_mutex_t lock;		    /* guards the rest */
 	struct want wants[WANTS];
 	unsigned nwants, taken;
-	int held[256]; /* copies of the userfaultfds, as the supervisor has them, until done */
+	int held[256];	  /* copies of the userfaultfds, as the supervisor has them, until done */
+	int numbers[256]; /* what the pager calls them */
 	unsigned nheld;
+	/* Instead of holding them here. */
+	int (*hold)(struct world *w, const struct mfd_pager_held *h);
+	void (*unhold)(struct world *w, int uffd);
 	int feed; /* how pages that arrive late are handed over: 0 = as the receiver would, 1 = always the store */
 };
+
+extern const struct mfd_pager_ops world_ops;
 
 void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy);
 void world_start(struct world *w, unsigned threads);

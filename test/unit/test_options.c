@@ -367,9 +367,12 @@ static void test_write(void **state)
 		{ "channels", "7" },	     { "zerocopy", "off" },
 		{ "checksum", "off" },	     { "packet-size", "256k" },
 		{ "mode", "postcopy" },	     { "confirm", "restore" },
+		{ "restore-timeout", "5s" }, { "restore-option", "tcp-established,network-lock=skip" },
 		{ "connect-timeout", "1s" }, { "stall-timeout", "20000" },
 		{ "log-level", "error" },    { "log-file", "\"q\"" },
-		{ "program", "/a b#c" },
+		{ "program", "/a b#c" },     { "cpr", "off" },
+		{ "keeper", "/k" },	     { "compress", "zstd" },
+		{ "compress-level", "5" },   { "max-bandwidth", "1000000" },
 	};
 	struct mfd_options *o = *state, back;
 	struct mfd_error err = { .code = 0 };

@@ -1737,13 +1737,42 @@ static void test_postcopy_lost_early(void **state)
 	assert_int_equal(stop_server(), 0);
 }
 
+/* What a source does that comes back while the restored task runs: joins again, brings what is needed, ends, commits. */
+static void come_back(struct source *s)
+{
+	Mfd__Need *n;
+	size_t i;
+
+	src_resume(s, "continue");
+	expect_free(s, MFD_WIRE_RESUME_OK);
+	mfd__end__init(&s->end);
+	s->sync = 0;
+	join_all(s, 1);
+	n = (Mfd__Need *)expect(s, MFD_WIRE_NEED);
+	assert_true(n->n_ranges >= 1);
+	for (i = 0; i < n->n_ranges; i++)
+		src_pages(s, 0, 7, n->ranges[i]->vaddr, (unsigned)n->ranges[i]->pages);
+	protobuf_c_message_free_unpacked(&n->base, NULL);
+	src_end(s);
+	for (;;) {
+		unsigned type;
+		ProtobufCMessage *m = next_msg(s, &type);
+
+		assert_non_null(m);
+		protobuf_c_message_free_unpacked(m, NULL);
+		if (type == MFD_WIRE_READY)
+			break;
+		assert_int_equal(type, MFD_WIRE_FAULT);
+	}
+	commit(s);
+	src_close(s);
+}
+
 /* The network breaks while the restored task runs; the source comes back and goes on. */
 static void test_postcopy_resume(void **state)
 {
 	struct source s;
-	Mfd__Need *n;
 	pid_t pid;
-	size_t i;
 
 	(void)state;
 	start_server("--once", NULL);
@@ -1755,36 +1784,50 @@ static void test_postcopy_resume(void **state)
 	mfd_conn_close(&s.ch[1]);
 	wait_doubt("one", 1);
 	assert_int_equal(state_of("one", NULL, 0), MFD__SESSION_STATE__RUNNING);
-	src_resume(&s, "continue");
-	expect_free(&s, MFD_WIRE_RESUME_OK);
-	mfd__end__init(&s.end);
-	s.sync = 0;
-	join_all(&s, 1);
-	n = (Mfd__Need *)expect(&s, MFD_WIRE_NEED);
-	assert_true(n->n_ranges >= 1);
-	for (i = 0; i < n->n_ranges; i++)
-		src_pages(&s, 0, 7, n->ranges[i]->vaddr, (unsigned)n->ranges[i]->pages);
-	protobuf_c_message_free_unpacked(&n->base, NULL);
-	src_end(&s);
-	for (;;) {
-		unsigned type;
-		ProtobufCMessage *m = next_msg(&s, &type);
-
-		assert_non_null(m);
-		protobuf_c_message_free_unpacked(m, NULL);
-		if (type == MFD_WIRE_READY)
-			break;
-		assert_int_equal(type, MFD_WIRE_FAULT);
-	}
-	commit(&s);
-	src_close(&s);
+	come_back(&s);
 	assert_int_equal(reap(pid), 0);
 	wait_state("one", MFD__SESSION_STATE__DONE);
 	assert_int_equal(wait_server(), 0);
 }
 
-/* The worker dies while a restored task lacks pages: the task must die, not read zeros. */
+static void kill_worker(void)
+{
+	pid_t pid = worker_pid();
+	int i;
+
+	kill(pid, SIGKILL);
+	for (i = 0; i < 500 && worker_pid() == pid; i++)
+		usleep(10000);
+	assert_int_not_equal(worker_pid(), pid);
+}
+
+/* The worker dies, twice, while a restored task lacks pages: the next one serves it, and the source goes on as after a broken link. */
 static void test_pager_killed(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	start_server("--once", NULL);
+	to_restorable(&s, "one");
+	pid = restore("one", 16, 0, 0, 7);
+	expect_free(&s, MFD_WIRE_STARTED);
+	src_simple(&s, MFD_WIRE_STARTED_OK);
+	answer_fault(&s);
+	kill_worker();
+	wait_doubt("one", 1);
+	kill_worker();
+	wait_doubt("one", 1);
+	assert_int_equal(state_of("one", NULL, 0), MFD__SESSION_STATE__RUNNING);
+	src_close(&s);
+	come_back(&s);
+	assert_int_equal(reap(pid), 0);
+	wait_state("one", MFD__SESSION_STATE__DONE);
+	assert_int_equal(wait_server(), 0);
+}
+
+/* ... but not when what a person decided is that they die. */
+static void test_pager_killed_discard(void **state)
 {
 	struct source s;
 	pid_t pid;
@@ -1796,10 +1839,12 @@ static void test_pager_killed(void **state)
 	expect_free(&s, MFD_WIRE_STARTED);
 	src_simple(&s, MFD_WIRE_STARTED_OK);
 	answer_fault(&s);
-	kill(worker_pid(), SIGKILL);
-	assert_int_equal(reap(pid), 128 + SIGKILL);
+	kill_worker();
 	src_close(&s);
-	expect_gone("one", "restarted");
+	wait_doubt("one", 1);
+	ask("resolve one discard", "ok");
+	assert_int_equal(reap(pid), 128 + SIGKILL);
+	expect_gone("one", "discarded");
 	assert_int_equal(stop_server(), 0);
 }
 
@@ -1957,6 +2002,7 @@ int main(int argc, char **argv)
 		T(test_postcopy_lost_early),
 		T(test_postcopy_resume),
 		T(test_pager_killed),
+		T(test_pager_killed_discard),
 		T(test_discard_running),
 		T(test_stop_drains),
 		T(test_many),

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The heir of the worker's descriptors.
+ *
+ * When a restored task forks, the kernel makes the child's userfaultfd inside the read(2) that takes the news, in the table of whoever reads.
+ * Until the supervisor has a copy the worker is its only owner; should it die in between, the child would run on with zeros.
+ * So the worker shares its table of descriptors (CLONE_FILES) with a process that does nothing but wait for its death, and then hands
+ * all userfaultfds to the supervisor, with the numbers they had.  It is in the table until that is done, so nothing closes before.
+ *
+ * It is the worker's child: the supervisor knows nothing of it but its messages, and that the link ends when it has ended.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "heir.h"
+#include "io.h"
+#include "server.h"
+
+#define STACK 262144
+
+struct will {
+	int link, pidfd, pid;
+};
+
+static int is_uffd(int dir, const char *name)
+{
+	char link[64];
+	ssize_t n = readlinkat(dir, name, link, sizeof(link) - 1);
+
+	if (n <= 0)
+		return 0;
+	link[n] = 0;
+	return !strcmp(link, "anon_inode:[userfaultfd]");
+}
+
+/* One acknowledgement may lie there already: the worker's, who died before it read it. */
+static int hand_over(const struct will *w, int fd)
+{
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_FOUND, .number = fd }, ack;
+	int none = 0;
+
+	if (mfd_io_send_fds(w->link, &m, sizeof(m), &fd, 1) < 0)
+		return -1;
+	return mfd_io_recv_fds(w->link, &ack, sizeof(ack), NULL, &none) > 0 ? 0 : -1;
+}
+
+static int be_heir(void *arg)
+{
+	const struct will *w = arg;
+	struct pollfd p = { .fd = w->pidfd, .events = POLLIN };
+	struct dirent *e;
+	DIR *d;
+
+	prctl(PR_SET_NAME, "mfd-heir");
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
+	d = opendir("/proc/self/fd");
+	while (d && (e = readdir(d)))
+		if (is_uffd(dirfd(d), e->d_name) && hand_over(w, atoi(e->d_name)))
+			break;
+	_exit(0);
+}
+
+int mfd_heir_start(int link)
+{
+	/* The child has a copy of all memory, its stack among it; what is in the table for it stays there. */
+	struct will w = { .link = link, .pidfd = pidfd_open(getpid(), 0), .pid = getpid() };
+	char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	int rc = 0;
+
+	if (w.pidfd < 0 || stack == MAP_FAILED || clone(be_heir, stack + STACK, CLONE_FILES | SIGCHLD, &w) < 0)
+		rc = -errno;
+	if (stack != MAP_FAILED)
+		munmap(stack, STACK);
+	return rc;
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The holds that a worker inherits, and what becomes of each. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "takeover.h"
+
+static int is_of(const struct mfd_holder *h, const char *session)
+{
+	return !strcmp(h->session, session);
+}
+
+/* Found in the dead worker by its heir; nobody had been told whose it is. */
+static int is_unclaimed(const struct mfd_holder *h)
+{
+	return !h->session[0];
+}
+
+int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pager_held **list, size_t *n, size_t *own)
+{
+	const struct mfd_holder *h;
+	size_t all = 0;
+
+	*n = *own = 0;
+	for (h = sv->inherited; h; h = h->next)
+		all++;
+	*list = calloc(all + 1, sizeof(**list));
+	if (!*list)
+		return -ENOMEM;
+	for (h = sv->inherited; h; h = h->next) {
+		if (!is_of(h, session) && !is_unclaimed(h))
+			continue;
+		*own += is_of(h, session);
+		(*list)[(*n)++] = (struct mfd_pager_held){ .task = h->task,
+							   .uffd = h->uffd,
+							   .book = h->book,
+							   .forked = h->forked,
+							   .writer = h->writer,
+							   .number = h->number };
+	}
+	return 0;
+}
+
+static void forget(struct mfd_holder *h)
+{
+	h->uffd = h->book = h->pidfd = -1;
+	h->task = 0;
+	strcpy(h->session, "/"); /* no session's name */
+}
+
+static void close_all(struct mfd_server *sv, const char *session)
+{
+	for (struct mfd_holder *h = sv->inherited; h; h = h->next) {
+		if (!is_of(h, session))
+			continue;
+		mfd_io_close(&h->uffd);
+		mfd_io_close(&h->book);
+		mfd_io_close(&h->pidfd);
+		forget(h);
+	}
+}
+
+static int is_taken(const struct mfd_holder *h, const struct mfd_pager_held *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].taken && list[i].uffd == h->uffd)
+			return 1;
+	return 0;
+}
+
+void mfd_takeover_done(struct mfd_server *sv, const char *session, const struct mfd_pager_held *list, size_t n)
+{
+	for (struct mfd_holder *h = sv->inherited; h; h = h->next) {
+		if (is_unclaimed(h) && is_taken(h, list, n))
+			forget(h);
+		if (!is_of(h, session))
+			continue;
+		if (!h->task) { /* the connection of the restore */
+			mfd_guard_unhold(sv, session, h->uffd);
+			mfd_io_close(&h->uffd);
+		}
+		mfd_io_close(&h->book);
+		mfd_io_close(&h->pidfd);
+		forget(h);
+	}
+}
+
+void mfd_takeover_kill(struct mfd_server *sv, const char *session)
+{
+	mfd_guard_kill(sv, session);
+	close_all(sv, session);
+}
+
+/*
+ * A userfaultfd that CRIU had just handed over: its restore fails, since its connection is closed.  But a task that has its own copy open still is
+ * killed here, in case it does not.  Others are of tasks that lack nothing: the worker died between letting go and closing.
+ */
+static void end_unclaimed(struct mfd_holder *h)
+{
+	int pid = mfd_holder_find(0, h->uffd, 0);
+
+	if (pid > 1) {
+		mfd_log_warn("killing process %d, which was being restored when the worker died", pid);
+		kill(pid, SIGKILL);
+	}
+}
+
+void mfd_takeover_end(struct mfd_server *sv)
+{
+	struct mfd_holder *h;
+	char session[256];
+
+	for (h = sv->inherited; h; h = h->next) {
+		if (is_unclaimed(h))
+			end_unclaimed(h);
+		if (is_unclaimed(h) || h->session[0] == '/')
+			continue;
+		memcpy(session, h->session, sizeof(session));
+		mfd_log_error("%s: its restored tasks belong to no session that could be reloaded", session);
+		mfd_takeover_kill(sv, session);
+	}
+}
+
+void mfd_takeover_free(struct mfd_server *sv)
+{
+	struct mfd_holder *h;
+
+	close_all(sv, "");
+	while ((h = sv->inherited)) {
+		sv->inherited = h->next;
+		free(h);
+	}
+}
