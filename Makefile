@@ -300,6 +300,7 @@ $(BUILD)/man/criu-multifd.8: $(BUILD)/criu-multifd
 UNITS := $(wildcard contrib/systemd/*.service contrib/systemd/*.socket contrib/systemd/*.slice)
 # Pairs SOURCE:DESTINATION, relative to PREFIX; install and uninstall walk the same list.
 FILES := $(foreach u,$(UNITS),$(u):lib/systemd/system/$(notdir $(u))) \
+	 contrib/criu-multifd.conf:share/doc/criu-multifd/criu-multifd.conf \
 	 $(patsubst %,%:share/bash-completion/completions/criu-multifd,$(wildcard contrib/completions/criu-multifd.bash)) \
 	 $(patsubst %,%:share/zsh/site-functions/_criu-multifd,$(wildcard contrib/completions/_criu-multifd)) \
 	 $(patsubst %,%:share/fish/vendor_completions.d/criu-multifd.fish,$(wildcard contrib/completions/criu-multifd.fish))
@@ -309,6 +310,7 @@ install: all man
 	install -D -m 755 $(BUILD)/plugins/multifd_plugin.so \
 		'$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
 	@set -e; for f in $(FILES); do install -D -m 644 "$${f%%:*}" '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
+	$(if $(UNITS),sed -i 's,/usr/local/,$(PREFIX)/,' '$(DESTDIR)$(PREFIX)'/lib/systemd/system/criu-multifd.service)
 	install -d '$(DESTDIR)$(PREFIX)/share/man/man8'
 	install -m 644 $(BUILD)/man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
 

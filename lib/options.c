@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "netaddr.h"
 #include "log.h"
 #include "options.h"
 #include "wire.h"
@@ -238,6 +239,15 @@ static int set_rate(struct mfd_options *o, const struct mfd_option_desc *d, cons
 	return 0;
 }
 
+static int set_addresses(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+			 struct mfd_error *err)
+{
+	struct mfd_netaddr list[MFD_NETADDR_MAX];
+	int n = mfd_netaddr_parse_list(value, list, err);
+
+	return n < 0 ? n : set_text(o, d, value, err);
+}
+
 static int set_mode(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
 {
 	return choose(o, d, value, err, modes);
@@ -284,6 +294,8 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  AT(restore_timeout), 100, 86400000 },
 	{ "restore-option", "NAME,...", "confirm = restore: options for the target's criu restore, e.g. tcp-established", "",
 	  set_text, AT(restore_option), 0, 0 },
+	{ "move-address", "ADDR/LEN@DEV,...", "addresses that move with the tasks; DEV:TARGETDEV if its name differs there", "",
+	  set_addresses, AT(move_address), 0, 0 },
 	{ "connect-timeout", "TIME", "limit for reaching the restore server, in ms or with a suffix", "5000", set_ms,
 	  AT(connect_timeout), 1, 3600000 },
 	{ "stall-timeout", "TIME", "a connection on which nothing moved for so long is broken", "10000", set_ms,
@@ -306,7 +318,7 @@ _Static_assert(ARRAY_LEN(mfd_options_table) <= MFD_OPTIONS_MAX, "room in mfd_opt
 static int is_text(const struct mfd_option_desc *d)
 {
 	return d->set == set_text || d->set == set_target || d->set == set_session || d->set == set_absolute ||
-	       d->set == set_cpr;
+	       d->set == set_cpr || d->set == set_addresses;
 }
 
 static const struct mfd_option_desc *find(const char *name, size_t len)

@@ -33,6 +33,7 @@ struct mfd_options {
 	enum mfd_confirm confirm;   /* default ready */
 	uint32_t restore_timeout;   /* ms, default 60000: confirm = restore and the target has not restored by then = abort */
 	char *restore_option;	    /* options that the target shall give criu restore: NAME[=VALUE][,...] */
+	char *move_address;	    /* addresses that move along (netaddr.h): ADDR/LEN@DEV[:TARGETDEV][,...] */
 	uint32_t connect_timeout;   /* ms, default 5000 */
 	uint32_t stall_timeout;	    /* ms, default 10000: nothing moved for so long = broken */
 	uint32_t log_level;	    /* enum mfd_log_level */

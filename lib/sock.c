@@ -179,6 +179,14 @@ int mfd_sock_connect(const struct mfd_sock_addr *addr, unsigned timeout_ms, stru
 	return mfd_error_sys(err, ret, "cannot connect to %s", addr->text);
 }
 
+static int bound_address(int fd, struct mfd_sock_addr *addr)
+{
+	addr->len = sizeof(addr->sa);
+	if (getsockname(fd, (struct sockaddr *)&addr->sa, &addr->len))
+		return -errno;
+	return addr_text((struct sockaddr *)&addr->sa, addr->len, addr->text, sizeof(addr->text));
+}
+
 static int bind_and_listen(int fd, struct mfd_sock_addr *addr)
 {
 	int one = 1;
@@ -186,10 +194,31 @@ static int bind_and_listen(int fd, struct mfd_sock_addr *addr)
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 	    bind(fd, (struct sockaddr *)&addr->sa, addr->len) || listen(fd, LISTEN_BACKLOG))
 		return -errno;
-	addr->len = sizeof(addr->sa);
-	if (getsockname(fd, (struct sockaddr *)&addr->sa, &addr->len))
-		return -errno;
-	return addr_text((struct sockaddr *)&addr->sa, addr->len, addr->text, sizeof(addr->text));
+	return bound_address(fd, addr);
+}
+
+static int socket_number(int fd, int name)
+{
+	socklen_t len = sizeof(int);
+	int value = -1;
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) ? -errno : value;
+}
+
+int mfd_sock_listening(int fd, struct mfd_sock_addr *addr, struct mfd_error *err)
+{
+	int listening = socket_number(fd, SO_ACCEPTCONN), type = socket_number(fd, SO_TYPE), ret;
+
+	if (listening < 0)
+		return mfd_error_sys(err, listening, "descriptor %d", fd);
+	ret = bound_address(fd, addr);
+	if (ret)
+		return mfd_error_sys(err, ret, "descriptor %d: its address", fd);
+	if (listening != 1 || type != SOCK_STREAM ||
+	    (addr->sa.ss_family != AF_INET && addr->sa.ss_family != AF_INET6))
+		return mfd_error_set(err, -EINVAL, "descriptor %d (%s) is not a TCP socket that listens", fd,
+				     addr->text);
+	return 0;
 }
 
 int mfd_sock_listen(struct mfd_sock_addr *addr, struct mfd_error *err)

@@ -24,6 +24,8 @@ int mfd_sock_is_loopback(const struct mfd_sock_addr *addr);
 int mfd_sock_connect(const struct mfd_sock_addr *addr, unsigned timeout_ms, struct mfd_error *err);
 /* A listening, close-on-exec socket; *addr is updated to the bound address (port 0 = any). */
 int mfd_sock_listen(struct mfd_sock_addr *addr, struct mfd_error *err);
+/* Is `fd`, that somebody else made, a listening TCP socket?  0 and *addr, or -errno; it stays the caller's. */
+int mfd_sock_listening(int fd, struct mfd_sock_addr *addr, struct mfd_error *err);
 
 /*
  * NODELAY, keepalive, and a limit on how long sent bytes may stay unacknowledged or a blocking call may hang

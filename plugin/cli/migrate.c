@@ -17,6 +17,7 @@
 #include "flags.h"
 #include "io.h"
 #include "migrate.h"
+#include "netaddr.h"
 
 #define PROGRESS_FILE ".progress"
 
@@ -255,6 +256,7 @@ static int migrate(struct mfd_migrate *m)
 
 	mfd_migrate_block_signals();
 	ret = ret ? ret : mfd_migrate_check_pid(m->pid, &err);
+	ret = ret ? ret : mfd_netaddr_check_here(m->o.move_address, &err);
 	ret = ret ? ret : mfd_hostcriu_find(&m->criu, &err);
 	ret = ret ? ret : mfd_hostcriu_plugins(m->plugins, sizeof(m->plugins), &err);
 	ret = ret ? ret : make_dir(m, &err);

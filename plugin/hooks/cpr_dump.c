@@ -185,7 +185,7 @@ static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 	struct mfd_cpr_record *r = &d->item.record;
 	int is_pipe = r->kind == MFD__CPR_KIND__PIPE;
 
-	if (!mfd_cpr_claims(dump.patterns, d->name))
+	if (!mfd_cpr_claims(dump.patterns, d->name) || (is_pipe && mfd_cpr_is_runtimes(criu_get_image_dir(), d->name)))
 		return 0;
 	if (is_pipe)
 		r->inherit_id = d->name;

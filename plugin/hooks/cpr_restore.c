@@ -18,6 +18,7 @@
 #include <criu/criu-plugin.h>
 
 #include "cpr.h"
+#include "cpr_describe.h"
 #include "cpr_image.h"
 #include "cpr_rewrite.h"
 #include "host.h"
@@ -158,20 +159,6 @@ static int keeper_has(const struct entry *e)
 
 /* ---- how each is had ---- */
 
-/* runc notes where standard input, output and error went, and its restore gives CRIU those of its own for pipes. */
-static int given_by_runc(const char *inherit_id)
-{
-	char *text, quoted[64];
-	int found;
-
-	snprintf(quoted, sizeof(quoted), "\"%s\"", inherit_id);
-	if (mfd_io_read_file(criu_get_image_dir(), "descriptors.json", 1 << 16, &text, NULL))
-		return 0;
-	found = strstr(text, quoted) != NULL;
-	free(text);
-	return found;
-}
-
 /* Whoever runs CRIU has seen to it: --inherit-fd, or runc through CRIU's service. CRIU's own list is out of reach. */
 static int given_by_hand(const char *inherit_id)
 {
@@ -189,7 +176,7 @@ static int given_by_hand(const char *inherit_id)
 		service |= !strcmp(line + at, "swrk") || !strcmp(line + at, "service") || strstr(line + at, " --rpc");
 	}
 	free(line);
-	return found || (service && given_by_runc(inherit_id));
+	return found || (service && mfd_cpr_is_runtimes(criu_get_image_dir(), inherit_id));
 }
 
 /* A path in the tasks' mounts: whether it is there shows inside the task. */

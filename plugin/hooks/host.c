@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The running CRIU: which plugin interface it has, its options and its log. */
 #include <dlfcn.h>
+#include <errno.h>
+#include <linux/capability.h>
 #include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "host.h"
 
@@ -81,6 +85,40 @@ int mfd_host_options(struct mfd_options *o, struct mfd_error *err)
 		if (ret)
 			return ret;
 	}
+	return 0;
+}
+
+#define PIPE_MAX "/proc/sys/fs/pipe-max-size"
+#define PIPE_NEED 16777216
+
+static int may_exceed_pipe_max(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { 0 };
+
+	return !syscall(SYS_capget, &head, data) && data[0].effective & 1U << CAP_SYS_RESOURCE;
+}
+
+int mfd_host_prepare(struct mfd_error *err)
+{
+	unsigned long max = 0;
+	FILE *f;
+	int ok;
+
+	if (!host_get_options() || may_exceed_pipe_max())
+		return 0;
+	f = fopen(PIPE_MAX, "r+");
+	if (f && fscanf(f, "%lu", &max) == 1 && max >= PIPE_NEED) {
+		fclose(f);
+		return 0;
+	}
+	ok = f && !fseek(f, 0, SEEK_SET) && fprintf(f, "%d\n", PIPE_NEED) > 0;
+	if (f && fclose(f))
+		ok = 0;
+	if (!ok)
+		return mfd_error_set(err, -EPERM, "this CRIU needs CAP_SYS_RESOURCE, or sysctl fs.pipe-max-size=%d (it is %lu)",
+				     PIPE_NEED, max);
+	mfd_host_info("fs.pipe-max-size raised from %lu to %d: CRIU lacks CAP_SYS_RESOURCE", max, PIPE_NEED);
 	return 0;
 }
 

@@ -29,6 +29,12 @@ void mfd_host_describe(struct mfd_host_desc *d);
 /* --plugin-option=multifd.NAME=VALUE, CRIU 4.3 and later; nothing to do on older hosts. */
 int mfd_host_options(struct mfd_options *o, struct mfd_error *err);
 
+/*
+ * CRIU 4.3 makes a pipe of up to 4 MiB at its lazy page server before it listens to us.  Without CAP_SYS_RESOURCE that needs a larger
+ * fs.pipe-max-size, which is raised here, and stays so; -EPERM with what to do where it cannot be.
+ */
+int mfd_host_prepare(struct mfd_error *err);
+
 /* Lines in CRIU's log, "multifd: " in front. */
 void mfd_host_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void mfd_host_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

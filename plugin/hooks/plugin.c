@@ -42,6 +42,8 @@ static int begin_dump(void)
 	if (!ret)
 		ret = mfd_cpr_dump_begin(&o, &err);
 	if (!ret && o.target)
+		ret = mfd_host_prepare(&err);
+	if (!ret && o.target)
 		ret = mfd_sender_start(&sender, &o, &err);
 	if (ret) {
 		mfd_host_error("%s", mfd_error_text(&err));

@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
@@ -104,6 +105,7 @@ static uint32_t compress_flags(const struct mfd_options *o)
 static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
 {
 	char *list = o->restore_option ? strdup(o->restore_option) : NULL, *words[MAX_RESTORE_OPTIONS];
+	char text[MFD_NETADDR_MAX][MFD_ADDRESS_TEXT], *addresses[MFD_NETADDR_MAX];
 	Mfd__Hello h = MFD__HELLO__INIT;
 	char host[256] = "";
 	struct utsname un;
@@ -125,6 +127,8 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	h.program_version = (char *)MFD_VERSION;
 	h.n_restore_option = split(list, words);
 	h.restore_option = words;
+	h.n_move_address = mfd_address_hello(o, addresses, text);
+	h.move_address = addresses;
 	ret = mfd_control_send(&s->control, MFD_WIRE_HELLO, &h.base);
 	free(list);
 	return ret ? mfd_error_sys(err, ret, "sending HELLO to %s", sh->target.text) : 0;
@@ -144,6 +148,8 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 	if (ok->session_id.len != sizeof(sh->id) || ok->secret.len != sizeof(sh->secret) || !ok->channels ||
 	    ok->channels > o->channels || ok->packet_size > o->packet_size || ok->packet_size < MFD_WIRE_MIN_PACKET) {
 		ret = mfd_error_set(err, -EPROTO, "the target's HELLO_OK makes no sense");
+	} else if (ok->move_addresses != mfd_address_count(o)) {
+		ret = mfd_error_set(err, -EPROTONOSUPPORT, "the target's criu-multifd is too old to take over addresses");
 	} else {
 		memcpy(sh->id, ok->session_id.data, sizeof(sh->id));
 		memcpy(sh->secret, ok->secret.data, sizeof(sh->secret));
@@ -241,7 +247,9 @@ int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	int ret;
 
 	mfd_control_init(&s->control);
-	ret = connect_as(&s->control.conn, sh, o, MFD_WIRE_ROLE_CONTROL, 0, err);
+	ret = mfd_netaddr_check_here(o->move_address, err);
+	if (!ret)
+		ret = connect_as(&s->control.conn, sh, o, MFD_WIRE_ROLE_CONTROL, 0, err);
 	if (!ret)
 		ret = send_hello(s, o, sh, err);
 	if (!ret)

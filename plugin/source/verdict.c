@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
@@ -94,6 +95,8 @@ int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *o
 	uint64_t end = mfd_io_now_ms() + give_up_ms;
 	int ret;
 
+	if (!strcmp(outcome, "commit"))
+		mfd_address_release(o);
 	for (;;) {
 		struct mfd_uplink s = { .wake_fd = -1, .control.conn.fd = -1 };
 		char state[32];
@@ -123,6 +126,7 @@ static int tell_target(struct mfd_worker *w)
 	struct mfd_error err = { 0 };
 	int ret = -ENOTCONN;
 
+	mfd_address_release(w->o);
 	if (w->session.control.conn.fd >= 0) /* else a person has decided while there was no connection */
 		ret = mfd_control_send(&w->session.control, MFD_WIRE_COMMIT, &commit.base);
 	if (!w->leave_us)
@@ -148,8 +152,8 @@ static int tell_target(struct mfd_worker *w)
 /* From here on a failure is not answered by undoing but by looking at what became of the tasks. */
 int mfd_verdict_commit(struct mfd_worker *w)
 {
+	int ran = atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING, ret;
 	char text[400];
-	int ret;
 
 	snprintf(text, sizeof(text), "session '%s' is complete on %s; releasing the tasks", w->sh->session,
 		 w->sh->target.text);
@@ -161,11 +165,17 @@ int mfd_verdict_commit(struct mfd_worker *w)
 		usleep(1000);
 	if (ret == 1)
 		ret = mfd_gate_commit(&w->gate, &w->err);
-	if (ret)
+	if (ret && !ran)
 		return ret;
-	while (!w->dump_result_known && w->link >= 0 && !mfd_gate_criu_ended(&w->gate, 0))
+	while (!ret && !w->dump_result_known && w->link >= 0 && !mfd_gate_criu_ended(&w->gate, 0))
 		serve_link(w, MFD_LINK_OK, text, 100);
-	if (w->dump_result_known && w->dump_result)
+	/*
+	 * In postcopy the tasks run on the target: whatever CRIU thinks of its dump (a post-dump script that failed, --leave-running), they
+	 * must not run here, too.
+	 */
+	if (ran)
+		mfd_shared_tasks_signal(w->sh, SIGKILL);
+	else if (w->dump_result_known && w->dump_result)
 		return mfd_error_set(&w->err, -ECANCELED, "CRIU's dump failed after the commit");
 	ret = tasks_died(w, &w->err);
 	if (ret)
@@ -264,6 +274,8 @@ int mfd_verdict_abort(struct mfd_worker *w)
 	mfd_log_error("%s", text);
 	if (phase == MFD_PHASE_COMMITTING && doubtful(w, text))
 		return 1;
+	if (phase == MFD_PHASE_RUNNING)
+		mfd_address_back(w->o);
 	if (w->session.control.conn.fd >= 0)
 		mfd_control_send_abort(&w->session.control, w->err.code, text);
 	if (phase == MFD_PHASE_CONNECTING || w->dump_result_known) {

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
@@ -126,6 +127,7 @@ static int give_leave(struct mfd_worker *w)
 	/* Should CRIU die, its tasks are no longer traced and would run: this stops them then. Undone by an abort. */
 	mfd_shared_tasks_signal(w->sh, SIGSTOP);
 	mfd_worker_reply(w, MFD_LINK_HOLD, 0, "the restored tasks may run on the target");
+	mfd_address_release(w->o);
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
 	w->leave_us = mfd_io_now_us();
 	w->restored = 1; /* a target that restores by itself asks only after it has succeeded */

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "confirm.h"
 #include "session_file.h"
 #include "io.h"
@@ -103,6 +104,8 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->packet_size = s->limits.packet_size;
 	e->restore_option = s->restore_options;
 	e->n_restore_option = s->n_restore_options;
+	e->move_address = s->move_addresses;
+	e->n_move_address = s->n_move_addresses;
 	e->has_restored_pid = s->restore.root > 0;
 	e->restored_pid = (uint32_t)s->restore.root;
 	e->server_pid = (uint32_t)getppid(); /* the supervisor: what a person would signal */
@@ -146,6 +149,7 @@ void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
 	m.code = code;
 	/* Before the source hears that its tasks are the only ones. */
 	mfd_restorer_kill(s);
+	mfd_address_drop(s);
 	if (!s->aborted_by_source)
 		mfd_session_send(s, MFD_WIRE_ABORT, &m.base);
 	s->over = MFD_OVER_ABORTED;
@@ -246,6 +250,7 @@ static void end_aborted(struct mfd_session *s)
 	Mfd__SessionEntry e;
 	int rc, buried;
 
+	mfd_address_drop(s);
 	s->state = MFD__SESSION_STATE__ABORTED;
 	s->in_doubt = 0;
 	mfd_session_entry(s, &e);
@@ -783,7 +788,8 @@ static void session_thread(void *arg)
 {
 	struct mfd_session *s = arg;
 
-	if (s->state == MFD__SESSION_STATE__COMMITTED) /* reloaded */
+	/* reloaded, and nothing is restored any more though it may run */
+	if (s->state == MFD__SESSION_STATE__COMMITTED || s->state == MFD__SESSION_STATE__RUNNING)
 		mfd_confirm_begin(s);
 	while (!s->over)
 		step(s);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "confirm.h"
 #include "io.h"
 #include "log.h"
@@ -130,15 +131,18 @@ static void op_unhold(void *arg, int uffd)
 static void op_restored(void *arg)
 {
 	struct mfd_session *s = arg;
-	int rc = mfd_commit_note(s, MFD_SESSION_RESTORED_LINE "\n");
+	int given, rc = mfd_commit_note(s, MFD_SESSION_RESTORED_LINE "\n");
 
 	if (rc)
 		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
 	pthread_mutex_lock(&s->lock);
+	given = s->leave == MFD_LEAVE_GIVEN;
 	s->restored = 1;
 	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
+	if (given) /* else confirm.c does, when they go on */
+		mfd_address_lift(s);
 	mfd_log_info("%s: restored", s->name);
 }
 
@@ -174,6 +178,13 @@ int mfd_commit_start_pager(struct mfd_session *s)
 
 	if (atomic_load_explicit(&s->pager, memory_order_relaxed))
 		return 0;
+	/* lazy-pages.socket means: restore may begin.  What is dead on the source is not thrown away for want of an address. */
+	rc = mfd_address_take(s, &err);
+	if (rc && s->state != MFD__SESSION_STATE__COMMITTED) {
+		snprintf(s->error, sizeof(s->error), "%s", mfd_error_text(&err));
+		return rc;
+	}
+	mfd_error_clear(&err);
 	rc = mfd_pager_start(s->dirfd, s->store, s->postcopy, s->server->threads, &pager_ops, s, &p, &err);
 	if (rc) {
 		snprintf(s->error, sizeof(s->error), "pager: %s", mfd_error_text(&err));
@@ -225,6 +236,7 @@ int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err)
 	rc = adopt_pager(s, held, n, err);
 	if (!rc) {
 		mfd_takeover_done(s->server, s->name, held, n);
+		mfd_address_adopt(s);
 		mfd_log_info("%s: %zu userfaultfds taken over from the worker that died", s->name, own);
 	}
 	free(held);

@@ -3,10 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "address.h"
 #include "confirm.h"
 #include "log.h"
 #include "session.h"
+
+#define LAST_WORD_MS 1000
 
 static int is_busy(struct mfd_session *s)
 {
@@ -84,6 +88,9 @@ static void succeeded(struct mfd_session *s)
 		mfd_confirm_continue(s);
 		mfd_session_store(s, 1);
 		break;
+	case MFD__SESSION_STATE__RUNNING: /* again, after the worker that had leave died */
+		mfd_confirm_continue(s);
+		break;
 	case MFD__SESSION_STATE__READY:
 		now_restored(s);
 		break;
@@ -93,6 +100,25 @@ static void succeeded(struct mfd_session *s)
 	default:
 		mfd_session_abort(s, -EPROTO, "restored at the wrong time");
 	}
+}
+
+/* CRIU has said it before it ended; the pager's threads may be just about to read it. */
+static void await_last_word(struct mfd_session *s)
+{
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+
+	for (unsigned ms = 0; ms < LAST_WORD_MS && !mfd_pager_finished(p); ms++)
+		usleep(1000);
+}
+
+void mfd_confirm_adopt(struct mfd_session *s)
+{
+	if (!s->confirm)
+		return;
+	s->restore.ok = s->restore.resumed = 1;
+	if (!mfd_restorer_adopt(s))
+		mfd_address_lift(s);
+	mfd_restorer_continue(s);
 }
 
 void mfd_confirm_ended(struct mfd_session *s)
@@ -106,6 +132,7 @@ void mfd_confirm_ended(struct mfd_session *s)
 	snprintf(text, sizeof(text), "%s", s->restore.text);
 	pthread_mutex_unlock(&s->lock);
 	if (!code) {
+		await_last_word(s);
 		code = mfd_restorer_note_tasks(s);
 		snprintf(text, sizeof(text), "criu says that it succeeded, but there are no restored tasks");
 	}
@@ -129,8 +156,9 @@ int mfd_confirm_continue(struct mfd_session *s)
 {
 	if (!s->restore.ok || s->restore.resumed)
 		return 0;
-	mfd_restorer_continue(s);
+	/* First: should the worker die in between, the tasks are taken over and continued, and not restored a second time. */
 	mfd_pager_go(atomic_load_explicit(&s->pager, memory_order_relaxed));
+	mfd_restorer_continue(s);
 	mfd_log_info("%s: the restored tasks go on", s->name);
 	return 1;
 }

@@ -14,6 +14,8 @@ void mfd_confirm_ended(struct mfd_session *s);	  /* restore.done */
 void mfd_confirm_verified(struct mfd_session *s); /* READY was sent */
 /* The source has let go: continue, if the tasks exist and are stopped.  1 = just done. */
 int mfd_confirm_continue(struct mfd_session *s);
+/* After a takeover (takeover.h): the tasks run, or were just about to. */
+void mfd_confirm_adopt(struct mfd_session *s);
 void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us); /* RESTORED; 0 = still stopped */
 
 #endif

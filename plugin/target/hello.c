@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "hello.h"
 #include "session_file.h"
 #include "log.h"
@@ -50,7 +51,7 @@ static int check_restore(const struct mfd_server *sv, const Mfd__Hello *h, struc
 	if (h->confirm_restore && !sv->restore)
 		return mfd_error_set(err, -EPERM,
 				     "this server does not restore by itself (criu-multifd serve --restore allows it)");
-	return mfd_policy_check(h->restore_option, h->n_restore_option, err);
+	return mfd_policy_check(h->restore_option, h->n_restore_option, err) ?: mfd_address_check(sv, h, err);
 }
 
 /* What is on disk under this name: only an ended session gives way. */
@@ -124,6 +125,7 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 		return rc;
 	set_up(s, h);
 	rc = mfd_hello_restore_options(s, h->restore_option, h->n_restore_option);
+	rc = rc ? rc : mfd_address_keep(s, h->move_address, h->n_move_address);
 	if (rc)
 		return mfd_error_sys(err, rc, "session");
 	if (mfd_tables_init(&s->tables))
@@ -168,6 +170,8 @@ static void send_hello_ok(struct mfd_session *s)
 	ok.packet_size = s->limits.packet_size;
 	ok.has_compress = 1;
 	ok.compress = (uint32_t)s->limits.compress;
+	ok.has_move_addresses = s->n_move_addresses > 0;
+	ok.move_addresses = (uint32_t)s->n_move_addresses;
 	if (!uname(&u))
 		ok.target = u.nodename;
 #ifdef MFD_VERSION

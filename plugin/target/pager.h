@@ -122,6 +122,7 @@ void mfd_pager_complete(struct mfd_pager *p);
 void mfd_pager_hold(struct mfd_pager *p);
 void mfd_pager_go(struct mfd_pager *p);
 void mfd_pager_again(struct mfd_pager *p);
+int mfd_pager_finished(struct mfd_pager *p); /* nonzero once CRIU's last word has been read */
 
 /* Postcopy after a reconnect: ask again (ops->want) for every page a task waits for. */
 void mfd_pager_want_again(struct mfd_pager *p);

@@ -200,3 +200,13 @@ void mfd_pager_again(struct mfd_pager *p)
 	p->held = 0;
 	pthread_mutex_unlock(&p->sock_lock);
 }
+
+int mfd_pager_finished(struct mfd_pager *p)
+{
+	int finished;
+
+	pthread_mutex_lock(&p->sock_lock);
+	finished = p->finished;
+	pthread_mutex_unlock(&p->sock_lock);
+	return finished;
+}

@@ -23,6 +23,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "address.h"
+#include "confirm.h"
 #include "hello.h"
 #include "session_file.h"
 #include "io.h"
@@ -169,7 +171,8 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 	if (mfd_tables_init(&s->tables))
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	from_entry(s, e);
-	if (mfd_hello_restore_options(s, e->restore_option, e->n_restore_option))
+	if (mfd_hello_restore_options(s, e->restore_option, e->n_restore_option) ||
+	    mfd_address_keep(s, e->move_address, e->n_move_address))
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	rc = mfd_pagestore_open(s->dirfd, &s->store, add_record, s, err);
 	return rc;
@@ -181,6 +184,8 @@ static int restart_pager(struct mfd_session *s, int take_over, struct mfd_error 
 
 	if (take_over && mfd_commit_take_over(s, err))
 		return err->code;
+	if (take_over)
+		mfd_confirm_adopt(s);
 	if (wanted && mfd_commit_start_pager(s))
 		return mfd_error_set(err, -EIO, "%s", s->error);
 	if (s->state == MFD__SESSION_STATE__RUNNING)
@@ -198,6 +203,7 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 		  struct mfd_error *err)
 {
 	struct mfd_session *s;
+	char what[64];
 	int rc = mfd_session_claim(sv, name, &s);
 
 	if (rc)
@@ -211,14 +217,14 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	}
 	if (!rc)
 		mfd_session_store(s, 1);
+	snprintf(what, sizeof(what), "%s%s", mfd_session_file_state(s->state), s->in_doubt ? ", in doubt" : "");
 	s->live = !rc;
 	if (!rc)
 		rc = mfd_session_start(s); /* takes over our reference */
 	if (rc)
 		mfd_session_unclaim(s);
 	else
-		mfd_log_info("%s: reloaded, %s%s", name, mfd_session_file_state(e->state),
-			     s->in_doubt ? ", in doubt" : "");
+		mfd_log_info("%s: reloaded, %s", name, what);
 	return rc;
 }
 

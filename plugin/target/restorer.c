@@ -261,6 +261,36 @@ int mfd_restorer_note_tasks(struct mfd_session *s)
 	return rc ? rc : n ? 0 : -ESRCH;
 }
 
+/* "BOOT-ID 0 PID START-TIME": the last such line whose process still is the one that was meant; 0 = none. */
+static pid_t find_warden(int dirfd)
+{
+	char *text = NULL, *line, *save;
+	pid_t found = 0;
+
+	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
+		return 0;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		unsigned long long start;
+		unsigned task;
+		int pid;
+
+		if (sscanf(line, "%*s %u %d %llu", &task, &pid, &start) == 3 && !task && pid > 1 && start &&
+		    mfd_holder_start_time(pid) == start)
+			found = pid;
+	}
+	free(text);
+	return found;
+}
+
+int mfd_restorer_adopt(struct mfd_session *s)
+{
+	struct mfd_restore *r = &s->restore;
+
+	r->warden = find_warden(s->dirfd);
+	r->warden_fd = r->warden ? pidfd_open(r->warden, 0) : -1;
+	return mfd_restorer_note_tasks(s);
+}
+
 /* Stopped, so that none of them can have ended or forked since they were noted. */
 void mfd_restorer_continue(struct mfd_session *s)
 {

@@ -53,6 +53,8 @@ struct mfd_restorer_msg {
 /* restorer.c.  Start it: 0 and `busy`, or -errno with a sentence in text; its end is told by `done`. */
 int mfd_restorer_start(struct mfd_session *s, char *text, size_t len);
 int mfd_restorer_note_tasks(struct mfd_session *s); /* fills root and tasks */
+/* The warden of a worker that died, from MFD_SESSION_ATTACHED; fills tasks. -ESRCH: it has ended. */
+int mfd_restorer_adopt(struct mfd_session *s);
 void mfd_restorer_continue(struct mfd_session *s);
 void mfd_restorer_kill(struct mfd_session *s);	  /* everything, and wait */
 void mfd_restorer_release(struct mfd_session *s); /* they are on their own now */

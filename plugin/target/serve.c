@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -14,6 +15,7 @@
 #include "hostcriu.h"
 #include "io.h"
 #include "log.h"
+#include "netaddr.h"
 #include "server.h"
 
 #define MAX_RESTORE_OPTIONS 64
@@ -25,6 +27,8 @@ struct config {
 	const char *netns;
 	const char *restore_options[MAX_RESTORE_OPTIONS];
 	size_t n_restore_options;
+	const char *allow_address[MAX_RESTORE_OPTIONS];
+	size_t n_allow_address;
 	uint32_t threads, max_sessions, stall_ms, keep_for, state;
 };
 
@@ -43,6 +47,18 @@ static int add_restore_option(void *dest, const char *value, struct mfd_error *e
 	return 0;
 }
 
+static int add_allow_address(void *dest, const char *value, struct mfd_error *err)
+{
+	struct config *c = dest;
+
+	if (!mfd_netaddr_rule_ok(value))
+		return mfd_error_set(err, -EINVAL, "'%.64s': an address, a network ADDR/LEN or 'any' is wanted", value);
+	if (c->n_allow_address == MAX_RESTORE_OPTIONS)
+		return mfd_error_set(err, -E2BIG, "at most %d of them", MAX_RESTORE_OPTIONS);
+	c->allow_address[c->n_allow_address++] = value;
+	return 0;
+}
+
 static int parse(struct config *c, int argc, char **argv)
 {
 	const struct mfd_flag flags[] = {
@@ -50,7 +66,8 @@ static int parse(struct config *c, int argc, char **argv)
 		  .kind = MFD_FLAG_STRING,
 		  .dest = &c->listen,
 		  .arg = "ADDR:PORT",
-		  .help = "where sources connect; port 0 = any (127.0.0.1:0)" },
+		  .help = "where sources connect; port 0 = any (127.0.0.1:0);\n"
+			  "a socket that systemd passes is taken instead" },
 		{ .name = "dir",
 		  .kind = MFD_FLAG_STRING,
 		  .dest = &c->dir,
@@ -71,6 +88,13 @@ static int parse(struct config *c, int argc, char **argv)
 		  .arg = "OPT",
 		  .help = "a word for the command line of such a criu restore, e.g. --restore-option=--tcp-established;\n"
 			  "may be given more than once" },
+		{ .name = "allow-address",
+		  .kind = MFD_FLAG_CALL,
+		  .call = add_allow_address,
+		  .dest = c,
+		  .arg = "ADDR[/LEN]|any",
+		  .help = "an address, or every one of a network, that sources may bring along (--move-address), to the\n"
+			  "server's own network namespace; may be given more than once" },
 		{ .name = "pid-namespace",
 		  .kind = MFD_FLAG_CHOICE,
 		  .dest = &c->pid_namespace,
@@ -185,11 +209,30 @@ static int open_dir(struct mfd_server *sv, struct mfd_error *err)
 	return 0;
 }
 
+/* Socket activation: 0 = none, 1 = sv->listen_fd is systemd's.  The environment is not to reach criu and what it restores. */
+static int passed_socket(struct mfd_server *sv, struct mfd_sock_addr *addr, struct mfd_error *err)
+{
+	int rc, n = sd_listen_fds(1);
+
+	if (n < 0)
+		return mfd_error_sys(err, n, "LISTEN_FDS");
+	if (n > 1)
+		return mfd_error_set(err, -EINVAL, "systemd passes %d sockets, one is wanted", n);
+	if (!n)
+		return 0;
+	rc = mfd_sock_listening(SD_LISTEN_FDS_START, addr, err);
+	if (rc)
+		return rc;
+	sv->listen_fd = SD_LISTEN_FDS_START;
+	return 1;
+}
+
 static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd_sock_addr *addr, struct mfd_error *err)
 {
-	int rc = mfd_sock_parse(c->listen, 1, addr, err);
+	int passed = passed_socket(sv, addr, err);
+	int rc = passed ? passed : mfd_sock_parse(c->listen, 1, addr, err);
 
-	if (rc)
+	if (rc < 0)
 		return rc;
 	if (!mfd_sock_is_loopback(addr) && !c->insecure)
 		return mfd_error_set(
@@ -197,7 +240,8 @@ static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd
 			"%s can be reached by others, and whoever connects may run code here as root: use loopback "
 			"(a tunnel), or --insecure in a network you trust",
 			addr->text);
-	sv->listen_fd = mfd_sock_listen(addr, err);
+	if (!passed)
+		sv->listen_fd = mfd_sock_listen(addr, err);
 	if (sv->listen_fd < 0)
 		return sv->listen_fd;
 	/* accept() must not block when the connection has gone since poll(). */
@@ -262,6 +306,8 @@ int mfd_serve_main(int argc, char **argv)
 	sv.max_sessions = c.max_sessions;
 	sv.stall_ms = c.stall_ms;
 	sv.keep_ms = (uint64_t)c.keep_for * 1000;
+	sv.allow_address = c.allow_address;
+	sv.n_allow_address = c.n_allow_address;
 	sv.durable = c.durable;
 	sv.once = c.once;
 	if (c.state) {

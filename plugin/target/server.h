@@ -58,6 +58,8 @@ struct mfd_server {
 	int host_pids;			    /* restored tasks live in the server's pid namespace */
 	const char *const *restore_options; /* for criu, always */
 	size_t n_restore_options;
+	const char *const *allow_address; /* rules (netaddr.h) for addresses that sources may move here */
+	size_t n_allow_address;
 	int reborn;		      /* the worker before this one died */
 	struct mfd_holder *inherited; /* what it left (takeover.h); main thread, until the sessions are reloaded */
 

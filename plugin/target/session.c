@@ -160,6 +160,9 @@ void mfd_session_put(struct mfd_session *s)
 	while (s->n_restore_options)
 		free(s->restore_options[--s->n_restore_options]);
 	free(s->restore_options);
+	while (s->n_move_addresses)
+		free(s->move_addresses[--s->n_move_addresses]);
+	free(s->move_addresses);
 	mfd_tables_free(&s->tables);
 	mfd_filesink_free(&s->files);
 	mfd_io_close(&s->dirfd);

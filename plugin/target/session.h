@@ -89,6 +89,9 @@ struct mfd_session {
 	char source[256];
 	char **restore_options; /* asked for by the source, checked, without dashes */
 	size_t n_restore_options;
+	char **move_addresses; /* asked for by the source, checked: ADDR/LEN@DEV */
+	size_t n_move_addresses;
+	_Atomic int has_addresses; /* enum of address.c */
 	uint64_t started_us;
 	struct mfd_pagestore *store;
 

@@ -35,7 +35,7 @@ need_program()
 	local p
 
 	for p in "$@"; do
-		command -v "$p" >/dev/null || fail "no $p: run contrib/setup --apps" || return 1
+		command -v "$p" >/dev/null || fail "no $p: run contrib/setup" || return 1
 	done
 }
 
@@ -182,11 +182,16 @@ remark()
 
 # ---- the move --------------------------------------------------------------------------------------------------
 
+note_end()
+{
+	wait_session "$SESSION" 'done' && echo "${EPOCHREALTIME/[.,]/}" >"$SCRATCH/ended"
+}
+
 # move_app safe|postcopy [options for criu dump and restore]: APP_PID, and the service address with it unless KEEP_ADDRESS.
 # Session $SESSION; the restored program is RESTORED_PID. MOVE_BEGAN, MOVE_RAN (restored), MOVE_ENDED: us since the epoch.
 move_app()
 {
-	local mode=$1 dump=''
+	local mode=$1 dump='' ended
 
 	shift
 	IMG=$SCRATCH/img.$SESSION
@@ -204,13 +209,51 @@ move_app()
 		wait_session "$SESSION" ready || return 1
 	fi
 	[ -n "${KEEP_ADDRESS:-}" ] || service_moves || return 1
+	rm -f "$SCRATCH/ended"
+	start "ended.$SESSION" note_end
+	ended=$STARTED_PID
 	restore_lazily "$SERVER_DIR/$SESSION" "$@" "${APP_RESTORE[@]}" || { fail "criu restore: $?"; return 1; }
 	MOVE_RAN=$(cat "$SCRATCH/ran" 2>/dev/null || echo "${EPOCHREALTIME/[.,]/}")
 	[ -z "$dump" ] || wait "$dump" || { fail "criu dump: $?"; return 1; }
-	wait_session "$SESSION" 'done' || return 1
-	MOVE_ENDED=${EPOCHREALTIME/[.,]/}
+	wait "$ended" || { fail 'not all pages are there'; return 1; }
+	MOVE_ENDED=$(cat "$SCRATCH/ended")
 	assert_gone "$APP_PID" || return 1
 	assert_running "$RESTORED_PID"
+}
+
+
+# server_restores [serve options]: a server that restores by itself (criu-multifd migrate --restore) and takes the service
+# address when it does. Until migrate knows how to move an address, CRIU's action scripts do it.
+server_restores()
+{
+	cat >"$SCRATCH/arrive" <<-END
+	#!/bin/sh
+	case \$CRTOOLS_SCRIPT_ACTION in
+	pre-restore) ip addr add $SERVICE/24 dev eth0 ;;
+	post-restore)
+		nft delete table inet hold || exit 1
+		date +%s%6N >$SCRATCH/ran
+		arping -q -A -c 1 -I eth0 $SERVICE >/dev/null 2>&1 & # it waits for a second
+		;;
+	esac
+	END
+	chmod +x "$SCRATCH/arrive"
+	start_server --restore --pid-namespace own --restore-option=--action-script --restore-option="$SCRATCH/arrive" "$@"
+}
+
+# migrate_app [options for criu dump]: as move_app, by the one command, with server_restores. MIGRATE_SAYS: its summary.
+migrate_app()
+{
+	service_prepared || return 1
+	MOVE_BEGAN=${EPOCHREALTIME/[.,]/}
+	on_a "$MFD" migrate -t "$APP_PID" --to "$SERVER_ADDR" --session "$SESSION" --restore --json -- "$@" \
+		>"$SCRATCH/migrate.out" 2>&1 || { fail "migrate: $?: $(tail -n 3 "$SCRATCH/migrate.out")"; return 1; }
+	ip -n "$NS_A" addr del "$SERVICE/24" dev eth0
+	MOVE_RAN=$(cat "$SCRATCH/ran")
+	MIGRATE_SAYS=$(grep '"event":"summary"' "$SCRATCH/migrate.out")
+	wait_session "$SESSION" 'done' || return 1
+	MOVE_ENDED=${EPOCHREALTIME/[.,]/}
+	assert_gone "$APP_PID"
 }
 
 # shim_criu: CRIU with prlimit_shim.c, for programs whose processes have several uids.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2046  # lists of pids
+# shellcheck disable=SC2016,SC2046,SC2153,SC2209  # lists of pids; scripts that are written; variables of helpers.bash
 # SPDX-License-Identifier: GPL-2.0-only
 # `criu-multifd migrate`, `serve --restore` and `resolve`: one command moves it, and its exit code can be trusted: whatever happens
 # there is exactly one running copy, on this side or on that.
@@ -643,13 +643,18 @@ in_doubt()
 # kill_worker: the server's; its supervisor starts another.
 kill_worker()
 {
+	kill_worker_now
+	eventually 10 grep -q 'reloaded, READY, in doubt' "$SCRATCH/server.err"
+}
+
+kill_worker_now()
+{
 	local pid
 
 	for pid in $(pgrep -P "$SERVER_PID"); do
 		# The supervisor's other child, which keeps descriptors, has one thread.
 		[ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ] || kill -KILL "$pid"
 	done
-	eventually 10 grep -q 'reloaded, READY, in doubt' "$SCRATCH/server.err"
 }
 
 @test "RESTORED, and the server's worker dies: what was restored is dead; the source that comes back keeps its tasks" {
@@ -687,6 +692,26 @@ kill_worker()
 	"$MFD" resolve --dir "$SERVER_DIR" test --run
 	runs_there
 	wait_session test 'done'
+}
+
+@test "the server's worker dies when the tasks run: they are taken over, not restored a second time" {
+	local i
+	start_server --restore
+	for i in safe postcopy; do
+		SESSION=$i
+		start_victim --name "v$i" --size 512
+		start migrate migrate --restore --mode $i
+		MIGRATING=$STARTED_PID
+		eventually 20 grep -q "$i: the restored tasks go on" "$SCRATCH/server.err"
+		kill_worker_now
+		eventually 5 grep -q "$i: reloaded\|$i: done" "$SCRATCH/server.err"
+		wait "$MIGRATING" || true
+		wait_session "$i" 'done'
+		runs_there
+		[ "$(grep -c "$i: restoring" "$SCRATCH/server.err")" = 1 ]
+		kill -KILL $(strangers)
+		eventually 5 nobody_there
+	done
 }
 
 # postcopy_cut: the restored tasks run, pages are missing, the network is gone. Sets IMG.

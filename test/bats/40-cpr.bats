@@ -45,6 +45,13 @@ dump_kept()
 		"$CRIU" dump -t "$VICTIM_PID" -D "$IMG" -L "$PLUGINS" -v4 -o dump.log "$@" </dev/null
 }
 
+# Within `run` the helpers' counter is not kept.
+restore_refused()
+{
+	run ! restore_in_namespace "$IMG" -L "$PLUGINS" "$@"
+	STARTED=$((STARTED + 1))
+}
+
 restore_kept()
 {
 	restore_in_namespace "$IMG" -L "$PLUGINS" "$@" || { grep multifd "$IMG/restore.log" >&2; return 1; }
@@ -198,7 +205,7 @@ round_trip()
 	dump_kept
 	printf '#!/bin/sh\ntest "$CRTOOLS_SCRIPT_ACTION" != post-restore\n' >"$SCRATCH/script"
 	chmod +x "$SCRATCH/script"
-	run ! restore_in_namespace "$IMG" -L "$PLUGINS" --action-script "$SCRATCH/script"
+	restore_refused --action-script "$SCRATCH/script"
 	grep -q 'Forking task' "$IMG/restore.log"
 	[ "$(held "$KEEPER_DIR")" = 2 ]
 	restore_kept
@@ -238,12 +245,12 @@ round_trip()
 	start_holder bpf
 	dump_kept
 	"$MFD" cpr --dir "$KEEPER_DIR" drop $SESSION
-	run ! restore_in_namespace "$IMG" -L "$PLUGINS"
+	restore_refused
 	grep -q 'multifd: descriptor anon_inode:bpf-map .* cannot be restored: the keeper has none' "$IMG/restore.log"
 	run ! grep -q 'Forking task' "$IMG/restore.log"
 	kill "$KEEPER_PID"
 	assert_gone "$KEEPER_PID"
-	run ! restore_in_namespace "$IMG" -L "$PLUGINS"
+	restore_refused
 	grep -q 'multifd: descriptor anon_inode:bpf-map .* there is no keeper' "$IMG/restore.log"
 	run ! grep -q 'Forking task' "$IMG/restore.log"
 }
@@ -482,4 +489,33 @@ runc_with_plugin()
 	check_holder
 	same_as_outside 8
 	[ "$(held "$KEEPER_DIR")" = 0 ]
+}
+
+@test "runc: standard output stays the runtime's" {
+	start_keeper
+	run_container fuse
+	kill "$OUTSIDE_PID"
+	$RUNC delete -f "$ID"
+	rm "$HOLDER"/*
+	jq '.process.args = ["/bin/cprfd", "victim", "/data", "null"]' "$SCRATCH/bundle/config.json" >"$SCRATCH/config"
+	mv "$SCRATCH/config" "$SCRATCH/bundle/config.json"
+	$RUNC run -d --bundle "$SCRATCH/bundle" "$ID" </dev/null 2>/dev/null | cat >"$SCRATCH/first.txt" 3>&- &
+	register pid $!
+	eventually 20 grep -qs ready "$HOLDER/victim.log"
+	[[ $(readlink "/proc/$($RUNC state "$ID" | jq .pid)/fd/1") == pipe:* ]]
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	jq -e '.[1] | startswith("pipe:")' "$IMG/descriptors.json"
+	[ "$(held "$KEEPER_DIR")" = 0 ]
+	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" --work-path "$IMG" "$ID" 2>/dev/null 3>&- |
+		cat >"$SCRATCH/second.txt" 3>&- &
+	register pid $!
+	eventually 20 runs_again
+}
+
+runs_again()
+{
+	local pid
+
+	pid=$($RUNC state "$ID" 2>/dev/null | jq 'select(.status == "running") | .pid') && [ -n "$pid" ] &&
+		[[ $(readlink "/proc/$pid/fd/1") == pipe:* ]]
 }

@@ -150,6 +150,21 @@ lives_on_a()
 	lives_on_a
 }
 
+@test "runc: SIGTERM in the middle: given up, and the container runs on" {
+	start_server
+	make_bundle --size 64
+	run_container
+	on_a tc qdisc add dev eth0 root tbf rate 200mbit burst 512k latency 20ms
+	start move move_container
+	local move=$STARTED_PID rc=0
+	eventually 20 grep -q 'channels joined' "$SCRATCH/server.err"
+	kill -TERM "$(pgrep -P "$move")"
+	wait "$move" || rc=$?
+	[ "$rc" = 1 ]
+	grep -q "'$ID' runs on here" "$SCRATCH/move.err"
+	lives_on_a
+}
+
 @test "runc, safe: a restore that fails is tried again with the command that is shown" {
 	local again
 
@@ -224,6 +239,10 @@ podman_hosts()
 {
 	local h
 
+	# conmon's, which Podman leaves
+	[ -e /sys/fs/cgroup/freezer/libpod_parent ] || [ -e /sys/fs/cgroup/libpod_parent ] ||
+		register undo find /sys/fs/cgroup -depth -type d -path "*/libpod_parent*" -exec rmdir {} ';'
+
 	printf '[containers]\napparmor_profile = ""\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\n' \
 		>"$SCRATCH/containers.conf"
 	export CONTAINERS_CONF=$SCRATCH/containers.conf
@@ -280,4 +299,26 @@ podman_b()
 	[ ! -e "$SCRATCH/etc-b/criu/runc.conf" ]
 	podman_a rm -f -t 0 web
 	podman_b rm -f -t 0 web
+}
+
+# Debian 12's crun has no CRIU, Debian 13's has.
+@test "crun: a container moves, or the one line that says why not" {
+	need_criu
+	if ! crun --version | grep -q '+CRIU'; then
+		SERVER_ADDR=127.0.0.1:1 SERVER_DIR=$SCRATCH
+		run -2 --separate-stderr move_container --runtime crun --target-runtime crun
+		[[ $stderr == *'crun was built without CRIU'* ]]
+		return
+	fi
+	start_server
+	make_bundle --size 64
+	register undo crun --root "$SCRATCH/crun-a" delete -f "$ID"
+	register undo crun --root "$SCRATCH/crun-b" delete -f "$ID"
+	on_a crun --root "$SCRATCH/crun-a" --cgroup-manager=cgroupfs run -d --bundle "$SCRATCH/bundle" "$ID" \
+		</dev/null >/dev/null 2>&1
+	eventually 30 grep -q '^ready' "$VICTIM_DIR/victim.log"
+	move_container --runtime "crun --root $SCRATCH/crun-a --cgroup-manager=cgroupfs" \
+		--target-runtime "crun --root $SCRATCH/crun-b --cgroup-manager=cgroupfs"
+	verify_victim
+	[ "$(on_b crun --root "$SCRATCH/crun-b" state "$ID" | jq -r .status)" = running ]
 }

@@ -16,7 +16,13 @@ setup()
 	start_server
 }
 
-# served MODE: the end of every test with a client.
+# streamed MIB: so much memory at least went through our channels, and not through CRIU's images.
+streamed()
+{
+	[ "$(jq .bytes_memory "$IMG/multifd-send.json")" -ge $(($1 << 20)) ]
+}
+
+# served: the end of every test with a client.
 served()
 {
 	client_goes_on 200
@@ -37,6 +43,7 @@ redis_moves()
 	client_goes_on 200
 	[ "$(awk '/^VmRSS/ { print $2 }' "/proc/$APP_PID/status")" -gt $((300 * 1024)) ]
 	move_app "$1" "${APP_OPTIONS[@]}"
+	streamed 300
 	served
 	on_c redis-cli -h "$SERVICE" -n 1 flushdb
 	[ "$(redis_digest)" = "$before" ]
@@ -57,6 +64,7 @@ redis_moves()
 	start_client memcached 11211 --fill 64
 	client_goes_on 200
 	move_app safe "${APP_OPTIONS[@]}"
+	streamed 64
 	served
 }
 
@@ -67,6 +75,7 @@ redis_moves()
 	start_client memcached 11211 --fill 64
 	client_goes_on 200
 	move_app postcopy "${APP_OPTIONS[@]}"
+	streamed 64
 	served
 }
 
@@ -114,6 +123,7 @@ heap_moves()
 {
 	start_heap "${@:2}"
 	KEEP_ADDRESS=y move_app "$1"
+	streamed 64
 	check_heap
 	remark "$BATS_TEST_DESCRIPTION: $HEAP_SAYS; all pages after $(((MOVE_ENDED - MOVE_BEGAN) / 1000)) ms"
 }
@@ -140,6 +150,7 @@ heap_moves()
 	need_program java
 	for mode in safe postcopy; do
 		SESSION=$mode heap_moves $mode java -Xmx512m "$APPS/Heap.java" 64
+		grep -q " rwxp 00000000 00:00 0" "/proc/$RESTORED_PID/maps" # what was compiled is anonymous memory
 		rm "$SCRATCH/heap/CHECK"
 		kill -KILL "$RESTORE_INIT"
 	done
@@ -167,4 +178,21 @@ heap_moves()
 	remark "$BATS_TEST_DESCRIPTION: $(wc -l < <(cat "$SCRATCH"/pgbench/pgbench_log.*)) transactions, longest $(
 		awk '$3 > max { max = $3 } END { print max / 1000 }' "$SCRATCH"/pgbench/pgbench_log.*) ms;" \
 		"running again after $(((MOVE_RAN - MOVE_BEGAN) / 1000)) ms"
+}
+
+@test "criu-multifd migrate --restore: redis with 320 MiB by one command" {
+	local before
+
+	need_program redis-server redis-cli
+	SERVER_NAME=restorer SERVER_DIR=$SCRATCH/restored
+	server_restores
+	start_redis
+	before=$(redis_digest)
+	start_client redis 6379 --fill 320
+	client_goes_on 200
+	migrate_app "${APP_OPTIONS[@]}"
+	served
+	remark "migrate says: $(jq -c "{result, frozen_ms, downtime_ms, bytes_memory, gbit_per_s}" <<<"$MIGRATE_SAYS")"
+	on_c redis-cli -h "$SERVICE" -n 1 flushdb
+	[ "$(redis_digest)" = "$before" ]
 }

@@ -263,3 +263,18 @@ connected_again()
 	assert_gone "$VICTIM_PID"
 	assert_not_frozen "$RESTORED_PID"
 }
+
+# Promise: never both run. CRIU resumes the source when its post-dump script has failed, though it went through the whole transfer.
+@test "postcopy, a post-dump script that fails: the copy that has run goes on, the source dies" {
+	start_victim --size 32
+	printf '#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ] || exit 3\n' >"$SCRATCH/act"
+	chmod +x "$SCRATCH/act"
+	CRIU_MULTIFD_MODE=postcopy CRIU_MULTIFD_MAX_BANDWIDTH=20M \
+		start dump dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION" --action-script "$SCRATCH/act"
+	wait_session "$SESSION" ready
+	restore_lazily "$SERVER_DIR/$SESSION"
+	wait_session "$SESSION" 'done'
+	assert_gone "$VICTIM_PID"
+	verify_victim
+	assert_not_frozen "$RESTORED_PID"
+}

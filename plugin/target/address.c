@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The addresses that move, on the target. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "address.h"
+#include "log.h"
+#include "netaddr.h"
+
+enum { NONE, HELD, IN_USE }; /* session.has_addresses */
+
+static int allowed(const struct mfd_server *sv, const struct mfd_netaddr *a)
+{
+	for (size_t i = 0; i < sv->n_allow_address; i++)
+		if (mfd_netaddr_allowed(a, sv->allow_address[i]))
+			return 1;
+	return 0;
+}
+
+static int check(const struct mfd_server *sv, const struct mfd_netaddr *a, struct mfd_error *err)
+{
+	int rc;
+
+	if (!allowed(sv, a))
+		return mfd_error_set(err, -EPERM,
+				     "%s may not be moved to %s (criu-multifd serve --allow-address %s allows it)", a->text,
+				     a->to, a->text);
+	rc = mfd_netaddr_has(a, a->to, err); /* is there such a device? */
+	if (rc >= 0)
+		rc = mfd_netaddr_has(a, NULL, err);
+	if (rc > 0)
+		rc = mfd_error_set(err, -EADDRINUSE, "%s cannot be moved to %s: the target has that address already",
+				   a->text, a->to);
+	/* There is nothing to lift: this only shows that nft works. */
+	return rc ? rc : mfd_netaddr_hold(a, 1, err);
+}
+
+int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
+{
+	struct mfd_netaddr a;
+	int rc = 0;
+
+	if (h->n_move_address > MFD_NETADDR_MAX)
+		return mfd_error_set(err, -EINVAL, "at most %d addresses move in one session", MFD_NETADDR_MAX);
+	for (size_t i = 0; i < h->n_move_address && !rc; i++) {
+		rc = mfd_netaddr_parse(h->move_address[i], &a, err);
+		rc = rc ? rc : check(sv, &a, err);
+	}
+	return rc;
+}
+
+int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n)
+{
+	s->move_addresses = calloc(n + 1, sizeof(*s->move_addresses));
+	if (!s->move_addresses)
+		return -ENOMEM;
+	for (; s->n_move_addresses < n; s->n_move_addresses++) {
+		s->move_addresses[s->n_move_addresses] = strdup(words[s->n_move_addresses]);
+		if (!s->move_addresses[s->n_move_addresses])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int take(const char *word, struct mfd_error *err)
+{
+	struct mfd_netaddr a;
+	int rc = mfd_netaddr_parse(word, &a, err);
+
+	rc = rc ? rc : mfd_netaddr_hold(&a, 0, err);
+	return rc ? rc : mfd_netaddr_add(&a, a.to, err);
+}
+
+int mfd_address_take(struct mfd_session *s, struct mfd_error *err)
+{
+	int rc = 0;
+
+	if (!s->n_move_addresses || atomic_load(&s->has_addresses) != NONE)
+		return 0;
+	atomic_store(&s->has_addresses, HELD);
+	for (size_t i = 0; i < s->n_move_addresses && !rc; i++)
+		rc = take(s->move_addresses[i], err);
+	if (rc)
+		mfd_log_error("%s: %s", s->name, mfd_error_text(err));
+	return rc;
+}
+
+static void lift(const struct mfd_session *s, const char *word)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_netaddr a;
+
+	if (mfd_netaddr_parse(word, &a, &err) || mfd_netaddr_hold(&a, 1, &err) ||
+	    mfd_netaddr_announce(&a, a.to, &err))
+		mfd_log_error("%s: %s", s->name, mfd_error_text(&err));
+	else
+		mfd_log_info("%s: %s is on %s now", s->name, a.text, a.to);
+}
+
+void mfd_address_lift(struct mfd_session *s)
+{
+	int held = HELD;
+
+	if (!atomic_compare_exchange_strong(&s->has_addresses, &held, IN_USE))
+		return;
+	for (size_t i = 0; i < s->n_move_addresses; i++)
+		lift(s, s->move_addresses[i]);
+}
+
+void mfd_address_adopt(struct mfd_session *s)
+{
+	if (!s->n_move_addresses)
+		return;
+	atomic_store(&s->has_addresses, HELD);
+	/* It may have died in between. */
+	if (s->state == MFD__SESSION_STATE__COMMITTED || s->state == MFD__SESSION_STATE__RUNNING)
+		mfd_address_lift(s);
+}
+
+/* The address first: what is held back must not answer for it for a moment. */
+void mfd_address_drop(struct mfd_session *s)
+{
+	if (atomic_exchange(&s->has_addresses, NONE) == NONE)
+		return;
+	for (size_t i = 0; i < s->n_move_addresses; i++) {
+		struct mfd_error err = { 0 };
+		struct mfd_netaddr a;
+
+		if (mfd_netaddr_parse(s->move_addresses[i], &a, &err) || mfd_netaddr_delete(&a, a.to, &err) ||
+		    mfd_netaddr_hold(&a, 1, &err))
+			mfd_log_error("%s: %s", s->name, mfd_error_text(&err));
+	}
+}
