@@ -449,10 +449,18 @@ restore_in_namespace()
 	RESTORED_PID=$(host_pid "$RESTORE_INIT" "$(cat "$base.pid")")
 }
 
-# The child of `unshare --fork`.
+# The child of `unshare --fork`: the one in another pid namespace. Before it, the shell that became unshare has children, too.
 namespace_init()
 {
-	RESTORE_INIT=$(pgrep -P "$1") || is_dead "$1"
+	local pid ns
+
+	for pid in $(pgrep -P "$1"); do
+		ns=$(readlink "/proc/$pid/ns/pid") || continue
+		[ "$ns" != "$(readlink /proc/self/ns/pid)" ] || continue
+		RESTORE_INIT=$pid
+		return 0
+	done
+	is_dead "$1"
 }
 
 # restore_lazily IMGDIR [criu options]: as above, with the pages from IMGDIR/lazy-pages.socket.
