@@ -117,8 +117,7 @@ void mfd_confirm_adopt(struct mfd_session *s)
 		return;
 	s->restore.ok = s->restore.resumed = 1;
 	if (!mfd_restorer_adopt(s))
-		mfd_address_lift(s);
-	mfd_restorer_continue(s);
+		mfd_restorer_continue(s);
 }
 
 void mfd_confirm_ended(struct mfd_session *s)
@@ -158,6 +157,7 @@ int mfd_confirm_continue(struct mfd_session *s)
 		return 0;
 	/* First: should the worker die in between, the tasks are taken over and continued, and not restored a second time. */
 	mfd_pager_go(atomic_load_explicit(&s->pager, memory_order_relaxed));
+	mfd_address_lift(s);
 	mfd_restorer_continue(s);
 	mfd_log_info("%s: the restored tasks go on", s->name);
 	return 1;
