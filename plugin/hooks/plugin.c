@@ -13,6 +13,7 @@
 #include "error.h"
 #include "host.h"
 #include "options.h"
+#include "netlock.h"
 #include "sender.h"
 
 /* CRIU calls hooks without a context argument; one process makes one dump. */
@@ -89,6 +90,8 @@ static void plugin_exit(int stage, int ret)
 		mfd_cpr_dump_end(ret);
 	if (stage != CR_PLUGIN_STAGE__DUMP || sender.link < 0)
 		return;
+	if (ret)
+		mfd_netlock_undo();
 	mfd_sender_end(&sender, ret, &reply);
 	if (reply.type == MFD_LINK_OK || reply.type == MFD_LINK_COMMIT)
 		mfd_host_info("%s", reply.text);

@@ -149,7 +149,8 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 	    ok->channels > o->channels || ok->packet_size > o->packet_size || ok->packet_size < MFD_WIRE_MIN_PACKET) {
 		ret = mfd_error_set(err, -EPROTO, "the target's HELLO_OK makes no sense");
 	} else if (ok->move_addresses != mfd_address_count(o)) {
-		ret = mfd_error_set(err, -EPROTONOSUPPORT, "the target's criu-multifd is too old to take over addresses");
+		ret = mfd_error_set(err, -EPROTONOSUPPORT,
+				    "the target's criu-multifd is too old to take over addresses");
 	} else {
 		memcpy(sh->id, ok->session_id.data, sizeof(sh->id));
 		memcpy(sh->secret, ok->secret.data, sizeof(sh->secret));

@@ -68,7 +68,7 @@ static int be_heir(void *arg)
 	while (d && (e = readdir(d)))
 		if (is_uffd(dirfd(d), e->d_name) && hand_over(w, atoi(e->d_name)))
 			break;
-	_exit(0);
+	return 0; /* which is _exit() for a child of clone() */
 }
 
 int mfd_heir_start(int link)

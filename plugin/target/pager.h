@@ -61,7 +61,10 @@ struct mfd_pager_ops {
 	int (*want)(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages);
 	/* Copies of these descriptors must be held by somebody else before they are used (the supervisor); 0 or -errno. */
 	int (*hold)(void *arg, const struct mfd_pager_held *h);
-	/* Nothing depends on this one any more: the other holder closes its copies.  Ours is open until this has returned. */
+	/*
+	 * Nothing depends on this one any more: the other holder closes its copies, unless it did when everything was done.  Ours is
+	 * open until this has returned.
+	 */
 	void (*unhold)(void *arg, int uffd);
 	/* CRIU said that the restore is finished (all tasks exist). */
 	void (*restored)(void *arg);

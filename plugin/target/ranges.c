@@ -171,9 +171,10 @@ int mfd_ranges_load(struct mfd_ranges *to, const struct mfd_range *list, size_t 
 	for (size_t i = 0; i < n; i++)
 		if (is_foreign(&to->by_bit[i], i ? &to->by_bit[i - 1] : NULL, img))
 			return -EBADMSG;
-	if (n)
-		memcpy(to->by_cur, to->by_bit, n * sizeof(*list));
 	to->n = n;
+	if (!n)
+		return 0;
+	memcpy(to->by_cur, to->by_bit, n * sizeof(*list));
 	qsort(to->by_cur, n, sizeof(*list), compare_cur);
 	for (size_t i = 1; i < n; i++)
 		if (to->by_cur[i].cur < to->by_cur[i - 1].cur + bytes(&to->by_cur[i - 1]))

@@ -277,6 +277,33 @@ static int prepare_restore(struct mfd_server *sv, const struct config *c, struct
 	return access(netns, R_OK) ? mfd_error_sys(err, -errno, "--network-namespace %s", c->netns) : 0;
 }
 
+/* The command line has been understood. */
+static int serve(struct mfd_server *sv, const struct config *c)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_sock_addr addr;
+
+	mfd_log_tag_set("serve");
+	mfd_log_level_set((enum mfd_log_level)c->level);
+	sv->dir = c->dir;
+	sv->threads = c->threads;
+	sv->max_sessions = c->max_sessions;
+	sv->stall_ms = c->stall_ms;
+	sv->keep_ms = (uint64_t)c->keep_for * 1000;
+	sv->allow_address = c->allow_address;
+	sv->n_allow_address = c->n_allow_address;
+	sv->durable = c->durable;
+	sv->once = c->once;
+	if (c->state) {
+		sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		return sv->dirfd < 0 ? fail((mfd_error_sys(&err, -errno, "%s", sv->dir), &err)) :
+				       mfd_supervise_resume(sv, (int)c->state);
+	}
+	if (prepare_restore(sv, c, &err) || open_dir(sv, &err) || open_socket(sv, c, &addr, &err))
+		return fail(&err);
+	return mfd_supervise_run(sv, addr.text);
+}
+
 int mfd_serve_main(int argc, char **argv)
 {
 	struct config c = { .listen = "127.0.0.1:0",
@@ -288,34 +315,15 @@ int mfd_serve_main(int argc, char **argv)
 	struct mfd_server sv = {
 		.dirfd = -1, .listen_fd = -1, .request_fd = -1, .stop_fd = -1, .guard_fd = -1, .lock_fd = -1
 	};
-	struct mfd_error err = { 0 };
-	struct mfd_sock_addr addr;
 	int rc;
 
-	sv.words = calloc((size_t)argc + 1, sizeof(*sv.words)); /* for the rest of our life; parsing reorders argv */
+	sv.words = calloc((size_t)argc + 1, sizeof(*sv.words)); /* for an exec of our own later; parsing reorders argv */
 	if (!sv.words)
 		return MFD_EXIT_FAILED;
 	memcpy(sv.words, argv, (size_t)argc * sizeof(*argv));
 	rc = parse(&c, argc, argv);
-	if (rc >= 0)
-		return rc;
-	mfd_log_tag_set("serve");
-	mfd_log_level_set((enum mfd_log_level)c.level);
-	sv.dir = c.dir;
-	sv.threads = c.threads;
-	sv.max_sessions = c.max_sessions;
-	sv.stall_ms = c.stall_ms;
-	sv.keep_ms = (uint64_t)c.keep_for * 1000;
-	sv.allow_address = c.allow_address;
-	sv.n_allow_address = c.n_allow_address;
-	sv.durable = c.durable;
-	sv.once = c.once;
-	if (c.state) {
-		sv.dirfd = open(sv.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		return sv.dirfd < 0 ? fail((mfd_error_sys(&err, -errno, "%s", sv.dir), &err)) :
-				      mfd_supervise_resume(&sv, (int)c.state);
-	}
-	if (prepare_restore(&sv, &c, &err) || open_dir(&sv, &err) || open_socket(&sv, &c, &addr, &err))
-		return fail(&err);
-	return mfd_supervise_run(&sv, addr.text);
+	if (rc < 0)
+		rc = serve(&sv, &c);
+	free(sv.words);
+	return rc;
 }

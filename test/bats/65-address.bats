@@ -98,18 +98,21 @@ moves_restored()
 
 moves_by_hand()
 {
+	local dump
+
 	start_server --allow-address any
 	service
 	export CRIU_MULTIFD_MOVE_ADDRESS=$SERVICE/24@eth0 CRIU_MULTIFD_MODE=$1
 	start dump dump_with_plugin "$ECHOD" "$SCRATCH/img" --tcp-established --network-lock nftables
+	dump=$STARTED_PID
 	if [ "$1" = safe ]; then
-		wait "$STARTED_PID"
-		! has_address "$NS_A"
+		wait "$dump"
+		! has_address "$NS_A" || fail 'the source has the address still'
 	fi
 	eventually 20 test -S "$SERVER_DIR/$SESSION/lazy-pages.socket"
 	has_address "$NS_B"
 	restore_lazily "$SERVER_DIR/$SESSION" --tcp-established --network-lock nftables
-	wait "$STARTED_PID" || true
+	[ "$1" = safe ] || wait "$dump"
 	goes_on
 	moved
 }

@@ -28,7 +28,12 @@ kill_server()
 
 server_worker()
 {
-	pgrep -P "$SERVER_PID" | head -n 1
+	local pid
+
+	# The supervisor's other child is the keeper; the worker has an heir.
+	for pid in $(pgrep -P "$SERVER_PID"); do
+		[ -z "$(pgrep -P "$pid" -x mfd-heir)" ] || echo "$pid"
+	done
 }
 
 # Also when the first one has left its worker, which ends by itself.

@@ -81,17 +81,22 @@ static void on_unhold(void *arg, int uffd)
 		return;
 	}
 	pthread_mutex_lock(&w->lock);
-	for (i = 0; w->numbers[i] != uffd || i == w->nheld; i++)
-		assert_true(i < w->nheld);
-	close(w->held[i]);
-	w->held[i] = w->held[--w->nheld];
-	w->numbers[i] = w->numbers[w->nheld];
+	for (i = 0; i < w->nheld && w->numbers[i] != uffd;)
+		i++;
+	if (i < w->nheld) {
+		close(w->held[i]);
+		w->held[i] = w->held[--w->nheld];
+		w->numbers[i] = w->numbers[w->nheld];
+	} else if (!w->released) { /* the restore's connection may close after everything was done */
+		die("%d is let go and was not held", uffd);
+	}
 	pthread_mutex_unlock(&w->lock);
 }
 
 static void release_held(struct world *w)
 {
 	pthread_mutex_lock(&w->lock);
+	w->released = 1;
 	while (w->nheld)
 		close(w->held[--w->nheld]);
 	pthread_mutex_unlock(&w->lock);
@@ -440,4 +445,141 @@ void step_wait(atomic_int *who, int n)
 		usleep(100);
 	}
 	die("step %d did not come", n);
+}
+
+void task_move(char *from, char *to, uint64_t old, uint64_t new, int flags)
+{
+	if (mremap(from, old * PAGE, new *PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | flags, to) != to)
+		die("mremap %p -> %p", (void *)from, (void *)to);
+}
+
+/* ---- a task that does everything at random, with a model of what it must see ---- */
+
+enum { UNMAPPED = -1, ZERO = -2, OWN = -3 }; /* else the page as dumped */
+
+struct wild {
+	char *at; /* WILD_AREA pages of address space */
+	int page[WILD_AREA], vma[WILD_AREA];
+	int next_vma;
+	unsigned seed;
+	pid_t kids[16];
+	int nkids;
+};
+
+static void wild_check(struct wild *x, unsigned i)
+{
+	if (x->page[i] >= 0)
+		page_check(x->at + i * PAGE, (uint64_t)x->page[i]);
+	else if (x->page[i] == ZERO)
+		page_check_zero(x->at + i * PAGE);
+	else if (x->page[i] == OWN && x->at[i * PAGE] != (char)(i % 100 + 1))
+		die("own page %u is lost", i);
+}
+
+static int wild_same(struct wild *x, unsigned a, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (x->page[a + i] == UNMAPPED || x->vma[a + i] != x->vma[a])
+			return 0;
+	return 1;
+}
+
+static void wild_cut(struct wild *x, unsigned a, unsigned n)
+{
+	int old = x->vma[a];
+
+	for (unsigned i = 0; i < n; i++)
+		x->vma[a + i] = x->next_vma;
+	x->next_vma++;
+	for (unsigned i = a + n; i < WILD_AREA && x->vma[i] == old; i++)
+		x->vma[i] = x->next_vma;
+	x->next_vma++;
+}
+
+static void wild_remap(struct wild *x, unsigned a, unsigned b, unsigned n, int keep)
+{
+	if (a < b + n && b < a + n)
+		return;
+	task_move(x->at + a * PAGE, x->at + b * PAGE, n, n, keep ? MREMAP_DONTUNMAP : 0);
+	wild_cut(x, a, n);
+	for (unsigned i = 0; i < n; i++) {
+		x->page[b + i] = x->page[a + i];
+		x->page[a + i] = keep ? ZERO : UNMAPPED;
+		x->vma[b + i] = x->next_vma;
+	}
+	x->next_vma++;
+}
+
+static void wild_fork(struct wild *x)
+{
+	pid_t kid;
+
+	if (x->nkids == 16)
+		return;
+	kid = fork();
+	if (!kid) {
+		for (unsigned i = WILD_AREA; i--;)
+			wild_check(x, i);
+		_exit(0);
+	}
+	x->kids[x->nkids++] = kid;
+}
+
+static void wild_step(struct wild *x)
+{
+	unsigned n = 1 + (unsigned)rand_r(&x->seed) % 30, a = (unsigned)rand_r(&x->seed) % (WILD_AREA - n);
+	unsigned b = (unsigned)rand_r(&x->seed) % (WILD_AREA - n), op = (unsigned)rand_r(&x->seed) % 40;
+
+	if (op >= 10) {
+		wild_check(x, a);
+	} else if (op == 0) {
+		wild_fork(x);
+	} else if (!wild_same(x, a, n)) {
+		return;
+	} else if (op == 1) {
+		if (munmap(x->at + a * PAGE, n / 4 * PAGE + PAGE))
+			die("munmap");
+		wild_cut(x, a, n / 4 + 1);
+		for (unsigned i = 0; i <= n / 4; i++)
+			x->page[a + i] = UNMAPPED;
+	} else if (op == 2) {
+		if (madvise(x->at + a * PAGE, n * PAGE, MADV_DONTNEED))
+			die("madvise");
+		for (unsigned i = 0; i < n; i++)
+			x->page[a + i] = ZERO;
+	} else if (op == 3) {
+		if (mprotect(x->at + a * PAGE, n * PAGE, PROT_READ) ||
+		    mprotect(x->at + a * PAGE, n * PAGE, PROT_READ | PROT_WRITE))
+			die("mprotect");
+	} else if (op == 4) {
+		memset(x->at + a * PAGE, (int)(a % 100 + 1), PAGE);
+		x->page[a] = OWN;
+	} else if (op < 8) {
+		/* A page of the task's own must keep its number, so only others move. */
+		for (unsigned i = 0; i < n; i++)
+			if (x->page[a + i] == OWN)
+				return;
+		wild_remap(x, a, b, n, op == 5);
+	}
+}
+
+void task_wild(struct world *w, unsigned seed, int actions)
+{
+	struct wild x = { .at = w->area, .seed = seed, .next_vma = 1 };
+	int sock, status;
+
+	for (unsigned i = 0; i < WILD_AREA; i++)
+		x.page[i] = i < w->pages ? (int)i : ZERO;
+	step_wait(&steps->test, 1);
+	sock = task_restore(w, NULL);
+	task_finished(sock);
+	step_done(&steps->child, 1);
+	for (int i = 0; i < actions; i++)
+		wild_step(&x);
+	step_done(&steps->child, 2);
+	for (unsigned i = 0; i < WILD_AREA; i++)
+		wild_check(&x, i);
+	while (x.nkids)
+		if (waitpid(x.kids[--x.nkids], &status, 0) < 0 || status)
+			die("a child failed");
 }

@@ -43,6 +43,7 @@ struct world {
 	int held[256];	  /* copies of the userfaultfds, as the supervisor has them, until done */
 	int numbers[256]; /* what the pager calls them */
 	unsigned nheld;
+	int released; /* all of them were let go */
 	/* Instead of holding them here. */
 	int (*hold)(struct world *w, const struct mfd_pager_held *h);
 	void (*unhold)(struct world *w, int uffd);
@@ -74,6 +75,15 @@ void task_register(int uffd, void *at, uint64_t pages);
 /* All of a restore but "finished": maps the area; returns the connection. */
 int task_restore(struct world *w, int *uffd);
 void task_check_all(struct world *w);
+
+/* mremap of `old` pages to `to`, where they are `new` pages then; flags besides MAYMOVE and FIXED. */
+void task_move(char *from, char *to, uint64_t old, uint64_t new, int flags);
+/*
+ * Waits for step 1 of the test, restores a world of WILD_AREA pages of address space, is child step 1, does things at random (forks, moves,
+ * discards, unmaps, writes, reads) with a model of what it must see, is child step 2, and checks all.
+ */
+#define WILD_AREA 700U
+void task_wild(struct world *w, unsigned seed, int actions);
 
 /* fork; the child runs fn(w) and exits 0.  Children report through `pipe` bytes: see tell/hear. */
 pid_t child_start(struct world *w, void (*fn)(struct world *w));

@@ -358,12 +358,6 @@ static void test_stop_unused(void **state)
 
 /* ---- changes of the mappings while pages are absent: what arrives must follow them ---- */
 
-static void move(char *from, char *to, uint64_t old, uint64_t new, int flags)
-{
-	if (mremap(from, old * PAGE, new *PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | flags, to) != to)
-		die("mremap %p -> %p", (void *)from, (void *)to);
-}
-
 static void changing(struct world *w)
 {
 	char *a = w->area, *far = mmap(NULL, 4096 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -372,13 +366,13 @@ static void changing(struct world *w)
 	step_wait(&steps->test, 1);
 	sock = task_restore(w, NULL);
 	task_finished(sock);
-	move(a + 100 * PAGE, far, 50, 80, 0); /* pages 100-149, and 30 new ones */
-	move(a + 200 * PAGE, far + 200 * PAGE, 100, 100, MREMAP_DONTUNMAP);
+	task_move(a + 100 * PAGE, far, 50, 80, 0); /* pages 100-149, and 30 new ones */
+	task_move(a + 200 * PAGE, far + 200 * PAGE, 100, 100, MREMAP_DONTUNMAP);
 	if (munmap(a + 400 * PAGE, 100 * PAGE) || madvise(a + 600 * PAGE, 100 * PAGE, MADV_DONTNEED) ||
 	    mprotect(a + 800 * PAGE, 50 * PAGE, PROT_READ) || mprotect(a + 900 * PAGE, 10 * PAGE, PROT_NONE))
 		die("change");
-	move(far + 220 * PAGE, far + 400 * PAGE, 10, 10, 0); /* once more, a part: pages 220-229 */
-	move(far + 230 * PAGE, far + 500 * PAGE, 70, 5, 0);  /* shrunk: pages 230-234 */
+	task_move(far + 220 * PAGE, far + 400 * PAGE, 10, 10, 0); /* once more, a part: pages 220-229 */
+	task_move(far + 230 * PAGE, far + 500 * PAGE, 70, 5, 0);  /* shrunk: pages 230-234 */
 	step_done(&steps->child, 1);
 	for (uint64_t i = 0; i < 50; i++)
 		page_check(far + i * PAGE, 100 + i);
@@ -512,7 +506,8 @@ static void test_want_again(void **state)
 		mfd_pager_get_stats(world.pager, &st);
 	} while (st.remote_faults < 2);
 	assert_int_equal(st.tasks, 2);
-	assert_true(world_next_want(&world, &x));
+	while (!world_next_want(&world, &x)) /* counted a moment before it is asked */
+		usleep(1000);
 	assert_true(x.page <= 500 && 500 < x.page + x.n);
 	assert_false(world_next_want(&world, &x)); /* the second process waits for the same */
 	mfd_pager_want_again(world.pager);
@@ -607,137 +602,11 @@ static void test_stop_early(void **state)
 	assert_int_equal(world.done, 0);
 }
 
-/* ---- a task that does everything at random, with a model of what it must see ---- */
-
-#define AREA 700U
-
-enum { UNMAPPED = -1, ZERO = -2, OWN = -3 }; /* else the page as dumped */
-
-struct wild {
-	char *at; /* AREA pages of address space */
-	int page[AREA], vma[AREA];
-	int next_vma;
-	unsigned seed;
-	pid_t kids[16];
-	int nkids;
-};
-
-static void wild_check(struct wild *x, unsigned i)
-{
-	if (x->page[i] >= 0)
-		page_check(x->at + i * PAGE, (uint64_t)x->page[i]);
-	else if (x->page[i] == ZERO)
-		page_check_zero(x->at + i * PAGE);
-	else if (x->page[i] == OWN && x->at[i * PAGE] != (char)(i % 100 + 1))
-		die("own page %u is lost", i);
-}
-
-static int wild_same(struct wild *x, unsigned a, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (x->page[a + i] == UNMAPPED || x->vma[a + i] != x->vma[a])
-			return 0;
-	return 1;
-}
-
-static void wild_cut(struct wild *x, unsigned a, unsigned n)
-{
-	int old = x->vma[a];
-
-	for (unsigned i = 0; i < n; i++)
-		x->vma[a + i] = x->next_vma;
-	x->next_vma++;
-	for (unsigned i = a + n; i < AREA && x->vma[i] == old; i++)
-		x->vma[i] = x->next_vma;
-	x->next_vma++;
-}
-
-static void wild_remap(struct wild *x, unsigned a, unsigned b, unsigned n, int keep)
-{
-	if (a < b + n && b < a + n)
-		return;
-	move(x->at + a * PAGE, x->at + b * PAGE, n, n, keep ? MREMAP_DONTUNMAP : 0);
-	wild_cut(x, a, n);
-	for (unsigned i = 0; i < n; i++) {
-		x->page[b + i] = x->page[a + i];
-		x->page[a + i] = keep ? ZERO : UNMAPPED;
-		x->vma[b + i] = x->next_vma;
-	}
-	x->next_vma++;
-}
-
-static void wild_fork(struct wild *x)
-{
-	pid_t kid;
-
-	if (x->nkids == 16)
-		return;
-	kid = fork();
-	if (!kid) {
-		for (unsigned i = AREA; i--;)
-			wild_check(x, i);
-		_exit(0);
-	}
-	x->kids[x->nkids++] = kid;
-}
-
-static void wild_step(struct wild *x)
-{
-	unsigned n = 1 + (unsigned)rand_r(&x->seed) % 30, a = (unsigned)rand_r(&x->seed) % (AREA - n);
-	unsigned b = (unsigned)rand_r(&x->seed) % (AREA - n), op = (unsigned)rand_r(&x->seed) % 40;
-
-	if (op >= 10) {
-		wild_check(x, a);
-	} else if (op == 0) {
-		wild_fork(x);
-	} else if (!wild_same(x, a, n)) {
-		return;
-	} else if (op == 1) {
-		if (munmap(x->at + a * PAGE, n / 4 * PAGE + PAGE))
-			die("munmap");
-		wild_cut(x, a, n / 4 + 1);
-		for (unsigned i = 0; i <= n / 4; i++)
-			x->page[a + i] = UNMAPPED;
-	} else if (op == 2) {
-		if (madvise(x->at + a * PAGE, n * PAGE, MADV_DONTNEED))
-			die("madvise");
-		for (unsigned i = 0; i < n; i++)
-			x->page[a + i] = ZERO;
-	} else if (op == 3) {
-		if (mprotect(x->at + a * PAGE, n * PAGE, PROT_READ) ||
-		    mprotect(x->at + a * PAGE, n * PAGE, PROT_READ | PROT_WRITE))
-			die("mprotect");
-	} else if (op == 4) {
-		memset(x->at + a * PAGE, (int)(a % 100 + 1), PAGE);
-		x->page[a] = OWN;
-	} else if (op < 8) {
-		/* A page of the task's own must keep its number, so only others move. */
-		for (unsigned i = 0; i < n; i++)
-			if (x->page[a + i] == OWN)
-				return;
-		wild_remap(x, a, b, n, op == 5);
-	}
-}
+/* ---- a task that does everything at random (restored.c) ---- */
 
 static void wild(struct world *w)
 {
-	struct wild x = { .at = w->area, .seed = 7, .next_vma = 1 };
-	int sock, status;
-
-	for (unsigned i = 0; i < AREA; i++)
-		x.page[i] = i < w->pages ? (int)i : ZERO;
-	step_wait(&steps->test, 1);
-	sock = task_restore(w, NULL);
-	task_finished(sock);
-	step_done(&steps->child, 1);
-	for (int i = 0; i < 6000; i++)
-		wild_step(&x);
-	step_done(&steps->child, 2);
-	for (unsigned i = 0; i < AREA; i++)
-		wild_check(&x, i);
-	while (x.nkids)
-		if (waitpid(x.kids[--x.nkids], &status, 0) < 0 || status)
-			die("a child failed");
+	task_wild(w, 7, 6000);
 }
 
 static void run_wild(int postcopy, int feed)
@@ -746,7 +615,7 @@ static void run_wild(int postcopy, int feed)
 	unsigned seed = 3;
 	pid_t pid;
 
-	world_open(&world, AREA - 100, AREA, postcopy);
+	world_open(&world, WILD_AREA - 100, WILD_AREA, postcopy);
 	world.feed = feed;
 	if (!postcopy)
 		world_bring(&world, 0, world.pages);

@@ -1,0 +1,174 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# The server's worker is killed while restored tasks lack pages, and while they fork, move, discard and unmap memory: another worker takes
+# over, the tasks notice a delay and nothing else.
+
+bats_require_minimum_version 1.5.0
+load ../bats/helpers
+load ../bats/moves
+load fault
+
+setup()
+{
+	fault_setup
+	start_server
+	KILLS=0
+}
+
+# The child of the supervisor that has an heir.
+worker()
+{
+	local pid
+
+	for pid in $(pgrep -P "$SERVER_PID"); do
+		[ -z "$(pgrep -P "$pid" -x mfd-heir)" ] || echo "$pid"
+	done
+}
+
+another_worker()
+{
+	local pid
+
+	pid=$(worker)
+	[ -n "$pid" ] && [ "$pid" != "$1" ]
+}
+
+is_restored()
+{
+	grep -qsx restored "$SERVER_DIR/$SESSION/.attached" || [ "$(status_of state)" = 'done' ]
+}
+
+# kill_workers N MS: so many, at random moments after the restore is finished.  Tells how many met a session that was not done; nothing
+# here takes time in which it could become so.
+kill_workers()
+{
+	local i pid hits=0 attached=$SERVER_DIR/$SESSION/.attached
+
+	pid=$(worker)
+	until grep -qsx restored "$attached"; do
+		[ -e "$SERVER_DIR/$SESSION" ] || return 1
+	done
+	for ((i = 0; i < $1; i++)); do
+		sleep_randomly "$2"
+		[ ! -e "$attached" ] || hits=$((hits + 1))
+		kill -KILL "$pid"
+		eventually 10 another_worker "$pid" || return 1
+		pid=$(worker)
+	done
+	echo "$hits" >"$SCRATCH/hits.$SESSION"
+}
+
+start_killer()
+{
+	start "killer.$SESSION" kill_workers "$@"
+	KILLER=$STARTED_PID
+}
+
+end_killer()
+{
+	wait "$KILLER" || fail "the killer failed: $(cat "$SCRATCH/killer.$SESSION.err")" || return 1
+	echo "# $SESSION: $(cat "$SCRATCH/hits.$SESSION") kills before it was done" >&3
+	KILLS=$((KILLS + $(cat "$SCRATCH/hits.$SESSION")))
+}
+
+taken_over()
+{
+	! grep -q 'cannot be taken over\|lost track\|too often' "$SCRATCH/server.err" || fail 'a takeover failed' || return 1
+}
+
+# All memory, then what changes mappings while pages are missing, then all memory again.
+survives()
+{
+	victim_actions || return 1
+	wait_session "$SESSION" 'done' 60 || return 1
+	moved_well || return 1
+	taken_over
+}
+
+@test "safe: the worker is killed three times in each of several restores while the tasks run: done, every byte is right" {
+	local i
+
+	seed
+	for ((i = 0; i < 5; i++)); do
+		SESSION=safe$i
+		start_victim --name "$SESSION" --size 384 --tree 2
+		dump
+		[ "$DUMP_RC" = 0 ]
+		wait_session "$SESSION" committed
+		start_killer 3 60
+		restore_lazily "$SERVER_DIR/$SESSION"
+		survives
+		end_killer
+		stop_copy
+	done
+	[ "$KILLS" -ge 5 ]
+}
+
+# A restore in the background tells what it set through a file.
+restore_and_tell()
+{
+	local rc=0
+
+	restore_lazily "$SERVER_DIR/$SESSION" || rc=$?
+	echo "RESTORE_INIT=$RESTORE_INIT RESTORED_PID=$RESTORED_PID" >"$1"
+	return $rc
+}
+
+@test "postcopy: the worker is killed three times in each of several restores while pages arrive: done, every byte is right" {
+	local i restore
+
+	seed
+	export CRIU_MULTIFD_MODE=postcopy
+	for ((i = 0; i < 4; i++)); do
+		SESSION=post$i
+		start_victim --name "$SESSION" --size 32
+		start_badlink --bandwidth 8000000
+		start_dump
+		wait_session "$SESSION" ready
+		start_killer 3 600
+		STARTED=$i # in the background it cannot count
+		start "restoring.$i" restore_and_tell "$SCRATCH/restored.$i"
+		restore=$STARTED_PID
+		wait "$restore"
+		# shellcheck disable=SC1090
+		. "$SCRATCH/restored.$i"
+		victim_actions
+		end_dump
+		[ "$DUMP_RC" = 0 ]
+		survives
+		end_killer
+		stop_copy
+		stop_badlink
+	done
+	[ "$KILLS" -ge 8 ]
+}
+
+@test "the worker is killed at random moments of a restore that is not finished: it fails or is taken over, the next one works" {
+	local i pid
+
+	seed
+	start_victim --size 64 --tree 2
+	dump
+	[ "$DUMP_RC" = 0 ]
+	wait_session "$SESSION" committed
+	for ((i = 0; i < 6; i++)); do
+		pid=$(worker)
+		rm -f "$SERVER_DIR/$SESSION/restore.log"
+		start "killing.$i" nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount --fork --kill-child --mount-proc \
+			"$CRIU" restore -D "$SERVER_DIR/$SESSION" -v4 -o "restore.log" --lazy-pages
+		eventually 10 test -s "$SERVER_DIR/$SESSION/restore.log"
+		sleep_randomly 25
+		kill -KILL "$pid"
+		eventually 10 another_worker "$pid"
+		if is_restored; then
+			kill -KILL "$STARTED_PID"
+			break
+		fi
+		# What it has restored is dead, and so is it.
+		eventually 20 is_dead "$STARTED_PID"
+		[ "$(status_of state)" = committed ]
+	done
+	echo "# $i restores failed" >&3
+	is_restored || runs_on_target
+	wait_session "$SESSION" 'done' 20
+}
