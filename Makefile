@@ -310,7 +310,7 @@ install: all man
 	install -D -m 755 $(BUILD)/plugins/multifd_plugin.so \
 		'$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
 	@set -e; for f in $(FILES); do install -D -m 644 "$${f%%:*}" '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
-	$(if $(UNITS),sed -i 's,/usr/local/,$(PREFIX)/,' '$(DESTDIR)$(PREFIX)'/lib/systemd/system/criu-multifd.service)
+	sed -i 's|/usr/local/|$(PREFIX)/|' '$(DESTDIR)$(PREFIX)/lib/systemd/system/criu-multifd.service'
 	install -d '$(DESTDIR)$(PREFIX)/share/man/man8'
 	install -m 644 $(BUILD)/man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
 

@@ -373,6 +373,7 @@ static void test_write(void **state)
 		{ "program", "/a b#c" },     { "cpr", "off" },
 		{ "keeper", "/k" },	     { "compress", "zstd" },
 		{ "compress-level", "5" },   { "max-bandwidth", "1000000" },
+		{ "move-address", "10.1.2.3/24@eth0:eth1" },
 	};
 	struct mfd_options *o = *state, back;
 	struct mfd_error err = { .code = 0 };
