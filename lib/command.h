@@ -4,12 +4,12 @@
 #define MFD_COMMAND_H
 
 /* argv[0] is the verb; the result is the exit code. */
-int mfd_send_main(int argc, char **argv);  /* plugin/source */
-int mfd_serve_main(int argc, char **argv); /* plugin/target */
+int mfd_send_main(int argc, char **argv);    /* plugin/source */
+int mfd_serve_main(int argc, char **argv);   /* plugin/target */
 int mfd_restore_main(int argc, char **argv); /* plugin/target */
-int mfd_keeper_main(int argc, char **argv); /* plugin/target */
-int mfd_cpr_main(int argc, char **argv); /* plugin/cli */
-int mfd_wait_main(int argc, char **argv);  /* plugin/cli */
+int mfd_keeper_main(int argc, char **argv);  /* plugin/target */
+int mfd_cpr_main(int argc, char **argv);     /* plugin/cli */
+int mfd_wait_main(int argc, char **argv);    /* plugin/cli */
 int mfd_status_main(int argc, char **argv);
 int mfd_show_main(int argc, char **argv);
 int mfd_abort_main(int argc, char **argv);
@@ -19,9 +19,9 @@ int mfd_migrate_main(int argc, char **argv);
 #define MFD_EXIT_OK	 0
 #define MFD_EXIT_FAILED	 1
 #define MFD_EXIT_TIMEOUT 2
-#define MFD_EXIT_DOUBT	 3 /* migrate: released here, and the target could not be told */
-#define MFD_EXIT_REFUSED 4 /* migrate: something here does not allow it; nothing was begun */
-#define MFD_EXIT_TARGET	 5 /* migrate: the target cannot be reached or refuses; nothing was frozen */
+#define MFD_EXIT_DOUBT	 3  /* migrate: released here, and the target could not be told */
+#define MFD_EXIT_REFUSED 4  /* migrate: something here does not allow it; nothing was begun */
+#define MFD_EXIT_TARGET	 5  /* migrate: the target cannot be reached or refuses; nothing was frozen */
 #define MFD_EXIT_USAGE	 64 /* as sysexits.h */
 
 /* Where sessions live when --dir is not given. */

@@ -8,7 +8,7 @@
 #include "compress.h"
 #include "wire.h"
 
-#define SAMPLE	  4096u	/* bytes tried first, from the middle of the payload */
+#define SAMPLE	  4096u /* bytes tried first, from the middle of the payload */
 #define TRY_EVERY 64	/* auto: payloads between two trials of the way that is not taken */
 
 struct mfd_compress {
@@ -17,8 +17,8 @@ struct mfd_compress {
 	ZSTD_CCtx *zstd;
 	void *out;
 	size_t room;
-	double cost[2];	/* auto: microseconds per MiB without and with, moving averages; 0 = not known */
-	unsigned since;	/* auto: payloads since the last trial */
+	double cost[2]; /* auto: microseconds per MiB without and with, moving averages; 0 = not known */
+	unsigned since; /* auto: payloads since the last trial */
 };
 
 int mfd_compress_new(enum mfd_compress_kind kind, int level, struct mfd_compress **out)

@@ -33,7 +33,7 @@ int mfd_io_read_file(int dirfd, const char *path, size_t max, char **text, size_
 /* Write through a temporary name, fsync and rename; the file's folder is synced too. */
 int mfd_io_replace_file(int dirfd, const char *path, const void *buf, size_t len, mode_t mode);
 
-void mfd_io_close(int *fd); /* closes and sets to -1; fine on -1 */
+void mfd_io_close(int *fd);   /* closes and sets to -1; fine on -1 */
 uint64_t mfd_io_now_ms(void); /* CLOCK_MONOTONIC */
 uint64_t mfd_io_now_us(void);
 

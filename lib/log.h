@@ -9,7 +9,7 @@
 enum mfd_log_level { MFD_LOG_ERROR, MFD_LOG_WARN, MFD_LOG_INFO, MFD_LOG_DEBUG };
 
 void mfd_log_level_set(enum mfd_log_level level);
-void mfd_log_tag_set(const char *tag);	/* copied; e.g. "serve", "send"; at most 31 bytes are kept */
+void mfd_log_tag_set(const char *tag); /* copied; e.g. "serve", "send"; at most 31 bytes are kept */
 /* Another place than standard error, e.g. a log file beside CRIU's; the descriptor stays the caller's. */
 void mfd_log_fd_set(int fd);
 void mfd_log_line(enum mfd_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

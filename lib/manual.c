@@ -130,8 +130,9 @@ static const struct {
 	const char *name, *text;
 } files[] = {
 	{ "/etc/criu-multifd.conf", "Lines of the form name = value; '#' begins a comment." },
-	{ MFD_DEFAULT_DIR, "Sessions, unless --dir says otherwise: a folder for each, with CRIU's images, session.img and "
-			      "lazy-pages.socket." },
+	{ MFD_DEFAULT_DIR,
+	  "Sessions, unless --dir says otherwise: a folder for each, with CRIU's images, session.img and "
+	  "lazy-pages.socket." },
 	{ "multifd-send.log", "The sender's log, in CRIU's work directory." },
 	{ "multifd-send.json", "The sender's summary, in CRIU's work directory." },
 };
@@ -150,11 +151,13 @@ void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *ou
 
 	head(out, "criu-multifd", "move running processes between hosts, their memory over parallel channels");
 	fputs(".SH SYNOPSIS\n.B criu\\-multifd\n.I VERB\n[FLAGS] [ARGUMENTS]\n"
-	      ".br\n.B criu dump \\-\\-lazy\\-pages \\-L\n.I PLUGINS\n[...]\n.SH DESCRIPTION\n", out);
-	line(out, "A plugin for CRIU that replaces its page server: while criu dump --lazy-pages runs, the memory of the frozen "
-		  "tasks crosses over several connections to criu-multifd serve on another host, together with the images. The "
-		  "source is released only when the target holds and has verified everything. Without an option target the "
-		  "plugin does nothing.\n");
+	      ".br\n.B criu dump \\-\\-lazy\\-pages \\-L\n.I PLUGINS\n[...]\n.SH DESCRIPTION\n",
+	      out);
+	line(out,
+	     "A plugin for CRIU that replaces its page server: while criu dump --lazy-pages runs, the memory of the frozen "
+	     "tasks crosses over several connections to criu-multifd serve on another host, together with the images. The "
+	     "source is released only when the target holds and has verified everything. Without an option target the "
+	     "plugin does nothing.\n");
 	fputs(".SH VERBS\n", out);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(left, sizeof(left), "criu-multifd %s", verbs[i].name);
@@ -162,8 +165,9 @@ void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *ou
 		line(out, verbs[i].summary);
 	}
 	fputs(".SH OPTIONS\n", out);
-	line(out, "Options come from CRIU's --plugin-option=multifd.NAME=VALUE (CRIU 4.3 and later), from the environment, from the "
-		  "configuration file, and from flags of the verbs that take them; the first in this order that sets one wins.");
+	line(out,
+	     "Options come from CRIU's --plugin-option=multifd.NAME=VALUE (CRIU 4.3 and later), from the environment, from the "
+	     "configuration file, and from flags of the verbs that take them; the first in this order that sets one wins.");
 	options(out, "");
 	fputs(".SH FILES\n", out);
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
@@ -176,7 +180,8 @@ void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *ou
 		line(out, variables[i].text);
 	}
 	fputs(".SH EXIT STATUS\n", out);
-	line(out, "0 success; 1 failure, with one line on standard error; 2 a timeout; 64 a command line that makes no sense.");
+	line(out,
+	     "0 success; 1 failure, with one line on standard error; 2 a timeout; 64 a command line that makes no sense.");
 	fputs(".SH SEE ALSO\n", out);
 	for (size_t i = 0; i < n; i++) {
 		fputs(".BR criu\\-multifd\\-", out);

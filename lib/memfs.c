@@ -270,8 +270,8 @@ static int may_be_ours(const char *path)
 {
 	size_t n = strlen(MFD_MEMFS_PREFIX);
 
-	return !strncmp(path, MFD_MEMFS_PREFIX, n) && strcspn(path + n, "/") == 6 && path[n + 6] == '/' && path[n + 7] &&
-	       path[n + 7] != '.' && !strchr(path + n + 7, '/');
+	return !strncmp(path, MFD_MEMFS_PREFIX, n) && strcspn(path + n, "/") == 6 && path[n + 6] == '/' &&
+	       path[n + 7] && path[n + 7] != '.' && !strchr(path + n + 7, '/');
 }
 
 int mfd_memfs_open(const char *path)

@@ -33,10 +33,10 @@ struct mfd_multifd {
 	unsigned next;		     /* producer's cursor: where to look for an idle channel first */
 	uint64_t syncs;		     /* producer's count, equal to every channel's after a sync */
 	struct mfd_payload *payload; /* the producer's own */
-	int given_up;		     /* producer's: what ops.waiting ended a wait with; counts of semaphores are off then */
-	sem_t idle;		     /* counts channels without a job */
-	atomic_uint failed;	     /* 1 + the channel that failed first: release by its thread, acquire by readers */
-	atomic_int quit;	     /* set once, by stop() */
+	int given_up;	    /* producer's: what ops.waiting ended a wait with; counts of semaphores are off then */
+	sem_t idle;	    /* counts channels without a job */
+	atomic_uint failed; /* 1 + the channel that failed first: release by its thread, acquire by readers */
+	atomic_int quit;    /* set once, by stop() */
 	struct channel chan[];
 };
 

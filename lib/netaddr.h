@@ -20,10 +20,10 @@
 struct mfd_netaddr {
 	int family; /* AF_INET, AF_INET6 */
 	unsigned char ip[16];
-	unsigned len;	       /* of the prefix */
-	char from[IFNAMSIZ];   /* device on the source */
-	char to[IFNAMSIZ];     /* device on the target */
-	char text[64];	       /* "192.0.2.1/24" */
+	unsigned len;	     /* of the prefix */
+	char from[IFNAMSIZ]; /* device on the source */
+	char to[IFNAMSIZ];   /* device on the target */
+	char text[64];	     /* "192.0.2.1/24" */
 };
 
 /* netaddr.c: text.  -EINVAL and a sentence. */

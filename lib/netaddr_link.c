@@ -150,7 +150,8 @@ int mfd_netaddr_check_here(const char *list, struct mfd_error *err)
 	for (int i = 0; i < n; i++) {
 		rc = mfd_netaddr_has(&a[i], a[i].from, err);
 		if (!rc)
-			rc = mfd_error_set(err, -EADDRNOTAVAIL, "%s is not an address of %s here", a[i].text, a[i].from);
+			rc = mfd_error_set(err, -EADDRNOTAVAIL, "%s is not an address of %s here", a[i].text,
+					   a[i].from);
 		if (rc < 0)
 			return rc;
 	}
@@ -162,10 +163,9 @@ int mfd_netaddr_check_here(const char *list, struct mfd_error *err)
 /* RFC 5944 4.6: an ARP request for the address itself, from it, to everybody. */
 static int send_arp(const struct mfd_netaddr *a, int index, const unsigned char *mac)
 {
-	struct sockaddr_ll to = { .sll_family = AF_PACKET,
-				  .sll_protocol = htons(ETH_P_ARP),
-				  .sll_ifindex = index,
-				  .sll_halen = ETH_ALEN };
+	struct sockaddr_ll to = {
+		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = index, .sll_halen = ETH_ALEN
+	};
 	struct ether_arp arp = { 0 };
 	int s = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc = 0;
 
@@ -287,8 +287,8 @@ static size_t put_table(char *buf, size_t len, const char *family, const char *n
 
 	if (!lift)
 		n += snprintf(buf + n, len - (size_t)n,
-			      "add table %s %s\nadd chain %s %s out { type filter hook output priority -400; }\n", family,
-			      name, family, name);
+			      "add table %s %s\nadd chain %s %s out { type filter hook output priority -400; }\n",
+			      family, name, family, name);
 	return (size_t)n;
 }
 
@@ -315,6 +315,7 @@ int mfd_netaddr_hold(const struct mfd_netaddr *a, int lift, struct mfd_error *er
 			snprintf(s + n, sizeof(s) - n, "add rule arp %s out arp saddr ip %s drop\n", name, text);
 	}
 	rc = run_nft(s);
-	return rc ? mfd_error_sys(err, rc, "%s: nft cannot %s packets for it", a->text, lift ? "let pass" : "hold back") :
+	return rc ? mfd_error_sys(err, rc, "%s: nft cannot %s packets for it", a->text,
+				  lift ? "let pass" : "hold back") :
 		    0;
 }

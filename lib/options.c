@@ -195,7 +195,8 @@ static int set_tristate(struct mfd_options *o, const struct mfd_option_desc *d, 
 	return choose(o, d, value, err, tristates);
 }
 
-static int set_compress(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_compress(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+			struct mfd_error *err)
 {
 	return choose(o, d, value, err, compressions);
 }
@@ -216,7 +217,7 @@ int mfd_options_rate(const char *value, uint64_t *bytes_per_s)
 	static const struct {
 		const char *suffix;
 		double unit;
-	} units[] = { { "", 1 },	 { "k", 1e3 },	     { "M", 1e6 },	 { "G", 1e9 },
+	} units[] = { { "", 1 },	{ "k", 1e3 },	 { "M", 1e6 },	    { "G", 1e9 },
 		      { "bit", 0.125 }, { "kbit", 125 }, { "Mbit", 125e3 }, { "Gbit", 125e6 } };
 	char *end;
 	double n = strtod(value, &end);
@@ -284,18 +285,22 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  set_compress, AT(compress), MFD_COMPRESS_OFF, MFD_COMPRESS_AUTO },
 	{ "compress-level", "N", "zstd: 1 (fast) to 19; lz4: -1 to -64, faster; 0 = default", "0", set_level,
 	  AT(compress_level), -64, 19 },
-	{ "max-bandwidth", "RATE", "limit over all channels in bytes per second, with k, M, G, or in bits with kbit, Mbit, "
-	  "Gbit", "0", set_rate, AT(max_bandwidth), 0, 0 },
+	{ "max-bandwidth", "RATE",
+	  "limit over all channels in bytes per second, with k, M, G, or in bits with kbit, Mbit, "
+	  "Gbit",
+	  "0", set_rate, AT(max_bandwidth), 0, 0 },
 	{ "mode", "safe|postcopy", "safe: the source runs on until everything has arrived; postcopy: restore early",
 	  "safe", set_mode, AT(mode), MFD_MODE_SAFE, MFD_MODE_POSTCOPY },
 	{ "confirm", "ready|restore", "what the target must have done before the source's tasks are released", "ready",
 	  set_confirm, AT(confirm), MFD_CONFIRM_READY, MFD_CONFIRM_RESTORE },
-	{ "restore-timeout", "TIME", "confirm = restore: abort when the target has not restored in so long", "60000", set_ms,
-	  AT(restore_timeout), 100, 86400000 },
-	{ "restore-option", "NAME,...", "confirm = restore: options for the target's criu restore, e.g. tcp-established", "",
-	  set_text, AT(restore_option), 0, 0 },
-	{ "move-address", "ADDR/LEN@DEV,...", "addresses that move with the tasks; DEV:TARGETDEV if its name differs there", "",
-	  set_addresses, AT(move_address), 0, 0 },
+	{ "restore-timeout", "TIME", "confirm = restore: abort when the target has not restored in so long", "60000",
+	  set_ms, AT(restore_timeout), 100, 86400000 },
+	{ "restore-option", "NAME,...",
+	  "confirm = restore: options for the target's criu restore, e.g. tcp-established", "", set_text,
+	  AT(restore_option), 0, 0 },
+	{ "move-address", "ADDR/LEN@DEV,...",
+	  "addresses that move with the tasks; DEV:TARGETDEV if its name differs there", "", set_addresses,
+	  AT(move_address), 0, 0 },
 	{ "connect-timeout", "TIME", "limit for reaching the restore server, in ms or with a suffix", "5000", set_ms,
 	  AT(connect_timeout), 1, 3600000 },
 	{ "stall-timeout", "TIME", "a connection on which nothing moved for so long is broken", "10000", set_ms,
@@ -306,9 +311,10 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  AT(log_file), 0, 0 },
 	{ "program", "PATH", "criu-multifd that the plugin starts; unset, the one beside the plugin", "", set_absolute,
 	  AT(program), 0, 0 },
-	{ "cpr", "auto|off|PATTERN,...", "which descriptors come along that CRIU cannot restore by itself", "", set_cpr, AT(cpr), 0,
-	  0 },
-	{ "keeper", "PATH", "socket of the keeper that holds them on this host (DIR/.keeper.sock of criu-multifd serve)", "",
+	{ "cpr", "auto|off|PATTERN,...", "which descriptors come along that CRIU cannot restore by itself", "", set_cpr,
+	  AT(cpr), 0, 0 },
+	{ "keeper", "PATH",
+	  "socket of the keeper that holds them on this host (DIR/.keeper.sock of criu-multifd serve)", "",
 	  set_absolute, AT(keeper), 0, 0 },
 };
 
@@ -453,7 +459,8 @@ int mfd_options_check(const struct mfd_options *o, struct mfd_error *err)
 	unsigned i;
 
 	if (o->zerocopy == MFD_ON && o->compress != MFD_COMPRESS_OFF)
-		return mfd_error_set(err, -EINVAL, "zerocopy = on cannot go with compress = %s: what is compressed is a copy",
+		return mfd_error_set(err, -EINVAL,
+				     "zerocopy = on cannot go with compress = %s: what is compressed is a copy",
 				     compressions[o->compress]);
 	for (i = 0; i < mfd_options_count; i++)
 		if (o->from[i] > MFD_FROM_PLUGIN)

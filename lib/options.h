@@ -20,27 +20,27 @@ enum mfd_confirm { MFD_CONFIRM_READY, MFD_CONFIRM_RESTORE };
 
 /* Every option's value; strings are NULL when unset and owned by the struct. */
 struct mfd_options {
-	char *target;		    /* HOST:PORT; NULL = plugin inert */
-	char *session;		    /* name; NULL = chosen from host name, pid and time */
-	uint32_t channels;	    /* 1..64, default 4 */
-	enum mfd_tristate zerocopy; /* default auto */
-	enum mfd_tristate checksum; /* on or off, default on */
-	uint32_t packet_size;	    /* bytes, default 1 MiB */
+	char *target;			 /* HOST:PORT; NULL = plugin inert */
+	char *session;			 /* name; NULL = chosen from host name, pid and time */
+	uint32_t channels;		 /* 1..64, default 4 */
+	enum mfd_tristate zerocopy;	 /* default auto */
+	enum mfd_tristate checksum;	 /* on or off, default on */
+	uint32_t packet_size;		 /* bytes, default 1 MiB */
 	enum mfd_compress_kind compress; /* default off */
-	int32_t compress_level;	    /* 0 = the library's own */
-	uint64_t max_bandwidth;	    /* bytes per second over all channels, 0 = no limit */
-	enum mfd_mode mode;	    /* default safe */
-	enum mfd_confirm confirm;   /* default ready */
-	uint32_t restore_timeout;   /* ms, default 60000: confirm = restore and the target has not restored by then = abort */
-	char *restore_option;	    /* options that the target shall give criu restore: NAME[=VALUE][,...] */
-	char *move_address;	    /* addresses that move along (netaddr.h): ADDR/LEN@DEV[:TARGETDEV][,...] */
-	uint32_t connect_timeout;   /* ms, default 5000 */
-	uint32_t stall_timeout;	    /* ms, default 10000: nothing moved for so long = broken */
-	uint32_t log_level;	    /* enum mfd_log_level */
-	char *log_file;		    /* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */
-	char *program;		    /* path of criu-multifd that the plugin starts; NULL = found beside the plugin */
-	char *cpr;		    /* which descriptors come along: NULL = auto, "off", PATTERN[,PATTERN...] */
-	char *keeper;		    /* unix socket of the keeper of open file descriptions; NULL = none at dump */
+	int32_t compress_level;		 /* 0 = the library's own */
+	uint64_t max_bandwidth;		 /* bytes per second over all channels, 0 = no limit */
+	enum mfd_mode mode;		 /* default safe */
+	enum mfd_confirm confirm;	 /* default ready */
+	uint32_t restore_timeout; /* ms, default 60000: confirm = restore and the target has not restored by then = abort */
+	char *restore_option;	  /* options that the target shall give criu restore: NAME[=VALUE][,...] */
+	char *move_address;	  /* addresses that move along (netaddr.h): ADDR/LEN@DEV[:TARGETDEV][,...] */
+	uint32_t connect_timeout; /* ms, default 5000 */
+	uint32_t stall_timeout;	  /* ms, default 10000: nothing moved for so long = broken */
+	uint32_t log_level;	  /* enum mfd_log_level */
+	char *log_file;		  /* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */
+	char *program;		  /* path of criu-multifd that the plugin starts; NULL = found beside the plugin */
+	char *cpr;		  /* which descriptors come along: NULL = auto, "off", PATTERN[,PATTERN...] */
+	char *keeper;		  /* unix socket of the keeper of open file descriptions; NULL = none at dump */
 	uint8_t from[MFD_OPTIONS_MAX]; /* enum mfd_option_from of each row of the table */
 };
 

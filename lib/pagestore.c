@@ -177,8 +177,8 @@ static int map_step(struct mfd_pagestore *s, uint64_t at)
 		return -errno;
 	if ((uint64_t)st.st_size < at + STEP && ftruncate(s->fd, (off_t)(at + STEP)))
 		return -errno;
-	if (mmap(s->base + at, STEP, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, s->fd, (off_t)at) ==
-	    MAP_FAILED) {
+	if (mmap(s->base + at, STEP, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, s->fd,
+		 (off_t)at) == MAP_FAILED) {
 		return -errno;
 	}
 	madvise(s->base + at, STEP, MADV_HUGEPAGE); /* refused where the kernel has none */
@@ -339,8 +339,8 @@ static uint32_t record_hash(const struct mfd_pagestore_record *r)
 	return XXH32(&r->task, sizeof(*r) - offsetof(struct mfd_pagestore_record, task), RECORD_SEED);
 }
 
-void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr, uint64_t pages, unsigned state,
-			       uint64_t index)
+void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr, uint64_t pages,
+			       unsigned state, uint64_t index)
 {
 	r->task = htole32(task);
 	r->vaddr = htole64(vaddr);
@@ -481,8 +481,8 @@ static int load(struct mfd_pagestore *s, struct replay *p, struct mfd_error *err
 	return 0;
 }
 
-int mfd_pagestore_open(int dirfd, struct mfd_pagestore **out, int (*each)(void *arg, const struct mfd_pagestore_record *r),
-		       void *arg, struct mfd_error *err)
+int mfd_pagestore_open(int dirfd, struct mfd_pagestore **out,
+		       int (*each)(void *arg, const struct mfd_pagestore_record *r), void *arg, struct mfd_error *err)
 {
 	struct replay p = { .each = each, .arg = arg };
 	struct mfd_pagestore *s = new_store(0);

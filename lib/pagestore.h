@@ -23,7 +23,7 @@
 struct mfd_pagestore;
 
 struct mfd_pagestore_record { /* on disk, little-endian, 32 bytes; FORMAT.md */
-	uint32_t magic_crc; /* so that a torn tail is recognised */
+	uint32_t magic_crc;   /* so that a torn tail is recognised */
 	uint32_t task;
 	uint64_t vaddr;
 	uint64_t pages_flags; /* pages << 8 | enum mfd_page_state */
@@ -55,7 +55,7 @@ void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, ui
 
 /* The pages are not needed any more. Thread-safe; each page at most once. */
 void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pages);
-int mfd_pagestore_sync(struct mfd_pagestore *s); /* fsync of both files where the store is durable */
+int mfd_pagestore_sync(struct mfd_pagestore *s);       /* fsync of both files where the store is durable */
 uint64_t mfd_pagestore_bytes(struct mfd_pagestore *s); /* reserved and not released */
 
 #endif

@@ -20,13 +20,22 @@ enum mfd_page_state {
 };
 
 #define MFD_PAGE_STATE_BITS 3
-static inline enum mfd_page_state mfd_page_state(uint64_t w) { return (enum mfd_page_state)(w & 7); }
-static inline uint64_t mfd_page_index(uint64_t w) { return w >> MFD_PAGE_STATE_BITS; }
-static inline uint64_t mfd_page_word(enum mfd_page_state s, uint64_t index) { return index << MFD_PAGE_STATE_BITS | s; }
+static inline enum mfd_page_state mfd_page_state(uint64_t w)
+{
+	return (enum mfd_page_state)(w & 7);
+}
+static inline uint64_t mfd_page_index(uint64_t w)
+{
+	return w >> MFD_PAGE_STATE_BITS;
+}
+static inline uint64_t mfd_page_word(enum mfd_page_state s, uint64_t index)
+{
+	return index << MFD_PAGE_STATE_BITS | s;
+}
 
 struct mfd_pagetable; /* covers page numbers below 2^44 (addresses below 2^56) */
 
-struct mfd_pagetable *mfd_pagetable_new(void); /* NULL: no memory */
+struct mfd_pagetable *mfd_pagetable_new(void);	  /* NULL: no memory */
 void mfd_pagetable_free(struct mfd_pagetable *t); /* no reader or writer may be left */
 
 uint64_t mfd_pagetable_get(const struct mfd_pagetable *t, uint64_t page); /* acquire */

@@ -4,7 +4,7 @@
 
 #include "ratelimit.h"
 
-#define BURST_NS 10000000ULL /* sleeping is not exact: what one reservation lost, the next may use */
+#define BURST_NS 10000000ULL  /* sleeping is not exact: what one reservation lost, the next may use */
 #define SLICE_NS 100000000ULL /* longest sleep before the limit is looked at again */
 
 static uint64_t now_ns(void)

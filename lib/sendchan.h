@@ -28,8 +28,8 @@ struct mfd_sendchan_stats {
 	uint64_t packets, pages, zero_pages, files, file_bytes;
 	uint64_t wire_bytes;
 	uint64_t compressed; /* packets that went compressed */
-	uint64_t checksum; /* sum of header_hash, see control.proto "end" */
-	uint64_t stalls;   /* waits for a buffer still in flight */
+	uint64_t checksum;   /* sum of header_hash, see control.proto "end" */
+	uint64_t stalls;     /* waits for a buffer still in flight */
 	uint64_t read_us, send_us;
 };
 
@@ -49,8 +49,9 @@ struct mfd_sendchan {
 	} flight[MFD_SENDCHAN_BUFFERS];
 	struct mfd_compress *compress; /* NULL = off; the channel's own, freed with it */
 	struct mfd_ratelimit *limit;   /* of all channels of the session; NULL = none */
-	const atomic_int *gentle; /* nonzero: stay behind everything else that wants to run; NULL = never. Relaxed, a hint */
-	int is_gentle;		  /* what the thread has been set to */
+	const atomic_int
+		*gentle; /* nonzero: stay behind everything else that wants to run; NULL = never. Relaxed, a hint */
+	int is_gentle;	 /* what the thread has been set to */
 	struct mfd_sendchan_stats st;
 	struct mfd_error err; /* of the first failure */
 };

@@ -214,8 +214,7 @@ int mfd_sock_listening(int fd, struct mfd_sock_addr *addr, struct mfd_error *err
 	ret = bound_address(fd, addr);
 	if (ret)
 		return mfd_error_sys(err, ret, "descriptor %d: its address", fd);
-	if (listening != 1 || type != SOCK_STREAM ||
-	    (addr->sa.ss_family != AF_INET && addr->sa.ss_family != AF_INET6))
+	if (listening != 1 || type != SOCK_STREAM || (addr->sa.ss_family != AF_INET && addr->sa.ss_family != AF_INET6))
 		return mfd_error_set(err, -EINVAL, "descriptor %d (%s) is not a TCP socket that listens", fd,
 				     addr->text);
 	return 0;

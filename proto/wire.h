@@ -26,13 +26,13 @@
 #define MFD_WIRE_PAGE_SIZE  (1U << MFD_WIRE_PAGE_SHIFT)
 
 /* Hard limits: a peer may negotiate less, never more. */
-#define MFD_WIRE_MAX_CHANNELS	  64
-#define MFD_WIRE_MAX_PACKET	  (4U << 20)	 /* bytes of page data in one packet, before compression */
-#define MFD_WIRE_MIN_PACKET	  (64U << 10)
-#define MFD_WIRE_MAX_FRAME	  (4U << 20)	 /* bytes of one control message */
-#define MFD_WIRE_MAX_NAME	  255		 /* bytes of a session or image name, without the NUL */
-#define MFD_WIRE_MAX_RUNS	  (MFD_WIRE_MAX_PACKET / MFD_WIRE_PAGE_SIZE)
-#define MFD_WIRE_MAX_VADDR	  (1ULL << 56)	 /* first address that no task can have */
+#define MFD_WIRE_MAX_CHANNELS 64
+#define MFD_WIRE_MAX_PACKET   (4U << 20) /* bytes of page data in one packet, before compression */
+#define MFD_WIRE_MIN_PACKET   (64U << 10)
+#define MFD_WIRE_MAX_FRAME    (4U << 20) /* bytes of one control message */
+#define MFD_WIRE_MAX_NAME     255	 /* bytes of a session or image name, without the NUL */
+#define MFD_WIRE_MAX_RUNS     (MFD_WIRE_MAX_PACKET / MFD_WIRE_PAGE_SIZE)
+#define MFD_WIRE_MAX_VADDR    (1ULL << 56) /* first address that no task can have */
 
 #define MFD_WIRE_SESSION_ID_LEN 16
 #define MFD_WIRE_SECRET_LEN	32
@@ -47,11 +47,11 @@ enum mfd_wire_role {
 struct mfd_wire_greeting {
 	uint32_t magic;
 	uint16_t version;
-	uint8_t role;	 /* enum mfd_wire_role */
-	uint8_t zero0;	 /* must be 0 */
-	uint16_t channel; /* DATA: 0 .. channels-1; otherwise 0 */
-	uint16_t zero1;	 /* must be 0 */
-	uint32_t zero2;	 /* must be 0 */
+	uint8_t role;				  /* enum mfd_wire_role */
+	uint8_t zero0;				  /* must be 0 */
+	uint16_t channel;			  /* DATA: 0 .. channels-1; otherwise 0 */
+	uint16_t zero1;				  /* must be 0 */
+	uint32_t zero2;				  /* must be 0 */
 	uint8_t session[MFD_WIRE_SESSION_ID_LEN]; /* CONTROL before HELLO: zeros */
 	uint8_t secret[MFD_WIRE_SECRET_LEN];	  /* as handed out in HELLO_OK; CONTROL before HELLO: zeros */
 } __attribute__((packed));
@@ -59,8 +59,8 @@ _Static_assert(sizeof(struct mfd_wire_greeting) == 64, "greeting is 64 bytes");
 
 /* Answer to a DATA or URGENT greeting.  A refused connection is closed after it.  8 bytes. */
 struct mfd_wire_joined {
-	uint32_t magic;	 /* MFD_WIRE_MAGIC_GREETING */
-	uint16_t status; /* enum mfd_wire_join_status */
+	uint32_t magic;	  /* MFD_WIRE_MAGIC_GREETING */
+	uint16_t status;  /* enum mfd_wire_join_status */
 	uint16_t version; /* the version the server speaks */
 } __attribute__((packed));
 _Static_assert(sizeof(struct mfd_wire_joined) == 8, "joined is 8 bytes");
@@ -85,54 +85,55 @@ _Static_assert(sizeof(struct mfd_wire_frame) == 12, "frame is 12 bytes");
 
 /* Control messages; each has the protobuf message of the same name in control.proto.  S = from source, T = from target. */
 enum mfd_wire_msg {
-	MFD_WIRE_HELLO = 1,	     /* S  open a session */
-	MFD_WIRE_HELLO_OK = 2,	     /* T  its id, secret and limits */
-	MFD_WIRE_JOINED = 3,	     /* T  all channels are in: the source may freeze its tasks */
-	MFD_WIRE_IMAGES = 4,	     /* S  every image file has been sent (after a sync of all channels) */
-	MFD_WIRE_IMAGES_OK = 5,	     /* T  postcopy: images complete, the session is restorable */
-	MFD_WIRE_END = 6,	     /* S  everything has been sent (after a sync of all channels); counts and checksum */
-	MFD_WIRE_NEED = 7,	     /* T  lazy pages of the pagemap images that are not in the store; answered by pages + END */
-	MFD_WIRE_READY = 8,	     /* T  verified; survives a restart of the server */
-	MFD_WIRE_STARTED = 9,	     /* T  postcopy: a restore has begun and waits for leave to run */
-	MFD_WIRE_STARTED_OK = 10,    /* S  leave given: from here on the source does not resume by itself */
-	MFD_WIRE_FAULT = 11,	     /* T  postcopy: a task waits for this page; answered on the urgent channel */
-	MFD_WIRE_RESTORED = 12,	     /* T  confirm = restore: tasks exist, stopped */
-	MFD_WIRE_COMMIT = 13,	     /* S  the source's tasks are dead: the target owns them */
-	MFD_WIRE_COMMITTED = 14,     /* T  acknowledges COMMIT */
-	MFD_WIRE_ABORT = 15,	     /* both  the session is over, with a reason */
-	MFD_WIRE_RESUME = 16,	     /* S  reopen a session whose connections were lost */
-	MFD_WIRE_RESUME_OK = 17,     /* T  and its state */
-	MFD_WIRE_PING = 18,	     /* both  keeps stall detection quiet; answered by PONG */
-	MFD_WIRE_PONG = 19,	     /* both */
+	MFD_WIRE_HELLO = 1,	/* S  open a session */
+	MFD_WIRE_HELLO_OK = 2,	/* T  its id, secret and limits */
+	MFD_WIRE_JOINED = 3,	/* T  all channels are in: the source may freeze its tasks */
+	MFD_WIRE_IMAGES = 4,	/* S  every image file has been sent (after a sync of all channels) */
+	MFD_WIRE_IMAGES_OK = 5, /* T  postcopy: images complete, the session is restorable */
+	MFD_WIRE_END = 6,	/* S  everything has been sent (after a sync of all channels); counts and checksum */
+	MFD_WIRE_NEED = 7,  /* T  lazy pages of the pagemap images that are not in the store; answered by pages + END */
+	MFD_WIRE_READY = 8, /* T  verified; survives a restart of the server */
+	MFD_WIRE_STARTED = 9,	  /* T  postcopy: a restore has begun and waits for leave to run */
+	MFD_WIRE_STARTED_OK = 10, /* S  leave given: from here on the source does not resume by itself */
+	MFD_WIRE_FAULT = 11,	  /* T  postcopy: a task waits for this page; answered on the urgent channel */
+	MFD_WIRE_RESTORED = 12,	  /* T  confirm = restore: tasks exist, stopped */
+	MFD_WIRE_COMMIT = 13,	  /* S  the source's tasks are dead: the target owns them */
+	MFD_WIRE_COMMITTED = 14,  /* T  acknowledges COMMIT */
+	MFD_WIRE_ABORT = 15,	  /* both  the session is over, with a reason */
+	MFD_WIRE_RESUME = 16,	  /* S  reopen a session whose connections were lost */
+	MFD_WIRE_RESUME_OK = 17,  /* T  and its state */
+	MFD_WIRE_PING = 18,	  /* both  keeps stall detection quiet; answered by PONG */
+	MFD_WIRE_PONG = 19,	  /* both */
 };
 
 enum mfd_wire_packet_type {
 	MFD_WIRE_PACKET_PAGES = 1, /* table: struct mfd_wire_run[]; payload: pages of the runs without ZERO, in order */
 	MFD_WIRE_PACKET_FILE = 2,  /* table: struct mfd_wire_file + name; payload: bytes of the file at its offset */
-	MFD_WIRE_PACKET_SYNC = 3,  /* no table, no payload: everything before it on this channel belongs to `sequence` = sync number */
+	MFD_WIRE_PACKET_SYNC =
+		3, /* no table, no payload: everything before it on this channel belongs to `sequence` = sync number */
 };
 
 enum mfd_wire_packet_flags {
-	MFD_WIRE_PACKET_ZSTD = 1 << 0, /* payload is one zstd frame of raw_len bytes */
-	MFD_WIRE_PACKET_LZ4 = 1 << 1,  /* payload is one lz4 block of raw_len bytes */
+	MFD_WIRE_PACKET_ZSTD = 1 << 0,	 /* payload is one zstd frame of raw_len bytes */
+	MFD_WIRE_PACKET_LZ4 = 1 << 1,	 /* payload is one lz4 block of raw_len bytes */
 	MFD_WIRE_PACKET_HASHED = 1 << 2, /* hash is set; absent only when checksum = off was negotiated */
 };
 
 /* Before every packet on a data channel.  64 bytes. */
 struct mfd_wire_packet {
 	uint32_t magic;
-	uint8_t type;	   /* enum mfd_wire_packet_type */
-	uint8_t zero0;	   /* must be 0 */
-	uint16_t flags;	   /* enum mfd_wire_packet_flags */
+	uint8_t type;	/* enum mfd_wire_packet_type */
+	uint8_t zero0;	/* must be 0 */
+	uint16_t flags; /* enum mfd_wire_packet_flags */
 	uint64_t sequence; /* numbers packets of a session from 0 in the order they were queued; SYNC: number of the sync from 1 */
-	uint32_t task;	   /* PAGES: pid of the task in its own pid namespace, as in pagemap-PID.img; else 0 */
-	uint32_t entries;  /* PAGES: runs in the table; FILE: 1; SYNC: 0 */
-	uint32_t table_len; /* bytes of table */
+	uint32_t task;	      /* PAGES: pid of the task in its own pid namespace, as in pagemap-PID.img; else 0 */
+	uint32_t entries;     /* PAGES: runs in the table; FILE: 1; SYNC: 0 */
+	uint32_t table_len;   /* bytes of table */
 	uint32_t payload_len; /* bytes of payload on the wire */
-	uint32_t raw_len;  /* bytes of payload after decompression; == payload_len when not compressed */
-	uint32_t zero1;	   /* must be 0 */
-	uint64_t hash;	   /* XXH3-64 (seed 0) of table, continued over the payload as it is on the wire */
-	uint64_t zero2;	   /* must be 0 */
+	uint32_t raw_len;     /* bytes of payload after decompression; == payload_len when not compressed */
+	uint32_t zero1;	      /* must be 0 */
+	uint64_t hash;	      /* XXH3-64 (seed 0) of table, continued over the payload as it is on the wire */
+	uint64_t zero2;	      /* must be 0 */
 	uint64_t header_hash; /* XXH3-64 (seed 0) of the 56 bytes before: a frame that slipped is noticed before a length is used */
 } __attribute__((packed));
 _Static_assert(sizeof(struct mfd_wire_packet) == 64, "packet header is 64 bytes");
@@ -151,20 +152,20 @@ _Static_assert(sizeof(struct mfd_wire_run) == 16, "run is 16 bytes");
 
 /* A piece of an image file.  24 bytes, then name_len bytes of name (no NUL, no '/', not "." or ".."). */
 struct mfd_wire_file {
-	uint64_t offset; /* bytes */
-	uint64_t size;	 /* of the whole file, bytes; offset + payload <= size */
-	uint32_t mode;	 /* permission bits only (07777) */
+	uint64_t offset;   /* bytes */
+	uint64_t size;	   /* of the whole file, bytes; offset + payload <= size */
+	uint32_t mode;	   /* permission bits only (07777) */
 	uint16_t name_len; /* 1 .. MFD_WIRE_MAX_NAME */
-	uint16_t zero;	 /* must be 0 */
+	uint16_t zero;	   /* must be 0 */
 } __attribute__((packed));
 _Static_assert(sizeof(struct mfd_wire_file) == 24, "file is 24 bytes");
 
 /* What both ends agreed on in HELLO/HELLO_OK; every check is made against these, not against what a packet says. */
 struct mfd_wire_limits {
-	uint32_t channels;   /* 1 .. MFD_WIRE_MAX_CHANNELS */
+	uint32_t channels;    /* 1 .. MFD_WIRE_MAX_CHANNELS */
 	uint32_t packet_size; /* bytes of page data in one packet, multiple of the page size */
-	int checksum;	     /* packets must be HASHED */
-	int compress;	     /* flags that may appear: MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4 */
+	int checksum;	      /* packets must be HASHED */
+	int compress;	      /* flags that may appear: MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4 */
 };
 
 /*
@@ -199,7 +200,8 @@ uint32_t mfd_wire_file_seal(void *table, const struct mfd_wire_file *f, const ch
 int mfd_wire_name_ok(const char *name, size_t len);
 
 void mfd_wire_greeting_seal(struct mfd_wire_greeting *g);
-int mfd_wire_greeting_open(struct mfd_wire_greeting *g, const char **why); /* -EPROTO; -EPROTONOSUPPORT for the version alone */
+int mfd_wire_greeting_open(struct mfd_wire_greeting *g,
+			   const char **why); /* -EPROTO; -EPROTONOSUPPORT for the version alone */
 void mfd_wire_frame_seal(struct mfd_wire_frame *f);
 int mfd_wire_frame_open(struct mfd_wire_frame *f, const char **why);
 

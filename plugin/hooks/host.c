@@ -88,7 +88,7 @@ int mfd_host_options(struct mfd_options *o, struct mfd_error *err)
 	return 0;
 }
 
-#define PIPE_MAX "/proc/sys/fs/pipe-max-size"
+#define PIPE_MAX  "/proc/sys/fs/pipe-max-size"
 #define PIPE_NEED 16777216
 
 static int may_exceed_pipe_max(void)
@@ -116,7 +116,8 @@ int mfd_host_prepare(struct mfd_error *err)
 	if (f && fclose(f))
 		ok = 0;
 	if (!ok)
-		return mfd_error_set(err, -EPERM, "this CRIU needs CAP_SYS_RESOURCE, or sysctl fs.pipe-max-size=%d (it is %lu)",
+		return mfd_error_set(err, -EPERM,
+				     "this CRIU needs CAP_SYS_RESOURCE, or sysctl fs.pipe-max-size=%d (it is %lu)",
 				     PIPE_NEED, max);
 	mfd_host_info("fs.pipe-max-size raised from %lu to %d: CRIU lacks CAP_SYS_RESOURCE", max, PIPE_NEED);
 	return 0;

@@ -32,7 +32,7 @@ struct mfd_inbox {
 
 	struct mfd_payload urgent; /* the inbox thread's own */
 	struct mfd_run urgent_runs[MFD_WIRE_MAX_RUNS];
-	uint64_t faults;	   /* answered; read after the thread has ended */
+	uint64_t faults; /* answered; read after the thread has ended */
 };
 
 int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks *t, int wake_fd);

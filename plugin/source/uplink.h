@@ -30,7 +30,7 @@ struct mfd_uplink {
 int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err);
 /* RESUME on a new control connection; *state gets the target's word (at least 32 bytes). */
 int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, const char *outcome,
-		       char *state, struct mfd_error *err);
+		      char *state, struct mfd_error *err);
 /* Channels again after a RESUME of outcome "continue"; limits are the session's. */
 int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err);
 /* Makes every blocking call on any of its connections fail. Any thread. */

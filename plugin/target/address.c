@@ -24,8 +24,8 @@ static int check(const struct mfd_server *sv, const struct mfd_netaddr *a, struc
 
 	if (!allowed(sv, a))
 		return mfd_error_set(err, -EPERM,
-				     "%s may not be moved to %s (criu-multifd serve --allow-address %s allows it)", a->text,
-				     a->to, a->text);
+				     "%s may not be moved to %s (criu-multifd serve --allow-address %s allows it)",
+				     a->text, a->to, a->text);
 	rc = mfd_netaddr_has(a, a->to, err); /* is there such a device? */
 	if (rc >= 0)
 		rc = mfd_netaddr_has(a, NULL, err);
@@ -91,8 +91,7 @@ static void lift(const struct mfd_session *s, const char *word)
 	struct mfd_error err = { 0 };
 	struct mfd_netaddr a;
 
-	if (mfd_netaddr_parse(word, &a, &err) || mfd_netaddr_hold(&a, 1, &err) ||
-	    mfd_netaddr_announce(&a, a.to, &err))
+	if (mfd_netaddr_parse(word, &a, &err) || mfd_netaddr_hold(&a, 1, &err) || mfd_netaddr_announce(&a, a.to, &err))
 		mfd_log_error("%s: %s", s->name, mfd_error_text(&err));
 	else
 		mfd_log_info("%s: %s is on %s now", s->name, a.text, a.to);

@@ -17,7 +17,7 @@ int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n); /* co
 /* Each may be repeated. */
 int mfd_address_take(struct mfd_session *s, struct mfd_error *err);
 void mfd_address_adopt(struct mfd_session *s); /* the worker before took them */
-void mfd_address_lift(struct mfd_session *s); /* any thread */
+void mfd_address_lift(struct mfd_session *s);  /* any thread */
 void mfd_address_drop(struct mfd_session *s);
 
 #endif

@@ -17,14 +17,14 @@
 #define MFD_LAZYSOCK_FINISHED 0x52535446 /* CRIU's LAZY_PAGES_RESTORE_FINISHED, larger than any pid */
 
 struct mfd_lazysock {
-	int dirfd;	  /* the caller's; the socket is made there */
-	int listen, conn; /* -1 = closed */
-	pid_t peer;	  /* process that connected */
+	int dirfd;			    /* the caller's; the socket is made there */
+	int listen, conn;		    /* -1 = closed */
+	pid_t peer;			    /* process that connected */
 	struct mfd_lazysock_tracer *tracer; /* stopped by ptrace; NULL: by SIGSTOP, or not at all */
-	int peer_pidfd;	  /* -1 on kernels without SO_PEERPIDFD (6.5) */
-	uint8_t word[4];  /* of a pid that has not come whole */
-	unsigned have;	  /* bytes of it */
-	uint32_t task;	  /* whose userfaultfd comes next; 0 = a pid does */
+	int peer_pidfd;			    /* -1 on kernels without SO_PEERPIDFD (6.5) */
+	uint8_t word[4];		    /* of a pid that has not come whole */
+	unsigned have;			    /* bytes of it */
+	uint32_t task;			    /* whose userfaultfd comes next; 0 = a pid does */
 };
 
 enum mfd_lazysock_kind { MFD_LAZYSOCK_TASK, MFD_LAZYSOCK_ZOMBIE, MFD_LAZYSOCK_DONE };

@@ -84,7 +84,8 @@ static void greet(struct mfd_peer *p)
 	}
 	rc = mfd_wire_greeting_open(&g, &why);
 	if (rc == -EPROTONOSUPPORT && g.role == MFD_WIRE_ROLE_CONTROL) {
-		mfd_control_send_abort(&p->control, rc, "the restore server does not speak this version of the protocol");
+		mfd_control_send_abort(&p->control, rc,
+				       "the restore server does not speak this version of the protocol");
 	} else if (rc == -EPROTONOSUPPORT) {
 		mfd_receive_answer(p, MFD_WIRE_JOIN_VERSION);
 	}
@@ -195,9 +196,9 @@ static int room(struct mfd_server *sv)
 	int yes;
 
 	pthread_mutex_lock(&sv->lock);
-	yes = !sv->stopping &&
-	      (sv->pending < MFD_SERVER_MAX_PENDING ||
-	       mfd_io_now_ms() + MFD_SERVER_GREETING_TIMEOUT >= oldest_pending(sv)->deadline + MFD_SERVER_GREETING_GRACE);
+	yes = !sv->stopping && (sv->pending < MFD_SERVER_MAX_PENDING ||
+				mfd_io_now_ms() + MFD_SERVER_GREETING_TIMEOUT >=
+					oldest_pending(sv)->deadline + MFD_SERVER_GREETING_GRACE);
 	pthread_mutex_unlock(&sv->lock);
 	return yes;
 }

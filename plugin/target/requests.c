@@ -133,11 +133,13 @@ static void answer_request(struct mfd_server *sv, char *text, char *answer, size
 	if (!strcmp(text, "exec")) {
 		int rc = mfd_guard_exec(sv);
 
-		snprintf(answer, len, rc ? "error: the program is not replaced: %s (the log says more)" : "ok", strerror(-rc));
+		snprintf(answer, len, rc ? "error: the program is not replaced: %s (the log says more)" : "ok",
+			 strerror(-rc));
 		return;
 	}
 	if (parse(text, &kind, &name)) {
-		snprintf(answer, len, "error: the requests are: exec, abort NAME, resolve NAME run, resolve NAME discard");
+		snprintf(answer, len,
+			 "error: the requests are: exec, abort NAME, resolve NAME run, resolve NAME discard");
 		return;
 	}
 	s = mfd_session_find(sv, name);

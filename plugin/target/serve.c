@@ -317,7 +317,8 @@ int mfd_serve_main(int argc, char **argv)
 	};
 	int rc;
 
-	sv.words = calloc((size_t)argc + 1, sizeof(*sv.words)); /* for an exec of our own later; parsing reorders argv */
+	sv.words =
+		calloc((size_t)argc + 1, sizeof(*sv.words)); /* for an exec of our own later; parsing reorders argv */
 	if (!sv.words)
 		return MFD_EXIT_FAILED;
 	memcpy(sv.words, argv, (size_t)argc * sizeof(*argv));

@@ -26,10 +26,10 @@
 #include "tables.h"
 #include "wire.h"
 
-#define MFD_SESSION_MAX_MAIL  64
-#define MFD_SESSION_MAX_NEED  65536 /* ranges in one NEED */
-#define MFD_SESSION_URGENT    MFD_WIRE_MAX_CHANNELS /* index of the urgent channel */
-#define MFD_SESSION_LINGER    1000  /* ms that the source has to read our last message */
+#define MFD_SESSION_MAX_MAIL 64
+#define MFD_SESSION_MAX_NEED 65536		   /* ranges in one NEED */
+#define MFD_SESSION_URGENT   MFD_WIRE_MAX_CHANNELS /* index of the urgent channel */
+#define MFD_SESSION_LINGER   1000		   /* ms that the source has to read our last message */
 /* In the session's folder: "BOOT-ID TASK PID START-TIME" per task handed to the pager, and when the restore is finished (reload.c) this. */
 #define MFD_SESSION_ATTACHED	  ".attached"
 #define MFD_SESSION_RESTORED_LINE "restored"
@@ -98,15 +98,16 @@ struct mfd_session {
 	/* With locks or atomics of their own. */
 	struct mfd_tables tables;
 	struct mfd_filesink files;
-	_Atomic(struct mfd_pager *) pager; /* set by the session's thread (release) once it runs; taken back when no channel is left */
-	_Atomic uint64_t heard_ms;	   /* when anything came from the source */
-	_Atomic int hurry;		   /* postcopy: the restore is over, receivers need not give way to it; a hint */
-	_Atomic unsigned direct;	   /* packets on their way straight into tasks; what they bring counts as here already */
-	_Atomic int sealed;		   /* verified: no packet may come any more */
+	_Atomic(struct mfd_pager *)
+		pager; /* set by the session's thread (release) once it runs; taken back when no channel is left */
+	_Atomic uint64_t heard_ms; /* when anything came from the source */
+	_Atomic int hurry;	   /* postcopy: the restore is over, receivers need not give way to it; a hint */
+	_Atomic unsigned direct; /* packets on their way straight into tasks; what they bring counts as here already */
+	_Atomic int sealed;	 /* verified: no packet may come any more */
 
 	pthread_mutex_t send_lock; /* sending on `control`; taken before `lock` */
 	pthread_mutex_t lock;
-	pthread_cond_t cond;	   /* CLOCK_MONOTONIC; any change below */
+	pthread_cond_t cond; /* CLOCK_MONOTONIC; any change below */
 
 	/* lock */
 	int live;		  /* set up: may be found by id */
@@ -117,8 +118,8 @@ struct mfd_session {
 	int joining;	   /* channels may attach */
 	struct mfd_mail *mail, **mail_end;
 	unsigned n_mail;
-	int lost;		 /* a connection ended; text in lost_text */
-	int lost_control;	 /* of them, the control connection */
+	int lost;	  /* a connection ended; text in lost_text */
+	int lost_control; /* of them, the control connection */
 	char lost_text[256];
 	struct mfd_error failure; /* the first thing that must not go on */
 	enum mfd_outcome resume;  /* `control` is a new one and asks for this */
@@ -128,8 +129,8 @@ struct mfd_session {
 	enum mfd_leave leave;
 	int pager_done, pager_code;
 	char pager_text[256];
-	int restored;	   /* CRIU said that all tasks exist */
-	unsigned holds;	   /* userfaultfds handed to the supervisor */
+	int restored;	/* CRIU said that all tasks exist */
+	unsigned holds; /* userfaultfds handed to the supervisor */
 	int aborted_by_source;
 
 	/* The session's thread alone. */
@@ -180,8 +181,8 @@ void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync);
 void mfd_session_request(struct mfd_session *s, struct mfd_request *r);
 
 /* The session's thread only. */
-int mfd_session_store(struct mfd_session *s, int sync); /* session.img */
-void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows strings of s */
+int mfd_session_store(struct mfd_session *s, int sync);		      /* session.img */
+void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e);  /* borrows strings of s */
 void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t); /* of the data channels since HELLO or RESUME */
 void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Something that must not go on: aborts the session where that is safe, leaves it in doubt where it is not. */
@@ -191,7 +192,7 @@ void mfd_session_broken(struct mfd_session *s, int code, const char *text);
 void mfd_verify_images(struct mfd_session *s, const Mfd__Images *m); /* verify.c */
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *m);
 void mfd_verify_need_all(struct mfd_session *s); /* after a resume */
-void mfd_commit_ready(struct mfd_session *s); /* commit.c */
+void mfd_commit_ready(struct mfd_session *s);	 /* commit.c */
 void mfd_commit_commit(struct mfd_session *s, int answer);
 int mfd_commit_start_pager(struct mfd_session *s);
 void mfd_commit_pager_done(struct mfd_session *s);
@@ -204,7 +205,8 @@ int mfd_commit_note(struct mfd_session *s, const char *line); /* a line for .att
 int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err);
 
 /* ---- cpr.c ---- */
-int mfd_cpr_in_reach(struct mfd_session *s, char *text, size_t len); /* every inherited descriptor, or -errno and which is not */
+int mfd_cpr_in_reach(struct mfd_session *s, char *text,
+		     size_t len);	   /* every inherited descriptor, or -errno and which is not */
 void mfd_cpr_ended(struct mfd_session *s); /* done or aborted: the keeper lets go */
 
 /* ---- clean.c ---- */

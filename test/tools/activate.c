@@ -82,7 +82,9 @@ static void print_message(int s)
 {
 	char buf[1024], control[CMSG_SPACE(sizeof(struct ucred))];
 	struct iovec iov = { buf, sizeof(buf) - 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	ssize_t n = recvmsg(s, &m, MSG_DONTWAIT);
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 	struct ucred cred = { 0 };
