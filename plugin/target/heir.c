@@ -7,16 +7,23 @@
  * So the worker shares its table of descriptors (CLONE_FILES) with a process that does nothing but wait for its death, and then hands
  * all userfaultfds to the supervisor, with the numbers they had.  It is in the table until that is done, so nothing closes before.
  *
+ * If the supervisor is dead, too, nobody is left to serve these tasks.  Then the heir holds on to the userfaultfds, and to nothing
+ * else, until the tasks have ended: they wait for their missing pages, which is better than zeros.  A new server on the same folder
+ * ends them (reload.c).
+ *
  * It is the worker's child: the supervisor knows nothing of it but its messages, and that the link ends when it has ended.
  */
 #include <dirent.h>
 #include <errno.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -26,7 +33,8 @@
 #include "io.h"
 #include "server.h"
 
-#define STACK 262144
+#define STACK	     262144
+#define HOLD_LOOK_US 100000
 
 struct will {
 	int link, pidfd, pid;
@@ -54,6 +62,37 @@ static int hand_over(const struct will *w, int fd)
 	return mfd_io_recv_fds(w->link, &ack, sizeof(ack), NULL, &none) > 0 ? 0 : -1;
 }
 
+/* No task can have anything mapped at the top of its address space, so this copies nothing: it only asks for the memory map. */
+static int tasks_ended(int uffd)
+{
+	static char page[4096] __attribute__((aligned(4096)));
+	struct uffdio_copy c = { .dst = 0x7fffffffe000ULL, .src = (uintptr_t)page, .len = sizeof(page) };
+
+	return ioctl(uffd, UFFDIO_COPY, &c) < 0 && errno == ESRCH;
+}
+
+/* One look at the table: closes what is no userfaultfd (the lock and the listening socket are for a new server) or serves nobody. */
+static int hold_on(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+	int held = 0;
+
+	while (d && (e = readdir(d))) {
+		int fd = atoi(e->d_name);
+
+		if (e->d_name[0] == '.' || fd == dirfd(d))
+			continue;
+		if (!is_uffd(dirfd(d), e->d_name) || tasks_ended(fd))
+			close(fd);
+		else
+			held++;
+	}
+	if (d)
+		closedir(d);
+	return held;
+}
+
 static int be_heir(void *arg)
 {
 	const struct will *w = arg;
@@ -68,6 +107,10 @@ static int be_heir(void *arg)
 	while (d && (e = readdir(d)))
 		if (is_uffd(dirfd(d), e->d_name) && hand_over(w, atoi(e->d_name)))
 			break;
+	/* Without an error the supervisor has them all. */
+	if (d && e)
+		while (hold_on())
+			usleep(HOLD_LOOK_US);
 	return 0; /* which is _exit() for a child of clone() */
 }
 

@@ -172,3 +172,40 @@ restore_and_tell()
 	is_restored || runs_on_target
 	wait_session "$SESSION" 'done' 20
 }
+
+kill_both()
+{
+	local pid
+
+	pid=$(worker)
+	until grep -qsx restored "$SERVER_DIR/$SESSION/.attached"; do
+		[ -e "$SERVER_DIR/$SESSION" ] || return 1
+	done
+	kill -KILL "$SERVER_PID" "$pid"
+}
+
+# Promise: never a page of zeros. Nobody can serve these tasks any more, so they wait until a new server ends them.
+@test "supervisor and worker killed at once while the tasks run: they wait for their pages, and a new server ends them" {
+	local i answer killer waited=0
+
+	for i in 1 2 3; do
+		SESSION=both$i
+		start_victim --name "$SESSION" --size 512
+		dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION"
+		wait_session "$SESSION" committed
+		start "killer.$SESSION" kill_both
+		killer=$STARTED_PID
+		restore_lazily "$SERVER_DIR/$SESSION"
+		wait "$killer" || true
+		answer=0
+		"$VICTIMCTL" verify --dir "$VICTIM_DIR" --timeout 3 || answer=$?
+		[ "$answer" != 1 ] || fail "$SESSION: memory is damaged"
+		SERVER_NAME=again$i start_server
+		if [ "$answer" = 2 ]; then
+			waited=$((waited + 1))
+			eventually 10 is_dead "$RESTORED_PID" || fail "$SESSION: the restored task still waits"
+		fi
+		kill -KILL "$RESTORE_INIT"
+	done
+	echo "# $waited of 3 met a task that lacked pages" >&3
+}
