@@ -342,6 +342,17 @@ void mfd_session_broken(struct mfd_session *s, int code, const char *text)
 		mfd_log_debug("%s: after the commit: %s", s->name, text);
 }
 
+static int synced(const struct mfd_session *s, uint64_t sync)
+{
+	unsigned i;
+
+	for (i = 0; sync && i < s->limits.channels; i++) {
+		if (s->channels[i].sync < sync)
+			return 0;
+	}
+	return 1;
+}
+
 /*
  * A lost data channel matters only while pages are due.  `lost` stays set until it has been dealt with: a source that comes back
  * meanwhile waits for that (session.c, oust).
@@ -352,6 +363,11 @@ static void on_lost(struct mfd_session *s)
 	int control;
 
 	pthread_mutex_lock(&s->lock);
+	/* What the source said last may have come since next() looked, and the end of its connection behind it. */
+	if (s->mail && synced(s, s->mail->sync)) {
+		pthread_mutex_unlock(&s->lock);
+		return;
+	}
 	control = s->lost_control;
 	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
 	pthread_mutex_unlock(&s->lock);
@@ -655,17 +671,6 @@ static void tick(struct mfd_session *s)
 }
 
 /* ---- the loop ---- */
-
-static int synced(const struct mfd_session *s, uint64_t sync)
-{
-	unsigned i;
-
-	for (i = 0; sync && i < s->limits.channels; i++) {
-		if (s->channels[i].sync < sync)
-			return 0;
-	}
-	return 1;
-}
 
 static int all_joined(const struct mfd_session *s)
 {
