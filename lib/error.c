@@ -7,6 +7,16 @@
 
 #include "error.h"
 
+/* Nonzero when this is the first failure and its text has been set. */
+static int set_first(struct mfd_error *err, int code, const char *fmt, va_list ap)
+{
+	if (!err || err->code)
+		return 0;
+	err->code = code;
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	return 1;
+}
+
 static void error_append(struct mfd_error *err, const char *text)
 {
 	size_t used = strlen(err->text);
@@ -18,12 +28,8 @@ int mfd_error_set(struct mfd_error *err, int code, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!err || err->code)
-		return code;
-
-	err->code = code;
 	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	set_first(err, code, fmt, ap);
 	va_end(ap);
 	return code;
 }
@@ -33,14 +39,10 @@ int mfd_error_sys(struct mfd_error *err, int code, const char *fmt, ...)
 	char buf[128];
 	va_list ap;
 
-	if (!err || err->code)
-		return code;
-
-	err->code = code;
 	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	if (set_first(err, code, fmt, ap))
+		error_append(err, strerror_r(code < 0 ? -code : code, buf, sizeof(buf)));
 	va_end(ap);
-	error_append(err, strerror_r(code < 0 ? -code : code, buf, sizeof(buf)));
 	return code;
 }
 

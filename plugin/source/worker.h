@@ -52,13 +52,12 @@ struct mfd_worker {
 	struct mfd_tasks tasks;
 	struct mfd_ship ship;
 	uint64_t sequence; /* next packet's */
-	int images_sent, end_sent, ready, asked_again;
+	int images_sent, end_sent, ready;
 	int verified,
 		restored; /* READY; RESTORED or what implies it.  Both, or the first alone without confirm: ready */
 	uint64_t restore_end_ms;	    /* when waiting for RESTORED ends, 0 = not waiting */
 	int dump_result_known, dump_result; /* EXIT of the plugin */
 
-	struct mfd_sendchan_stats total;
 	uint64_t faults;
 	uint64_t start_us, frozen_us, gate_us, sent_us, ready_us, released_us; /* CLOCK_MONOTONIC */
 	uint64_t leave_us;   /* likewise: COMMIT or STARTED_OK was sent, so that the tasks could run on the target */

@@ -189,15 +189,7 @@ static void disconnect(struct mfd_session *s, unsigned linger)
 		mfd_conn_shutdown(&s->control->control.conn);
 	while (s->control || s->attached)
 		pthread_cond_wait(&s->cond, &s->lock);
-	while (s->mail) {
-		struct mfd_mail *m = s->mail;
-
-		s->mail = m->next;
-		protobuf_c_message_free_unpacked(m->msg, NULL);
-		free(m);
-	}
-	s->mail_end = &s->mail;
-	s->n_mail = 0;
+	mfd_session_drop_mail(s);
 	s->lost = s->lost_control = 0;
 	s->resume = MFD_OUTCOME_NONE;
 	pthread_cond_broadcast(&s->cond);

@@ -37,7 +37,7 @@
 #define HOLD_LOOK_US 100000
 
 struct will {
-	int link, pidfd, pid;
+	int link, pidfd;
 };
 
 static int is_uffd(int dir, const char *name)
@@ -117,7 +117,7 @@ static int be_heir(void *arg)
 int mfd_heir_start(int link)
 {
 	/* The child has a copy of all memory, its stack among it; what is in the table for it stays there. */
-	struct will w = { .link = link, .pidfd = pidfd_open(getpid(), 0), .pid = getpid() };
+	struct will w = { .link = link, .pidfd = pidfd_open(getpid(), 0) };
 	char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	int rc = 0;
 

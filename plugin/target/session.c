@@ -137,7 +137,7 @@ struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id
 	return s;
 }
 
-static void drop_mail(struct mfd_session *s)
+void mfd_session_drop_mail(struct mfd_session *s)
 {
 	while (s->mail) {
 		struct mfd_mail *m = s->mail;
@@ -154,7 +154,7 @@ void mfd_session_put(struct mfd_session *s)
 {
 	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
-	drop_mail(s);
+	mfd_session_drop_mail(s);
 	if (s->store)
 		mfd_pagestore_close(s->store);
 	while (s->n_restore_options)

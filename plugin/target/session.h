@@ -158,6 +158,7 @@ void mfd_session_unclaim(struct mfd_session *s); /* leaves the list and drops th
 struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name); /* with a reference, or NULL */
 struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id, const uint8_t *secret);
 void mfd_session_put(struct mfd_session *s);
+void mfd_session_drop_mail(struct mfd_session *s); /* lock held, or nobody else is left */
 /* Start the thread; the caller's reference becomes the thread's.  On failure the caller still has it. */
 int mfd_session_start(struct mfd_session *s);
 void mfd_session_stop_all(struct mfd_server *sv, unsigned level);

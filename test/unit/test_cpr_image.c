@@ -18,33 +18,7 @@
 
 #include "cpr_store.h"
 #include "image.h"
-
-struct dir {
-	char path[32];
-	int fd;
-};
-
-static int setup(void **state)
-{
-	struct dir *d = calloc(1, sizeof(*d));
-
-	strcpy(d->path, "/tmp/test_cpr_image.XXXXXX");
-	assert_non_null(mkdtemp(d->path));
-	d->fd = open(d->path, O_RDONLY | O_DIRECTORY);
-	*state = d;
-	return d->fd < 0;
-}
-
-static int teardown(void **state)
-{
-	struct dir *d = *state;
-	char cmd[64];
-
-	snprintf(cmd, sizeof(cmd), "rm -r %s", d->path);
-	close(d->fd);
-	free(d);
-	return system(cmd);
-}
+#include "tmpdir.h"
 
 /* ---- tables ---- */
 
@@ -617,7 +591,7 @@ static void test_load_no_memory(void **state)
 	mfd_cpr_free(back);
 }
 
-#define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define test(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
 
 int main(void)
 {

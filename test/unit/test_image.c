@@ -17,33 +17,7 @@
 #include "image.h"
 #include "images/criu.pb-c.h"
 #include "text.h"
-
-struct dir {
-	char path[32];
-	int fd;
-};
-
-static int setup(void **state)
-{
-	struct dir *d = calloc(1, sizeof(*d));
-
-	strcpy(d->path, "/tmp/test_image.XXXXXX");
-	assert_non_null(mkdtemp(d->path));
-	d->fd = open(d->path, O_RDONLY | O_DIRECTORY);
-	*state = d;
-	return d->fd < 0;
-}
-
-static int teardown(void **state)
-{
-	struct dir *d = *state;
-	char cmd[64];
-
-	snprintf(cmd, sizeof(cmd), "rm -r %s", d->path);
-	close(d->fd);
-	free(d);
-	return system(cmd);
-}
+#include "tmpdir.h"
 
 /*
  * ---- making images
@@ -500,7 +474,7 @@ static void test_text_clean(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_ranges_are_cut_at_mappings),
 		TEST(test_neighbours_are_joined),

@@ -18,33 +18,7 @@
 
 #include "image.h"
 #include "session_file.h"
-
-struct dir {
-	char path[40];
-	int fd;
-};
-
-static int setup(void **state)
-{
-	struct dir *d = calloc(1, sizeof(*d));
-
-	strcpy(d->path, "/tmp/test_session_file.XXXXXX");
-	assert_non_null(mkdtemp(d->path));
-	d->fd = open(d->path, O_RDONLY | O_DIRECTORY);
-	*state = d;
-	return d->fd < 0;
-}
-
-static int teardown(void **state)
-{
-	struct dir *d = *state;
-	char cmd[64];
-
-	snprintf(cmd, sizeof(cmd), "rm -r %s", d->path);
-	close(d->fd);
-	free(d);
-	return system(cmd);
-}
+#include "tmpdir.h"
 
 static char session_name[] = "web-1";
 static char reason[] = "the network broke";
@@ -291,7 +265,7 @@ static void test_state_names(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_store_load),	TEST(test_refused), TEST(test_tombstone), TEST(test_seen),
 		TEST(test_live_wins),	TEST(test_list),    TEST(test_names),	  TEST(test_replaced_under_readers),
