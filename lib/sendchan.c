@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "io.h"
 #include "sendchan.h"
@@ -232,28 +230,17 @@ static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)
 	return send_packet(c, &h, table_of(c), buf);
 }
 
-/*
- * In postcopy the process stands still until CRIU has dumped everything but its pages: while CRIU wants the processor, the channels give
- * way.  Coming back may be refused to who lacks CAP_SYS_NICE; then they stay behind.
- */
-static void give_way(struct mfd_sendchan *c)
-{
-	int want = c->gentle && atomic_load_explicit(c->gentle, memory_order_relaxed);
-
-	if (want == c->is_gentle)
-		return;
-	c->is_gentle = want;
-	setpriority(PRIO_PROCESS, (id_t)gettid(), want ? 19 : 0);
-}
-
 int mfd_sendchan_send(void *chan, struct mfd_payload *p)
 {
-	give_way(chan);
+	struct mfd_sendchan *c = chan;
+
+	mfd_gentle_be(&c->manners, p->type == MFD_PAYLOAD_PAGES && c->gentle &&
+					   atomic_load_explicit(c->gentle, memory_order_relaxed));
 	switch (p->type) {
 	case MFD_PAYLOAD_PAGES:
-		return send_pages(chan, p);
+		return send_pages(c, p);
 	case MFD_PAYLOAD_FILE:
-		return send_file(chan, p);
+		return send_file(c, p);
 	default:
 		return 0;
 	}

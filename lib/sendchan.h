@@ -15,6 +15,7 @@
 #include "compress.h"
 #include "conn.h"
 #include "error.h"
+#include "gentle.h"
 #include "options.h"
 #include "payload.h"
 #include "ratelimit.h"
@@ -49,9 +50,8 @@ struct mfd_sendchan {
 	} flight[MFD_SENDCHAN_BUFFERS];
 	struct mfd_compress *compress; /* NULL = off; the channel's own, freed with it */
 	struct mfd_ratelimit *limit;   /* of all channels of the session; NULL = none */
-	const atomic_int
-		*gentle; /* nonzero: stay behind everything else that wants to run; NULL = never. Relaxed, a hint */
-	int is_gentle;	 /* what the thread has been set to */
+	const atomic_int *gentle;      /* nonzero: give way with pages; NULL = never. Relaxed, a hint */
+	struct mfd_gentle manners;
 	struct mfd_sendchan_stats st;
 	struct mfd_error err; /* of the first failure */
 };

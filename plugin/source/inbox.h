@@ -7,6 +7,7 @@
 #define MFD_INBOX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <protobuf-c/protobuf-c.h>
 
 #include "uplink.h"
@@ -32,7 +33,8 @@ struct mfd_inbox {
 
 	struct mfd_payload urgent; /* the inbox thread's own */
 	struct mfd_run urgent_runs[MFD_WIRE_MAX_RUNS];
-	uint64_t faults; /* answered; read after the thread has ended */
+	uint64_t faults;  /* answered; read after the thread has ended */
+	atomic_int asked; /* nonzero once there was one; relaxed, a hint */
 };
 
 int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks *t, int wake_fd);

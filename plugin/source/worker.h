@@ -44,7 +44,7 @@ struct mfd_worker {
 
 	struct mfd_gate gate;
 	int gate_open;
-	atomic_int gentle; /* postcopy, until CRIU stands at the gate: read by the channels */
+	atomic_int gentle; /* see mind_manners in stream.c; read by the channels */
 	uint64_t gate_looked_ms;
 
 	struct mfd_uplink session;

@@ -11,10 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "compress.h"
+#include "gentle.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
@@ -31,7 +30,7 @@ struct receiver {
 	struct mfd_counts *n;
 	uint32_t task; /* whose table `table` is; tasks come in long runs */
 	struct mfd_pagetable *pages;
-	int gentle;   /* what the thread has been set to */
+	struct mfd_gentle manners;
 	void *buf;    /* MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed */
 	void *packed; /* the same for a compressed payload as it came */
 	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
@@ -283,16 +282,12 @@ static const char *ended(int rc)
 	}
 }
 
-/* In postcopy the process stands still until CRIU has restored it: until then the bulk of its pages gives way to CRIU. */
-static void give_way(struct receiver *r)
+/* Until the restore is over the bulk of the pages gives way to CRIU; its images and what tasks wait for do not. */
+static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 {
-	int want = r->s->postcopy && r->channel != MFD_SESSION_URGENT &&
-		   !atomic_load_explicit(&r->s->hurry, memory_order_relaxed);
-
-	if (want == r->gentle)
-		return;
-	r->gentle = want;
-	setpriority(PRIO_PROCESS, (id_t)gettid(), want ? 19 : 0);
+	mfd_gentle_be(&r->manners, r->s->postcopy && r->channel != MFD_SESSION_URGENT &&
+					   h->type == MFD_WIRE_PACKET_PAGES &&
+					   !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
 }
 
 static int receive_packet(struct receiver *r)
@@ -306,7 +301,7 @@ static int receive_packet(struct receiver *r)
 	rc = mfd_wire_packet_open(&h, &r->s->limits, &why);
 	if (rc)
 		return fail(r, rc, why);
-	give_way(r);
+	mind_manners(r, &h);
 	rc = on_packet(r, &h);
 	mfd_session_heard(r->s, mfd_io_now_ms());
 	return rc;
