@@ -131,7 +131,7 @@ static int load(struct supervisor *su, char *text)
 
 int mfd_supervise_resume(struct mfd_server *sv, int state)
 {
-	struct supervisor su = { .sv = sv, .link = -1, .keeper_link = -1 };
+	struct supervisor su = { .sv = sv, .link = -1, .keeper_link = -1, .standby = { .link = -1, .orphans = -1 } };
 	struct mfd_error err = { 0 };
 	char *text;
 	int rc = mfd_reexec_state(state, &text, &err);

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "server.h"
+#include "standby.h"
 
 #define MAX_RESTARTS   20    /* within ... */
 #define RESTART_WINDOW 60000 /* ms */
@@ -21,6 +22,8 @@ struct supervisor {
 	pid_t keeper; /* 0: none */
 	int keeper_link;
 	struct mfd_holder *held;
+	uint64_t last_id; /* of a hold */
+	struct mfd_standby standby;
 	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
 	unsigned n_restarts;
 	int said_ready;
