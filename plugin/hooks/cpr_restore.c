@@ -21,6 +21,7 @@
 #include "cpr_describe.h"
 #include "cpr_image.h"
 #include "cpr_rewrite.h"
+#include "cpr_tty.h"
 #include "host.h"
 #include "io.h"
 #include "keeper.h"
@@ -28,7 +29,7 @@
 /* CRIU's own --inherit-fd; exported by every release this loads into. */
 extern int inherit_fd_add(int fd, char *key) __attribute__((weak));
 
-enum way { NOWHERE, FETCH, REOPEN, INHERIT, LEAVE };
+enum way { NOWHERE, FETCH, REOPEN, INHERIT, ANY_TERMINAL, OWN_TERMINAL, LEAVE };
 
 struct entry {
 	char *name, *path, *inherit_id;
@@ -163,8 +164,8 @@ static int keeper_has(const struct entry *e)
 static int given_by_hand(const char *inherit_id)
 {
 	size_t len, at, n = strlen(inherit_id);
-	int found = 0, service = 0;
 	char *line = NULL;
+	int found = 0;
 
 	if (mfd_io_read_file(AT_FDCWD, "/proc/self/cmdline", 1 << 20, &line, &len))
 		return 0;
@@ -172,17 +173,15 @@ static int given_by_hand(const char *inherit_id)
 		size_t word = strlen(line + at);
 
 		found |= word > n && !strcmp(line + at + word - n, inherit_id) && line[at + word - n - 1] == ':';
-		/* CRIU gives its service a title of one word: "criu: restore --rpc -D ...". */
-		service |= !strcmp(line + at, "swrk") || !strcmp(line + at, "service") || strstr(line + at, " --rpc");
 	}
 	free(line);
-	return found || (service && mfd_cpr_is_runtimes(criu_get_image_dir(), inherit_id));
+	return found || (mfd_host_is_service() && mfd_cpr_is_runtimes(criu_get_image_dir(), inherit_id));
 }
 
 /* A path in the tasks' mounts: whether it is there shows inside the task. */
 static int may_reopen(const struct entry *e)
 {
-	return e->path && !(e->how == MFD__CPR_HOW__KEPT && rst.same_boot);
+	return e->path && !e->inherit_id && !(e->how == MFD__CPR_HOW__KEPT && rst.same_boot);
 }
 
 /* An offered end of a pipe may be either one: CRIU opens it again the way that is needed. */
@@ -195,8 +194,32 @@ static enum way find_pipe_way(const struct entry *e)
 	return has == MFD_KEEPER_KEPT ? FETCH : has ? INHERIT : NOWHERE;
 }
 
+/* Kept or offered under its name, offered for all, or ours as with --shell-job.  Never one of the same path: that is somebody else's. */
+static enum way find_terminal_way(const struct entry *e)
+{
+	int own;
+
+	if (given_by_hand(e->inherit_id))
+		return LEAVE;
+	if (keeper_has(e))
+		return INHERIT;
+	if (rst.keeper >= 0 && mfd_keeper_has(rst.keeper, rst.session, MFD_KEEPER_TERMINAL, e->id) > 0)
+		return ANY_TERMINAL;
+	own = mfd_tty_own(criu_get_image_dir(), e->inherit_id);
+	if (own == -EPERM)
+		mfd_host_warn(
+			"%s is the terminal of a whole session; this one has a session already and is not taken for it",
+			e->name);
+	if (own < 0)
+		return NOWHERE;
+	close(own);
+	return OWN_TERMINAL;
+}
+
 static enum way find_way(const struct entry *e)
 {
+	if (e->inherit_id && e->kind == MFD__CPR_KIND__TTY)
+		return find_terminal_way(e);
 	if (e->inherit_id)
 		return find_pipe_way(e);
 	if (keeper_has(e))
@@ -208,7 +231,13 @@ static enum way find_way(const struct entry *e)
 
 static void explain(const struct entry *e, struct mfd_error *err)
 {
-	if (rst.keeper < 0)
+	if (e->kind == MFD__CPR_KIND__TTY)
+		mfd_error_set(
+			err, -ENOENT,
+			"terminal %s of process %u, descriptor %u, cannot be restored: nobody keeps or offers one for session %s, and "
+			"standard input does not serve (criu-multifd cpr offer %s '%s' <TERMINAL)",
+			e->name, e->pid, e->fd, rst.session, rst.session, e->name);
+	else if (rst.keeper < 0)
 		mfd_error_set(err, -ENOENT,
 			      "descriptor %s (%llu) of process %u cannot be restored: there is no keeper that holds it",
 			      e->name, (unsigned long long)e->id, e->pid);
@@ -244,17 +273,49 @@ struct others {
 	size_t n;
 };
 
+/* As --inherit-fd 'fd[FD]:KEY'; CRIU closes it. */
+static int pass_on(int fd, char *key, struct mfd_error *err)
+{
+	if (!strncmp(key, "tty[", 4))
+		fd = mfd_tty_suit(fd, key, err);
+	if (fd < 0)
+		return fd;
+	if (!inherit_fd_add)
+		return mfd_error_set(err, -ENOSYS, "%s: this CRIU needs --inherit-fd for it", key);
+	if (inherit_fd_add(fd, key))
+		return mfd_error_set(err, -ENOMEM, "%s: CRIU does not take it", key);
+	return 0;
+}
+
 static int inherit(const char *name, uint64_t id, char *key, struct mfd_error *err)
 {
 	int fd = mfd_keeper_get(rst.keeper, rst.session, name, id);
 
+	return fd < 0 ? mfd_error_sys(err, fd, "%s from the keeper", name) : pass_on(fd, key, err);
+}
+
+static int inherit_own(const struct entry *e, struct mfd_error *err)
+{
+	int fd = mfd_tty_own(criu_get_image_dir(), e->inherit_id);
+
 	if (fd < 0)
-		return mfd_error_sys(err, fd, "%s from the keeper", name);
-	if (!inherit_fd_add)
-		return mfd_error_set(err, -ENOSYS, "%s: this CRIU needs --inherit-fd for it", name);
-	if (inherit_fd_add(fd, key))
-		return mfd_error_set(err, -ENOMEM, "%s: CRIU does not take it", name);
-	return 0;
+		return mfd_error_sys(err, fd, "%s from standard input", e->name);
+	mfd_host_info("%s becomes this restore's own terminal", e->name);
+	return pass_on(fd, e->inherit_id, err);
+}
+
+static int inherit_entry(const struct entry *e, struct mfd_error *err)
+{
+	switch (e->way) {
+	case INHERIT:
+		return inherit(e->name, e->id, e->inherit_id, err);
+	case ANY_TERMINAL:
+		return inherit(MFD_KEEPER_TERMINAL, MFD_KEEPER_ANY_ID, e->inherit_id, err);
+	case OWN_TERMINAL:
+		return inherit_own(e, err);
+	default:
+		return 0;
+	}
 }
 
 /* What CRIU calls it, of those that it can dump. */
@@ -345,7 +406,7 @@ static int inherit_other(void *ctx, const struct mfd_keeper_msg *m)
 		if (!strcmp(rst.v[i].name, m->name))
 			return 0;
 	}
-	if (!(m->flags & MFD_KEEPER_OFFERED) || m->id != MFD_KEEPER_ANY_ID)
+	if (!(m->flags & MFD_KEEPER_OFFERED) || m->id != MFD_KEEPER_ANY_ID || !strcmp(m->name, MFD_KEEPER_TERMINAL))
 		return 0;
 	more = realloc(o->v, (o->n + 1) * sizeof(*more));
 	if (!more)
@@ -413,10 +474,8 @@ int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 	find_keeper(o);
 	rc = find_ways(err);
 	rc = rc ? rc : rewrite(err);
-	for (size_t i = 0; i < rst.n && !rc; i++) {
-		if (rst.v[i].way == INHERIT)
-			rc = inherit(rst.v[i].name, rst.v[i].id, rst.v[i].inherit_id, err);
-	}
+	for (size_t i = 0; i < rst.n && !rc; i++)
+		rc = inherit_entry(&rst.v[i], err);
 	rc = rc ? rc : inherit_others(err);
 	rc = rc ? rc : attach(err);
 	if (!rc && rst.n)

@@ -4,6 +4,7 @@
 
 bats_require_minimum_version 1.5.0
 load helpers
+load cpr
 
 CPRFD=$TOOLS/cprfd
 
@@ -27,34 +28,6 @@ start_holder()
 	eventually 20 grep -qs ready "$HOLDER/victim.log" || fail "the victim is not ready: $(cat "$SCRATCH/outside.err")"
 	VICTIM_PID=$(cat "$HOLDER/victim.pid")
 	register pid "$VICTIM_PID"
-}
-
-start_keeper()
-{
-	KEEPER_DIR=$SCRATCH/keeper
-	mkdir -p "$KEEPER_DIR"
-	start keeper "$MFD" keeper --dir "$KEEPER_DIR" --log-level debug "$@"
-	KEEPER_PID=$STARTED_PID
-	eventually 5 test -S "$KEEPER_DIR/.keeper.sock"
-}
-
-# dump_kept [criu options]: no target, descriptors to the keeper.
-dump_kept()
-{
-	CRIU_MULTIFD_KEEPER=$KEEPER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION \
-		"$CRIU" dump -t "$VICTIM_PID" -D "$IMG" -L "$PLUGINS" -v4 -o dump.log "$@" </dev/null
-}
-
-# Within `run` the helpers' counter is not kept.
-restore_refused()
-{
-	run ! restore_in_namespace "$IMG" -L "$PLUGINS" "$@"
-	STARTED=$((STARTED + 1))
-}
-
-restore_kept()
-{
-	restore_in_namespace "$IMG" -L "$PLUGINS" "$@" || { grep multifd "$IMG/restore.log" >&2; return 1; }
 }
 
 checked()
@@ -81,11 +54,6 @@ same_as_outside()
 	for ((fd = 3; fd < 3 + $1; fd++)); do
 		"$CPRFD" kcmp "$RESTORED_PID" $fd "$OUTSIDE_PID" $((fd + 1000)) || fail "descriptor $fd is another description"
 	done
-}
-
-held()
-{
-	"$MFD" cpr --dir "$1" list --json | jq length
 }
 
 round_trip()
@@ -311,13 +279,6 @@ round_trip()
 }
 
 # ---- with a restore server ----
-
-# move_holder [VARIABLE=VALUE...]: dump to the server, restore from its folder.
-dump_to_server()
-{
-	on_a env "$@" CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_SESSION="$SESSION" \
-		timeout -k 5 60 "$CRIU" dump -t "$VICTIM_PID" -D "$IMG" --lazy-pages -L "$PLUGINS" --address 127.0.0.1 -v4 -o dump.log </dev/null
-}
 
 @test "one host, through the restore server: kept by its keeper, dropped at the end" {
 	start_server
