@@ -20,16 +20,14 @@
 #include "cpr.h"
 #include "cpr_describe.h"
 #include "cpr_image.h"
+#include "cpr_inherit.h"
 #include "cpr_rewrite.h"
 #include "cpr_tty.h"
 #include "host.h"
 #include "io.h"
 #include "keeper.h"
 
-/* CRIU's own --inherit-fd; exported by every release this loads into. */
-extern int inherit_fd_add(int fd, char *key) __attribute__((weak));
-
-enum way { NOWHERE, FETCH, REOPEN, INHERIT, ANY_TERMINAL, OWN_TERMINAL, LEAVE };
+enum way { NOWHERE, FETCH, REOPEN, INHERIT, ANY_TERMINAL, OWN_TERMINAL, SAME_TERMINAL, LEAVE };
 
 struct entry {
 	char *name, *path, *inherit_id;
@@ -37,7 +35,7 @@ struct entry {
 	uint32_t criu_id, flags, pid, fd;
 	Mfd__CprKind kind;
 	Mfd__CprHow how;
-	bool has_id, is_unix, is_inet, has_position;
+	bool has_id, is_unix, is_inet, is_dev_tty, has_position;
 	bool rewritten; /* CRIU's images say now that a plugin restores it */
 	enum way way;
 };
@@ -103,6 +101,7 @@ static int take_entry(void *ctx, const struct mfd_cpr_image_item *item)
 	e->criu_id = r->criu_id;
 	e->is_unix = r->has & MFD_CPR_HAS_SOCKET && r->socket->family == AF_UNIX;
 	e->is_inet = r->has & MFD_CPR_HAS_SOCKET && (r->socket->family == AF_INET || r->socket->family == AF_INET6);
+	e->is_dev_tty = e->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 && !r->minor;
 	if (r->n_owners) {
 		e->pid = r->owners[0].pid;
 		e->fd = r->owners[0].fd;
@@ -160,24 +159,6 @@ static int keeper_has(const struct entry *e)
 
 /* ---- how each is had ---- */
 
-/* Whoever runs CRIU has seen to it: --inherit-fd, or runc through CRIU's service. CRIU's own list is out of reach. */
-static int given_by_hand(const char *inherit_id)
-{
-	size_t len, at, n = strlen(inherit_id);
-	char *line = NULL;
-	int found = 0;
-
-	if (mfd_io_read_file(AT_FDCWD, "/proc/self/cmdline", 1 << 20, &line, &len))
-		return 0;
-	for (at = 0; at < len; at += strlen(line + at) + 1) {
-		size_t word = strlen(line + at);
-
-		found |= word > n && !strcmp(line + at + word - n, inherit_id) && line[at + word - n - 1] == ':';
-	}
-	free(line);
-	return found || (mfd_host_is_service() && mfd_cpr_is_runtimes(criu_get_image_dir(), inherit_id));
-}
-
 /* A path in the tasks' mounts: whether it is there shows inside the task. */
 static int may_reopen(const struct entry *e)
 {
@@ -189,9 +170,21 @@ static enum way find_pipe_way(const struct entry *e)
 {
 	int has = keeper_has(e);
 
-	if (given_by_hand(e->inherit_id))
+	if (mfd_inherit_given(e->inherit_id))
 		return LEAVE;
 	return has == MFD_KEEPER_KEPT ? FETCH : has ? INHERIT : NOWHERE;
+}
+
+/* /dev/tty has the id of the terminal it is. */
+static const struct entry *terminal_of(const struct entry *e)
+{
+	for (size_t i = 0; i < rst.n; i++) {
+		const struct entry *t = &rst.v[i];
+
+		if (e->is_dev_tty && !t->is_dev_tty && t->kind == MFD__CPR_KIND__TTY && t->id == e->id)
+			return t;
+	}
+	return NULL;
 }
 
 /* Kept or offered under its name, offered for all, or ours as with --shell-job.  Never one of the same path: that is somebody else's. */
@@ -199,10 +192,12 @@ static enum way find_terminal_way(const struct entry *e)
 {
 	int own;
 
-	if (given_by_hand(e->inherit_id))
+	if (mfd_inherit_given(e->inherit_id))
 		return LEAVE;
 	if (keeper_has(e))
 		return INHERIT;
+	if (terminal_of(e) && !mfd_inherit_given(terminal_of(e)->inherit_id))
+		return SAME_TERMINAL;
 	if (rst.keeper >= 0 && mfd_keeper_has(rst.keeper, rst.session, MFD_KEEPER_TERMINAL, e->id) > 0)
 		return ANY_TERMINAL;
 	own = mfd_tty_own(criu_get_image_dir(), e->inherit_id);
@@ -273,46 +268,35 @@ struct others {
 	size_t n;
 };
 
-/* As --inherit-fd 'fd[FD]:KEY'; CRIU closes it. */
-static int pass_on(int fd, char *key, struct mfd_error *err)
-{
-	if (!strncmp(key, "tty[", 4))
-		fd = mfd_tty_suit(fd, key, err);
-	if (fd < 0)
-		return fd;
-	if (!inherit_fd_add)
-		return mfd_error_set(err, -ENOSYS, "%s: this CRIU needs --inherit-fd for it", key);
-	if (inherit_fd_add(fd, key))
-		return mfd_error_set(err, -ENOMEM, "%s: CRIU does not take it", key);
-	return 0;
-}
-
 static int inherit(const char *name, uint64_t id, char *key, struct mfd_error *err)
 {
 	int fd = mfd_keeper_get(rst.keeper, rst.session, name, id);
 
-	return fd < 0 ? mfd_error_sys(err, fd, "%s from the keeper", name) : pass_on(fd, key, err);
+	return fd < 0 ? mfd_error_sys(err, fd, "%s from the keeper", name) : mfd_inherit_pass(fd, key, err);
 }
 
-static int inherit_own(const struct entry *e, struct mfd_error *err)
+static int inherit_own(const struct entry *e, char *key, struct mfd_error *err)
 {
 	int fd = mfd_tty_own(criu_get_image_dir(), e->inherit_id);
 
 	if (fd < 0)
 		return mfd_error_sys(err, fd, "%s from standard input", e->name);
 	mfd_host_info("%s becomes this restore's own terminal", e->name);
-	return pass_on(fd, e->inherit_id, err);
+	return mfd_inherit_pass(fd, key, err);
 }
 
-static int inherit_entry(const struct entry *e, struct mfd_error *err)
+/* Under `key`, its own inherit_id or that of another name for the same. */
+static int inherit_entry(const struct entry *e, char *key, struct mfd_error *err)
 {
 	switch (e->way) {
 	case INHERIT:
-		return inherit(e->name, e->id, e->inherit_id, err);
+		return inherit(e->name, e->id, key, err);
 	case ANY_TERMINAL:
-		return inherit(MFD_KEEPER_TERMINAL, MFD_KEEPER_ANY_ID, e->inherit_id, err);
+		return inherit(MFD_KEEPER_TERMINAL, MFD_KEEPER_ANY_ID, key, err);
 	case OWN_TERMINAL:
-		return inherit_own(e, err);
+		return inherit_own(e, key, err);
+	case SAME_TERMINAL:
+		return inherit_entry(terminal_of(e), key, err);
 	default:
 		return 0;
 	}
@@ -475,7 +459,7 @@ int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 	rc = find_ways(err);
 	rc = rc ? rc : rewrite(err);
 	for (size_t i = 0; i < rst.n && !rc; i++)
-		rc = inherit_entry(&rst.v[i], err);
+		rc = inherit_entry(&rst.v[i], rst.v[i].inherit_id, err);
 	rc = rc ? rc : inherit_others(err);
 	rc = rc ? rc : attach(err);
 	if (!rc && rst.n)

@@ -29,9 +29,12 @@
 extern int add_external(char *key) __attribute__((weak));
 extern bool external_lookup_id(char *id) __attribute__((weak));
 
-/* One descriptor of the tree that is an end of a pseudo terminal. */
+enum which { SLAVE, MASTER, DEV_TTY };
+
+/* One descriptor of the tree that is an end of a pseudo terminal, or /dev/tty, which is whichever the session has. */
 struct end {
-	int pid, fd, master, at_devpts;
+	enum which which;
+	int pid, fd, at_devpts;
 	unsigned index;
 	dev_t rdev, dev; /* of a master that was opened through /dev/ptmx, dev is not that of the devpts */
 };
@@ -41,6 +44,7 @@ struct ends {
 	struct end *v;
 	size_t n, room;
 	int pid; /* who is looked at */
+	int has_dev_tty;
 };
 
 static unsigned pts_index(dev_t rdev)
@@ -78,9 +82,9 @@ static int identify(int pid, int fd, struct end *e)
 		e->index = pts_index(st.st_rdev);
 		return 0;
 	}
+	e->which = st.st_rdev == makedev(5, 2) ? MASTER : DEV_TTY;
 	if (st.st_rdev != makedev(5, 2))
-		return -ENOENT;
-	e->master = 1;
+		return st.st_rdev == makedev(5, 0) ? 0 : -ENOENT;
 	e->at_devpts = !statfs(path, &fs) && fs.f_type == DEVPTS_SUPER_MAGIC;
 	return master_index(pid, fd, &e->index);
 }
@@ -115,7 +119,7 @@ static int has_master(const struct ends *l, const struct end *slave)
 	for (size_t i = 0; i < l->n; i++) {
 		const struct end *m = &l->v[i];
 
-		if (m->master && m->index == slave->index && (!m->at_devpts || m->dev == slave->dev))
+		if (m->which == MASTER && m->index == slave->index && (!m->at_devpts || m->dev == slave->dev))
 			return 1;
 	}
 	return 0;
@@ -124,7 +128,7 @@ static int has_master(const struct ends *l, const struct end *slave)
 static int done_before(const struct ends *l, size_t i)
 {
 	for (size_t j = 0; j < i; j++) {
-		if (!l->v[j].master && same(&l->v[j], &l->v[i]))
+		if (l->v[j].which == SLAVE && same(&l->v[j], &l->v[i]))
 			return 1;
 	}
 	return 0;
@@ -150,7 +154,7 @@ static int controls(int pid, dev_t rdev)
 static int foreign_session(const struct ends *l, const struct end *e)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		int session = !l->v[i].master && same(&l->v[i], e) ? controls(l->v[i].pid, e->rdev) : 0;
+		int session = l->v[i].which == SLAVE && same(&l->v[i], e) ? controls(l->v[i].pid, e->rdev) : 0;
 
 		if (session && !mfd_walk_has(&l->tree, session))
 			return session;
@@ -179,44 +183,69 @@ static int is_read_write(int fd)
 	return flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
 }
 
-static int open_again(int fd)
-{
-	char path[40];
-	int again;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	again = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	return again < 0 ? -errno : again;
-}
-
-/* A description for all that the tree has of it: one of its own that can be read and written, else a new one.  *of: whose. */
+/* One description for all that the tree has of it, best one that can be read and written.  *of: whose. */
 static int choose(const struct ends *l, const struct end *e, const struct end **of)
 {
-	int fd, again;
-
 	for (size_t i = 0; i < l->n; i++) {
-		if (l->v[i].master || !same(&l->v[i], e))
-			continue;
-		fd = mfd_walk_get(l->v[i].pid, l->v[i].fd);
-		if (fd < 0)
+		int fd = l->v[i].which == SLAVE && same(&l->v[i], e) ? mfd_walk_get(l->v[i].pid, l->v[i].fd) : -1;
+
+		*of = &l->v[i];
+		if (fd >= 0 && is_read_write(fd))
 			return fd;
-		if (is_read_write(fd)) {
-			*of = &l->v[i];
-			return fd;
-		}
-		close(fd);
+		mfd_io_close(&fd);
 	}
 	*of = e;
-	fd = mfd_walk_get(e->pid, e->fd);
-	if (fd < 0 || is_hung_up(fd))
-		return fd;
-	again = open_again(fd);
-	close(fd);
-	return again;
+	return mfd_walk_get(e->pid, e->fd);
 }
 
-static int deliver(const struct ends *l, const struct end *e,
-		   int (*each)(void *ctx, int fd, struct mfd_cpr_described *d), void *ctx)
+struct taker {
+	int (*each)(void *ctx, int fd, struct mfd_cpr_described *d);
+	void *ctx;
+};
+
+/* As CRIU calls it; both opened by `of`. */
+static int hand_out(const struct taker *t, const struct end *of, int fd, struct mfd_cpr_described *d)
+{
+	snprintf(d->name, sizeof(d->name), "tty[%llx:%llx]", (unsigned long long)of->rdev, (unsigned long long)of->dev);
+	d->item.record.inherit_id = d->name;
+	d->owner = (struct mfd_cpr_owner){ .pid = mfd_walk_inner_pid(of->pid), .fd = (uint32_t)of->fd };
+	d->item.record.owners = &d->owner;
+	d->item.record.n_owners = 1;
+	return t->each(t->ctx, fd, d);
+}
+
+/*
+ * Whoever has the terminal open as /dev/tty: that goes by a name of its own, and says by its id which terminal it is.  All /dev/tty of
+ * a dump have one name, so it can be only one terminal.
+ */
+static int deliver_dev_tty(struct ends *l, const struct end *e, uint64_t id, const struct taker *t)
+{
+	static struct mfd_cpr_described d; /* large; CRIU has one thread */
+	const struct end *at = NULL;
+	int fd, rc;
+
+	for (size_t i = 0; i < l->n && !at; i++) {
+		if (l->v[i].which == DEV_TTY && controls(l->v[i].pid, e->rdev))
+			at = &l->v[i];
+	}
+	if (!at)
+		return 0;
+	if (l->has_dev_tty++) {
+		mfd_host_warn("process %d, descriptor %d: /dev/tty is a second terminal, criu cannot tell them apart",
+			      at->pid, at->fd);
+		return 0;
+	}
+	fd = mfd_walk_get(at->pid, at->fd);
+	if (fd < 0)
+		return fd;
+	rc = mfd_cpr_describe(fd, &d);
+	d.item.id = id;
+	rc = rc ? rc : hand_out(t, at, fd, &d);
+	close(fd);
+	return rc;
+}
+
+static int deliver(struct ends *l, const struct end *e, const struct taker *t)
 {
 	static struct mfd_cpr_described d; /* large; CRIU has one thread */
 	const struct end *of;
@@ -224,15 +253,10 @@ static int deliver(const struct ends *l, const struct end *e,
 
 	if (fd < 0)
 		return fd;
-	rc = is_hung_up(fd) ? 0 : mfd_cpr_describe(fd, &d);
+	rc = mfd_cpr_describe(fd, &d);
 	if (!rc && !is_hung_up(fd)) {
-		snprintf(d.name, sizeof(d.name), "tty[%llx:%llx]", (unsigned long long)e->rdev,
-			 (unsigned long long)e->dev);
-		d.item.record.inherit_id = d.name;
-		d.owner = (struct mfd_cpr_owner){ .pid = mfd_walk_inner_pid(of->pid), .fd = (uint32_t)of->fd };
-		d.item.record.owners = &d.owner;
-		d.item.record.n_owners = 1;
-		rc = each(ctx, fd, &d);
+		rc = hand_out(t, of, fd, &d);
+		rc = rc ? rc : deliver_dev_tty(l, e, d.item.id, t);
 	}
 	close(fd);
 	return rc;
@@ -243,7 +267,7 @@ static int wanted(const struct ends *l, size_t i)
 	const struct end *e = &l->v[i];
 	int session;
 
-	if (e->master || done_before(l, i) || has_master(l, e))
+	if (e->which != SLAVE || done_before(l, i) || has_master(l, e))
 		return 0;
 	session = foreign_session(l, e);
 	if (session)
@@ -256,6 +280,7 @@ static int wanted(const struct ends *l, size_t i)
 
 int mfd_tty_scan(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d), void *ctx)
 {
+	const struct taker t = { each, ctx };
 	struct ends l = { 0 };
 	char path[40];
 	int rc;
@@ -270,7 +295,7 @@ int mfd_tty_scan(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_describ
 	}
 	for (size_t i = 0; i < l.n && !rc; i++) {
 		if (wanted(&l, i))
-			rc = deliver(&l, &l.v[i], each, ctx);
+			rc = deliver(&l, &l.v[i], &t);
 	}
 	free(l.tree.v);
 	free(l.v);
@@ -293,6 +318,25 @@ static int is_master(int fd)
 	unsigned index;
 
 	return !ioctl(fd, TIOCGPTN, &index);
+}
+
+static int is_dev_tty(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_rdev == makedev(5, 0);
+}
+
+static int open_again(int fd)
+{
+	char path[40];
+	int again;
+
+	if (is_dev_tty(fd)) /* opened here it would be another one */
+		return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return again < 0 ? -errno : again;
 }
 
 int mfd_tty_suit(int fd, const char *name, struct mfd_error *err)

@@ -13,8 +13,7 @@
  *	a container's console in the container's own devpts, dumped by its runtime: that asks CRIU for a new master ("orphan pts master");
  *	one that has hung up, and consoles and serial lines, which CRIU opens again by their path.
  *
- * CRIU knows terminals, not descriptions: where a tree has opened one several times, one description serves all afterwards.  The one that
- * is chosen can be read and written.
+ * CRIU knows terminals, not descriptions: where a tree has opened one several times, one description serves all afterwards.
  */
 #ifndef MFD_CPR_TTY_H
 #define MFD_CPR_TTY_H
@@ -23,8 +22,8 @@
 #include "error.h"
 
 /*
- * Every such terminal of the (frozen) tree, once: `each` gets a descriptor of ours for it (closed afterwards) and what it is; d->name and
- * inherit_id are CRIU's name of it, the path is that under which one process has it open.
+ * Every such terminal of the (frozen) tree, once, and /dev/tty where it is that one: `each` gets a descriptor of ours for it (closed afterwards) and what it is; d->name and
+ * inherit_id are CRIU's name of it, the path is that under which one process has it open.  /dev/tty comes behind its terminal and has the same id.
  */
 int mfd_tty_scan(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d), void *ctx);
 /* Dump: as criu dump --external NAME, unless that was given.  Before CRIU looks at the first file. */

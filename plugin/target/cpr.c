@@ -61,6 +61,12 @@ static int has(const struct reach *r, const char *name, uint64_t id)
 	return r->keeper >= 0 && mfd_keeper_has(r->keeper, r->s->name, name, id) > 0;
 }
 
+/* Another entry's terminal under that name. */
+static int is_dev_tty(const struct mfd_cpr_record *r)
+{
+	return r->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 && !r->minor;
+}
+
 /* A restore that somebody else starts may be started on a terminal; the plugin looks then, before CRIU makes a task. */
 static int has_terminal(const struct reach *r, uint64_t id)
 {
@@ -74,7 +80,7 @@ static int look_for(void *ctx, const struct mfd_cpr_image_item *item)
 
 	if (has_fallback(&item->record) || (item->record.how == MFD__CPR_HOW__KEPT && r->same_boot))
 		return 0;
-	if (given_by_runc(r->s, item->record.inherit_id))
+	if (given_by_runc(r->s, item->record.inherit_id) || is_dev_tty(&item->record))
 		return 0;
 	if (has(r, item->name, item->id) || (item->record.kind == MFD__CPR_KIND__TTY && has_terminal(r, item->id)))
 		return 0;

@@ -405,37 +405,13 @@ round_trip()
 # run_container KIND...: in a container without a network namespace of its own, descriptors from outside it.
 run_container()
 {
-	local root=$SCRATCH/bundle/rootfs lib
-
-	command -v runc >/dev/null || fail 'no runc: run contrib/setup'
-	ID=mfd-${SCRATCH##*.}
-	RUNC="runc --root $SCRATCH/runc --log $SCRATCH/runc.log --criu $CRIU"
-	register undo $RUNC delete -f "$ID"
-	mkdir -p "$root"/{bin,proc,sys,dev,tmp,data}
-	cp "$CPRFD" "$root/bin/cprfd"
-	for lib in $(ldd "$CPRFD" | grep -o '/[^ ]*'); do
-		mkdir -p "$root${lib%/*}"
-		cp -L "$lib" "$root$lib"
-	done
-	(cd "$SCRATCH/bundle" && runc spec)
-	jq ".process.terminal = false | .process.rlimits = [] | .root.readonly = false |
-		.process.args = [\"/bin/cprfd\", \"victim\", \"/data\", $(printf '"%s",' "$@" | sed 's/,$//')] |
-		.linux.namespaces |= map(select(.type != \"network\")) |
-		.mounts |= map(select(.destination != \"/sys\" and .destination != \"/sys/fs/cgroup\"))" \
-		"$SCRATCH/bundle/config.json" >"$SCRATCH/config"
-	mv "$SCRATCH/config" "$SCRATCH/bundle/config.json"
-	HOLDER=$root/data
+	make_bundle "$CPRFD" "$(printf '"%s",' victim /data "$@" | sed 's/,$//')"
+	HOLDER=$SCRATCH/bundle/rootfs/data
 	# shellcheck disable=SC2086  # a command
 	start outside "$CPRFD" start "$HOLDER" "$@" -- $RUNC run -d --preserve-fds $# --bundle "$SCRATCH/bundle" "$ID"
 	OUTSIDE_PID=$STARTED_PID
 	eventually 20 grep -qs ready "$HOLDER/victim.log" || fail "no container: $(cat "$SCRATCH/runc.log")"
 	VICTIM_PID=$($RUNC state "$ID" | jq .pid)
-}
-
-# The runtime knows nothing of the plugin: its folder and its options come by the environment.
-runc_with_plugin()
-{
-	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_KEEPER=$KEEPER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION $RUNC "$@" </dev/null
 }
 
 @test "runc: a container's devices, pipes and sockets from outside are kept" {

@@ -33,10 +33,10 @@ start_pty()
 	eventually 10 test -e "$SCRATCH/$name/ready" || fail "no terminal: $(cat "$SCRATCH/$name.err")"
 }
 
-# start_on_terminal MODE: sets VICTIM_PID and TTY, CRIU's name of its terminal; NAME of it is "source".
+# start_on_terminal MODE [PATH]: sets VICTIM_PID and TTY, CRIU's name of its terminal; NAME of it is "source".
 start_on_terminal()
 {
-	start_pty source "$1" "$PTYHOST" echo
+	start_pty source "$1" "$PTYHOST" echo "${@:2}"
 	VICTIM_PID=$(cat "$SCRATCH/source/pid")
 	register pid "$VICTIM_PID"
 	eventually 5 grep -q ready "$SCRATCH/source/screen"
@@ -51,7 +51,7 @@ tty_name()
 
 type_on()
 {
-	timeout 5 bash -c "printf '$2' >'$SCRATCH/$1/keys'"
+	printf %b "$2" | timeout 5 tee "$SCRATCH/$1/keys" >/dev/null
 }
 
 shows()
@@ -119,6 +119,18 @@ offer_on()
 	works_on source no after
 }
 
+@test "kept: /dev/tty, opened to read alone" {
+	start_keeper
+	start_on_terminal session /dev/tty
+	start grab "$PTYHOST" grab "$VICTIM_PID" 3
+	local grab=$STARTED_PID
+	dump_kept
+	[ "$(held "$KEEPER_DIR")" = 2 ]
+	restore_kept
+	works_on source mine after
+	"$CPRFD" kcmp "$RESTORED_PID" 3 "$grab" 3
+}
+
 @test "kept: with every CRIU release that can be had" {
 	local version
 
@@ -143,7 +155,7 @@ offer_on()
 	start_on_terminal session
 	dump_kept
 	"$MFD" show "$IMG/cpr-fds.img" | jq -e --arg n "$TTY" --arg p "$(cat "$SCRATCH/source/slave")" --argjson pid "$VICTIM_PID" \
-		'.entries | length == 1 and (.[0] | .name == $n and .inherit_id == $n and .kind == "TTY" and .how == "KEPT" and .path == $p
+		'.entries | length == 2 and (.[1] | .name == $n and .inherit_id == $n and .kind == "TTY" and .how == "KEPT" and .path == $p
 		and .device.major == 136 and .owners[0].pid == $pid)'
 }
 
@@ -240,6 +252,38 @@ migrate()
 	[ "$(held "$SERVER_DIR")" = 0 ]
 }
 
+@test "another host: /dev/tty is the terminal that is offered" {
+	hosts_up
+	start_server --restore
+	start_on_terminal session /dev/tty
+	offer_on other "$SERVER_DIR" "$TTY"
+	migrate --restore
+	works_on other mine there
+}
+
+@test "another host: an interactive shell and its jobs" {
+	hosts_up
+	start_server --restore
+	start_pty source session env TERM=dumb bash --noprofile --norc -i
+	VICTIM_PID=$(cat "$SCRATCH/source/pid")
+	register pid "$VICTIM_PID"
+	type_on source "word=brought; PS1='READY> '; sleep 1000 &\n"
+	shows source 'READY> $'
+	TTY=$(tty_name "$(cat "$SCRATCH/source/slave")")
+	offer_on other "$SERVER_DIR" "$TTY"
+	migrate --restore
+	type_on other 'echo $word-along; jobs\n'
+	shows other brought-along
+	shows other 'Running.*sleep 1000'
+	type_on other 'fg\n'
+	shows other '^sleep 1000'
+	type_on other '\032'
+	shows other 'Stopped.*sleep 1000'
+	type_on other 'kill %%\n'
+	type_on other '\n'
+	shows other 'Terminated.*sleep 1000'
+}
+
 @test "another host, postcopy: an offer for whatever terminal it is" {
 	hosts_up
 	start_server --restore
@@ -284,4 +328,49 @@ restore_on()
 	restore_lazily "$SERVER_DIR/$SESSION" -L "$PLUGINS"
 	wait_session $SESSION 'done'
 	works_on third mine there
+}
+
+# ---- containers ----
+
+# start_console NAME: waits for a console at SCRATCH/NAME.sock.
+start_console()
+{
+	mkdir "$SCRATCH/$1"
+	start "$1" "$PTYHOST" "$SCRATCH/$1" console "$SCRATCH/$1.sock"
+	eventually 5 test -S "$SCRATCH/$1.sock"
+}
+
+@test "runc: a container's console stays the runtime's" {
+	start_keeper
+	make_bundle "$PTYHOST" '"echo"' '.process.terminal = true | .process.consoleSize = { height: 33, width: 101 }'
+	start_console source
+	$RUNC run -d --console-socket "$SCRATCH/source.sock" --bundle "$SCRATCH/bundle" "$ID" </dev/null
+	shows source ready
+	works_on source mine before
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	run ! grep -q -- "--external '" "$IMG/dump.log"
+	[ "$(held "$KEEPER_DIR")" = 0 ]
+	shows source 'hung up'
+	start_console other
+	runc_with_plugin restore -d --console-socket "$SCRATCH/other.sock" --bundle "$SCRATCH/bundle" --image-path "$IMG" \
+		--work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/restore.log"; false; }
+	works_on other mine after
+}
+
+@test "runc: a terminal of the host that a container was started on is kept" {
+	start_keeper
+	make_bundle "$PTYHOST" '"echo"'
+	# shellcheck disable=SC2086  # a command
+	start_pty source plain $RUNC run -d --bundle "$SCRATCH/bundle" "$ID"
+	shows source ready
+	VICTIM_PID=$($RUNC state "$ID" | jq .pid)
+	works_on source no before
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	[ "$(held "$KEEPER_DIR")" = 1 ]
+	assert_gone "$VICTIM_PID"
+	run ! grep -q 'hung up' "$SCRATCH/source/screen"
+	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" --work-path "$IMG" "$ID" >/dev/null 2>&1 ||
+		{ grep -E 'multifd|Error' "$IMG/restore.log"; false; }
+	works_on source no after
+	[ "$(held "$KEEPER_DIR")" = 0 ]
 }

@@ -9,7 +9,7 @@
  *	ptyhost DIR with COMMAND...	COMMAND has it as 0 alone; its exit code goes to DIR/rc
  *	ptyhost DIR console SOCKET	the master comes through that socket, as from runc --console-socket
  *	ptyhost grab PID FD		holds that description as its own 3
- *	ptyhost echo			the process: answers each line with what its terminal is like, SIGINT with "interrupted"
+ *	ptyhost echo [PATH]		the process: answers each line with what its terminal is like, SIGINT with "interrupted"; reads from PATH
  *
  * DIR/pid is COMMAND's, DIR/slave the slave's path.  What is written to the fifo DIR/keys is typed, what appears is in DIR/screen; "[hung up]"
  * there when the last slave was closed.  The size is 33 x 101.
@@ -87,14 +87,15 @@ static void answer(const char *line)
 		_exit(4);
 }
 
-static int be_echo(void)
+static int be_echo(const char *path)
 {
 	struct sigaction sa = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
 	struct termios t;
 	char line[256];
+	int from = path ? open(path, O_RDONLY | O_NOCTTY) : 0;
 	ssize_t n;
 
-	if (tcgetattr(0, &t))
+	if (from < 0 || tcgetattr(from, &t))
 		die("no terminal");
 	t.c_cc[VINTR] = 7;
 	t.c_lflag &= ~(tcflag_t)ECHO;
@@ -102,7 +103,7 @@ static int be_echo(void)
 	sigaction(SIGINT, &sa, NULL);
 	if (write(1, "ready\n", 6) != 6)
 		return 4;
-	while ((n = read(0, line, sizeof(line) - 1)) > 0 || (n < 0 && errno == EINTR)) {
+	while ((n = read(from, line, sizeof(line) - 1)) > 0 || (n < 0 && errno == EINTR)) {
 		line[n > 0 ? n : 0] = 0;
 		line[strcspn(line, "\n")] = 0;
 		answer(line);
@@ -261,11 +262,11 @@ int main(int argc, char **argv)
 	if (argc == 4 && !strcmp(argv[1], "grab"))
 		grab(atoi(argv[2]), atoi(argv[3]));
 
-	if (argc == 2 && !strcmp(argv[1], "echo"))
-		return be_echo();
+	if ((argc == 2 || argc == 3) && !strcmp(argv[1], "echo"))
+		return be_echo(argv[2]);
 	if (argc < 4) {
 		fprintf(stderr,
-			"usage: ptyhost DIR session|plain|split|job|with COMMAND... | DIR console SOCKET | echo\n");
+			"usage: ptyhost DIR session|plain|split|job|with COMMAND... | DIR console SOCKET | echo [PATH]\n");
 		return 2;
 	}
 	dir = argv[1];
