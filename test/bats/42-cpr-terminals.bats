@@ -87,7 +87,7 @@ offer_on()
 	works_on source mine before
 	dump_kept
 	assert_gone "$VICTIM_PID"
-	grep -q "multifd: terminal $TTY (/dev/pts/.*--external '$TTY'" "$IMG/dump.log"
+	grep -qF "multifd: terminal $TTY ($(cat "$SCRATCH/source/slave")) of process $VICTIM_PID, descriptor 0" "$IMG/dump.log"
 	"$MFD" cpr --dir "$KEEPER_DIR" list --json | jq -e --arg n "$TTY" 'length == 1 and .[0].name == $n and .[0].how == "kept"'
 	: >"$SCRATCH/source/screen"
 	type_on source 'meanwhile\n'
@@ -373,4 +373,23 @@ start_console()
 		{ grep -E 'multifd|Error' "$IMG/restore.log"; false; }
 	works_on source no after
 	[ "$(held "$KEEPER_DIR")" = 0 ]
+}
+
+@test "runc: a container's console, through a restore server" {
+	start_server
+	make_bundle "$PTYHOST" '"echo"' '.process.terminal = true'
+	start_console source
+	$RUNC run -d --console-socket "$SCRATCH/source.sock" --bundle "$SCRATCH/bundle" "$ID" </dev/null
+	shows source ready
+	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_TARGET=$SERVER_ADDR CRIU_MULTIFD_SESSION=$SESSION \
+		$RUNC checkpoint --lazy-pages --image-path "$IMG" --work-path "$IMG" "$ID" </dev/null ||
+		{ grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	wait_session $SESSION committed
+	start_console other
+	CRIU_LIBS_DIR=$PLUGINS $RUNC restore -d --lazy-pages --console-socket "$SCRATCH/other.sock" --bundle "$SCRATCH/bundle" \
+		--image-path "$SERVER_DIR/$SESSION" --work-path "$SERVER_DIR/$SESSION" "$ID" </dev/null ||
+		{ grep -E 'multifd|Error' "$SERVER_DIR/$SESSION/restore.log"; false; }
+	wait_session $SESSION 'done'
+	type_on other 'there\n'
+	shows other 'got there .*session=mine'
 }
