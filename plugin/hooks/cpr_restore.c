@@ -27,6 +27,11 @@
 #include "io.h"
 #include "keeper.h"
 
+/* CRIU's own, as every release this loads into exports it; a plain call unless a user namespace is restored. */
+#define USERNS_CALL_FDOUT 2 /* the result is a descriptor */
+extern int __userns_call(const char *what, int (*call)(void *arg, int fd, pid_t pid), int flags, void *arg, size_t size,
+			 int fd) __attribute__((weak));
+
 enum way { NOWHERE, FETCH, REOPEN, INHERIT, ANY_TERMINAL, OWN_TERMINAL, SAME_TERMINAL, LEAVE };
 
 struct entry {
@@ -478,15 +483,36 @@ static const struct entry *find(bool is_unix, uint32_t id)
 	return NULL;
 }
 
-static int fetch(const struct entry *e, struct mfd_error *err)
+/* Of rst.v, which whoever does this has inherited. */
+static int fetch_one(void *arg, int unused, pid_t asked_by)
 {
 	int sock = mfd_keeper_connect_in(criu_get_image_dir(), MFD_KEEPER_SESSION_SOCKET), fd;
+	const struct entry *e;
+	size_t i;
 
-	if (sock < 0)
-		return mfd_error_sys(err, sock, "%s: the keeper cannot be reached", e->name);
-	fd = mfd_keeper_get(sock, rst.session, e->name, e->id);
-	close(sock);
-	return fd < 0 ? mfd_error_sys(err, fd, "%s (%llu) from the keeper", e->name, (unsigned long long)e->id) : fd;
+	(void)unused;
+	(void)asked_by;
+	memcpy(&i, arg, sizeof(i));
+	e = &rst.v[i];
+	fd = sock < 0 ? sock : mfd_keeper_get(sock, rst.session, e->name, e->id);
+	if (fd < 0)
+		mfd_host_error("%s (%llu): the keeper %s: %s", e->name, (unsigned long long)e->id,
+			       sock < 0 ? "cannot be reached" : "does not give it", strerror(-fd));
+	mfd_io_close(&sock);
+	return fd;
+}
+
+/*
+ * The root of a restored user namespace may neither enter the image folder nor is it anybody to the keeper: then CRIU's daemon for
+ * such cases, which has stayed outside, does it and sends the descriptor.
+ */
+static int fetch(const struct entry *e, struct mfd_error *err)
+{
+	size_t i = (size_t)(e - rst.v);
+	int fd = __userns_call ? __userns_call("fetch_one", fetch_one, USERNS_CALL_FDOUT, &i, sizeof(i), -1) :
+				 fetch_one(&i, -1, 0);
+
+	return fd < 0 ? mfd_error_set(err, -EIO, "%s (%llu) was not fetched", e->name, (unsigned long long)e->id) : fd;
 }
 
 static int reopen(const struct entry *e, struct mfd_error *err)

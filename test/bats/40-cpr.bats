@@ -402,10 +402,11 @@ round_trip()
 
 # ---- containers ----
 
-# run_container KIND...: in a container without a network namespace of its own, descriptors from outside it.
+# run_container KIND...: in a container without a network namespace of its own, descriptors from outside it. CONFIG: more for its config.json.
 run_container()
 {
-	make_bundle "$CPRFD" "$(printf '"%s",' victim /data "$@" | sed 's/,$//')"
+	make_bundle "$CPRFD" "$(printf '"%s",' victim /data "$@" | sed 's/,$//')" "${CONFIG:-}"
+	[ -z "${CONFIG:-}" ] || chown -R 100000:100000 "$SCRATCH/bundle/rootfs"
 	HOLDER=$SCRATCH/bundle/rootfs/data
 	# shellcheck disable=SC2086  # a command
 	start outside "$CPRFD" start "$HOLDER" "$@" -- $RUNC run -d --preserve-fds $# --bundle "$SCRATCH/bundle" "$ID"
@@ -426,6 +427,63 @@ run_container()
 	check_holder
 	same_as_outside 8
 	[ "$(held "$KEEPER_DIR")" = 0 ]
+}
+
+@test "runc: the same in a user namespace, whose root is nobody here" {
+	local map='[{ containerID: 0, hostID: 100000, size: 65536 }]'
+
+	start_keeper
+	chmod 711 "$SCRATCH"
+	CONFIG=".linux.namespaces += [{ type: \"user\" }] | .linux.uidMappings = $map | .linux.gidMappings = $map" \
+		run_container fuse bpf eventfd memfd pipe stream pair-stream pair-dgram
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	[ "$(held "$KEEPER_DIR")" = 8 ]
+	[ "$(awk '{ print $1, $2, $3 }' "/proc/$$/uid_map")" = '0 0 4294967295' ]
+	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" --work-path "$IMG" "$ID" >/dev/null 2>&1 ||
+		{ grep -E 'multifd|Error' "$IMG/restore.log"; false; }
+	RESTORED_PID=$($RUNC state "$ID" | jq .pid)
+	[ "$(awk '{ print $2 }' "/proc/$RESTORED_PID/uid_map")" = 100000 ]
+	check_holder
+	same_as_outside 8
+}
+
+# set_sysctl NAME VALUE: until the test ends.
+set_sysctl()
+{
+	register undo sysctl -q -w "$1=$(sysctl -n "$1")"
+	sysctl -q -w "$1=$2"
+}
+
+runc_to_server()
+{
+	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_TARGET=$SERVER_ADDR CRIU_MULTIFD_KEEPER=$SERVER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION \
+		$RUNC checkpoint --lazy-pages --image-path "$IMG" --work-path "$IMG" "$ID" </dev/null
+}
+
+@test "runc: a user namespace, through a restore server" {
+	local map='[{ containerID: 0, hostID: 100000, size: 65536 }]'
+
+	[ -e /proc/sys/vm/unprivileged_userfaultfd ] || skip 'kernel lacks vm.unprivileged_userfaultfd'
+	start_server
+	chmod 711 "$SCRATCH"
+	CONFIG=".linux.namespaces += [{ type: \"user\" }] | .linux.uidMappings = $map | .linux.gidMappings = $map" \
+		run_container fuse bpf eventfd stream
+	set_sysctl vm.unprivileged_userfaultfd 0
+	run ! runc_to_server
+	grep -q 'multifd: .*needs sysctl vm.unprivileged_userfaultfd=1' "$IMG/dump.log"
+	RESTORED_PID=$VICTIM_PID check_holder
+	set_sysctl vm.unprivileged_userfaultfd 1
+	runc_to_server || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	wait_session $SESSION committed
+	[ "$(stat -c '%a %g' "$SERVER_DIR/$SESSION")" = '710 100000' ]
+	[ "$(stat -c '%a %g' "$SERVER_DIR/$SESSION/session.img")" = '600 0' ]
+	CRIU_LIBS_DIR=$PLUGINS $RUNC restore -d --lazy-pages --bundle "$SCRATCH/bundle" --image-path "$SERVER_DIR/$SESSION" \
+		--work-path "$SERVER_DIR/$SESSION" "$ID" </dev/null >/dev/null 2>&1 ||
+		{ grep -E 'multifd|Error' "$SERVER_DIR/$SESSION/restore.log"; false; }
+	wait_session $SESSION 'done'
+	RESTORED_PID=$($RUNC state "$ID" | jq .pid)
+	check_holder
+	same_as_outside 4
 }
 
 @test "runc: standard output stays the runtime's" {
