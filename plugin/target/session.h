@@ -210,6 +210,10 @@ int mfd_cpr_in_reach(struct mfd_session *s, char *text,
 		     size_t len);	   /* every inherited descriptor, or -errno and which is not */
 void mfd_cpr_ended(struct mfd_session *s); /* done or aborted: the keeper lets go */
 
+/* ---- admit.c ---- */
+/* Images that restore a user namespace can be read by its root: 0, or -errno with a sentence. */
+int mfd_admit_userns(struct mfd_session *s, char *text, size_t len);
+
 /* ---- clean.c ---- */
 int mfd_clean_tree(int dirfd, const char *name); /* rm -r; 0 when absent */
 uint64_t mfd_clean_now_us(void);		 /* CLOCK_REALTIME */

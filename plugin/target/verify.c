@@ -140,6 +140,8 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	if (!rc)
 		rc = mfd_cpr_in_reach(s, text, sizeof(text));
 	if (!rc)
+		rc = mfd_admit_userns(s, text, sizeof(text));
+	if (!rc)
 		rc = find_missing(s, &m, text, sizeof(text));
 	if (rc) {
 		mfd_session_broken(s, rc, text);
