@@ -177,7 +177,7 @@ bench-cpr:
 	@$(BENCH_CPR) --json $(BUILD)/bench/cpr.json $(BENCH_ARGS)
 
 bench-multifd:
-	@contrib/setup --no-apps --with liburing-dev
+	@contrib/setup --no-apps --with liburing-dev --with gnuplot-nox
 	@$(MAKE) --no-print-directory $(BENCH_MULTIFD)
 	@BUILD='$(BUILD)' test/bench/multifd/run $(BENCH_ARGS)
 
