@@ -28,16 +28,19 @@ struct channel {
 	int error;		/* the thread's own, published by m->failed */
 } __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
+/* Three lines of cache: what everybody reads and hardly anybody writes, what the producer keeps to itself, what all of them count in. */
 struct mfd_multifd {
 	struct mfd_multifd_ops ops;
-	unsigned channels;	     /* fixed for life */
-	unsigned next;		     /* producer's cursor: where to look for an idle channel first */
-	uint64_t syncs;		     /* producer's count, equal to every channel's after a sync */
-	struct mfd_payload *payload; /* the producer's own */
-	int given_up;	    /* producer's: what ops.waiting ended a wait with; counts of semaphores are off then */
-	sem_t idle;	    /* counts channels without a job */
+	unsigned channels;  /* fixed for life */
 	atomic_uint failed; /* 1 + the channel that failed first: release by its thread, acquire by readers */
 	atomic_int quit;    /* set once, by stop() */
+
+	struct mfd_payload *payload __attribute__((aligned(64))); /* the producer's own */
+	unsigned next;						  /* where it looks for an idle channel first */
+	uint64_t syncs;						  /* its count, equal to every channel's after a sync */
+	int given_up; /* what ops.waiting ended a wait with; counts of semaphores are off then */
+
+	sem_t idle __attribute__((aligned(64))); /* counts channels without a job */
 	struct channel chan[];
 };
 
@@ -234,7 +237,10 @@ static void hand_over(struct mfd_multifd *m, struct channel *c)
 	sem_post(&c->work);
 }
 
-/* The producer's waits are interrupted now and then for ops.waiting.  After a failure every channel only drops what it has. */
+/*
+ * The producer's waits are interrupted now and then for ops.waiting; who need not wait does not look at the clock.  After a failure every
+ * channel only drops what it has.
+ */
 static int produce_wait(struct mfd_multifd *m, sem_t *s)
 {
 	struct timespec t;
@@ -242,6 +248,8 @@ static int produce_wait(struct mfd_multifd *m, sem_t *s)
 
 	if (m->given_up)
 		return m->given_up;
+	if (!sem_trywait(s))
+		return 0;
 	for (;;) {
 		if (!m->ops.waiting) {
 			wait_sem(s);
