@@ -119,7 +119,7 @@ endif
 # ---- targets -------------------------------------------------------------------------------------------------
 
 .PHONY: all tests check demo bench bench-cpr soak fuzz fuzz-programs install uninstall format check-format clean help
-.PHONY: deps criu-headers FORCE
+.PHONY: bench-flows deps criu-headers FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
@@ -135,6 +135,7 @@ help:
 	@echo 'make demo        install what is missing, build, migrate a process and show what happened'
 	@echo 'make bench|soak  test/bench/run, test/bench/soak'
 	@echo 'make bench-cpr   the CPR table beside a list, GLib and CRIU (installs libglib2.0-dev); build/bench/cpr.json'
+	@echo 'make bench-flows channels, compression, max-bandwidth on slow links (BENCH_ARGS=--quick); build/bench/flows.json'
 	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
 	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
 	@echo 'make install     DESTDIR, PREFIX=/usr/local; uninstall takes it away again'
@@ -163,6 +164,11 @@ bench-cpr:
 	@$(MAKE) --no-print-directory $(BENCH_CPR)
 	@mkdir -p $(BUILD)/bench
 	@$(BENCH_CPR) --json $(BUILD)/bench/cpr.json $(BENCH_ARGS)
+
+bench-flows:
+	@contrib/setup
+	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
+	@BUILD='$(BUILD)' test/bench/flows $(BENCH_ARGS)
 
 deps:
 ifneq ($(PKG_OK),yes)

@@ -99,8 +99,10 @@ static uint32_t compress_flags(const struct mfd_options *o)
 		return 0;
 	case MFD_COMPRESS_ZSTD:
 		return MFD_WIRE_PACKET_ZSTD;
-	default:
+	case MFD_COMPRESS_LZ4:
 		return MFD_WIRE_PACKET_LZ4;
+	default:
+		return MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4;
 	}
 }
 
@@ -195,7 +197,7 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 			mfd_error_set(err, ret, "%s", c->err.text);
 		/* A fault waits for nothing. */
 		if (!ret && s->lim.compress && role == MFD_WIRE_ROLE_DATA)
-			ret = mfd_compress_new(o->compress, o->compress_level, &c->compress);
+			ret = mfd_compress_new(o->compress, o->compress_level, s->lim.compress, &c->compress);
 		if (role == MFD_WIRE_ROLE_DATA)
 			c->limit = &s->limit;
 	}
