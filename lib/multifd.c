@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "multifd.h"
+#include "threadname.h"
 
 #define WAITING_NS 50000000L
 
@@ -119,6 +120,7 @@ static void *channel_main(void *arg)
 {
 	struct channel *c = arg;
 
+	mfd_threadname_set("send", c->id);
 	for (;;) {
 		wait_sem(&c->work);
 		if (atomic_load_explicit(&c->pending_job, memory_order_acquire)) /* pairs with hand_over */

@@ -14,6 +14,7 @@
 #include "io.h"
 #include "log.h"
 #include "pagerint.h"
+#include "threadname.h"
 
 #define EVENTS 8
 
@@ -104,6 +105,7 @@ static void *worker(void *arg)
 	struct mfd_pager *p = arg;
 	int busy = 0;
 
+	mfd_threadname_set("pager", atomic_fetch_add_explicit(&p->named, 1, memory_order_relaxed));
 	while (!atomic_load(&p->stop)) {
 		int n = epoll_wait(p->epfd, ev, EVENTS, busy ? 0 : -1);
 

@@ -118,6 +118,7 @@ struct mfd_pager {
 	atomic_int failed;	  /* error is set */
 	atomic_int reported;	  /* done has been called: exchanged by who calls it */
 	atomic_int untidy;	  /* a task has nothing left: its userfaultfd can go (mfd_pager_tidy) */
+	_Atomic unsigned named;	  /* threads that have taken a name */
 	_Atomic uint64_t serial;  /* of the latest task */
 	_Atomic uint64_t pending; /* tasks with left > 0 */
 

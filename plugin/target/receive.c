@@ -18,6 +18,7 @@
 #include "io.h"
 #include "log.h"
 #include "session.h"
+#include "threadname.h"
 
 #define TABLE_BYTES (MFD_WIRE_MAX_RUNS * sizeof(struct mfd_wire_run))
 _Static_assert(TABLE_BYTES >= sizeof(struct mfd_wire_file) + MFD_WIRE_MAX_NAME, "a file table fits");
@@ -321,6 +322,7 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 		r->p = p;
 		r->channel = channel;
 		r->n = &s->channels[channel].n;
+		mfd_threadname_set(channel == MFD_SESSION_URGENT ? "urgent" : "recv", channel);
 		do
 			rc = receive_packet(r);
 		while (!rc);
