@@ -123,7 +123,7 @@ endif
 
 # ---- targets -------------------------------------------------------------------------------------------------
 
-.PHONY: all tests check demo bench bench-cpr bench-multifd bench-scale soak fuzz fuzz-programs install uninstall format check-format clean help
+.PHONY: all tests check demo bench bench-cpr bench-multifd bench-scale bench-flows soak fuzz fuzz-programs install uninstall format check-format clean help
 .PHONY: deps criu-headers FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -142,6 +142,7 @@ help:
 	@echo 'make bench-cpr   the CPR table beside a list, GLib and CRIU (installs libglib2.0-dev); build/bench/cpr.json'
 	@echo 'make bench-multifd  dispatch and sends by themselves, io_uring as a candidate (installs liburing-dev); build/bench/multifd.json'
 	@echo 'make bench-scale memory, tasks, channels and sessions: does anything grow faster than it should? build/bench/scale.json'
+	@echo 'make bench-flows channels, compression, max-bandwidth on slow links (BENCH_ARGS=--quick); build/bench/flows.json'
 	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
 	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
 	@echo 'make install     DESTDIR, PREFIX=/usr/local; uninstall takes it away again'
@@ -180,6 +181,11 @@ bench-multifd:
 	@contrib/setup --no-apps --with liburing-dev --with gnuplot-nox
 	@$(MAKE) --no-print-directory $(BENCH_MULTIFD)
 	@BUILD='$(BUILD)' test/bench/multifd/run $(BENCH_ARGS)
+
+bench-flows:
+	@contrib/setup
+	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
+	@BUILD='$(BUILD)' test/bench/flows $(BENCH_ARGS)
 
 deps:
 ifneq ($(PKG_OK),yes)

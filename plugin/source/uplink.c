@@ -11,6 +11,7 @@
 #include "address.h"
 #include "io.h"
 #include "log.h"
+#include "ports.h"
 #include "proto/control.pb-c.h"
 #include "uplink.h"
 
@@ -18,13 +19,14 @@
 #define MFD_VERSION "unknown"
 #endif
 
-static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const struct mfd_options *o, unsigned role,
-		      unsigned channel, struct mfd_error *err)
+/* `bound`: a socket to do it with, taken over, or -1. */
+static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const struct mfd_options *o, int bound,
+		      unsigned role, unsigned channel, struct mfd_error *err)
 {
 	struct mfd_wire_greeting g = { .role = (uint8_t)role, .channel = (uint16_t)channel };
 	int fd, ret;
 
-	fd = mfd_sock_connect(&sh->target, o->connect_timeout, err);
+	fd = mfd_sock_connect(&sh->target, bound, o->connect_timeout, err);
 	if (fd < 0)
 		return fd;
 	mfd_conn_plain(conn, fd);
@@ -97,8 +99,10 @@ static uint32_t compress_flags(const struct mfd_options *o)
 		return 0;
 	case MFD_COMPRESS_ZSTD:
 		return MFD_WIRE_PACKET_ZSTD;
-	default:
+	case MFD_COMPRESS_LZ4:
 		return MFD_WIRE_PACKET_LZ4;
+	default:
+		return MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4;
 	}
 }
 
@@ -170,14 +174,14 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 	return ret;
 }
 
-static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh, unsigned role,
-		unsigned channel, struct mfd_sendchan *c, struct mfd_error *err)
+static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh, int bound,
+		unsigned role, unsigned channel, struct mfd_sendchan *c, struct mfd_error *err)
 {
 	struct mfd_wire_joined j;
 	struct mfd_conn conn = { .fd = -1 };
 	int ret;
 
-	ret = connect_as(&conn, sh, o, role, channel, err);
+	ret = connect_as(&conn, sh, o, bound, role, channel, err);
 	if (ret)
 		return ret;
 	ret = mfd_conn_recv(&conn, &j, sizeof(j));
@@ -193,11 +197,34 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 			mfd_error_set(err, ret, "%s", c->err.text);
 		/* A fault waits for nothing. */
 		if (!ret && s->lim.compress && role == MFD_WIRE_ROLE_DATA)
-			ret = mfd_compress_new(o->compress, o->compress_level, &c->compress);
+			ret = mfd_compress_new(o->compress, o->compress_level, s->lim.compress, &c->compress);
 		if (role == MFD_WIRE_ROLE_DATA)
 			c->limit = &s->limit;
 	}
 	mfd_conn_close(&conn);
+	return ret;
+}
+
+/* Each in a flow of its own; the urgent one, too, which must not queue behind memory. */
+static int join_all(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh,
+		    struct mfd_error *err)
+{
+	int postcopy = o->mode == MFD_MODE_POSTCOPY, ret = 0;
+	struct mfd_ports ports;
+
+	mfd_ports_reserve(&ports, sh->target.sa.ss_family, s->lim.channels + (postcopy ? 1 : 0));
+	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
+		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_DATA, s->channels,
+			   &s->chan[s->channels], err);
+		if (ret)
+			goto out;
+	}
+	if (postcopy) {
+		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_URGENT, 0, &s->urgent, err);
+		s->have_urgent = !ret;
+	}
+out:
+	mfd_ports_release(&ports);
 	return ret;
 }
 
@@ -216,6 +243,8 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	ProtobufCMessage *msg = NULL;
 	int ret;
 
+	for (unsigned i = 0; i < MFD_WIRE_MAX_CHANNELS; i++)
+		priv[i] = &s->chan[i];
 	mfd_ratelimit_set(&s->limit, o->max_bandwidth);
 	ops.failed = s->wake_fd >= 0 ? channel_failed : NULL;
 	ops.arg = &s->wake_fd;
@@ -223,18 +252,9 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	ops.waiting_arg = s->waiting_arg;
 	if (!s->lim.channels || s->lim.packet_size < MFD_WIRE_MIN_PACKET)
 		return mfd_error_set(err, -EPROTO, "the target does not say how many channels the session has");
-	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
-		priv[s->channels] = &s->chan[s->channels];
-		ret = join(s, o, sh, MFD_WIRE_ROLE_DATA, s->channels, &s->chan[s->channels], err);
-		if (ret)
-			return ret;
-	}
-	if (o->mode == MFD_MODE_POSTCOPY) {
-		ret = join(s, o, sh, MFD_WIRE_ROLE_URGENT, 0, &s->urgent, err);
-		if (ret)
-			return ret;
-		s->have_urgent = 1;
-	}
+	ret = join_all(s, o, sh, err);
+	if (ret)
+		return ret;
 	ret = expect(&s->control, MFD_WIRE_JOINED, &msg, err);
 	if (ret)
 		return ret;
@@ -250,7 +270,7 @@ int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	mfd_control_init(&s->control);
 	ret = mfd_netaddr_check_here(o->move_address, err);
 	if (!ret)
-		ret = connect_as(&s->control.conn, sh, o, MFD_WIRE_ROLE_CONTROL, 0, err);
+		ret = connect_as(&s->control.conn, sh, o, -1, MFD_WIRE_ROLE_CONTROL, 0, err);
 	if (!ret)
 		ret = send_hello(s, o, sh, err);
 	if (!ret)
@@ -270,7 +290,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	int ret;
 
 	mfd_control_init(&s->control);
-	ret = connect_as(&s->control.conn, sh, o, MFD_WIRE_ROLE_CONTROL, 0, err);
+	ret = connect_as(&s->control.conn, sh, o, -1, MFD_WIRE_ROLE_CONTROL, 0, err);
 	if (ret)
 		return ret;
 	r.session = sh->session;

@@ -302,7 +302,7 @@ struct source {
 static void dial(struct mfd_conn *c)
 {
 	struct mfd_error err = { 0 };
-	int fd = mfd_sock_connect(&addr, 2000, &err);
+	int fd = mfd_sock_connect(&addr, -1, 2000, &err);
 
 	assert_true(fd >= 0);
 	mfd_sock_tune(fd, 10000);
