@@ -6,7 +6,8 @@
  * impossible are they killed.
  *
  * SIGUSR2, or EXEC from the worker, upgrades the server in place: the worker is asked to end as for a stop, and then this process goes on in
- * the program that lies at its path now (supervise_exec.c).
+ * the program that lies at its path now (supervise_exec.c).  While restored tasks lack pages the worker is killed instead, which it is made
+ * for: the first worker of the new program takes them over.
  *
  * The worker ends on its own: with exit code 0 or 1, which becomes ours.  Signals are for the supervisor alone, so that a
  * signal to the whole process group counts once; it passes them on through an eventfd.
@@ -205,11 +206,7 @@ static int want_exec(struct supervisor *su)
 
 	if (su->exec_wanted)
 		return -EALREADY;
-	if (su->held)
-		rc = mfd_error_set(&err, -EBUSY,
-				   "restored tasks still lack pages, and only the present worker can bring them");
-	else
-		rc = mfd_supervise_exec_check(&err);
+	rc = mfd_supervise_exec_check(&err);
 	if (rc) {
 		mfd_log_error("the program is not replaced: %s", mfd_error_text(&err));
 		return rc;
@@ -218,7 +215,8 @@ static int want_exec(struct supervisor *su)
 	su->exec_wanted = 1;
 	if (su->keeper > 0)
 		kill(su->keeper, SIGUSR2);
-	pass_on(su);
+	if (!su->held)
+		pass_on(su);
 	return 0;
 }
 
@@ -477,6 +475,10 @@ static int worker_died(struct supervisor *su, int status)
 	int rc;
 
 	drain(su);
+	if (su->exec_wanted && WIFSIGNALED(status)) {
+		su->sv->reborn = 1;
+		return 0;
+	}
 	if (WIFEXITED(status)) {
 		kill_held(su);
 		return WEXITSTATUS(status);
@@ -525,6 +527,13 @@ static int on_signal(struct supervisor *su)
 	return worker_died(su, status);
 }
 
+/* For a new program, while it serves tasks.  It may just be telling somebody that this is going to happen. */
+static void kill_worker(struct supervisor *su)
+{
+	usleep(LAST_WORDS_US);
+	kill(su->worker, SIGKILL);
+}
+
 static int watch(struct supervisor *su)
 {
 	int code = -1;
@@ -541,6 +550,8 @@ static int watch(struct supervisor *su)
 			mfd_io_close(&su->link);
 		if (fds[0].revents)
 			code = on_signal(su);
+		if (su->exec_wanted && su->held && code < 0)
+			kill_worker(su);
 	}
 	return code;
 }

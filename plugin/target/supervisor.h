@@ -11,7 +11,8 @@
 #define MAX_RESTARTS   20    /* within ... */
 #define RESTART_WINDOW 60000 /* ms */
 #define MAX_EARLY      3     /* workers in a row that may die before they are ready and leave the tasks to the next */
-#define DRAIN_MS       5000  /* a dead worker's heir has for each message */
+#define LAST_WORDS_US  50000
+#define DRAIN_MS       5000 /* a dead worker's heir has for each message */
 
 struct supervisor {
 	struct mfd_server *sv;

@@ -221,6 +221,34 @@ meet_and_kill()
 	echo "# $waited of 3 met a task that lacked pages" >&3
 }
 
+another_program()
+{
+	grep -q 'serve\]: info: new program' "$SCRATCH/server.err"
+}
+
+@test "the server is replaced in place while restored tasks lack pages: they notice a delay" {
+	local killer
+
+	export CRIU_MULTIFD_MODE=postcopy
+	start_victim --size 128 --tree 2
+	start_badlink --bandwidth 30000000
+	start_dump
+	wait_session "$SESSION" ready
+	STARTED=0
+	start restoring restore_and_tell "$SCRATCH/restored"
+	killer=$STARTED_PID
+	wait "$killer"
+	# shellcheck disable=SC1090
+	. "$SCRATCH/restored"
+	[ "$(status_of state)" = running ]
+	kill -USR2 "$SERVER_PID"
+	eventually 10 another_program
+	end_dump
+	[ "$DUMP_RC" = 0 ]
+	survives
+	grep -q 'userfaultfds taken over' "$SCRATCH/server.err"
+}
+
 # The source's only copy is frozen meanwhile: it comes back over new connections.
 @test "supervisor and worker killed at once in postcopy while pages are still to come: a new server on that address goes on" {
 	local restore
