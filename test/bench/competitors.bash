@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables are for, and from, those who source this
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What test/bench/run measures. Each run_* finds the process in VICTIM_PID, an empty folder in RUN and a namespace to restore
-# to, and sets T0 when it begins and T1 when the last page is in. All return non-zero when something failed; the logs are in RUN.
+# What test/bench/run measures. Each run_* finds the process in VICTIM_PID, an empty folder in RUN and a namespace to
+# restore to, and sets T0 when it begins and T1 when the last page is in. All return non-zero when something failed; the logs
+# are in RUN.
 
 dump()
 {
