@@ -123,7 +123,10 @@ endif
 
 # ---- targets -------------------------------------------------------------------------------------------------
 
-.PHONY: all tests check demo bench bench-cpr bench-multifd bench-scale bench-flows soak fuzz fuzz-programs install uninstall format check-format clean help
+# What `make bench` runs; bench-cpr is not among them: it needs GLib.
+BENCHES := bench-run bench-flows bench-multifd bench-scale
+.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak fuzz fuzz-programs install uninstall format check-format
+.PHONY: clean help
 .PHONY: deps criu-headers FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -132,13 +135,16 @@ MAKEFLAGS += --no-builtin-rules
 all: $(PROGRAM) $(PLUGIN) $(if $(PROGRAM)$(PLUGIN),,$(BASE_A))
 
 # What test/run needs: every test program of this build.
-tests: $(PROGRAM) $(PLUGIN) $(UNIT) $(TOOLS) $(FUZZ)
+tests: $(PROGRAM) $(PLUGIN) $(UNIT) $(TOOLS) $(FUZZ) $(if $(SANITIZE),,$(BENCH))
 
 help:
 	@echo 'make [all]       $$(BUILD)/criu-multifd and $$(BUILD)/plugins/multifd_plugin.so'
 	@echo 'make check       install what is missing (contrib/setup), build, run every test (test/run; see test/run -h)'
 	@echo 'make demo        install what is missing, build, migrate a process and show what happened'
-	@echo 'make bench|soak  test/bench/run, test/bench/soak'
+	@echo 'make bench       $(BENCHES), one after the other; BENCH_ARGS=--quick: in some minutes'
+	@echo 'make bench-run   beside CRIU and QEMU (BENCH_ARGS=--continue, ...: test/bench/run -h); build/bench/results.json'
+	@echo 'make bench-plots the pictures of that again, and the one that the README shows'
+	@echo 'make soak        the same migration for hours (test/bench/soak -h)'
 	@echo 'make bench-cpr   the CPR table beside a list, GLib and CRIU (installs libglib2.0-dev); build/bench/cpr.json'
 	@echo 'make bench-multifd  dispatch and sends by themselves, io_uring as a candidate (installs liburing-dev); build/bench/multifd.json'
 	@echo 'make bench-scale memory, tasks, channels and sessions: does anything grow faster than it should? build/bench/scale.json'
@@ -161,15 +167,26 @@ demo:
 	@BUILD='$(BUILD)' test/demo/run
 	@BUILD='$(BUILD)' test/demo/redis.sh || [ $$? = 77 ]
 
-bench soak:
-	@contrib/setup
-	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
-	@BUILD='$(BUILD)' test/bench/$(if $(filter soak,$@),soak,run)
+bench:
+	@rc=0; for b in $(BENCHES); do echo "== $$b"; $(MAKE) --no-print-directory $$b || rc=1; done; exit $$rc
 
-bench-scale:
+bench-run:
+	@contrib/setup --no-apps --bench
+	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
+	@BUILD='$(BUILD)' test/bench/run $(BENCH_ARGS)
+
+bench-plots:
+	@BUILD='$(BUILD)' test/bench/plots
+
+bench-flows bench-scale:
+	@contrib/setup --no-apps --bench
+	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
+	@BUILD='$(BUILD)' test/bench/$(@:bench-%=%) $(BENCH_ARGS)
+
+soak:
 	@contrib/setup
 	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
-	@BUILD='$(BUILD)' test/bench/scale $(BENCH_ARGS)
+	@BUILD='$(BUILD)' test/bench/soak
 
 bench-cpr:
 	@contrib/setup --no-apps --with libglib2.0-dev
@@ -181,11 +198,6 @@ bench-multifd:
 	@contrib/setup --no-apps --with liburing-dev --with gnuplot-nox
 	@$(MAKE) --no-print-directory $(BENCH_MULTIFD)
 	@BUILD='$(BUILD)' test/bench/multifd/run $(BENCH_ARGS)
-
-bench-flows:
-	@contrib/setup
-	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
-	@BUILD='$(BUILD)' test/bench/flows $(BENCH_ARGS)
 
 deps:
 ifneq ($(PKG_OK),yes)

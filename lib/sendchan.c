@@ -206,7 +206,11 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 	h.table_len = k.n * (uint32_t)sizeof(*k.out);
 	h.payload_len = h.raw_len = k.kept * MFD_WIRE_PAGE_SIZE;
 	mfd_wire_runs_seal(k.out, k.n);
-	return send_packet(c, &h, k.out, buf);
+	ret = send_packet(c, &h, k.out, buf);
+	if (!c->st.first_us)
+		c->st.first_us = t0;
+	c->st.last_us = mfd_io_now_us();
+	return ret;
 }
 
 static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)

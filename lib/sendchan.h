@@ -32,6 +32,7 @@ struct mfd_sendchan_stats {
 	uint64_t checksum;   /* sum of header_hash, see control.proto "end" */
 	uint64_t stalls;     /* waits for a buffer still in flight */
 	uint64_t read_us, send_us;
+	uint64_t first_us, last_us; /* memory began to be read, the last of it was sent; 0 = there was none */
 };
 
 struct mfd_sendchan {

@@ -254,10 +254,9 @@ void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...)
 /* The sender's own summary; an object without figures when it wrote none. */
 static struct json_object *read_summary(const struct mfd_migrate *m)
 {
-	static const char *const counts[] = {
-		"channels", "pages",	 "zero_pages", "bytes_memory",	"bytes_wire",
-		"total_ms", "frozen_ms", "gbit_per_s", "zerocopy_sent", "zerocopy_copied"
-	};
+	static const char *const counts[] = { "channels",   "pages",	     "zero_pages",     "bytes_memory",
+					      "bytes_wire", "total_ms",	     "frozen_ms",      "stream_ms",
+					      "gbit_per_s", "zerocopy_sent", "zerocopy_copied" };
 	char path[4200], *text = NULL;
 	struct json_object *j = NULL;
 

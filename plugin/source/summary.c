@@ -99,6 +99,8 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "total_ms", json_object_new_double(total));
 	json_object_object_add(j, "frozen_ms", json_object_new_double(frozen));
 	json_object_object_add(j, "downtime_ms", downtime(w));
+	/* From the first page that was read to the last that was sent: what the channels are worth while pages flow. */
+	json_object_object_add(j, "stream_ms", json_object_new_double(ms_between(t.first_us, t.last_us)));
 	json_object_object_add(j, "gbit_per_s",
 			       json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
 	add_zerocopy(j, &w->session);

@@ -355,5 +355,9 @@ void mfd_uplink_totals(const struct mfd_uplink *s, struct mfd_sendchan_stats *su
 		sum->compressed += c->compressed;
 		sum->read_us += c->read_us;
 		sum->send_us += c->send_us;
+		if (c->first_us && (!sum->first_us || c->first_us < sum->first_us))
+			sum->first_us = c->first_us;
+		if (c->last_us > sum->last_us)
+			sum->last_us = c->last_us;
 	}
 }

@@ -51,6 +51,34 @@ three_lines()
 	done
 }
 
+@test "a series takes the colour that it is given" {
+	table 'x\ta\tb' '1\t2\t3'
+	run -0 draw --kind lines --colours '3 1' --script "$SCRATCH/t.tsv"
+	grep -q 'label "a" .* tc rgb "#009E73"' <<<"$output"
+	grep -q 'label "b" .* tc rgb "#0072B2"' <<<"$output"
+	run -1 draw --kind lines --colours '0 1' --script "$SCRATCH/t.tsv"
+}
+
+@test "join: all pictures are in one, each with marks of its own" {
+	[ -n "$(command -v gnuplot)" ] || skip 'gnuplot is not installed'
+	three_lines
+	for i in 1 2 3; do
+		draw --kind lines --size 400x300 --out "$SCRATCH/$i.svg" "$SCRATCH/t.tsv"
+	done
+	"$MFD_TOP/contrib/plots/join" --title 'a < b' --note 'n & m' --out "$SCRATCH/all.svg" "$SCRATCH"/[123].svg
+	[ "$(grep -c '<svg' "$SCRATCH/all.svg")" = 4 ]
+	[ "$(grep -c '</svg>' "$SCRATCH/all.svg")" = 4 ]
+	grep -q 'width="800" height="630"' "$SCRATCH/all.svg"
+	grep -qF '<svg x="0" y="300"' "$SCRATCH/all.svg"
+	grep -qF 'a &lt; b' "$SCRATCH/all.svg" && grep -qF 'n &amp; m' "$SCRATCH/all.svg"
+	# A name that is defined twice, or used and defined nowhere.
+	grep -oE "id=['\"][^'\"]*" "$SCRATCH/all.svg" | sed "s/id=.//" | sort >"$SCRATCH/ids"
+	[ -z "$(uniq -d "$SCRATCH/ids")" ] || fail "$(uniq -d "$SCRATCH/ids")"
+	grep -oE "(url\(|xlink:href=['\"])#[^'\")]*" "$SCRATCH/all.svg" | sed 's/.*#//' | sort -u >"$SCRATCH/used"
+	[ -s "$SCRATCH/used" ]
+	[ -z "$(comm -13 <(sort -u "$SCRATCH/ids") "$SCRATCH/used")" ]
+}
+
 @test "a table that is none is refused, by name and line, and nothing is written" {
 	refused()
 	{

@@ -248,6 +248,7 @@ static void send_everything(enum mfd_tristate zerocopy, int tcp, int checksum)
 	check_same(0, PAGES);
 	assert_int_equal(bed.c.st.pages + bed.c.st.zero_pages, 2 * PAGES);
 	assert_true(bed.c.st.zero_pages >= 2 * 512);
+	assert_true(bed.c.st.first_us && bed.c.st.last_us - bed.c.st.first_us >= bed.c.st.read_us + bed.c.st.send_us);
 	if (zerocopy == MFD_OFF)
 		assert_int_equal(bed.c.zc.sends, 0);
 	else if (tcp)
