@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Compression of payloads: round trips, what goes raw, `auto`, hostile input; and the limit of bytes per second. */
+/* Compression of payloads: round trips, what goes raw, `auto`, hostile input. */
 #include <errno.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +11,6 @@
 #include <cmocka.h>
 
 #include "compress.h"
-#include "io.h"
-#include "ratelimit.h"
 #include "wire.h"
 
 #define LEN  (1u << 20)
@@ -182,61 +179,11 @@ static void test_hostile(void **state)
 	free(out);
 }
 
-struct sender {
-	pthread_t thread;
-	struct mfd_ratelimit *r;
-	uint64_t until_ms, sent;
-};
-
-static void *send_main(void *arg)
-{
-	struct sender *s = arg;
-
-	while (mfd_io_now_ms() < s->until_ms) {
-		mfd_ratelimit_wait(s->r, 1 << 16);
-		s->sent += 1 << 16;
-	}
-	return NULL;
-}
-
-static uint64_t sent_in(struct mfd_ratelimit *r, unsigned threads, unsigned ms)
-{
-	struct sender s[8];
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < threads; i++) {
-		s[i] = (struct sender){ .r = r, .until_ms = mfd_io_now_ms() + ms };
-		pthread_create(&s[i].thread, NULL, send_main, &s[i]);
-	}
-	for (unsigned i = 0; i < threads; i++) {
-		pthread_join(s[i].thread, NULL);
-		sum += s[i].sent;
-	}
-	return sum;
-}
-
-static void test_rate(void **state)
-{
-	struct mfd_ratelimit r = { 0 };
-	uint64_t sent;
-
-	(void)state;
-	mfd_ratelimit_set(&r, 50000000);
-	sent = sent_in(&r, 4, 1000);
-	/* Never more than 5 % above; below only as far as a busy machine does not let the threads run. */
-	assert_in_range(sent, 35000000, 52500000 + 4 * (1 << 16));
-	mfd_ratelimit_set(&r, 100000000);
-	sent = sent_in(&r, 2, 500);
-	assert_in_range(sent, 35000000, 52500000 + 2 * (1 << 16));
-	mfd_ratelimit_set(&r, 0);
-	assert_true(sent_in(&r, 1, 50) > 100000000);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_off),	    cmocka_unit_test(test_auto),
-		cmocka_unit_test(test_auto_random), cmocka_unit_test(test_hostile), cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_auto_random), cmocka_unit_test(test_hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
