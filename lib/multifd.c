@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "io.h"
 #include "multifd.h"
 #include "threadname.h"
 
@@ -39,6 +40,7 @@ struct mfd_multifd {
 	unsigned next;						  /* where it looks for an idle channel first */
 	uint64_t syncs;						  /* its count, equal to every channel's after a sync */
 	int given_up; /* what ops.waiting ended a wait with; counts of semaphores are off then */
+	struct mfd_multifd_stats stats;
 
 	sem_t idle __attribute__((aligned(64))); /* counts channels without a job */
 	struct channel chan[];
@@ -273,12 +275,33 @@ static int produce_wait(struct mfd_multifd *m, sem_t *s)
 	}
 }
 
+/* A channel that is idle takes one look at the semaphore; the clock is read only when there is none. */
+static int wait_idle(struct mfd_multifd *m)
+{
+	uint64_t start;
+	int ret;
+
+	m->stats.sends++;
+	if (!m->given_up && !sem_trywait(&m->idle))
+		return 0;
+	start = mfd_io_now_us();
+	ret = produce_wait(m, &m->idle);
+	m->stats.stalls++;
+	m->stats.stall_us += mfd_io_now_us() - start;
+	return ret;
+}
+
+void mfd_multifd_get_stats(const struct mfd_multifd *m, struct mfd_multifd_stats *st)
+{
+	*st = m->stats;
+}
+
 int mfd_multifd_send(struct mfd_multifd *m)
 {
 	int ret = mfd_multifd_error(m);
 
 	if (!ret)
-		ret = produce_wait(m, &m->idle);
+		ret = wait_idle(m);
 	if (ret)
 		return ret;
 	hand_over(m, find_idle(m));

@@ -104,6 +104,8 @@ enum mfd_wire_msg {
 	MFD_WIRE_RESUME_OK = 17,  /* T  and its state */
 	MFD_WIRE_PING = 18,	  /* both  keeps stall detection quiet; answered by PONG */
 	MFD_WIRE_PONG = 19,	  /* both */
+	MFD_WIRE_SET = 20,     /* T  change a setting of the running session; only where HELLO or RESUME offered it */
+	MFD_WIRE_SETTING = 21, /* S  what a setting is now: answers SET, or changed on the source; only where granted */
 };
 
 enum mfd_wire_packet_type {

@@ -327,6 +327,8 @@ int mfd_migrate_main(int argc, char **argv)
 			"Ctrl-C (and SIGTERM) aborts: the process runs on here. Options of criu dump that mean something to the restore\n"
 			"(--tcp-established, --shell-job, --ext-unix-sk, --file-locks, --link-remap, --manage-cgroups, --network-lock,\n"
 			"--tcp-close, --skip-in-flight) are asked of the target, too. $CRIU names the criu to run.\n"
+			"The fields of the summary are explained with 'criu-multifd status'. Events of kind phase name the folder,\n"
+			"images_dir, where 'criu-multifd set --source' and 'criu-multifd status --source' find the sender.\n"
 			"\n"
 			"Terminals whose other end stays here need no --external: criu is told of them, and dump.log says which.  With --restore\n"
 			"the target must offer one for each ('criu-multifd cpr offer SESSION tty').  A job of a shell needs --shell-job.\n"

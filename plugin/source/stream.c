@@ -94,6 +94,7 @@ static int send_images(struct mfd_worker *w)
 	m.files = w->ship.files;
 	m.bytes = w->ship.bytes;
 	w->images_sent = 1;
+	w->images_us = mfd_io_now_us();
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_IMAGES, &m.base);
 	return ret ? mfd_error_sys(&w->err, ret, "sending IMAGES") : 0;
 }

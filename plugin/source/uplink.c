@@ -133,6 +133,9 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	h.restore_option = words;
 	h.n_move_address = mfd_address_hello(o, addresses, text);
 	h.move_address = addresses;
+	h.has_settings = h.settings = 1;
+	h.has_max_bandwidth = 1;
+	h.max_bandwidth = atomic_load(&sh->max_bandwidth);
 	ret = mfd_control_send(&s->control, MFD_WIRE_HELLO, &h.base);
 	free(list);
 	return ret ? mfd_error_sys(err, ret, "sending HELLO to %s", sh->target.text) : 0;
@@ -159,6 +162,8 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 		memcpy(sh->id, ok->session_id.data, sizeof(sh->id));
 		memcpy(sh->secret, ok->secret.data, sizeof(sh->secret));
 		sh->connected = 1;
+		sh->settings = ok->settings;
+		s->hello_us = mfd_io_now_us();
 		s->lim = (struct mfd_wire_limits){
 			.channels = ok->channels,
 			.packet_size = ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE,
@@ -198,8 +203,8 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 		/* A fault waits for nothing. */
 		if (!ret && s->lim.compress && role == MFD_WIRE_ROLE_DATA)
 			ret = mfd_compress_new(o->compress, o->compress_level, s->lim.compress, &c->compress);
-		if (role == MFD_WIRE_ROLE_DATA)
-			c->limit = &s->limit;
+		c->limit = &s->limit;
+		c->urgent = role == MFD_WIRE_ROLE_URGENT;
 	}
 	mfd_conn_close(&conn);
 	return ret;
@@ -245,7 +250,7 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 
 	for (unsigned i = 0; i < MFD_WIRE_MAX_CHANNELS; i++)
 		priv[i] = &s->chan[i];
-	mfd_ratelimit_set(&s->limit, o->max_bandwidth);
+	mfd_ratelimit_set(&s->limit, atomic_load(&sh->max_bandwidth));
 	ops.failed = s->wake_fd >= 0 ? channel_failed : NULL;
 	ops.arg = &s->wake_fd;
 	ops.waiting = s->waiting;
@@ -259,6 +264,7 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	if (ret)
 		return ret;
 	protobuf_c_message_free_unpacked(msg, NULL);
+	s->joined_us = mfd_io_now_us();
 	ret = mfd_multifd_start(&s->multifd, s->channels, priv, &ops, MFD_WIRE_MAX_RUNS);
 	return ret ? mfd_error_sys(err, ret, "starting %u channel threads", s->channels) : 0;
 }
@@ -295,6 +301,9 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 		return ret;
 	r.session = sh->session;
 	r.outcome = (char *)outcome;
+	r.has_settings = r.settings = 1;
+	r.has_max_bandwidth = 1;
+	r.max_bandwidth = atomic_load(&sh->max_bandwidth);
 	ret = mfd_control_send(&s->control, MFD_WIRE_RESUME, &r.base);
 	if (ret)
 		mfd_error_sys(err, ret, "sending RESUME");
@@ -304,6 +313,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 		Mfd__ResumeOk *ok = (Mfd__ResumeOk *)msg;
 
 		snprintf(state, 32, "%s", ok->state);
+		sh->settings = ok->settings;
 		if (ok->channels && ok->channels <= MFD_WIRE_MAX_CHANNELS)
 			s->lim.channels = ok->channels;
 		if (ok->packet_size >= MFD_WIRE_MIN_PACKET && ok->packet_size <= MFD_WIRE_MAX_PACKET)
@@ -319,6 +329,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 
 void mfd_uplink_shutdown(struct mfd_uplink *s)
 {
+	mfd_ratelimit_set(&s->limit, 0); /* nobody sleeps on */
 	mfd_conn_shutdown(&s->control.conn);
 	for (unsigned i = 0; i < s->channels; i++)
 		mfd_conn_shutdown(&s->chan[i].conn);
@@ -329,6 +340,8 @@ void mfd_uplink_shutdown(struct mfd_uplink *s)
 void mfd_uplink_close(struct mfd_uplink *s)
 {
 	mfd_uplink_shutdown(s);
+	if (s->multifd)
+		mfd_multifd_get_stats(s->multifd, &s->produced);
 	mfd_multifd_stop(s->multifd);
 	s->multifd = NULL;
 	for (unsigned i = 0; i < s->channels; i++)
@@ -341,19 +354,6 @@ void mfd_uplink_close(struct mfd_uplink *s)
 
 void mfd_uplink_totals(const struct mfd_uplink *s, struct mfd_sendchan_stats *sum)
 {
-	for (unsigned i = 0; i < s->channels; i++) {
-		const struct mfd_sendchan_stats *c = &s->chan[i].st;
-
-		sum->packets += c->packets;
-		sum->pages += c->pages;
-		sum->zero_pages += c->zero_pages;
-		sum->files += c->files;
-		sum->file_bytes += c->file_bytes;
-		sum->wire_bytes += c->wire_bytes;
-		sum->checksum += c->checksum;
-		sum->stalls += c->stalls;
-		sum->compressed += c->compressed;
-		sum->read_us += c->read_us;
-		sum->send_us += c->send_us;
-	}
+	for (unsigned i = 0; i < s->channels; i++)
+		mfd_sendchan_stats(&s->chan[i], sum);
 }

@@ -18,7 +18,9 @@ struct mfd_uplink {
 	int have_urgent;
 	struct mfd_ratelimit limit; /* all channels together */
 	struct mfd_multifd *multifd;
-	int (*waiting)(void *arg); /* see multifd.h; the caller's, may be NULL */
+	struct mfd_multifd_stats produced; /* of a multifd that has been stopped */
+	uint64_t hello_us, joined_us;	   /* CLOCK_MONOTONIC: HELLO_OK and JOINED came */
+	int (*waiting)(void *arg);	   /* see multifd.h; the caller's, may be NULL */
 	void *waiting_arg;
 	int wake_fd; /* eventfd that a failing channel writes to, the caller's; -1 = none */
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The thread of a control connection: HELLO or RESUME, then a reader that answers PING and hands everything else to the
+ * The thread of a control connection: HELLO or RESUME, then a reader that answers PING, notes SETTING and hands everything else to the
  * session's thread.  It never waits for the session, so the source is answered and its end is seen at any time.
  */
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include "hello.h"
 #include "io.h"
 #include "log.h"
+#include "setting.h"
 
 static const char *ended(int rc, const struct mfd_error *err)
 {
@@ -44,10 +45,12 @@ static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg, s
 		rc = mfd_session_post(s, type, sync_of(type, msg), msg);
 		return rc ? mfd_error_set(err, rc, "too many control messages") : 0;
 	}
+	if (type == MFD_WIRE_SETTING)
+		mfd_setting_came(s, (const Mfd__Setting *)msg);
 	protobuf_c_message_free_unpacked(msg, NULL);
 	if (type == MFD_WIRE_PING)
 		mfd_session_send(s, MFD_WIRE_PONG, &pong.base);
-	else if (type != MFD_WIRE_PONG)
+	else if (type != MFD_WIRE_PONG && type != MFD_WIRE_SETTING)
 		rc = mfd_error_set(err, -EPROTO, "unexpected %s", mfd_wire_msg_name(type));
 	return rc;
 }

@@ -15,6 +15,7 @@
 #include "session_file.h"
 #include "log.h"
 #include "policy.h"
+#include "setting.h"
 
 static int check_name(const char *name, struct mfd_error *err)
 {
@@ -102,6 +103,7 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 	s->state = MFD__SESSION_STATE__RECEIVING;
 	s->started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
+	mfd_setting_offered(s, h->settings, h->has_max_bandwidth, h->max_bandwidth);
 }
 
 int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_t n)
@@ -172,6 +174,7 @@ static void send_hello_ok(struct mfd_session *s)
 	ok.compress = (uint32_t)s->limits.compress;
 	ok.has_move_addresses = s->n_move_addresses > 0;
 	ok.move_addresses = (uint32_t)s->n_move_addresses;
+	ok.has_settings = ok.settings = 1;
 	if (!uname(&u))
 		ok.target = u.nodename;
 #ifdef MFD_VERSION
@@ -324,8 +327,10 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 		mfd_session_put(s);
 		return mfd_error_set(err, -EPROTO, "RESUME names another session");
 	}
-	if (s)
+	if (s) {
+		mfd_setting_offered(s, r->settings, r->has_max_bandwidth, r->max_bandwidth);
 		return attach(p, s, outcome, out);
+	}
 	/* Whatever the source wanted: a commit that happened (a person may have decided) is what it must hear of. */
 	if (!answer_from_disk(p, g, r->session))
 		return mfd_error_set(err, -ENOENT, "no such session");

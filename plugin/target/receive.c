@@ -7,6 +7,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,10 +39,9 @@ struct receiver {
 	uint8_t table[TABLE_BYTES]; /* as on the wire, for the hash */
 };
 
-/* Nobody else writes it, so no atomic addition is needed. */
-static void count(_Atomic uint64_t *c, uint64_t n)
+static void count(mfd_counter *c, uint64_t n)
 {
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+	mfd_counter_add(c, n);
 }
 
 static int fail(struct receiver *r, int code, const char *why)
@@ -53,8 +53,10 @@ static int fail(struct receiver *r, int code, const char *why)
 
 static int receive(struct receiver *r, void *buf, size_t len)
 {
+	uint64_t start = mfd_io_now_us();
 	int rc = len ? mfd_conn_recv(&r->p->control.conn, buf, len) : 0;
 
+	count(&r->n->receive_us, mfd_io_now_us() - start);
 	if (rc == -EFAULT || rc == -ENOSPC)
 		return fail(r, -ENOSPC, "page store is full");
 	return rc;
@@ -252,6 +254,7 @@ static int on_packet(struct receiver *r, const struct mfd_wire_packet *h)
 
 	if (h->type == MFD_WIRE_PACKET_SYNC) {
 		mfd_session_synced(r->s, r->channel, h->sequence);
+		count(&r->n->wire_bytes, sizeof(*h));
 		return 0;
 	}
 	if (h->table_len > sizeof(r->table) || h->payload_len > MFD_WIRE_MAX_PACKET || h->raw_len > MFD_WIRE_MAX_PACKET)
@@ -290,14 +293,31 @@ static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 					   !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
 }
 
+/* One look whether a header is there: when it must be waited for, the channel has stalled.  Before the first and after the last it has not. */
+static int receive_header(struct receiver *r, struct mfd_wire_packet *h)
+{
+	struct pollfd p = { .fd = r->p->control.conn.fd, .events = POLLIN };
+	int stalled = mfd_counter_get(&r->n->wire_bytes) && !poll(&p, 1, 0);
+	uint64_t before = mfd_counter_get(&r->n->receive_us);
+	int rc = receive(r, h, sizeof(*h));
+
+	if (!rc && stalled) {
+		count(&r->n->stalls, 1);
+		count(&r->n->stall_us, mfd_counter_get(&r->n->receive_us) - before);
+	}
+	return rc;
+}
+
 static int receive_packet(struct receiver *r)
 {
 	struct mfd_wire_packet h;
 	const char *why = NULL;
-	int rc = receive(r, &h, sizeof(h));
+	int rc = receive_header(r, &h);
 
 	if (rc)
 		return rc;
+	if (!mfd_counter_get(&r->n->wire_bytes))
+		mfd_figures_first(&r->s->times.streaming_us);
 	rc = mfd_wire_packet_open(&h, &r->s->limits, &why);
 	if (rc)
 		return fail(r, rc, why);

@@ -31,6 +31,7 @@
 #include "io.h"
 #include "log.h"
 #include "session.h"
+#include "setting.h"
 #include "takeover.h"
 
 static void kill_line(const char *name, const char *boot, char *line)
@@ -154,16 +155,9 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	s->limits.checksum = 1;
 	s->postcopy = e->postcopy;
 	s->confirm = e->confirm_restore;
-	s->started_us = e->started_us;
-	s->ready_us = e->ready_us;
-	s->committed_us = e->committed_us;
-	s->lazy_pages = e->lazy_pages;
+	mfd_figures_load(s, e);
+	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
 	s->joined_said = 1;
-	s->past.pages = e->pages;
-	s->past.zero_pages = e->zero_pages;
-	s->past.wire_bytes = e->wire_bytes;
-	s->past.file_bytes = e->file_bytes;
-	s->files.files = e->files;
 	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
 	memcpy(s->id, e->session_id.data, sizeof(s->id));
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));

@@ -17,6 +17,7 @@
 #define MFD_SESSION_H
 
 #include "server.h"
+#include "figures.h"
 #include "filesink.h"
 #include "images/session.pb-c.h"
 #include "proto/control.pb-c.h"
@@ -35,20 +36,11 @@
 #define MFD_SESSION_RESTORED_LINE "restored"
 #define MFD_SESSION_KILLED_LINE	  "killed" /* not to be taken over: whoever died was killing them */
 
-/* Written by the channel's thread alone, read by the session's: relaxed atomics. */
-struct mfd_counts {
-	_Atomic uint64_t packets, pages, zero_pages, file_bytes, checksum, wire_bytes;
-};
-
-struct mfd_totals {
-	uint64_t packets, pages, zero_pages, file_bytes, checksum, wire_bytes;
-};
-
 struct mfd_channel {
 	struct mfd_peer *peer; /* session->lock; NULL: not connected */
 	uint64_t sync;	       /* session->lock; last sync seen */
 	struct mfd_counts n;
-};
+} __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
 struct mfd_mail {
 	unsigned type; /* enum mfd_wire_msg */
@@ -57,12 +49,23 @@ struct mfd_mail {
 	struct mfd_mail *next;
 };
 
-enum mfd_request_kind { MFD_REQUEST_ABORT, MFD_REQUEST_RUN, MFD_REQUEST_DISCARD };
+enum mfd_request_kind { MFD_REQUEST_ABORT, MFD_REQUEST_RUN, MFD_REQUEST_DISCARD, MFD_REQUEST_SET };
 /* A request of requests.c, which waits on session->cond for `done`. */
 struct mfd_request {
 	enum mfd_request_kind kind;
+	char *name, *value; /* of SET */
 	int done;
 	char answer[512];
+};
+
+/* See setting.h; everything under session->lock. */
+struct mfd_settings {
+	int offered;		     /* the source takes SET */
+	struct mfd_request *request; /* waits for the answer to SET number `id` */
+	uint32_t id;
+	uint64_t end_ms;
+	int known, news;	/* the limit is; it has changed since session.img was written */
+	uint64_t max_bandwidth; /* the source's, bytes per second */
 };
 
 enum mfd_leave { MFD_LEAVE_WAIT, MFD_LEAVE_GIVEN, MFD_LEAVE_REFUSED };
@@ -124,6 +127,7 @@ struct mfd_session {
 	struct mfd_error failure; /* the first thing that must not go on */
 	enum mfd_outcome resume;  /* `control` is a new one and asks for this */
 	struct mfd_request *request;
+	struct mfd_settings setting;
 	unsigned stopping; /* the server ends: 1 in good order, 2 now */
 	int asked;	   /* the pager waits for leave to let a restore run */
 	enum mfd_leave leave;
@@ -145,7 +149,9 @@ struct mfd_session {
 	uint64_t lazy_pages, ready_us, committed_us, done_us;
 	uint64_t join_deadline, tick_ms, ping_ms, moved;
 	unsigned stop_seen;
-	struct mfd_totals past; /* of connections before a resume, or before a restart */
+	struct mfd_totals past[MFD_WIRE_MAX_CHANNELS + 1]; /* of connections before a resume, or before a restart */
+	struct mfd_times times;
+	struct mfd_figures figures;
 	struct mfd_pager_stats pager_last;
 	enum mfd_over over;
 	struct mfd_restore restore; /* confirm; see there for what is under lock */
