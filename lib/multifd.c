@@ -41,7 +41,6 @@ struct mfd_multifd {
 	uint64_t syncs;						  /* its count, equal to every channel's after a sync */
 	struct mfd_multifd_stats stats;
 	int given_up; /* what ops.waiting ended a wait with; counts of semaphores are off then */
-	struct mfd_multifd_stats stats;
 
 	sem_t idle __attribute__((aligned(64))); /* counts channels without a job */
 	struct channel chan[];
