@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "congestion.h"
 #include "io.h"
 #include "netaddr.h"
 #include "log.h"
@@ -86,6 +87,15 @@ static int set_session(struct mfd_options *o, const struct mfd_option_desc *d, c
 		return mfd_error_set(err, -EINVAL, "a name is wanted: 1 to %d bytes, no '/', not starting with '.'",
 				     MFD_WIRE_MAX_NAME);
 	return set_text(o, d, value, err);
+}
+
+static int set_congestion(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+			  struct mfd_error *err)
+{
+	if (*value && !mfd_congestion_name_ok(value))
+		return mfd_error_set(err, -EINVAL,
+				     "auto, system or the name of a congestion control is wanted, as cubic");
+	return set_text(o, d, strcmp(value, "auto") ? value : "", err);
 }
 
 static int set_absolute(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
@@ -313,6 +323,9 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  "limit over all channels in bytes per second, with k, M, G, or in bits with kbit, Mbit, "
 	  "Gbit; 0 or unlimited = none; 'criu-multifd set' changes it on the way",
 	  "0", set_rate, AT(max_bandwidth), 0, 0 },
+	{ "congestion", "auto|system|NAME",
+	  "congestion control of the channels; auto: the system's, but CUBIC for BBR where the round trip is below 1 ms",
+	  "", set_congestion, AT(congestion), 0, 0 },
 	{ "mode", "safe|postcopy", "safe: the source runs on until everything has arrived; postcopy: restore early",
 	  "safe", set_mode, AT(mode), MFD_MODE_SAFE, MFD_MODE_POSTCOPY },
 	{ "confirm", "ready|restore", "what the target must have done before the source's tasks are released", "ready",
@@ -348,7 +361,7 @@ _Static_assert(ARRAY_LEN(mfd_options_table) <= MFD_OPTIONS_MAX, "room in mfd_opt
 static int is_text(const struct mfd_option_desc *d)
 {
 	return d->set == set_text || d->set == set_target || d->set == set_session || d->set == set_absolute ||
-	       d->set == set_cpr || d->set == set_addresses;
+	       d->set == set_cpr || d->set == set_addresses || d->set == set_congestion;
 }
 
 static const struct mfd_option_desc *find(const char *name, size_t len)

@@ -29,6 +29,7 @@ struct mfd_options {
 	enum mfd_compress_kind compress; /* default off */
 	int32_t compress_level;		 /* 0 = the library's own */
 	uint64_t max_bandwidth;		 /* bytes per second over all channels, 0 = no limit */
+	char *congestion;		 /* congestion.h; NULL = auto */
 	enum mfd_mode mode;		 /* default safe */
 	enum mfd_confirm confirm;	 /* default ready */
 	uint32_t restore_timeout; /* ms, default 60000: confirm = restore and the target has not restored by then = abort */

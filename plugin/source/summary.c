@@ -193,6 +193,7 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	add_zerocopy(j, &t);
 	add_number(j, "stalls", mfd_sendchan_stalls(&t));
 	add_ms(j, "stall_ms", mfd_sendchan_stall_us(&t));
+	json_object_object_add(j, "congestion", json_object_new_string(w->session.congestion));
 	add_number(j, "max_bandwidth", atomic_load(&w->sh->max_bandwidth));
 	add_number(j, "faults", f.faults);
 	json_object_object_add(j, "reconnects", json_object_new_int((int)w->reconnects));

@@ -195,6 +195,8 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 	else if (le32toh(j.magic) != MFD_WIRE_MAGIC_GREETING || j.status)
 		ret = mfd_error_set(err, -ECONNREFUSED, "joining channel %u: %s", channel,
 				    mfd_wire_join_error(le16toh(j.status)));
+	if (!ret)
+		ret = mfd_congestion_set(conn.fd, o->congestion, s->congestion, err);
 	if (!ret) {
 		ret = mfd_sendchan_init(c, channel, &conn, &s->lim, s->lim.compress ? MFD_OFF : o->zerocopy,
 					o->stall_timeout);

@@ -3,6 +3,7 @@
 #ifndef MFD_UPLINK_H
 #define MFD_UPLINK_H
 
+#include "congestion.h"
 #include "control.h"
 #include "multifd.h"
 #include "options.h"
@@ -13,8 +14,9 @@ struct mfd_uplink {
 	struct mfd_control control;
 	struct mfd_wire_limits lim;
 	struct mfd_sendchan chan[MFD_WIRE_MAX_CHANNELS];
-	unsigned channels;	    /* that are open; == lim.channels once joined */
-	struct mfd_sendchan urgent; /* postcopy: answers to faults; belongs to the inbox thread */
+	unsigned channels;		      /* that are open; == lim.channels once joined */
+	char congestion[MFD_CONGESTION_NAME]; /* what they use */
+	struct mfd_sendchan urgent;	      /* postcopy: answers to faults; belongs to the inbox thread */
 	int have_urgent;
 	struct mfd_ratelimit limit; /* all channels together */
 	struct mfd_multifd *multifd;

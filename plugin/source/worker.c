@@ -42,9 +42,9 @@ static int connect_session(struct mfd_worker *w)
 	atomic_store(&w->gentle, w->o->mode == MFD_MODE_POSTCOPY);
 	for (unsigned i = 0; i < w->session.channels; i++)
 		w->session.chan[i].gentle = &w->gentle;
-	mfd_log_info("session '%s' on %s: %u channels, packets of %u KiB, %s mode", w->sh->session, w->sh->target.text,
-		     w->session.lim.channels, w->session.lim.packet_size >> 10,
-		     w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe");
+	mfd_log_info("session '%s' on %s: %u channels (%s), packets of %u KiB, %s mode", w->sh->session,
+		     w->sh->target.text, w->session.lim.channels, w->session.congestion,
+		     w->session.lim.packet_size >> 10, w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe");
 	if (w->session.chan[0].zc.fell_back)
 		mfd_log_info("zero-copy is off: %s", w->session.chan[0].zc.fell_back);
 	return 0;

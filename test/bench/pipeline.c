@@ -35,6 +35,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "congestion.h"
+
 #define MAX_CHANNELS 64
 
 struct header {
@@ -165,6 +167,8 @@ static struct sockaddr_in addr = { .sin_family = AF_INET };
 
 static void sender(void)
 {
+	char name[MFD_CONGESTION_NAME];
+	struct mfd_error err = { 0 };
 	int one = 1;
 
 	for (int i = 0; i < opt.channels; i++) {
@@ -172,6 +176,9 @@ static void sender(void)
 		if (connect(sock[i], (struct sockaddr *)&addr, sizeof(addr)))
 			die("connect");
 		setsockopt(sock[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		/* As the product chooses it: the reference shall not be slowed down by the system's BBR. */
+		if (mfd_congestion_set(sock[i], "auto", name, &err))
+			die("congestion control");
 	}
 	threads(send_channel);
 }
