@@ -143,6 +143,8 @@ static int send_pieces(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *
 		ret = send_piece(c, &p, buf, zero_copy);
 		if (sleeps() != before)
 			blocked += mfd_io_now_us() - t0 + 1;
+		/* Piece by piece: a packet may be seconds on its way, and somebody looks on. */
+		mfd_counter_add(&c->st.wire_bytes, ret ? 0 : head + now);
 		data += now;
 		head = 0;
 		p.n = 1;
@@ -158,7 +160,7 @@ static int send_pieces(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *
 /* Header fields are in host order before, on-wire after. */
 static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *table, unsigned buf)
 {
-	uint64_t t0 = mfd_io_now_us(), wire;
+	uint64_t t0 = mfd_io_now_us();
 	void *data = buffer_at(c, buf);
 	uint16_t packed = 0;
 	size_t small = mfd_compress_run(c->compress, data, h->raw_len, &data, &packed);
@@ -172,7 +174,6 @@ static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *
 		h->flags |= MFD_WIRE_PACKET_HASHED;
 		h->hash = mfd_wire_hash(table, h->table_len, data, h->payload_len);
 	}
-	wire = sizeof(*h) + h->table_len + h->payload_len;
 	mfd_wire_packet_seal(h);
 	ret = send_pieces(c, h, table, data, buf, zero_copy);
 	if (ret)
@@ -180,7 +181,6 @@ static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *
 	mfd_counter_add(&c->st.packets, 1);
 	mfd_counter_add(&c->st.compressed, small > 0);
 	mfd_counter_add(&c->st.checksum, le64toh(h->header_hash));
-	mfd_counter_add(&c->st.wire_bytes, wire);
 	t0 = mfd_io_now_us() - t0;
 	mfd_counter_add(&c->st.send_us, t0);
 	mfd_compress_took(c->compress, le32toh(h->raw_len), small > 0, t0);
