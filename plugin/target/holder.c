@@ -65,6 +65,11 @@ static long status_last(int pid, const char *key)
 	return v;
 }
 
+int mfd_holder_parent(int pid)
+{
+	return (int)status_last(pid, "PPid:");
+}
+
 uint64_t mfd_holder_start_time(int pid)
 {
 	char path[64], *text = NULL, *p;
@@ -208,11 +213,14 @@ static int add_relatives(int pid, void *arg)
 	return 0;
 }
 
-static int pid_of(int pidfd)
+int mfd_holder_pid(int pidfd)
 {
+	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
 	char path[64], *text = NULL, *p;
 	int pid = 0;
 
+	if (pidfd < 0 || poll(&ended, 1, 0))
+		return 0;
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
 	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
 		return 0;
@@ -258,7 +266,7 @@ int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 	int i, rc = 0, unknown = 0;
 
 	for (h = list; h; h = h->next) {
-		int pid = strcmp(h->session, session) || h->pidfd < 0 ? 0 : pid_of(h->pidfd);
+		int pid = strcmp(h->session, session) || !h->task ? 0 : mfd_holder_pid(h->pidfd);
 
 		unknown += !strcmp(h->session, session) && h->pidfd < 0 && h->task && !h->forked;
 		if (pid) {

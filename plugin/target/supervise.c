@@ -173,8 +173,10 @@ static int unhold(struct supervisor *su, const struct mfd_guard_msg *m)
 /* Tasks that will not die keep their userfaultfds: better a leak than pages of zeros. */
 static int kill_session(struct supervisor *su, const char *session)
 {
-	int rc = mfd_holder_kill(su->held, session);
+	int rc = mfd_unfinished_cut(&su->held, session);
 
+	rc = mfd_holder_kill(su->held, session) ?: rc;
+	mfd_unfinished_end(su->held, session);
 	if (!rc)
 		drop_holds(su, session);
 	return rc;
