@@ -255,20 +255,20 @@ static int kill_one(int pid)
 
 /*
  * Kill every task of `session` that may lack pages, with all descendants and everything else in the pid namespaces restored for it, and
- * wait until they are dead.  0: the userfaultfds may be closed.  Nonzero: somebody may still live, so they must stay open.
+ * wait until they are dead.  Nonzero: somebody may still live, so the userfaultfds must stay open.
  *
- * Not covered: a child forked after the restore whose restored parent is dead already, outside a pid namespace of its own.
+ * Not found: a task whose hand-over did not say who it is; a child forked after the restore whose restored parent is dead already, outside
+ * a pid namespace of its own.  Their userfaultfds know that somebody still lives there (mfd_uffd_ended).
  */
 int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 {
 	const struct mfd_holder *h;
 	struct doomed d = { 0 };
-	int i, rc = 0, unknown = 0;
+	int i, rc = 0;
 
 	for (h = list; h; h = h->next) {
 		int pid = strcmp(h->session, session) || !h->task ? 0 : mfd_holder_pid(h->pidfd);
 
-		unknown += !strcmp(h->session, session) && h->pidfd < 0 && h->task && !h->forked;
 		if (pid) {
 			doom(&d, pid);
 			note_namespace(&d, pid);
@@ -285,7 +285,5 @@ int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 	for (i = 0; i < d.n; i++)
 		rc = kill_one(d.pids[i]) ? -EBUSY : rc;
 	free(d.pids);
-	if (unknown)
-		mfd_log_warn("%s: %d userfaultfds whose task was not found at hand-over", session, unknown);
 	return rc;
 }

@@ -27,16 +27,21 @@
 #define SO_PEERPIDFD 77
 #endif
 
+#define UNHEARD "." MFD_LAZYSOCK_NAME /* its name until it listens: whoever sees the other one can connect */
+
 static int bind_here(int fd, int dirfd)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int one = 1; /* accepted sockets inherit it */
 
 	/* The folder's own path may be longer than an address can be. */
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dirfd, MFD_LAZYSOCK_NAME);
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dirfd, UNHEARD);
+	if (unlinkat(dirfd, UNHEARD, 0) && errno != ENOENT)
+		return -errno;
 	/* Linux makes the file with the socket's mode, so there is no moment at which others could connect. */
 	if (fchmod(fd, 0600) || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) ||
-	    bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8))
+	    bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8) ||
+	    renameat(dirfd, UNHEARD, dirfd, MFD_LAZYSOCK_NAME))
 		return -errno;
 	return 0;
 }
@@ -51,10 +56,7 @@ int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err)
 	s->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->listen < 0)
 		return mfd_error_sys(err, -errno, "cannot make %s", MFD_LAZYSOCK_NAME);
-	if (unlinkat(dirfd, MFD_LAZYSOCK_NAME, 0) && errno != ENOENT)
-		rc = -errno;
-	else
-		rc = bind_here(s->listen, dirfd);
+	rc = bind_here(s->listen, dirfd);
 	if (!rc)
 		return 0;
 	mfd_io_close(&s->listen);

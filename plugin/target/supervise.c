@@ -32,6 +32,9 @@
 #include "log.h"
 #include "server.h"
 #include "supervisor.h"
+#include "uffd.h"
+
+#define LOST "/" /* no session's name: of nobody any more, but must not be closed */
 
 static void say_ready(struct supervisor *su)
 {
@@ -71,7 +74,7 @@ static struct mfd_holder **drop(struct mfd_holder **p)
 
 	if (must_stay(h)) {
 		shutdown(h->uffd, SHUT_RDWR);
-		strcpy(h->session, "/");
+		strcpy(h->session, LOST);
 		return &h->next;
 	}
 	*p = h->next;
@@ -85,6 +88,30 @@ static void drop_holds(struct supervisor *su, const char *session)
 
 	while (*p)
 		p = strcmp((*p)->session, session) ? &(*p)->next : drop(p);
+}
+
+/* Of a session whose tasks have been killed: if somebody still lives there nobody could say who, and it waits from now on. */
+static void keep_lost(struct supervisor *su, const char *session)
+{
+	unsigned n = 0;
+
+	for (struct mfd_holder *h = su->held; h; h = h->next) {
+		if (strcmp(h->session, session) || !h->task || mfd_uffd_ended(h->uffd))
+			continue;
+		strcpy(h->session, LOST);
+		n++;
+	}
+	if (n)
+		mfd_log_error("%s: %u tasks that lack pages could not be found to be killed; they wait for ever",
+			      session, n);
+}
+
+static void drop_ended(struct supervisor *su)
+{
+	struct mfd_holder **p = &su->held;
+
+	while (*p)
+		p = !strcmp((*p)->session, LOST) && mfd_uffd_ended((*p)->uffd) ? drop(p) : &(*p)->next;
 }
 
 /* The number that the present worker has it under. */
@@ -177,8 +204,11 @@ static int kill_session(struct supervisor *su, const char *session)
 
 	rc = mfd_holder_kill(su->held, session) ?: rc;
 	mfd_unfinished_end(su->held, session);
-	if (!rc)
-		drop_holds(su, session);
+	if (rc)
+		return rc;
+	drop_ended(su);
+	keep_lost(su, session);
+	drop_holds(su, session);
 	return rc;
 }
 
@@ -198,6 +228,7 @@ static int want_exec(struct supervisor *su)
 
 	if (su->exec_wanted)
 		return -EALREADY;
+	drop_ended(su);
 	if (su->held)
 		rc = mfd_error_set(&err, -EBUSY,
 				   "restored tasks still lack pages, and only the present worker can bring them");
@@ -386,7 +417,7 @@ static void kill_held(struct supervisor *su)
 	while (h) {
 		memcpy(session, h->session, sizeof(session));
 		/* When it worked none of the session is left, so this ends. */
-		if (session[0] != '/' && !kill_session(su, session))
+		if (strcmp(session, LOST) && !kill_session(su, session))
 			h = su->held;
 		else
 			h = h->next;
