@@ -102,3 +102,12 @@ int mfd_uffd_read(int uffd, struct uffd_msg *msgs, int max)
 		return errno == EAGAIN ? 0 : -errno;
 	return (int)((size_t)n / sizeof(*msgs));
 }
+
+/* No task can have anything mapped at the top of its address space, so this copies nothing: it only asks for the memory map. */
+int mfd_uffd_ended(int uffd)
+{
+	static char page[4096] __attribute__((aligned(4096)));
+	struct uffdio_copy c = { .dst = 0x7fffffffe000ULL, .src = (uintptr_t)page, .len = sizeof(page) };
+
+	return ioctl(uffd, UFFDIO_COPY, &c) < 0 && errno == ESRCH;
+}

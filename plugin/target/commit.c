@@ -11,6 +11,7 @@
 #include "address.h"
 #include "confirm.h"
 #include "io.h"
+#include "lazysock.h"
 #include "log.h"
 #include "session.h"
 #include "takeover.h"
@@ -108,8 +109,14 @@ static int op_hold(void *arg, const struct mfd_pager_held *h)
 
 	if (rc)
 		return rc;
-	if (h->forked || !h->task)
-		return mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, -1, h->forked);
+	if (h->forked)
+		return mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, -1, 1);
+	if (!h->task) {
+		pidfd = mfd_lazysock_peer(h->uffd);
+		rc = mfd_guard_hold(s->server, s->name, 0, h->uffd, -1, pidfd, 0);
+		mfd_io_close(&pidfd);
+		return rc;
+	}
 	pid = mfd_holder_find(h->task, h->uffd, h->pid);
 	if (pid)
 		pidfd = pidfd_open(pid, 0);
@@ -126,6 +133,13 @@ static void op_unhold(void *arg, int uffd)
 	struct mfd_session *s = arg;
 
 	mfd_guard_unhold(s->server, s->name, uffd);
+}
+
+static void op_abandon(void *arg)
+{
+	struct mfd_session *s = arg;
+
+	mfd_guard_kill(s->server, s->name);
 }
 
 static void op_restored(void *arg)
@@ -165,6 +179,7 @@ static const struct mfd_pager_ops pager_ops = {
 	.want = op_want,
 	.hold = op_hold,
 	.unhold = op_unhold,
+	.abandon = op_abandon,
 	.restored = op_restored,
 	.done = op_done,
 };

@@ -15,7 +15,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -23,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -32,6 +30,7 @@
 #include "heir.h"
 #include "io.h"
 #include "server.h"
+#include "uffd.h"
 
 #define STACK	     262144
 #define HOLD_LOOK_US 100000
@@ -65,15 +64,6 @@ static int hand_over(const struct will *w, int fd)
 	return mfd_io_send_fds(w->standby, &m, sizeof(m), &fd, 1) < 0 ? -1 : 0;
 }
 
-/* No task can have anything mapped at the top of its address space, so this copies nothing: it only asks for the memory map. */
-static int tasks_ended(int uffd)
-{
-	static char page[4096] __attribute__((aligned(4096)));
-	struct uffdio_copy c = { .dst = 0x7fffffffe000ULL, .src = (uintptr_t)page, .len = sizeof(page) };
-
-	return ioctl(uffd, UFFDIO_COPY, &c) < 0 && errno == ESRCH;
-}
-
 /* One look at the table: closes what is no userfaultfd (the lock and the listening socket are for a new server) or serves nobody. */
 static int hold_on(void)
 {
@@ -86,7 +76,7 @@ static int hold_on(void)
 
 		if (e->d_name[0] == '.' || fd == dirfd(d))
 			continue;
-		if (!is_uffd(dirfd(d), e->d_name) || tasks_ended(fd))
+		if (!is_uffd(dirfd(d), e->d_name) || mfd_uffd_ended(fd))
 			close(fd);
 		else
 			held++;

@@ -65,6 +65,11 @@ static long status_last(int pid, const char *key)
 	return v;
 }
 
+int mfd_holder_parent(int pid)
+{
+	return (int)status_last(pid, "PPid:");
+}
+
 uint64_t mfd_holder_start_time(int pid)
 {
 	char path[64], *text = NULL, *p;
@@ -208,11 +213,14 @@ static int add_relatives(int pid, void *arg)
 	return 0;
 }
 
-static int pid_of(int pidfd)
+int mfd_holder_pid(int pidfd)
 {
+	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
 	char path[64], *text = NULL, *p;
 	int pid = 0;
 
+	if (pidfd < 0 || poll(&ended, 1, 0))
+		return 0;
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
 	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
 		return 0;
@@ -247,20 +255,20 @@ static int kill_one(int pid)
 
 /*
  * Kill every task of `session` that may lack pages, with all descendants and everything else in the pid namespaces restored for it, and
- * wait until they are dead.  0: the userfaultfds may be closed.  Nonzero: somebody may still live, so they must stay open.
+ * wait until they are dead.  Nonzero: somebody may still live, so the userfaultfds must stay open.
  *
- * Not covered: a child forked after the restore whose restored parent is dead already, outside a pid namespace of its own.
+ * Not found: a task whose hand-over did not say who it is; a child forked after the restore whose restored parent is dead already, outside
+ * a pid namespace of its own.  Their userfaultfds know that somebody still lives there (mfd_uffd_ended).
  */
 int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 {
 	const struct mfd_holder *h;
 	struct doomed d = { 0 };
-	int i, rc = 0, unknown = 0;
+	int i, rc = 0;
 
 	for (h = list; h; h = h->next) {
-		int pid = strcmp(h->session, session) || h->pidfd < 0 ? 0 : pid_of(h->pidfd);
+		int pid = strcmp(h->session, session) || !h->task ? 0 : mfd_holder_pid(h->pidfd);
 
-		unknown += !strcmp(h->session, session) && h->pidfd < 0 && h->task && !h->forked;
 		if (pid) {
 			doom(&d, pid);
 			note_namespace(&d, pid);
@@ -277,7 +285,5 @@ int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 	for (i = 0; i < d.n; i++)
 		rc = kill_one(d.pids[i]) ? -EBUSY : rc;
 	free(d.pids);
-	if (unknown)
-		mfd_log_warn("%s: %d userfaultfds whose task was not found at hand-over", session, unknown);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,16 +27,21 @@
 #define SO_PEERPIDFD 77
 #endif
 
+#define UNHEARD "." MFD_LAZYSOCK_NAME /* its name until it listens: whoever sees the other one can connect */
+
 static int bind_here(int fd, int dirfd)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int one = 1; /* accepted sockets inherit it */
 
 	/* The folder's own path may be longer than an address can be. */
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dirfd, MFD_LAZYSOCK_NAME);
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dirfd, UNHEARD);
+	if (unlinkat(dirfd, UNHEARD, 0) && errno != ENOENT)
+		return -errno;
 	/* Linux makes the file with the socket's mode, so there is no moment at which others could connect. */
 	if (fchmod(fd, 0600) || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) ||
-	    bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8))
+	    bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8) ||
+	    renameat(dirfd, UNHEARD, dirfd, MFD_LAZYSOCK_NAME))
 		return -errno;
 	return 0;
 }
@@ -50,14 +56,28 @@ int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err)
 	s->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->listen < 0)
 		return mfd_error_sys(err, -errno, "cannot make %s", MFD_LAZYSOCK_NAME);
-	if (unlinkat(dirfd, MFD_LAZYSOCK_NAME, 0) && errno != ENOENT)
-		rc = -errno;
-	else
-		rc = bind_here(s->listen, dirfd);
+	rc = bind_here(s->listen, dirfd);
 	if (!rc)
 		return 0;
 	mfd_io_close(&s->listen);
 	return mfd_error_sys(err, rc, "cannot make %s", MFD_LAZYSOCK_NAME);
+}
+
+int mfd_lazysock_peer(int conn)
+{
+	struct ucred who;
+	socklen_t len = sizeof(int);
+	int fd;
+
+	if (!getsockopt(conn, SOL_SOCKET, SO_PEERPIDFD, &fd, &len))
+		return fd;
+	if (errno != ENOPROTOOPT) /* before Linux 6.5 */
+		return -errno;
+	len = sizeof(who);
+	if (getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &who, &len) || who.pid <= 0)
+		return -ESRCH;
+	fd = pidfd_open(who.pid, 0);
+	return fd < 0 ? -errno : fd;
 }
 
 int mfd_lazysock_accept(struct mfd_lazysock *s)
@@ -76,9 +96,7 @@ int mfd_lazysock_accept(struct mfd_lazysock *s)
 	}
 	s->peer = who.pid;
 	mfd_io_close(&s->peer_pidfd);
-	len = sizeof(s->peer_pidfd);
-	if (getsockopt(s->conn, SOL_SOCKET, SO_PEERPIDFD, &s->peer_pidfd, &len))
-		s->peer_pidfd = -1;
+	s->peer_pidfd = mfd_lazysock_peer(s->conn);
 	return 0;
 }
 
@@ -114,15 +132,14 @@ static int is_uffd(int fd)
 	return !strcmp(name, "anon_inode:[userfaultfd]");
 }
 
-/* The byte, what came with it, and from whom (SO_PASSCRED): by the time we look, the task may have closed its own descriptor. */
-static ssize_t recv_byte(int conn, int *fds, int *n, pid_t *pid)
+/* Some bytes, what came with them, and from whom (SO_PASSCRED): by the time we look, the task may have closed its own descriptor. */
+static ssize_t recv_some(int conn, void *buf, size_t size, int *fds, int *n, pid_t *pid)
 {
 	union {
 		char buf[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(MFD_IO_MAX_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} u;
-	char dummy;
-	struct iovec iov = { &dummy, 1 };
+	struct iovec iov = { buf, size };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.buf, .msg_controllen = sizeof(u.buf) };
 	ssize_t len = recvmsg(conn, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	struct ucred cred;
@@ -146,7 +163,8 @@ static ssize_t recv_byte(int conn, int *fds, int *n, pid_t *pid)
 static int read_uffd(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
 {
 	int fds[MFD_IO_MAX_FDS], n, flags;
-	ssize_t len = recv_byte(s->conn, fds, &n, &msg->pid);
+	char dummy;
+	ssize_t len = recv_some(s->conn, &dummy, 1, fds, &n, &msg->pid);
 
 	if (len <= 0)
 		return len == -EAGAIN || len == -EINTR ? 0 : -ECONNRESET;
@@ -189,6 +207,28 @@ int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
 	}
 	s->task = (uint32_t)value;
 	return read_uffd(s, msg);
+}
+
+/* Linux ends a read behind a byte that descriptors came with, and CRIU sends each pid whole: so no word is torn here. */
+int mfd_lazysock_salvage(int conn, uint32_t *task, struct mfd_lazysock_msg *msg)
+{
+	int fds[MFD_IO_MAX_FDS], n;
+	int32_t word;
+	ssize_t len;
+
+	while ((len = recv_some(conn, &word, sizeof(word), fds, &n, &msg->pid)) > 0 || len == -EINTR) {
+		if (n == 1 && is_uffd(fds[0])) {
+			msg->kind = MFD_LAZYSOCK_TASK;
+			msg->task = *task;
+			msg->uffd = fds[0];
+			*task = 0;
+			return 1;
+		}
+		while (n > 0)
+			close(fds[--n]);
+		*task = len == sizeof(word) && word > 0 ? (uint32_t)word : 0;
+	}
+	return 0;
 }
 
 static void send_signal(struct mfd_lazysock *s, int sig)

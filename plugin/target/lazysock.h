@@ -21,7 +21,7 @@ struct mfd_lazysock {
 	int listen, conn;		    /* -1 = closed */
 	pid_t peer;			    /* process that connected */
 	struct mfd_lazysock_tracer *tracer; /* stopped by ptrace; NULL: by SIGSTOP, or not at all */
-	int peer_pidfd;			    /* -1 on kernels without SO_PEERPIDFD (6.5) */
+	int peer_pidfd;			    /* -1: none */
 	uint8_t word[4];		    /* of a pid that has not come whole */
 	unsigned have;			    /* bytes of it */
 	uint32_t task;			    /* whose userfaultfd comes next; 0 = a pid does */
@@ -42,6 +42,13 @@ int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err);
 int mfd_lazysock_accept(struct mfd_lazysock *s);
 /* 1 and *msg; 0: nothing more for now; -ECONNRESET: closed; -EPROTO: not CRIU. */
 int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg);
+/*
+ * The next userfaultfd in a connection that a dead process had read from, maybe up to the middle of a message: 1 and *msg, whose task is 0
+ * when that was lost; 0: nothing is left.  *task is for the next call, 0 in the first.
+ */
+int mfd_lazysock_salvage(int conn, uint32_t *task, struct mfd_lazysock_msg *msg);
+/* A pidfd of the process that connected; -errno.  To be asked while it is known to be alive, since it may go by a mere number. */
+int mfd_lazysock_peer(int conn);
 /* Stop the process that connected, and let it go on, even after its connection was hung up.  */
 void mfd_lazysock_stop(struct mfd_lazysock *s);
 void mfd_lazysock_continue(struct mfd_lazysock *s);

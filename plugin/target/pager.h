@@ -33,7 +33,8 @@ struct mfd_pager;
 
 /*
  * What somebody else must hold for the pager, so that another process can go on (mfd_pager_adopt) should this one die.
- * A restore's connection is held, too, as task 0: should we die before we have read it, it holds userfaultfds.
+ * A restore's connection is held, too, as task 0, until the restore is finished: should we die before we have read it, it holds userfaultfds,
+ * and it says whom to end.
  */
 struct mfd_pager_held {
 	uint32_t task;
@@ -66,6 +67,11 @@ struct mfd_pager_ops {
 	 * open until this has returned.
 	 */
 	void (*unhold)(void *arg, int uffd);
+	/*
+	 * The restore has failed, or is refused: whatever is left of it must die, for its tasks get no pages.  Its connection is still
+	 * open and held; afterwards nothing of it is held.
+	 */
+	void (*abandon)(void *arg);
 	/* CRIU said that the restore is finished (all tasks exist). */
 	void (*restored)(void *arg);
 	/*

@@ -30,6 +30,35 @@ static void read_again(struct mfd_pager *p)
 		mfd_pager_fail(p, -errno, "cannot wait for CRIU's connection");
 }
 
+/* What lies unread in the connection are userfaultfds: they must not close should this process die. */
+static int hold_conn(struct mfd_pager *p)
+{
+	const struct mfd_pager_held h = { .uffd = p->sock.conn, .book = -1 };
+	int rc = p->ops.hold ? p->ops.hold(p->arg, &h) : 0;
+
+	p->conn_held = !rc;
+	return rc;
+}
+
+/* The restore is finished, so nothing depends on the connection: CRIU may keep it for as long as what it restored runs. */
+static void unhold_conn(struct mfd_pager *p)
+{
+	if (p->conn_held && p->ops.unhold)
+		p->ops.unhold(p->arg, p->sock.conn);
+	p->conn_held = 0;
+}
+
+/* In the other process first: what lies unread must not close with the connection. */
+static void abandon(struct mfd_pager *p)
+{
+	if (p->conn_held && p->ops.abandon) {
+		p->ops.abandon(p->arg);
+		p->conn_held = 0;
+	}
+	unhold_conn(p);
+	mfd_lazysock_hangup(&p->sock);
+}
+
 /*
  * In postcopy the restored tasks may only run once the source has agreed that it will not.  CRIU gives no moment to wait in, so the process
  * is stopped while the source is asked.
@@ -43,24 +72,9 @@ static int ask_leave(struct mfd_pager *p)
 	mfd_lazysock_stop(&p->sock);
 	rc = p->ops.started(p->arg);
 	if (rc)
-		mfd_lazysock_hangup(&p->sock); /* first, so that it finds the connection gone */
+		abandon(p); /* first, so that it finds the connection gone */
 	mfd_lazysock_continue(&p->sock);
 	return rc;
-}
-
-/* What lies unread in the connection are userfaultfds: they must not close should this process die. */
-static int hold_conn(struct mfd_pager *p)
-{
-	const struct mfd_pager_held h = { .uffd = p->sock.conn, .book = -1 };
-
-	return p->ops.hold ? p->ops.hold(p->arg, &h) : 0;
-}
-
-static void close_conn(struct mfd_pager *p)
-{
-	if (p->sock.conn >= 0 && p->ops.unhold)
-		p->ops.unhold(p->arg, p->sock.conn);
-	mfd_lazysock_hangup(&p->sock);
 }
 
 static void greet(struct mfd_pager *p)
@@ -75,13 +89,13 @@ static void greet(struct mfd_pager *p)
 		listen_again(p);
 		return;
 	}
-	rc = ask_leave(p);
-	rc = rc ? rc : hold_conn(p);
+	rc = hold_conn(p);
+	rc = rc ? rc : ask_leave(p);
 	if (!rc)
 		rc = mfd_pager_watch(p, p->sock.conn, PAGER_SOCK(p), 1);
 	if (rc) {
 		mfd_log_warn("pager: restore refused (error %d)", -rc);
-		close_conn(p);
+		abandon(p);
 		listen_again(p);
 	}
 }
@@ -96,6 +110,7 @@ static void start_running(struct mfd_pager *p)
 
 	mfd_lazysock_unlisten(&p->sock);
 	p->ops.restored(p->arg); /* before anything is released: a second restore is out of the question now */
+	unhold_conn(p);
 	atomic_store(&p->running, 1);
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
@@ -137,11 +152,14 @@ static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 
 static void hang_up(struct mfd_pager *p, int rc)
 {
-	close_conn(p);
-	if (p->finished)
+	if (p->finished) {
+		unhold_conn(p);
+		mfd_lazysock_hangup(&p->sock);
 		return;
+	}
 	mfd_log_warn("pager: the restore ended before it was finished%s; waiting for another",
 		     rc == -ECONNRESET ? "" : " (refused)");
+	abandon(p);
 	mfd_pager_forget(p);
 	listen_again(p);
 }
@@ -193,7 +211,7 @@ void mfd_pager_again(struct mfd_pager *p)
 	pthread_mutex_lock(&p->sock_lock);
 	if (p->held && p->finished) {
 		p->finished = 0;
-		close_conn(p);
+		abandon(p);
 		mfd_pager_forget(p);
 		listen_again(p);
 	}

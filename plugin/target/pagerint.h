@@ -109,6 +109,7 @@ struct mfd_pager {
 	struct mfd_lazysock sock;
 	pthread_mutex_t sock_lock;
 	int held, finished; /* sock_lock: mfd_pager_hold; CRIU has said that it is finished */
+	int conn_held;	    /* sock_lock: by ops->hold */
 
 	pthread_mutex_t lock;
 	struct pager_family *families[PAGER_BUCKETS]; /* lock */

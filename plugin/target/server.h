@@ -108,14 +108,15 @@ int mfd_supervise_resume(struct mfd_server *sv, int state); /* in a new program:
 /* guard.c: the worker's side of the supervisor. 0 or -errno. */
 int mfd_guard_ready(struct mfd_server *sv);
 /*
- * The supervisor holds copies of these (-1: none) for whoever follows us.  task 0: uffd is a restore's connection.  unhold: it closes what
+ * The supervisor holds copies of these (-1: none) for whoever follows us.  task 0: uffd is a restore's connection, pidfd CRIU.  unhold: it closes what
  * it holds under this number of ours, which is still open.
  */
 int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int book, int pidfd,
 		   int forked);
 int mfd_guard_unhold(struct mfd_server *sv, const char *session, int uffd);
 int mfd_guard_release(struct mfd_server *sv, const char *session); /* all installed: close the copies */
-int mfd_guard_kill(struct mfd_server *sv, const char *session);	   /* kill the tasks, wait, close the copies */
+/* Kill the tasks, wait, close the copies.  An unfinished restore is ended, too (unfinished.c). */
+int mfd_guard_kill(struct mfd_server *sv, const char *session);
 int mfd_guard_exec(struct mfd_server *sv); /* go on in a new program as soon as the worker has ended; -EBUSY ... */
 
 enum mfd_guard_kind {
@@ -139,19 +140,22 @@ struct mfd_guard_msg {
 	char session[256];
 };
 
+#define MFD_HOLDER_UNKNOWN UINT32_MAX
 /* holder.c: which process lives in the memory a userfaultfd serves; how to be sure that it is gone */
 struct mfd_holder {
-	uint64_t id; /* the supervisor's, for the standby */
-	uint32_t task;
-	int uffd;  /* -1: none; of task 0: the restore's connection */
-	int book;  /* -1: none (pager_book.c) */
-	int pidfd; /* -1: not known */
+	uint64_t id;   /* the supervisor's, for the standby */
+	uint32_t task; /* MFD_HOLDER_UNKNOWN */
+	int uffd;      /* -1: none; of task 0: the restore's connection until it is finished, and pidfd is CRIU */
+	int book;      /* -1: none (pager_book.c) */
+	int pidfd;     /* -1: not known */
 	int forked;
 	int writer, number; /* the worker that had it first, and as what; later ones have the supervisor's number */
 	int there;	    /* in the standby: the supervisor's number */
 	char session[256];  /* "": found by the heir; "/": of nobody any more, but must not be closed */
 	struct mfd_holder *next;
 };
+int mfd_holder_pid(int pidfd);	/* 0: it has ended */
+int mfd_holder_parent(int pid); /* 0, -1: none */
 /* The process that has `uffd` open, best one that is `task` in its own pid namespace; its pid here, or 0. */
 int mfd_holder_find(uint32_t task, int uffd, int sender);
 uint64_t mfd_holder_start_time(int pid); /* clock ticks since boot, 0: no such process */

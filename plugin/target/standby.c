@@ -149,15 +149,6 @@ static int receive(int sock, struct mfd_holder **list)
 
 /* ---- the process ---- */
 
-/* No task can have anything mapped at the top of its address space, so this copies nothing: it only asks for the memory map. */
-static int task_ended(int uffd)
-{
-	static char page[4096] __attribute__((aligned(4096)));
-	uint64_t done;
-
-	return mfd_uffd_copy(uffd, 0x7fffffffe000ULL, page, sizeof(page), &done) == -ESRCH;
-}
-
 /* Entries of ended tasks go; others, like a restore's connection, only matter beside tasks. Nonzero while there is a task. */
 static int tasks_left(struct mfd_holder **list)
 {
@@ -167,7 +158,7 @@ static int tasks_left(struct mfd_holder **list)
 	while (*p) {
 		struct mfd_holder *h = *p;
 
-		if ((h->task || !h->session[0]) && h->uffd >= 0 && task_ended(h->uffd)) {
+		if ((h->task || !h->session[0]) && h->uffd >= 0 && mfd_uffd_ended(h->uffd)) {
 			*p = h->next;
 			close_hold(h);
 			free(h);

@@ -33,6 +33,9 @@
 #include "log.h"
 #include "server.h"
 #include "supervisor.h"
+#include "uffd.h"
+
+#define LOST "/" /* no session's name: of nobody any more, but must not be closed */
 
 static void say_ready(struct supervisor *su)
 {
@@ -72,7 +75,7 @@ static struct mfd_holder **drop(struct supervisor *su, struct mfd_holder **p)
 
 	if (must_stay(h)) {
 		shutdown(h->uffd, SHUT_RDWR);
-		strcpy(h->session, "/");
+		strcpy(h->session, LOST);
 		mfd_standby_add(&su->standby, h);
 		return &h->next;
 	}
@@ -88,6 +91,31 @@ static void drop_holds(struct supervisor *su, const char *session)
 
 	while (*p)
 		p = strcmp((*p)->session, session) ? &(*p)->next : drop(su, p);
+}
+
+/* Of a session whose tasks have been killed: if somebody still lives there nobody could say who, and it waits from now on. */
+static void keep_lost(struct supervisor *su, const char *session)
+{
+	unsigned n = 0;
+
+	for (struct mfd_holder *h = su->held; h; h = h->next) {
+		if (strcmp(h->session, session) || !h->task || mfd_uffd_ended(h->uffd))
+			continue;
+		strcpy(h->session, LOST);
+		mfd_standby_add(&su->standby, h);
+		n++;
+	}
+	if (n)
+		mfd_log_error("%s: %u tasks that lack pages could not be found to be killed; they wait for ever",
+			      session, n);
+}
+
+static void drop_ended(struct supervisor *su)
+{
+	struct mfd_holder **p = &su->held;
+
+	while (*p)
+		p = !strcmp((*p)->session, LOST) && mfd_uffd_ended((*p)->uffd) ? drop(su, p) : &(*p)->next;
 }
 
 /* The number that the present worker has it under. */
@@ -183,10 +211,15 @@ static int unhold(struct supervisor *su, const struct mfd_guard_msg *m)
 /* Tasks that will not die keep their userfaultfds: better a leak than pages of zeros. */
 static int kill_session(struct supervisor *su, const char *session)
 {
-	int rc = mfd_holder_kill(su->held, session);
+	int rc = mfd_unfinished_cut(&su->held, session);
 
-	if (!rc)
-		drop_holds(su, session);
+	rc = mfd_holder_kill(su->held, session) ?: rc;
+	mfd_unfinished_end(su->held, session);
+	if (rc)
+		return rc;
+	drop_ended(su);
+	keep_lost(su, session);
+	drop_holds(su, session);
 	return rc;
 }
 
@@ -206,6 +239,7 @@ static int want_exec(struct supervisor *su)
 
 	if (su->exec_wanted)
 		return -EALREADY;
+	drop_ended(su);
 	rc = mfd_supervise_exec_check(&err);
 	if (rc) {
 		mfd_log_error("the program is not replaced: %s", mfd_error_text(&err));
@@ -440,7 +474,7 @@ static void kill_held(struct supervisor *su)
 	while (h) {
 		memcpy(session, h->session, sizeof(session));
 		/* When it worked none of the session is left, so this ends. */
-		if (session[0] != '/' && !kill_session(su, session))
+		if (strcmp(session, LOST) && !kill_session(su, session))
 			h = su->held;
 		else
 			h = h->next;

@@ -32,6 +32,13 @@ struct supervisor {
 	int exec_wanted; /* when the worker has ended, go on in a new program */
 };
 
+/*
+ * unfinished.c: restores of `session` that are not finished, by their connections in the list.  cut: no more comes through; the
+ * userfaultfds that nobody had read are in the list, too.  end: once the tasks are dead, see to it that CRIU ends.
+ */
+int mfd_unfinished_cut(struct mfd_holder **list, const char *session);
+void mfd_unfinished_end(const struct mfd_holder *list, const char *session);
+
 int mfd_supervise_loop(struct supervisor *su);
 
 /* supervise_exec.c */

@@ -173,6 +173,99 @@ restore_and_tell()
 	wait_session "$SESSION" 'done' 20
 }
 
+# Action script: CRIU waits at ACTION, from SCRATCH/held on until there is SCRATCH/go.
+hold_criu_at()
+{
+	cat >"$SCRATCH/hold" <<-END
+		#!/bin/sh
+		[ "\$CRTOOLS_SCRIPT_ACTION" = $1 ] || exit 0
+		: >"$SCRATCH/held"
+		until [ -e "$SCRATCH/go" ]; do sleep 0.02; done
+	END
+	chmod +x "$SCRATCH/hold"
+}
+
+# held_restore ACTION [WORD...]: of a session that is committed, held there; sets CRIU_RUNS.  CRIU, or what WORDs start with it, is the first
+# process of a pid namespace.
+held_restore()
+{
+	start_victim --size 64 --tree 2
+	dump
+	[ "$DUMP_RC" = 0 ]
+	wait_session "$SESSION" committed
+	HELD_SOCKETS=$(sockets_of "$SERVER_PID")
+	hold_criu_at "$1"
+	shift
+	start restoring nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount --fork --kill-child --mount-proc "$@" \
+		"$CRIU" restore -D "$SERVER_DIR/$SESSION" -v4 -o restore.log --lazy-pages --action-script "$SCRATCH/hold"
+	CRIU_RUNS=$STARTED_PID
+	eventually 20 test -e "$SCRATCH/held"
+}
+
+sockets_of()
+{
+	find "/proc/$1/fd" -lname 'socket:*' | wc -l
+}
+
+# The supervisor has its connection.
+is_connected()
+{
+	[ "$(sockets_of "$SERVER_PID")" -gt "$HELD_SOCKETS" ]
+}
+
+logged()
+{
+	[ "$(grep -ac "$1" "$SERVER_DIR/$SESSION/restore.log")" -ge "$2" ]
+}
+
+fails_and_the_next_works()
+{
+	local pid
+
+	pid=$(worker)
+	kill -KILL "$pid"
+	eventually 10 another_worker "$pid" || return 1
+	eventually 20 is_dead "$CRIU_RUNS" || fail 'criu restore does not end' || return 1
+	[ "$(status_of state)" = committed ] || return 1
+	! is_restored || return 1
+	runs_on_target
+}
+
+@test "the worker is killed with userfaultfds in the connection that it has not read: that restore ends, the next one works" {
+	held_restore pre-restore
+	eventually 10 is_connected
+	kill -STOP "$(worker)"
+	touch "$SCRATCH/go"
+	eventually 20 logged 'uffd: Sending PID' 3
+	sleep 0.3 # until they wait for pages
+	assert_running "$CRIU_RUNS"
+	fails_and_the_next_works
+}
+
+@test "the worker is killed when CRIU looks at its children no more: that restore ends, the next one works" {
+	held_restore post-restore
+	kill -STOP "$(pgrep -P "$(pgrep -P "$CRIU_RUNS")" -x victim)"
+	touch "$SCRATCH/go"
+	eventually 20 logged 'Unlock network' 1
+	sleep 0.3 # until it waits for the one that is stopped
+	assert_running "$CRIU_RUNS"
+	fails_and_the_next_works
+}
+
+@test "criu restore is killed: what it had restored so far does not stay" {
+	local criu pid
+
+	# shellcheck disable=SC2016
+	held_restore post-restore bash -c '"$@"; while :; do sleep 3600 & wait $!; done' init
+	criu=$(pgrep -P "$(pgrep -P "$CRIU_RUNS")" -x criu)
+	pid=$(pgrep -P "$criu" -x victim)
+	kill -KILL "$criu"
+	touch "$SCRATCH/go"
+	eventually 10 is_dead "$pid" || fail "process $pid waits for ever"
+	[ "$(status_of state)" = committed ]
+	runs_on_target
+}
+
 standby()
 {
 	pgrep -P "$SERVER_PID" -x mfd-standby
