@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The worker's side of the socket to its supervisor: one request at a time, each acknowledged.  When the supervisor is dead what it would
- * hold goes to its standby, which acknowledges nothing.
+ * hold goes to its standby, which acknowledges only what an heir hands over.
  */
 #include <errno.h>
 #include <stdio.h>

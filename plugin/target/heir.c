@@ -51,17 +51,22 @@ static int is_uffd(int dir, const char *name)
 	return !strcmp(link, "anon_inode:[userfaultfd]");
 }
 
-/* One acknowledgement may lie there already: the worker's, who died before it read it. */
-static int hand_over(const struct will *w, int fd)
+/* Nonzero when it has been taken. One acknowledgement may lie there already: the worker's, who died before it read it. */
+static int tell(int sock, struct mfd_guard_msg *m, int fd)
 {
-	struct mfd_guard_msg m = { .kind = MFD_GUARD_FOUND, .number = fd, .writer = w->worker }, ack;
+	struct mfd_guard_msg ack;
 	int none = 0;
 
-	if (mfd_io_send_fds(w->link, &m, sizeof(m), &fd, 1) >= 0 &&
-	    mfd_io_recv_fds(w->link, &ack, sizeof(ack), NULL, &none) > 0)
-		return 0;
-	/* What has been sent to a dead supervisor is sent again: it knows most of them already. */
-	return mfd_io_send_fds(w->standby, &m, sizeof(m), &fd, 1) < 0 ? -1 : 0;
+	return mfd_io_send_fds(sock, m, sizeof(*m), &fd, 1) >= 0 &&
+	       mfd_io_recv_fds(sock, &ack, sizeof(ack), NULL, &none) > 0;
+}
+
+/* What has been sent to a dead supervisor is sent again: its standby knows most of them already. */
+static int hand_over(const struct will *w, int fd)
+{
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_FOUND, .number = fd, .writer = w->worker };
+
+	return tell(w->link, &m, fd) || tell(w->standby, &m, fd) ? 0 : -1;
 }
 
 /* One look at the table: closes what is no userfaultfd (the lock and the listening socket are for a new server) or serves nobody. */

@@ -244,16 +244,19 @@ static void release(struct mfd_holder **list, const char *session)
 /* Zero when all of them are gone. */
 static int follow_orphan(int sock, struct mfd_holder **list)
 {
+	struct mfd_guard_msg m, ack = { .kind = MFD_GUARD_ACK };
 	int fds[MAX_FDS] = { -1, -1, -1 }, nfds = MAX_FDS;
 	struct mfd_holder *h;
-	struct mfd_guard_msg m;
 	ssize_t n = mfd_io_recv_fds(sock, &m, sizeof(m), fds, &nfds);
 
 	if (n != (ssize_t)sizeof(m))
 		return n > 0 || n == -EMSGSIZE;
 	m.session[sizeof(m.session) - 1] = 0;
 	if (m.kind == MFD_GUARD_HOLD || m.kind == MFD_GUARD_FOUND)
-		add_orphan(list, &m, fds, nfds);
+		ack.code = add_orphan(list, &m, fds, nfds);
+	/* An heir lets go then; a worker has what it tells us of itself. */
+	if (m.kind == MFD_GUARD_FOUND && !ack.code)
+		(void)!mfd_io_send_fds(sock, &ack, sizeof(ack), NULL, 0);
 	h = m.kind == MFD_GUARD_UNHOLD ? *find_number(list, &m) : NULL;
 	if (h && !strcmp(h->session, m.session))
 		drop(list, h->id);
