@@ -28,6 +28,7 @@ static const struct {
 } phases[] = {
 	[MFD_PROGRESS_STARTING] = { "starting", "starting criu" },
 	[MFD_PROGRESS_CONNECTING] = { "connecting", "connecting" },
+	[MFD_PROGRESS_QUEUED] = { "queued", "waiting for memory on the target" },
 	[MFD_PROGRESS_FREEZING] = { "freezing", "freezing" },
 	[MFD_PROGRESS_STREAMING] = { "streaming", "streaming" },
 	[MFD_PROGRESS_VERIFYING] = { "verifying", "verifying" },
@@ -121,6 +122,7 @@ static void json_progress(struct mfd_migrate *m)
 	json_object_object_add(j, "bytes_total", json_object_new_uint64(f.total));
 	json_object_object_add(j, "percent", json_object_new_double_s(f.percent, text));
 	json_object_object_add(j, "bytes_per_second", json_object_new_uint64(m->report.rate));
+	json_object_object_add(j, "held", json_object_new_boolean(atomic_load(&m->progress->held)));
 	json_object_object_add(j, "seconds_left", f.left_s >= 0 ? json_object_new_int64(f.left_s) : NULL);
 	print_json(j);
 }
@@ -166,6 +168,8 @@ static const char *phase_text(const struct mfd_migrate *m)
 {
 	if (atomic_load(&m->progress->lost))
 		return "IN DOUBT: runs on the target, which cannot be reached; trying";
+	if (atomic_load(&m->progress->held) && m->report.phase == MFD_PROGRESS_STREAMING)
+		return "held: the target's memory limit";
 	if (atomic_load(&m->progress->running) && m->report.phase == MFD_PROGRESS_STREAMING)
 		return "runs on the target, pages follow";
 	return phases[m->report.phase].text;

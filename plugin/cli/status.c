@@ -13,6 +13,7 @@
 
 #include "command.h"
 #include "flags.h"
+#include "status_memory.h"
 #include "session_file.h"
 #include "text.h"
 #include "words.h"
@@ -125,6 +126,10 @@ static void add_figures(struct json_object *o, const Mfd__SessionEntry *e)
 	add_number(o, "file_bytes", 1, e->file_bytes);
 	add_number(o, "faults", 1, e->faults);
 	add_number(o, "remote_faults", 1, e->remote_faults);
+	add_number(o, "memory_used", e->has_memory_used, e->memory_used);
+	add_number(o, "memory_promised", e->has_memory_promised, e->memory_promised);
+	add_number(o, "memory_need", e->has_memory_need, e->memory_need);
+	add_text(o, "held", e->held);
 }
 
 static void add_times(struct json_object *o, const struct status *s, const Mfd__SessionEntry *e)
@@ -193,6 +198,7 @@ static void print_json(const struct status *s)
 	} else {
 		o = json_object_new_object();
 		add_text(o, "dir", s->dir);
+		add(o, "memory", mfd_status_memory_json(s->dir));
 		add(o, "sessions", list);
 	}
 	printf("%s\n", json_object_to_json_string_ext(o, how));
@@ -372,6 +378,8 @@ static void print(const struct status *s)
 			print_table(s);
 		else
 			printf("No sessions in %s.\n", s->dir);
+		if (!s->session)
+			mfd_status_memory_print(s->dir);
 	}
 	fflush(stdout);
 }
@@ -408,7 +416,13 @@ int mfd_status_main(int argc, char **argv)
 		.summary = "Says where sessions stand, and what to do about those that are in doubt.",
 		.notes =
 			"Needs no server: it reads the session.img files. Rates are averages since the session began.\n"
-			"Exit status: 0, or 1 when there is no such session or folder.",
+			"Exit status: 0, or 1 when there is no such session or folder.\n"
+			"\n"
+			"With --json a server with --max-memory is described under \"memory\" (null: there is no limit, or it does not run):\n"
+			"limit, used, promised, free and ended (what ended sessions have left) in bytes, sessions, and waiting, how many of\n"
+			"them are queued. Of a session, memory_used, memory_promised and memory_need (what its source says), and held:\n"
+			"\"queued\" while its source waits before it freezes anything, \"pages\" while pages wait at the source until the\n"
+			"restore has finished.",
 		.flags = flags,
 		.min_args = 0,
 		.max_args = 1,

@@ -103,6 +103,8 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 			       json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
 	add_zerocopy(j, &w->session);
 	json_object_object_add(j, "faults", json_object_new_uint64(w->faults));
+	json_object_object_add(j, "queued_ms", json_object_new_double((double)w->session.queue.waited_us / 1000.0));
+	json_object_object_add(j, "held_ms", json_object_new_double((double)w->session.queue.held_us / 1000.0));
 	json_object_object_add(j, "reconnects", json_object_new_int((int)w->reconnects));
 	add_phases(j, w);
 	add_channels(j, &w->session);

@@ -6,6 +6,7 @@
 #include "control.h"
 #include "multifd.h"
 #include "options.h"
+#include "queue.h"
 #include "sendchan.h"
 #include "shared.h"
 
@@ -17,6 +18,7 @@ struct mfd_uplink {
 	struct mfd_sendchan urgent; /* postcopy: answers to faults; belongs to the inbox thread */
 	int have_urgent;
 	struct mfd_ratelimit limit; /* all channels together */
+	struct mfd_queue queue;	    /* the target's memory */
 	struct mfd_multifd *multifd;
 	int (*waiting)(void *arg); /* see multifd.h; the caller's, may be NULL */
 	void *waiting_arg;

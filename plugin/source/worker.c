@@ -252,6 +252,8 @@ static int glance(void *arg)
 	struct pollfd p[3] = { { w->signals, POLLIN, 0 }, { w->desk, POLLIN, 0 }, { w->link, 0, 0 } };
 	int ret = 0;
 
+	if (mfd_queue_waits(&w->session.queue))
+		mfd_progress_phase(w->progress, MFD_PROGRESS_QUEUED);
 	if (poll(p, 3, 0) > 0) {
 		if (p[0].revents)
 			ret = handle_signal(w);
@@ -380,9 +382,11 @@ static int reconnect(struct mfd_worker *w)
 	mfd_inbox_stop(&w->inbox);
 	for (unsigned try = 0;; try++) {
 		mfd_uplink_close(&w->session);
-		w->session = (struct mfd_uplink){
-			.wake_fd = w->wake, .waiting = glance, .waiting_arg = w, .lim = w->session.lim
-		};
+		w->session = (struct mfd_uplink){ .wake_fd = w->wake,
+						  .waiting = glance,
+						  .waiting_arg = w,
+						  .lim = w->session.lim,
+						  .queue = w->session.queue };
 		mfd_error_clear(&w->err);
 		ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
 		if (!ret && pages_are_due(state))

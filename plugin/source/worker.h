@@ -58,6 +58,7 @@ struct mfd_worker {
 	uint64_t restore_end_ms;	    /* when waiting for RESTORED ends, 0 = not waiting */
 	int dump_result_known, dump_result; /* EXIT of the plugin */
 
+	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
 	uint64_t faults;
 	uint64_t start_us, frozen_us, gate_us, sent_us, ready_us, released_us; /* CLOCK_MONOTONIC */
 	uint64_t leave_us;   /* likewise: COMMIT or STARTED_OK was sent, so that the tasks could run on the target */

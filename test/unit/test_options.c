@@ -374,6 +374,7 @@ static void test_write(void **state)
 		{ "restore-timeout", "5s" },
 		{ "restore-option", "tcp-established,network-lock=skip" },
 		{ "connect-timeout", "1s" },
+		{ "queue-timeout", "0" },
 		{ "stall-timeout", "20000" },
 		{ "log-level", "error" },
 		{ "log-file", "\"q\"" },
