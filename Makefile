@@ -73,13 +73,18 @@ DRIVER_O  := $(call objs,$(wildcard test/fuzz/driver.c))
 # cpr alone needs GLib, to compare with: built by bench-cpr only.
 BENCH_O   := $(call objs,$(filter-out test/bench/cpr.c,$(wildcard test/bench/*.c)))
 BENCH_CPR := $(BUILD)/test/bench/cpr
+# One program of several files. io_uring is a candidate there and nowhere else: without liburing it is built without.
+BENCH_MULTIFD   := $(BUILD)/test/bench/multifd
+BENCH_MULTIFD_O := $(call objs,$(wildcard test/bench/multifd/*.c))
+URING_OK   := $(shell pkg-config --exists liburing 2>/dev/null && echo yes)
+URING_LIBS := $(if $(URING_OK),$(shell pkg-config --libs liburing 2>/dev/null))
 TOOLS_C   := $(wildcard test/tools/*.c)
 PRELOAD_O := $(call objs,$(filter test/tools/preload_%,$(TOOLS_C)))
 TOOLS_O   := $(call objs,$(filter-out test/tools/preload_%,$(TOOLS_C)))
 
 MAIN_O := $(OBJ)/plugin/cli/main.o
 C_OBJS := $(filter-out $(GEN_O),$(PROTO_O) $(IMAGES_O)) $(LIB_O) $(SOURCE_O) $(TARGET_O) $(CLI_O) $(HOOKS_O) \
-	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(OBJ)/test/bench/cpr.o $(TOOLS_O) \
+	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(OBJ)/test/bench/cpr.o $(BENCH_MULTIFD_O) $(TOOLS_O) \
 	  $(PRELOAD_O)
 
 PROGRAM := $(if $(filter $(MAIN_O),$(CLI_O)),$(BUILD)/criu-multifd)
@@ -118,7 +123,10 @@ endif
 
 # ---- targets -------------------------------------------------------------------------------------------------
 
-.PHONY: all tests check demo bench bench-cpr soak fuzz fuzz-programs install uninstall format check-format clean help
+# What `make bench` runs; bench-cpr is not among them: it needs GLib.
+BENCHES := bench-run bench-flows bench-multifd bench-scale
+.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak fuzz fuzz-programs install uninstall format check-format
+.PHONY: clean help
 .PHONY: deps criu-headers FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -127,14 +135,20 @@ MAKEFLAGS += --no-builtin-rules
 all: $(PROGRAM) $(PLUGIN) $(if $(PROGRAM)$(PLUGIN),,$(BASE_A))
 
 # What test/run needs: every test program of this build.
-tests: $(PROGRAM) $(PLUGIN) $(UNIT) $(TOOLS) $(FUZZ)
+tests: $(PROGRAM) $(PLUGIN) $(UNIT) $(TOOLS) $(FUZZ) $(if $(SANITIZE),,$(BENCH))
 
 help:
 	@echo 'make [all]       $$(BUILD)/criu-multifd and $$(BUILD)/plugins/multifd_plugin.so'
 	@echo 'make check       install what is missing (contrib/setup), build, run every test (test/run; see test/run -h)'
 	@echo 'make demo        install what is missing, build, migrate a process and show what happened'
-	@echo 'make bench|soak  test/bench/run, test/bench/soak'
+	@echo 'make bench       $(BENCHES), one after the other; BENCH_ARGS=--quick: in some minutes'
+	@echo 'make bench-run   beside CRIU and QEMU (BENCH_ARGS=--continue, ...: test/bench/run -h); build/bench/results.json'
+	@echo 'make bench-plots the pictures of that again, and the one that the README shows'
+	@echo 'make soak        the same migration for hours (test/bench/soak -h)'
 	@echo 'make bench-cpr   the CPR table beside a list, GLib and CRIU (installs libglib2.0-dev); build/bench/cpr.json'
+	@echo 'make bench-multifd  dispatch and sends by themselves, io_uring as a candidate (installs liburing-dev); build/bench/multifd.json'
+	@echo 'make bench-scale memory, tasks, channels and sessions: does anything grow faster than it should? build/bench/scale.json'
+	@echo 'make bench-flows channels, compression, max-bandwidth on slow links (BENCH_ARGS=--quick); build/bench/flows.json'
 	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
 	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
 	@echo 'make install     DESTDIR, PREFIX=/usr/local; uninstall takes it away again'
@@ -153,16 +167,37 @@ demo:
 	@BUILD='$(BUILD)' test/demo/run
 	@BUILD='$(BUILD)' test/demo/redis.sh || [ $$? = 77 ]
 
-bench soak:
+bench:
+	@rc=0; for b in $(BENCHES); do echo "== $$b"; $(MAKE) --no-print-directory $$b || rc=1; done; exit $$rc
+
+bench-run:
+	@contrib/setup --no-apps --bench
+	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
+	@BUILD='$(BUILD)' test/bench/run $(BENCH_ARGS)
+
+bench-plots:
+	@BUILD='$(BUILD)' test/bench/plots
+
+bench-flows bench-scale:
+	@contrib/setup --no-apps --bench
+	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
+	@BUILD='$(BUILD)' test/bench/$(@:bench-%=%) $(BENCH_ARGS)
+
+soak:
 	@contrib/setup
 	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
-	@BUILD='$(BUILD)' test/bench/$(if $(filter soak,$@),soak,run)
+	@BUILD='$(BUILD)' test/bench/soak
 
 bench-cpr:
 	@contrib/setup --no-apps --with libglib2.0-dev
 	@$(MAKE) --no-print-directory $(BENCH_CPR)
 	@mkdir -p $(BUILD)/bench
 	@$(BENCH_CPR) --json $(BUILD)/bench/cpr.json $(BENCH_ARGS)
+
+bench-multifd:
+	@contrib/setup --no-apps --with liburing-dev --with gnuplot-nox
+	@$(MAKE) --no-print-directory $(BENCH_MULTIFD)
+	@BUILD='$(BUILD)' test/bench/multifd/run $(BENCH_ARGS)
 
 deps:
 ifneq ($(PKG_OK),yes)
@@ -248,6 +283,17 @@ $(BENCH_CPR): $(OBJ)/test/bench/cpr.o $(BASE_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(call group,$(BASE_A)) $(PKG_LIBS) $(shell pkg-config --libs glib-2.0)
+
+# The calls that are timed go through wrappers (wrap.c), so that what is measured is the library as it is.
+WRAPPED := send sendmsg recvmsg poll mfd_zerocopy_init mfd_zerocopy_send mfd_zerocopy_wait mfd_zerocopy_flush
+$(eval $(call stamp,$(BUILD)/uring,$(URING_LIBS)))
+$(BENCH_MULTIFD_O): PKG_CFLAGS += $(if $(URING_OK),-DHAVE_LIBURING $(shell pkg-config --cflags liburing))
+$(BENCH_MULTIFD_O): $(BUILD)/uring
+$(BENCH_MULTIFD): $(BENCH_MULTIFD_O) $(BASE_A)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(BENCH_MULTIFD_O) $(call group,$(BASE_A)) \
+		$(PKG_LIBS) $(URING_LIBS)
 
 $(PRELOAD_O:$(OBJ)/%.o=$(BUILD)/%.so): $(BUILD)/%.so: $(OBJ)/%.o
 	@mkdir -p $(@D)

@@ -14,6 +14,7 @@ int mfd_status_main(int argc, char **argv);
 int mfd_show_main(int argc, char **argv);
 int mfd_abort_main(int argc, char **argv);
 int mfd_resolve_main(int argc, char **argv);
+int mfd_set_main(int argc, char **argv);
 int mfd_migrate_main(int argc, char **argv);
 
 #define MFD_EXIT_OK	 0

@@ -8,20 +8,32 @@
 #include "compress.h"
 #include "wire.h"
 
-#define SAMPLE	  4096u /* bytes tried first, from the middle of the payload */
-#define TRY_EVERY 64	/* auto: payloads between two trials of the way that is not taken */
+#define SAMPLE	  4096u	     /* bytes tried first, from the middle of the payload */
+#define TRY_SHARE 40	     /* auto: of the time goes into trying each way that is not taken, one part in so many */
+#define TRY_US	  10000000.0 /* but it is tried after so long, whatever it took the last time */
+
+enum way { RAW, LZ4, ZSTD, WAYS };
 
 struct mfd_compress {
 	enum mfd_compress_kind kind;
-	int level;
+	int lz4_level, zstd_level;
 	ZSTD_CCtx *zstd;
 	void *out;
 	size_t room;
-	double cost[2]; /* auto: microseconds per MiB without and with, moving averages; 0 = not known */
-	unsigned since; /* auto: payloads since the last trial */
+	enum way way;	   /* of the payload at hand; a compressed one may end up RAW */
+	unsigned ways;	   /* auto: a bit for each that may be taken */
+	double cost[WAYS]; /* auto: microseconds per MiB, moving averages; 0 = not known */
+	double age[WAYS];  /* auto: microseconds since it was last tried */
 };
 
-int mfd_compress_new(enum mfd_compress_kind kind, int level, struct mfd_compress **out)
+/* A level says by its sign whose it is, unless there is no choice. */
+static void set_levels(struct mfd_compress *c, int level)
+{
+	c->lz4_level = level < 0 ? -level : 1;
+	c->zstd_level = level > 0 || (level && c->kind == MFD_COMPRESS_ZSTD) ? level : 1;
+}
+
+int mfd_compress_new(enum mfd_compress_kind kind, int level, int allowed, struct mfd_compress **out)
 {
 	struct mfd_compress *c;
 
@@ -32,14 +44,19 @@ int mfd_compress_new(enum mfd_compress_kind kind, int level, struct mfd_compress
 	if (!c)
 		return -ENOMEM;
 	c->kind = kind;
-	c->level = level;
+	set_levels(c, level);
+	c->ways = 1U << RAW;
+	if (allowed & MFD_WIRE_PACKET_LZ4)
+		c->ways |= 1U << LZ4;
+	if (allowed & MFD_WIRE_PACKET_ZSTD)
+		c->ways |= 1U << ZSTD;
 	c->room = ZSTD_compressBound(MFD_WIRE_MAX_PACKET);
 	if (c->room < (size_t)LZ4_compressBound(MFD_WIRE_MAX_PACKET))
 		c->room = (size_t)LZ4_compressBound(MFD_WIRE_MAX_PACKET);
 	c->out = malloc(c->room);
-	if (kind == MFD_COMPRESS_ZSTD)
+	if (kind != MFD_COMPRESS_LZ4)
 		c->zstd = ZSTD_createCCtx();
-	if (!c->out || (kind == MFD_COMPRESS_ZSTD && !c->zstd)) {
+	if (!c->out || (kind != MFD_COMPRESS_LZ4 && !c->zstd)) {
 		mfd_compress_free(c);
 		return -ENOMEM;
 	}
@@ -61,35 +78,46 @@ static size_t squeeze(struct mfd_compress *c, const void *src, size_t len, size_
 {
 	size_t n;
 
-	if (c->kind == MFD_COMPRESS_ZSTD) {
-		n = ZSTD_compressCCtx(c->zstd, c->out, room, src, len, c->level ? c->level : 1);
+	if (c->way == ZSTD) {
+		n = ZSTD_compressCCtx(c->zstd, c->out, room, src, len, c->zstd_level);
 		return ZSTD_isError(n) ? 0 : n;
 	}
-	n = (size_t)LZ4_compress_fast(src, c->out, (int)len, (int)room, c->level < 0 ? -c->level : 1);
+	n = (size_t)LZ4_compress_fast(src, c->out, (int)len, (int)room, c->lz4_level);
 	return n;
 }
 
-/* Whether this payload is to be compressed at all. */
-static int worth_trying(struct mfd_compress *c)
+/* One whose time to be tried has come, or the cheapest. */
+static enum way choose(const struct mfd_compress *c)
 {
-	int better;
+	enum way best = RAW;
 
 	if (c->kind != MFD_COMPRESS_AUTO)
-		return 1;
-	if (c->cost[1] == 0 || c->cost[0] == 0)
-		return c->cost[1] == 0;
-	better = c->cost[1] < c->cost[0];
-	if (++c->since < TRY_EVERY)
-		return better;
-	c->since = 0;
-	return !better;
+		return c->kind == MFD_COMPRESS_ZSTD ? ZSTD : LZ4;
+	for (int w = WAYS - 1; w >= 0; w--)
+		if (c->ways >> w & 1 && c->cost[w] > 0 && (c->cost[best] <= 0 || c->cost[w] < c->cost[best]))
+			best = (enum way)w;
+	for (int i = 0; i < WAYS; i++) {
+		enum way w = (enum way)((i + 1) % WAYS); /* raw last: what is not known to pay off is tried early */
+
+		if (!(c->ways >> w & 1) || w == best)
+			continue;
+		if (c->cost[w] <= 0 || c->age[w] > c->cost[w] * TRY_SHARE || c->age[w] > TRY_US)
+			return w;
+	}
+	return best;
 }
 
 size_t mfd_compress_run(struct mfd_compress *c, const void *src, size_t len, void **out, uint16_t *flags)
 {
 	size_t keep = len - len / 8, n;
 
-	if (!c || len < 2 * SAMPLE || len > MFD_WIRE_MAX_PACKET || !worth_trying(c))
+	if (!c)
+		return 0;
+	c->way = RAW;
+	if (len < 2 * SAMPLE || len > MFD_WIRE_MAX_PACKET)
+		return 0;
+	c->way = choose(c);
+	if (c->way == RAW)
 		return 0;
 	if (!squeeze(c, (const char *)src + len / 2, SAMPLE, SAMPLE - SAMPLE / 8))
 		return 0;
@@ -97,21 +125,26 @@ size_t mfd_compress_run(struct mfd_compress *c, const void *src, size_t len, voi
 	if (!n)
 		return 0;
 	*out = c->out;
-	*flags |= c->kind == MFD_COMPRESS_ZSTD ? MFD_WIRE_PACKET_ZSTD : MFD_WIRE_PACKET_LZ4;
+	*flags |= c->way == ZSTD ? MFD_WIRE_PACKET_ZSTD : MFD_WIRE_PACKET_LZ4;
 	return n;
 }
 
 void mfd_compress_took(struct mfd_compress *c, size_t len, int compressed, uint64_t us)
 {
+	enum way w;
 	double cost;
 
 	if (!c || !len)
 		return;
+	w = compressed ? c->way : RAW;
 	cost = ((double)us + 0.5) * (1 << 20) / (double)len;
-	c->cost[!!compressed] = c->cost[!!compressed] > 0 ? c->cost[!!compressed] * 0.75 + cost * 0.25 : cost;
+	c->cost[w] = c->cost[w] > 0 ? c->cost[w] * 0.75 + cost * 0.25 : cost;
 	/* Nothing that could be compressed has come by: do not try each payload for it. */
-	if (!compressed && c->cost[1] == 0)
-		c->cost[1] = cost * 1.25;
+	if (c->cost[c->way] <= 0)
+		c->cost[c->way] = cost * 1.25;
+	for (int i = 0; i < WAYS; i++)
+		c->age[i] += (double)us;
+	c->age[c->way] = c->age[w] = 0;
 }
 
 int mfd_compress_undo(uint16_t flags, const void *src, size_t len, void *dst, size_t raw_len)

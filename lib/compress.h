@@ -5,9 +5,9 @@
  * A payload that does not shrink by an eighth goes raw.  Memory that does not compress at all is found out before it is tried: a sample of
  * the payload is compressed first.
  *
- * `auto` keeps two costs per byte of memory, in time from "payload read" to "payload given to the socket": with and without compression.
- * The socket pushes back when the network is the limit, so the cheaper of the two is the one that moves more memory per
- * second.  Now and then the other one is tried again.
+ * `auto` keeps three costs per byte of memory, in time from "payload read" to "payload given to the socket": with zstd, with lz4,
+ * and without compression.  The socket pushes back when the network is the limit, so the cheapest of them is the one that moves most
+ * memory per second.  Now and then another one is tried again; the dearer it was the last time, the later.
  */
 #ifndef MFD_COMPRESS_H
 #define MFD_COMPRESS_H
@@ -19,13 +19,16 @@ enum mfd_compress_kind {
 	MFD_COMPRESS_OFF,
 	MFD_COMPRESS_LZ4,
 	MFD_COMPRESS_ZSTD,
-	MFD_COMPRESS_AUTO, /* lz4, when it pays */
+	MFD_COMPRESS_AUTO, /* what is the fastest just now */
 };
 
 struct mfd_compress;
 
-/* level: zstd 1..19, lz4 acceleration is its negative, 0 = the library's default.  *c = NULL for OFF. 0 or -ENOMEM. */
-int mfd_compress_new(enum mfd_compress_kind kind, int level, struct mfd_compress **c);
+/*
+ * level: zstd 1..19, lz4 acceleration is its negative, 0 = the library's default.  allowed: what auto may choose from, packet flags.
+ * *c = NULL for OFF. 0 or -ENOMEM.
+ */
+int mfd_compress_new(enum mfd_compress_kind kind, int level, int allowed, struct mfd_compress **c);
 void mfd_compress_free(struct mfd_compress *c);
 /*
  * Compress len bytes: the compressed bytes (*out, in memory of the object until the next call), their number, and in *flags the

@@ -20,7 +20,7 @@ struct head {
 	char session[256];
 };
 
-/* Followed by name, path, inherit_id (each with its 0; length 0 = none), owners, own and peer address. */
+/* Followed by owners (aligned so), name, path, inherit_id (each with its 0; length 0 = none), own and peer address. */
 struct record {
 	uint32_t size; /* of all of it, a multiple of 8 */
 	uint32_t name, path, inherit, own, peer;
@@ -66,10 +66,10 @@ int mfd_cpr_log_add(int fd, const struct mfd_cpr_image_item *item, const char **
 		return rc;
 	if (r->has & MFD_CPR_HAS_SOCKET)
 		rec.s = *r->socket;
+	v[n++] = (struct iovec){ (void *)r->owners, r->n_owners * sizeof(*r->owners) };
 	v[n++] = (struct iovec){ (void *)item->name, rec.name = length(item->name) };
 	v[n++] = (struct iovec){ (void *)r->path, rec.path = length(r->path) };
 	v[n++] = (struct iovec){ (void *)r->inherit_id, rec.inherit = length(r->inherit_id) };
-	v[n++] = (struct iovec){ (void *)r->owners, r->n_owners * sizeof(*r->owners) };
 	v[n++] = (struct iovec){ (void *)rec.s.address, rec.own = rec.s.address_len };
 	v[n++] = (struct iovec){ (void *)rec.s.peer_address, rec.peer = rec.s.peer_address_len };
 	for (i = 1; i < n; i++)
@@ -94,7 +94,7 @@ struct sorted {
 	size_t n, next;
 };
 
-static const char *take(const char **p, uint32_t len)
+static const char *take(const char **p, uint64_t len)
 {
 	const char *at = len ? *p : NULL;
 
@@ -102,30 +102,46 @@ static const char *take(const char **p, uint32_t len)
 	return at;
 }
 
-/* Sizes are trusted as far as they stay inside: the file is ours and not older than this dump. */
+static int take_text(const char **p, uint32_t len, const char **text)
+{
+	*text = take(p, len);
+	return len && (*text)[len - 1] ? -EBADMSG : 0;
+}
+
+static uint64_t owners_size(const struct record *rec)
+{
+	return (uint64_t)rec->r.n_owners * sizeof(struct mfd_cpr_owner);
+}
+
+static int fits(const struct record *rec, uint64_t room)
+{
+	uint64_t body = (uint64_t)rec->name + rec->path + rec->inherit + rec->own + rec->peer + owners_size(rec);
+
+	return rec->size <= room && rec->size % 8 == 0 && rec->size >= sizeof(*rec) + body && rec->name &&
+	       rec->own == rec->s.address_len && rec->peer == rec->s.peer_address_len;
+}
+
+/* The file is ours, but a dump that was killed may have torn it. */
 static int next(void *ctx, struct mfd_cpr_image_item *item)
 {
 	struct reading *rd = ctx;
 	struct record rec;
 	const char *p;
-	uint64_t body;
 
 	if (rd->at == rd->end)
 		return 0;
 	if ((size_t)(rd->end - rd->at) < sizeof(rec))
 		return -EBADMSG;
 	memcpy(&rec, rd->at, sizeof(rec));
-	body = (uint64_t)rec.name + rec.path + rec.inherit + rec.own + rec.peer +
-	       rec.r.n_owners * sizeof(*rec.r.owners);
-	if (rec.size > (size_t)(rd->end - rd->at) || rec.size < sizeof(rec) + body || !rec.name)
+	if (!fits(&rec, (uint64_t)(rd->end - rd->at)))
 		return -EBADMSG;
 	p = rd->at + sizeof(rec);
 	item->id = rec.id;
 	item->record = rec.r;
-	item->name = take(&p, rec.name);
-	item->record.path = take(&p, rec.path);
-	item->record.inherit_id = take(&p, rec.inherit);
-	item->record.owners = (const void *)take(&p, rec.r.n_owners * (uint32_t)sizeof(*rec.r.owners));
+	item->record.owners = (const void *)take(&p, owners_size(&rec));
+	if (take_text(&p, rec.name, &item->name) || take_text(&p, rec.path, &item->record.path) ||
+	    take_text(&p, rec.inherit, &item->record.inherit_id))
+		return -EBADMSG;
 	item->socket = rec.s;
 	item->socket.address = take(&p, rec.own);
 	item->socket.peer_address = take(&p, rec.peer);
@@ -138,10 +154,11 @@ static int by_key(const void *x, const void *y)
 {
 	const char *p = *(const char *const *)x, *q = *(const char *const *)y;
 	struct record a, b;
-	int d = strcmp(p + sizeof(a), q + sizeof(b)); /* the name is first */
+	int d;
 
 	memcpy(&a, p, sizeof(a));
 	memcpy(&b, q, sizeof(b));
+	d = strcmp(p + sizeof(a) + owners_size(&a), q + sizeof(b) + owners_size(&b));
 	return d ? d : a.id < b.id ? -1 : a.id > b.id;
 }
 

@@ -18,6 +18,7 @@
  *	EXEC				replace the keeper's program by the one that lies at its path now
  *
  * An offer under (name, MFD_KEEPER_ANY_ID) serves every id of that name; kept goes before offered, an exact id before any.
+ * One under the name MFD_KEEPER_TERMINAL serves, in a restore, every terminal that has none of its own.
  */
 #ifndef MFD_KEEPER_H
 #define MFD_KEEPER_H
@@ -30,6 +31,7 @@
 #define MFD_KEEPER_SOCKET	  ".keeper.sock" /* in the keeper's folder */
 #define MFD_KEEPER_SESSION_SOCKET ".cpr.sock"	 /* in a session's image folder */
 #define MFD_KEEPER_LINK		  ".keeper" /* in an image folder: symbolic link to the keeper's socket, left by the dump */
+#define MFD_KEEPER_TERMINAL	  "tty"	    /* the terminals' own names are tty[RDEV:DEV] */
 #define MFD_KEEPER_ANY_ID	  UINT64_MAX
 #define MFD_KEEPER_VERSION	  1U
 

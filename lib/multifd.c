@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "io.h"
 #include "multifd.h"
+#include "threadname.h"
 
 #define WAITING_NS 50000000L
 
@@ -27,16 +29,20 @@ struct channel {
 	int error;		/* the thread's own, published by m->failed */
 } __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
+/* Three lines of cache: what everybody reads and hardly anybody writes, what the producer keeps to itself, what all of them count in. */
 struct mfd_multifd {
 	struct mfd_multifd_ops ops;
-	unsigned channels;	     /* fixed for life */
-	unsigned next;		     /* producer's cursor: where to look for an idle channel first */
-	uint64_t syncs;		     /* producer's count, equal to every channel's after a sync */
-	struct mfd_payload *payload; /* the producer's own */
-	int given_up;	    /* producer's: what ops.waiting ended a wait with; counts of semaphores are off then */
-	sem_t idle;	    /* counts channels without a job */
+	unsigned channels;  /* fixed for life */
 	atomic_uint failed; /* 1 + the channel that failed first: release by its thread, acquire by readers */
 	atomic_int quit;    /* set once, by stop() */
+
+	struct mfd_payload *payload __attribute__((aligned(64))); /* the producer's own */
+	unsigned next;						  /* where it looks for an idle channel first */
+	uint64_t syncs;						  /* its count, equal to every channel's after a sync */
+	struct mfd_multifd_stats stats;
+	int given_up; /* what ops.waiting ended a wait with; counts of semaphores are off then */
+
+	sem_t idle __attribute__((aligned(64))); /* counts channels without a job */
 	struct channel chan[];
 };
 
@@ -119,6 +125,7 @@ static void *channel_main(void *arg)
 {
 	struct channel *c = arg;
 
+	mfd_threadname_set("send", c->id);
 	for (;;) {
 		wait_sem(&c->work);
 		if (atomic_load_explicit(&c->pending_job, memory_order_acquire)) /* pairs with hand_over */
@@ -232,7 +239,10 @@ static void hand_over(struct mfd_multifd *m, struct channel *c)
 	sem_post(&c->work);
 }
 
-/* The producer's waits are interrupted now and then for ops.waiting.  After a failure every channel only drops what it has. */
+/*
+ * The producer's waits are interrupted now and then for ops.waiting; who need not wait does not look at the clock.  After a failure every
+ * channel only drops what it has.
+ */
 static int produce_wait(struct mfd_multifd *m, sem_t *s)
 {
 	struct timespec t;
@@ -240,6 +250,8 @@ static int produce_wait(struct mfd_multifd *m, sem_t *s)
 
 	if (m->given_up)
 		return m->given_up;
+	if (!sem_trywait(s))
+		return 0;
 	for (;;) {
 		if (!m->ops.waiting) {
 			wait_sem(s);
@@ -263,12 +275,33 @@ static int produce_wait(struct mfd_multifd *m, sem_t *s)
 	}
 }
 
+/* A channel that is idle takes one look at the semaphore; the clock is read only when there is none. */
+static int wait_idle(struct mfd_multifd *m)
+{
+	uint64_t start;
+	int ret;
+
+	m->stats.sends++;
+	if (!m->given_up && !sem_trywait(&m->idle))
+		return 0;
+	start = mfd_io_now_us();
+	ret = produce_wait(m, &m->idle);
+	m->stats.stalls++;
+	m->stats.stall_us += mfd_io_now_us() - start;
+	return ret;
+}
+
+void mfd_multifd_get_stats(const struct mfd_multifd *m, struct mfd_multifd_stats *st)
+{
+	*st = m->stats;
+}
+
 int mfd_multifd_send(struct mfd_multifd *m)
 {
 	int ret = mfd_multifd_error(m);
 
 	if (!ret)
-		ret = produce_wait(m, &m->idle);
+		ret = wait_idle(m);
 	if (ret)
 		return ret;
 	hand_over(m, find_idle(m));

@@ -62,6 +62,14 @@ int mfd_multifd_sync(struct mfd_multifd *m, uint64_t *number);
 int mfd_multifd_error(struct mfd_multifd *m);
 /* Which channel it was that failed first; only after an error. */
 unsigned mfd_multifd_failed_channel(struct mfd_multifd *m);
+/* What the producer has met. */
+struct mfd_multifd_stats {
+	uint64_t sends;
+	uint64_t stalls,
+		stall_us; /* of them, those for which no channel was idle, and how long it waited for one in all */
+};
+/* By the producer's thread alone. */
+void mfd_multifd_get_stats(const struct mfd_multifd *m, struct mfd_multifd_stats *st);
 /* Stop and join the threads and free everything.  Sockets that could block must have been shut down before. */
 void mfd_multifd_stop(struct mfd_multifd *m);
 

@@ -222,21 +222,45 @@ int mfd_options_rate(const char *value, uint64_t *bytes_per_s)
 	char *end;
 	double n = strtod(value, &end);
 
+	if (!strcmp(value, "unlimited")) {
+		*bytes_per_s = 0;
+		return 0;
+	}
 	if (end == value || !(n >= 0) || n > 1e15)
 		return -EINVAL;
 	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
 		if (!strcmp(end, units[i].suffix)) {
-			*bytes_per_s = (uint64_t)(n * units[i].unit);
+			n *= units[i].unit;
+			*bytes_per_s = n > 0 && n < 1 ? 1 :
+							(uint64_t)n; /* little is not nothing: that would be no limit */
 			return 0;
 		}
 	}
 	return -EINVAL;
 }
 
+const char *mfd_options_rate_text(uint64_t bytes_per_s, char *buf, size_t len)
+{
+	static const struct {
+		const char *name;
+		double unit;
+	} units[] = { { "Gbit/s", 1e9 }, { "Mbit/s", 1e6 }, { "kbit/s", 1e3 }, { "bit/s", 1 } };
+	double bits = 8 * (double)bytes_per_s;
+	unsigned u = 0;
+
+	while (bits < units[u].unit && u < ARRAY_LEN(units) - 1)
+		u++;
+	if (bytes_per_s)
+		snprintf(buf, len, "%.4g %s", bits / units[u].unit, units[u].name);
+	else
+		snprintf(buf, len, "unlimited");
+	return buf;
+}
+
 static int set_rate(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
 {
 	if (mfd_options_rate(value, field(o, d)))
-		return mfd_error_set(err, -EINVAL, "bytes per second are wanted, as 500M or 4Gbit; 0 = no limit");
+		return mfd_error_set(err, -EINVAL, MFD_OPTIONS_RATE_WANTED);
 	return 0;
 }
 
@@ -281,13 +305,13 @@ const struct mfd_option_desc mfd_options_table[] = {
 	{ "checksum", "on|off", "hash every packet", "on", set_tristate, AT(checksum), MFD_OFF, MFD_ON },
 	{ "packet-size", "BYTES", "memory in one packet, a multiple of 64k up to 4M", "1M", set_bytes, AT(packet_size),
 	  MFD_WIRE_MIN_PACKET, MFD_WIRE_MAX_PACKET },
-	{ "compress", "off|lz4|zstd|auto", "compress memory on its way; auto: with lz4 while that is faster", "off",
-	  set_compress, AT(compress), MFD_COMPRESS_OFF, MFD_COMPRESS_AUTO },
+	{ "compress", "off|lz4|zstd|auto", "compress memory on its way; auto: whichever is faster just now, or none",
+	  "off", set_compress, AT(compress), MFD_COMPRESS_OFF, MFD_COMPRESS_AUTO },
 	{ "compress-level", "N", "zstd: 1 (fast) to 19; lz4: -1 to -64, faster; 0 = default", "0", set_level,
 	  AT(compress_level), -64, 19 },
 	{ "max-bandwidth", "RATE",
 	  "limit over all channels in bytes per second, with k, M, G, or in bits with kbit, Mbit, "
-	  "Gbit",
+	  "Gbit; 0 or unlimited = none; 'criu-multifd set' changes it on the way",
 	  "0", set_rate, AT(max_bandwidth), 0, 0 },
 	{ "mode", "safe|postcopy", "safe: the source runs on until everything has arrived; postcopy: restore early",
 	  "safe", set_mode, AT(mode), MFD_MODE_SAFE, MFD_MODE_POSTCOPY },
@@ -314,8 +338,8 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  AT(log_file), 0, 0 },
 	{ "program", "PATH", "criu-multifd that the plugin starts; unset, the one beside the plugin", "", set_absolute,
 	  AT(program), 0, 0 },
-	{ "cpr", "auto|off|PATTERN,...", "which descriptors come along that CRIU cannot restore by itself", "", set_cpr,
-	  AT(cpr), 0, 0 },
+	{ "cpr", "auto|off|PATTERN,...",
+	  "which descriptors and terminals come along that CRIU cannot restore by itself", "", set_cpr, AT(cpr), 0, 0 },
 	{ "keeper", "PATH",
 	  "socket of the keeper that holds them on this host (DIR/.keeper.sock of criu-multifd serve)", "",
 	  set_absolute, AT(keeper), 0, 0 },

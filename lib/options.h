@@ -90,7 +90,10 @@ int mfd_options_check(const struct mfd_options *o, struct mfd_error *err);
 /* name = value lines of everything set to other than its default, for handing an effective configuration to a child. */
 int mfd_options_write(const struct mfd_options *o, FILE *f);
 void mfd_options_help(FILE *f);
-/* "500M", "4Gbit", "0": bytes per second; -EINVAL. */
+/* "500M", "4Gbit", "0", "unlimited": bytes per second, 0 = no limit; -EINVAL. */
 int mfd_options_rate(const char *value, uint64_t *bytes_per_s);
+#define MFD_OPTIONS_RATE_WANTED "bytes per second are wanted, as 500M or 4Gbit; 0 or unlimited = no limit"
+/* For people: "200 Mbit/s", "unlimited"; buf is filled (32 bytes are enough) and returned. */
+const char *mfd_options_rate_text(uint64_t bytes_per_s, char *buf, size_t len);
 
 #endif

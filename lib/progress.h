@@ -51,6 +51,8 @@ struct mfd_progress *mfd_progress_create(const char *path, struct mfd_error *err
 struct mfd_progress *mfd_progress_open(void);
 void mfd_progress_close(struct mfd_progress *p);
 
+const char *mfd_progress_word(unsigned phase); /* "streaming"; "?" for what is none */
+
 static inline void mfd_progress_phase(struct mfd_progress *p, enum mfd_progress_phase phase)
 {
 	if (atomic_load_explicit(&p->phase, memory_order_relaxed) < (uint32_t)phase)

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "io.h"
 #include "sendchan.h"
@@ -65,10 +64,14 @@ static int take_buffer(struct mfd_sendchan *c, unsigned *index)
 	unsigned i = c->next_buffer;
 
 	if (c->flight[i].in_flight) {
-		int ret;
+		int ret, wait = (int32_t)(c->zc.done - c->flight[i].ticket) <= 0;
+		uint64_t t0 = wait ? mfd_io_now_us() : 0;
 
-		c->st.stalls += (int32_t)(c->zc.done - c->flight[i].ticket) <= 0;
 		ret = mfd_zerocopy_wait(&c->zc, c->flight[i].ticket, c->stall_ms);
+		if (wait) {
+			mfd_counter_add(&c->st.reclaims, 1);
+			mfd_counter_add(&c->st.reclaims_us, mfd_io_now_us() - t0);
+		}
 		if (ret)
 			return mfd_error_sys(&c->err, ret, "channel %u: waiting for zero-copy completions", c->id);
 		c->flight[i].in_flight = 0;
@@ -79,31 +82,81 @@ static int take_buffer(struct mfd_sendchan *c, unsigned *index)
 	return 0;
 }
 
-static int send_plain(struct mfd_sendchan *c, struct mfd_wire_packet *h, const void *table, void *data)
+/* Whoever sleeps in a system call gives the processor up of its own accord; counting that needs no other way of sending. */
+static long sleeps(void)
 {
-	struct iovec iov[3] = {
-		{ h, sizeof(*h) },
-		{ (void *)table, le32toh(h->table_len) },
-		{ data, le32toh(h->payload_len) },
-	};
+	struct rusage r;
 
-	return mfd_conn_sendv(&c->conn, iov, iov[2].iov_len ? 3 : 2, 0);
+	return getrusage(RUSAGE_THREAD, &r) ? 0 : r.ru_nvcsw;
 }
 
-static int send_zerocopy(struct mfd_sendchan *c, struct mfd_wire_packet *h, const void *table, void *data, unsigned buf)
-{
-	struct iovec iov[2] = { { h, sizeof(*h) }, { (void *)table, le32toh(h->table_len) } };
-	int ret = mfd_conn_sendv(&c->conn, iov, 2, 1);
+struct piece {
+	struct iovec iov[3]; /* header and table, of the first; payload */
+	int n;
+};
 
+static int send_piece(struct mfd_sendchan *c, struct piece *p, unsigned buf, int zero_copy)
+{
+	struct iovec *data = &p->iov[p->n - 1];
+	int ret = 0;
+
+	if (!zero_copy)
+		return mfd_conn_sendv(&c->conn, p->iov, data->iov_len ? p->n : p->n - 1, 0);
+	if (p->n > 1)
+		ret = mfd_conn_sendv(&c->conn, p->iov, p->n - 1, 1);
 	if (ret)
 		return ret;
-	ret = mfd_zerocopy_send(&c->zc, data, le32toh(h->payload_len), &c->flight[buf].ticket);
+	ret = mfd_zerocopy_send(&c->zc, data->iov_base, data->iov_len, &c->flight[buf].ticket);
 	c->flight[buf].in_flight = !ret && (int32_t)(c->flight[buf].ticket - c->zc.done) >= 0;
 	return ret;
 }
 
+/* Wait for the limit: microseconds. */
+static uint64_t obey(struct mfd_sendchan *c, size_t bytes)
+{
+	if (c->limit && c->urgent)
+		mfd_ratelimit_charge(c->limit, bytes);
+	return c->limit && !c->urgent ? mfd_ratelimit_wait(c->limit, bytes) : 0;
+}
+
+/*
+ * In one piece, or in as many as the limit asks for: what counts is what any second brings, not whether the packets fit in.  The header is
+ * on-wire already.
+ */
+static int send_pieces(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *table, char *data, unsigned buf,
+		       int zero_copy)
+{
+	size_t left = le32toh(h->payload_len), head = sizeof(*h) + le32toh(h->table_len), now;
+	struct piece p = { { { h, sizeof(*h) }, { table, head - sizeof(*h) }, { data, 0 } }, 3 };
+	uint64_t limited = 0, blocked = 0;
+	int ret;
+
+	do {
+		uint64_t t0;
+		long before;
+
+		now = c->limit && !c->urgent ? mfd_ratelimit_piece(c->limit, left) : left;
+		limited += obey(c, head + now);
+		p.iov[p.n - 1] = (struct iovec){ data, now };
+		before = sleeps();
+		t0 = mfd_io_now_us();
+		ret = send_piece(c, &p, buf, zero_copy);
+		if (sleeps() != before)
+			blocked += mfd_io_now_us() - t0 + 1;
+		data += now;
+		head = 0;
+		p.n = 1;
+		left -= now;
+	} while (!ret && left);
+	mfd_counter_add(&c->st.blocked, blocked > 0);
+	mfd_counter_add(&c->st.blocked_us, blocked);
+	mfd_counter_add(&c->st.limited, limited > 0);
+	mfd_counter_add(&c->st.limited_us, limited);
+	return ret;
+}
+
 /* Header fields are in host order before, on-wire after. */
-static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, const void *table, unsigned buf)
+static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *table, unsigned buf)
 {
 	uint64_t t0 = mfd_io_now_us(), wire;
 	void *data = buffer_at(c, buf);
@@ -121,17 +174,15 @@ static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, const 
 	}
 	wire = sizeof(*h) + h->table_len + h->payload_len;
 	mfd_wire_packet_seal(h);
-	if (c->limit)
-		mfd_ratelimit_wait(c->limit, wire);
-	ret = zero_copy ? send_zerocopy(c, h, table, data, buf) : send_plain(c, h, table, data);
+	ret = send_pieces(c, h, table, data, buf, zero_copy);
 	if (ret)
 		return mfd_error_sys(&c->err, ret, "channel %u: sending", c->id);
-	c->st.packets++;
-	c->st.compressed += small > 0;
-	c->st.checksum += le64toh(h->header_hash);
-	c->st.wire_bytes += wire;
+	mfd_counter_add(&c->st.packets, 1);
+	mfd_counter_add(&c->st.compressed, small > 0);
+	mfd_counter_add(&c->st.checksum, le64toh(h->header_hash));
+	mfd_counter_add(&c->st.wire_bytes, wire);
 	t0 = mfd_io_now_us() - t0;
-	c->st.send_us += t0;
+	mfd_counter_add(&c->st.send_us, t0);
 	mfd_compress_took(c->compress, le32toh(h->raw_len), small > 0, t0);
 	return 0;
 }
@@ -201,14 +252,18 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 		return mfd_error_sys(&c->err, ret, "reading memory of task %d at %#llx", p->pages.reader->pid,
 				     (unsigned long long)p->pages.runs[0].vaddr);
 	pack_pages(&k, p, buffer_at(c, buf));
-	c->st.read_us += mfd_io_now_us() - t0;
-	c->st.pages += k.kept;
-	c->st.zero_pages += k.zero;
+	mfd_counter_add(&c->st.read_us, mfd_io_now_us() - t0);
+	mfd_counter_add(&c->st.pages, k.kept);
+	mfd_counter_add(&c->st.zero_pages, k.zero);
 	h.entries = k.n;
 	h.table_len = k.n * (uint32_t)sizeof(*k.out);
 	h.payload_len = h.raw_len = k.kept * MFD_WIRE_PAGE_SIZE;
 	mfd_wire_runs_seal(k.out, k.n);
-	return send_packet(c, &h, k.out, buf);
+	ret = send_packet(c, &h, k.out, buf);
+	if (!mfd_counter_get(&c->st.first_us))
+		mfd_counter_add(&c->st.first_us, t0);
+	mfd_counter_add(&c->st.last_us, mfd_io_now_us() - mfd_counter_get(&c->st.last_us));
+	return ret;
 }
 
 static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)
@@ -227,36 +282,67 @@ static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)
 				     (unsigned long long)p->file.offset);
 	h.table_len = mfd_wire_file_seal(table_of(c), &f, p->file.name);
 	h.payload_len = h.raw_len = p->file.len;
-	c->st.file_bytes += p->file.len;
-	c->st.files += p->file.offset == 0;
+	mfd_counter_add(&c->st.file_bytes, p->file.len);
+	mfd_counter_add(&c->st.files, p->file.offset == 0);
 	return send_packet(c, &h, table_of(c), buf);
-}
-
-/*
- * In postcopy the process stands still until CRIU has dumped everything but its pages: while CRIU wants the processor, the channels give
- * way.  Coming back may be refused to who lacks CAP_SYS_NICE; then they stay behind.
- */
-static void give_way(struct mfd_sendchan *c)
-{
-	int want = c->gentle && atomic_load_explicit(c->gentle, memory_order_relaxed);
-
-	if (want == c->is_gentle)
-		return;
-	c->is_gentle = want;
-	setpriority(PRIO_PROCESS, (id_t)gettid(), want ? 19 : 0);
 }
 
 int mfd_sendchan_send(void *chan, struct mfd_payload *p)
 {
-	give_way(chan);
+	struct mfd_sendchan *c = chan;
+
+	mfd_gentle_be(&c->manners, p->type == MFD_PAYLOAD_PAGES && c->gentle &&
+					   atomic_load_explicit(c->gentle, memory_order_relaxed));
 	switch (p->type) {
 	case MFD_PAYLOAD_PAGES:
-		return send_pages(chan, p);
+		return send_pages(c, p);
 	case MFD_PAYLOAD_FILE:
-		return send_file(chan, p);
+		return send_file(c, p);
 	default:
 		return 0;
 	}
+}
+
+void mfd_sendchan_stats_add(struct mfd_sendchan_stats *to, const struct mfd_sendchan_stats *st)
+{
+	uint64_t *sum = (uint64_t *)to, first = to->first_us, last = to->last_us;
+	const uint64_t *more = (const uint64_t *)st;
+
+	_Static_assert(sizeof(*to) % sizeof(*sum) == 0, "nothing but numbers");
+	for (size_t i = 0; i < sizeof(*to) / sizeof(*sum); i++)
+		sum[i] += more[i];
+	to->first_us = !first || (st->first_us && st->first_us < first) ? st->first_us : first;
+	to->last_us = st->last_us > last ? st->last_us : last;
+}
+
+void mfd_sendchan_stats(const struct mfd_sendchan *c, struct mfd_sendchan_stats *st)
+{
+	const struct mfd_sendchan_counters *n = &c->st;
+
+	mfd_sendchan_stats_add(st, &(struct mfd_sendchan_stats){
+					   .packets = mfd_counter_get(&n->packets),
+					   .pages = mfd_counter_get(&n->pages),
+					   .zero_pages = mfd_counter_get(&n->zero_pages),
+					   .files = mfd_counter_get(&n->files),
+					   .file_bytes = mfd_counter_get(&n->file_bytes),
+					   .wire_bytes = mfd_counter_get(&n->wire_bytes),
+					   .compressed = mfd_counter_get(&n->compressed),
+					   .checksum = mfd_counter_get(&n->checksum),
+					   .blocked = mfd_counter_get(&n->blocked),
+					   .blocked_us = mfd_counter_get(&n->blocked_us),
+					   .reclaims = mfd_counter_get(&n->reclaims),
+					   .reclaims_us = mfd_counter_get(&n->reclaims_us),
+					   .limited = mfd_counter_get(&n->limited),
+					   .limited_us = mfd_counter_get(&n->limited_us),
+					   .read_us = mfd_counter_get(&n->read_us),
+					   .send_us = mfd_counter_get(&n->send_us),
+					   .first_us = mfd_counter_get(&n->first_us),
+					   .last_us = mfd_counter_get(&n->last_us),
+					   .zerocopy_sent = mfd_counter_get(&c->zc.sends),
+					   .zerocopy_completed = mfd_counter_get(&c->zc.completions),
+					   .zerocopy_copied = mfd_counter_get(&c->zc.copied),
+					   .zerocopy_waits = mfd_counter_get(&c->zc.flush_waits),
+				   });
 }
 
 int mfd_sendchan_sync(void *chan, uint64_t number)
@@ -269,7 +355,7 @@ int mfd_sendchan_sync(void *chan, uint64_t number)
 	ret = mfd_conn_send(&c->conn, &h, sizeof(h), 0);
 	if (ret)
 		return mfd_error_sys(&c->err, ret, "channel %u: sending sync %llu", c->id, (unsigned long long)number);
-	c->st.wire_bytes += sizeof(h);
+	mfd_counter_add(&c->st.wire_bytes, sizeof(h));
 	ret = mfd_zerocopy_flush(&c->zc, c->stall_ms);
 	if (ret)
 		return mfd_error_sys(&c->err, ret, "channel %u: flushing zero-copy sends", c->id);

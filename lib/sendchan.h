@@ -14,7 +14,9 @@
 
 #include "compress.h"
 #include "conn.h"
+#include "counter.h"
 #include "error.h"
+#include "gentle.h"
 #include "options.h"
 #include "payload.h"
 #include "ratelimit.h"
@@ -23,14 +25,31 @@
 
 #define MFD_SENDCHAN_BUFFERS 8
 
-/* Written by the channel's thread alone; others read it after the channels have been stopped or synced. */
+/* Written by the channel's thread alone; any thread may read them meanwhile. */
+struct mfd_sendchan_counters {
+	mfd_counter packets, pages, zero_pages, files, file_bytes;
+	mfd_counter wire_bytes;
+	mfd_counter compressed; /* packets that went compressed */
+	mfd_counter checksum;	/* sum of header_hash, see control.proto "end" */
+	mfd_counter blocked,
+		blocked_us; /* packets whose sending had to wait for the socket, and how long that took in all */
+	mfd_counter reclaims, reclaims_us; /* waits for a buffer whose zero-copy send was still in flight */
+	mfd_counter limited, limited_us;   /* packets that the limit held up */
+	mfd_counter read_us, send_us;
+	mfd_counter first_us,
+		last_us; /* when memory began to be read, and the last of it was sent; 0 = there was none */
+};
+
+/* A copy of them, of one channel or of several. */
 struct mfd_sendchan_stats {
 	uint64_t packets, pages, zero_pages, files, file_bytes;
 	uint64_t wire_bytes;
-	uint64_t compressed; /* packets that went compressed */
-	uint64_t checksum;   /* sum of header_hash, see control.proto "end" */
-	uint64_t stalls;     /* waits for a buffer still in flight */
+	uint64_t compressed;
+	uint64_t checksum;
+	uint64_t blocked, blocked_us, reclaims, reclaims_us, limited, limited_us;
 	uint64_t read_us, send_us;
+	uint64_t first_us, last_us; /* not sums: the first and the last of all */
+	uint64_t zerocopy_sent, zerocopy_completed, zerocopy_copied, zerocopy_waits;
 };
 
 struct mfd_sendchan {
@@ -49,17 +68,31 @@ struct mfd_sendchan {
 	} flight[MFD_SENDCHAN_BUFFERS];
 	struct mfd_compress *compress; /* NULL = off; the channel's own, freed with it */
 	struct mfd_ratelimit *limit;   /* of all channels of the session; NULL = none */
-	const atomic_int
-		*gentle; /* nonzero: stay behind everything else that wants to run; NULL = never. Relaxed, a hint */
-	int is_gentle;	 /* what the thread has been set to */
-	struct mfd_sendchan_stats st;
-	struct mfd_error err; /* of the first failure */
-};
+	int urgent;		       /* it counts for the limit, but waits for nothing */
+	const atomic_int *gentle;      /* nonzero: give way with pages; NULL = never. Relaxed, a hint */
+	struct mfd_gentle manners;
+	struct mfd_sendchan_counters st;
+	struct mfd_error err;	/* of the first failure */
+} __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
 /* Takes over conn (joined already), which is closed on failure. 0 or -errno with err filled. */
 int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn, const struct mfd_wire_limits *lim,
 		      enum mfd_tristate zerocopy, unsigned stall_ms);
 void mfd_sendchan_close(struct mfd_sendchan *c);
+
+/* Add what the channel has counted so far to *st. Any thread; each number is whole, but they are not all of one moment. */
+void mfd_sendchan_stats(const struct mfd_sendchan *c, struct mfd_sendchan_stats *st);
+/* Add one copy to another. */
+void mfd_sendchan_stats_add(struct mfd_sendchan_stats *to, const struct mfd_sendchan_stats *st);
+/* Everything that kept the channel from sending: how often, and microseconds. */
+static inline uint64_t mfd_sendchan_stalls(const struct mfd_sendchan_stats *st)
+{
+	return st->blocked + st->reclaims + st->limited;
+}
+static inline uint64_t mfd_sendchan_stall_us(const struct mfd_sendchan_stats *st)
+{
+	return st->blocked_us + st->reclaims_us + st->limited_us;
+}
 
 /* For struct mfd_multifd_ops. */
 int mfd_sendchan_send(void *c, struct mfd_payload *p);

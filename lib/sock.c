@@ -162,21 +162,66 @@ static int set_blocking(int fd)
 	return flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) ? -errno : 0;
 }
 
-int mfd_sock_connect(const struct mfd_sock_addr *addr, unsigned timeout_ms, struct mfd_error *err)
+static int try_connect(int fd, const struct mfd_sock_addr *addr, unsigned timeout_ms)
 {
-	int fd, ret = 0;
+	int ret = 0;
 
-	fd = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return mfd_error_sys(err, -errno, "cannot make a socket for %s", addr->text);
 	if (connect(fd, (const struct sockaddr *)&addr->sa, addr->len))
 		ret = errno == EINPROGRESS || errno == EINTR ? wait_connected(fd, timeout_ms) : -errno;
 	if (!ret)
 		ret = set_blocking(fd);
+	return ret;
+}
+
+/* With a socket of our own that is bound to nothing. */
+static int connect_fresh(const struct mfd_sock_addr *addr, unsigned timeout_ms, struct mfd_error *err)
+{
+	int fd, ret;
+
+	fd = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return mfd_error_sys(err, -errno, "cannot make a socket for %s", addr->text);
+	ret = try_connect(fd, addr, timeout_ms);
 	if (!ret)
 		return fd;
 	close(fd);
 	return mfd_error_sys(err, ret, "cannot connect to %s", addr->text);
+}
+
+int mfd_sock_connect(const struct mfd_sock_addr *addr, int bound, unsigned timeout_ms, struct mfd_error *err)
+{
+	int ret;
+
+	if (bound < 0)
+		return connect_fresh(addr, timeout_ms, err);
+	ret = try_connect(bound, addr, timeout_ms);
+	if (!ret)
+		return bound;
+	close(bound);
+	/* It is the local port that does not suit: whoever asked for it must not be worse off than who did not. */
+	if (ret == -EADDRNOTAVAIL || ret == -EADDRINUSE)
+		return connect_fresh(addr, timeout_ms, err);
+	return mfd_error_sys(err, ret, "cannot connect to %s", addr->text);
+}
+
+/*
+ * Without SO_REUSEADDR: a port whose last connection is in TIME_WAIT counts as in use, so that no late packet of that one is
+ * taken for ours.
+ */
+int mfd_sock_bound(int family, unsigned port)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
+	int v6_wanted = family == AF_INET6, fd, ret;
+
+	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (!bind(fd, v6_wanted ? (void *)&v6 : (void *)&v4, v6_wanted ? sizeof(v6) : sizeof(v4)))
+		return fd;
+	ret = -errno;
+	close(fd);
+	return ret;
 }
 
 static int bound_address(int fd, struct mfd_sock_addr *addr)

@@ -20,8 +20,13 @@ struct mfd_sock_addr {
 int mfd_sock_parse(const char *text, int allow_port0, struct mfd_sock_addr *addr, struct mfd_error *err);
 int mfd_sock_is_loopback(const struct mfd_sock_addr *addr);
 
-/* A connected, blocking, close-on-exec socket (>= 0) or -errno. */
-int mfd_sock_connect(const struct mfd_sock_addr *addr, unsigned timeout_ms, struct mfd_error *err);
+/*
+ * A connected, blocking, close-on-exec socket (>= 0) or -errno.  `bound`: one from mfd_sock_bound for the local port, which is
+ * taken over whatever happens, or -1; when its port is what is in the way, another one is taken.
+ */
+int mfd_sock_connect(const struct mfd_sock_addr *addr, int bound, unsigned timeout_ms, struct mfd_error *err);
+/* A non-blocking, close-on-exec TCP socket bound to `port` on every address, for AF_INET or AF_INET6 (and IPv4 through it). */
+int mfd_sock_bound(int family, unsigned port);
 /* A listening, close-on-exec socket; *addr is updated to the bound address (port 0 = any). */
 int mfd_sock_listen(struct mfd_sock_addr *addr, struct mfd_error *err);
 /* Is `fd`, that somebody else made, a listening TCP socket?  0 and *addr, or -errno; it stays the caller's. */

@@ -38,9 +38,9 @@ void mfd_zerocopy_complete(struct mfd_zerocopy *z, uint32_t lo, uint32_t hi, int
 {
 	uint32_t n = hi - lo + 1;
 
-	z->completions += n;
+	mfd_counter_add(&z->completions, n);
 	if (copied)
-		z->copied += n;
+		mfd_counter_add(&z->copied, n);
 	for (uint32_t i = lo; i != hi + 1; i++)
 		z->seen[i % MFD_ZEROCOPY_WINDOW / 8] |= 1u << i % 8;
 	while (z->done != z->next && z->seen[z->done % MFD_ZEROCOPY_WINDOW / 8] & 1u << z->done % 8) {
@@ -135,7 +135,7 @@ int mfd_zerocopy_wait(struct mfd_zerocopy *z, uint32_t ticket, unsigned timeout_
 		int ret = reap(z);
 
 		if (ret == -EAGAIN) {
-			z->flush_waits += !waited;
+			mfd_counter_add(&z->flush_waits, !waited);
 			waited = 1;
 			ret = wait_notice(z, deadline);
 			if (ret == -ETIMEDOUT && (now_left = unacked(z->fd)) < left) {
@@ -202,7 +202,7 @@ int mfd_zerocopy_send(struct mfd_zerocopy *z, const void *buf, size_t len, uint3
 			return ret;
 		if (zc) {
 			*ticket = z->next++;
-			z->sends++;
+			mfd_counter_add(&z->sends, 1);
 		}
 		buf = (const char *)buf + sent;
 		len -= sent;

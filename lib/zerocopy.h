@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stddef.h>
 
+#include "counter.h"
 #include "options.h"
 
 #define MFD_ZEROCOPY_WINDOW 4096 /* sends in flight at most */
@@ -24,8 +25,8 @@ struct mfd_zerocopy {
 	uint32_t next;			       /* number the next zero-copy send gets */
 	uint32_t done;			       /* all numbers before have completed */
 	uint8_t seen[MFD_ZEROCOPY_WINDOW / 8]; /* completed out of order, by number modulo the window */
-	uint64_t sends, completions, copied, flush_waits; /* for the summary */
-	const char *fell_back;				  /* why auto turned itself off; NULL = it did not */
+	mfd_counter sends, completions, copied, flush_waits; /* for the summary; any thread may read them */
+	const char *fell_back;				     /* why auto turned itself off; NULL = it did not */
 };
 
 /*

@@ -19,21 +19,6 @@ static int refuse(const char **why, const char *sentence)
 	return -EPROTO;
 }
 
-uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload, size_t payload_len)
-{
-	XXH3_state_t state;
-
-	if (!payload_len)
-		return XXH3_64bits(table_len ? table : "", table_len);
-	if (!table_len)
-		return XXH3_64bits(payload, payload_len);
-	XXH3_INITSTATE(&state);
-	XXH3_64bits_reset(&state);
-	XXH3_64bits_update(&state, table, table_len);
-	XXH3_64bits_update(&state, payload, payload_len);
-	return XXH3_64bits_digest(&state);
-}
-
 static uint64_t header_hash(const struct mfd_wire_packet *p)
 {
 	return XXH3_64bits(p, offsetof(struct mfd_wire_packet, header_hash));
@@ -329,7 +314,8 @@ static const char *const msg_names[] = {
 	[MFD_WIRE_COMMIT] = "COMMIT",	    [MFD_WIRE_COMMITTED] = "COMMITTED",
 	[MFD_WIRE_ABORT] = "ABORT",	    [MFD_WIRE_RESUME] = "RESUME",
 	[MFD_WIRE_RESUME_OK] = "RESUME_OK", [MFD_WIRE_PING] = "PING",
-	[MFD_WIRE_PONG] = "PONG",	    [MFD_WIRE_QUEUED] = "QUEUED",
+	[MFD_WIRE_PONG] = "PONG",	    [MFD_WIRE_SET] = "SET",
+	[MFD_WIRE_SETTING] = "SETTING",	    [MFD_WIRE_QUEUED] = "QUEUED",
 	[MFD_WIRE_ROOM] = "ROOM",	    [MFD_WIRE_SIZE] = "SIZE",
 };
 

@@ -50,6 +50,7 @@ _criu_multifd_value()
 _criu_multifd_argument()
 {
 	case $1 in
+	set) mapfile -t COMPREPLY < <(compgen -W "max-bandwidth $(_criu_multifd_sessions)" -- "$2") ;;
 	wait | restore | status | abort | resolve) _criu_multifd_value SESSION "$2" ;;
 	show) mapfile -t COMPREPLY < <(compgen -f -X '!*.img' -- "$2"; compgen -d -- "$2") ;;
 	cpr) mapfile -t COMPREPLY < <(compgen -W "list offer drop exec $(_criu_multifd_sessions)" -- "$2") ;;

@@ -281,6 +281,8 @@ int mfd_cpr_main(int argc, char **argv)
 		.notes =
 			"offer hands over descriptor 0; the restore of SESSION takes it for its descriptor NAME (as 'criu-multifd\n"
 			"show cpr-fds.img' names it), for the one with that ID or, without one, for all of that name.\n"
+			"Terminals are called tty[RDEV:DEV], as criu calls them; one that is offered under the name 'tty' serves each that has\n"
+			"none of its own.  A process that leads a session makes it the terminal of that session, whoever used it before.\n"
 			"exec goes on with the program that lies at the path of the running one now; nothing held is lost, and a\n"
 			"program that does not run is not taken.\n"
 			"Exit status: 0, or 1 with one line.",

@@ -25,6 +25,7 @@ static const struct verb {
 	{ "wait", "wait until a session is ready, committed or done", mfd_wait_main, NULL },
 	{ "restore", "restore a session", mfd_restore_main, NULL },
 	{ "status", "list sessions, say where they stand", mfd_status_main, NULL },
+	{ "set", "change the bandwidth limit of a session on its way", mfd_set_main, NULL },
 	{ "abort", "give a session up", mfd_abort_main, NULL },
 	{ "resolve", "settle a session that is in doubt", mfd_resolve_main, NULL },
 	{ "show", "print images as JSON", mfd_show_main, NULL },

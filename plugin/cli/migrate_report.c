@@ -23,19 +23,17 @@
 #define JSON_US	  500000
 #define RATE_US	  250000
 
-static const struct {
-	const char *word, *text;
-} phases[] = {
-	[MFD_PROGRESS_STARTING] = { "starting", "starting criu" },
-	[MFD_PROGRESS_CONNECTING] = { "connecting", "connecting" },
-	[MFD_PROGRESS_QUEUED] = { "queued", "waiting for memory on the target" },
-	[MFD_PROGRESS_FREEZING] = { "freezing", "freezing" },
-	[MFD_PROGRESS_STREAMING] = { "streaming", "streaming" },
-	[MFD_PROGRESS_VERIFYING] = { "verifying", "verifying" },
-	[MFD_PROGRESS_RESTORING] = { "restoring", "restoring on the target" },
-	[MFD_PROGRESS_RELEASING] = { "releasing", "releasing" },
-	[MFD_PROGRESS_RELEASED] = { "released", "released" },
-	[MFD_PROGRESS_ABORTED] = { "aborted", "aborted" },
+static const char *const phase_texts[] = {
+	[MFD_PROGRESS_STARTING] = "starting criu",
+	[MFD_PROGRESS_CONNECTING] = "connecting",
+	[MFD_PROGRESS_QUEUED] = "waiting for memory on the target",
+	[MFD_PROGRESS_FREEZING] = "freezing",
+	[MFD_PROGRESS_STREAMING] = "streaming",
+	[MFD_PROGRESS_VERIFYING] = "verifying",
+	[MFD_PROGRESS_RESTORING] = "restoring on the target",
+	[MFD_PROGRESS_RELEASING] = "releasing",
+	[MFD_PROGRESS_RELEASED] = "released",
+	[MFD_PROGRESS_ABORTED] = "aborted",
 };
 
 struct figures {
@@ -105,8 +103,9 @@ static void json_phase(struct mfd_migrate *m)
 {
 	struct json_object *j = event(m, "phase");
 
-	json_object_object_add(j, "phase", json_object_new_string(phases[m->report.phase].word));
+	json_object_object_add(j, "phase", json_object_new_string(mfd_progress_word(m->report.phase)));
 	json_object_object_add(j, "running_on_target", json_object_new_boolean(atomic_load(&m->progress->running)));
+	json_object_object_add(j, "images_dir", json_object_new_string(m->dir));
 	print_json(j);
 }
 
@@ -117,7 +116,7 @@ static void json_progress(struct mfd_migrate *m)
 	char text[16];
 
 	snprintf(text, sizeof(text), "%.1f", f.percent);
-	json_object_object_add(j, "phase", json_object_new_string(phases[m->report.phase].word));
+	json_object_object_add(j, "phase", json_object_new_string(mfd_progress_word(m->report.phase)));
 	json_object_object_add(j, "bytes", json_object_new_uint64(f.sent));
 	json_object_object_add(j, "bytes_total", json_object_new_uint64(f.total));
 	json_object_object_add(j, "percent", json_object_new_double_s(f.percent, text));
@@ -172,7 +171,7 @@ static const char *phase_text(const struct mfd_migrate *m)
 		return "held: the target's memory limit";
 	if (atomic_load(&m->progress->running) && m->report.phase == MFD_PROGRESS_STREAMING)
 		return "runs on the target, pages follow";
-	return phases[m->report.phase].text;
+	return phase_texts[m->report.phase];
 }
 
 static void draw(struct mfd_migrate *m)
@@ -258,10 +257,9 @@ void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...)
 /* The sender's own summary; an object without figures when it wrote none. */
 static struct json_object *read_summary(const struct mfd_migrate *m)
 {
-	static const char *const counts[] = {
-		"channels", "pages",	 "zero_pages", "bytes_memory",	"bytes_wire",
-		"total_ms", "frozen_ms", "gbit_per_s", "zerocopy_sent", "zerocopy_copied"
-	};
+	static const char *const counts[] = { "channels",   "pages",	     "zero_pages",     "bytes_memory",
+					      "bytes_wire", "total_ms",	     "frozen_ms",      "stream_ms",
+					      "gbit_per_s", "zerocopy_sent", "zerocopy_copied" };
 	char path[4200], *text = NULL;
 	struct json_object *j = NULL;
 

@@ -2,8 +2,8 @@
 /*
  * Asking the server that serves DIR, or the sender of the criu dump that works in DIR, to do something: one text message
  * over a unix SOCK_SEQPACKET socket there, one back: "ok", "ok TEXT" or "error: TEXT".  Requests to a server: "abort
- * NAME", "resolve NAME run", "resolve NAME discard" (plugin/target/requests.c); to a sender: "abort", "run", "discard"
- * (plugin/source/desk.c).
+ * NAME", "resolve NAME run", "resolve NAME discard", "set NAME SETTING VALUE" (plugin/target/requests.c); to a sender: "abort",
+ * "run", "discard", "set SETTING VALUE", "status" (plugin/source/desk.c).
  */
 #ifndef MFD_REQUEST_H
 #define MFD_REQUEST_H
@@ -14,7 +14,7 @@
 
 #define MFD_REQUEST_SOCKET	  ".serve.sock"
 #define MFD_REQUEST_SENDER_SOCKET ".multifd-send.sock"
-#define MFD_REQUEST_MAX		  1024 /* bytes of a message */
+#define MFD_REQUEST_MAX		  65536 /* bytes of a message: a sender with 64 channels tells its status */
 
 /*
  * 0: `answer` (may be NULL) holds what followed "ok"; -ECONNREFUSED: nobody serves DIR; -EREMOTEIO: the server's own

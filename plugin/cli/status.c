@@ -13,8 +13,10 @@
 
 #include "command.h"
 #include "flags.h"
-#include "status_memory.h"
+#include "options.h"
 #include "session_file.h"
+#include "status.h"
+#include "status_memory.h"
 #include "text.h"
 #include "words.h"
 
@@ -22,7 +24,8 @@
 
 struct status {
 	const char *dir, *session; /* session NULL: all */
-	int json, watch;
+	const char *source;	   /* a sender's folder is meant, and nothing else */
+	int json, watch, channels;
 	uint64_t now_us; /* CLOCK_REALTIME of this look */
 	struct mfd_session_file *list;
 	size_t n;
@@ -174,6 +177,7 @@ static struct json_object *session_json(const struct status *s, const struct mfd
 	add_text(o, "mode", e->postcopy ? "postcopy" : "safe");
 	add_text(o, "confirm", e->confirm_restore ? "restore" : "ready");
 	add_figures(o, e);
+	mfd_status_figures_json(o, e);
 	add_times(o, s, e);
 	add_number(o, "restored_pid", e->has_restored_pid, e->restored_pid);
 	add_number(o, "server_pid", e->has_server_pid, e->server_pid);
@@ -234,6 +238,18 @@ static void text_cell(char *cell, size_t len, const char *text)
 	mfd_image_text_clean(cell);
 }
 
+/* The limit matters while something is on its way. */
+static void rate_cell(char *cell, size_t len, const Mfd__SessionEntry *e)
+{
+	char rate[32], max[32];
+
+	mfd_words_rate(received(e) * PAGE, transfer_us(e), rate, sizeof(rate));
+	if (e->max_bandwidth && e->state <= MFD__SESSION_STATE__RUNNING)
+		snprintf(cell, len, "%s (max %s)", rate, mfd_words_rate(e->max_bandwidth, 1000000, max, sizeof(max)));
+	else
+		snprintf(cell, len, "%s", rate);
+}
+
 static void fill_row(struct row *r, const struct status *s, const struct mfd_session_file *f)
 {
 	const size_t len = sizeof(r->cell[0]);
@@ -249,7 +265,7 @@ static void fill_row(struct row *r, const struct status *s, const struct mfd_ses
 	text_cell(r->cell[SOURCE], len, e->source);
 	pages_cell(r->cell[RECEIVED], len, e, received(e));
 	pages_cell(r->cell[INSTALLED], len, e, e->installed_pages);
-	mfd_words_rate(received(e) * PAGE, transfer_us(e), r->cell[RATE], len);
+	rate_cell(r->cell[RATE], len, e);
 	if (e->has_started_us)
 		mfd_words_age(span(e->started_us, s->now_us), r->cell[AGE], len);
 }
@@ -311,6 +327,17 @@ static void print_notes(const struct status *s, const struct mfd_session_file *f
 		print_note(advice);
 }
 
+static void print_figures(const struct mfd_session_file *f)
+{
+	char name[NAME_MAX + 1];
+
+	if (!f->entry)
+		return;
+	snprintf(name, sizeof(name), "%s", f->name);
+	printf("\n%s:\n", mfd_image_text_clean(name));
+	mfd_status_figures_print(f->entry);
+}
+
 static void print_table(const struct status *s)
 {
 	struct row *rows = calloc(s->n + 1, sizeof(*rows));
@@ -329,6 +356,8 @@ static void print_table(const struct status *s)
 		print_row(&rows[i], widths);
 	for (size_t i = 0; i < s->n; i++)
 		print_notes(s, &s->list[i]);
+	for (size_t i = 0; s->channels && i < s->n; i++)
+		print_figures(&s->list[i]);
 	free(rows);
 }
 
@@ -404,6 +433,17 @@ int mfd_status_main(int argc, char **argv)
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &s.json,
 		  .help = "for programs; with --watch one line per look" },
+		{ .name = "channels",
+		  .letter = 'v',
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &s.channels,
+		  .help = "also what each channel and each thread of the pager has done, and what happened when" },
+		{ .name = "source",
+		  .letter = 'D',
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &s.source,
+		  .arg = "DIR",
+		  .help = "on the source: the sender of the criu dump that works, or worked, in this folder" },
 		{ .name = "watch",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &s.watch,
@@ -412,17 +452,10 @@ int mfd_status_main(int argc, char **argv)
 	};
 	const struct mfd_flags table = {
 		.verb = "status",
-		.usage = "[--dir DIR] [SESSION] [--json] [--watch]",
+		.usage = "[--dir DIR] [SESSION] [--json] [--channels] [--watch]\n"
+			 "       criu-multifd status --source DIR [--json] [--channels]",
 		.summary = "Says where sessions stand, and what to do about those that are in doubt.",
-		.notes =
-			"Needs no server: it reads the session.img files. Rates are averages since the session began.\n"
-			"Exit status: 0, or 1 when there is no such session or folder.\n"
-			"\n"
-			"With --json a server with --max-memory is described under \"memory\" (null: there is no limit, or it does not run):\n"
-			"limit, used, promised, free and ended (what ended sessions have left) in bytes, sessions, and waiting, how many of\n"
-			"them are queued. Of a session, memory_used, memory_promised and memory_need (what its source says), and held:\n"
-			"\"queued\" while its source waits before it freezes anything, \"pages\" while pages wait at the source until the\n"
-			"restore has finished.",
+		.notes = mfd_status_notes,
 		.flags = flags,
 		.min_args = 0,
 		.max_args = 1,
@@ -433,6 +466,10 @@ int mfd_status_main(int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	s.session = args.n ? args.v[0] : NULL;
+	if (s.source && (s.session || s.watch))
+		return mfd_flags_misuse(&table, "--source goes with no SESSION and no --watch");
+	if (s.source)
+		return mfd_status_source(s.source, s.json, s.channels);
 	if (s.session && (!*s.session || *s.session == '.' || strchr(s.session, '/')))
 		return mfd_flags_misuse(&table, "'%s' is not the name of a session", s.session);
 	for (;;) {

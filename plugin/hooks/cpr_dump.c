@@ -15,6 +15,7 @@
 #include "cpr_describe.h"
 #include "cpr_log.h"
 #include "cpr_scan.h"
+#include "cpr_tty.h"
 #include "host.h"
 #include "io.h"
 #include "keeper.h"
@@ -200,6 +201,29 @@ static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 	return 0;
 }
 
+/* CRIU dumps it without more ado when told of it; what is noted is for the restore. */
+static int take_terminal(void *ctx, int fd, struct mfd_cpr_described *d)
+{
+	struct mfd_cpr_record *r = &d->item.record;
+	int rc;
+
+	if (!mfd_cpr_claims(dump.patterns, d->name) && !mfd_cpr_claims(dump.patterns, r->path ? r->path : "")) {
+		mfd_host_info("terminal %s is not claimed by cpr = %s", d->name, dump.patterns);
+		return 0;
+	}
+	rc = mfd_tty_declare(d->name, ctx);
+	if (rc)
+		return rc;
+	r->how = dump.keeper >= 0 ? MFD__CPR_HOW__KEPT : MFD__CPR_HOW__INHERITED;
+	rc = dump.keeper >= 0 ? hand_over(d, fd, ctx) : 0;
+	rc = rc ? rc : note(d, ctx);
+	if (!rc)
+		mfd_host_info(
+			"terminal %s (%s) of process %u, descriptor %u: its other end stays here, CRIU is told --external '%s'",
+			d->name, r->path ? r->path : "no path", d->owner.pid, d->owner.fd, d->name);
+	return rc;
+}
+
 int mfd_cpr_dump_frozen(int pid, struct mfd_error *err)
 {
 	int rc;
@@ -208,6 +232,7 @@ int mfd_cpr_dump_frozen(int pid, struct mfd_error *err)
 		return 0;
 	dump.scanned = 1;
 	rc = mfd_scan_shared(pid, take_shared, err);
+	rc = rc ? rc : mfd_tty_scan(pid, take_terminal, err);
 	return rc && !err->code ? mfd_error_sys(err, rc, "descriptors shared with other processes") : rc;
 }
 

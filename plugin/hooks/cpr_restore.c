@@ -20,15 +20,19 @@
 #include "cpr.h"
 #include "cpr_describe.h"
 #include "cpr_image.h"
+#include "cpr_inherit.h"
 #include "cpr_rewrite.h"
+#include "cpr_tty.h"
 #include "host.h"
 #include "io.h"
 #include "keeper.h"
 
-/* CRIU's own --inherit-fd; exported by every release this loads into. */
-extern int inherit_fd_add(int fd, char *key) __attribute__((weak));
+/* CRIU's own, as every release this loads into exports it; a plain call unless a user namespace is restored. */
+#define USERNS_CALL_FDOUT 2 /* the result is a descriptor */
+extern int __userns_call(const char *what, int (*call)(void *arg, int fd, pid_t pid), int flags, void *arg, size_t size,
+			 int fd) __attribute__((weak));
 
-enum way { NOWHERE, FETCH, REOPEN, INHERIT, LEAVE };
+enum way { NOWHERE, FETCH, REOPEN, INHERIT, ANY_TERMINAL, OWN_TERMINAL, SAME_TERMINAL, LEAVE };
 
 struct entry {
 	char *name, *path, *inherit_id;
@@ -36,7 +40,7 @@ struct entry {
 	uint32_t criu_id, flags, pid, fd;
 	Mfd__CprKind kind;
 	Mfd__CprHow how;
-	bool has_id, is_unix, is_inet, has_position;
+	bool has_id, is_unix, is_inet, is_dev_tty, has_position;
 	bool rewritten; /* CRIU's images say now that a plugin restores it */
 	enum way way;
 };
@@ -102,6 +106,7 @@ static int take_entry(void *ctx, const struct mfd_cpr_image_item *item)
 	e->criu_id = r->criu_id;
 	e->is_unix = r->has & MFD_CPR_HAS_SOCKET && r->socket->family == AF_UNIX;
 	e->is_inet = r->has & MFD_CPR_HAS_SOCKET && (r->socket->family == AF_INET || r->socket->family == AF_INET6);
+	e->is_dev_tty = e->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 && !r->minor;
 	if (r->n_owners) {
 		e->pid = r->owners[0].pid;
 		e->fd = r->owners[0].fd;
@@ -159,30 +164,10 @@ static int keeper_has(const struct entry *e)
 
 /* ---- how each is had ---- */
 
-/* Whoever runs CRIU has seen to it: --inherit-fd, or runc through CRIU's service. CRIU's own list is out of reach. */
-static int given_by_hand(const char *inherit_id)
-{
-	size_t len, at, n = strlen(inherit_id);
-	int found = 0, service = 0;
-	char *line = NULL;
-
-	if (mfd_io_read_file(AT_FDCWD, "/proc/self/cmdline", 1 << 20, &line, &len))
-		return 0;
-	for (at = 0; at < len; at += strlen(line + at) + 1) {
-		size_t word = strlen(line + at);
-
-		found |= word > n && !strcmp(line + at + word - n, inherit_id) && line[at + word - n - 1] == ':';
-		/* CRIU gives its service a title of one word: "criu: restore --rpc -D ...". */
-		service |= !strcmp(line + at, "swrk") || !strcmp(line + at, "service") || strstr(line + at, " --rpc");
-	}
-	free(line);
-	return found || (service && mfd_cpr_is_runtimes(criu_get_image_dir(), inherit_id));
-}
-
 /* A path in the tasks' mounts: whether it is there shows inside the task. */
 static int may_reopen(const struct entry *e)
 {
-	return e->path && !(e->how == MFD__CPR_HOW__KEPT && rst.same_boot);
+	return e->path && !e->inherit_id && !(e->how == MFD__CPR_HOW__KEPT && rst.same_boot);
 }
 
 /* An offered end of a pipe may be either one: CRIU opens it again the way that is needed. */
@@ -190,13 +175,51 @@ static enum way find_pipe_way(const struct entry *e)
 {
 	int has = keeper_has(e);
 
-	if (given_by_hand(e->inherit_id))
+	if (mfd_inherit_given(e->inherit_id))
 		return LEAVE;
 	return has == MFD_KEEPER_KEPT ? FETCH : has ? INHERIT : NOWHERE;
 }
 
+/* /dev/tty has the id of the terminal it is. */
+static const struct entry *terminal_of(const struct entry *e)
+{
+	for (size_t i = 0; i < rst.n; i++) {
+		const struct entry *t = &rst.v[i];
+
+		if (e->is_dev_tty && !t->is_dev_tty && t->kind == MFD__CPR_KIND__TTY && t->id == e->id)
+			return t;
+	}
+	return NULL;
+}
+
+/* Kept or offered under its name, offered for all, or ours as with --shell-job.  Never one of the same path: that is somebody else's. */
+static enum way find_terminal_way(const struct entry *e)
+{
+	int own;
+
+	if (mfd_inherit_given(e->inherit_id))
+		return LEAVE;
+	if (keeper_has(e))
+		return INHERIT;
+	if (terminal_of(e) && !mfd_inherit_given(terminal_of(e)->inherit_id))
+		return SAME_TERMINAL;
+	if (rst.keeper >= 0 && mfd_keeper_has(rst.keeper, rst.session, MFD_KEEPER_TERMINAL, e->id) > 0)
+		return ANY_TERMINAL;
+	own = mfd_tty_own(criu_get_image_dir(), e->inherit_id);
+	if (own == -EPERM)
+		mfd_host_warn(
+			"%s is the terminal of a whole session; this one has a session already and is not taken for it",
+			e->name);
+	if (own < 0)
+		return NOWHERE;
+	close(own);
+	return OWN_TERMINAL;
+}
+
 static enum way find_way(const struct entry *e)
 {
+	if (e->inherit_id && e->kind == MFD__CPR_KIND__TTY)
+		return find_terminal_way(e);
 	if (e->inherit_id)
 		return find_pipe_way(e);
 	if (keeper_has(e))
@@ -208,7 +231,13 @@ static enum way find_way(const struct entry *e)
 
 static void explain(const struct entry *e, struct mfd_error *err)
 {
-	if (rst.keeper < 0)
+	if (e->kind == MFD__CPR_KIND__TTY)
+		mfd_error_set(
+			err, -ENOENT,
+			"terminal %s of process %u, descriptor %u, cannot be restored: nobody keeps or offers one for session %s, and "
+			"standard input does not serve (criu-multifd cpr offer %s '%s' <TERMINAL)",
+			e->name, e->pid, e->fd, rst.session, rst.session, e->name);
+	else if (rst.keeper < 0)
 		mfd_error_set(err, -ENOENT,
 			      "descriptor %s (%llu) of process %u cannot be restored: there is no keeper that holds it",
 			      e->name, (unsigned long long)e->id, e->pid);
@@ -248,13 +277,34 @@ static int inherit(const char *name, uint64_t id, char *key, struct mfd_error *e
 {
 	int fd = mfd_keeper_get(rst.keeper, rst.session, name, id);
 
+	return fd < 0 ? mfd_error_sys(err, fd, "%s from the keeper", name) : mfd_inherit_pass(fd, key, err);
+}
+
+static int inherit_own(const struct entry *e, char *key, struct mfd_error *err)
+{
+	int fd = mfd_tty_own(criu_get_image_dir(), e->inherit_id);
+
 	if (fd < 0)
-		return mfd_error_sys(err, fd, "%s from the keeper", name);
-	if (!inherit_fd_add)
-		return mfd_error_set(err, -ENOSYS, "%s: this CRIU needs --inherit-fd for it", name);
-	if (inherit_fd_add(fd, key))
-		return mfd_error_set(err, -ENOMEM, "%s: CRIU does not take it", name);
-	return 0;
+		return mfd_error_sys(err, fd, "%s from standard input", e->name);
+	mfd_host_info("%s becomes this restore's own terminal", e->name);
+	return mfd_inherit_pass(fd, key, err);
+}
+
+/* Under `key`, its own inherit_id or that of another name for the same. */
+static int inherit_entry(const struct entry *e, char *key, struct mfd_error *err)
+{
+	switch (e->way) {
+	case INHERIT:
+		return inherit(e->name, e->id, key, err);
+	case ANY_TERMINAL:
+		return inherit(MFD_KEEPER_TERMINAL, MFD_KEEPER_ANY_ID, key, err);
+	case OWN_TERMINAL:
+		return inherit_own(e, key, err);
+	case SAME_TERMINAL:
+		return inherit_entry(terminal_of(e), key, err);
+	default:
+		return 0;
+	}
 }
 
 /* What CRIU calls it, of those that it can dump. */
@@ -345,7 +395,7 @@ static int inherit_other(void *ctx, const struct mfd_keeper_msg *m)
 		if (!strcmp(rst.v[i].name, m->name))
 			return 0;
 	}
-	if (!(m->flags & MFD_KEEPER_OFFERED) || m->id != MFD_KEEPER_ANY_ID)
+	if (!(m->flags & MFD_KEEPER_OFFERED) || m->id != MFD_KEEPER_ANY_ID || !strcmp(m->name, MFD_KEEPER_TERMINAL))
 		return 0;
 	more = realloc(o->v, (o->n + 1) * sizeof(*more));
 	if (!more)
@@ -413,10 +463,8 @@ int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 	find_keeper(o);
 	rc = find_ways(err);
 	rc = rc ? rc : rewrite(err);
-	for (size_t i = 0; i < rst.n && !rc; i++) {
-		if (rst.v[i].way == INHERIT)
-			rc = inherit(rst.v[i].name, rst.v[i].id, rst.v[i].inherit_id, err);
-	}
+	for (size_t i = 0; i < rst.n && !rc; i++)
+		rc = inherit_entry(&rst.v[i], rst.v[i].inherit_id, err);
 	rc = rc ? rc : inherit_others(err);
 	rc = rc ? rc : attach(err);
 	if (!rc && rst.n)
@@ -435,15 +483,36 @@ static const struct entry *find(bool is_unix, uint32_t id)
 	return NULL;
 }
 
-static int fetch(const struct entry *e, struct mfd_error *err)
+/* Of rst.v, which whoever does this has inherited. */
+static int fetch_one(void *arg, int unused, pid_t asked_by)
 {
 	int sock = mfd_keeper_connect_in(criu_get_image_dir(), MFD_KEEPER_SESSION_SOCKET), fd;
+	const struct entry *e;
+	size_t i;
 
-	if (sock < 0)
-		return mfd_error_sys(err, sock, "%s: the keeper cannot be reached", e->name);
-	fd = mfd_keeper_get(sock, rst.session, e->name, e->id);
-	close(sock);
-	return fd < 0 ? mfd_error_sys(err, fd, "%s (%llu) from the keeper", e->name, (unsigned long long)e->id) : fd;
+	(void)unused;
+	(void)asked_by;
+	memcpy(&i, arg, sizeof(i));
+	e = &rst.v[i];
+	fd = sock < 0 ? sock : mfd_keeper_get(sock, rst.session, e->name, e->id);
+	if (fd < 0)
+		mfd_host_error("%s (%llu): the keeper %s: %s", e->name, (unsigned long long)e->id,
+			       sock < 0 ? "cannot be reached" : "does not give it", strerror(-fd));
+	mfd_io_close(&sock);
+	return fd;
+}
+
+/*
+ * The root of a restored user namespace may neither enter the image folder nor is it anybody to the keeper: then CRIU's daemon for
+ * such cases, which has stayed outside, does it and sends the descriptor.
+ */
+static int fetch(const struct entry *e, struct mfd_error *err)
+{
+	size_t i = (size_t)(e - rst.v);
+	int fd = __userns_call ? __userns_call("fetch_one", fetch_one, USERNS_CALL_FDOUT, &i, sizeof(i), -1) :
+				 fetch_one(&i, -1, 0);
+
+	return fd < 0 ? mfd_error_set(err, -EIO, "%s (%llu) was not fetched", e->name, (unsigned long long)e->id) : fd;
 }
 
 static int reopen(const struct entry *e, struct mfd_error *err)

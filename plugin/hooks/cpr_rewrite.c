@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cpr_rewrite.h"
@@ -70,10 +71,18 @@ static int load(int dir, const char *name, uint32_t magic, const ProtobufCMessag
 	return rc ? mfd_error_set(err, rc, "%s", why ? why : strerror(-rc)) : 0;
 }
 
+/* Whoever could read it before must be able to: the restored root of a user namespace is nobody special here. */
 static int save(int dir, const char *name, uint32_t magic, const struct loaded *l, struct mfd_error *err)
 {
-	int rc = mfd_image_write(dir, name, MFD_IMAGE_COMMON_MAGIC, magic, (const ProtobufCMessage *const *)l->v, l->n);
+	struct stat st;
+	int rc = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 
+	rc = rc ? rc :
+		  mfd_image_write(dir, name, MFD_IMAGE_COMMON_MAGIC, magic, (const ProtobufCMessage *const *)l->v,
+				  l->n);
+	if (!rc && (fchownat(dir, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) ||
+		    fchmodat(dir, name, st.st_mode & 07777, 0)))
+		rc = -errno;
 	return rc ? mfd_error_sys(err, rc, "%s", name) : 0;
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Walking the descriptors of a process tree in /proc. */
-#include <dirent.h>
+/* Descriptors that nobody can keep, and those that are shared with others. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -15,120 +14,12 @@
 #include <unistd.h>
 
 #include "cpr_scan.h"
+#include "cpr_walk.h"
 #include "io.h"
 
 #ifndef SIOCGSKNS
 #define SIOCGSKNS 0x894C
 #endif
-
-struct pids {
-	int *v;
-	size_t n, room;
-};
-
-static int add_pid(struct pids *p, int pid)
-{
-	if (p->n == p->room) {
-		size_t room = p->room ? p->room * 2 : 64;
-		int *more = realloc(p->v, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		p->v = more;
-		p->room = room;
-	}
-	p->v[p->n++] = pid;
-	return 0;
-}
-
-static int in_tree(const struct pids *p, int pid)
-{
-	for (size_t i = 0; i < p->n; i++) {
-		if (p->v[i] == pid)
-			return 1;
-	}
-	return 0;
-}
-
-/* Numbers among the names in a folder of /proc; a process that is gone has none. */
-static int each_number(const char *path, int (*each)(void *ctx, int number), void *ctx)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-	int rc = 0;
-
-	if (!d)
-		return 0;
-	while (!rc && (e = readdir(d))) {
-		if (e->d_name[0] >= '0' && e->d_name[0] <= '9')
-			rc = each(ctx, atoi(e->d_name));
-	}
-	closedir(d);
-	return rc;
-}
-
-struct family {
-	struct pids *pids;
-	int pid;
-};
-
-static int add_children(void *ctx, int tid)
-{
-	struct family *f = ctx;
-	char path[64], *text, *p, *end;
-	int rc = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", f->pid, tid);
-	if (mfd_io_read_file(AT_FDCWD, path, 16 << 20, &text, NULL))
-		return 0;
-	for (p = text; !rc; p = end) {
-		long pid = strtol(p, &end, 10);
-
-		if (end == p)
-			break;
-		rc = add_pid(f->pids, (int)pid);
-	}
-	free(text);
-	return rc;
-}
-
-static int find_tree(int root, struct pids *p)
-{
-	struct family f = { .pids = p };
-	char path[64];
-	int rc = add_pid(p, root);
-
-	for (size_t i = 0; i < p->n && !rc; i++) {
-		f.pid = p->v[i];
-		snprintf(path, sizeof(path), "/proc/%d/task", f.pid);
-		rc = each_number(path, add_children, &f);
-	}
-	return rc;
-}
-
-static int fd_link(int pid, int fd, char *link, size_t len)
-{
-	char path[64];
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-	n = readlink(path, link, len - 1);
-	link[n > 0 ? n : 0] = 0;
-	return n > 0 ? 0 : -1;
-}
-
-static int get_fd(int pid, int fd)
-{
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), got;
-
-	if (pidfd < 0)
-		return -errno;
-	got = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	if (got < 0)
-		got = -errno;
-	close(pidfd);
-	return got;
-}
 
 /* ---- what nobody can keep ---- */
 
@@ -172,7 +63,7 @@ static int is_foreign(int pid, int sock)
 
 static const char *why_not_socket(int pid, int fd)
 {
-	int sock = get_fd(pid, fd), family = 0;
+	int sock = mfd_walk_get(pid, fd), family = 0;
 	socklen_t len = sizeof(family);
 	const char *why = NULL;
 
@@ -193,7 +84,7 @@ static int refuse_fd(void *ctx, int fd)
 	char link[PATH_MAX];
 	const char *why;
 
-	if (fd_link(r->pid, fd, link, sizeof(link)))
+	if (mfd_walk_link(r->pid, fd, link, sizeof(link)))
 		return 0;
 	why = strncmp(link, "socket:[", 8) ? why_not_link(link) : why_not_socket(r->pid, fd);
 	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d, descriptor %d is %s", r->pid, fd, why) : 0;
@@ -224,14 +115,14 @@ static int refuse_maps(struct refusal *r)
 int mfd_scan_refuse(int root, struct mfd_error *err)
 {
 	struct refusal r = { .err = err };
-	struct pids pids = { 0 };
-	int rc = find_tree(root, &pids);
+	struct mfd_walk_pids pids = { 0 };
+	int rc = mfd_walk_tree(root, &pids);
 	char path[40];
 
 	for (size_t i = 0; i < pids.n && !rc; i++) {
 		r.pid = pids.v[i];
 		snprintf(path, sizeof(path), "/proc/%d/fd", r.pid);
-		rc = each_number(path, refuse_fd, &r);
+		rc = mfd_walk_numbers(path, refuse_fd, &r);
 		rc = rc ? rc : refuse_maps(&r);
 	}
 	free(pids.v);
@@ -249,7 +140,7 @@ struct shared {
 };
 
 struct sharing {
-	struct pids tree;
+	struct mfd_walk_pids tree;
 	int pid;     /* whose descriptors are looked at */
 	int collect; /* in the tree; else outside */
 	struct shared *v;
@@ -292,7 +183,7 @@ static int identify(int pid, int fd, struct shared *s)
 	char link[PATH_MAX];
 
 	*s = (struct shared){ .pid = pid, .fd = fd };
-	if (fd_link(pid, fd, link, sizeof(link)))
+	if (mfd_walk_link(pid, fd, link, sizeof(link)))
 		return -ENOENT;
 	if (!strncmp(link, "pipe:[", 6)) {
 		s->what = PIPES;
@@ -376,14 +267,14 @@ static int look_at_process(struct sharing *sh, int pid)
 
 	sh->pid = pid;
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	return each_number(path, look_at, sh);
+	return mfd_walk_numbers(path, look_at, sh);
 }
 
 static int look_outside(void *ctx, int pid)
 {
 	struct sharing *sh = ctx;
 
-	return pid == getpid() || in_tree(&sh->tree, pid) ? 0 : look_at_process(sh, pid);
+	return pid == getpid() || mfd_walk_has(&sh->tree, pid) ? 0 : look_at_process(sh, pid);
 }
 
 static int same_description(const struct shared *a, const struct shared *b)
@@ -406,27 +297,6 @@ static int seen(const struct sharing *sh, size_t i, unsigned *others)
 	return 0;
 }
 
-/* As images know it: the pid in its own namespace, the last one. */
-static uint32_t inner_pid(int pid)
-{
-	char path[40], *text, *p, *end;
-	uint32_t inner = (uint32_t)pid;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
-		return inner;
-	p = strstr(text, "\nNSpid:");
-	for (p = p ? p + 7 : NULL; p && *p != '\n'; p = end) {
-		unsigned long n = strtoul(p, &end, 10);
-
-		if (end == p)
-			break;
-		inner = (uint32_t)n;
-	}
-	free(text);
-	return inner;
-}
-
 /* A connection that others have open, too, ends with the dump in any case: CRIU takes its state out of the kernel. */
 static int is_listening(int fd)
 {
@@ -441,7 +311,7 @@ static int deliver(const struct shared *s, unsigned others, int (*each)(void *ct
 		   void *ctx)
 {
 	static struct mfd_cpr_described d; /* large; CRIU has one thread */
-	int fd = get_fd(s->pid, s->fd), rc;
+	int fd = mfd_walk_get(s->pid, s->fd), rc;
 
 	if (fd < 0)
 		return fd;
@@ -450,8 +320,8 @@ static int deliver(const struct shared *s, unsigned others, int (*each)(void *ct
 		return 0;
 	}
 	rc = mfd_cpr_describe(fd, &d);
-	d.item.id = others ? (uint64_t)inner_pid(s->pid) << 32 | (uint32_t)s->fd : s->ino;
-	d.owner = (struct mfd_cpr_owner){ .pid = inner_pid(s->pid), .fd = (uint32_t)s->fd };
+	d.item.id = others ? (uint64_t)mfd_walk_inner_pid(s->pid) << 32 | (uint32_t)s->fd : s->ino;
+	d.owner = (struct mfd_cpr_owner){ .pid = mfd_walk_inner_pid(s->pid), .fd = (uint32_t)s->fd };
 	d.item.record.owners = &d.owner;
 	d.item.record.n_owners = 1;
 	rc = rc ? rc : each(ctx, fd, &d);
@@ -463,7 +333,7 @@ int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_desc
 {
 	struct sharing sh = { .collect = 1 };
 	unsigned others;
-	int rc = find_tree(root, &sh.tree);
+	int rc = mfd_walk_tree(root, &sh.tree);
 
 	for (size_t i = 0; i < sh.tree.n && !rc; i++)
 		rc = look_at_process(&sh, sh.tree.v[i]);
@@ -471,7 +341,7 @@ int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_desc
 	if (sh.n)
 		qsort(sh.v, sh.n, sizeof(*sh.v), compare_all);
 	if (!rc && sh.n)
-		rc = each_number("/proc", look_outside, &sh);
+		rc = mfd_walk_numbers("/proc", look_outside, &sh);
 	for (size_t i = 0; i < sh.n && !rc; i++) {
 		if (sh.v[i].outside && !seen(&sh, i, &others))
 			rc = deliver(&sh.v[i], others, each, ctx);

@@ -2,15 +2,18 @@
 /* The running CRIU: which plugin interface it has, its options and its log. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "host.h"
+#include "io.h"
 
 #define VERSION(minor) ((minor) << 8) /* CRIU_PLUGIN_GEN_VERSION(0, minor, 0) */
 #define HOOKS_OLDEST   12	      /* up to CHECKPOINT_DEVICES: CRIU 4.0 to 4.1.1 refuse a plugin that names more */
@@ -121,6 +124,42 @@ int mfd_host_prepare(struct mfd_error *err)
 				     PIPE_NEED, max);
 	mfd_host_info("fs.pipe-max-size raised from %lu to %d: CRIU lacks CAP_SYS_RESOURCE", max, PIPE_NEED);
 	return 0;
+}
+
+static int any_word(int (*is)(const char *word, const char *what), const char *what)
+{
+	size_t len, at;
+	char *line;
+	int found = 0;
+
+	if (mfd_io_read_file(AT_FDCWD, "/proc/self/cmdline", 1 << 20, &line, &len))
+		return 0;
+	for (at = 0; at < len && !found; at += strlen(line + at) + 1)
+		found = is(line + at, what);
+	free(line);
+	return found;
+}
+
+static int equals(const char *word, const char *what)
+{
+	return !strcmp(word, what);
+}
+
+/* CRIU gives its service a title of one word: "criu: restore --rpc -D ...". */
+static int means_service(const char *word, const char *what)
+{
+	(void)what;
+	return !strcmp(word, "swrk") || !strcmp(word, "service") || strstr(word, " --rpc");
+}
+
+int mfd_host_was_told(const char *word)
+{
+	return any_word(equals, word);
+}
+
+int mfd_host_is_service(void)
+{
+	return any_word(means_service, NULL);
 }
 
 static void say(unsigned level, const char *fmt, va_list ap)

@@ -35,6 +35,11 @@ int mfd_host_options(struct mfd_options *o, struct mfd_error *err);
  */
 int mfd_host_prepare(struct mfd_error *err);
 
+/* Is `word` in CRIU's command line?  What its configuration files and its service's callers ask for is not seen. */
+int mfd_host_was_told(const char *word);
+/* CRIU works for a container runtime or another caller of its service, which has options of its own. */
+int mfd_host_is_service(void);
+
 /* Lines in CRIU's log, "multifd: " in front. */
 void mfd_host_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void mfd_host_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Requests to the sender. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -43,50 +43,70 @@ static int is_root(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
 }
 
-static enum mfd_desk_verb parse(const char *text)
+/* "set NAME VALUE": cuts the text up. */
+static int parse_set(struct mfd_desk_request *r)
+{
+	r->name = r->text + strlen("set ");
+	r->value = strchr(r->name, ' ');
+	if (!r->value || r->value == r->name || !r->value[1] || strchr(r->value + 1, ' '))
+		return 0;
+	*r->value++ = 0;
+	return 1;
+}
+
+static enum mfd_desk_verb parse(struct mfd_desk_request *r)
 {
 	static const char *const verbs[] = {
 		[MFD_DESK_ABORT] = "abort",
 		[MFD_DESK_RUN] = "run",
 		[MFD_DESK_DISCARD] = "discard",
+		[MFD_DESK_STATUS] = "status",
 	};
 
-	for (int i = MFD_DESK_ABORT; i <= MFD_DESK_DISCARD; i++)
-		if (!strcmp(text, verbs[i]))
+	for (int i = MFD_DESK_ABORT; i <= MFD_DESK_STATUS; i++)
+		if (!strcmp(r->text, verbs[i]))
 			return (enum mfd_desk_verb)i;
-	return MFD_DESK_NOTHING;
+	return !strncmp(r->text, "set ", 4) && parse_set(r) ? MFD_DESK_SET : MFD_DESK_NOTHING;
 }
 
-enum mfd_desk_verb mfd_desk_next(int desk, int *caller)
+enum mfd_desk_verb mfd_desk_next(int desk, struct mfd_desk_request *r)
 {
 	struct timeval t = { .tv_usec = 200000 }; /* pages wait meanwhile */
-	enum mfd_desk_verb verb;
-	char text[64];
 	ssize_t n;
 
-	*caller = accept4(desk, NULL, NULL, SOCK_CLOEXEC);
-	if (*caller < 0)
+	*r = (struct mfd_desk_request){ .caller = accept4(desk, NULL, NULL, SOCK_CLOEXEC) };
+	if (r->caller < 0)
 		return MFD_DESK_NOTHING;
-	if (!is_root(*caller)) {
-		close(*caller);
+	if (!is_root(r->caller)) {
+		close(r->caller);
 		return MFD_DESK_NOTHING;
 	}
-	setsockopt(*caller, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
-	setsockopt(*caller, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
-	n = recv(*caller, text, sizeof(text) - 1, 0);
-	text[n > 0 ? n : 0] = 0;
-	verb = parse(text);
-	if (verb == MFD_DESK_NOTHING)
-		mfd_desk_answer(*caller, "the requests are: abort, run, discard");
-	return verb;
+	setsockopt(r->caller, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+	setsockopt(r->caller, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	n = recv(r->caller, r->text, sizeof(r->text) - 1, 0);
+	r->text[n > 0 ? n : 0] = 0;
+	r->verb = parse(r);
+	if (r->verb == MFD_DESK_NOTHING)
+		mfd_desk_answer(r->caller, "the requests are: abort, run, discard, set NAME VALUE, status");
+	return r->verb;
+}
+
+/* Whoever asked may be gone. */
+static void answer(int caller, const char *how, const char *text)
+{
+	struct iovec iov[2] = { { (void *)how, strlen(how) }, { (void *)text, strlen(text) } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	(void)!sendmsg(caller, &msg, MSG_NOSIGNAL);
+	close(caller);
 }
 
 void mfd_desk_answer(int caller, const char *error)
 {
-	char text[256];
-	int n = error ? snprintf(text, sizeof(text), "error: %s", error) : snprintf(text, sizeof(text), "ok");
+	answer(caller, error ? "error: " : "ok", error ? error : "");
+}
 
-	/* Whoever asked may be gone. */
-	(void)!send(caller, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1, MSG_NOSIGNAL);
-	close(caller);
+void mfd_desk_say(int caller, const char *text)
+{
+	answer(caller, "ok ", text);
 }

@@ -10,6 +10,7 @@
 #include "inbox.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
+#include "setting.h"
 
 static void lost(struct mfd_inbox *in, int code)
 {
@@ -56,7 +57,8 @@ static int answer_fault(struct mfd_inbox *in, const Mfd__PageRange *r)
 	in->urgent.pages.npages = (uint32_t)r->pages;
 	in->urgent.pages.runs = in->urgent_runs;
 	in->urgent_runs[0] = (struct mfd_run){ .vaddr = r->vaddr, .pages = r->pages };
-	in->faults++;
+	mfd_counter_add(&in->faults, 1);
+	atomic_store_explicit(&in->asked, 1, memory_order_relaxed);
 	return mfd_sendchan_send(&in->session->urgent, &in->urgent);
 }
 
@@ -70,6 +72,9 @@ static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
 		ret = mfd_control_send(&in->session->control, MFD_WIRE_PONG, &pong.base);
 		break;
 	case MFD_WIRE_PONG:
+		break;
+	case MFD_WIRE_SET:
+		ret = mfd_setting_answer(in->session, in->tasks->shared, (const Mfd__Set *)msg);
 		break;
 	case MFD_WIRE_ROOM:
 		mfd_queue_room(&in->session->queue, ((Mfd__Room *)msg)->bytes);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The thread that listens on the control connection: answers PING, answers faults at once over the urgent channel (ahead of everything
- * the channels have queued), and puts all other messages in a queue for the main thread.
+ * The thread that listens on the control connection: answers PING and SET, answers faults at once over the urgent channel (ahead of
+ * everything the channels have queued), and puts all other messages in a queue for the main thread.
  */
 #ifndef MFD_INBOX_H
 #define MFD_INBOX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <protobuf-c/protobuf-c.h>
 
+#include "counter.h"
 #include "uplink.h"
 #include "tasks.h"
 
@@ -32,7 +34,8 @@ struct mfd_inbox {
 
 	struct mfd_payload urgent; /* the inbox thread's own */
 	struct mfd_run urgent_runs[MFD_WIRE_MAX_RUNS];
-	uint64_t faults; /* answered; read after the thread has ended */
+	mfd_counter faults; /* answered */
+	atomic_int asked;   /* nonzero once there was one; relaxed, a hint */
 };
 
 int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks *t, int wake_fd);

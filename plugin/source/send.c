@@ -59,6 +59,7 @@ static int prepare(struct mfd_options *o, struct mfd_shared *sh, struct mfd_erro
 
 	if (!o->target)
 		return mfd_error_set(err, -EINVAL, "no target");
+	atomic_store(&sh->max_bandwidth, o->max_bandwidth);
 	ret = mfd_sock_parse(o->target, 0, &sh->target, err);
 	if (ret)
 		return ret;

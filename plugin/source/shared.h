@@ -38,6 +38,9 @@ struct mfd_shared {
 	struct mfd_sock_addr target;
 	char session[MFD_WIRE_MAX_NAME + 1];
 	uint8_t id[MFD_WIRE_SESSION_ID_LEN], secret[MFD_WIRE_SECRET_LEN];
+	int settings; /* the target takes SETTING */
+	_Atomic uint64_t
+		max_bandwidth; /* bytes per second as it is now; 0 = no limit. Any thread of the worker: setting.c */
 	atomic_uint ntasks;
 	struct mfd_shared_task task[MFD_SHARED_MAX_TASKS];
 };

@@ -10,6 +10,9 @@
 #include "proto/control.pb-c.h"
 #include "worker.h"
 
+#define RESTORE_BEGINS_US 1000000 /* after the images are complete, if anybody is in a hurry */
+#define RESTORE_TAKES_US  200000  /* from the leave to run, which is asked for in the middle of it */
+
 static uint32_t packet_pages(const struct mfd_worker *w)
 {
 	return w->session.lim.packet_size / MFD_WIRE_PAGE_SIZE;
@@ -151,6 +154,7 @@ static int send_images(struct mfd_worker *w)
 	m.files = w->ship.files;
 	m.bytes = w->ship.bytes;
 	w->images_sent = 1;
+	w->images_us = mfd_io_now_us();
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_IMAGES, &m.base);
 	return ret ? mfd_error_sys(&w->err, ret, "sending IMAGES") : 0;
 }
@@ -190,11 +194,27 @@ static int look_for_gate(struct mfd_worker *w)
 	if (ret < 0)
 		return ret;
 	w->gate_open = ret;
-	if (ret) {
+	if (ret)
 		w->gate_us = mfd_io_now_us();
-		atomic_store_explicit(&w->gentle, 0, memory_order_relaxed);
-	}
 	return 0;
+}
+
+/*
+ * In postcopy nothing runs while CRIU dumps and restores, so the bulk of the pages gives way then (gentle.h): until CRIU is done here, and
+ * after the images until the target's tasks run.  That shows by the first page they ask for; or they need none, or nobody restores.
+ */
+static void mind_manners(struct mfd_worker *w)
+{
+	uint64_t now;
+	int over;
+
+	if (!atomic_load_explicit(&w->gentle, memory_order_relaxed) || !w->gate_open)
+		return;
+	now = mfd_io_now_us();
+	over = atomic_load_explicit(&w->inbox.asked, memory_order_relaxed) || now > w->gate_us + RESTORE_BEGINS_US ||
+	       (w->leave_us && now > w->leave_us + RESTORE_TAKES_US);
+	if (over)
+		atomic_store_explicit(&w->gentle, 0, memory_order_relaxed);
 }
 
 int mfd_stream_step(struct mfd_worker *w, int *busy)
@@ -202,6 +222,7 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 	int postcopy = w->o->mode == MFD_MODE_POSTCOPY, ret;
 
 	*busy = 0;
+	mind_manners(w);
 	ret = mfd_multifd_error(w->session.multifd);
 	if (ret)
 		return channel_error(w, ret);

@@ -7,6 +7,7 @@
 
 #include "io.h"
 #include "log.h"
+#include "timeline.h"
 #include "worker.h"
 
 static double ms_between(uint64_t from, uint64_t to)
@@ -14,20 +15,62 @@ static double ms_between(uint64_t from, uint64_t to)
 	return from && to > from ? (double)(to - from) / 1000.0 : 0;
 }
 
-static void add_zerocopy(struct json_object *j, const struct mfd_uplink *s)
-{
-	uint64_t sent = 0, done = 0, copied = 0, waits = 0;
+/* Everything that was counted for the session, on whichever connections. */
+struct figures {
+	struct mfd_sendchan_stats channel[MFD_WIRE_MAX_CHANNELS], urgent, sum; /* sum: of the channels */
+	struct mfd_multifd_stats produced;
+	uint64_t faults;
+};
 
-	for (unsigned i = 0; i < s->channels; i++) {
-		sent += s->chan[i].zc.sends;
-		done += s->chan[i].zc.completions;
-		copied += s->chan[i].zc.copied;
-		waits += s->chan[i].zc.flush_waits;
-	}
-	json_object_object_add(j, "zerocopy_sent", json_object_new_uint64(sent));
-	json_object_object_add(j, "zerocopy_completed", json_object_new_uint64(done));
-	json_object_object_add(j, "zerocopy_copied", json_object_new_uint64(copied));
-	json_object_object_add(j, "zerocopy_waits", json_object_new_uint64(waits));
+static void collect(const struct mfd_worker *w, struct figures *f)
+{
+	const struct mfd_uplink *s = &w->session;
+	struct mfd_multifd_stats now = s->produced;
+
+	memset(f, 0, sizeof(*f));
+	memcpy(f->channel, w->past, sizeof(f->channel));
+	f->urgent = w->past[MFD_WIRE_MAX_CHANNELS];
+	for (unsigned i = 0; i < s->channels; i++)
+		mfd_sendchan_stats(&s->chan[i], &f->channel[i]);
+	for (unsigned i = 0; i < MFD_WIRE_MAX_CHANNELS; i++)
+		mfd_sendchan_stats_add(&f->sum, &f->channel[i]);
+	mfd_sendchan_stats(&s->urgent, &f->urgent);
+	if (s->multifd)
+		mfd_multifd_get_stats(s->multifd, &now);
+	f->produced.sends = w->past_produced.sends + now.sends;
+	f->produced.stalls = w->past_produced.stalls + now.stalls;
+	f->produced.stall_us = w->past_produced.stall_us + now.stall_us;
+	f->faults = w->past_faults + mfd_counter_get(&w->inbox.faults);
+}
+
+void mfd_summary_keep(struct mfd_worker *w)
+{
+	struct figures f;
+
+	collect(w, &f);
+	memcpy(w->past, f.channel, sizeof(f.channel));
+	w->past[MFD_WIRE_MAX_CHANNELS] = f.urgent;
+	w->past_produced = f.produced;
+	w->past_faults = f.faults;
+	atomic_store(&w->inbox.faults, 0);
+}
+
+static void add_number(struct json_object *j, const char *key, uint64_t n)
+{
+	json_object_object_add(j, key, json_object_new_uint64(n));
+}
+
+static void add_ms(struct json_object *j, const char *key, uint64_t us)
+{
+	json_object_object_add(j, key, mfd_timeline_ms(us));
+}
+
+static void add_zerocopy(struct json_object *j, const struct mfd_sendchan_stats *st)
+{
+	add_number(j, "zerocopy_sent", st->zerocopy_sent);
+	add_number(j, "zerocopy_completed", st->zerocopy_completed);
+	add_number(j, "zerocopy_copied", st->zerocopy_copied);
+	add_number(j, "zerocopy_waits", st->zerocopy_waits);
 }
 
 static void add_phases(struct json_object *j, const struct mfd_worker *w)
@@ -44,22 +87,64 @@ static void add_phases(struct json_object *j, const struct mfd_worker *w)
 	json_object_object_add(j, "phases", p);
 }
 
-static void add_channels(struct json_object *j, const struct mfd_uplink *s)
+/* Modes differ in the order. */
+static void add_timeline(struct json_object *j, const struct mfd_worker *w)
 {
-	struct json_object *a = json_object_new_array();
+	const int postcopy = w->o->mode == MFD_MODE_POSTCOPY;
+	struct mfd_event e[] = {
+		{ "start", w->start_us },
+		{ "hello", w->hello_us },
+		{ "joined", w->joined_us },
+		{ "frozen", w->frozen_us },
+		{ "dumped", w->gate_us },
+		{ "images", w->images_us },
+		{ "running", postcopy ? w->leave_us : 0 },
+		{ "sent", w->sent_us },
+		{ "ready", w->ready_us },
+		{ "restored", w->restored_us },
+		{ "released", w->released_us },
+		{ "committed", w->committed_us },
+	};
 
-	for (unsigned i = 0; i < s->channels; i++) {
-		const struct mfd_sendchan_stats *st = &s->chan[i].st;
-		struct json_object *c = json_object_new_object();
+	json_object_object_add(j, "timeline", mfd_timeline_json(e, sizeof(e) / sizeof(*e), w->start_us));
+}
 
-		json_object_object_add(c, "bytes", json_object_new_uint64(st->wire_bytes));
-		json_object_object_add(c, "packets", json_object_new_uint64(st->packets));
-		json_object_object_add(c, "stalls", json_object_new_uint64(st->stalls));
-		json_object_object_add(c, "read_ms", json_object_new_double((double)st->read_us / 1000.0));
-		json_object_object_add(c, "send_ms", json_object_new_double((double)st->send_us / 1000.0));
-		json_object_array_add(a, c);
-	}
+static struct json_object *channel(const struct mfd_sendchan_stats *st)
+{
+	struct json_object *c = json_object_new_object();
+
+	add_number(c, "bytes", st->wire_bytes);
+	add_number(c, "packets", st->packets);
+	add_number(c, "pages", st->pages);
+	add_number(c, "zero_pages", st->zero_pages);
+	add_number(c, "bytes_images", st->file_bytes);
+	add_number(c, "packets_compressed", st->compressed);
+	add_number(c, "stalls", mfd_sendchan_stalls(st));
+	add_ms(c, "stall_ms", mfd_sendchan_stall_us(st));
+	add_number(c, "blocked", st->blocked);
+	add_ms(c, "blocked_ms", st->blocked_us);
+	add_number(c, "reclaims", st->reclaims);
+	add_ms(c, "reclaims_ms", st->reclaims_us);
+	add_number(c, "limited", st->limited);
+	add_ms(c, "limited_ms", st->limited_us);
+	add_zerocopy(c, st);
+	add_ms(c, "read_ms", st->read_us);
+	add_ms(c, "send_ms", st->send_us);
+	return c;
+}
+
+static void add_channels(struct json_object *j, const struct mfd_worker *w, const struct figures *f)
+{
+	struct json_object *a = json_object_new_array(), *p = json_object_new_object();
+
+	for (unsigned i = 0; i < w->session.lim.channels; i++)
+		json_object_array_add(a, channel(&f->channel[i]));
 	json_object_object_add(j, "channel", a);
+	json_object_object_add(j, "urgent", w->o->mode == MFD_MODE_POSTCOPY ? channel(&f->urgent) : NULL);
+	add_number(p, "payloads", f->produced.sends);
+	add_number(p, "stalls", f->produced.stalls);
+	add_ms(p, "stall_ms", f->produced.stall_us);
+	json_object_object_add(j, "producer", p);
 }
 
 /* Known only when the target has restored by itself. Each part is measured by one clock; the way of COMMIT itself is not in it. */
@@ -73,15 +158,17 @@ static struct json_object *downtime(const struct mfd_worker *w)
 static struct json_object *summary(struct mfd_worker *w, const char *result)
 {
 	struct json_object *j = json_object_new_object();
-	struct mfd_sendchan_stats t = { 0 };
+	struct mfd_sendchan_stats t;
+	struct figures f;
 	uint64_t memory;
 	double total, frozen, flow;
 
-	mfd_uplink_totals(&w->session, &t);
+	collect(w, &f);
+	t = f.sum;
 	memory = (t.pages + t.zero_pages) * MFD_WIRE_PAGE_SIZE;
 	total = ms_between(w->start_us, w->released_us ? w->released_us : mfd_io_now_us());
 	frozen = w->frozen_us ? ms_between(w->frozen_us, w->released_us ? w->released_us : mfd_io_now_us()) : 0;
-	flow = ms_between(w->frozen_us, w->sent_us);
+	flow = ms_between(w->frozen_us, w->sent_us ? w->sent_us : mfd_io_now_us());
 	json_object_object_add(j, "session", json_object_new_string(w->sh->session));
 	json_object_object_add(j, "result", json_object_new_string(result));
 	json_object_object_add(j, "target", json_object_new_string(w->sh->target.text));
@@ -99,22 +186,47 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "total_ms", json_object_new_double(total));
 	json_object_object_add(j, "frozen_ms", json_object_new_double(frozen));
 	json_object_object_add(j, "downtime_ms", downtime(w));
+	/* From the first page that was read to the last that was sent: what the channels are worth while pages flow. */
+	json_object_object_add(j, "stream_ms", json_object_new_double(ms_between(t.first_us, t.last_us)));
 	json_object_object_add(j, "gbit_per_s",
 			       json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
-	add_zerocopy(j, &w->session);
-	json_object_object_add(j, "faults", json_object_new_uint64(w->faults));
-	json_object_object_add(j, "queued_ms", json_object_new_double((double)w->session.queue.waited_us / 1000.0));
-	json_object_object_add(j, "held_ms", json_object_new_double((double)w->session.queue.held_us / 1000.0));
+	add_zerocopy(j, &t);
+	add_number(j, "stalls", mfd_sendchan_stalls(&t));
+	add_ms(j, "stall_ms", mfd_sendchan_stall_us(&t));
+	add_number(j, "max_bandwidth", atomic_load(&w->sh->max_bandwidth));
+	add_number(j, "faults", f.faults);
+	add_ms(j, "queued_ms", w->session.queue.waited_us);
+	add_ms(j, "held_ms", w->session.queue.held_us);
 	json_object_object_add(j, "reconnects", json_object_new_int((int)w->reconnects));
 	add_phases(j, w);
-	add_channels(j, &w->session);
+	add_timeline(j, w);
+	add_channels(j, w, &f);
 	json_object_object_add(j, "acknowledged", json_object_new_boolean(w->released_us && !w->progress->untold));
 	json_object_object_add(j, "error", w->err.code ? json_object_new_string(mfd_error_text(&w->err)) : NULL);
-	mfd_log_info("%s: %llu pages + %llu zero pages, %llu image bytes, %.0f ms in all, %.0f ms frozen, %.1f Gbit/s",
-		     result, (unsigned long long)t.pages, (unsigned long long)t.zero_pages,
-		     (unsigned long long)t.file_bytes, total, frozen,
-		     flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0);
 	return j;
+}
+
+static double number(struct json_object *j, const char *key)
+{
+	return json_object_get_double(json_object_object_get(j, key));
+}
+
+static void log_line(struct json_object *j, const char *result)
+{
+	mfd_log_info("%s: %.0f pages + %.0f zero pages, %.0f image bytes, %.0f ms in all, %.0f ms frozen, %.1f Gbit/s",
+		     result, number(j, "pages"), number(j, "zero_pages"), number(j, "bytes_images"),
+		     number(j, "total_ms"), number(j, "frozen_ms"), number(j, "gbit_per_s"));
+}
+
+void mfd_summary_say(struct mfd_worker *w, int caller)
+{
+	struct json_object *j = summary(w, "under way");
+
+	json_object_object_add(j, "phase", json_object_new_string(mfd_progress_word(atomic_load(&w->progress->phase))));
+	json_object_object_add(j, "connected",
+			       json_object_new_boolean(w->sh->connected && !atomic_load(&w->progress->lost)));
+	mfd_desk_say(caller, json_object_to_json_string_ext(j, JSON_C_TO_STRING_PLAIN));
+	json_object_put(j);
 }
 
 void mfd_summary_write(struct mfd_worker *w, const char *result)
@@ -126,6 +238,7 @@ void mfd_summary_write(struct mfd_worker *w, const char *result)
 	if (!w->sh->connected)
 		return;
 	j = summary(w, result);
+	log_line(j, result);
 	text = json_object_to_json_string_ext(j, JSON_C_TO_STRING_PRETTY);
 	mfd_io_replace_file(AT_FDCWD, "multifd-send.json", text, strlen(text), 0644);
 	json_object_put(j);

@@ -12,6 +12,7 @@
 #include "address.h"
 #include "io.h"
 #include "log.h"
+#include "ports.h"
 #include "proto/control.pb-c.h"
 #include "uplink.h"
 
@@ -19,13 +20,14 @@
 #define MFD_VERSION "unknown"
 #endif
 
-static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const struct mfd_options *o, unsigned role,
-		      unsigned channel, struct mfd_error *err)
+/* `bound`: a socket to do it with, taken over, or -1. */
+static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const struct mfd_options *o, int bound,
+		      unsigned role, unsigned channel, struct mfd_error *err)
 {
 	struct mfd_wire_greeting g = { .role = (uint8_t)role, .channel = (uint16_t)channel };
 	int fd, ret;
 
-	fd = mfd_sock_connect(&sh->target, o->connect_timeout, err);
+	fd = mfd_sock_connect(&sh->target, bound, o->connect_timeout, err);
 	if (fd < 0)
 		return fd;
 	mfd_conn_plain(conn, fd);
@@ -127,8 +129,10 @@ static uint32_t compress_flags(const struct mfd_options *o)
 		return 0;
 	case MFD_COMPRESS_ZSTD:
 		return MFD_WIRE_PACKET_ZSTD;
-	default:
+	case MFD_COMPRESS_LZ4:
 		return MFD_WIRE_PACKET_LZ4;
+	default:
+		return MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4;
 	}
 }
 
@@ -159,6 +163,9 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	h.restore_option = words;
 	h.n_move_address = mfd_address_hello(o, addresses, text);
 	h.move_address = addresses;
+	h.has_settings = h.settings = 1;
+	h.has_max_bandwidth = 1;
+	h.max_bandwidth = s->hello_bandwidth = atomic_load(&sh->max_bandwidth);
 	h.has_memory = h.has_wait_ms = 1;
 	h.memory = mfd_queue_begin(&s->queue, sh->criu, o->queue_timeout, o->stall_timeout);
 	h.wait_ms = o->queue_timeout;
@@ -192,6 +199,8 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 		memcpy(sh->id, ok->session_id.data, sizeof(sh->id));
 		memcpy(sh->secret, ok->secret.data, sizeof(sh->secret));
 		sh->connected = 1;
+		sh->settings = ok->settings;
+		s->hello_us = mfd_io_now_us();
 		s->lim = (struct mfd_wire_limits){
 			.channels = ok->channels,
 			.packet_size = ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE,
@@ -207,14 +216,14 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 	return ret;
 }
 
-static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh, unsigned role,
-		unsigned channel, struct mfd_sendchan *c, struct mfd_error *err)
+static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh, int bound,
+		unsigned role, unsigned channel, struct mfd_sendchan *c, struct mfd_error *err)
 {
 	struct mfd_wire_joined j;
 	struct mfd_conn conn = { .fd = -1 };
 	int ret;
 
-	ret = connect_as(&conn, sh, o, role, channel, err);
+	ret = connect_as(&conn, sh, o, bound, role, channel, err);
 	if (ret)
 		return ret;
 	ret = mfd_conn_recv(&conn, &j, sizeof(j));
@@ -230,11 +239,34 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 			mfd_error_set(err, ret, "%s", c->err.text);
 		/* A fault waits for nothing. */
 		if (!ret && s->lim.compress && role == MFD_WIRE_ROLE_DATA)
-			ret = mfd_compress_new(o->compress, o->compress_level, &c->compress);
-		if (role == MFD_WIRE_ROLE_DATA)
-			c->limit = &s->limit;
+			ret = mfd_compress_new(o->compress, o->compress_level, s->lim.compress, &c->compress);
+		c->limit = &s->limit;
+		c->urgent = role == MFD_WIRE_ROLE_URGENT;
 	}
 	mfd_conn_close(&conn);
+	return ret;
+}
+
+/* Each in a flow of its own; the urgent one, too, which must not queue behind memory. */
+static int join_all(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh,
+		    struct mfd_error *err)
+{
+	int postcopy = o->mode == MFD_MODE_POSTCOPY, ret = 0;
+	struct mfd_ports ports;
+
+	mfd_ports_reserve(&ports, sh->target.sa.ss_family, s->lim.channels + (postcopy ? 1 : 0));
+	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
+		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_DATA, s->channels,
+			   &s->chan[s->channels], err);
+		if (ret)
+			goto out;
+	}
+	if (postcopy) {
+		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_URGENT, 0, &s->urgent, err);
+		s->have_urgent = !ret;
+	}
+out:
+	mfd_ports_release(&ports);
 	return ret;
 }
 
@@ -253,29 +285,23 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	ProtobufCMessage *msg = NULL;
 	int ret;
 
-	mfd_ratelimit_set(&s->limit, o->max_bandwidth);
+	for (unsigned i = 0; i < MFD_WIRE_MAX_CHANNELS; i++)
+		priv[i] = &s->chan[i];
+	mfd_ratelimit_set(&s->limit, atomic_load(&sh->max_bandwidth));
 	ops.failed = s->wake_fd >= 0 ? channel_failed : NULL;
 	ops.arg = &s->wake_fd;
 	ops.waiting = s->waiting;
 	ops.waiting_arg = s->waiting_arg;
 	if (!s->lim.channels || s->lim.packet_size < MFD_WIRE_MIN_PACKET)
 		return mfd_error_set(err, -EPROTO, "the target does not say how many channels the session has");
-	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
-		priv[s->channels] = &s->chan[s->channels];
-		ret = join(s, o, sh, MFD_WIRE_ROLE_DATA, s->channels, &s->chan[s->channels], err);
-		if (ret)
-			return ret;
-	}
-	if (o->mode == MFD_MODE_POSTCOPY) {
-		ret = join(s, o, sh, MFD_WIRE_ROLE_URGENT, 0, &s->urgent, err);
-		if (ret)
-			return ret;
-		s->have_urgent = 1;
-	}
+	ret = join_all(s, o, sh, err);
+	if (ret)
+		return ret;
 	ret = expect(s, MFD_WIRE_JOINED, &msg, err);
 	if (ret)
 		return ret;
 	protobuf_c_message_free_unpacked(msg, NULL);
+	s->joined_us = mfd_io_now_us();
 	ret = mfd_multifd_start(&s->multifd, s->channels, priv, &ops, MFD_WIRE_MAX_RUNS);
 	return ret ? mfd_error_sys(err, ret, "starting %u channel threads", s->channels) : 0;
 }
@@ -287,7 +313,7 @@ int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	mfd_control_init(&s->control);
 	ret = mfd_netaddr_check_here(o->move_address, err);
 	if (!ret)
-		ret = connect_as(&s->control.conn, sh, o, MFD_WIRE_ROLE_CONTROL, 0, err);
+		ret = connect_as(&s->control.conn, sh, o, -1, MFD_WIRE_ROLE_CONTROL, 0, err);
 	if (!ret)
 		ret = send_hello(s, o, sh, err);
 	if (!ret)
@@ -307,11 +333,14 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	int ret;
 
 	mfd_control_init(&s->control);
-	ret = connect_as(&s->control.conn, sh, o, MFD_WIRE_ROLE_CONTROL, 0, err);
+	ret = connect_as(&s->control.conn, sh, o, -1, MFD_WIRE_ROLE_CONTROL, 0, err);
 	if (ret)
 		return ret;
 	r.session = sh->session;
 	r.outcome = (char *)outcome;
+	r.has_settings = r.settings = 1;
+	r.has_max_bandwidth = 1;
+	r.max_bandwidth = atomic_load(&sh->max_bandwidth);
 	r.has_room = r.room = 1;
 	atomic_store(&s->queue.room, UINT64_MAX);
 	s->queue.sent = 0;
@@ -324,6 +353,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 		Mfd__ResumeOk *ok = (Mfd__ResumeOk *)msg;
 
 		snprintf(state, 32, "%s", ok->state);
+		sh->settings = ok->settings;
 		if (ok->has_room)
 			atomic_store(&s->queue.room, ok->room);
 		if (ok->channels && ok->channels <= MFD_WIRE_MAX_CHANNELS)
@@ -341,6 +371,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 
 void mfd_uplink_shutdown(struct mfd_uplink *s)
 {
+	mfd_ratelimit_set(&s->limit, 0); /* nobody sleeps on */
 	mfd_conn_shutdown(&s->control.conn);
 	for (unsigned i = 0; i < s->channels; i++)
 		mfd_conn_shutdown(&s->chan[i].conn);
@@ -351,6 +382,8 @@ void mfd_uplink_shutdown(struct mfd_uplink *s)
 void mfd_uplink_close(struct mfd_uplink *s)
 {
 	mfd_uplink_shutdown(s);
+	if (s->multifd)
+		mfd_multifd_get_stats(s->multifd, &s->produced);
 	mfd_multifd_stop(s->multifd);
 	s->multifd = NULL;
 	for (unsigned i = 0; i < s->channels; i++)
@@ -363,19 +396,6 @@ void mfd_uplink_close(struct mfd_uplink *s)
 
 void mfd_uplink_totals(const struct mfd_uplink *s, struct mfd_sendchan_stats *sum)
 {
-	for (unsigned i = 0; i < s->channels; i++) {
-		const struct mfd_sendchan_stats *c = &s->chan[i].st;
-
-		sum->packets += c->packets;
-		sum->pages += c->pages;
-		sum->zero_pages += c->zero_pages;
-		sum->files += c->files;
-		sum->file_bytes += c->file_bytes;
-		sum->wire_bytes += c->wire_bytes;
-		sum->checksum += c->checksum;
-		sum->stalls += c->stalls;
-		sum->compressed += c->compressed;
-		sum->read_us += c->read_us;
-		sum->send_us += c->send_us;
-	}
+	for (unsigned i = 0; i < s->channels; i++)
+		mfd_sendchan_stats(&s->chan[i], sum);
 }

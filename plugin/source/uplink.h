@@ -20,7 +20,10 @@ struct mfd_uplink {
 	struct mfd_ratelimit limit; /* all channels together */
 	struct mfd_queue queue;	    /* the target's memory */
 	struct mfd_multifd *multifd;
-	int (*waiting)(void *arg); /* see multifd.h; the caller's, may be NULL */
+	struct mfd_multifd_stats produced; /* of a multifd that has been stopped */
+	uint64_t hello_us, joined_us;	   /* CLOCK_MONOTONIC: HELLO_OK and JOINED came */
+	uint64_t hello_bandwidth;	   /* what HELLO said that max-bandwidth is */
+	int (*waiting)(void *arg);	   /* see multifd.h; the caller's, may be NULL */
 	void *waiting_arg;
 	int wake_fd; /* eventfd that a failing channel writes to, the caller's; -1 = none */
 };

@@ -75,9 +75,10 @@ static int wait_committed(struct mfd_worker *w)
 			if (type == MFD_WIRE_COMMITTED && ((Mfd__Committed *)msg)->has_resumed_us)
 				w->resumed_us = ((Mfd__Committed *)msg)->resumed_us;
 			protobuf_c_message_free_unpacked(msg, NULL);
-			if (type == MFD_WIRE_COMMITTED)
-				return 0;
-			continue;
+			if (type != MFD_WIRE_COMMITTED)
+				continue;
+			w->committed_us = mfd_io_now_us();
+			return 0;
 		}
 		if (mfd_io_now_ms() > end)
 			return -ETIMEDOUT;

@@ -14,6 +14,7 @@
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
+#include "setting.h"
 #include "worker.h"
 
 void mfd_worker_reply(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text)
@@ -30,12 +31,15 @@ static int connect_session(struct mfd_worker *w)
 	int ret = mfd_uplink_open(&w->session, w->o, w->sh, &w->err);
 
 	if (!ret) {
+		mfd_setting_catch_up(&w->session, w->sh);
 		ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
 		if (ret)
 			mfd_error_sys(&w->err, ret, "starting the inbox thread");
 	}
 	if (ret)
 		return ret;
+	w->hello_us = w->session.hello_us;
+	w->joined_us = w->session.joined_us;
 	atomic_store(&w->gentle, w->o->mode == MFD_MODE_POSTCOPY);
 	for (unsigned i = 0; i < w->session.channels; i++)
 		w->session.chan[i].gentle = &w->gentle;
@@ -131,6 +135,8 @@ static int give_leave(struct mfd_worker *w)
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
 	w->leave_us = mfd_io_now_us();
 	w->restored = 1; /* a target that restores by itself asks only after it has succeeded */
+	if (w->o->confirm == MFD_CONFIRM_RESTORE)
+		w->restored_us = mfd_io_now_us();
 	return ret ? mfd_error_sys(&w->err, ret, "sending STARTED_OK") : 0;
 }
 
@@ -153,6 +159,7 @@ static void note_restored(struct mfd_worker *w, const Mfd__Restored *m)
 	if (m->has_resumed_us)
 		w->resumed_us = m->resumed_us;
 	w->restored = 1;
+	w->restored_us = w->restored_us ? w->restored_us : mfd_io_now_us();
 	look_ready(w);
 }
 
@@ -225,10 +232,45 @@ static int handle_signal(struct mfd_worker *w)
 	return mfd_error_set(&w->err, -EINTR, "stopped by %s", strsignal((int)si.ssi_signo));
 }
 
+static void set_at_desk(struct mfd_worker *w, const struct mfd_desk_request *r)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_setting change;
+	char text[160];
+
+	if (w->verified) {
+		mfd_desk_answer(r->caller, "too late: everything has been sent already");
+		return;
+	}
+	if (mfd_setting_change(&w->session, w->sh, r->name, r->value, &change, &err)) {
+		mfd_desk_answer(r->caller, mfd_error_text(&err));
+		return;
+	}
+	mfd_setting_tell(&w->session, w->sh, r->name, &change);
+	snprintf(text, sizeof(text), "%s %s %s", r->name, change.old, change.now);
+	mfd_desk_say(r->caller, text);
+}
+
+/* The next request that is about how it shall end; others are dealt with here. */
+static enum mfd_desk_verb next_wish(struct mfd_worker *w, int *caller)
+{
+	struct mfd_desk_request r;
+	enum mfd_desk_verb verb = mfd_desk_next(w->desk, &r);
+
+	*caller = r.caller;
+	if (verb == MFD_DESK_STATUS)
+		mfd_summary_say(w, r.caller);
+	else if (verb == MFD_DESK_SET)
+		set_at_desk(w, &r);
+	else
+		return verb;
+	return MFD_DESK_NOTHING;
+}
+
 static int handle_desk(struct mfd_worker *w)
 {
 	int caller, running = atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING;
-	enum mfd_desk_verb verb = mfd_desk_next(w->desk, &caller);
+	enum mfd_desk_verb verb = next_wish(w, &caller);
 
 	if (verb == MFD_DESK_NOTHING)
 		return 0;
@@ -343,7 +385,7 @@ static int ask_person(struct mfd_worker *w, struct mfd_error *err)
 	}
 	if (poll(&p, 1, 500) <= 0)
 		return 1;
-	verb = mfd_desk_next(w->desk, &caller);
+	verb = next_wish(w, &caller);
 	if (verb == MFD_DESK_NOTHING)
 		return 1;
 	if (verb == MFD_DESK_ABORT) {
@@ -382,6 +424,7 @@ static int reconnect(struct mfd_worker *w)
 	mfd_inbox_stop(&w->inbox);
 	for (unsigned try = 0;; try++) {
 		mfd_uplink_close(&w->session);
+		mfd_summary_keep(w);
 		w->session = (struct mfd_uplink){ .wake_fd = w->wake,
 						  .waiting = glance,
 						  .waiting_arg = w,
@@ -503,7 +546,6 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 		ret = mfd_verdict_commit(&w);
 	if (ret && mfd_verdict_abort(&w))
 		ret = 0;
-	w.faults = w.inbox.faults;
 	mfd_uplink_shutdown(&w.session);
 	mfd_inbox_stop(&w.inbox);
 	mfd_uplink_close(&w.session);

@@ -44,7 +44,7 @@ struct mfd_worker {
 
 	struct mfd_gate gate;
 	int gate_open;
-	atomic_int gentle; /* postcopy, until CRIU stands at the gate: read by the channels */
+	atomic_int gentle; /* see mind_manners in stream.c; read by the channels */
 	uint64_t gate_looked_ms;
 
 	struct mfd_uplink session;
@@ -59,12 +59,17 @@ struct mfd_worker {
 	int dump_result_known, dump_result; /* EXIT of the plugin */
 
 	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
-	uint64_t faults;
-	uint64_t start_us, frozen_us, gate_us, sent_us, ready_us, released_us; /* CLOCK_MONOTONIC */
+	/* CLOCK_MONOTONIC; 0 = has not happened. In summary.c's timeline. */
+	uint64_t start_us, hello_us, joined_us, frozen_us, gate_us, images_us, sent_us, ready_us, restored_us,
+		released_us, committed_us;
 	uint64_t leave_us;   /* likewise: COMMIT or STARTED_OK was sent, so that the tasks could run on the target */
 	uint64_t resumed_us; /* the target's part of the downtime, by its own clock; 0 = not known */
 	struct mfd_progress *progress;
 	unsigned reconnects;
+	/* What was counted on connections that are lost; the urgent channel's comes last. */
+	struct mfd_sendchan_stats past[MFD_WIRE_MAX_CHANNELS + 1];
+	struct mfd_multifd_stats past_produced;
+	uint64_t past_faults;
 	struct mfd_error err;
 };
 
@@ -86,6 +91,8 @@ int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *o
 
 /* summary.c: one line in the log, multifd-send.json in the work directory. */
 void mfd_summary_write(struct mfd_worker *w, const char *result);
+void mfd_summary_say(struct mfd_worker *w, int caller); /* the desk's: the same as far as it is */
+void mfd_summary_keep(struct mfd_worker *w);		/* the connections have been closed and will be made anew */
 
 void mfd_worker_reply(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text);
 

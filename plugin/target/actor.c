@@ -21,69 +21,13 @@
 #include "log.h"
 #include "memory.h"
 #include "session.h"
+#include "setting.h"
 
-enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, RESTORE_ENDED, OPEN, STOP };
+enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, RESTORE_ENDED, OPEN, STOP, NEWS };
 
 #define QUEUED_TICK_MS 100
 
 /* ---- session.img ---- */
-
-static void add_counts(struct mfd_totals *t, const struct mfd_counts *n)
-{
-	t->packets += atomic_load_explicit(&n->packets, memory_order_relaxed);
-	t->pages += atomic_load_explicit(&n->pages, memory_order_relaxed);
-	t->zero_pages += atomic_load_explicit(&n->zero_pages, memory_order_relaxed);
-	t->file_bytes += atomic_load_explicit(&n->file_bytes, memory_order_relaxed);
-	t->checksum += atomic_load_explicit(&n->checksum, memory_order_relaxed);
-	t->wire_bytes += atomic_load_explicit(&n->wire_bytes, memory_order_relaxed);
-}
-
-void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t)
-{
-	unsigned i;
-
-	memset(t, 0, sizeof(*t));
-	for (i = 0; i < s->limits.channels; i++)
-		add_counts(t, &s->channels[i].n);
-}
-
-static void entry_times(struct mfd_session *s, Mfd__SessionEntry *e)
-{
-	e->has_started_us = 1;
-	e->started_us = s->started_us;
-	e->has_ready_us = !!s->ready_us;
-	e->ready_us = s->ready_us;
-	e->has_committed_us = !!s->committed_us;
-	e->committed_us = s->committed_us;
-	e->has_done_us = !!s->done_us;
-	e->done_us = s->done_us;
-	e->has_updated_us = 1;
-	e->updated_us = mfd_clean_now_us();
-}
-
-static void entry_counts(struct mfd_session *s, Mfd__SessionEntry *e)
-{
-	struct mfd_pager *pager = atomic_load_explicit(&s->pager, memory_order_acquire);
-	struct mfd_totals t = s->past;
-	unsigned i;
-
-	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++)
-		add_counts(&t, &s->channels[i].n);
-	if (pager)
-		mfd_pager_get_stats(pager, &s->pager_last);
-	e->has_pages = e->has_zero_pages = e->has_wire_bytes = e->has_files = e->has_file_bytes = 1;
-	e->pages = t.pages;
-	e->zero_pages = t.zero_pages;
-	e->wire_bytes = t.wire_bytes;
-	e->files = mfd_filesink_files(&s->files);
-	e->file_bytes = t.file_bytes;
-	e->has_lazy_pages = !!s->lazy_pages;
-	e->lazy_pages = s->lazy_pages;
-	e->has_installed_pages = e->has_faults = e->has_remote_faults = 1;
-	e->installed_pages = s->pager_last.installed_pages;
-	e->faults = s->pager_last.faults;
-	e->remote_faults = s->pager_last.remote_faults;
-}
 
 void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 {
@@ -112,8 +56,12 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->has_restored_pid = s->restore.root > 0;
 	e->restored_pid = (uint32_t)s->restore.root;
 	e->server_pid = (uint32_t)getppid(); /* the supervisor: what a person would signal */
-	entry_times(s, e);
-	entry_counts(s, e);
+	pthread_mutex_lock(&s->lock);
+	e->has_max_bandwidth = s->setting.known;
+	e->max_bandwidth = s->setting.max_bandwidth;
+	s->setting.news = 0;
+	pthread_mutex_unlock(&s->lock);
+	mfd_figures_entry(s, e);
 	mfd_memory_entry(s, e);
 }
 
@@ -184,6 +132,7 @@ static void disconnect(struct mfd_session *s, unsigned linger)
 {
 	uint64_t end = mfd_io_now_ms() + linger;
 
+	mfd_setting_tick(s, "the source cannot be reached any more");
 	pthread_mutex_lock(&s->lock);
 	s->joining = 0;
 	shutdown_data(s);
@@ -410,6 +359,7 @@ static void on_joined(struct mfd_session *s)
 	Mfd__Joined m = MFD__JOINED__INIT;
 
 	s->joined_said = 1;
+	mfd_figures_time(&s->times.joined_us);
 	pthread_mutex_lock(&s->lock);
 	s->joining = 0;
 	pthread_mutex_unlock(&s->lock);
@@ -435,6 +385,7 @@ static void on_started_ok(struct mfd_session *s)
 		return;
 	}
 	s->state = MFD__SESSION_STATE__RUNNING;
+	mfd_figures_time(&s->times.running_us);
 	if (mfd_session_store(s, 1)) {
 		s->state = MFD__SESSION_STATE__RESTORABLE;
 		mfd_session_abort(s, -EIO, "session.img cannot be written");
@@ -485,10 +436,7 @@ static void reset_channels(struct mfd_session *s)
 {
 	unsigned i;
 
-	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++) {
-		add_counts(&s->past, &s->channels[i].n);
-		memset(&s->channels[i].n, 0, sizeof(s->channels[i].n));
-	}
+	mfd_figures_keep(s);
 	pthread_mutex_lock(&s->lock);
 	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++)
 		s->channels[i].sync = 0;
@@ -534,6 +482,7 @@ static void on_resume(struct mfd_session *s)
 	ok.has_channels = ok.has_packet_size = 1;
 	ok.channels = s->limits.channels;
 	ok.packet_size = s->limits.packet_size;
+	ok.has_settings = ok.settings = 1;
 	ok.room = mfd_memory_room(s);
 	ok.has_room = ok.room != UINT64_MAX;
 	mfd_session_send(s, MFD_WIRE_RESUME_OK, &ok.base);
@@ -561,10 +510,13 @@ static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind)
 	return s->state == MFD__SESSION_STATE__COMMITTED ? "ok" : "error: the commit could not be stored";
 }
 
-static const char *on_request(struct mfd_session *s, enum mfd_request_kind kind)
+/* NULL: it is answered later. */
+static const char *on_request(struct mfd_session *s, struct mfd_request *r)
 {
-	if (kind != MFD_REQUEST_ABORT)
-		return resolve(s, kind);
+	if (r->kind == MFD_REQUEST_SET)
+		return mfd_setting_ask(s, r);
+	if (r->kind != MFD_REQUEST_ABORT)
+		return resolve(s, r->kind);
 	if (!may_abort(s)) {
 		if (s->state == MFD__SESSION_STATE__COMMITTED)
 			return "error: the session is committed: the source is gone";
@@ -577,12 +529,14 @@ static const char *on_request(struct mfd_session *s, enum mfd_request_kind kind)
 static void take_request(struct mfd_session *s)
 {
 	struct mfd_request *r = s->request; /* only we take it away */
-	const char *answer = on_request(s, r->kind);
+	const char *answer = on_request(s, r);
 
 	pthread_mutex_lock(&s->lock);
-	snprintf(r->answer, sizeof(r->answer), "%s", answer);
-	r->done = 1;
 	s->request = NULL;
+	if (answer) { /* else it may be gone by now */
+		snprintf(r->answer, sizeof(r->answer), "%s", answer);
+		r->done = 1;
+	}
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -675,6 +629,7 @@ static void tick(struct mfd_session *s)
 
 	s->tick_ms = now + tick_length(s);
 	store_moving(s);
+	mfd_setting_tick(s, NULL);
 	mfd_memory_tick(s);
 	if (s->queued && mfd_memory_admitted(s))
 		on_admitted(s);
@@ -749,6 +704,8 @@ static enum what next(struct mfd_session *s)
 		return OPEN;
 	if (s->stopping != s->stop_seen)
 		return STOP;
+	if (s->setting.news)
+		return NEWS;
 	return NOTHING;
 }
 
@@ -809,6 +766,9 @@ static void step(struct mfd_session *s)
 		break;
 	case TICK:
 		tick(s);
+		break;
+	case NEWS:
+		mfd_session_store(s, 0);
 		break;
 	case NOTHING:
 		break;

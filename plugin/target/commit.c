@@ -135,6 +135,7 @@ static void op_restored(void *arg)
 
 	if (rc)
 		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
+	mfd_figures_first(&s->times.restored_us);
 	pthread_mutex_lock(&s->lock);
 	given = s->leave == MFD_LEAVE_GIVEN;
 	s->restored = 1;
@@ -382,6 +383,7 @@ void mfd_commit_pager_done(struct mfd_session *s)
 	pthread_mutex_unlock(&s->lock);
 	s->installed = 1;
 	if (!code) {
+		mfd_figures_time(&s->times.installed_us);
 		if (s->state == MFD__SESSION_STATE__COMMITTED)
 			s->over = MFD_OVER_DONE;
 		return;

@@ -82,6 +82,7 @@ static void succeeded(struct mfd_session *s)
 	Mfd__Started started = MFD__STARTED__INIT;
 
 	s->restore.ok = 1;
+	mfd_figures_first(&s->times.restored_us);
 	mfd_log_info("%s: restored as process %d, stopped", s->name, s->restore.root);
 	switch (s->state) {
 	case MFD__SESSION_STATE__COMMITTED:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The thread of a control connection: HELLO or RESUME, then a reader that answers PING and hands everything else to the
+ * The thread of a control connection: HELLO or RESUME, then a reader that answers PING, notes SETTING and hands everything else to the
  * session's thread.  It never waits for the session, so the source is answered and its end is seen at any time.
  */
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include "io.h"
 #include "log.h"
 #include "memory.h"
+#include "setting.h"
 
 static const char *ended(int rc, const struct mfd_error *err)
 {
@@ -45,12 +46,14 @@ static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg, s
 		rc = mfd_session_post(s, type, sync_of(type, msg), msg);
 		return rc ? mfd_error_set(err, rc, "too many control messages") : 0;
 	}
-	if (type == MFD_WIRE_SIZE)
+	if (type == MFD_WIRE_SETTING)
+		mfd_setting_came(s, (const Mfd__Setting *)msg);
+	else if (type == MFD_WIRE_SIZE)
 		mfd_memory_size(s, ((const Mfd__Size *)msg)->bytes);
 	protobuf_c_message_free_unpacked(msg, NULL);
 	if (type == MFD_WIRE_PING)
 		mfd_session_send(s, MFD_WIRE_PONG, &pong.base);
-	else if (type != MFD_WIRE_PONG && type != MFD_WIRE_SIZE)
+	else if (type != MFD_WIRE_PONG && type != MFD_WIRE_SETTING && type != MFD_WIRE_SIZE)
 		rc = mfd_error_set(err, -EPROTO, "unexpected %s", mfd_wire_msg_name(type));
 	return rc;
 }

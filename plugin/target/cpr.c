@@ -39,7 +39,7 @@ static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 /* CRIU restores these by itself, if not as the same; and a path may exist in the tasks' mounts alone. */
 static int has_fallback(const struct mfd_cpr_record *r)
 {
-	return r->path || (!(r->has & MFD_CPR_HAS_CRIU_ID) && !r->inherit_id);
+	return !r->inherit_id && (r->path || !(r->has & MFD_CPR_HAS_CRIU_ID));
 }
 
 /* runc notes where standard input, output and error went, and its restore gives CRIU pipes of its own for those. */
@@ -56,6 +56,23 @@ static int given_by_runc(struct mfd_session *s, const char *inherit_id)
 	return found;
 }
 
+static int has(const struct reach *r, const char *name, uint64_t id)
+{
+	return r->keeper >= 0 && mfd_keeper_has(r->keeper, r->s->name, name, id) > 0;
+}
+
+/* Another entry's terminal under that name. */
+static int is_dev_tty(const struct mfd_cpr_record *r)
+{
+	return r->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 && !r->minor;
+}
+
+/* A restore that somebody else starts may be started on a terminal; the plugin looks then, before CRIU makes a task. */
+static int has_terminal(const struct reach *r, uint64_t id)
+{
+	return !r->s->confirm || has(r, MFD_KEEPER_TERMINAL, id);
+}
+
 /* What was kept on this very host may be with another keeper, which the restore will be told about. */
 static int look_for(void *ctx, const struct mfd_cpr_image_item *item)
 {
@@ -63,9 +80,9 @@ static int look_for(void *ctx, const struct mfd_cpr_image_item *item)
 
 	if (has_fallback(&item->record) || (item->record.how == MFD__CPR_HOW__KEPT && r->same_boot))
 		return 0;
-	if (given_by_runc(r->s, item->record.inherit_id))
+	if (given_by_runc(r->s, item->record.inherit_id) || is_dev_tty(&item->record))
 		return 0;
-	if (r->keeper >= 0 && mfd_keeper_has(r->keeper, r->s->name, item->name, item->id) > 0)
+	if (has(r, item->name, item->id) || (item->record.kind == MFD__CPR_KIND__TTY && has_terminal(r, item->id)))
 		return 0;
 	snprintf(
 		r->text, r->len,

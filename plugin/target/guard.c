@@ -1,12 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The worker's side of the socket to its supervisor: one request at a time, each acknowledged. */
+/*
+ * The worker's side of the socket to its supervisor: one request at a time, each acknowledged.  When the supervisor is dead what it would
+ * hold goes to its standby, which acknowledges nothing.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io.h"
 #include "log.h"
 #include "server.h"
+
+static int tell_standby(struct mfd_server *sv, struct mfd_guard_msg *m, const int *fds, int nfds)
+{
+	ssize_t n;
+
+	if (sv->standby_fd < 0 || m->kind == MFD_GUARD_KILL || m->kind == MFD_GUARD_EXEC)
+		return -EPIPE;
+	m->writer = getpid();
+	n = mfd_io_send_fds(sv->standby_fd, m, sizeof(*m), fds, nfds);
+	return n < 0 ? (int)n : 0;
+}
 
 static int exchange(struct mfd_server *sv, struct mfd_guard_msg *m, const int *fds, int nfds)
 {
@@ -19,6 +34,8 @@ static int exchange(struct mfd_server *sv, struct mfd_guard_msg *m, const int *f
 	if (n >= 0)
 		n = mfd_io_recv_fds(sv->guard_fd, &ack, sizeof(ack), NULL, &none);
 	pthread_mutex_unlock(&sv->guard_lock);
+	if (n == 0 || n == -EPIPE || n == -ECONNRESET)
+		return tell_standby(sv, m, fds, nfds);
 	if (n < 0)
 		return (int)n;
 	if (n != sizeof(ack) || ack.kind != MFD_GUARD_ACK)

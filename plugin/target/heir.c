@@ -7,9 +7,9 @@
  * So the worker shares its table of descriptors (CLONE_FILES) with a process that does nothing but wait for its death, and then hands
  * all userfaultfds to the supervisor, with the numbers they had.  It is in the table until that is done, so nothing closes before.
  *
- * If the supervisor is dead, too, nobody is left to serve these tasks.  Then the heir holds on to the userfaultfds, and to nothing
- * else, until the tasks have ended: they wait for their missing pages, which is better than zeros.  A new server on the same folder
- * ends them (reload.c).
+ * If the supervisor is dead, too, its standby gets them (standby.h).  If that is dead as well, nobody is left to serve these tasks.  Then the
+ * heir holds on to the userfaultfds, and to nothing else, until the tasks have ended: they wait for their missing pages, which is better than
+ * zeros.  A new server on the same folder ends them (reload.c).
  *
  * It is the worker's child: the supervisor knows nothing of it but its messages, and that the link ends when it has ended.
  */
@@ -37,7 +37,8 @@
 #define HOLD_LOOK_US 100000
 
 struct will {
-	int link, pidfd;
+	int link, standby, pidfd;
+	pid_t worker;
 };
 
 static int is_uffd(int dir, const char *name)
@@ -54,12 +55,14 @@ static int is_uffd(int dir, const char *name)
 /* One acknowledgement may lie there already: the worker's, who died before it read it. */
 static int hand_over(const struct will *w, int fd)
 {
-	struct mfd_guard_msg m = { .kind = MFD_GUARD_FOUND, .number = fd }, ack;
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_FOUND, .number = fd, .writer = w->worker }, ack;
 	int none = 0;
 
-	if (mfd_io_send_fds(w->link, &m, sizeof(m), &fd, 1) < 0)
-		return -1;
-	return mfd_io_recv_fds(w->link, &ack, sizeof(ack), NULL, &none) > 0 ? 0 : -1;
+	if (mfd_io_send_fds(w->link, &m, sizeof(m), &fd, 1) >= 0 &&
+	    mfd_io_recv_fds(w->link, &ack, sizeof(ack), NULL, &none) > 0)
+		return 0;
+	/* What has been sent to a dead supervisor is sent again: it knows most of them already. */
+	return mfd_io_send_fds(w->standby, &m, sizeof(m), &fd, 1) < 0 ? -1 : 0;
 }
 
 /* No task can have anything mapped at the top of its address space, so this copies nothing: it only asks for the memory map. */
@@ -107,17 +110,17 @@ static int be_heir(void *arg)
 	while (d && (e = readdir(d)))
 		if (is_uffd(dirfd(d), e->d_name) && hand_over(w, atoi(e->d_name)))
 			break;
-	/* Without an error the supervisor has them all. */
+	/* Without an error somebody has them all. */
 	if (d && e)
 		while (hold_on())
 			usleep(HOLD_LOOK_US);
 	return 0; /* which is _exit() for a child of clone() */
 }
 
-int mfd_heir_start(int link)
+int mfd_heir_start(int link, int standby)
 {
 	/* The child has a copy of all memory, its stack among it; what is in the table for it stays there. */
-	struct will w = { .link = link, .pidfd = pidfd_open(getpid(), 0) };
+	struct will w = { .link = link, .standby = standby, .pidfd = pidfd_open(getpid(), 0), .worker = getpid() };
 	char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	int rc = 0;
 

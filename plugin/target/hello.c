@@ -16,6 +16,7 @@
 #include "log.h"
 #include "memory.h"
 #include "policy.h"
+#include "setting.h"
 
 static int check_name(const char *name, struct mfd_error *err)
 {
@@ -117,6 +118,7 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 	s->state = MFD__SESSION_STATE__RECEIVING;
 	s->started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
+	mfd_setting_offered(s, h->settings, h->has_max_bandwidth, h->max_bandwidth);
 }
 
 int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_t n)
@@ -190,6 +192,7 @@ void mfd_hello_ok(struct mfd_session *s)
 	ok.compress = (uint32_t)s->limits.compress;
 	ok.has_move_addresses = s->n_move_addresses > 0;
 	ok.move_addresses = (uint32_t)s->n_move_addresses;
+	ok.has_settings = ok.settings = 1;
 	ok.has_memory_limit = s->server->max_memory > 0;
 	ok.memory_limit = s->server->max_memory;
 	ok.room = mfd_memory_room(s);
@@ -352,8 +355,10 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 	}
 	if (s && r->room)
 		atomic_store(&s->memory.hold_ok, 1);
-	if (s)
+	if (s) {
+		mfd_setting_offered(s, r->settings, r->has_max_bandwidth, r->max_bandwidth);
 		return attach(p, s, outcome, out);
+	}
 	/* Whatever the source wanted: a commit that happened (a person may have decided) is what it must hear of. */
 	if (!answer_from_disk(p, g, r->session))
 		return mfd_error_set(err, -ENOENT, "no such session");

@@ -201,15 +201,16 @@ static int sweep(struct mfd_server *sv)
 /* The session's thread, or nobody else has the session. */
 static uint64_t used_now(struct mfd_session *s)
 {
-	uint64_t store = 0, journal = 0, pages = s->past.pages + s->past.zero_pages, bytes = s->past.file_bytes;
+	uint64_t store = 0, journal = 0, pages = 0, bytes = 0;
 	unsigned i;
 
-	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++) {
+	for (i = 0; i <= MFD_SESSION_URGENT; i++) {
+		const struct mfd_totals *past = &s->past[i];
 		const struct mfd_counts *n = &s->channels[i].n;
 
-		pages += atomic_load_explicit(&n->pages, memory_order_relaxed);
-		pages += atomic_load_explicit(&n->zero_pages, memory_order_relaxed);
-		bytes += atomic_load_explicit(&n->file_bytes, memory_order_relaxed);
+		pages += past->pages + mfd_counter_get(&n->pages);
+		pages += past->zero_pages + mfd_counter_get(&n->zero_pages);
+		bytes += past->file_bytes + mfd_counter_get(&n->file_bytes);
 	}
 	if (s->store)
 		mfd_pagestore_memory(s->store, &store, &journal);

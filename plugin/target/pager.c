@@ -14,6 +14,7 @@
 #include "io.h"
 #include "log.h"
 #include "pagerint.h"
+#include "threadname.h"
 
 #define EVENTS 8
 
@@ -98,12 +99,17 @@ static void look_for_end(struct mfd_pager *p)
 
 /* ---- threads ---- */
 
+_Thread_local struct pager_count *mfd_pager_mine;
+
 static void *worker(void *arg)
 {
 	struct epoll_event ev[EVENTS];
 	struct mfd_pager *p = arg;
 	int busy = 0;
+	unsigned number = atomic_fetch_add_explicit(&p->named, 1, memory_order_relaxed);
 
+	mfd_threadname_set("pager", number);
+	mfd_pager_mine = &p->count[number];
 	while (!atomic_load(&p->stop)) {
 		int n = epoll_wait(p->epfd, ev, EVENTS, busy ? 0 : -1);
 
@@ -174,10 +180,11 @@ static int open_fds(struct mfd_pager *p, int adopt, struct mfd_error *err)
 static struct mfd_pager *new_pager(int dirfd, struct mfd_pagestore *store, int postcopy,
 				   const struct mfd_pager_ops *ops, void *arg)
 {
-	struct mfd_pager *p = calloc(1, sizeof(*p));
+	struct mfd_pager *p = aligned_alloc(64, sizeof(*p));
 
 	if (!p)
 		return NULL;
+	memset(p, 0, sizeof(*p));
 	p->dirfd = dirfd;
 	p->store = store;
 	p->postcopy = postcopy;
@@ -337,4 +344,13 @@ void mfd_pager_get_stats(struct mfd_pager *p, struct mfd_pager_stats *st)
 	st->faults = atomic_load(&p->faults);
 	st->remote_faults = atomic_load(&p->remote);
 	st->tasks = atomic_load(&p->ntasks);
+	st->zero_pages = over ? atomic_load(&p->zero) : 0;
+	st->dropped_pages = atomic_load(&p->dropped);
+	st->direct_pages = atomic_load(&p->direct);
+	st->threads = p->nthreads;
+	for (unsigned i = 0; i < p->nthreads; i++) {
+		st->thread[i].pages = mfd_counter_get(&p->count[i].pages);
+		st->thread[i].chunks = mfd_counter_get(&p->count[i].chunks);
+		st->thread[i].faults = mfd_counter_get(&p->count[i].faults);
+	}
 }

@@ -77,11 +77,23 @@ struct mfd_pager_ops {
 	void (*done)(void *arg, int code, const char *text);
 };
 
+#define MFD_PAGER_MAX_THREADS 64U
+
 struct mfd_pager_stats {
 	uint64_t lazy_pages;	  /* total over all tasks */
 	uint64_t installed_pages; /* copied by any way, zero pages that were only left to the kernel included once done */
 	uint64_t faults, remote_faults;
 	uint64_t tasks;
+	/* What installed_pages is made of, but for what a pager before this one (mfd_pager_adopt) had installed. */
+	uint64_t zero_pages;	/* left to the kernel */
+	uint64_t dropped_pages; /* the tasks did not want them any more */
+	uint64_t direct_pages;	/* put in by threads that are not the pager's: receivers, straight from their buffers */
+	unsigned threads;
+	struct mfd_pager_thread_stats {
+		uint64_t pages;	 /* put in */
+		uint64_t chunks; /* of bulk work */
+		uint64_t faults; /* answered */
+	} thread[MFD_PAGER_MAX_THREADS];
 };
 
 /*

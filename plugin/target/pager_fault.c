@@ -175,6 +175,8 @@ static void fault(struct pager_task *t, uint64_t addr)
 	if (wish.pages)
 		p->ops.want(p->arg, t->fam->id, wish.img,
 			    wish.pages); /* lost with its connection: want_again repeats it */
+	if (!rc && mfd_pager_mine)
+		mfd_counter_add(&mfd_pager_mine->faults, 1);
 	if (rc != -EINPROGRESS)
 		mfd_pager_verdict(t, rc);
 }

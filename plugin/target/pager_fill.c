@@ -177,6 +177,7 @@ int mfd_pager_chunk(struct mfd_pager *p)
 
 	if (!t)
 		return 0;
+	mfd_counter_add(&mfd_pager_mine->chunks, 1);
 	pthread_rwlock_rdlock(&t->lock);
 	rc = t->uffd < 0 ? 0 : mfd_pager_fill(t, &s.bit, s.end);
 	pthread_rwlock_unlock(&t->lock);

@@ -143,12 +143,22 @@ static void release_fresh(struct pager_task *t, uint64_t base, uint64_t fresh)
 	}
 }
 
+/* By whom it was put in. */
+static void credit(struct mfd_pager *p, uint64_t n, enum pager_how how)
+{
+	if (how == PAGER_PUT && mfd_pager_mine)
+		mfd_counter_add(&mfd_pager_mine->pages, n);
+	else if (how != PAGER_LEFT_ZERO)
+		atomic_fetch_add_explicit(how == PAGER_PUT ? &p->direct : &p->dropped, n, memory_order_relaxed);
+}
+
 static void settle_count(struct pager_task *t, uint64_t n, enum pager_how how)
 {
 	struct mfd_pager *p = t->p;
 
 	if (!n)
 		return;
+	credit(p, n, how);
 	atomic_fetch_add_explicit(how == PAGER_LEFT_ZERO ? &p->zero : &p->installed, n, memory_order_relaxed);
 	/* acq_rel: who sees 0 comes after everything the others have put in. */
 	if (atomic_fetch_sub_explicit(&t->left, n, memory_order_acq_rel) != n)
@@ -531,7 +541,7 @@ void mfd_pager_forget(struct mfd_pager *p)
 		}
 		p->families[i] = NULL;
 	}
-	p->pending = p->lazy = p->installed = p->zero = p->ntasks = 0;
+	p->pending = p->lazy = p->installed = p->zero = p->ntasks = p->direct = p->dropped = 0;
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -24,6 +24,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "counter.h"
 #include "lazysock.h"
 #include "pager.h"
 #include "ranges.h"
@@ -32,7 +33,7 @@
 #define PAGER_PAGE	  MFD_RANGES_PAGE
 #define PAGER_WINDOW	  16U /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
 #define PAGER_CHUNK	  64U /* pages a thread fills before it looks for faults again; a multiple of 64 */
-#define PAGER_MAX_THREADS 64U
+#define PAGER_MAX_THREADS MFD_PAGER_MAX_THREADS
 #define PAGER_BUCKETS	  64U
 #define PAGER_BATCH	  32U /* messages read at a time */
 
@@ -81,7 +82,16 @@ struct pager_task {
 	unsigned redos;
 };
 
+/* What one thread of the pager has done; written by it alone. */
+struct pager_count {
+	mfd_counter pages, chunks, faults;
+} __attribute__((aligned(64)));
+
+/* The calling thread's; NULL in threads that are not a pager's. */
+extern _Thread_local struct pager_count *mfd_pager_mine;
+
 struct mfd_pager {
+	struct pager_count count[PAGER_MAX_THREADS];
 	int dirfd;
 	struct mfd_pagestore *store;
 	int postcopy;
@@ -118,11 +128,13 @@ struct mfd_pager {
 	atomic_int failed;	  /* error is set */
 	atomic_int reported;	  /* done has been called: exchanged by who calls it */
 	atomic_int untidy;	  /* a task has nothing left: its userfaultfd can go (mfd_pager_tidy) */
+	_Atomic unsigned named;	  /* threads that have taken a name */
 	_Atomic uint64_t serial;  /* of the latest task */
 	_Atomic uint64_t pending; /* tasks with left > 0 */
 
 	/* statistics, relaxed */
 	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks;
+	_Atomic uint64_t dropped, direct;
 	_Atomic uint64_t absent;  /* pages made zero because they were nowhere: not a statistic but a warning */
 	_Atomic uint64_t starved; /* times that memory for a page was not to be had */
 };

@@ -7,18 +7,19 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "compress.h"
+#include "gentle.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
 #include "session.h"
+#include "threadname.h"
 
 #define TABLE_BYTES (MFD_WIRE_MAX_RUNS * sizeof(struct mfd_wire_run))
 _Static_assert(TABLE_BYTES >= sizeof(struct mfd_wire_file) + MFD_WIRE_MAX_NAME, "a file table fits");
@@ -31,7 +32,7 @@ struct receiver {
 	struct mfd_counts *n;
 	uint32_t task; /* whose table `table` is; tasks come in long runs */
 	struct mfd_pagetable *pages;
-	int gentle;   /* what the thread has been set to */
+	struct mfd_gentle manners;
 	void *buf;    /* MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed */
 	void *packed; /* the same for a compressed payload as it came */
 	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
@@ -39,10 +40,9 @@ struct receiver {
 	uint8_t table[TABLE_BYTES]; /* as on the wire, for the hash */
 };
 
-/* Nobody else writes it, so no atomic addition is needed. */
-static void count(_Atomic uint64_t *c, uint64_t n)
+static void count(mfd_counter *c, uint64_t n)
 {
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+	mfd_counter_add(c, n);
 }
 
 static int fail(struct receiver *r, int code, const char *why)
@@ -54,8 +54,10 @@ static int fail(struct receiver *r, int code, const char *why)
 
 static int receive(struct receiver *r, void *buf, size_t len)
 {
+	uint64_t start = mfd_io_now_us();
 	int rc = len ? mfd_conn_recv(&r->p->control.conn, buf, len) : 0;
 
+	count(&r->n->receive_us, mfd_io_now_us() - start);
 	if (rc == -EFAULT || rc == -ENOSPC)
 		return fail(r, -ENOSPC, "page store is full");
 	return rc;
@@ -269,6 +271,7 @@ static int on_packet(struct receiver *r, const struct mfd_wire_packet *h)
 
 	if (h->type == MFD_WIRE_PACKET_SYNC) {
 		mfd_session_synced(r->s, r->channel, h->sequence);
+		count(&r->n->wire_bytes, sizeof(*h));
 		return 0;
 	}
 	if (h->table_len > sizeof(r->table) || h->payload_len > MFD_WIRE_MAX_PACKET || h->raw_len > MFD_WIRE_MAX_PACKET)
@@ -299,30 +302,43 @@ static const char *ended(int rc)
 	}
 }
 
-/* In postcopy the process stands still until CRIU has restored it: until then the bulk of its pages gives way to CRIU. */
-static void give_way(struct receiver *r)
+/* Until the restore is over the bulk of the pages gives way to CRIU; its images and what tasks wait for do not. */
+static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 {
-	int want = r->s->postcopy && r->channel != MFD_SESSION_URGENT &&
-		   !atomic_load_explicit(&r->s->hurry, memory_order_relaxed);
+	mfd_gentle_be(&r->manners, r->s->postcopy && r->channel != MFD_SESSION_URGENT &&
+					   h->type == MFD_WIRE_PACKET_PAGES &&
+					   !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
+}
 
-	if (want == r->gentle)
-		return;
-	r->gentle = want;
-	setpriority(PRIO_PROCESS, (id_t)gettid(), want ? 19 : 0);
+/* One look whether a header is there: when it must be waited for, the channel has stalled.  Before the first and after the last it has not. */
+static int receive_header(struct receiver *r, struct mfd_wire_packet *h)
+{
+	struct pollfd p = { .fd = r->p->control.conn.fd, .events = POLLIN };
+	int stalled = mfd_counter_get(&r->n->wire_bytes) && !poll(&p, 1, 0);
+	uint64_t before = mfd_counter_get(&r->n->receive_us);
+	int rc = receive(r, h, sizeof(*h));
+
+	if (!rc && stalled) {
+		count(&r->n->stalls, 1);
+		count(&r->n->stall_us, mfd_counter_get(&r->n->receive_us) - before);
+	}
+	return rc;
 }
 
 static int receive_packet(struct receiver *r)
 {
 	struct mfd_wire_packet h;
 	const char *why = NULL;
-	int rc = receive(r, &h, sizeof(h));
+	int rc = receive_header(r, &h);
 
 	if (rc)
 		return rc;
+	if (!mfd_counter_get(&r->n->wire_bytes))
+		mfd_figures_first(&r->s->times.streaming_us);
 	rc = mfd_wire_packet_open(&h, &r->s->limits, &why);
 	if (rc)
 		return fail(r, rc, why);
-	give_way(r);
+	mind_manners(r, &h);
 	rc = on_packet(r, &h);
 	mfd_session_heard(r->s, mfd_io_now_ms());
 	return rc;
@@ -338,6 +354,7 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 		r->p = p;
 		r->channel = channel;
 		r->n = &s->channels[channel].n;
+		mfd_threadname_set(channel == MFD_SESSION_URGENT ? "urgent" : "recv", channel);
 		do
 			rc = receive_packet(r);
 		while (!rc);

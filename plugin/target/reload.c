@@ -11,8 +11,9 @@
  *					everything else is cleaned: the source still has its tasks
  *	DONE, ABORTED			stay as they are
  *
- * When only the worker died, a restore that was finished goes on: its tasks are taken over (takeover.h), in whatever state the session is.  One
- * that was not finished has failed, its tasks are killed, and the next may begin; in postcopy also where the source has given leave already.
+ * When only the worker died, or a standby (standby.h) has kept what a killed server held, a restore that was finished goes on: its tasks are
+ * taken over (takeover.h), in whatever state the session is.  One that was not finished has failed, its tasks are killed, and the next may
+ * begin; in postcopy also where the source has given leave already.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@
 #include "log.h"
 #include "memory.h"
 #include "session.h"
+#include "setting.h"
 #include "takeover.h"
 
 static void kill_line(const char *name, const char *boot, char *line)
@@ -65,6 +67,17 @@ static int may_take_over(int dirfd)
 	return restored && !killed;
 }
 
+/* So that no later worker takes them for tasks that live and lack nothing. */
+static void note_killed(int dirfd)
+{
+	static const char line[] = MFD_SESSION_KILLED_LINE "\n";
+	int fd = openat(dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || mfd_io_write_all(fd, line, sizeof(line) - 1))
+		mfd_log_error("%s cannot be written", MFD_SESSION_ATTACHED);
+	mfd_io_close(&fd);
+}
+
 /* Nonzero when a restore had been finished, so that pages may have left the store. */
 static int kill_attached(int dirfd, const char *name)
 {
@@ -83,6 +96,8 @@ static int kill_attached(int dirfd, const char *name)
 	free(text);
 	if (!restored)
 		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
+	else
+		note_killed(dirfd);
 	return restored;
 }
 
@@ -141,16 +156,9 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	s->limits.checksum = 1;
 	s->postcopy = e->postcopy;
 	s->confirm = e->confirm_restore;
-	s->started_us = e->started_us;
-	s->ready_us = e->ready_us;
-	s->committed_us = e->committed_us;
-	s->lazy_pages = e->lazy_pages;
+	mfd_figures_load(s, e);
+	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
 	s->joined_said = 1;
-	s->past.pages = e->pages;
-	s->past.zero_pages = e->zero_pages;
-	s->past.wire_bytes = e->wire_bytes;
-	s->past.file_bytes = e->file_bytes;
-	s->files.files = e->files;
 	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
 	memcpy(s->id, e->session_id.data, sizeof(s->id));
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));
@@ -267,9 +275,10 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 
 static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	int restored;
+	/* After a server was killed: whoever lacks pages is held by its standby, and nobody else. */
+	int reborn = sv->reborn && (!sv->orphaned || mfd_takeover_has(sv, name)), restored;
 
-	if (sv->reborn && follow(sv, dirfd, name, e))
+	if (reborn && follow(sv, dirfd, name, e))
 		return;
 	restored = kill_attached(dirfd, name);
 	switch (e->state) {
@@ -277,7 +286,7 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	case MFD__SESSION_STATE__ABORTED:
 		return;
 	case MFD__SESSION_STATE__RUNNING:
-		if (restored || !sv->reborn)
+		if (restored || !reborn)
 			bury(sv, dirfd, name, e, "the restore server was restarted");
 		else
 			keep(sv, dirfd, name, e);

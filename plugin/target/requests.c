@@ -4,6 +4,7 @@
  *
  *	exec			go on in the program that lies at our path now
  *	abort NAME		before READY: as if the source had gone; ended sessions: removed
+ *	set NAME SETTING VALUE	ask the source to change it: "ok SETTING OLD NEW"
  *	resolve NAME run	in doubt and complete: as if the source had sent COMMIT
  *	resolve NAME discard	in doubt (or committed and broken): thrown away, restored tasks are killed
  */
@@ -50,12 +51,10 @@ int mfd_requests_listen(struct mfd_server *sv, struct mfd_error *err)
 	return rc ? mfd_error_sys(err, rc, "%s/" MFD_SERVER_SOCKET, sv->dir) : 0;
 }
 
-static void ask_live(struct mfd_session *s, enum mfd_request_kind kind, char *answer, size_t len)
+static void ask_live(struct mfd_session *s, struct mfd_request *r, char *answer, size_t len)
 {
-	struct mfd_request r = { .kind = kind };
-
-	mfd_session_request(s, &r);
-	snprintf(answer, len, "%s", r.answer);
+	mfd_session_request(s, r);
+	snprintf(answer, len, "%s", r->answer);
 }
 
 /* May what lies on disk under this name, with no live session, be thrown away by `kind`? NULL or why not. */
@@ -63,6 +62,8 @@ static const char *removable(const struct mfd_session_file *f, enum mfd_request_
 {
 	int committed = !f->ended && f->entry && f->entry->state == MFD__SESSION_STATE__COMMITTED;
 
+	if (kind == MFD_REQUEST_SET)
+		return "error: too late: everything has been sent already";
 	if (kind == MFD_REQUEST_RUN)
 		return "error: the session cannot run any more";
 	if (kind == MFD_REQUEST_DISCARD)
@@ -106,7 +107,14 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 	mfd_session_unclaim(claim);
 }
 
-static int parse(char *text, enum mfd_request_kind *kind, char **name)
+static int parse_set(struct mfd_request *r, char **save)
+{
+	r->kind = MFD_REQUEST_SET;
+	r->value = strtok_r(NULL, " \n", save);
+	return r->value && !strtok_r(NULL, " \n", save) ? 0 : -EINVAL;
+}
+
+static int parse(char *text, struct mfd_request *r, char **name)
 {
 	char *save, *verb = strtok_r(text, " \n", &save), *how;
 
@@ -115,18 +123,21 @@ static int parse(char *text, enum mfd_request_kind *kind, char **name)
 	if (!verb || !*name || !mfd_wire_name_ok(*name, strlen(*name)))
 		return -EINVAL;
 	if (!strcmp(verb, "abort") && !how) {
-		*kind = MFD_REQUEST_ABORT;
+		r->kind = MFD_REQUEST_ABORT;
 		return 0;
 	}
+	r->name = how;
+	if (!strcmp(verb, "set") && how)
+		return parse_set(r, &save);
 	if (strcmp(verb, "resolve") || !how)
 		return -EINVAL;
-	*kind = strcmp(how, "run") ? MFD_REQUEST_DISCARD : MFD_REQUEST_RUN;
+	r->kind = strcmp(how, "run") ? MFD_REQUEST_DISCARD : MFD_REQUEST_RUN;
 	return strcmp(how, "run") && strcmp(how, "discard") ? -EINVAL : 0;
 }
 
 static void answer_request(struct mfd_server *sv, char *text, char *answer, size_t len)
 {
-	enum mfd_request_kind kind;
+	struct mfd_request r = { 0 };
 	struct mfd_session *s;
 	char *name;
 
@@ -137,16 +148,17 @@ static void answer_request(struct mfd_server *sv, char *text, char *answer, size
 			 strerror(-rc));
 		return;
 	}
-	if (parse(text, &kind, &name)) {
+	if (parse(text, &r, &name)) {
 		snprintf(answer, len,
-			 "error: the requests are: exec, abort NAME, resolve NAME run, resolve NAME discard");
+			 "error: the requests are: exec, abort NAME, resolve NAME run, resolve NAME discard, "
+			 "set NAME SETTING VALUE");
 		return;
 	}
 	s = mfd_session_find(sv, name);
 	if (s)
-		ask_live(s, kind, answer, len);
+		ask_live(s, &r, answer, len);
 	else
-		ask_disk(sv, name, kind, answer, len);
+		ask_disk(sv, name, r.kind, answer, len);
 	mfd_session_put(s);
 }
 

@@ -354,9 +354,13 @@ int mfd_serve_main(int argc, char **argv)
 			    .max_sessions = 64,
 			    .stall_ms = 10000,
 			    .keep_for = 86400 };
-	struct mfd_server sv = {
-		.dirfd = -1, .listen_fd = -1, .request_fd = -1, .stop_fd = -1, .guard_fd = -1, .lock_fd = -1
-	};
+	struct mfd_server sv = { .dirfd = -1,
+				 .listen_fd = -1,
+				 .request_fd = -1,
+				 .stop_fd = -1,
+				 .guard_fd = -1,
+				 .standby_fd = -1,
+				 .lock_fd = -1 };
 	int rc;
 
 	sv.words =

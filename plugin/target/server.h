@@ -52,6 +52,7 @@ struct mfd_server {
 	uint64_t keep_ms; /* for the keeper */
 	char **words;	  /* of our command line, for a new program */
 	int guard_fd;	  /* to the supervisor; end of file when it died */
+	int standby_fd;	  /* to the standby, for when the supervisor is dead; -1 */
 	unsigned threads, max_sessions, stall_ms;
 	uint64_t max_memory; /* bytes, 0: no limit */
 	int durable, once;
@@ -63,7 +64,8 @@ struct mfd_server {
 	size_t n_restore_options;
 	const char *const *allow_address; /* rules (netaddr.h) for addresses that sources may move here */
 	size_t n_allow_address;
-	int reborn;		      /* the worker before this one died */
+	int reborn;   /* the worker before this one died */
+	int orphaned; /* and the server: only sessions with something in `inherited` have living tasks */
 	struct mfd_holder *inherited; /* what it left (takeover.h); main thread, until the sessions are reloaded */
 
 	pthread_mutex_t guard_lock; /* one request at a time on guard_fd */
@@ -141,18 +143,20 @@ struct mfd_guard_msg {
 	uint32_t task;
 	uint32_t flags; /* HOLD: what comes behind the userfaultfd */
 	int32_t number; /* HOLD, UNHOLD, FOUND: of the descriptor in the worker */
-	uint32_t zero;
+	int32_t writer; /* to the standby: the worker, whose numbers these are */
 	char session[256];
 };
 
 /* holder.c: which process lives in the memory a userfaultfd serves; how to be sure that it is gone */
 struct mfd_holder {
+	uint64_t id; /* the supervisor's, for the standby */
 	uint32_t task;
 	int uffd;  /* -1: none; of task 0: the restore's connection */
 	int book;  /* -1: none (pager_book.c) */
 	int pidfd; /* -1: not known */
 	int forked;
 	int writer, number; /* the worker that had it first, and as what; later ones have the supervisor's number */
+	int there;	    /* in the standby: the supervisor's number */
 	char session[256];  /* "": found by the heir; "/": of nobody any more, but must not be closed */
 	struct mfd_holder *next;
 };

@@ -18,6 +18,7 @@
 
 #include "server.h"
 #include "budget.h"
+#include "figures.h"
 #include "filesink.h"
 #include "images/session.pb-c.h"
 #include "proto/control.pb-c.h"
@@ -36,20 +37,11 @@
 #define MFD_SESSION_RESTORED_LINE "restored"
 #define MFD_SESSION_KILLED_LINE	  "killed" /* not to be taken over: whoever died was killing them */
 
-/* Written by the channel's thread alone, read by the session's: relaxed atomics. */
-struct mfd_counts {
-	_Atomic uint64_t packets, pages, zero_pages, file_bytes, checksum, wire_bytes;
-};
-
-struct mfd_totals {
-	uint64_t packets, pages, zero_pages, file_bytes, checksum, wire_bytes;
-};
-
 struct mfd_channel {
 	struct mfd_peer *peer; /* session->lock; NULL: not connected */
 	uint64_t sync;	       /* session->lock; last sync seen */
 	struct mfd_counts n;
-};
+} __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
 struct mfd_mail {
 	unsigned type; /* enum mfd_wire_msg */
@@ -58,12 +50,23 @@ struct mfd_mail {
 	struct mfd_mail *next;
 };
 
-enum mfd_request_kind { MFD_REQUEST_ABORT, MFD_REQUEST_RUN, MFD_REQUEST_DISCARD };
+enum mfd_request_kind { MFD_REQUEST_ABORT, MFD_REQUEST_RUN, MFD_REQUEST_DISCARD, MFD_REQUEST_SET };
 /* A request of requests.c, which waits on session->cond for `done`. */
 struct mfd_request {
 	enum mfd_request_kind kind;
+	char *name, *value; /* of SET */
 	int done;
 	char answer[512];
+};
+
+/* See setting.h; everything under session->lock. */
+struct mfd_settings {
+	int offered;		     /* the source takes SET */
+	struct mfd_request *request; /* waits for the answer to SET number `id` */
+	uint32_t id;
+	uint64_t end_ms;
+	int known, news;	/* the limit is; it has changed since session.img was written */
+	uint64_t max_bandwidth; /* the source's, bytes per second */
 };
 
 enum mfd_leave { MFD_LEAVE_WAIT, MFD_LEAVE_GIVEN, MFD_LEAVE_REFUSED };
@@ -134,6 +137,7 @@ struct mfd_session {
 	struct mfd_error failure; /* the first thing that must not go on */
 	enum mfd_outcome resume;  /* `control` is a new one and asks for this */
 	struct mfd_request *request;
+	struct mfd_settings setting;
 	unsigned stopping; /* the server ends: 1 in good order, 2 now */
 	int asked;	   /* the pager waits for leave to let a restore run */
 	enum mfd_leave leave;
@@ -155,7 +159,9 @@ struct mfd_session {
 	uint64_t lazy_pages, ready_us, committed_us, done_us;
 	uint64_t join_deadline, tick_ms, ping_ms, moved;
 	unsigned stop_seen;
-	struct mfd_totals past; /* of connections before a resume, or before a restart */
+	struct mfd_totals past[MFD_WIRE_MAX_CHANNELS + 1]; /* of connections before a resume, or before a restart */
+	struct mfd_times times;
+	struct mfd_figures figures;
 	struct mfd_pager_stats pager_last;
 	enum mfd_over over;
 	int queued; /* HELLO is not answered yet, for want of memory */
@@ -222,6 +228,10 @@ int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err);
 int mfd_cpr_in_reach(struct mfd_session *s, char *text,
 		     size_t len);	   /* every inherited descriptor, or -errno and which is not */
 void mfd_cpr_ended(struct mfd_session *s); /* done or aborted: the keeper lets go */
+
+/* ---- admit.c ---- */
+/* Images that restore a user namespace can be read by its root: 0, or -errno with a sentence. */
+int mfd_admit_userns(struct mfd_session *s, char *text, size_t len);
 
 /* ---- clean.c ---- */
 int mfd_clean_tree(int dirfd, const char *name); /* rm -r; 0 when absent */

@@ -6,7 +6,8 @@
  * impossible are they killed.
  *
  * SIGUSR2, or EXEC from the worker, upgrades the server in place: the worker is asked to end as for a stop, and then this process goes on in
- * the program that lies at its path now (supervise_exec.c).
+ * the program that lies at its path now (supervise_exec.c).  While restored tasks lack pages the worker is killed instead, which it is made
+ * for: the first worker of the new program takes them over.
  *
  * The worker ends on its own: with exit code 0 or 1, which becomes ours.  Signals are for the supervisor alone, so that a
  * signal to the whole process group counts once; it passes them on through an eventfd.
@@ -65,16 +66,18 @@ static int must_stay(const struct mfd_holder *h)
 }
 
 /* Where the next one is. */
-static struct mfd_holder **drop(struct mfd_holder **p)
+static struct mfd_holder **drop(struct supervisor *su, struct mfd_holder **p)
 {
 	struct mfd_holder *h = *p;
 
 	if (must_stay(h)) {
 		shutdown(h->uffd, SHUT_RDWR);
 		strcpy(h->session, "/");
+		mfd_standby_add(&su->standby, h);
 		return &h->next;
 	}
 	*p = h->next;
+	mfd_standby_drop(&su->standby, h->id);
 	close_hold(h);
 	return p;
 }
@@ -84,7 +87,7 @@ static void drop_holds(struct supervisor *su, const char *session)
 	struct mfd_holder **p = &su->held;
 
 	while (*p)
-		p = strcmp((*p)->session, session) ? &(*p)->next : drop(p);
+		p = strcmp((*p)->session, session) ? &(*p)->next : drop(su, p);
 }
 
 /* The number that the present worker has it under. */
@@ -121,6 +124,7 @@ static struct mfd_holder *make_hold(struct supervisor *su, const struct mfd_guar
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return NULL;
+	h->id = ++su->last_id;
 	h->uffd = take_fd(fd);
 	h->book = h->pidfd = -1;
 	h->writer = su->worker;
@@ -147,17 +151,23 @@ static int add_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *f
 		h->pidfd = take_fd(&fds[n++]);
 	h->forked = !!(m->flags & MFD_GUARD_FORKED);
 	memcpy(h->session, m->session, sizeof(h->session));
+	mfd_standby_add(&su->standby, h);
 	return 0;
 }
 
 /* From the heir: most of them are held already. */
 static int add_found(struct supervisor *su, const struct mfd_guard_msg *m, int *fds, int nfds)
 {
+	struct mfd_holder *h;
+
 	if (nfds != 1)
 		return -EINVAL;
 	if (*find_number(su, NULL, m->number))
 		return 0;
-	return make_hold(su, m, &fds[0]) ? 0 : -ENOMEM;
+	h = make_hold(su, m, &fds[0]);
+	if (h)
+		mfd_standby_add(&su->standby, h);
+	return h ? 0 : -ENOMEM;
 }
 
 static int unhold(struct supervisor *su, const struct mfd_guard_msg *m)
@@ -166,7 +176,7 @@ static int unhold(struct supervisor *su, const struct mfd_guard_msg *m)
 
 	if (!*p)
 		return -ENOENT;
-	drop(p);
+	drop(su, p);
 	return 0;
 }
 
@@ -196,11 +206,7 @@ static int want_exec(struct supervisor *su)
 
 	if (su->exec_wanted)
 		return -EALREADY;
-	if (su->held)
-		rc = mfd_error_set(&err, -EBUSY,
-				   "restored tasks still lack pages, and only the present worker can bring them");
-	else
-		rc = mfd_supervise_exec_check(&err);
+	rc = mfd_supervise_exec_check(&err);
 	if (rc) {
 		mfd_log_error("the program is not replaced: %s", mfd_error_text(&err));
 		return rc;
@@ -209,7 +215,8 @@ static int want_exec(struct supervisor *su)
 	su->exec_wanted = 1;
 	if (su->keeper > 0)
 		kill(su->keeper, SIGUSR2);
-	pass_on(su);
+	if (!su->held)
+		pass_on(su);
 	return 0;
 }
 
@@ -285,9 +292,11 @@ static int be_worker(struct supervisor *su, int link)
 	mfd_io_close(&su->signals);
 	mfd_io_close(&su->link);
 	mfd_io_close(&su->keeper_link);
+	mfd_io_close(&su->standby.link);
 	su->sv->inherited = su->held;
 	su->sv->guard_fd = link;
-	rc = mfd_heir_start(link);
+	su->sv->standby_fd = take_fd(&su->standby.orphans);
+	rc = mfd_heir_start(link, su->sv->standby_fd);
 	if (rc)
 		mfd_log_warn("no heir (%s): should this worker die just when a restored task forks, the task is killed",
 			     strerror(-rc));
@@ -322,6 +331,8 @@ static int start_keeper(struct supervisor *su)
 		mfd_io_close(&su->sv->listen_fd);
 		mfd_io_close(&su->sv->stop_fd);
 		mfd_io_close(&su->sv->lock_fd);
+		mfd_io_close(&su->standby.link);
+		mfd_io_close(&su->standby.orphans);
 		close_holds(su);
 		code = mfd_keeper_run(su->sv->dir, pair[1], su->sv->keep_ms);
 		fflush(NULL);
@@ -355,6 +366,51 @@ static void end_keeper(struct supervisor *su)
 	while (waitpid(su->keeper, &status, 0) < 0 && errno == EINTR)
 		;
 	mfd_io_close(&su->keeper_link);
+}
+
+/* Afterwards it holds what we hold. */
+static void start_standby(struct supervisor *su)
+{
+	int rc = mfd_standby_start(&su->standby, su->sv->dirfd);
+
+	if (rc)
+		mfd_log_warn(
+			"no standby (%s): should the whole server be killed, restored tasks that lack pages are lost",
+			strerror(-rc));
+	for (struct mfd_holder *h = su->held; h && !rc; h = h->next)
+		mfd_standby_add(&su->standby, h);
+}
+
+static void end_standby(struct supervisor *su)
+{
+	int tasks = 0;
+
+	for (struct mfd_holder *h = su->held; h; h = h->next)
+		tasks += h->task != 0;
+	if (tasks) /* that would not die: it holds on to them */
+		mfd_io_close(&su->standby.link);
+	mfd_standby_end(&su->standby);
+}
+
+/* An earlier server on this folder was killed, and restored tasks wait for their pages. */
+static void inherit(struct supervisor *su)
+{
+	int conn = -1, n = mfd_standby_inherit(su->sv->dirfd, &su->held, &conn);
+
+	for (struct mfd_holder *h = su->held; n > 0 && h; h = h->next) {
+		h->id = ++su->last_id;
+		h->writer = h->writer == getpid() ? 0 : h->writer;
+	}
+	if (n > 0) {
+		mfd_log_warn(
+			"an earlier server was killed; its standby has handed over %d descriptors of restored tasks",
+			n);
+		su->sv->reborn = su->sv->orphaned = 1;
+	} else if (n < 0) {
+		mfd_log_error("the standby of an earlier server cannot be asked: %s", strerror(-n));
+	}
+	start_standby(su);
+	mfd_standby_relieve(&conn);
 }
 
 static int start_worker(struct supervisor *su)
@@ -409,6 +465,7 @@ static int follow_worker(struct supervisor *su)
 		kill_held(su);
 	}
 	su->sv->reborn = 1;
+	su->sv->orphaned = 0;
 	return start_worker(su);
 }
 
@@ -418,6 +475,10 @@ static int worker_died(struct supervisor *su, int status)
 	int rc;
 
 	drain(su);
+	if (su->exec_wanted && WIFSIGNALED(status)) {
+		su->sv->reborn = 1;
+		return 0;
+	}
 	if (WIFEXITED(status)) {
 		kill_held(su);
 		return WEXITSTATUS(status);
@@ -455,10 +516,22 @@ static int on_signal(struct supervisor *su)
 	}
 	if (su->keeper > 0 && waitpid(su->keeper, &status, WNOHANG) == su->keeper)
 		keeper_died(su, status);
+	if (su->standby.link >= 0 && waitpid(su->standby.pid, &status, WNOHANG) == su->standby.pid) {
+		mfd_log_error("the standby died");
+		mfd_io_close(&su->standby.link);
+		start_standby(su);
+	}
 	/* Only our worker: --listen may have been started by something that left us other children. */
 	if (waitpid(su->worker, &status, WNOHANG) != su->worker)
 		return -1;
 	return worker_died(su, status);
+}
+
+/* For a new program, while it serves tasks.  It may just be telling somebody that this is going to happen. */
+static void kill_worker(struct supervisor *su)
+{
+	usleep(LAST_WORDS_US);
+	kill(su->worker, SIGKILL);
 }
 
 static int watch(struct supervisor *su)
@@ -477,6 +550,8 @@ static int watch(struct supervisor *su)
 			mfd_io_close(&su->link);
 		if (fds[0].revents)
 			code = on_signal(su);
+		if (su->exec_wanted && su->held && code < 0)
+			kill_worker(su);
 	}
 	return code;
 }
@@ -487,7 +562,9 @@ static int go_on(struct supervisor *su)
 	int rc;
 
 	su->exec_wanted = 0;
+	mfd_standby_end(&su->standby); /* the new program starts its own */
 	mfd_supervise_exec(su);
+	start_standby(su);
 	rc = start_worker(su);
 	if (rc)
 		mfd_log_error("cannot start a worker: %s", strerror(-rc));
@@ -510,6 +587,8 @@ int mfd_supervise_loop(struct supervisor *su)
 	su->signals = signalfd(-1, &set, SFD_CLOEXEC);
 	sv->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = su->signals < 0 || sv->stop_fd < 0 ? -errno : 0;
+	if (!rc)
+		inherit(su);
 	if (!rc && !su->keeper)
 		rc = start_keeper(su);
 	rc = rc ? rc : start_worker(su);
@@ -523,12 +602,15 @@ int mfd_supervise_loop(struct supervisor *su)
 			code = go_on(su);
 	} while (code < 0);
 	end_keeper(su);
+	end_standby(su);
 	return code;
 }
 
 int mfd_supervise_run(struct mfd_server *sv, const char *address)
 {
-	struct supervisor su = { .sv = sv, .address = address, .link = -1, .keeper_link = -1 };
+	struct supervisor su = {
+		.sv = sv, .address = address, .link = -1, .keeper_link = -1, .standby = { .link = -1, .orphans = -1 }
+	};
 
 	return mfd_supervise_loop(&su);
 }

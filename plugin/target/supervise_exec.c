@@ -6,7 +6,7 @@
  *	serve 1
  *	own LISTENER LOCK KEEPER_PID KEEPER_LINK
  *	address TEXT
- *	hold TASK UFFD PIDFD SESSION
+ *	hold TASK UFFD BOOK PIDFD FORKED WRITER NUMBER SESSION	struct mfd_holder
  */
 #include <errno.h>
 #include <stdio.h>
@@ -39,8 +39,10 @@ static int write_state(const struct supervisor *su, FILE *f, struct mfd_reexec *
 	for (size_t i = 0; i < sizeof(own) / sizeof(*own) && !rc; i++)
 		rc = mfd_reexec_keep(r, own[i]);
 	for (h = su->held; h && !rc; h = h->next) {
-		fprintf(f, "hold %u %d %d %s\n", h->task, h->uffd, h->pidfd, h->session);
+		fprintf(f, "hold %u %d %d %d %d %d %d %s\n", h->task, h->uffd, h->book, h->pidfd, h->forked, h->writer,
+			h->number, h->session);
 		rc = mfd_reexec_keep(r, h->uffd);
+		rc = rc ? rc : mfd_reexec_keep(r, h->book);
 		rc = rc ? rc : mfd_reexec_keep(r, h->pidfd);
 	}
 	return rc;
@@ -98,11 +100,16 @@ static int load_hold(struct supervisor *su, const char *line)
 
 	if (!h)
 		return -ENOMEM;
-	h->book = -1;
+	h->id = ++su->last_id;
 	h->next = su->held;
 	su->held = h;
-	if (sscanf(line, "hold %u %d %d %255[^\n]", &h->task, &h->uffd, &h->pidfd, h->session) != 4)
+	/* The session of what nobody has claimed is empty. */
+	if (sscanf(line, "hold %u %d %d %d %d %d %d %255[^\n]", &h->task, &h->uffd, &h->book, &h->pidfd, &h->forked,
+		   &h->writer, &h->number, h->session) < 7)
 		return -EPROTO;
+	su->sv->reborn = 1;
+	if (h->book >= 0)
+		mfd_reexec_adopt(h->book);
 	if (h->pidfd >= 0)
 		mfd_reexec_adopt(h->pidfd);
 	return mfd_reexec_adopt(h->uffd);
@@ -131,7 +138,7 @@ static int load(struct supervisor *su, char *text)
 
 int mfd_supervise_resume(struct mfd_server *sv, int state)
 {
-	struct supervisor su = { .sv = sv, .link = -1, .keeper_link = -1 };
+	struct supervisor su = { .sv = sv, .link = -1, .keeper_link = -1, .standby = { .link = -1, .orphans = -1 } };
 	struct mfd_error err = { 0 };
 	char *text;
 	int rc = mfd_reexec_state(state, &text, &err);

@@ -6,11 +6,13 @@
 #include <sys/types.h>
 
 #include "server.h"
+#include "standby.h"
 
 #define MAX_RESTARTS   20    /* within ... */
 #define RESTART_WINDOW 60000 /* ms */
 #define MAX_EARLY      3     /* workers in a row that may die before they are ready and leave the tasks to the next */
-#define DRAIN_MS       5000  /* a dead worker's heir has for each message */
+#define LAST_WORDS_US  50000
+#define DRAIN_MS       5000 /* a dead worker's heir has for each message */
 
 struct supervisor {
 	struct mfd_server *sv;
@@ -21,6 +23,8 @@ struct supervisor {
 	pid_t keeper; /* 0: none */
 	int keeper_link;
 	struct mfd_holder *held;
+	uint64_t last_id; /* of a hold */
+	struct mfd_standby standby;
 	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
 	unsigned n_restarts;
 	int said_ready;

@@ -21,6 +21,15 @@ static int is_unclaimed(const struct mfd_holder *h)
 	return !h->session[0];
 }
 
+int mfd_takeover_has(struct mfd_server *sv, const char *session)
+{
+	const struct mfd_holder *h;
+
+	for (h = sv->inherited; h && !(is_of(h, session) && h->task);)
+		h = h->next;
+	return h != NULL;
+}
+
 int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pager_held **list, size_t *n, size_t *own)
 {
 	const struct mfd_holder *h;

@@ -8,6 +8,7 @@
 
 #include "session.h"
 
+int mfd_takeover_has(struct mfd_server *sv, const char *session); /* Nonzero: a task of it is among them. */
 /* The session's holds and everything unclaimed, for mfd_pager_adopt; *list is to be freed.  *own = how many are the session's. */
 int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pager_held **list, size_t *n, size_t *own);
 /* The pager has taken `list` over: what it does not need is closed, here and at the supervisor. */

@@ -140,6 +140,8 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	if (!rc)
 		rc = mfd_cpr_in_reach(s, text, sizeof(text));
 	if (!rc)
+		rc = mfd_admit_userns(s, text, sizeof(text));
+	if (!rc)
 		rc = find_missing(s, &m, text, sizeof(text));
 	if (rc) {
 		mfd_session_broken(s, rc, text);
@@ -148,6 +150,7 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	free(m.ranges);
 	s->lazy_pages = m.lazy;
 	s->images_in = 1;
+	mfd_figures_time(&s->times.images_us);
 	if (!s->postcopy)
 		return;
 	if (mfd_commit_start_pager(s)) {
@@ -155,6 +158,7 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 		return;
 	}
 	s->state = MFD__SESSION_STATE__RESTORABLE;
+	mfd_figures_time(&s->times.restorable_us);
 	if (mfd_session_store(s, 1)) {
 		mfd_session_broken(s, -EIO, "session.img cannot be written");
 		return;
@@ -256,6 +260,7 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 		mfd_session_broken(s, -EPROTO, "END at the wrong time");
 		return;
 	}
+	mfd_figures_time(&s->times.sent_us);
 	rc = check_counts(s, e, text, sizeof(text));
 	if (!rc)
 		rc = find_missing(s, &m, text, sizeof(text));

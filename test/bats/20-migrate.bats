@@ -102,6 +102,21 @@ setup()
 	END
 }
 
+@test "compressed memory arrives as it was, and less of it travels" {
+	local how
+	for how in lz4 zstd auto; do
+		echo "compress $how"
+		SESSION=$how
+		start_victim --name "v$how" --size 64 --fill text
+		# A slow link: auto must find that it pays.
+		CRIU_MULTIFD_COMPRESS=$how CRIU_MULTIFD_MAX_BANDWIDTH=50M move safe
+		moved_well
+		[ "$(summary packets_compressed)" -ge 32 ]
+		[ "$(summary bytes_wire)" -lt $((40 << 20)) ]
+		kill -9 "$RESTORE_INIT"
+	done
+}
+
 @test "zero pages are recognised and do not travel" {
 	start_victim --size 64 --fill zero
 	move safe

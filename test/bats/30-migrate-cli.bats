@@ -124,7 +124,7 @@ valid_json()
 
 	jq -es 'all(type == "object" and has("event"))' "$1" >/dev/null
 	[ "$(tail -n 1 "$1" | jq -r .event)" = summary ]
-	for key in session result channels pages zero_pages bytes_memory bytes_wire total_ms frozen_ms downtime_ms gbit_per_s \
+	for key in session result channels pages zero_pages bytes_memory bytes_wire total_ms frozen_ms downtime_ms stream_ms gbit_per_s \
 		zerocopy_sent zerocopy_copied error; do
 		tail -n 1 "$1" | jq -e "has(\"$key\")" >/dev/null || fail "the summary has no $key"
 	done
@@ -162,7 +162,8 @@ valid_json()
 	runs_there
 	valid_json "$SCRATCH/json"
 	wait_session test 'done'
-	tail -n 1 "$SCRATCH/json" | jq -e '.result == "released" and .downtime_ms > 0 and .downtime_ms < 30000 and .error == null'
+	tail -n 1 "$SCRATCH/json" | jq -e '.result == "released" and .downtime_ms > 0 and .downtime_ms < 30000 and .error == null and
+		.stream_ms > 0 and .stream_ms <= .frozen_ms'
 	tail -n 1 "$SCRATCH/json" | jq -e '.pages >= 16384 and .bytes_memory >= 67108864 and .session == "test"'
 	no_folders_left
 }

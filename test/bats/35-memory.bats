@@ -124,6 +124,10 @@ restore_and_check()
 	memory_is limit $((300 << 20))
 	"$MFD" status --dir "$SERVER_DIR" | grep -q 'two  *waits for memory'
 	"$MFD" status --dir "$SERVER_DIR" | grep -q 'Memory: .* of 300 MiB set aside, .* in use; 1 of 2 sessions wait'
+	# What is set in the queue counts afterwards, and the target hears of it.
+	run -1 "$MFD" set --dir "$SERVER_DIR" two max-bandwidth 2Gbit
+	[[ $output == *'it waits for memory, its channels are not connected yet'* ]] || fail "$output"
+	"$MFD" set --source "$SCRATCH/img.two" max-bandwidth 2Gbit
 	sleep 3
 	is_queued two
 	assert_not_frozen "$VICTIM_PID"
@@ -132,6 +136,7 @@ restore_and_check()
 	restore_and_check one
 	wait "$DUMP"
 	assert_gone "$VICTIM_PID"
+	of_is two max_bandwidth 250000000
 	[ "$(jq .queued_ms "$SCRATCH/img.two/multifd-send.json" | cut -d. -f1)" -ge 3000 ]
 	grep -q 'the target has no memory for us yet, the tasks run on: .*are needed' "$SCRATCH/img.two/multifd-send.log"
 	restore_and_check two

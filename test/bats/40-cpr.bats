@@ -4,6 +4,7 @@
 
 bats_require_minimum_version 1.5.0
 load helpers
+load cpr
 
 CPRFD=$TOOLS/cprfd
 
@@ -27,34 +28,6 @@ start_holder()
 	eventually 20 grep -qs ready "$HOLDER/victim.log" || fail "the victim is not ready: $(cat "$SCRATCH/outside.err")"
 	VICTIM_PID=$(cat "$HOLDER/victim.pid")
 	register pid "$VICTIM_PID"
-}
-
-start_keeper()
-{
-	KEEPER_DIR=$SCRATCH/keeper
-	mkdir -p "$KEEPER_DIR"
-	start keeper "$MFD" keeper --dir "$KEEPER_DIR" --log-level debug "$@"
-	KEEPER_PID=$STARTED_PID
-	eventually 5 test -S "$KEEPER_DIR/.keeper.sock"
-}
-
-# dump_kept [criu options]: no target, descriptors to the keeper.
-dump_kept()
-{
-	CRIU_MULTIFD_KEEPER=$KEEPER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION \
-		"$CRIU" dump -t "$VICTIM_PID" -D "$IMG" -L "$PLUGINS" -v4 -o dump.log "$@" </dev/null
-}
-
-# Within `run` the helpers' counter is not kept.
-restore_refused()
-{
-	run ! restore_in_namespace "$IMG" -L "$PLUGINS" "$@"
-	STARTED=$((STARTED + 1))
-}
-
-restore_kept()
-{
-	restore_in_namespace "$IMG" -L "$PLUGINS" "$@" || { grep multifd "$IMG/restore.log" >&2; return 1; }
 }
 
 checked()
@@ -81,11 +54,6 @@ same_as_outside()
 	for ((fd = 3; fd < 3 + $1; fd++)); do
 		"$CPRFD" kcmp "$RESTORED_PID" $fd "$OUTSIDE_PID" $((fd + 1000)) || fail "descriptor $fd is another description"
 	done
-}
-
-held()
-{
-	"$MFD" cpr --dir "$1" list --json | jq length
 }
 
 round_trip()
@@ -312,13 +280,6 @@ round_trip()
 
 # ---- with a restore server ----
 
-# move_holder [VARIABLE=VALUE...]: dump to the server, restore from its folder.
-dump_to_server()
-{
-	on_a env "$@" CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_SESSION="$SESSION" \
-		timeout -k 5 60 "$CRIU" dump -t "$VICTIM_PID" -D "$IMG" --lazy-pages -L "$PLUGINS" --address 127.0.0.1 -v4 -o dump.log </dev/null
-}
-
 @test "one host, through the restore server: kept by its keeper, dropped at the end" {
 	start_server
 	start_holder fuse bpf memfd pipe stream
@@ -441,40 +402,17 @@ dump_to_server()
 
 # ---- containers ----
 
-# run_container KIND...: in a container without a network namespace of its own, descriptors from outside it.
+# run_container KIND...: in a container without a network namespace of its own, descriptors from outside it. CONFIG: more for its config.json.
 run_container()
 {
-	local root=$SCRATCH/bundle/rootfs lib
-
-	command -v runc >/dev/null || fail 'no runc: run contrib/setup'
-	ID=mfd-${SCRATCH##*.}
-	RUNC="runc --root $SCRATCH/runc --log $SCRATCH/runc.log --criu $CRIU"
-	register undo $RUNC delete -f "$ID"
-	mkdir -p "$root"/{bin,proc,sys,dev,tmp,data}
-	cp "$CPRFD" "$root/bin/cprfd"
-	for lib in $(ldd "$CPRFD" | grep -o '/[^ ]*'); do
-		mkdir -p "$root${lib%/*}"
-		cp -L "$lib" "$root$lib"
-	done
-	(cd "$SCRATCH/bundle" && runc spec)
-	jq ".process.terminal = false | .process.rlimits = [] | .root.readonly = false |
-		.process.args = [\"/bin/cprfd\", \"victim\", \"/data\", $(printf '"%s",' "$@" | sed 's/,$//')] |
-		.linux.namespaces |= map(select(.type != \"network\")) |
-		.mounts |= map(select(.destination != \"/sys\" and .destination != \"/sys/fs/cgroup\"))" \
-		"$SCRATCH/bundle/config.json" >"$SCRATCH/config"
-	mv "$SCRATCH/config" "$SCRATCH/bundle/config.json"
-	HOLDER=$root/data
+	make_bundle "$CPRFD" "$(printf '"%s",' victim /data "$@" | sed 's/,$//')" "${CONFIG:-}"
+	[ -z "${CONFIG:-}" ] || chown -R 100000:100000 "$SCRATCH/bundle/rootfs"
+	HOLDER=$SCRATCH/bundle/rootfs/data
 	# shellcheck disable=SC2086  # a command
 	start outside "$CPRFD" start "$HOLDER" "$@" -- $RUNC run -d --preserve-fds $# --bundle "$SCRATCH/bundle" "$ID"
 	OUTSIDE_PID=$STARTED_PID
 	eventually 20 grep -qs ready "$HOLDER/victim.log" || fail "no container: $(cat "$SCRATCH/runc.log")"
 	VICTIM_PID=$($RUNC state "$ID" | jq .pid)
-}
-
-# The runtime knows nothing of the plugin: its folder and its options come by the environment.
-runc_with_plugin()
-{
-	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_KEEPER=$KEEPER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION $RUNC "$@" </dev/null
 }
 
 @test "runc: a container's devices, pipes and sockets from outside are kept" {
@@ -489,6 +427,63 @@ runc_with_plugin()
 	check_holder
 	same_as_outside 8
 	[ "$(held "$KEEPER_DIR")" = 0 ]
+}
+
+@test "runc: the same in a user namespace, whose root is nobody here" {
+	local map='[{ containerID: 0, hostID: 100000, size: 65536 }]'
+
+	start_keeper
+	chmod 711 "$SCRATCH"
+	CONFIG=".linux.namespaces += [{ type: \"user\" }] | .linux.uidMappings = $map | .linux.gidMappings = $map" \
+		run_container fuse bpf eventfd memfd pipe stream pair-stream pair-dgram
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	[ "$(held "$KEEPER_DIR")" = 8 ]
+	[ "$(awk '{ print $1, $2, $3 }' "/proc/$$/uid_map")" = '0 0 4294967295' ]
+	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" --work-path "$IMG" "$ID" >/dev/null 2>&1 ||
+		{ grep -E 'multifd|Error' "$IMG/restore.log"; false; }
+	RESTORED_PID=$($RUNC state "$ID" | jq .pid)
+	[ "$(awk '{ print $2 }' "/proc/$RESTORED_PID/uid_map")" = 100000 ]
+	check_holder
+	same_as_outside 8
+}
+
+# set_sysctl NAME VALUE: until the test ends.
+set_sysctl()
+{
+	register undo sysctl -q -w "$1=$(sysctl -n "$1")"
+	sysctl -q -w "$1=$2"
+}
+
+runc_to_server()
+{
+	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_TARGET=$SERVER_ADDR CRIU_MULTIFD_KEEPER=$SERVER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION \
+		$RUNC checkpoint --lazy-pages --image-path "$IMG" --work-path "$IMG" "$ID" </dev/null
+}
+
+@test "runc: a user namespace, through a restore server" {
+	local map='[{ containerID: 0, hostID: 100000, size: 65536 }]'
+
+	[ -e /proc/sys/vm/unprivileged_userfaultfd ] || skip 'kernel lacks vm.unprivileged_userfaultfd'
+	start_server
+	chmod 711 "$SCRATCH"
+	CONFIG=".linux.namespaces += [{ type: \"user\" }] | .linux.uidMappings = $map | .linux.gidMappings = $map" \
+		run_container fuse bpf eventfd stream
+	set_sysctl vm.unprivileged_userfaultfd 0
+	run ! runc_to_server
+	grep -q 'multifd: .*needs sysctl vm.unprivileged_userfaultfd=1' "$IMG/dump.log"
+	RESTORED_PID=$VICTIM_PID check_holder
+	set_sysctl vm.unprivileged_userfaultfd 1
+	runc_to_server || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	wait_session $SESSION committed
+	[ "$(stat -c '%a %g' "$SERVER_DIR/$SESSION")" = '710 100000' ]
+	[ "$(stat -c '%a %g' "$SERVER_DIR/$SESSION/session.img")" = '600 0' ]
+	CRIU_LIBS_DIR=$PLUGINS $RUNC restore -d --lazy-pages --bundle "$SCRATCH/bundle" --image-path "$SERVER_DIR/$SESSION" \
+		--work-path "$SERVER_DIR/$SESSION" "$ID" </dev/null >/dev/null 2>&1 ||
+		{ grep -E 'multifd|Error' "$SERVER_DIR/$SESSION/restore.log"; false; }
+	wait_session $SESSION 'done'
+	RESTORED_PID=$($RUNC state "$ID" | jq .pid)
+	check_holder
+	same_as_outside 4
 }
 
 @test "runc: standard output stays the runtime's" {

@@ -110,6 +110,13 @@ meter_peak()
 		cat "${METERS##* }/mfd-$1-$$/memory.peak" 2>/dev/null || echo null
 }
 
+# meter_used NAME: bytes at this moment; 0 where the kernel does not tell.
+meter_used()
+{
+	cat "${METERS##* }/mfd-$1-$$/memory.usage_in_bytes" 2>/dev/null ||
+		cat "${METERS##* }/mfd-$1-$$/memory.current" 2>/dev/null || echo 0
+}
+
 meter_end()
 {
 	local dir

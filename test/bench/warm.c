@@ -5,7 +5,9 @@
  *	warm MIB
  *
  * On a virtual machine the first touch of memory that the host has not backed yet costs several times more than the copy
- * that is measured. Two processes do it, so that both cores work; with pages of 4 KiB, as in the run itself.
+ * that is measured. Two processes do it, so that both cores work: one half with pages of 4 KiB, as CRIU takes them, one with huge
+ * pages, as the page store does: the kernel has lists for both, and what was warmed for one does not serve the other (measured: huge
+ * pages after a warm-up with small ones 1.2-1.7 s per GiB, after one with huge ones 0.05).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,13 +15,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int touch(size_t len)
+static int touch(size_t len, int advice)
 {
 	volatile char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
 		return 1;
-	madvise((void *)p, len, MADV_NOHUGEPAGE);
+	madvise((void *)p, len, advice);
 	for (size_t i = 0; i < len; i += 4096)
 		p[i] = 1;
 	return 0;
@@ -39,9 +41,9 @@ int main(int argc, char **argv)
 	if (child < 0)
 		return 1;
 	if (!child)
-		_exit(touch(len));
+		_exit(touch(len, MADV_HUGEPAGE));
 	/* Nobody may free before both have touched: the second would get the first one's pages. */
-	if (touch(len) || waitpid(child, &status, 0) < 0)
+	if (touch(len, MADV_NOHUGEPAGE) || waitpid(child, &status, 0) < 0)
 		return 1;
 	return status != 0;
 }

@@ -196,6 +196,36 @@ connected_again()
 	[ "$(jq -r .reconnects "$IMG/multifd-send.json")" -ge 3 ]
 }
 
+@test "a limit that is changed while the link is down holds when it is back; figures of both connections add up" {
+	local json=$SCRATCH/target.json
+
+	start_victim --size 32
+	RATE=4000000 SPEED=--bandwidth begin_running
+	run -0 "$MFD" set --dir "$SERVER_DIR" "$SESSION" max-bandwidth 900M
+	[ "$output" = 'max-bandwidth: unlimited -> 7.2 Gbit/s' ]
+	cut_now
+	eventually 10 lost_it
+	run -1 "$MFD" set --dir "$SERVER_DIR" "$SESSION" max-bandwidth 5M
+	[[ $output == *'its source is not connected'* ]]
+	run -0 "$MFD" set --source "$IMG" max-bandwidth 800M
+	[ "$output" = 'max-bandwidth: 7.2 Gbit/s -> 6.4 Gbit/s' ]
+	heal
+	ends_well
+	"$MFD" status --dir "$SERVER_DIR" "$SESSION" --json >"$json"
+	[ "$(jq .max_bandwidth "$json")" = 800000000 ]
+	[ "$(jq .max_bandwidth "$IMG/multifd-send.json")" = 800000000 ]
+	jq -e '[.channel[], .urgent] | (map(.bytes) | add)' "$json"
+	jq -e '.pages == ([.channel[], .urgent] | map(.pages) | add)' "$json"
+	jq -e '.bytes_wire == (.channel | map(.bytes) | add) and .pages == (.channel | map(.pages) | add)' "$IMG/multifd-send.json"
+	# More than the last connection alone has sent.
+	[ "$(jq .pages "$IMG/multifd-send.json")" -ge $((32 << 8)) ]
+}
+
+lost_it()
+{
+	[ "$("$MFD" status --source "$IMG" --json | jq .connected)" = false ]
+}
+
 @test "the worker is killed after leave was given: the supervisor starts another one, which ends it well" {
 	start_victim --size 32
 	begin_running

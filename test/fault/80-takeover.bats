@@ -140,7 +140,7 @@ restore_and_tell()
 		stop_copy
 		stop_badlink
 	done
-	[ "$KILLS" -ge 8 ]
+	[ "$KILLS" -ge 6 ]
 }
 
 @test "the worker is killed at random moments of a restore that is not finished: it fails or is taken over, the next one works" {
@@ -173,35 +173,118 @@ restore_and_tell()
 	wait_session "$SESSION" 'done' 20
 }
 
-kill_both()
+standby()
 {
-	local pid
+	pgrep -P "$SERVER_PID" -x mfd-standby
+}
 
-	pid=$(worker)
+# kill_all PID...: as soon as a restore is finished.
+kill_all()
+{
 	until grep -qsx restored "$SERVER_DIR/$SESSION/.attached"; do
 		[ -e "$SERVER_DIR/$SESSION" ] || return 1
 	done
-	kill -KILL "$SERVER_PID" "$pid"
+	kill -KILL "$@"
 }
 
-# Promise: never a page of zeros. Nobody can serve these tasks any more, so they wait until a new server ends them.
-@test "supervisor and worker killed at once while the tasks run: they wait for their pages, and a new server ends them" {
-	local i answer killer waited=0
+# meet_and_kill PID...: restore, kill these in the middle of the fill, and ANSWER = 2 when a task lacks pages.
+meet_and_kill()
+{
+	local killer
+
+	start "killer.$SESSION" kill_all "$@"
+	killer=$STARTED_PID
+	restore_lazily "$SERVER_DIR/$SESSION"
+	wait "$killer" || true
+	ANSWER=0
+	"$VICTIMCTL" verify --dir "$VICTIM_DIR" --timeout 3 || ANSWER=$?
+	[ "$ANSWER" != 1 ] || fail "$SESSION: memory is damaged"
+}
+
+@test "supervisor and worker killed at once while the tasks run: they wait for their pages, and a new server brings them" {
+	local i waited=0 standby
 
 	for i in 1 2 3; do
 		SESSION=both$i
 		start_victim --name "$SESSION" --size 512
 		dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION"
 		wait_session "$SESSION" committed
-		start "killer.$SESSION" kill_both
-		killer=$STARTED_PID
-		restore_lazily "$SERVER_DIR/$SESSION"
-		wait "$killer" || true
-		answer=0
-		"$VICTIMCTL" verify --dir "$VICTIM_DIR" --timeout 3 || answer=$?
-		[ "$answer" != 1 ] || fail "$SESSION: memory is damaged"
+		standby=$(standby)
+		meet_and_kill "$SERVER_PID" "$(worker)"
 		SERVER_NAME=again$i start_server
-		if [ "$answer" = 2 ]; then
+		waited=$((waited + (ANSWER == 2)))
+		wait_session "$SESSION" 'done' 20
+		verify_victim
+		eventually 5 is_dead "$standby"
+		kill -KILL "$RESTORE_INIT"
+	done
+	echo "# $waited of 3 met a task that lacked pages" >&3
+}
+
+another_program()
+{
+	grep -q 'serve\]: info: new program' "$SCRATCH/server.err"
+}
+
+@test "the server is replaced in place while restored tasks lack pages: they notice a delay" {
+	local killer
+
+	export CRIU_MULTIFD_MODE=postcopy
+	start_victim --size 128 --tree 2
+	start_badlink --bandwidth 30000000
+	start_dump
+	wait_session "$SESSION" ready
+	STARTED=0
+	start restoring restore_and_tell "$SCRATCH/restored"
+	killer=$STARTED_PID
+	wait "$killer"
+	# shellcheck disable=SC1090
+	. "$SCRATCH/restored"
+	[ "$(status_of state)" = running ]
+	kill -USR2 "$SERVER_PID"
+	eventually 10 another_program
+	end_dump
+	[ "$DUMP_RC" = 0 ]
+	survives
+	grep -q 'userfaultfds taken over' "$SCRATCH/server.err"
+}
+
+# The source's only copy is frozen meanwhile: it comes back over new connections.
+@test "supervisor and worker killed at once in postcopy while pages are still to come: a new server on that address goes on" {
+	local restore
+
+	export CRIU_MULTIFD_MODE=postcopy
+	start_victim --size 128
+	start_badlink --bandwidth 30000000
+	start_dump
+	wait_session "$SESSION" ready
+	STARTED=0
+	start restoring restore_and_tell "$SCRATCH/restored"
+	restore=$STARTED_PID
+	wait "$restore"
+	# shellcheck disable=SC1090
+	. "$SCRATCH/restored"
+	[ "$(status_of state)" = running ]
+	kill -KILL "$SERVER_PID" "$(worker)"
+	SERVER_NAME=again SERVER_PORT=${REAL_ADDR##*:} start_server
+	end_dump
+	[ "$DUMP_RC" = 0 ]
+	wait_session "$SESSION" 'done' 30
+	moved_well
+}
+
+# Promise: never a page of zeros. Nobody can serve these tasks any more, so they wait until a new server ends them.
+@test "supervisor, worker and standby killed at once: tasks wait for their pages, and a new server ends them" {
+	local i waited=0
+
+	for i in 1 2 3; do
+		SESSION=all$i
+		start_victim --name "$SESSION" --size 512
+		dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION"
+		wait_session "$SESSION" committed
+		meet_and_kill "$SERVER_PID" "$(standby)" "$(worker)"
+		SERVER_NAME=gone$i start_server
+		if [ "$ANSWER" = 2 ]; then
 			waited=$((waited + 1))
 			eventually 10 is_dead "$RESTORED_PID" || fail "$SESSION: the restored task still waits"
 		fi

@@ -67,7 +67,7 @@
 #define MB_PAGES	 (256UL)
 #define MAX_REGIONS	 512
 #define MAX_MAPS	 64
-#define MAX_PROCS	 256
+#define MAX_PROCS	 1024
 #define MAX_THREADS	 256
 #define MAX_LINES	 8 /* BAD lines logged per process and verification */
 #define GAP_MIN_US	 20000

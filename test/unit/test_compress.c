@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Compression of payloads: round trips, what goes raw, `auto`, hostile input; and the limit of bytes per second. */
+/* Compression of payloads: round trips, what goes raw, `auto`, hostile input. */
 #include <errno.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,11 +11,10 @@
 #include <cmocka.h>
 
 #include "compress.h"
-#include "io.h"
-#include "ratelimit.h"
 #include "wire.h"
 
-#define LEN (1u << 20)
+#define LEN  (1u << 20)
+#define BOTH (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4)
 
 static void fill_text(char *p, size_t len)
 {
@@ -45,7 +43,7 @@ static void round_trip(enum mfd_compress_kind kind, int level, uint16_t flag)
 	size_t n;
 
 	fill_text(text, LEN);
-	assert_int_equal(mfd_compress_new(kind, level, &c), 0);
+	assert_int_equal(mfd_compress_new(kind, level, BOTH, &c), 0);
 	n = mfd_compress_run(c, text, LEN, &out, &flags);
 	assert_in_range(n, 1, LEN / 2);
 	assert_int_equal(flags, flag);
@@ -80,40 +78,88 @@ static void test_off(void **state)
 	void *out;
 
 	(void)state;
-	assert_int_equal(mfd_compress_new(MFD_COMPRESS_OFF, 0, &c), 0);
+	assert_int_equal(mfd_compress_new(MFD_COMPRESS_OFF, 0, BOTH, &c), 0);
 	assert_null(c);
 	assert_int_equal(mfd_compress_run(c, "x", LEN, &out, &flags), 0);
 	mfd_compress_took(c, LEN, 0, 1);
 	mfd_compress_free(c);
 }
 
-/* How many of 1000 payloads go compressed when they cost so much with and without. */
-static unsigned auto_share(uint64_t us_raw, uint64_t us_compressed)
+struct shares {
+	unsigned raw, lz4, zstd;
+};
+
+/* How 1000 payloads go when each way costs so many microseconds, and from the 300th on `then` of them without. */
+static struct shares auto_shares(int allowed, uint64_t raw, uint64_t lz4, uint64_t zstd, uint64_t then)
 {
+	struct shares n = { 0 };
 	char *text = malloc(LEN);
 	struct mfd_compress *c;
-	unsigned share = 0;
 
 	fill_text(text, LEN);
-	assert_int_equal(mfd_compress_new(MFD_COMPRESS_AUTO, 0, &c), 0);
+	assert_int_equal(mfd_compress_new(MFD_COMPRESS_AUTO, 0, allowed, &c), 0);
 	for (int i = 0; i < 1000; i++) {
 		uint16_t flags = 0;
 		void *out;
 		int packed = mfd_compress_run(c, text, LEN, &out, &flags) > 0;
 
-		share += (unsigned)packed;
-		mfd_compress_took(c, LEN, packed, packed ? us_compressed : us_raw);
+		assert_int_equal(flags & ~allowed, 0);
+		assert_int_equal(packed, flags != 0);
+		if (i == 300 && then)
+			raw = then;
+		n.raw += !packed;
+		n.lz4 += flags == MFD_WIRE_PACKET_LZ4;
+		n.zstd += flags == MFD_WIRE_PACKET_ZSTD;
+		mfd_compress_took(c, LEN, packed, !packed ? raw : flags == MFD_WIRE_PACKET_LZ4 ? lz4 : zstd);
 	}
 	mfd_compress_free(c);
 	free(text);
-	return share;
+	return n;
 }
 
 static void test_auto(void **state)
 {
+	struct shares n;
+
 	(void)state;
-	assert_in_range(auto_share(8000, 1500), 900, 1000); /* a slow network */
-	assert_in_range(auto_share(300, 1500), 1, 100);	    /* a fast one */
+	n = auto_shares(BOTH, 8000, 4000, 1500, 0); /* a slow network */
+	assert_in_range(n.zstd, 950, 998);
+	assert_in_range(n.lz4, 1, 30);
+	assert_in_range(n.raw, 1, 10);
+	n = auto_shares(BOTH, 8000, 1500, 4000, 0); /* slow processors, too */
+	assert_in_range(n.lz4, 950, 998);
+	n = auto_shares(BOTH, 300, 1500, 3000, 0); /* a fast network */
+	assert_in_range(n.raw, 950, 998);
+	assert_in_range(n.lz4, 1, 30);
+	assert_in_range(n.zstd, 1, 20);
+	n = auto_shares(BOTH, 3000, 4000, 1500, 100); /* the network recovers: found out without much delay */
+	assert_in_range(n.raw, 500, 720);
+	n = auto_shares(MFD_WIRE_PACKET_LZ4, 8000, 4000, 1500, 0);
+	assert_in_range(n.lz4, 950, 999);
+}
+
+/* Memory that cannot be compressed: every payload goes raw, and hardly any is tried. */
+static void test_auto_random(void **state)
+{
+	char *data = malloc(LEN);
+	struct mfd_compress *c;
+	uint16_t flags = 0;
+	void *out;
+
+	(void)state;
+	fill_random(data, LEN);
+	assert_int_equal(mfd_compress_new(MFD_COMPRESS_AUTO, 0, BOTH, &c), 0);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(mfd_compress_run(c, data, LEN, &out, &flags), 0);
+		mfd_compress_took(c, LEN, 0, 1000);
+	}
+	/* Then some that can: it is noticed. */
+	fill_text(data, LEN);
+	for (int i = 0; i < 200 && !flags; i++)
+		mfd_compress_took(c, LEN, mfd_compress_run(c, data, LEN, &out, &flags) > 0, 1000);
+	assert_true(flags);
+	mfd_compress_free(c);
+	free(data);
 }
 
 static void test_hostile(void **state)
@@ -133,61 +179,11 @@ static void test_hostile(void **state)
 	free(out);
 }
 
-struct sender {
-	pthread_t thread;
-	struct mfd_ratelimit *r;
-	uint64_t until_ms, sent;
-};
-
-static void *send_main(void *arg)
-{
-	struct sender *s = arg;
-
-	while (mfd_io_now_ms() < s->until_ms) {
-		mfd_ratelimit_wait(s->r, 1 << 16);
-		s->sent += 1 << 16;
-	}
-	return NULL;
-}
-
-static uint64_t sent_in(struct mfd_ratelimit *r, unsigned threads, unsigned ms)
-{
-	struct sender s[8];
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < threads; i++) {
-		s[i] = (struct sender){ .r = r, .until_ms = mfd_io_now_ms() + ms };
-		pthread_create(&s[i].thread, NULL, send_main, &s[i]);
-	}
-	for (unsigned i = 0; i < threads; i++) {
-		pthread_join(s[i].thread, NULL);
-		sum += s[i].sent;
-	}
-	return sum;
-}
-
-static void test_rate(void **state)
-{
-	struct mfd_ratelimit r = { 0 };
-	uint64_t sent;
-
-	(void)state;
-	mfd_ratelimit_set(&r, 50000000);
-	sent = sent_in(&r, 4, 1000);
-	/* Never more than 5 % above; below only as far as a busy machine does not let the threads run. */
-	assert_in_range(sent, 35000000, 52500000 + 4 * (1 << 16));
-	mfd_ratelimit_set(&r, 100000000);
-	sent = sent_in(&r, 2, 500);
-	assert_in_range(sent, 35000000, 52500000 + 2 * (1 << 16));
-	mfd_ratelimit_set(&r, 0);
-	assert_true(sent_in(&r, 1, 50) > 100000000);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_off),	 cmocka_unit_test(test_auto),
-		cmocka_unit_test(test_hostile),	    cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_off),	    cmocka_unit_test(test_auto),
+		cmocka_unit_test(test_auto_random), cmocka_unit_test(test_hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

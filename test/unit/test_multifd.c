@@ -309,6 +309,45 @@ static void test_fail_in_sync(void **state)
 	assert_int_equal(sent_by_all(), 200);
 }
 
+static pthread_t opener;
+
+static void *open_gate(void *arg)
+{
+	usleep(50000);
+	atomic_store(&bed.gate, 0);
+	return arg;
+}
+
+/* The producer's stalls are those sends for which no channel was idle. */
+static void test_stalls(void **state)
+{
+	struct mfd_multifd_stats st;
+
+	(void)state;
+	prepare(2);
+	bed.delays = 0;
+	atomic_store(&bed.gate, 1);
+	begin();
+	assert_int_equal(put(0), 0);
+	assert_int_equal(put(1), 0);
+	mfd_multifd_get_stats(bed.m, &st);
+	assert_int_equal(st.sends, 2);
+	assert_int_equal(st.stalls, 0);
+	assert_int_equal(st.stall_us, 0);
+	assert_int_equal(pthread_create(&opener, NULL, open_gate, NULL), 0);
+	assert_int_equal(put(2), 0);
+	pthread_join(opener, NULL);
+	mfd_multifd_get_stats(bed.m, &st);
+	assert_int_equal(st.sends, 3);
+	assert_int_equal(st.stalls, 1);
+	assert_in_range(st.stall_us, 40000, 60000000);
+	assert_int_equal(mfd_multifd_drain(bed.m), 0);
+	assert_int_equal(put(3), 0);
+	mfd_multifd_get_stats(bed.m, &st);
+	assert_int_equal(st.stalls, 1);
+	mfd_multifd_stop(bed.m);
+}
+
 static void test_stop_at_once(void **state)
 {
 	(void)state;
@@ -341,7 +380,7 @@ int main(void)
 		cmocka_unit_test(test_syncs_alone),    cmocka_unit_test(test_one_fails),
 		cmocka_unit_test(test_all_fail),       cmocka_unit_test(test_fail_while_full),
 		cmocka_unit_test(test_fail_in_sync),   cmocka_unit_test(test_stop_at_once),
-		cmocka_unit_test(test_stop_in_flight),
+		cmocka_unit_test(test_stop_in_flight), cmocka_unit_test(test_stalls),
 	};
 
 	pair_time_limit(300);

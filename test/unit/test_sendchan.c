@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -33,8 +34,9 @@ struct sink {
 	struct mfd_wire_limits lim;
 	const char *wrong; /* a sentence, NULL = all is well */
 	uint64_t packets, pages, zero_pages, checksum, bytes, syncs, next_sequence;
-	char *copy;    /* PAGES pages, 0xee where nothing came */
-	char *file[3]; /* "file-0" ... */
+	atomic_uint pause_us; /* before each packet: a network that is slow */
+	char *copy;	      /* PAGES pages, 0xee where nothing came */
+	char *file[3];	      /* "file-0" ... */
 	uint64_t file_size[3], file_got[3];
 	unsigned files_seen;
 };
@@ -115,8 +117,10 @@ static void *drain(void *arg)
 	char *table = malloc(1 << 20), *data = malloc(MFD_WIRE_MAX_PACKET);
 	struct mfd_wire_packet h;
 
-	while (!s->wrong && !mfd_conn_recv(&s->conn, &h, sizeof(h)))
+	while (!s->wrong && !mfd_conn_recv(&s->conn, &h, sizeof(h))) {
+		usleep(atomic_load(&s->pause_us));
 		s->wrong = take_packet(s, &h, table, data);
+	}
 	free(table);
 	free(data);
 	return NULL;
@@ -248,6 +252,7 @@ static void send_everything(enum mfd_tristate zerocopy, int tcp, int checksum)
 	check_same(0, PAGES);
 	assert_int_equal(bed.c.st.pages + bed.c.st.zero_pages, 2 * PAGES);
 	assert_true(bed.c.st.zero_pages >= 2 * 512);
+	assert_true(bed.c.st.first_us && bed.c.st.last_us - bed.c.st.first_us >= bed.c.st.read_us + bed.c.st.send_us);
 	if (zerocopy == MFD_OFF)
 		assert_int_equal(bed.c.zc.sends, 0);
 	else if (tcp)
@@ -484,6 +489,93 @@ static void test_refused(void **state)
 	close(fd[1]);
 }
 
+#define FULL 512 /* pages from here on, as many, are not zero */
+
+static uint64_t send_full(void)
+{
+	uint64_t start = mfd_io_now_us();
+
+	for (unsigned i = 0; i < FULL; i += PACKET / PAGE)
+		assert_int_equal(send_stretch(FULL + i, PACKET / PAGE), 0);
+	return mfd_io_now_us() - start;
+}
+
+/* Packets that are larger than what the limit lets through at once are sent in pieces, which arrive as if they were none. */
+static void limited(enum mfd_tristate zerocopy)
+{
+	struct mfd_ratelimit limit = { 0 };
+	struct mfd_sendchan_stats st = { 0 };
+	double took;
+
+	begin(zerocopy, 1, 1);
+	bed.c.limit = &limit;
+	mfd_ratelimit_set(&limit, 4000000);
+	took = (double)send_full();
+	mfd_sendchan_stats(&bed.c, &st);
+	assert_true(took * 4 > (double)st.wire_bytes * 0.95);
+	assert_in_range(st.limited, 7, 8);
+	assert_in_range(st.limited_us, (uint64_t)(took * 0.7), (uint64_t)took + 1000);
+	assert_int_equal(mfd_sendchan_stalls(&st), st.limited + st.blocked + st.reclaims);
+	if (zerocopy == MFD_ON)
+		assert_true(st.zerocopy_sent > 8);
+	mfd_ratelimit_set(&limit, 0);
+	assert_true(send_full() < 300000);
+	finish();
+	check_same(FULL, FULL);
+	end();
+}
+
+static void test_limit(void **state)
+{
+	(void)state;
+	limited(MFD_OFF);
+	limited(MFD_ON);
+}
+
+/* An answer to a fault does not wait, but others wait for it. */
+static void test_limit_urgent(void **state)
+{
+	struct mfd_ratelimit limit = { 0 };
+	uint64_t t;
+
+	(void)state;
+	begin(MFD_OFF, 1, 1);
+	bed.c.limit = &limit;
+	bed.c.urgent = 1;
+	mfd_ratelimit_set(&limit, 4000000);
+	t = send_full();
+	assert_true(t < 300000);
+	assert_int_equal(bed.c.st.limited, 0);
+	assert_true(mfd_ratelimit_wait(&limit, 4096) + t > 400000);
+	finish();
+	end();
+}
+
+/* A socket that is full shows in the figures of whoever had to wait for it. */
+static void test_blocked(void **state)
+{
+	struct mfd_sendchan_stats st = { 0 }, twice = { 0 };
+
+	(void)state;
+	begin(MFD_OFF, 0, 1);
+	atomic_store(&bed.sink.pause_us, 10000);
+	for (unsigned i = 0; i < 4; i++)
+		send_full();
+	mfd_sendchan_stats(&bed.c, &st);
+	assert_in_range(st.blocked, 8, 32);
+	assert_in_range(st.blocked_us, 8 * 5000, st.send_us);
+	assert_int_equal(st.limited + st.reclaims + st.zerocopy_sent, 0);
+	assert_int_equal(mfd_sendchan_stall_us(&st), st.blocked_us);
+	mfd_sendchan_stats(&bed.c, &twice);
+	mfd_sendchan_stats_add(&twice, &st);
+	assert_int_equal(twice.wire_bytes, 2 * st.wire_bytes);
+	assert_int_equal(twice.packets, 2 * 32);
+	assert_int_equal(twice.zerocopy_waits, 0);
+	atomic_store(&bed.sink.pause_us, 0);
+	finish();
+	end();
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -494,9 +586,12 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_everything), cmocka_unit_test(test_scattered), cmocka_unit_test(test_extremes),
-		cmocka_unit_test(test_files),	   cmocka_unit_test(test_syncs),     cmocka_unit_test(test_unreadable),
-		cmocka_unit_test(test_task_gone),  cmocka_unit_test(test_peer_gone), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_everything),   cmocka_unit_test(test_scattered),
+		cmocka_unit_test(test_extremes),     cmocka_unit_test(test_files),
+		cmocka_unit_test(test_syncs),	     cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_task_gone),    cmocka_unit_test(test_peer_gone),
+		cmocka_unit_test(test_refused),	     cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_limit_urgent), cmocka_unit_test(test_blocked),
 	};
 
 	pair_time_limit(300);

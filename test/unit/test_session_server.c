@@ -302,7 +302,7 @@ struct source {
 static void dial(struct mfd_conn *c)
 {
 	struct mfd_error err = { 0 };
-	int fd = mfd_sock_connect(&addr, 2000, &err);
+	int fd = mfd_sock_connect(&addr, -1, 2000, &err);
 
 	assert_true(fd >= 0);
 	mfd_sock_tune(fd, 10000);
@@ -1642,6 +1642,233 @@ static void test_requests(void **state)
 	assert_int_equal(stop_server(), 0);
 }
 
+/* ---- tests: settings ---- */
+
+struct question {
+	pthread_t thread;
+	const char *text, *want;
+};
+
+static void *ask_main(void *arg)
+{
+	struct question *q = arg;
+
+	ask(q->text, q->want);
+	return NULL;
+}
+
+static void ask_later(struct question *q, const char *text, const char *want)
+{
+	q->text = text;
+	q->want = want;
+	assert_int_equal(pthread_create(&q->thread, NULL, ask_main, q), 0);
+}
+
+/* As src_open, of a source that takes SET. */
+static void src_open_settable(struct source *s, const char *name, int postcopy)
+{
+	Mfd__HelloOk *ok;
+	Mfd__Hello h;
+
+	src_init(s, name);
+	hello_init(&h, name, 2);
+	h.postcopy = postcopy;
+	h.has_settings = h.settings = 1;
+	h.has_max_bandwidth = 1;
+	h.max_bandwidth = 25000000;
+	send_hello(s, &h);
+	ok = (Mfd__HelloOk *)expect(s, MFD_WIRE_HELLO_OK);
+	assert_true(ok->settings);
+	memcpy(s->id, ok->session_id.data, 16);
+	memcpy(s->secret, ok->secret.data, 32);
+	s->channels = ok->channels;
+	protobuf_c_message_free_unpacked(&ok->base, NULL);
+	join_all(s, postcopy);
+}
+
+static void src_setting(struct source *s, uint32_t id, const char *old, const char *value, const char *error)
+{
+	Mfd__Setting m = MFD__SETTING__INIT;
+
+	m.name = "max-bandwidth";
+	m.value = (char *)value;
+	m.old = (char *)old;
+	m.has_id = id > 0;
+	m.id = id;
+	m.error = (char *)error;
+	assert_int_equal(mfd_control_send(&s->c, MFD_WIRE_SETTING, &m.base), 0);
+}
+
+/* The next message is SET with this value: its id. */
+static uint32_t expect_set(struct source *s, const char *value)
+{
+	Mfd__Set *m = (Mfd__Set *)expect(s, MFD_WIRE_SET);
+	uint32_t id = m->id;
+
+	assert_string_equal(m->name, "max-bandwidth");
+	assert_string_equal(m->value, value);
+	assert_int_not_equal(id, 0);
+	protobuf_c_message_free_unpacked(&m->base, NULL);
+	return id;
+}
+
+static void wait_limit(const char *name, uint64_t want)
+{
+	struct mfd_session_file f;
+	uint64_t got = 0;
+
+	for (int i = 0; i < 500; i++, usleep(10000)) {
+		if (mfd_session_file_find(rootfd, name, &f))
+			continue;
+		got = f.entry && f.entry->has_max_bandwidth ? f.entry->max_bandwidth : UINT64_MAX;
+		mfd_session_file_release(&f);
+		if (got == want)
+			return;
+	}
+	fail_msg("the limit of %s is %llu, not %llu", name, (unsigned long long)got, (unsigned long long)want);
+}
+
+static void test_set(void **state)
+{
+	struct question q, late;
+	struct source s;
+	uint32_t id;
+
+	(void)state;
+	start_server(NULL, NULL);
+	ask("set nobody max-bandwidth 1", "error: no session");
+	ask("set one max-bandwidth", "error: the requests are");
+	ask("set one max-bandwidth 1 2", "error: the requests are");
+	/* An older source is not sent what it does not know. */
+	src_open(&s, "old", 0);
+	ask("set old max-bandwidth 1", "error: the criu-multifd of its source is too old");
+	ask("abort old", "ok");
+	expect_abort(&s, "by request");
+	src_close(&s);
+
+	src_open_settable(&s, "one", 0);
+	wait_limit("one", 25000000);
+	ask_later(&q, "set one max-bandwidth 250000000", "ok max-bandwidth 25000000 250000000");
+	id = expect_set(&s, "250000000");
+	/* One at a time, and an answer to another question is none. */
+	ask("set one max-bandwidth 7", "error: another change is on its way");
+	src_setting(&s, id + 1, "1", "2", NULL);
+	src_setting(&s, id, "25000000", "250000000", NULL);
+	pthread_join(q.thread, NULL);
+	wait_limit("one", 250000000);
+	/* A source that refuses. */
+	ask_later(&q, "set one max-bandwidth x", "error: the source says: bad value");
+	src_setting(&s, expect_set(&s, "x"), NULL, "250000000", "bad value 'x'");
+	pthread_join(q.thread, NULL);
+	/* Changed on the source. */
+	src_setting(&s, 0, "250000000", "1000", NULL);
+	wait_limit("one", 1000);
+	/* A source that is silent, and one that goes. */
+	ask_later(&q, "set one max-bandwidth 5", "error: the source has not answered within");
+	expect_set(&s, "5");
+	pthread_join(q.thread, NULL);
+	ask_later(&late, "set one max-bandwidth 6", "error: the source cannot be reached any more");
+	expect_set(&s, "6");
+	src_close(&s);
+	pthread_join(late.thread, NULL);
+	expect_gone("one", "lost");
+	ask("set one max-bandwidth 1", "error: too late");
+
+	src_open_settable(&s, "two", 0);
+	src_pages(&s, 0, 7, BASE, 16);
+	src_images(&s, 7, BASE, 16);
+	src_end(&s);
+	expect_free(&s, MFD_WIRE_READY);
+	ask("set two max-bandwidth 1", "error: too late: everything has been sent already");
+	commit(&s);
+	ask("set two max-bandwidth 1", "error: too late: everything has been sent already");
+	src_close(&s);
+	assert_int_equal(stop_server(), 0);
+}
+
+/* ---- tests: figures ---- */
+
+static void load(const char *name, struct mfd_session_file *f)
+{
+	assert_int_equal(mfd_session_file_find(rootfd, name, f), 0);
+	assert_non_null(f->entry);
+}
+
+/* The parts are the whole; times are in their order. */
+static void check_sums(const Mfd__SessionEntry *e)
+{
+	uint64_t pages = 0, zero = 0, wire = 0, files = 0;
+
+	for (size_t i = 0; i < e->n_channel; i++) {
+		pages += e->channel[i]->pages;
+		zero += e->channel[i]->zero_pages;
+		wire += e->channel[i]->wire_bytes;
+		files += e->channel[i]->file_bytes;
+	}
+	assert_int_equal(pages, e->pages);
+	assert_int_equal(zero, e->zero_pages);
+	assert_int_equal(wire, e->wire_bytes);
+	assert_int_equal(files, e->file_bytes);
+}
+
+static void test_figures(void **state)
+{
+	struct mfd_session_file f;
+	uint64_t put = 0;
+	struct source s;
+
+	(void)state;
+	start_server(NULL, NULL);
+	src_open(&s, "one", 0);
+	src_pages(&s, 0, 7, BASE, 8);
+	src_pages(&s, 0, 7, BASE + 12 * PAGE, 4);
+	usleep(50000);
+	src_run(&s, 1, 7, BASE + 8 * PAGE, 2, 1, 0);
+	usleep(50000);
+	src_run(&s, 1, 7, BASE + 10 * PAGE, 2, 1, 0);
+	src_images(&s, 7, BASE, 16);
+	src_end(&s);
+	expect_free(&s, MFD_WIRE_READY);
+	load("one", &f);
+	assert_int_equal(f.entry->n_channel, 2);
+	check_sums(f.entry);
+	assert_int_equal(f.entry->channel[0]->pages, 12);
+	assert_int_equal(f.entry->channel[1]->zero_pages, 4);
+	/* What this channel had to wait for between its two packets, and not what it waited for the first. */
+	assert_in_range(f.entry->channel[1]->stalls, 1, f.entry->channel[1]->packets + 2);
+	assert_in_range(f.entry->channel[1]->stall_us, 40000, f.entry->channel[1]->receive_us);
+	assert_true(f.entry->started_us <= f.entry->joined_us && f.entry->joined_us <= f.entry->streaming_us);
+	assert_true(f.entry->streaming_us <= f.entry->images_us && f.entry->images_us <= f.entry->sent_us);
+	assert_true(f.entry->sent_us <= f.entry->ready_us);
+	assert_int_equal(f.entry->restored_us + f.entry->installed_us, 0);
+	mfd_session_file_release(&f);
+	/* They survive a server that ends. */
+	src_close(&s);
+	wait_doubt("one", 1);
+	assert_int_equal(stop_server(), 0);
+	start_server(NULL, NULL);
+	wait_doubt("one", 1);
+	load("one", &f);
+	check_sums(f.entry);
+	assert_int_equal(f.entry->channel[0]->pages, 12);
+	assert_true(f.entry->streaming_us > 0);
+	mfd_session_file_release(&f);
+	ask("resolve one run", "ok");
+	assert_int_equal(reap(restore("one", 16, 1, 0, 7)), 0);
+	wait_state("one", MFD__SESSION_STATE__DONE);
+	load("one", &f);
+	check_sums(f.entry);
+	for (size_t i = 0; i < f.entry->n_pager_thread; i++)
+		put += f.entry->pager_thread[i]->pages;
+	assert_true(f.entry->n_pager_thread >= 2);
+	assert_int_equal(put + f.entry->direct_pages + f.entry->dropped_pages + f.entry->left_zero_pages,
+			 f.entry->installed_pages);
+	assert_true(f.entry->committed_us <= f.entry->restored_us && f.entry->restored_us <= f.entry->installed_us);
+	assert_true(f.entry->installed_us <= f.entry->done_us);
+	mfd_session_file_release(&f);
+	assert_int_equal(stop_server(), 0);
+}
+
 /* ---- tests: --max-memory ---- */
 
 #define M (1ULL << 20)
@@ -1744,6 +1971,7 @@ static void test_memory_queue(void **state)
 	assert_true(need > 18 * M && need < 32 * M);
 	hello_memory(&c, "c", 8 * M, 60000, 0);
 	take_queued(&c, 1);
+	ask("set b max-bandwidth 1", "error: it waits for memory");
 	/* Its tasks grow while it waits: it is told, and beyond the limit it is over. */
 	send_size(&b, 20 * M);
 	while (take_queued(&b, 0) <= need)
@@ -2248,6 +2476,8 @@ int main(int argc, char **argv)
 		T(test_locked),
 		T(test_full),
 		T(test_requests),
+		T(test_set),
+		T(test_figures),
 		T(test_postcopy_early),
 		T(test_postcopy),
 		T(test_postcopy_lost_early),

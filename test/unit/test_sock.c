@@ -112,7 +112,7 @@ static void connected(int fds[2])
 	struct mfd_error err = { .code = 0 };
 	int l = listen_any("127.0.0.1:0", &addr);
 
-	fds[0] = mfd_sock_connect(&addr, 1000, &err);
+	fds[0] = mfd_sock_connect(&addr, -1, 1000, &err);
 	assert_true(fds[0] >= 0);
 	fds[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fds[1] >= 0);
@@ -129,7 +129,7 @@ static void test_connect(void **state)
 
 	(void)state;
 	assert_null(strstr(addr.text, ":0"));
-	fd = mfd_sock_connect(&addr, 1000, &err);
+	fd = mfd_sock_connect(&addr, -1, 1000, &err);
 	assert_true(fd >= 0);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	assert_false(fcntl(fd, F_GETFL) & O_NONBLOCK);
@@ -149,10 +149,10 @@ static void test_connect(void **state)
 	close(l);
 
 	/* Nobody listens there any more. */
-	assert_int_equal(mfd_sock_connect(&addr, 1000, &err), -ECONNREFUSED);
+	assert_int_equal(mfd_sock_connect(&addr, -1, 1000, &err), -ECONNREFUSED);
 	assert_non_null(strstr(err.text, addr.text));
 	assert_non_null(strstr(err.text, "refused"));
-	assert_int_equal(mfd_sock_connect(&addr, 0, NULL), -ECONNREFUSED);
+	assert_int_equal(mfd_sock_connect(&addr, -1, 0, NULL), -ECONNREFUSED);
 }
 
 static void test_listen_twice(void **state)
@@ -180,7 +180,7 @@ static void test_v6(void **state)
 		print_message("no IPv6 here: %s\n", err.text);
 		skip();
 	}
-	fd = mfd_sock_connect(&addr, 1000, &err);
+	fd = mfd_sock_connect(&addr, -1, 1000, &err);
 	assert_true(fd >= 0);
 	close(fd);
 	close(l);
@@ -202,7 +202,7 @@ static void test_connect_timeout(void **state)
 	}
 	usleep(50000);
 	start = mfd_io_now_ms();
-	ret = mfd_sock_connect(&addr, 300, &err);
+	ret = mfd_sock_connect(&addr, -1, 300, &err);
 	spent = mfd_io_now_ms() - start;
 	assert_int_equal(ret, -ETIMEDOUT);
 	assert_non_null(strstr(err.text, "timed out"));

@@ -288,7 +288,7 @@ static void be_pager(struct world *w, int with_heir)
 	reopen(w);
 	w->hold = remote_hold;
 	w->unhold = remote_unhold;
-	if (with_heir && mfd_heir_start(ask_fd))
+	if (with_heir && mfd_heir_start(ask_fd, -1))
 		die("no heir");
 	if (restored) {
 		adopt(w);

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Threads that give way. On Linux a nice value is a thread's own. */
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "gentle.h"
+
+#define BEHIND 19
+
+static int set(int nice)
+{
+	return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
+}
+
+/* One step away and back tells whether there is a way back, and costs next to nothing where there is none. */
+static void look(struct mfd_gentle *g)
+{
+	g->known = 1;
+	g->base = getpriority(PRIO_PROCESS, (id_t)gettid());
+	g->refused = g->base >= BEHIND || set(g->base + 1) || set(g->base);
+}
+
+void mfd_gentle_be(struct mfd_gentle *g, int gentle)
+{
+	if (gentle == g->is)
+		return;
+	if (!g->known)
+		look(g);
+	g->is = gentle;
+	if (!g->refused)
+		set(gentle ? BEHIND : g->base);
+}

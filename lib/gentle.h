@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Threads that give way: in postcopy the process stands still while CRIU dumps and restores it, and on a host with few processors the bulk of
+ * its pages must not take them from CRIU.
+ */
+#ifndef MFD_GENTLE_H
+#define MFD_GENTLE_H
+
+/* Of one thread; zeroed at the start. */
+struct mfd_gentle {
+	int known, base; /* nice value to come back to */
+	int refused;	 /* nobody may come back here (no CAP_SYS_NICE): so it never goes */
+	int is;
+};
+
+/* The calling thread, whose g it is: behind everything else that wants to run, or as it was. Cheap when nothing changes. */
+void mfd_gentle_be(struct mfd_gentle *g, int gentle);
+
+#endif

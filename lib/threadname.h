@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Names of threads, for who looks with top -H, gdb or perf: "mfd-send-0". */
+#ifndef MFD_THREADNAME_H
+#define MFD_THREADNAME_H
+
+/* The calling thread; `what` has at most 6 characters, else the name is cut. */
+void mfd_threadname_set(const char *what, unsigned number);
+
+#endif

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* criu-multifd set: change a setting of a session on its way. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "flags.h"
+#include "options.h"
+#include "request.h"
+#include "text.h"
+
+#define ANSWER_MS     10000 /* the server waits for the source's answer for half of that */
+#define MAX_BANDWIDTH "max-bandwidth"
+
+struct set {
+	const char *dir, *source; /* source NULL: ask the server of dir */
+	const char *session, *name;
+	uint64_t rate;
+};
+
+static int ask(const struct set *s, char *answer, size_t len, struct mfd_error *err)
+{
+	char request[NAME_MAX + 80];
+
+	if (s->source)
+		snprintf(request, sizeof(request), "set %s %llu", s->name, (unsigned long long)s->rate);
+	else
+		snprintf(request, sizeof(request), "set %s %s %llu", s->session, s->name, (unsigned long long)s->rate);
+	return s->source ? mfd_request_call_sender(s->source, request, ANSWER_MS, answer, len, err) :
+			   mfd_request_call(s->dir, request, ANSWER_MS, answer, len, err);
+}
+
+static int complain(const struct set *s, const struct mfd_error *err)
+{
+	char text[600];
+
+	/* Who does not know the word lists those that it knows. */
+	if (err->code == -EREMOTEIO && !strncmp(err->text, "the requests are:", 17) && !strstr(err->text, "set "))
+		snprintf(text, sizeof(text), "the %s is too old to change settings of a running session",
+			 s->source ? "sender" : "server");
+	else
+		snprintf(text, sizeof(text), "%s", err->text);
+	mfd_image_text_clean(text);
+	if (s->source)
+		fprintf(stderr, "criu-multifd set: %s\n", text);
+	else
+		fprintf(stderr, "session %s: %s\n", s->session, text);
+	return MFD_EXIT_FAILED;
+}
+
+static int set(const struct set *s)
+{
+	char answer[256], name[80], old[32], now[32], before[32], after[32];
+	struct mfd_error err = { 0 };
+
+	if (ask(s, answer, sizeof(answer), &err))
+		return complain(s, &err);
+	if (sscanf(answer, "%79s %31s %31s", name, old, now) != 3) {
+		mfd_error_set(&err, -EPROTO, "the answer makes no sense");
+		return complain(s, &err);
+	}
+	printf("%s: %s -> %s\n", s->name, mfd_options_rate_text(strtoull(old, NULL, 10), before, sizeof(before)),
+	       mfd_options_rate_text(strtoull(now, NULL, 10), after, sizeof(after)));
+	return MFD_EXIT_OK;
+}
+
+int mfd_set_main(int argc, char **argv)
+{
+	struct set s = { .dir = MFD_DEFAULT_DIR };
+	const struct mfd_flag flags[] = {
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &s.dir,
+		  .arg = "DIR",
+		  .help = "on the target: the server's folder (default " MFD_DEFAULT_DIR ")" },
+		{ .name = "source",
+		  .letter = 'D',
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &s.source,
+		  .arg = "DIR",
+		  .help = "on the source: the folder criu dump works in (migrate's --images-dir)" },
+		{ 0 },
+	};
+	const struct mfd_flags table = {
+		.verb = "set",
+		.usage =
+			"[--dir DIR] SESSION max-bandwidth RATE\n       criu-multifd set --source DIR max-bandwidth RATE",
+		.summary = "Changes a setting of a session on its way, and says what it was and is.",
+		.notes =
+			"Settings:\n"
+			"  max-bandwidth  limit over all channels in bytes per second, with k, M, G, or in bits with kbit, Mbit, Gbit;\n"
+			"                 0 or unlimited = none\n"
+			"\n"
+			"It holds at once, for all channels and until the end of the session, also over a broken connection.\n"
+			"On the target the server asks the source, which must be connected. 'criu-multifd status' shows the limit.\n"
+			"Exit status: 0 changed, 1 not: no such session, everything has been sent already, the source cannot be\n"
+			"asked or is too old (one line says which); 64 unknown setting or bad value.",
+		.flags = flags,
+		.min_args = 2,
+		.max_args = 3,
+		.arg_names = "SESSION, setting or value",
+	};
+	struct mfd_flags_args args;
+	int rc = mfd_flags_begin(&table, argc, argv, &args), first;
+
+	if (rc >= 0)
+		return rc;
+	if (args.n != (s.source ? 2 : 3))
+		return mfd_flags_misuse(&table, s.source ? "a setting and a value are wanted, and no SESSION" :
+							   "SESSION, setting or value is missing");
+	first = args.n - 2;
+	s.session = args.v[0];
+	s.name = args.v[first];
+	if (!s.source && (!*s.session || strlen(s.session) > NAME_MAX || *s.session == '.' || strchr(s.session, '/')))
+		return mfd_flags_misuse(&table, "'%s' is not the name of a session", s.session);
+	if (strcmp(s.name, MAX_BANDWIDTH))
+		return mfd_flags_misuse(&table, "unknown setting '%s': what can be set is " MAX_BANDWIDTH, s.name);
+	if (mfd_options_rate(args.v[first + 1], &s.rate))
+		return mfd_flags_misuse(&table, "bad value '%s' for %s: " MFD_OPTIONS_RATE_WANTED, args.v[first + 1],
+					s.name);
+	return set(&s);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The hash over what a packet carries: XXH3-64, by the widest vectors the processor has.
+ *
+ * Compiled inline for the baseline of x86-64, gcc 12 makes 5 GB/s of it: a fifth of all time of both ends.  The library's own choice at
+ * run time makes more than 90 here.  Not every build of the library has that choice, so it is asked for weakly.
+ */
+#define XXH_STATIC_LINKING_ONLY /* the state on the stack: its layout is fixed since 0.8 */
+#include <xxhash.h>
+
+#include "wire.h"
+
+XXH_errorcode XXH3_64bits_update_dispatch(XXH3_state_t *state, const void *input, size_t len) __attribute__((weak));
+
+static void add(XXH3_state_t *state, const void *data, size_t len)
+{
+	if (!len)
+		return;
+	if (XXH3_64bits_update_dispatch)
+		XXH3_64bits_update_dispatch(state, data, len);
+	else
+		XXH3_64bits_update(state, data, len);
+}
+
+uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload, size_t payload_len)
+{
+	XXH3_state_t state;
+
+	XXH3_INITSTATE(&state);
+	XXH3_64bits_reset(&state);
+	add(&state, table, table_len);
+	add(&state, payload, payload_len);
+	return XXH3_64bits_digest(&state);
+}
