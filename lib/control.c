@@ -20,7 +20,8 @@ static const ProtobufCMessageDescriptor *const messages[] = {
 	[MFD_WIRE_ABORT] = &mfd__abort__descriptor,	    [MFD_WIRE_RESUME] = &mfd__resume__descriptor,
 	[MFD_WIRE_RESUME_OK] = &mfd__resume_ok__descriptor, [MFD_WIRE_PING] = &mfd__ping__descriptor,
 	[MFD_WIRE_PONG] = &mfd__pong__descriptor,	    [MFD_WIRE_SET] = &mfd__set__descriptor,
-	[MFD_WIRE_SETTING] = &mfd__setting__descriptor,
+	[MFD_WIRE_SETTING] = &mfd__setting__descriptor,	    [MFD_WIRE_QUEUED] = &mfd__queued__descriptor,
+	[MFD_WIRE_ROOM] = &mfd__room__descriptor,	    [MFD_WIRE_SIZE] = &mfd__size__descriptor,
 };
 
 static const ProtobufCMessageDescriptor *descriptor(unsigned type)

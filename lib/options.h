@@ -36,6 +36,7 @@ struct mfd_options {
 	char *restore_option;	  /* options that the target shall give criu restore: NAME[=VALUE][,...] */
 	char *move_address;	  /* addresses that move along (netaddr.h): ADDR/LEN@DEV[:TARGETDEV][,...] */
 	uint32_t connect_timeout; /* ms, default 5000 */
+	uint32_t queue_timeout;	  /* ms, default 600000: how long to wait for the target's memory; 0 = not at all */
 	uint32_t stall_timeout;	  /* ms, default 10000: nothing moved for so long = broken */
 	uint32_t log_level;	  /* enum mfd_log_level */
 	char *log_file;		  /* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */

@@ -325,6 +325,34 @@ uint64_t mfd_pagestore_bytes(struct mfd_pagestore *s)
 	return atomic_load_explicit(&s->live, memory_order_relaxed) * PAGE;
 }
 
+/* What the file system says and not what was asked for: a huge page is there as a whole. */
+static uint64_t memory_of(int fd)
+{
+	struct stat st;
+
+	return is_tmpfs(fd) && !fstat(fd, &st) ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+void mfd_pagestore_memory(struct mfd_pagestore *s, uint64_t *store, uint64_t *journal)
+{
+	*store = memory_of(s->fd);
+	*journal = memory_of(s->journal);
+}
+
+uint64_t mfd_pagestore_left(int dirfd)
+{
+	char path[256];
+	uint64_t bytes;
+	int fd = link_of(dirfd, path, sizeof(path)) ? mfd_memfs_open(path) :
+						      openat(dirfd, STORE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return 0;
+	bytes = memory_of(fd);
+	close(fd);
+	return bytes;
+}
+
 int mfd_pagestore_sync(struct mfd_pagestore *s)
 {
 	if (!s->durable)

@@ -57,5 +57,8 @@ void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, ui
 void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pages);
 int mfd_pagestore_sync(struct mfd_pagestore *s);       /* fsync of both files where the store is durable */
 uint64_t mfd_pagestore_bytes(struct mfd_pagestore *s); /* reserved and not released */
+/* Memory that it takes: what the store's file has of it, and what the journal would have. 0 and 0 on a disk. */
+void mfd_pagestore_memory(struct mfd_pagestore *s, uint64_t *store, uint64_t *journal);
+uint64_t mfd_pagestore_left(int dirfd); /* memory of a store that nobody has open, 0 when there is none */
 
 #endif

@@ -20,6 +20,7 @@
 enum mfd_progress_phase {
 	MFD_PROGRESS_STARTING, /* no sender yet */
 	MFD_PROGRESS_CONNECTING,
+	MFD_PROGRESS_QUEUED,   /* the target has no memory yet; the tasks run on */
 	MFD_PROGRESS_FREEZING, /* connected; CRIU stops the tasks */
 	MFD_PROGRESS_STREAMING,
 	MFD_PROGRESS_VERIFYING, /* everything is sent */
@@ -34,6 +35,7 @@ struct mfd_progress {
 	_Atomic uint32_t phase;	      /* enum mfd_progress_phase */
 	_Atomic uint32_t running;     /* postcopy: the restored tasks may run, there is no abort any more */
 	_Atomic uint32_t lost;	      /* ... and the target cannot be reached */
+	_Atomic uint32_t held;	      /* postcopy: the target has no memory for more pages until it has restored */
 	_Atomic uint64_t bytes_total; /* of memory; an estimate until STREAMING is over */
 	_Atomic uint64_t bytes_sent;  /* of them, given to the channels */
 	int32_t criu_failed;	      /* CRIU's own error: its log says which */

@@ -297,7 +297,7 @@ int mfd_wire_frame_open(struct mfd_wire_frame *f, const char **why)
 		return refuse(why, "no message where one should begin");
 	if (f->zero)
 		return refuse(why, "message frame with a reserved field set");
-	if (f->type < MFD_WIRE_HELLO || f->type > MFD_WIRE_SETTING)
+	if (f->type < MFD_WIRE_HELLO || f->type > MFD_WIRE_MSG_MAX)
 		return refuse(why, "message of unknown type");
 	if (f->len > MFD_WIRE_MAX_FRAME)
 		return refuse(why, "message longer than allowed");
@@ -315,7 +315,8 @@ static const char *const msg_names[] = {
 	[MFD_WIRE_ABORT] = "ABORT",	    [MFD_WIRE_RESUME] = "RESUME",
 	[MFD_WIRE_RESUME_OK] = "RESUME_OK", [MFD_WIRE_PING] = "PING",
 	[MFD_WIRE_PONG] = "PONG",	    [MFD_WIRE_SET] = "SET",
-	[MFD_WIRE_SETTING] = "SETTING",
+	[MFD_WIRE_SETTING] = "SETTING",	    [MFD_WIRE_QUEUED] = "QUEUED",
+	[MFD_WIRE_ROOM] = "ROOM",	    [MFD_WIRE_SIZE] = "SIZE",
 };
 
 const char *mfd_wire_msg_name(unsigned type)

@@ -106,6 +106,10 @@ enum mfd_wire_msg {
 	MFD_WIRE_PONG = 19,	  /* both */
 	MFD_WIRE_SET = 20,     /* T  change a setting of the running session; only where HELLO or RESUME offered it */
 	MFD_WIRE_SETTING = 21, /* S  what a setting is now: answers SET, or changed on the source; only where granted */
+	MFD_WIRE_QUEUED = 22,  /* T  HELLO is not answered yet: there is no memory for the session now */
+	MFD_WIRE_ROOM = 23,    /* T  postcopy: so many pages may be sent by now */
+	MFD_WIRE_SIZE = 24,    /* S  how much memory the tasks have, when that is not what HELLO said */
+	MFD_WIRE_MSG_MAX = MFD_WIRE_SIZE,
 };
 
 enum mfd_wire_packet_type {

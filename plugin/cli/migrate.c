@@ -200,7 +200,7 @@ static void aborted(const struct mfd_migrate *m, struct outcome *o)
 			  m->stop == MFD_MIGRATE_TIMEOUT ? "the time was up" : strsignal(m->stop));
 		return;
 	}
-	if (where == MFD_PROGRESS_CONNECTING && m->progress->error[0])
+	if ((where == MFD_PROGRESS_CONNECTING || where == MFD_PROGRESS_QUEUED) && m->progress->error[0])
 		o->code = MFD_EXIT_TARGET;
 	explain(m, o);
 	snprintf(why, sizeof(why), "%s", o->error);

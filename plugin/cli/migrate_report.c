@@ -24,10 +24,15 @@
 #define RATE_US	  250000
 
 static const char *const phase_texts[] = {
-	[MFD_PROGRESS_STARTING] = "starting criu", [MFD_PROGRESS_CONNECTING] = "connecting",
-	[MFD_PROGRESS_FREEZING] = "freezing",	   [MFD_PROGRESS_STREAMING] = "streaming",
-	[MFD_PROGRESS_VERIFYING] = "verifying",	   [MFD_PROGRESS_RESTORING] = "restoring on the target",
-	[MFD_PROGRESS_RELEASING] = "releasing",	   [MFD_PROGRESS_RELEASED] = "released",
+	[MFD_PROGRESS_STARTING] = "starting criu",
+	[MFD_PROGRESS_CONNECTING] = "connecting",
+	[MFD_PROGRESS_QUEUED] = "waiting for memory on the target",
+	[MFD_PROGRESS_FREEZING] = "freezing",
+	[MFD_PROGRESS_STREAMING] = "streaming",
+	[MFD_PROGRESS_VERIFYING] = "verifying",
+	[MFD_PROGRESS_RESTORING] = "restoring on the target",
+	[MFD_PROGRESS_RELEASING] = "releasing",
+	[MFD_PROGRESS_RELEASED] = "released",
 	[MFD_PROGRESS_ABORTED] = "aborted",
 };
 
@@ -116,6 +121,7 @@ static void json_progress(struct mfd_migrate *m)
 	json_object_object_add(j, "bytes_total", json_object_new_uint64(f.total));
 	json_object_object_add(j, "percent", json_object_new_double_s(f.percent, text));
 	json_object_object_add(j, "bytes_per_second", json_object_new_uint64(m->report.rate));
+	json_object_object_add(j, "held", json_object_new_boolean(atomic_load(&m->progress->held)));
 	json_object_object_add(j, "seconds_left", f.left_s >= 0 ? json_object_new_int64(f.left_s) : NULL);
 	print_json(j);
 }
@@ -161,6 +167,8 @@ static const char *phase_text(const struct mfd_migrate *m)
 {
 	if (atomic_load(&m->progress->lost))
 		return "IN DOUBT: runs on the target, which cannot be reached; trying";
+	if (atomic_load(&m->progress->held) && m->report.phase == MFD_PROGRESS_STREAMING)
+		return "held: the target's memory limit";
 	if (atomic_load(&m->progress->running) && m->report.phase == MFD_PROGRESS_STREAMING)
 		return "runs on the target, pages follow";
 	return phase_texts[m->report.phase];

@@ -16,6 +16,7 @@
 #include "options.h"
 #include "session_file.h"
 #include "status.h"
+#include "status_memory.h"
 #include "text.h"
 #include "words.h"
 
@@ -128,6 +129,10 @@ static void add_figures(struct json_object *o, const Mfd__SessionEntry *e)
 	add_number(o, "file_bytes", 1, e->file_bytes);
 	add_number(o, "faults", 1, e->faults);
 	add_number(o, "remote_faults", 1, e->remote_faults);
+	add_number(o, "memory_used", e->has_memory_used, e->memory_used);
+	add_number(o, "memory_promised", e->has_memory_promised, e->memory_promised);
+	add_number(o, "memory_need", e->has_memory_need, e->memory_need);
+	add_text(o, "held", e->held);
 }
 
 static void add_times(struct json_object *o, const struct status *s, const Mfd__SessionEntry *e)
@@ -197,6 +202,7 @@ static void print_json(const struct status *s)
 	} else {
 		o = json_object_new_object();
 		add_text(o, "dir", s->dir);
+		add(o, "memory", mfd_status_memory_json(s->dir));
 		add(o, "sessions", list);
 	}
 	printf("%s\n", json_object_to_json_string_ext(o, how));
@@ -401,6 +407,8 @@ static void print(const struct status *s)
 			print_table(s);
 		else
 			printf("No sessions in %s.\n", s->dir);
+		if (!s->session)
+			mfd_status_memory_print(s->dir);
 	}
 	fflush(stdout);
 }

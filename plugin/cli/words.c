@@ -13,7 +13,7 @@ const char *mfd_words_state(const Mfd__SessionEntry *e)
 {
 	switch (e->state) {
 	case MFD__SESSION_STATE__RECEIVING:
-		return "receiving";
+		return e->held && !strcmp(e->held, "queued") ? "waits for memory" : "receiving";
 	case MFD__SESSION_STATE__RESTORABLE:
 		return "restorable, pages still arrive";
 	case MFD__SESSION_STATE__RUNNING:

@@ -76,6 +76,10 @@ static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
 	case MFD_WIRE_SET:
 		ret = mfd_setting_answer(in->session, in->tasks->shared, (const Mfd__Set *)msg);
 		break;
+	case MFD_WIRE_ROOM:
+		mfd_queue_room(&in->session->queue, ((Mfd__Room *)msg)->bytes);
+		eventfd_write(in->wake_fd, 1);
+		break;
 	case MFD_WIRE_FAULT:
 		ret = answer_fault(in, ((Mfd__Fault *)msg)->range);
 		break;
@@ -170,6 +174,16 @@ int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg,
 	}
 	pthread_mutex_unlock(&in->lock);
 	return ret;
+}
+
+int mfd_inbox_lost(struct mfd_inbox *in)
+{
+	int code;
+
+	pthread_mutex_lock(&in->lock);
+	code = in->lost;
+	pthread_mutex_unlock(&in->lock);
+	return code;
 }
 
 int mfd_inbox_take(struct mfd_inbox *in, unsigned type)

@@ -43,6 +43,7 @@ int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks
 int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err);
 /* Take the first message of this type out of the queue: nonzero when there was one. */
 int mfd_inbox_take(struct mfd_inbox *in, unsigned type);
+int mfd_inbox_lost(struct mfd_inbox *in); /* -errno once the connection is lost, whatever is in the queue */
 /* Ends the thread; the control connection must have been shut down. */
 void mfd_inbox_stop(struct mfd_inbox *in);
 

@@ -82,3 +82,15 @@ void mfd_setting_tell(struct mfd_uplink *s, const struct mfd_shared *sh, const c
 	if (mfd_control_send(&s->control, MFD_WIRE_SETTING, &m.base))
 		mfd_log_debug("SETTING not sent");
 }
+
+void mfd_setting_catch_up(struct mfd_uplink *s, const struct mfd_shared *sh)
+{
+	uint64_t now = atomic_load(&sh->max_bandwidth);
+	struct mfd_setting change;
+
+	if (now == s->hello_bandwidth)
+		return;
+	write_rate(change.old, s->hello_bandwidth);
+	write_rate(change.now, now);
+	mfd_setting_tell(s, sh, MAX_BANDWIDTH, &change);
+}

@@ -25,5 +25,7 @@ int mfd_setting_answer(struct mfd_uplink *s, struct mfd_shared *sh, const Mfd__S
 /* Tell the target of a change made here, if it understands that. */
 void mfd_setting_tell(struct mfd_uplink *s, const struct mfd_shared *sh, const char *name,
 		      const struct mfd_setting *change);
+/* Likewise of one that was made between HELLO and JOINED: a target without memory keeps us waiting there. */
+void mfd_setting_catch_up(struct mfd_uplink *s, const struct mfd_shared *sh);
 
 #endif

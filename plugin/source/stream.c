@@ -2,7 +2,9 @@
 /* What the worker sends and when: executable pages first, then all pages, the images, END, and what is asked for again. */
 #include <errno.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "estimate.h"
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
@@ -34,9 +36,60 @@ static int send_payload(struct mfd_worker *w)
 	int ret;
 
 	p->sequence = w->sequence++;
+	w->session.queue.sent += bytes;
 	ret = mfd_multifd_send(w->session.multifd);
 	atomic_fetch_add_explicit(&w->progress->bytes_sent, bytes, memory_order_relaxed);
 	return ret ? channel_error(w, ret) : 0;
+}
+
+/* Before a packet of so many pages: nonzero when the target has no memory for it (postcopy). Seen by people, too. */
+static int held(struct mfd_worker *w, uint64_t pages)
+{
+	int is = !mfd_queue_may_send(&w->session.queue, pages * MFD_WIRE_PAGE_SIZE);
+
+	if (is != (int)atomic_load_explicit(&w->progress->held, memory_order_relaxed))
+		atomic_store_explicit(&w->progress->held, (uint32_t)is, memory_order_relaxed);
+	return is;
+}
+
+/* Where the main thread has nothing else to do than to send just this. */
+static int await_room(struct mfd_worker *w, uint64_t pages)
+{
+	int ret = 0;
+
+	while (!ret && held(w, pages)) {
+		usleep(10000);
+		ret = mfd_multifd_error(w->session.multifd);
+		if (ret)
+			return channel_error(w, ret);
+		ret = w->session.waiting(w->session.waiting_arg);
+		if (!ret && (ret = mfd_inbox_lost(&w->inbox)))
+			mfd_error_sys(&w->err, ret, "the connection to the target is lost");
+	}
+	return ret;
+}
+
+/* What a frozen task has counts, and no longer what the tree had while it ran. */
+static int announce(struct mfd_worker *w, uint64_t bytes)
+{
+	int ret;
+
+	w->tasks_bytes += bytes;
+	ret = mfd_queue_size(&w->session.queue, &w->session.control, w->tasks_bytes);
+	return ret ? mfd_error_sys(&w->err, ret, "sending SIZE") : 0;
+}
+
+/* Executable pages cannot wait: CRIU is about to change them. */
+static int check_room_exec(struct mfd_worker *w)
+{
+	struct mfd_payload *p = mfd_multifd_payload(w->session.multifd);
+
+	if (!held(w, p->pages.npages))
+		return 0;
+	return mfd_error_set(
+		&w->err, -ENOSPC,
+		"the target's memory limit (serve --max-memory) leaves less room before the restore than the "
+		"executable memory of the tasks needs");
 }
 
 /*
@@ -47,6 +100,7 @@ int mfd_stream_task(struct mfd_worker *w, pid_t pid)
 {
 	struct mfd_task *task = NULL;
 	int ret, sent = 0;
+	uint64_t bytes;
 
 	if (!w->frozen_us)
 		w->frozen_us = mfd_io_now_us();
@@ -54,10 +108,16 @@ int mfd_stream_task(struct mfd_worker *w, pid_t pid)
 	if (ret || !task) /* a zombie has no memory */
 		return ret;
 	mfd_progress_phase(w->progress, MFD_PROGRESS_STREAMING);
-	atomic_fetch_add_explicit(&w->progress->bytes_total, mfd_tasks_estimate(pid), memory_order_relaxed);
+	bytes = mfd_estimate_task(pid, NULL);
+	atomic_fetch_add_explicit(&w->progress->bytes_total, bytes, memory_order_relaxed);
+	ret = announce(w, bytes);
+	if (ret)
+		return ret;
 	while ((ret = mfd_tasks_fill_exec(task, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err)) >
 	       0) {
-		ret = send_payload(w);
+		ret = check_room_exec(w);
+		if (!ret)
+			ret = send_payload(w);
 		if (ret)
 			return ret;
 		sent = 1;
@@ -174,6 +234,8 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 		return send_images(w);
 	}
 	if (!mfd_tasks_idle(&w->tasks)) {
+		if (held(w, packet_pages(w)))
+			return 0; /* the gate, or ROOM, goes on with it */
 		ret = mfd_tasks_fill(&w->tasks, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err);
 		if (ret > 0) {
 			*busy = 1;
@@ -203,6 +265,9 @@ static int need_range(struct mfd_worker *w, const Mfd__PageRange *r)
 		uint64_t n = left < packet_pages(w) ? left : packet_pages(w);
 		int ret;
 
+		ret = await_room(w, n);
+		if (ret)
+			return ret;
 		p->type = MFD_PAYLOAD_PAGES;
 		p->pages.reader = &k->reader;
 		p->pages.task = r->task;

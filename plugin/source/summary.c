@@ -196,6 +196,8 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "congestion", json_object_new_string(w->session.congestion));
 	add_number(j, "max_bandwidth", atomic_load(&w->sh->max_bandwidth));
 	add_number(j, "faults", f.faults);
+	add_ms(j, "queued_ms", w->session.queue.waited_us);
+	add_ms(j, "held_ms", w->session.queue.held_us);
 	json_object_object_add(j, "reconnects", json_object_new_int((int)w->reconnects));
 	add_phases(j, w);
 	add_timeline(j, w);

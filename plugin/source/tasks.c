@@ -261,23 +261,3 @@ uint64_t mfd_tasks_bytes(const struct mfd_tasks *t)
 		sum += t->task[i]->vmas.bytes;
 	return sum;
 }
-
-static uint64_t kib_of(const char *status, const char *key)
-{
-	const char *p = strstr(status, key);
-
-	return p ? strtoull(p + strlen(key), NULL, 10) << 10 : 0;
-}
-
-uint64_t mfd_tasks_estimate(pid_t pid)
-{
-	char path[40], *text;
-	uint64_t sum;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
-		return 0;
-	sum = kib_of(text, "\nRssAnon:") + kib_of(text, "\nVmSwap:");
-	free(text);
-	return sum;
-}

@@ -48,8 +48,6 @@ int mfd_tasks_reopen(struct mfd_tasks *t, unsigned index, struct mfd_error *err)
  */
 int mfd_tasks_fill_exec(struct mfd_task *task, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err);
 int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err);
-/* Bytes of anonymous memory that a task has, for people who wait; what the scan finds decides. */
-uint64_t mfd_tasks_estimate(pid_t pid);
 /* Nonzero when a fill would find nothing. */
 int mfd_tasks_idle(const struct mfd_tasks *t);
 /* A task by the pid of its images, or NULL. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Opening a session: hello, limits, joining the channels. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,21 +46,50 @@ static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const 
 	return 0;
 }
 
+/* In the queue for memory a person's wish to stop and CRIU's end are seen to between two messages: that may take long. */
+static int next_message(struct mfd_uplink *s, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err)
+{
+	struct pollfd p = { .fd = s->control.conn.fd, .events = POLLIN };
+	uint64_t end = mfd_io_now_ms() + s->queue.stall_ms;
+	int ret = 0;
+
+	while (!ret && mfd_queue_waits(&s->queue) && s->waiting && poll(&p, 1, 100) == 0) {
+		ret = s->waiting(s->waiting_arg);
+		if (!ret && mfd_io_now_ms() > end)
+			ret = -ETIMEDOUT;
+	}
+	return ret ? ret : mfd_control_recv(&s->control, type, msg, err);
+}
+
+/* What a target may say at any time: 1 = that was it. */
+static int aside(struct mfd_uplink *s, unsigned type, const ProtobufCMessage *msg, int *ret, struct mfd_error *err)
+{
+	Mfd__Pong pong = MFD__PONG__INIT;
+
+	if (type == MFD_WIRE_PING)
+		*ret = mfd_control_send(&s->control, MFD_WIRE_PONG, &pong.base);
+	else if (type == MFD_WIRE_QUEUED)
+		*ret = mfd_queue_told(&s->queue, &s->control, msg, err);
+	else if (type == MFD_WIRE_ROOM)
+		mfd_queue_room(&s->queue, ((const Mfd__Room *)msg)->bytes);
+	else
+		return 0;
+	return 1;
+}
+
 /*
  * The next message must be `type`; an ABORT instead carries the target's reason and is -ECANCELED, a code that no broken or
  * refused connection has: it is the target's own word that the session is over.
  */
-static int expect(struct mfd_control *c, unsigned type, ProtobufCMessage **msg, struct mfd_error *err)
+static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg, struct mfd_error *err)
 {
-	Mfd__Pong pong = MFD__PONG__INIT;
 	unsigned got;
 	int ret;
 
-	/* A target that waits for slow joins sees to it that nobody takes it for dead. */
-	while (!(ret = mfd_control_recv(c, &got, msg, err)) && got == MFD_WIRE_PING) {
+	/* A target that waits for slow joins, or for memory, sees to it that nobody takes it for dead. */
+	while (!(ret = next_message(s, &got, msg, err)) && aside(s, got, *msg, &ret, err)) {
 		protobuf_c_message_free_unpacked(*msg, NULL);
 		*msg = NULL;
-		ret = mfd_control_send(c, MFD_WIRE_PONG, &pong.base);
 		if (ret)
 			break;
 	}
@@ -135,7 +165,10 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	h.move_address = addresses;
 	h.has_settings = h.settings = 1;
 	h.has_max_bandwidth = 1;
-	h.max_bandwidth = atomic_load(&sh->max_bandwidth);
+	h.max_bandwidth = s->hello_bandwidth = atomic_load(&sh->max_bandwidth);
+	h.has_memory = h.has_wait_ms = 1;
+	h.memory = mfd_queue_begin(&s->queue, sh->criu, o->queue_timeout, o->stall_timeout);
+	h.wait_ms = o->queue_timeout;
 	ret = mfd_control_send(&s->control, MFD_WIRE_HELLO, &h.base);
 	free(list);
 	return ret ? mfd_error_sys(err, ret, "sending HELLO to %s", sh->target.text) : 0;
@@ -147,11 +180,15 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 {
 	ProtobufCMessage *msg = NULL;
 	Mfd__HelloOk *ok;
-	int ret = expect(&s->control, MFD_WIRE_HELLO_OK, &msg, err);
+	int ret = expect(s, MFD_WIRE_HELLO_OK, &msg, err);
 
 	if (ret)
 		return ret;
+	mfd_queue_over(&s->queue);
 	ok = (Mfd__HelloOk *)msg;
+	s->queue.limited = ok->memory_limit > 0;
+	if (ok->has_room)
+		atomic_store(&s->queue.room, ok->room);
 	if (ok->session_id.len != sizeof(sh->id) || ok->secret.len != sizeof(sh->secret) || !ok->channels ||
 	    ok->channels > o->channels || ok->packet_size > o->packet_size || ok->packet_size < MFD_WIRE_MIN_PACKET) {
 		ret = mfd_error_set(err, -EPROTO, "the target's HELLO_OK makes no sense");
@@ -262,7 +299,7 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	ret = join_all(s, o, sh, err);
 	if (ret)
 		return ret;
-	ret = expect(&s->control, MFD_WIRE_JOINED, &msg, err);
+	ret = expect(s, MFD_WIRE_JOINED, &msg, err);
 	if (ret)
 		return ret;
 	protobuf_c_message_free_unpacked(msg, NULL);
@@ -306,16 +343,21 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	r.has_settings = r.settings = 1;
 	r.has_max_bandwidth = 1;
 	r.max_bandwidth = atomic_load(&sh->max_bandwidth);
+	r.has_room = r.room = 1;
+	atomic_store(&s->queue.room, UINT64_MAX);
+	s->queue.sent = 0;
 	ret = mfd_control_send(&s->control, MFD_WIRE_RESUME, &r.base);
 	if (ret)
 		mfd_error_sys(err, ret, "sending RESUME");
 	else
-		ret = expect(&s->control, MFD_WIRE_RESUME_OK, &msg, err);
+		ret = expect(s, MFD_WIRE_RESUME_OK, &msg, err);
 	if (!ret) {
 		Mfd__ResumeOk *ok = (Mfd__ResumeOk *)msg;
 
 		snprintf(state, 32, "%s", ok->state);
 		sh->settings = ok->settings;
+		if (ok->has_room)
+			atomic_store(&s->queue.room, ok->room);
 		if (ok->channels && ok->channels <= MFD_WIRE_MAX_CHANNELS)
 			s->lim.channels = ok->channels;
 		if (ok->packet_size >= MFD_WIRE_MIN_PACKET && ok->packet_size <= MFD_WIRE_MAX_PACKET)

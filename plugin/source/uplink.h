@@ -7,6 +7,7 @@
 #include "control.h"
 #include "multifd.h"
 #include "options.h"
+#include "queue.h"
 #include "sendchan.h"
 #include "shared.h"
 
@@ -19,9 +20,11 @@ struct mfd_uplink {
 	struct mfd_sendchan urgent;	      /* postcopy: answers to faults; belongs to the inbox thread */
 	int have_urgent;
 	struct mfd_ratelimit limit; /* all channels together */
+	struct mfd_queue queue;	    /* the target's memory */
 	struct mfd_multifd *multifd;
 	struct mfd_multifd_stats produced; /* of a multifd that has been stopped */
 	uint64_t hello_us, joined_us;	   /* CLOCK_MONOTONIC: HELLO_OK and JOINED came */
+	uint64_t hello_bandwidth;	   /* what HELLO said that max-bandwidth is */
 	int (*waiting)(void *arg);	   /* see multifd.h; the caller's, may be NULL */
 	void *waiting_arg;
 	int wake_fd; /* eventfd that a failing channel writes to, the caller's; -1 = none */

@@ -31,6 +31,7 @@ static int connect_session(struct mfd_worker *w)
 	int ret = mfd_uplink_open(&w->session, w->o, w->sh, &w->err);
 
 	if (!ret) {
+		mfd_setting_catch_up(&w->session, w->sh);
 		ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
 		if (ret)
 			mfd_error_sys(&w->err, ret, "starting the inbox thread");
@@ -293,6 +294,8 @@ static int glance(void *arg)
 	struct pollfd p[3] = { { w->signals, POLLIN, 0 }, { w->desk, POLLIN, 0 }, { w->link, 0, 0 } };
 	int ret = 0;
 
+	if (mfd_queue_waits(&w->session.queue))
+		mfd_progress_phase(w->progress, MFD_PROGRESS_QUEUED);
 	if (poll(p, 3, 0) > 0) {
 		if (p[0].revents)
 			ret = handle_signal(w);
@@ -422,9 +425,11 @@ static int reconnect(struct mfd_worker *w)
 	for (unsigned try = 0;; try++) {
 		mfd_uplink_close(&w->session);
 		mfd_summary_keep(w);
-		w->session = (struct mfd_uplink){
-			.wake_fd = w->wake, .waiting = glance, .waiting_arg = w, .lim = w->session.lim
-		};
+		w->session = (struct mfd_uplink){ .wake_fd = w->wake,
+						  .waiting = glance,
+						  .waiting_arg = w,
+						  .lim = w->session.lim,
+						  .queue = w->session.queue };
 		mfd_error_clear(&w->err);
 		ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
 		if (!ret && pages_are_due(state))

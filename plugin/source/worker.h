@@ -58,6 +58,7 @@ struct mfd_worker {
 	uint64_t restore_end_ms;	    /* when waiting for RESTORED ends, 0 = not waiting */
 	int dump_result_known, dump_result; /* EXIT of the plugin */
 
+	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
 	/* CLOCK_MONOTONIC; 0 = has not happened. In summary.c's timeline. */
 	uint64_t start_us, hello_us, joined_us, frozen_us, gate_us, images_us, sent_us, ready_us, restored_us,
 		released_us, committed_us;

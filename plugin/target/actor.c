@@ -19,10 +19,13 @@
 #include "session_file.h"
 #include "io.h"
 #include "log.h"
+#include "memory.h"
 #include "session.h"
 #include "setting.h"
 
-enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, RESTORE_ENDED, STOP, NEWS };
+enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, RESTORE_ENDED, OPEN, STOP, NEWS };
+
+#define QUEUED_TICK_MS 100
 
 /* ---- session.img ---- */
 
@@ -59,6 +62,7 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	s->setting.news = 0;
 	pthread_mutex_unlock(&s->lock);
 	mfd_figures_entry(s, e);
+	mfd_memory_entry(s, e);
 }
 
 int mfd_session_store(struct mfd_session *s, int sync)
@@ -253,6 +257,7 @@ static void wind_up(struct mfd_session *s)
 		unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
 	if (s->over == MFD_OVER_DONE || s->over == MFD_OVER_ABORTED)
 		mfd_cpr_ended(s);
+	mfd_memory_end(s);
 	count_end(s);
 	mfd_session_unclaim(s);
 }
@@ -331,6 +336,22 @@ static void on_failed(struct mfd_session *s)
 	mfd_error_clear(&s->failure);
 	pthread_mutex_unlock(&s->lock);
 	mfd_session_broken(s, e.code, mfd_error_text(&e));
+}
+
+/* There is memory for it now: HELLO is answered. */
+static void on_admitted(struct mfd_session *s)
+{
+	s->queued = 0;
+	s->started_us = mfd_clean_now_us();
+	s->join_deadline = mfd_io_now_ms() + s->server->stall_ms;
+	pthread_mutex_lock(&s->lock);
+	s->joining = 1;
+	pthread_mutex_unlock(&s->lock);
+	mfd_log_info("%s: there is memory for it now", s->name);
+	if (mfd_session_store(s, 0))
+		mfd_session_broken(s, -EIO, "session.img cannot be written");
+	else
+		mfd_hello_ok(s);
 }
 
 static void on_joined(struct mfd_session *s)
@@ -421,6 +442,7 @@ static void reset_channels(struct mfd_session *s)
 		s->channels[i].sync = 0;
 	s->joining = 1;
 	pthread_mutex_unlock(&s->lock);
+	mfd_memory_resumed(s);
 	s->rejoin = s->resumed = 1;
 	s->joined_said = s->needed = 0;
 	s->join_deadline = mfd_io_now_ms() + s->server->stall_ms;
@@ -461,6 +483,8 @@ static void on_resume(struct mfd_session *s)
 	ok.channels = s->limits.channels;
 	ok.packet_size = s->limits.packet_size;
 	ok.has_settings = ok.settings = 1;
+	ok.room = mfd_memory_room(s);
+	ok.has_room = ok.room != UINT64_MAX;
 	mfd_session_send(s, MFD_WIRE_RESUME_OK, &ok.base);
 	if (outcome == MFD_OUTCOME_COMMIT || s->state == MFD__SESSION_STATE__COMMITTED) {
 		mfd_commit_commit(s, 1);
@@ -592,6 +616,8 @@ static void store_moving(struct mfd_session *s)
 
 static unsigned tick_length(const struct mfd_session *s)
 {
+	if (s->queued)
+		return QUEUED_TICK_MS;
 	return s->server->stall_ms < 6000 ? s->server->stall_ms / 6 : 1000;
 }
 
@@ -604,6 +630,9 @@ static void tick(struct mfd_session *s)
 	s->tick_ms = now + tick_length(s);
 	store_moving(s);
 	mfd_setting_tick(s, NULL);
+	mfd_memory_tick(s);
+	if (s->queued && mfd_memory_admitted(s))
+		on_admitted(s);
 	if (!connected(s))
 		return;
 	if (!s->joined_said && s->joining && now > s->join_deadline)
@@ -671,6 +700,8 @@ static enum what next(struct mfd_session *s)
 		return JOINED;
 	if (s->asked)
 		return ASKED;
+	if (mfd_memory_may_open(s))
+		return OPEN;
 	if (s->stopping != s->stop_seen)
 		return STOP;
 	if (s->setting.news)
@@ -723,6 +754,9 @@ static void step(struct mfd_session *s)
 		break;
 	case ASKED:
 		mfd_commit_asked(s);
+		break;
+	case OPEN:
+		mfd_memory_open(s);
 		break;
 	case RESTORE_ENDED:
 		mfd_confirm_ended(s);

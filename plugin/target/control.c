@@ -11,6 +11,7 @@
 #include "hello.h"
 #include "io.h"
 #include "log.h"
+#include "memory.h"
 #include "setting.h"
 
 static const char *ended(int rc, const struct mfd_error *err)
@@ -47,10 +48,12 @@ static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg, s
 	}
 	if (type == MFD_WIRE_SETTING)
 		mfd_setting_came(s, (const Mfd__Setting *)msg);
+	else if (type == MFD_WIRE_SIZE)
+		mfd_memory_size(s, ((const Mfd__Size *)msg)->bytes);
 	protobuf_c_message_free_unpacked(msg, NULL);
 	if (type == MFD_WIRE_PING)
 		mfd_session_send(s, MFD_WIRE_PONG, &pong.base);
-	else if (type != MFD_WIRE_PONG && type != MFD_WIRE_SETTING)
+	else if (type != MFD_WIRE_PONG && type != MFD_WIRE_SETTING && type != MFD_WIRE_SIZE)
 		rc = mfd_error_set(err, -EPROTO, "unexpected %s", mfd_wire_msg_name(type));
 	return rc;
 }

@@ -14,6 +14,7 @@
 #include "hello.h"
 #include "session_file.h"
 #include "log.h"
+#include "memory.h"
 #include "policy.h"
 #include "setting.h"
 
@@ -92,12 +93,26 @@ static int make_folder(struct mfd_session *s, struct mfd_error *err)
 	return rc;
 }
 
+static struct mfd_wire_limits limits_of(const Mfd__Hello *h)
+{
+	return (struct mfd_wire_limits){
+		.channels = h->channels < MFD_WIRE_MAX_CHANNELS ? h->channels : MFD_WIRE_MAX_CHANNELS,
+		.packet_size = h->packet_size < MFD_WIRE_MAX_PACKET ? h->packet_size : MFD_WIRE_MAX_PACKET,
+		.checksum = h->checksum,
+		.compress = (int)h->compress & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4),
+	};
+}
+
+static int check_memory(struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
+{
+	const struct mfd_wire_limits lim = limits_of(h);
+
+	return mfd_memory_check(sv, &lim, h, err);
+}
+
 static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 {
-	s->limits.channels = h->channels < MFD_WIRE_MAX_CHANNELS ? h->channels : MFD_WIRE_MAX_CHANNELS;
-	s->limits.packet_size = h->packet_size < MFD_WIRE_MAX_PACKET ? h->packet_size : MFD_WIRE_MAX_PACKET;
-	s->limits.checksum = h->checksum;
-	s->limits.compress = (int)h->compress & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4);
+	s->limits = limits_of(h);
 	s->postcopy = h->postcopy;
 	s->confirm = h->confirm_restore;
 	s->state = MFD__SESSION_STATE__RECEIVING;
@@ -136,6 +151,8 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 	    getrandom(s->secret, sizeof(s->secret), 0) != sizeof(s->secret))
 		return mfd_error_sys(err, -errno, "getrandom");
 	rc = make_folder(s, err);
+	if (!rc && mfd_memory_enter(s, h, err) < 0)
+		rc = err->code;
 	if (!rc) {
 		rc = mfd_session_store(s, 0);
 		if (rc)
@@ -144,6 +161,7 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 	if (rc) {
 		mfd_pagestore_remove(s->dirfd);
 		mfd_clean_tree(s->server->dirfd, s->name);
+		mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
 	}
 	return rc;
 }
@@ -159,7 +177,7 @@ static int claim(struct mfd_server *sv, const char *name, struct mfd_session **s
 	return rc ? mfd_error_sys(err, rc, "session %s", name) : 0;
 }
 
-static void send_hello_ok(struct mfd_session *s)
+void mfd_hello_ok(struct mfd_session *s)
 {
 	Mfd__HelloOk ok = MFD__HELLO_OK__INIT;
 	struct utsname u;
@@ -175,6 +193,10 @@ static void send_hello_ok(struct mfd_session *s)
 	ok.has_move_addresses = s->n_move_addresses > 0;
 	ok.move_addresses = (uint32_t)s->n_move_addresses;
 	ok.has_settings = ok.settings = 1;
+	ok.has_memory_limit = s->server->max_memory > 0;
+	ok.memory_limit = s->server->max_memory;
+	ok.room = mfd_memory_room(s);
+	ok.has_room = ok.room != UINT64_MAX;
 	if (!uname(&u))
 		ok.target = u.nodename;
 #ifdef MFD_VERSION
@@ -190,7 +212,7 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 
 	pthread_mutex_lock(&s->lock);
 	s->live = 1;
-	s->joining = 1;
+	s->joining = !s->queued;
 	pthread_mutex_unlock(&s->lock);
 	mfd_session_attach_control(s, p, MFD_OUTCOME_NONE);
 	atomic_fetch_add(&s->refs, 1); /* the thread's */
@@ -206,32 +228,36 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 	mfd_session_put(s);
 	mfd_pagestore_remove(s->dirfd);
 	mfd_clean_tree(s->server->dirfd, s->name);
+	mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
 	return mfd_error_sys(err, rc, "thread");
 }
 
 int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **out, struct mfd_error *err)
 {
 	struct mfd_session *s;
-	int rc;
+	int rc, queued;
 
 	rc = check_name(h->session, err);
 	rc = rc ? rc : check_limits(h, err);
 	rc = rc ? rc : check_machine(h, err);
 	rc = rc ? rc : check_restore(p->server, h, err);
+	rc = rc ? rc : check_memory(p->server, h, err);
 	rc = rc ? rc : claim(p->server, h->session, &s, err);
 	if (rc)
 		return rc;
 	rc = make_session(s, h, err);
+	queued = s->queued; /* the thread's own once it runs */
 	rc = rc ? rc : launch(s, p, err);
 	if (rc) {
 		mfd_session_unclaim(s);
 		return rc;
 	}
 	mfd_listener_settled(p);
-	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB", s->name, p->text,
+	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB%s", s->name, p->text,
 		     s->source[0] ? s->source : "?", s->postcopy ? "postcopy" : "safe", s->limits.channels,
-		     s->limits.packet_size >> 10);
-	send_hello_ok(s);
+		     s->limits.packet_size >> 10, queued ? "; waits for memory" : "");
+	if (!queued)
+		mfd_hello_ok(s);
 	*out = s;
 	return 0;
 }
@@ -327,6 +353,8 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 		mfd_session_put(s);
 		return mfd_error_set(err, -EPROTO, "RESUME names another session");
 	}
+	if (s && r->room)
+		atomic_store(&s->memory.hold_ok, 1);
 	if (s) {
 		mfd_setting_offered(s, r->settings, r->has_max_bandwidth, r->max_bandwidth);
 		return attach(p, s, outcome, out);

@@ -14,6 +14,7 @@
 
 #include "io.h"
 #include "log.h"
+#include "memory.h"
 #include "session.h"
 #include "takeover.h"
 
@@ -270,6 +271,7 @@ static void turn(struct mfd_server *sv)
 		return;
 	expire(sv);
 	mfd_threads_reap(&sv->pool);
+	mfd_memory_publish(sv);
 	if (fds[3].revents & POLLIN)
 		asked_to_stop(sv);
 	else if (fds[4].revents & (POLLHUP | POLLERR))
@@ -295,6 +297,7 @@ int mfd_listener_run(struct mfd_server *sv)
 		mfd_log_error("%s", err.code ? mfd_error_text(&err) : strerror(-rc));
 		return 1;
 	}
+	mfd_memory_begin(sv);
 	mfd_reload_all(sv);
 	if (mfd_guard_ready(sv))
 		return 1;
@@ -308,5 +311,7 @@ int mfd_listener_run(struct mfd_server *sv)
 		turn(sv);
 	shutdown_peers(sv);
 	mfd_threads_join(&sv->pool);
+	mfd_memory_unpublish(sv);
+	mfd_budget_fini(&sv->budget);
 	return sv->once ? sv->result : 0;
 }

@@ -17,6 +17,7 @@
 #include "gentle.h"
 #include "io.h"
 #include "log.h"
+#include "memory.h"
 #include "session.h"
 #include "threadname.h"
 
@@ -208,6 +209,18 @@ static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
 	return rc;
 }
 
+static int may_store(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	uint64_t pages = 0;
+	uint32_t i;
+
+	for (i = 0; r->s->server->max_memory && i < h->entries; i++)
+		pages += r->runs[i].pages;
+	return mfd_memory_take(r->s, &r->p->control.conn, h->task,
+			       mfd_memory_cost_pages(r->s, h->raw_len, pages, h->entries),
+			       r->channel == MFD_SESSION_URGENT ? MFD_MEMORY_URGENT : MFD_MEMORY_PAGES);
+}
+
 static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
 {
 	struct mfd_pager *pager;
@@ -224,7 +237,10 @@ static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
 	pager = r->s->postcopy ? atomic_load_explicit(&r->s->pager, memory_order_acquire) : NULL;
 	if (pager && mfd_pager_direct(pager, h->task))
 		return pages_direct(r, h, pager);
-	return pages_stored(r, h);
+	rc = may_store(r, h);
+	if (rc > 0)
+		return pages_direct(r, h, atomic_load_explicit(&r->s->pager, memory_order_acquire));
+	return rc ? rc : pages_stored(r, h);
 }
 
 static int on_file(struct receiver *r, const struct mfd_wire_packet *h)
@@ -237,7 +253,8 @@ static int on_file(struct receiver *r, const struct mfd_wire_packet *h)
 
 	if (rc)
 		return fail(r, rc, why);
-	rc = need_buf(r, &r->buf);
+	rc = mfd_memory_take(r->s, &r->p->control.conn, 0, mfd_memory_cost_file(r->s, h->raw_len), MFD_MEMORY_FILE);
+	rc = rc ? rc : need_buf(r, &r->buf);
 	rc = rc ? rc : receive_payload(r, h, r->buf);
 	if (rc)
 		return rc;

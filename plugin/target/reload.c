@@ -30,6 +30,7 @@
 #include "session_file.h"
 #include "io.h"
 #include "log.h"
+#include "memory.h"
 #include "session.h"
 #include "setting.h"
 #include "takeover.h"
@@ -218,6 +219,8 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 		return mfd_error_sys(err, rc, "session");
 	rc = fill(s, dirfd, e, err);
 	rc = rc ? rc : restart_pager(s, take_over, err);
+	if (!rc)
+		mfd_memory_adopt(s);
 	if (!rc && s->state != MFD__SESSION_STATE__COMMITTED) {
 		s->in_doubt = 1;
 		snprintf(s->error, sizeof(s->error),
@@ -229,10 +232,12 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	s->live = !rc;
 	if (!rc)
 		rc = mfd_session_start(s); /* takes over our reference */
-	if (rc)
+	if (rc) {
+		mfd_budget_leave(&sv->budget, &s->memory.claim, 0);
 		mfd_session_unclaim(s);
-	else
+	} else {
 		mfd_log_info("%s: reloaded, %s", name, what);
+	}
 	return rc;
 }
 

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "netaddr.h"
 #include "server.h"
+#include "size.h"
 
 #define MAX_RESTORE_OPTIONS 64
 
@@ -30,6 +31,7 @@ struct config {
 	const char *allow_address[MAX_RESTORE_OPTIONS];
 	size_t n_allow_address;
 	uint32_t threads, max_sessions, stall_ms, keep_for, state;
+	uint64_t max_memory;
 };
 
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
@@ -56,6 +58,20 @@ static int add_allow_address(void *dest, const char *value, struct mfd_error *er
 	if (c->n_allow_address == MAX_RESTORE_OPTIONS)
 		return mfd_error_set(err, -E2BIG, "at most %d of them", MAX_RESTORE_OPTIONS);
 	c->allow_address[c->n_allow_address++] = value;
+	return 0;
+}
+
+#define MIN_MEMORY (16ULL << 20) /* less is a slip of the pen: not even buffers would fit */
+
+static int set_max_memory(void *dest, const char *value, struct mfd_error *err)
+{
+	uint64_t bytes;
+
+	if (mfd_size_parse(value, &bytes) || (bytes && bytes < MIN_MEMORY))
+		return mfd_error_set(err, -EINVAL,
+				     "'%.64s': bytes are wanted, as 800M or 64G, at least %lluM; 0 = no limit", value,
+				     MIN_MEMORY >> 20);
+	*(uint64_t *)dest = bytes;
 	return 0;
 }
 
@@ -127,6 +143,13 @@ static int parse(struct config *c, int argc, char **argv)
 		  .min = 1,
 		  .max = 4096,
 		  .help = "sessions that may be open at a time (64)" },
+		{ .name = "max-memory",
+		  .kind = MFD_FLAG_CALL,
+		  .call = set_max_memory,
+		  .dest = &c->max_memory,
+		  .arg = "SIZE",
+		  .help = "memory for all sessions together, with k, M, G or T; 0 = no limit (0).\n"
+			  "Sources that do not fit wait before they freeze anything" },
 		{ .name = "stall-timeout",
 		  .kind = MFD_FLAG_UINT,
 		  .dest = &c->stall_ms,
@@ -158,7 +181,25 @@ static int parse(struct config *c, int argc, char **argv)
 		.verb = "serve",
 		.usage = "--listen ADDR:PORT [--dir DIR] [--once] [--insecure] ...",
 		.summary = "Restore server: receives migrations and serves their pages to criu restore --lazy-pages.",
-		.notes = "Whoever may connect to a restore server may run code there as root.",
+		.notes =
+			"Whoever may connect to a restore server may run code there as root.\n"
+			"\n"
+			"--max-memory counts page stores, image files and receive buffers, also the images that ended sessions have left in "
+			"DIR\n"
+			"(criu-multifd abort SESSION removes them); not what is on a disk, the restored processes themselves, and the "
+			"kernel's\n"
+			"buffers of connections. A source says how much memory its processes have. In mode safe all of it must fit: a "
+			"session\n"
+			"larger than SIZE is refused, and one that does not fit beside the others waits in a queue, first come, first "
+			"served,\n"
+			"while its processes run on (queue-timeout at the source). Memory is given back as pages get into restored "
+			"processes:\n"
+			"a session that nobody restores keeps its share. In mode postcopy a part is enough: the rest of the pages is held "
+			"back at\n"
+			"the source until the restore has finished and then needs no store, so that a process larger than SIZE can move. "
+			"One that\n"
+			"grew beyond what was said while it was still running fails at once and runs on at its source if there is no room "
+			"for that.",
 		.flags = flags,
 	};
 	struct mfd_flags_args args;
@@ -288,6 +329,7 @@ static int serve(struct mfd_server *sv, const struct config *c)
 	sv->dir = c->dir;
 	sv->threads = c->threads;
 	sv->max_sessions = c->max_sessions;
+	sv->max_memory = c->max_memory;
 	sv->stall_ms = c->stall_ms;
 	sv->keep_ms = (uint64_t)c->keep_for * 1000;
 	sv->allow_address = c->allow_address;

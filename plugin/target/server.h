@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "budget.h"
 #include "control.h"
 #include "error.h"
 #include "sock.h"
@@ -29,6 +30,7 @@
 #define MFD_SERVER_GREETING_GRACE   250	 /* ms they have even when there are too many */
 #define MFD_SERVER_SOCKET	    ".serve.sock"
 #define MFD_SERVER_LOCK		    ".lock"
+#define MFD_SERVER_MEMORY	    ".memory" /* figures of --max-memory, for status */
 
 struct mfd_session;
 
@@ -52,6 +54,7 @@ struct mfd_server {
 	int guard_fd;	  /* to the supervisor; end of file when it died */
 	int standby_fd;	  /* to the standby, for when the supervisor is dead; -1 */
 	unsigned threads, max_sessions, stall_ms;
+	uint64_t max_memory; /* bytes, 0: no limit */
 	int durable, once;
 	int restore;			    /* sources may ask for it: confirm = restore */
 	const char *criu, *plugins;	    /* ... with this criu; plugins may be NULL */
@@ -68,6 +71,11 @@ struct mfd_server {
 	pthread_mutex_t guard_lock; /* one request at a time on guard_fd */
 
 	struct mfd_threads pool;
+	struct mfd_budget budget;	    /* has a lock of its own */
+	int dir_in_memory, store_in_memory; /* constant, of the worker: what lies there is memory */
+	_Atomic uint64_t swept_ms;	    /* when ended sessions were last looked at (memory.c) */
+	uint64_t published_ms;		    /* main thread, and what was published then */
+	char published[320];
 
 	pthread_mutex_t lock;	      /* guards the rest */
 	struct mfd_session *sessions; /* live ones and claimed names, linked by `next` */

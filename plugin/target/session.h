@@ -17,6 +17,7 @@
 #define MFD_SESSION_H
 
 #include "server.h"
+#include "budget.h"
 #include "figures.h"
 #include "filesink.h"
 #include "images/session.pb-c.h"
@@ -107,6 +108,15 @@ struct mfd_session {
 	_Atomic int hurry;	   /* postcopy: the restore is over, receivers need not give way to it; a hint */
 	_Atomic unsigned direct; /* packets on their way straight into tasks; what they bring counts as here already */
 	_Atomic int sealed;	 /* verified: no packet may come any more */
+	struct mfd_memory {
+		struct mfd_budget_claim claim;	 /* server->budget's lock */
+		uint64_t base;			 /* constant: of what is promised, not for packets */
+		_Atomic uint64_t granted, taken; /* to packets, by packets */
+		_Atomic uint64_t taken_before;	 /* of taken, before the latest RESUME */
+		_Atomic uint64_t need;		 /* what its tasks have, as the source says; 0 = not known */
+		_Atomic int hold_ok;		 /* the source understands ROOM */
+		_Atomic int open;		 /* postcopy: everything goes straight into tasks by now */
+	} memory;				 /* memory.h */
 
 	pthread_mutex_t send_lock; /* sending on `control`; taken before `lock` */
 	pthread_mutex_t lock;
@@ -154,6 +164,8 @@ struct mfd_session {
 	struct mfd_figures figures;
 	struct mfd_pager_stats pager_last;
 	enum mfd_over over;
+	int queued; /* HELLO is not answered yet, for want of memory */
+	uint64_t queued_told_ms;
 	struct mfd_restore restore; /* confirm; see there for what is under lock */
 };
 
@@ -196,6 +208,7 @@ void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...) __
 void mfd_session_broken(struct mfd_session *s, int code, const char *text);
 
 /* ---- pieces of the actor ---- */
+void mfd_hello_ok(struct mfd_session *s);			     /* hello.c */
 void mfd_verify_images(struct mfd_session *s, const Mfd__Images *m); /* verify.c */
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *m);
 void mfd_verify_need_all(struct mfd_session *s); /* after a resume */

@@ -33,6 +33,8 @@ static const char *refusal(struct mfd_session *s)
 	if (s->state != MFD__SESSION_STATE__RECEIVING && s->state != MFD__SESSION_STATE__RESTORABLE &&
 	    s->state != MFD__SESSION_STATE__RUNNING)
 		return "error: too late: everything has been sent already";
+	if (s->queued)
+		return "error: it waits for memory, its channels are not connected yet";
 	if (!s->control || !s->joined_said)
 		return "error: its source is not connected";
 	if (!s->setting.offered)

@@ -662,7 +662,7 @@ static void parse_event(const char *text)
 {
 	int known = 0;
 
-	for (unsigned t = MFD_WIRE_HELLO; t <= MFD_WIRE_PONG; t++)
+	for (unsigned t = MFD_WIRE_HELLO; t <= MFD_WIRE_MSG_MAX; t++)
 		known |= !strcasecmp(text, mfd_wire_msg_name(t));
 	for (size_t i = 0; i < sizeof(other_events) / sizeof(*other_events); i++)
 		known |= !strcasecmp(text, other_events[i]);

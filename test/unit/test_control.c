@@ -116,7 +116,7 @@ static void test_unknown_type_to_send(void **state)
 	Mfd__Ping ping = MFD__PING__INIT;
 
 	assert_int_equal(mfd_control_send(&p->a, 0, &ping.base), -EINVAL);
-	assert_int_equal(mfd_control_send(&p->a, 20, &ping.base), -EINVAL);
+	assert_int_equal(mfd_control_send(&p->a, MFD_WIRE_MSG_MAX + 1, &ping.base), -EINVAL);
 	assert_int_equal(mfd_control_send(&p->a, UINT32_MAX, &ping.base), -EINVAL);
 }
 
@@ -155,7 +155,7 @@ static void test_bad_frames(void **state)
 	struct pair *p = *state;
 
 	assert_int_equal(recv_raw(p, 0, 0, "", 0, "unknown type"), -EPROTO);
-	assert_int_equal(recv_raw(p, MFD_WIRE_SETTING + 1, 0, "", 0, "unknown type"), -EPROTO);
+	assert_int_equal(recv_raw(p, MFD_WIRE_MSG_MAX + 1, 0, "", 0, "unknown type"), -EPROTO);
 	assert_int_equal(recv_raw(p, MFD_WIRE_PING, MFD_WIRE_MAX_FRAME + 1, "", 0, "longer"), -EPROTO);
 	assert_int_equal(recv_raw(p, MFD_WIRE_PING, UINT32_MAX, "", 0, "longer"), -EPROTO);
 	/* A required field is missing; junk. */

@@ -144,6 +144,26 @@ static void test_tell(void **state)
 	protobuf_c_message_free_unpacked(&m->base, NULL);
 }
 
+/* Changed while the target kept us waiting for HELLO_OK. */
+static void test_catch_up(void **state)
+{
+	Mfd__Setting *m;
+	char byte;
+
+	(void)state;
+	sh->settings = 1;
+	up->hello_bandwidth = atomic_load(&sh->max_bandwidth);
+	mfd_setting_catch_up(up, sh);
+	assert_int_equal(recv(target.conn.fd, &byte, 1, MSG_DONTWAIT), -1);
+	atomic_store(&sh->max_bandwidth, 3);
+	mfd_setting_catch_up(up, sh);
+	m = hear();
+	assert_string_equal(m->name, "max-bandwidth");
+	assert_string_equal(m->old, "25000000");
+	assert_string_equal(m->value, "3");
+	protobuf_c_message_free_unpacked(&m->base, NULL);
+}
+
 static void *change_main(void *arg)
 {
 	struct mfd_error err = { 0 };
@@ -178,6 +198,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tell, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_catch_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_both_sides, setup, teardown),
 	};
 

@@ -481,7 +481,7 @@ static void test_frame(void **state)
 	f = (struct mfd_wire_frame){ .type = 0 };
 	mfd_wire_frame_seal(&f);
 	assert_int_equal(mfd_wire_frame_open(&f, &why), -EPROTO);
-	f = (struct mfd_wire_frame){ .type = MFD_WIRE_SETTING + 1 };
+	f = (struct mfd_wire_frame){ .type = MFD_WIRE_MSG_MAX + 1 };
 	mfd_wire_frame_seal(&f);
 	assert_int_equal(mfd_wire_frame_open(&f, &why), -EPROTO);
 	f = (struct mfd_wire_frame){ .type = 1 };
@@ -499,13 +499,13 @@ static void test_names(void **state)
 	unsigned i, j;
 
 	(void)state;
-	for (i = MFD_WIRE_HELLO; i <= MFD_WIRE_SETTING; i++) {
+	for (i = MFD_WIRE_HELLO; i <= MFD_WIRE_MSG_MAX; i++) {
 		assert_string_not_equal(mfd_wire_msg_name(i), "unknown");
 		for (j = MFD_WIRE_HELLO; j < i; j++)
 			assert_string_not_equal(mfd_wire_msg_name(i), mfd_wire_msg_name(j));
 	}
 	assert_string_equal(mfd_wire_msg_name(0), "unknown");
-	assert_string_equal(mfd_wire_msg_name(MFD_WIRE_SETTING + 1), "unknown");
+	assert_string_equal(mfd_wire_msg_name(MFD_WIRE_MSG_MAX + 1), "unknown");
 	assert_string_equal(mfd_wire_msg_name(UINT32_MAX), "unknown");
 	for (i = 0; i < 7; i++)
 		assert_non_null(mfd_wire_join_error(i));
