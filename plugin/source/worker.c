@@ -2,6 +2,7 @@
 /* The sender's event loop: plugin, target, signals, and something to send in between. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 #include "setting.h"
 #include "worker.h"
 
+#define FEW_CPUS 4 /* below that */
+
 void mfd_worker_reply(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text)
 {
 	struct mfd_link_msg m = { .type = type, .value = value };
@@ -24,6 +27,13 @@ void mfd_worker_reply(struct mfd_worker *w, enum mfd_link_type type, int value, 
 	snprintf(m.text, sizeof(m.text), "%s", text);
 	if (w->link >= 0)
 		mfd_io_send_fds(w->link, &m, sizeof(m), NULL, 0);
+}
+
+static int has_few_cpus(void)
+{
+	cpu_set_t set;
+
+	return !sched_getaffinity(0, sizeof(set), &set) && CPU_COUNT(&set) < FEW_CPUS;
 }
 
 static int connect_session(struct mfd_worker *w)
@@ -41,6 +51,7 @@ static int connect_session(struct mfd_worker *w)
 	w->hello_us = w->session.hello_us;
 	w->joined_us = w->session.joined_us;
 	atomic_store(&w->gentle, w->o->mode == MFD_MODE_POSTCOPY);
+	w->few_cpus = has_few_cpus();
 	for (unsigned i = 0; i < w->session.channels; i++)
 		w->session.chan[i].gentle = &w->gentle;
 	mfd_log_info("session '%s' on %s: %u channels (%s), packets of %u KiB, %s mode", w->sh->session,

@@ -44,6 +44,7 @@ struct mfd_worker {
 
 	struct mfd_gate gate;
 	int gate_open;
+	int few_cpus;	   /* CRIU and all channels at once would be too many */
 	atomic_int gentle; /* see mind_manners in stream.c; read by the channels */
 	uint64_t gate_looked_ms;
 
