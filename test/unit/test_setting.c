@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "pair.h"
+#include "log.h"
 #include "setting.h"
 
 static struct mfd_uplink *up;
@@ -183,6 +184,7 @@ static void test_both_sides(void **state)
 	pthread_t t[2];
 
 	(void)state;
+	mfd_log_level_set(MFD_LOG_WARN); /* each change is told */
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, change_main, (void *)(uintptr_t)((i + 1) * 1000000)), 0);
 	for (unsigned i = 0; i < 2; i++)
