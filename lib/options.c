@@ -325,7 +325,7 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  "0", set_rate, AT(max_bandwidth), 0, 0 },
 	{ "congestion", "auto|system|NAME",
 	  "congestion control of the channels; auto: the system's, but CUBIC for BBR where the round trip is below 1 ms",
-	  "", set_congestion, AT(congestion), 0, 0 },
+	  "auto", set_congestion, AT(congestion), 0, 0 },
 	{ "mode", "safe|postcopy", "safe: the source runs on until everything has arrived; postcopy: restore early",
 	  "safe", set_mode, AT(mode), MFD_MODE_SAFE, MFD_MODE_POSTCOPY },
 	{ "confirm", "ready|restore", "what the target must have done before the source's tasks are released", "ready",
