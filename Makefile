@@ -135,7 +135,7 @@ MAKEFLAGS += --no-builtin-rules
 all: $(PROGRAM) $(PLUGIN) $(if $(PROGRAM)$(PLUGIN),,$(BASE_A))
 
 # What test/run needs: every test program of this build.
-tests: $(PROGRAM) $(PLUGIN) $(UNIT) $(TOOLS) $(FUZZ) $(if $(SANITIZE),,$(BENCH))
+tests: $(PROGRAM) $(PLUGIN) $(UNIT) $(TOOLS) $(FUZZ) $(if $(SANITIZE),,$(BENCH) $(BENCH_MULTIFD))
 
 help:
 	@echo 'make [all]       $$(BUILD)/criu-multifd and $$(BUILD)/plugins/multifd_plugin.so'

@@ -152,7 +152,7 @@ static void open_channels(struct sender *s, const struct method *m, const struct
 	struct mfd_error err;
 
 	for (unsigned i = 0; i < opt.channels; i++) {
-		int fd = mfd_sock_connect(at, 10000, &err);
+		int fd = mfd_sock_connect(at, -1, 10000, &err);
 		struct mfd_conn conn;
 
 		if (fd < 0 || mfd_sock_tune(fd, 60000))
