@@ -6,6 +6,10 @@
  * page it may not read and says how many bytes it had copied until then.  The rest of that run is read through
  * /proc/PID/mem, which may read PROT_NONE mappings (a debugger's rights) but copies twice, then the fast way goes
  * on.
+ *
+ * It pins what it reads, and the kernel pins no page that several processes share by copy-on-write: it first makes the task a copy of its own.
+ * A tree of processes would grow by all that it shares, only by being looked at (measured: 512 MiB for 512 MiB, and 0.25 s instead of 0.09).
+ * So /proc/PID/pagemap is asked first, and a run with shared pages is read through /proc/PID/mem, which pins nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +23,10 @@
 #include "pageread.h"
 #include "wire.h"
 
-#define PAGE ((uint64_t)MFD_WIRE_PAGE_SIZE)
+#define PAGE	  ((uint64_t)MFD_WIRE_PAGE_SIZE)
+#define ENTRIES	  512U
+#define PRESENT	  (1ULL << 63) /* Documentation/admin-guide/mm/pagemap.rst */
+#define EXCLUSIVE (1ULL << 56)
 
 int mfd_pageread_open(struct mfd_pageread *r, pid_t pid, struct mfd_error *err)
 {
@@ -30,12 +37,36 @@ int mfd_pageread_open(struct mfd_pageread *r, pid_t pid, struct mfd_error *err)
 	r->mem_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (r->mem_fd < 0)
 		return mfd_error_sys(err, -errno, "cannot open %s", path);
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	r->pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
 	return 0;
 }
 
 void mfd_pageread_close(struct mfd_pageread *r)
 {
 	mfd_io_close(&r->mem_fd);
+	mfd_io_close(&r->pagemap_fd);
+}
+
+/* Nonzero when a page of [vaddr, vaddr + pages) is there and mapped by another process, too. */
+static int is_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t pages)
+{
+	uint64_t entry[ENTRIES];
+
+	while (r->pagemap_fd >= 0 && pages) {
+		uint64_t n = pages < ENTRIES ? pages : ENTRIES;
+		ssize_t got = pread(r->pagemap_fd, entry, n * sizeof(*entry), (off_t)(vaddr / PAGE * sizeof(*entry)));
+
+		if (got <= 0) /* whoever reads finds out what is wrong */
+			return 0;
+		n = (uint64_t)got / sizeof(*entry);
+		for (uint64_t i = 0; i < n; i++)
+			if ((entry[i] & (PRESENT | EXCLUSIVE)) == PRESENT)
+				return 1;
+		vaddr += n * PAGE;
+		pages -= n;
+	}
+	return 0;
 }
 
 /* Where reading has got to: `done` bytes of runs[at] are in, buf is where the next go. */
@@ -64,12 +95,16 @@ static ssize_t read_fast(const struct mfd_pageread *r, const struct mfd_run *run
 	ssize_t ret;
 
 	for (i = 0; i < count; i++) {
+		if (is_shared(r, runs[p->at + i].vaddr + skip, runs[p->at + i].pages - skip / PAGE))
+			break;
 		remote[i].iov_base = (void *)(uintptr_t)(runs[p->at + i].vaddr + skip);
 		remote[i].iov_len = runs[p->at + i].pages * PAGE - skip;
 		local.iov_len += remote[i].iov_len;
 		skip = 0;
 	}
-	ret = process_vm_readv(r->pid, &local, 1, remote, count, 0);
+	if (!i)
+		return 0;
+	ret = process_vm_readv(r->pid, &local, 1, remote, i, 0);
 	if (ret < 0)
 		return errno == ESRCH ? -ESRCH : 0;
 	return ret - ret % (ssize_t)PAGE;

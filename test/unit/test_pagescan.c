@@ -527,6 +527,54 @@ static void test_is_zero(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+#define SHARED 256U
+
+/* How many of its pages are the child's own. */
+static unsigned exclusive(pid_t pid, const char *m)
+{
+	uint64_t entry[SHARED];
+	unsigned n = 0;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, entry, sizeof(entry), (off_t)((uintptr_t)m / 4096 * 8)), sizeof(entry));
+	close(fd);
+	for (unsigned i = 0; i < SHARED; i++)
+		n += entry[i] >> 56 & 1;
+	return n;
+}
+
+/* What is shared by copy-on-write stays so: process_vm_readv alone would give the child a copy of every page. */
+static void test_read_keeps_sharing(void **state)
+{
+	char *m = mmap(NULL, SHARED * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *buf = malloc(SHARED * 4096);
+	const struct mfd_run run = { .vaddr = (uintptr_t)m, .pages = SHARED };
+	struct mfd_error err = { 0 };
+	struct mfd_pageread r;
+	pid_t pid;
+
+	(void)state;
+	madvise(m, SHARED * 4096, MADV_NOHUGEPAGE);
+	memset(m, 7, SHARED * 4096);
+	pid = fork();
+	if (!pid)
+		for (;;)
+			pause();
+	assert_int_equal(exclusive(pid, m), 0);
+	assert_int_equal(mfd_pageread_open(&r, pid, &err), 0);
+	assert_int_equal(mfd_pageread_runs(&r, &run, 1, buf), 0);
+	assert_memory_equal(buf, m, SHARED * 4096);
+	assert_int_equal(exclusive(pid, m), 0);
+	mfd_pageread_close(&r);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	munmap(m, SHARED * 4096);
+	free(buf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -542,6 +590,7 @@ int main(void)
 		TEST(test_read_kinds),
 		TEST(test_read_mixed),
 		TEST(test_read_fails),
+		cmocka_unit_test(test_read_keeps_sharing),
 		cmocka_unit_test(test_is_zero),
 	};
 
