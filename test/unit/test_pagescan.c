@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -560,9 +561,11 @@ static void test_read_keeps_sharing(void **state)
 	madvise(m, SHARED * 4096, MADV_NOHUGEPAGE);
 	memset(m, 7, SHARED * 4096);
 	pid = fork();
-	if (!pid)
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* should an assertion fail */
 		for (;;)
 			pause();
+	}
 	assert_int_equal(exclusive(pid, m), 0);
 	assert_int_equal(mfd_pageread_open(&r, pid, &err), 0);
 	assert_int_equal(mfd_pageread_runs(&r, &run, 1, buf), 0);
