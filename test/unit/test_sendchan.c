@@ -129,6 +129,7 @@ static void *drain(void *arg)
 struct bed {
 	struct sink sink;
 	struct mfd_sendchan c;
+	struct mfd_ratelimit limit; /* not on a stack: ASan's of gcc 12 does not keep to an alignment of 64 */
 	struct mfd_pageread reader;
 	struct mfd_payload p;
 	pid_t child;
@@ -475,7 +476,7 @@ static void test_peer_gone(void **state)
 static void test_refused(void **state)
 {
 	struct mfd_wire_limits lim = { .channels = 1, .packet_size = PACKET, .checksum = 1 };
-	static struct mfd_sendchan c; /* ASan's stack of gcc 12 does not keep to an alignment of 64 */
+	static struct mfd_sendchan c; /* see bed.limit */
 	struct mfd_conn conn;
 	int fd[2];
 
@@ -503,13 +504,12 @@ static uint64_t send_full(void)
 /* Packets that are larger than what the limit lets through at once are sent in pieces, which arrive as if they were none. */
 static void limited(enum mfd_tristate zerocopy)
 {
-	struct mfd_ratelimit limit = { 0 };
 	struct mfd_sendchan_stats st = { 0 };
 	double took;
 
 	begin(zerocopy, 1, 1);
-	bed.c.limit = &limit;
-	mfd_ratelimit_set(&limit, 4000000);
+	bed.c.limit = &bed.limit;
+	mfd_ratelimit_set(&bed.limit, 4000000);
 	took = (double)send_full();
 	mfd_sendchan_stats(&bed.c, &st);
 	assert_true(took * 4 > (double)st.wire_bytes * 0.95);
@@ -518,7 +518,7 @@ static void limited(enum mfd_tristate zerocopy)
 	assert_int_equal(mfd_sendchan_stalls(&st), st.limited + st.blocked + st.reclaims);
 	if (zerocopy == MFD_ON)
 		assert_true(st.zerocopy_sent > 8);
-	mfd_ratelimit_set(&limit, 0);
+	mfd_ratelimit_set(&bed.limit, 0);
 	assert_true(send_full() < 300000);
 	finish();
 	check_same(FULL, FULL);
@@ -535,18 +535,17 @@ static void test_limit(void **state)
 /* An answer to a fault does not wait, but others wait for it. */
 static void test_limit_urgent(void **state)
 {
-	struct mfd_ratelimit limit = { 0 };
 	uint64_t t;
 
 	(void)state;
 	begin(MFD_OFF, 1, 1);
-	bed.c.limit = &limit;
+	bed.c.limit = &bed.limit;
 	bed.c.urgent = 1;
-	mfd_ratelimit_set(&limit, 4000000);
+	mfd_ratelimit_set(&bed.limit, 4000000);
 	t = send_full();
 	assert_true(t < 300000);
 	assert_int_equal(bed.c.st.limited, 0);
-	assert_true(mfd_ratelimit_wait(&limit, 4096) + t > 400000);
+	assert_true(mfd_ratelimit_wait(&bed.limit, 4096) + t > 400000);
 	finish();
 	end();
 }
