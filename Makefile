@@ -156,9 +156,14 @@ help:
 	@echo 'make clean'
 	@echo 'Variables: SANITIZE BUILD CC CFLAGS LDFLAGS WERROR= V=1 CRIU (the criu to test with) CRIU_INCLUDE'
 
+# Every CRIU that is tested, beside the one that is used.
+CRIUS = 4.1.1 4.2.1 4.3
+
 # pkg-config and the headers may be missing when this file is parsed, so the build proper is a second make.
 check:
 	@contrib/setup
+	@# Those that cannot be had here are named by the tests that want them.
+	@for v in $(CRIUS); do contrib/setup --no-apps --criu $$v || :; done
 	@BUILD='$(BUILD)' test/run
 
 demo:

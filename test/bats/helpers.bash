@@ -233,6 +233,24 @@ need_criu()
 	export CRIU
 }
 
+# every_criu COMMAND...: run it with each release of CRIU that is tested, in CRIU and VERSION. Last in a test, for it is skipped
+# where one of them cannot be had, after the others.
+every_criu()
+{
+	local VERSION missing=''
+	local -x CRIU
+
+	for VERSION in 4.1.1 4.2.1 4.3; do
+		if CRIU=$(env -u CRIU "$MFD_TOP/contrib/setup" --criu $VERSION --print-criu 2>/dev/null); then
+			echo "CRIU $VERSION"
+			"$@"
+		else
+			missing+=" $VERSION"
+		fi
+	done
+	[ -z "$missing" ] || skip "no CRIU$missing (contrib/setup --criu VERSION fetches it)"
+}
+
 # Let hugetlb mappings be had on demand; nothing stays reserved.
 need_hugetlb()
 {
