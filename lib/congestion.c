@@ -38,15 +38,35 @@ static int is_short(int fd)
 	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &len) && i.tcpi_rtt && i.tcpi_rtt < MFD_CONGESTION_SHORT;
 }
 
+static int is_auto(const char *want)
+{
+	return !want || !strcmp(want, "auto");
+}
+
+/* Where it may not be chosen, the system's it is. */
+static void set_auto(int fd, int like)
+{
+	char name[MFD_CONGESTION_NAME];
+
+	get(fd, name);
+	if (!strncmp(name, "bbr", 3) && is_short(like))
+		set(fd, "cubic");
+}
+
+void mfd_congestion_prepare(int fd, int like, const char *want)
+{
+	if (is_auto(want))
+		set_auto(fd, like);
+	else if (strcmp(want, "system"))
+		set(fd, want);
+}
+
 int mfd_congestion_set(int fd, const char *want, char name[MFD_CONGESTION_NAME], struct mfd_error *err)
 {
 	int rc = 0;
 
-	get(fd, name);
-	if (!want || !strcmp(want, "auto")) {
-		/* Where it may not be chosen, the system's it is. */
-		if (!strncmp(name, "bbr", 3) && is_short(fd))
-			set(fd, "cubic");
+	if (is_auto(want)) {
+		set_auto(fd, fd);
 	} else if (strcmp(want, "system")) {
 		rc = set(fd, want);
 	}

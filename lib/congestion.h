@@ -20,6 +20,13 @@
  */
 int mfd_congestion_set(int fd, const char *want, char name[MFD_CONGESTION_NAME], struct mfd_error *err);
 
+/*
+ * Before fd is connected to where `like` is connected to already: what mfd_congestion_set would choose for it.  A connection that has begun with
+ * BBR goes on to pace whatever it is set to later (sk_pacing_status in the kernel is never taken back), so that is half of the gain.  What cannot be set is
+ * left to mfd_congestion_set to complain of.
+ */
+void mfd_congestion_prepare(int fd, int like, const char *want);
+
 /* Nonzero when it can be one: letters, digits, '_' and '-'. */
 int mfd_congestion_name_ok(const char *name);
 

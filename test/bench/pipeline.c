@@ -173,6 +173,8 @@ static void sender(void)
 
 	for (int i = 0; i < opt.channels; i++) {
 		sock[i] = socket(AF_INET, SOCK_STREAM, 0);
+		/* As the product does it over loopback; where there is no CUBIC it is the system's. */
+		setsockopt(sock[i], IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
 		if (connect(sock[i], (struct sockaddr *)&addr, sizeof(addr)))
 			die("connect");
 		setsockopt(sock[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));

@@ -90,6 +90,32 @@ static void test_auto(void **state)
 	end_pair(&p);
 }
 
+/* It is what it would be made later, and has never been anything else. */
+static void test_prepare(void **state)
+{
+	struct pair p;
+	int fd, bbr;
+
+	(void)state;
+	connect_pair(&p);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	mfd_congestion_prepare(fd, p.a, "reno");
+	assert_string_equal(used(fd), "reno");
+	mfd_congestion_prepare(fd, p.a, "system");
+	mfd_congestion_prepare(fd, p.a, "no-such");
+	mfd_congestion_prepare(fd, p.a, "auto");
+	assert_string_equal(used(fd), "reno");
+	bbr = !setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
+	mfd_congestion_prepare(fd, fd, NULL);
+	if (bbr)
+		assert_string_equal(used(fd), "bbr"); /* nothing is known of the path */
+	mfd_congestion_prepare(fd, p.a, NULL);
+	if (bbr && !setsockopt(p.b, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5))
+		assert_string_equal(used(fd), "cubic");
+	close(fd);
+	end_pair(&p);
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -106,6 +132,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_by_name),
 		cmocka_unit_test(test_auto),
+		cmocka_unit_test(test_prepare),
 		cmocka_unit_test(test_names),
 	};
 
