@@ -234,7 +234,7 @@ static int send_gently(struct mfd_worker *w)
 
 int mfd_stream_step(struct mfd_worker *w, int *busy)
 {
-	int postcopy = w->o->mode == MFD_MODE_POSTCOPY, ret;
+	int images_first = w->o->mode == MFD_MODE_POSTCOPY || w->session.early, ret;
 
 	*busy = 0;
 	mind_manners(w);
@@ -244,7 +244,7 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 	ret = look_for_gate(w);
 	if (ret)
 		return ret;
-	if (w->gate_open && !w->images_sent && (postcopy || mfd_tasks_idle(&w->tasks))) {
+	if (w->gate_open && !w->images_sent && (images_first || mfd_tasks_idle(&w->tasks))) {
 		*busy = 1; /* the rest of the pages or END come next */
 		return send_images(w);
 	}

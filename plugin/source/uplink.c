@@ -155,6 +155,7 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	h.compress = compress_flags(o);
 	h.postcopy = o->mode == MFD_MODE_POSTCOPY;
 	h.confirm_restore = o->confirm == MFD_CONFIRM_RESTORE;
+	h.has_early_restore = h.early_restore = h.confirm_restore && !h.postcopy;
 	h.page_size = MFD_WIRE_PAGE_SIZE;
 	h.source = host;
 	h.arch = un.machine;
@@ -200,6 +201,7 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 		memcpy(sh->secret, ok->secret.data, sizeof(sh->secret));
 		sh->connected = 1;
 		sh->settings = ok->settings;
+		s->early = ok->early_restore && o->confirm == MFD_CONFIRM_RESTORE && o->mode != MFD_MODE_POSTCOPY;
 		s->hello_us = mfd_io_now_us();
 		s->lim = (struct mfd_wire_limits){
 			.channels = ok->channels,
@@ -223,6 +225,10 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 	struct mfd_conn conn = { .fd = -1 };
 	int ret;
 
+	if (bound < 0)
+		bound = mfd_sock_bound(sh->target.sa.ss_family, 0);
+	if (bound >= 0)
+		mfd_congestion_prepare(bound, s->control.conn.fd, o->congestion);
 	ret = connect_as(&conn, sh, o, bound, role, channel, err);
 	if (ret)
 		return ret;
@@ -253,17 +259,17 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 static int join_all(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh,
 		    struct mfd_error *err)
 {
-	int postcopy = o->mode == MFD_MODE_POSTCOPY, ret = 0;
+	int urgent = o->mode == MFD_MODE_POSTCOPY || s->early, ret = 0;
 	struct mfd_ports ports;
 
-	mfd_ports_reserve(&ports, sh->target.sa.ss_family, s->lim.channels + (postcopy ? 1 : 0));
+	mfd_ports_reserve(&ports, sh->target.sa.ss_family, s->lim.channels + (urgent ? 1 : 0));
 	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
 		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_DATA, s->channels,
 			   &s->chan[s->channels], err);
 		if (ret)
 			goto out;
 	}
-	if (postcopy) {
+	if (urgent) {
 		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_URGENT, 0, &s->urgent, err);
 		s->have_urgent = !ret;
 	}

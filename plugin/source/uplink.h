@@ -17,7 +17,8 @@ struct mfd_uplink {
 	struct mfd_sendchan chan[MFD_WIRE_MAX_CHANNELS];
 	unsigned channels;		      /* that are open; == lim.channels once joined */
 	char congestion[MFD_CONGESTION_NAME]; /* what they use */
-	struct mfd_sendchan urgent;	      /* postcopy: answers to faults; belongs to the inbox thread */
+	int early; /* the target restores as soon as it has the images; granted by HELLO_OK, for life */
+	struct mfd_sendchan urgent; /* postcopy, early: answers to faults; belongs to the inbox thread */
 	int have_urgent;
 	struct mfd_ratelimit limit; /* all channels together */
 	struct mfd_queue queue;	    /* the target's memory */

@@ -9,7 +9,7 @@
  *	TASK ...	executable pages, answer	every task frozen
  *	(loop)		all other pages			while CRIU dumps
  *	gate		images, sync, IMAGES		CRIU waits in accept()
- *	(loop)		postcopy: the rest of the pages
+ *	(loop)		the rest of the pages		in postcopy, and where the target restores early; else all pages come first
  *	all sent	sync, END
  *	NEED		what is missing, sync, END	at most once
  *	READY		commit: CRIU's dump succeeds, tasks die, COMMIT

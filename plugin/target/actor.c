@@ -47,6 +47,8 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->has_postcopy = e->has_confirm_restore = e->has_channels = e->has_packet_size = e->has_server_pid = 1;
 	e->postcopy = s->postcopy;
 	e->confirm_restore = s->confirm;
+	e->has_early_restore = s->early;
+	e->early_restore = s->early;
 	e->channels = s->limits.channels;
 	e->packet_size = s->limits.packet_size;
 	e->restore_option = s->restore_options;
@@ -222,8 +224,17 @@ static void count_end(struct mfd_session *s)
 	mfd_listener_wake(sv);
 }
 
+/* Early, verified and complete: stopped tasks that may be the only copy, and that whoever reloads the session finds. */
+static int keeps_tasks(const struct mfd_session *s)
+{
+	return s->early && s->installed &&
+	       (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED);
+}
+
 static void wind_up(struct mfd_session *s)
 {
+	int keeps = s->over == MFD_OVER_KEPT && keeps_tasks(s);
+
 	pthread_mutex_lock(&s->lock);
 	s->ending = 1;
 	s->leave = s->over == MFD_OVER_DONE ? MFD_LEAVE_GIVEN : MFD_LEAVE_REFUSED;
@@ -235,17 +246,17 @@ static void wind_up(struct mfd_session *s)
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	disconnect(s, s->over == MFD_OVER_KEPT ? 0 : MFD_SESSION_LINGER);
-	if (s->over == MFD_OVER_DONE)
+	if (s->over == MFD_OVER_DONE || keeps)
 		mfd_restorer_release(s);
 	else
 		mfd_restorer_kill(s);
 	/* The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then. */
-	if (s->over != MFD_OVER_DONE && has_holds(s)) {
+	if (s->over != MFD_OVER_DONE && !keeps && has_holds(s)) {
 		mfd_commit_note(s, MFD_SESSION_KILLED_LINE "\n");
 		mfd_guard_kill(s->server, s->name);
 	}
 	stop_pager(s);
-	if (s->over == MFD_OVER_DONE && has_holds(s))
+	if ((s->over == MFD_OVER_DONE || keeps) && has_holds(s))
 		mfd_guard_release(s->server, s->name);
 	if (s->over == MFD_OVER_DONE)
 		end_done(s);
@@ -253,7 +264,7 @@ static void wind_up(struct mfd_session *s)
 		end_aborted(s);
 	else
 		mfd_session_store(s, 1);
-	if (s->over == MFD_OVER_KEPT)
+	if (s->over == MFD_OVER_KEPT && !keeps)
 		unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
 	if (s->over == MFD_OVER_DONE || s->over == MFD_OVER_ABORTED)
 		mfd_cpr_ended(s);
@@ -565,6 +576,12 @@ static void on_stop(struct mfd_session *s)
 		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends");
 		return;
 	}
+	if (keeps_tasks(s)) {
+		s->in_doubt = 1;
+		set_text(s->error, sizeof(s->error), "the restore server ended");
+		s->over = MFD_OVER_KEPT;
+		return;
+	}
 	if (has_tasks(s) && s->stop_seen == 1) {
 		mfd_log_warn(
 			"%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
@@ -650,7 +667,7 @@ static void tick(struct mfd_session *s)
 
 static int all_joined(const struct mfd_session *s)
 {
-	return s->control && s->joining && s->attached == s->limits.channels + (s->postcopy ? 1U : 0U);
+	return s->control && s->joining && s->attached == s->limits.channels + (mfd_session_pages_follow(s) ? 1U : 0U);
 }
 
 /*
@@ -779,8 +796,10 @@ static void session_thread(void *arg)
 {
 	struct mfd_session *s = arg;
 
-	/* reloaded, and nothing is restored any more though it may run */
-	if (s->state == MFD__SESSION_STATE__COMMITTED || s->state == MFD__SESSION_STATE__RUNNING)
+	/* reloaded, and nothing is restored any more though it may run; or everything is */
+	if (s->state == MFD__SESSION_STATE__COMMITTED && s->installed)
+		s->over = MFD_OVER_DONE;
+	else if (s->state == MFD__SESSION_STATE__COMMITTED || s->state == MFD__SESSION_STATE__RUNNING)
 		mfd_confirm_begin(s);
 	while (!s->over)
 		step(s);

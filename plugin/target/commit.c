@@ -201,7 +201,8 @@ int mfd_commit_start_pager(struct mfd_session *s)
 		return rc;
 	}
 	mfd_error_clear(&err);
-	rc = mfd_pager_start(s->dirfd, s->store, s->postcopy, s->server->threads, &pager_ops, s, &p, &err);
+	rc = mfd_pager_start(s->dirfd, s->store, mfd_session_pages_follow(s), s->server->threads, &pager_ops, s, &p,
+			     &err);
 	if (rc) {
 		snprintf(s->error, sizeof(s->error), "pager: %s", mfd_error_text(&err));
 		mfd_log_error("%s: %s", s->name, s->error);
@@ -223,8 +224,8 @@ static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_
 {
 	struct mfd_pager *p = NULL;
 	uint64_t again = 0;
-	int rc = mfd_pager_adopt(s->dirfd, s->store, s->postcopy, s->server->threads, &pager_ops, s, held, n, &again,
-				 &p, err);
+	int rc = mfd_pager_adopt(s->dirfd, s->store, mfd_session_pages_follow(s), s->server->threads, &pager_ops, s,
+				 held, n, &again, &p, err);
 
 	if (rc)
 		return rc;
@@ -311,6 +312,9 @@ void mfd_commit_ready(struct mfd_session *s)
 		mfd_session_abort(s, -EIO, "%s", s->error);
 		return;
 	}
+	/* Nothing runs that could touch what is still absent, and nothing more comes. */
+	if (s->early)
+		mfd_commit_complete(s);
 	mfd_log_info("%s: ready: %llu lazy pages verified", s->name, (unsigned long long)s->lazy_pages);
 	m.pages = s->lazy_pages;
 	mfd_session_send(s, MFD_WIRE_READY, &m.base);
@@ -346,23 +350,29 @@ static int store_commit(struct mfd_session *s)
 	return -EIO;
 }
 
+void mfd_commit_complete(struct mfd_session *s)
+{
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+
+	if (mfd_session_pages_follow(s) && !s->complete_said)
+		mfd_pager_complete(p);
+	s->complete_said = 1;
+}
+
 static void after_commit(struct mfd_session *s)
 {
-	struct mfd_pager *p;
-
 	mfd_commit_leave(s);
+	/* Restored, stopped and complete by the time of the commit: there may be no pager any more, and need not. */
+	if (s->installed) {
+		s->over = MFD_OVER_DONE;
+		return;
+	}
 	if (mfd_commit_start_pager(s)) {
 		s->over = MFD_OVER_BROKEN;
 		return;
 	}
-	p = atomic_load_explicit(&s->pager, memory_order_relaxed);
-	if (s->postcopy && !s->complete_said)
-		mfd_pager_complete(p);
-	s->complete_said = 1;
-	if (s->installed)
-		s->over = MFD_OVER_DONE;
-	else
-		mfd_confirm_begin(s); /* a server that was restarted meanwhile has nothing restored yet */
+	mfd_commit_complete(s);
+	mfd_confirm_begin(s); /* a server that was restarted meanwhile has nothing restored yet */
 }
 
 void mfd_commit_commit(struct mfd_session *s, int answer)
@@ -387,6 +397,25 @@ void mfd_commit_commit(struct mfd_session *s, int answer)
 	after_commit(s);
 }
 
+/*
+ * Early: every page is in before the source has let go.  From here on the stopped tasks need nobody, whatever becomes of this server; that is noted
+ * before the last copies of their userfaultfds are closed.
+ */
+static void stands_alone(struct mfd_session *s)
+{
+	int rc = mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
+
+	if (rc) { /* they are held until the commit */
+		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
+		return;
+	}
+	mfd_guard_release(s->server, s->name);
+	pthread_mutex_lock(&s->lock);
+	s->holds = 0;
+	pthread_mutex_unlock(&s->lock);
+	mfd_log_info("%s: every page is in the stopped tasks", s->name);
+}
+
 void mfd_commit_pager_done(struct mfd_session *s)
 {
 	char text[300];
@@ -401,6 +430,8 @@ void mfd_commit_pager_done(struct mfd_session *s)
 		mfd_figures_time(&s->times.installed_us);
 		if (s->state == MFD__SESSION_STATE__COMMITTED)
 			s->over = MFD_OVER_DONE;
+		else if (s->early)
+			stands_alone(s);
 		return;
 	}
 	if (s->state != MFD__SESSION_STATE__COMMITTED) {

@@ -47,7 +47,9 @@ void mfd_confirm_begin(struct mfd_session *s)
 
 	if (!s->confirm || !s->server->restore || !p || s->restore.ok || is_busy(s))
 		return;
-	mfd_pager_hold(p);
+	/* While pages come a failure ends the session, so nothing will be repeated, and they go into the stopped tasks. */
+	if (!s->early || s->state != MFD__SESSION_STATE__RECEIVING)
+		mfd_pager_hold(p);
 	mfd_log_info("%s: restoring", s->name);
 	rc = mfd_restorer_start(s, text, sizeof(text));
 	if (!rc)
@@ -95,6 +97,8 @@ static void succeeded(struct mfd_session *s)
 	case MFD__SESSION_STATE__READY:
 		now_restored(s);
 		break;
+	case MFD__SESSION_STATE__RECEIVING: /* early: when everything is verified */
+		break;
 	case MFD__SESSION_STATE__RESTORABLE: /* pages still come: leave to run is what the source gives now */
 		mfd_session_send(s, MFD_WIRE_STARTED, &started.base);
 		break;
@@ -112,13 +116,20 @@ static void await_last_word(struct mfd_session *s)
 		usleep(1000);
 }
 
-void mfd_confirm_adopt(struct mfd_session *s)
+int mfd_confirm_adopt(struct mfd_session *s)
 {
+	int rc;
+
 	if (!s->confirm)
-		return;
-	s->restore.ok = s->restore.resumed = 1;
-	if (!mfd_restorer_adopt(s))
+		return 0;
+	rc = mfd_restorer_adopt(s);
+	s->restore.ok = 1;
+	if (s->early && s->state != MFD__SESSION_STATE__COMMITTED)
+		return rc;
+	s->restore.resumed = 1;
+	if (!rc)
 		mfd_restorer_continue(s);
+	return 0;
 }
 
 void mfd_confirm_ended(struct mfd_session *s)
@@ -154,10 +165,13 @@ void mfd_confirm_verified(struct mfd_session *s)
 
 int mfd_confirm_continue(struct mfd_session *s)
 {
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+
 	if (!s->restore.ok || s->restore.resumed)
 		return 0;
 	/* First: should the worker die in between, the tasks are taken over and continued, and not restored a second time. */
-	mfd_pager_go(atomic_load_explicit(&s->pager, memory_order_relaxed));
+	if (p)
+		mfd_pager_go(p);
 	mfd_address_lift(s);
 	mfd_restorer_continue(s);
 	mfd_log_info("%s: the restored tasks go on", s->name);

@@ -2,6 +2,10 @@
 /*
  * confirm = restore, the session thread's part: restore as soon as that is possible, stopped; tell the source; continue the
  * tasks when it has let go (safe: COMMIT; postcopy: STARTED_OK).  Until then everything can be killed, and from the page store restored again.
+ *
+ * early: the restore begins when the images are here, and pages that come after it has finished go straight into the stopped tasks, which are then
+ * the only place they are in.  Before READY a failure ends the session anyway.  From READY on the tasks must not be lost: a worker that follows
+ * takes them over, pages still to be put in or not (MFD_SESSION_COMPLETE_LINE), and leaves them stopped.
  */
 #ifndef MFD_CONFIRM_H
 #define MFD_CONFIRM_H
@@ -14,8 +18,11 @@ void mfd_confirm_ended(struct mfd_session *s);	  /* restore.done */
 void mfd_confirm_verified(struct mfd_session *s); /* READY was sent */
 /* The source has let go: continue, if the tasks exist and are stopped.  1 = just done. */
 int mfd_confirm_continue(struct mfd_session *s);
-/* After a takeover (takeover.h): the tasks run, or were just about to. */
-void mfd_confirm_adopt(struct mfd_session *s);
+/*
+ * After a takeover (takeover.h): the tasks run, or were just about to; early, and not committed: they are stopped, and stay so.  Of these alone:
+ * 0, or -errno when there are none.
+ */
+int mfd_confirm_adopt(struct mfd_session *s);
 void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us); /* RESTORED; 0 = still stopped */
 
 #endif

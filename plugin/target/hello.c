@@ -110,11 +110,18 @@ static int check_memory(struct mfd_server *sv, const Mfd__Hello *h, struct mfd_e
 	return mfd_memory_check(sv, &lim, h, err);
 }
 
+/* Not where sessions shall survive the host: what is in tasks only does not. */
+int mfd_hello_early(const struct mfd_server *sv, const Mfd__Hello *h)
+{
+	return h->early_restore && h->confirm_restore && !h->postcopy && sv->restore && !sv->durable;
+}
+
 static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 {
 	s->limits = limits_of(h);
 	s->postcopy = h->postcopy;
 	s->confirm = h->confirm_restore;
+	s->early = mfd_hello_early(s->server, h);
 	s->state = MFD__SESSION_STATE__RECEIVING;
 	s->started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
@@ -193,6 +200,7 @@ void mfd_hello_ok(struct mfd_session *s)
 	ok.has_move_addresses = s->n_move_addresses > 0;
 	ok.move_addresses = (uint32_t)s->n_move_addresses;
 	ok.has_settings = ok.settings = 1;
+	ok.has_early_restore = ok.early_restore = s->early;
 	ok.has_memory_limit = s->server->max_memory > 0;
 	ok.memory_limit = s->server->max_memory;
 	ok.room = mfd_memory_room(s);

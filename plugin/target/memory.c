@@ -12,6 +12,7 @@
 #include <linux/magic.h>
 #include <unistd.h>
 
+#include "hello.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
@@ -37,10 +38,10 @@ struct plan {
 	uint64_t base, least, want;
 };
 
-static uint64_t base_of(const struct mfd_wire_limits *lim, int postcopy)
+static uint64_t base_of(const struct mfd_wire_limits *lim, int urgent)
 {
 	uint64_t packets = lim->compress ? 2 : 1;
-	uint64_t channels = lim->channels + (postcopy ? 1U : 0U);
+	uint64_t channels = lim->channels + (urgent ? 1U : 0U);
 
 	return channels * (packets * lim->packet_size + RECEIVER) + BLOCK;
 }
@@ -51,10 +52,10 @@ static uint64_t content_of(const struct mfd_server *sv, uint64_t need)
 	return (sv->store_in_memory ? need : 0) + need / 64 + SMALL;
 }
 
-static struct plan plan_for(const struct mfd_server *sv, const struct mfd_wire_limits *lim, int postcopy, int hold_ok,
-			    uint64_t need)
+static struct plan plan_for(const struct mfd_server *sv, const struct mfd_wire_limits *lim, int postcopy, int early,
+			    int hold_ok, uint64_t need)
 {
-	struct plan p = { .base = base_of(lim, postcopy) };
+	struct plan p = { .base = base_of(lim, postcopy || early) };
 	uint64_t urgent = postcopy ? URGENT_ROOM : 0;
 
 	p.want = p.base + urgent + content_of(sv, need);
@@ -71,7 +72,7 @@ static struct plan plan_for(const struct mfd_server *sv, const struct mfd_wire_l
 
 static struct plan plan_of(struct mfd_session *s)
 {
-	struct plan p = plan_for(s->server, &s->limits, s->postcopy, atomic_load(&s->memory.hold_ok),
+	struct plan p = plan_for(s->server, &s->limits, s->postcopy, s->early, atomic_load(&s->memory.hold_ok),
 				 atomic_load(&s->memory.need));
 
 	/* A session that was reloaded has more that is not for packets. */
@@ -219,7 +220,7 @@ static uint64_t used_now(struct mfd_session *s)
 	else
 		bytes += mfd_filesink_files(&s->files) * FILE_ROUND;
 	return store + journal + bytes + pages * sizeof(uint64_t) +
-	       (atomic_load(&s->sealed) ? 0 : base_of(&s->limits, s->postcopy) - BLOCK);
+	       (atomic_load(&s->sealed) ? 0 : base_of(&s->limits, mfd_session_pages_follow(s)) - BLOCK);
 }
 
 /* ---- coming in ---- */
@@ -227,7 +228,7 @@ static uint64_t used_now(struct mfd_session *s)
 int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, const Mfd__Hello *h,
 		     struct mfd_error *err)
 {
-	struct plan p = plan_for(sv, lim, h->postcopy, h->has_wait_ms, h->memory);
+	struct plan p = plan_for(sv, lim, h->postcopy, mfd_hello_early(sv, h), h->has_wait_ms, h->memory);
 	struct mfd_budget_figures f;
 
 	if (!sv->max_memory)
@@ -249,7 +250,7 @@ int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_erro
 
 	if (!sv->max_memory)
 		return 1;
-	s->memory.base = base_of(&s->limits, s->postcopy);
+	s->memory.base = base_of(&s->limits, mfd_session_pages_follow(s));
 	atomic_store(&s->memory.hold_ok, h->has_wait_ms);
 	atomic_store(&s->memory.need, h->memory);
 	p = plan_of(s);

@@ -138,7 +138,7 @@ void mfd_pager_complete(struct mfd_pager *p);
  * A restore that may still be killed and repeated (its tasks are stopped until the source has decided): from hold, called before it can
  * connect, until go or again, faults are answered but nothing else is installed, nothing leaves the store, and ops->restored is
  * not called.  go: the tasks run now (CRIU has finished, though the pager may not have read that yet); again: they were killed,
- * wait for another restore.
+ * wait for another restore.  Without hold a restore is finished for good when CRIU says so, whether its tasks run or are stopped.
  */
 void mfd_pager_hold(struct mfd_pager *p);
 void mfd_pager_go(struct mfd_pager *p);

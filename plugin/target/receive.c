@@ -204,7 +204,7 @@ static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
 	}
 	rc = receive_payload(r, h, mem);
 	rc = rc ? rc : publish(r, h, 0, index);
-	if (!rc && r->s->postcopy)
+	if (!rc && mfd_session_pages_follow(r->s))
 		tell_pager(r, h);
 	return rc;
 }
@@ -234,7 +234,7 @@ static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
 	rc = find_table(r, h->task);
 	if (rc)
 		return rc;
-	pager = r->s->postcopy ? atomic_load_explicit(&r->s->pager, memory_order_acquire) : NULL;
+	pager = mfd_session_pages_follow(r->s) ? atomic_load_explicit(&r->s->pager, memory_order_acquire) : NULL;
 	if (pager && mfd_pager_direct(pager, h->task))
 		return pages_direct(r, h, pager);
 	rc = may_store(r, h);
@@ -317,7 +317,7 @@ static const char *ended(int rc)
 /* Until the restore is over the bulk of the pages gives way to CRIU; its images and what tasks wait for do not. */
 static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 {
-	mfd_gentle_be(&r->manners, r->s->postcopy && r->channel != MFD_SESSION_URGENT &&
+	mfd_gentle_be(&r->manners, mfd_session_pages_follow(r->s) && r->channel != MFD_SESSION_URGENT &&
 					   h->type == MFD_WIRE_PACKET_PAGES &&
 					   !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
 }

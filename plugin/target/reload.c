@@ -9,6 +9,7 @@
  *					killed here by what .attached says.  Had it not been finished nothing has left the
  *					store, and it can be repeated.  Otherwise COMMITTED stays for a person and
  *					everything else is cleaned: the source still has its tasks
+ *	restored, stopped, complete	(early, MFD_SESSION_COMPLETE_LINE) the tasks need no pager: they stay, stopped until the commit, whoever died
  *	DONE, ABORTED			stay as they are
  *
  * When only the worker died, or a standby (standby.h) has kept what a killed server held, a restore that was finished goes on: its tasks are
@@ -51,20 +52,29 @@ static void kill_line(const char *name, const char *boot, char *line)
 	kill(pid, SIGKILL);
 }
 
-/* Nonzero when the restore was finished and nobody was about to kill what it made. */
-static int may_take_over(int dirfd)
+/* How much of a restore there was when nobody looked after it any more. */
+enum left {
+	LEFT_NOTHING,  /* none was finished, or what it made was about to be killed */
+	LEFT_RESTORED, /* the tasks exist, and pages may have left the store */
+	LEFT_COMPLETE, /* ... and lack none */
+};
+
+static enum left what_is_left(int dirfd)
 {
+	int restored = 0, killed = 0, complete = 0;
 	char *text = NULL, *line, *save;
-	int restored = 0, killed = 0;
 
 	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
-		return 0;
+		return LEFT_NOTHING;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		restored |= !strcmp(line, MFD_SESSION_RESTORED_LINE);
 		killed |= !strcmp(line, MFD_SESSION_KILLED_LINE);
+		complete |= !strcmp(line, MFD_SESSION_COMPLETE_LINE);
 	}
 	free(text);
-	return restored && !killed;
+	if (!restored || killed)
+		return LEFT_NOTHING;
+	return complete ? LEFT_COMPLETE : LEFT_RESTORED;
 }
 
 /* So that no later worker takes them for tasks that live and lack nothing. */
@@ -156,6 +166,7 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	s->limits.checksum = 1;
 	s->postcopy = e->postcopy;
 	s->confirm = e->confirm_restore;
+	s->early = e->early_restore;
 	mfd_figures_load(s, e);
 	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
 	s->joined_said = 1;
@@ -187,14 +198,26 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 	return rc;
 }
 
-static int restart_pager(struct mfd_session *s, int take_over, struct mfd_error *err)
+/* Nobody has to bring them a page: what is left to do is to let them go on, or to kill them, when that is decided. */
+static int stand_by(struct mfd_session *s, struct mfd_error *err)
+{
+	int rc = mfd_confirm_adopt(s);
+
+	s->restored = s->installed = s->complete_said = 1;
+	mfd_address_adopt(s);
+	return rc ? mfd_error_set(err, rc, "the restored tasks are gone") : 0;
+}
+
+static int restart_pager(struct mfd_session *s, enum left take_over, struct mfd_error *err)
 {
 	int wanted = s->state == MFD__SESSION_STATE__COMMITTED || s->postcopy || s->confirm;
 
+	if (take_over == LEFT_COMPLETE)
+		return stand_by(s, err);
 	if (take_over && mfd_commit_take_over(s, err))
 		return err->code;
-	if (take_over)
-		mfd_confirm_adopt(s);
+	if (take_over && mfd_confirm_adopt(s))
+		return mfd_error_set(err, -ESRCH, "the restored tasks are gone");
 	if (wanted && mfd_commit_start_pager(s))
 		return mfd_error_set(err, -EIO, "%s", s->error);
 	if (s->state == MFD__SESSION_STATE__RUNNING)
@@ -202,13 +225,11 @@ static int restart_pager(struct mfd_session *s, int take_over, struct mfd_error 
 	if (s->state != MFD__SESSION_STATE__COMMITTED)
 		return 0;
 	mfd_commit_leave(s);
-	if (s->postcopy)
-		mfd_pager_complete(s->pager);
-	s->complete_said = 1;
+	mfd_commit_complete(s);
 	return 0;
 }
 
-static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e, int take_over,
+static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e, enum left take_over,
 		  struct mfd_error *err)
 {
 	struct mfd_session *s;
@@ -245,7 +266,7 @@ static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 {
 	struct mfd_error err = { 0 };
 
-	if (!revive(sv, dirfd, name, e, 0, &err))
+	if (!revive(sv, dirfd, name, e, LEFT_NOTHING, &err))
 		return;
 	/* Nothing is thrown away that may be the only copy. */
 	mfd_log_error("%s: cannot be reloaded: %s", name, mfd_error_text(&err));
@@ -261,10 +282,11 @@ static int may_be_restored(const Mfd__SessionEntry *e)
 /* The worker died, the supervisor lives: 1 = the restored tasks are served again; 0 = there are none any more. */
 static int follow(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e)
 {
+	enum left left = may_be_restored(e) ? what_is_left(dirfd) : LEFT_NOTHING;
 	struct mfd_error err = { 0 };
 
-	if (may_be_restored(e) && may_take_over(dirfd)) {
-		if (!revive(sv, dirfd, name, e, 1, &err))
+	if (left) {
+		if (!revive(sv, dirfd, name, e, left, &err))
 			return 1;
 		mfd_log_error("%s: the restored tasks cannot be taken over and are killed: %s", name,
 			      mfd_error_text(&err));
@@ -278,7 +300,7 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	/* After a server was killed: whoever lacks pages is held by its standby, and nobody else. */
 	int reborn = sv->reborn && (!sv->orphaned || mfd_takeover_has(sv, name)), restored;
 
-	if (reborn && follow(sv, dirfd, name, e))
+	if ((reborn || (may_be_restored(e) && what_is_left(dirfd) == LEFT_COMPLETE)) && follow(sv, dirfd, name, e))
 		return;
 	restored = kill_attached(dirfd, name);
 	switch (e->state) {

@@ -36,6 +36,8 @@
 #define MFD_SESSION_ATTACHED	  ".attached"
 #define MFD_SESSION_RESTORED_LINE "restored"
 #define MFD_SESSION_KILLED_LINE	  "killed" /* not to be taken over: whoever died was killing them */
+#define MFD_SESSION_COMPLETE_LINE \
+	"complete" /* what is restored lacks no page and needs no pager, though it is stopped still */
 
 struct mfd_channel {
 	struct mfd_peer *peer; /* session->lock; NULL: not connected */
@@ -90,6 +92,7 @@ struct mfd_session {
 	uint8_t id[MFD_WIRE_SESSION_ID_LEN], secret[MFD_WIRE_SECRET_LEN];
 	struct mfd_wire_limits limits;
 	int postcopy, confirm;
+	int early; /* safe, confirm: restored, stopped, while pages still come */
 	char source[256];
 	char **restore_options; /* asked for by the source, checked, without dashes */
 	size_t n_restore_options;
@@ -189,6 +192,15 @@ static inline void mfd_session_heard(struct mfd_session *s, uint64_t now_ms)
 	atomic_store_explicit(&s->heard_ms, now_ms, memory_order_relaxed);
 }
 
+/*
+ * A restore may begin before every page is here: faults are asked of the source, which has an urgent connection for the answers, and once the
+ * restore has finished pages go straight into the tasks.
+ */
+static inline int mfd_session_pages_follow(const struct mfd_session *s)
+{
+	return s->postcopy || s->early;
+}
+
 /* Connection threads.  0 or -errno / enum mfd_wire_join_status. */
 int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum mfd_outcome outcome);
 void mfd_session_detach_control(struct mfd_session *s, struct mfd_peer *p, const char *why);
@@ -216,6 +228,7 @@ void mfd_commit_ready(struct mfd_session *s);	 /* commit.c */
 void mfd_commit_commit(struct mfd_session *s, int answer);
 int mfd_commit_start_pager(struct mfd_session *s);
 void mfd_commit_pager_done(struct mfd_session *s);
+void mfd_commit_complete(struct mfd_session *s); /* no page will come any more: what is absent is zero */
 void mfd_commit_asked(struct mfd_session *s);
 void mfd_commit_leave(struct mfd_session *s);
 /* A line of MFD_SESSION_ATTACHED: this process goes when the session does.  Any thread. */

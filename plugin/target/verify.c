@@ -151,10 +151,14 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	s->lazy_pages = m.lazy;
 	s->images_in = 1;
 	mfd_figures_time(&s->times.images_us);
-	if (!s->postcopy)
+	if (!mfd_session_pages_follow(s))
 		return;
 	if (mfd_commit_start_pager(s)) {
 		mfd_session_abort(s, -EIO, "%s", s->error);
+		return;
+	}
+	if (s->early) {
+		mfd_confirm_begin(s);
 		return;
 	}
 	s->state = MFD__SESSION_STATE__RESTORABLE;

@@ -589,7 +589,7 @@ slow_restore()
 	fails 1 'not in doubt' "$MFD" resolve --dir "$SERVER_DIR" test --run
 }
 
-# in_doubt_restored: the session is restored there, stopped, and its source stands still: it has not heard of that.
+# in_doubt_restored [FLAGS OF THE SERVER]: the session is restored there, stopped, and its source stands still: it has not heard of that.
 in_doubt_restored()
 {
 	cat >"$SCRATCH/waiting" <<-END
@@ -600,11 +600,12 @@ in_doubt_restored()
 		exec $CRIU "\$@"
 	END
 	chmod +x "$SCRATCH/waiting"
-	CRIU=$SCRATCH/waiting start_server --restore --stall-timeout 1000
+	CRIU=$SCRATCH/waiting start_server --restore --stall-timeout 1000 "$@"
 	start_victim --size 16
 	start migrate migrate --restore
 	MIGRATING=$STARTED_PID
 	eventually 20 test -e "$SCRATCH/about-to" || return 1
+	eventually 20 has_state ready || return 1
 	kill -STOP $(ours_in "$NS_A" send)
 	touch "$SCRATCH/go-on"
 	eventually 20 has_state restored || return 1
@@ -658,41 +659,157 @@ kill_worker_now()
 	done
 }
 
-@test "RESTORED, and the server's worker dies: what was restored is dead; the source that comes back keeps its tasks" {
+restored_once()
+{
+	[ "$(cat "$SCRATCH"/*.err | grep -c 'test: restoring')" = "${1:-1}" ]
+}
+
+source_host_dies()
+{
+	local pid
+
+	for pid in $(ip netns pids "$NS_A"); do kill -KILL "$pid"; done
+	assert_gone "$VICTIM_PID"
+}
+
+resolved_runs_there()
+{
+	"$MFD" resolve --dir "$SERVER_DIR" test --run
+	runs_there
+	wait_session test 'done'
+}
+
+@test "RESTORED, and the server's worker dies: it stays, stopped; the source that comes back keeps its tasks" {
 	local rc=0
 	in_doubt_restored
 	kill_worker
-	eventually 5 nobody_there
+	[ "$(copies_there)" = 0 ]
+	[ -n "$(strangers)" ]
 	kill -CONT $(ours_in "$NS_A" send)
 	wait "$MIGRATING" || rc=$?
 	[ "$rc" = 1 ]
+	eventually 5 nobody_there
 	runs_here
 }
 
-@test "RESTORED, the server's worker dies and the source, too: restored again after resolve --run" {
-	local pid
+@test "RESTORED, the server's worker dies and the source, too: it stays, stopped, and goes on after resolve --run" {
 	in_doubt_restored
 	kill_worker
-	eventually 5 nobody_there
-	for pid in $(ip netns pids "$NS_A"); do kill -KILL "$pid"; done
-	assert_gone "$VICTIM_PID"
-	"$MFD" resolve --dir "$SERVER_DIR" test --run
-	runs_there
-	wait_session test 'done'
+	source_host_dies
+	[ "$(copies_there)" = 0 ]
+	resolved_runs_there
+	restored_once
 }
 
-@test "RESTORED, and the server ends in good order: kept, and restored again by the next one" {
-	local pid
+@test "RESTORED, the server's worker dies: resolve --discard ends it" {
+	in_doubt_restored
+	kill_worker
+	source_host_dies
+	"$MFD" resolve --dir "$SERVER_DIR" test --discard
+	eventually 5 nobody_there
+	eventually 5 has_state aborted
+}
+
+@test "RESTORED, and the server ends in good order: it stays, stopped, and the next server lets it go on" {
 	in_doubt_restored
 	kill "$SERVER_PID"
 	wait "$SERVER_PID" || true
-	eventually 5 nobody_there
-	for pid in $(ip netns pids "$NS_A"); do kill -KILL "$pid"; done
+	[ -n "$(strangers)" ]
+	[ "$(copies_there)" = 0 ]
+	source_host_dies
 	SERVER_NAME=second start_server --restore
 	[ "$(status_json in_doubt)" = true ]
-	"$MFD" resolve --dir "$SERVER_DIR" test --run
+	resolved_runs_there
+	restored_once
+}
+
+@test "RESTORED, and all of the server is killed: it stays, stopped, and the next server lets it go on" {
+	local pids
+	in_doubt_restored
+	eventually 10 grep -q 'every page is in the stopped tasks' "$SCRATCH/server.err"
+	pids="$SERVER_PID $(ours_in "$NS_B" serve)"
+	kill -KILL $pids
+	source_host_dies
+	[ "$(copies_there)" = 0 ]
+	SERVER_NAME=second start_server --restore
+	eventually 5 in_doubt
+	resolved_runs_there
+	restored_once
+}
+
+@test "durable: restored when all is verified; RESTORED and the worker's death end it, and it is restored again" {
+	in_doubt_restored --durable
+	kill_worker
+	eventually 5 nobody_there
+	source_host_dies
+	resolved_runs_there
+	restored_once 2
+}
+
+@test "RESTORED, durable, and the server ends in good order: kept, and restored again by the next one" {
+	in_doubt_restored --durable
+	kill "$SERVER_PID"
+	wait "$SERVER_PID" || true
+	eventually 5 nobody_there
+	source_host_dies
+	SERVER_NAME=second start_server --restore
+	[ "$(status_json in_doubt)" = true ]
+	resolved_runs_there
+}
+
+# early_restored: a safe session on a slow link is restored and stopped while its pages still come.
+early_restored()
+{
+	start_server --restore --stall-timeout 1000
+	start_victim --size 256
+	start migrate migrate --restore --stall-timeout 1s --max-bandwidth 1Gbit
+	MIGRATING=$STARTED_PID
+	eventually 20 grep -q 'test: restored as process' "$SCRATCH/server.err"
+	has_state receiving
+	[ "$(copies_there)" = 0 ]
+	[ -n "$(strangers)" ]
+}
+
+@test "safe: restored while pages still come, they go into the stopped tasks, which go on when the source is gone" {
+	early_restored
+	wait "$MIGRATING"
 	runs_there
 	wait_session test 'done'
+	"$MFD" status --dir "$SERVER_DIR" test --json | jq -e '(.timeline | map({(.phase): .ms}) | add) as $t | $t.restored < $t.sent and
+		(.timeline | map(.ms) | . == sort) and .pager.direct_pages > 1000 and .urgent != null'
+	restored_once
+	no_folders_left
+}
+
+@test "safe: the network is cut while pages come into stopped tasks: they are killed, the source runs on" {
+	local rc=0
+	early_restored
+	ip -n "$NS_A" link set eth0 down
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	ip -n "$NS_A" link set eth0 up
+	eventually 5 nobody_there
+	runs_here
+}
+
+@test "safe: the worker dies while pages come into stopped tasks: they are killed, the source runs on" {
+	local rc=0
+	early_restored
+	kill_worker_now
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	eventually 5 nobody_there
+	runs_here
+}
+
+@test "safe: abort by a person while pages come into stopped tasks: they are killed, the source runs on" {
+	local rc=0
+	early_restored
+	"$MFD" abort --dir "$SERVER_DIR" test
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	eventually 5 nobody_there
+	runs_here
 }
 
 @test "the server's worker dies when the tasks run: they are taken over, not restored a second time" {
@@ -721,15 +838,16 @@ postcopy_cut()
 	IMG=$SCRATCH/images
 	start_server --restore --stall-timeout 1000
 	start_victim --size 256
-	start migrate migrate --restore --mode postcopy --stall-timeout 1s --channels 1 -D "$IMG"
+	# Two seconds for all of it: it can be cut in the middle.
+	start migrate migrate --restore --mode postcopy --stall-timeout 1s --channels 1 --max-bandwidth 1Gbit -D "$IMG"
 	MIGRATING=$STARTED_PID
-	eventually 20 has_state running || return 1
+	eventually 20 has_state running
 	ip -n "$NS_A" link set eth0 down
 	eventually 20 grep -q 'until it is back' "$IMG/multifd-send.log"
 }
 
 @test "postcopy cut for good: resolve --source --run, after --discard on the target" {
-	postcopy_cut || skip 'all pages were there too fast'
+	postcopy_cut
 	[ "$(copies_here)" = 0 ]
 	eventually 20 in_doubt
 	"$MFD" resolve --dir "$SERVER_DIR" test --discard

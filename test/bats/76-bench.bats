@@ -96,7 +96,7 @@ of()
 @test "run: competitors take turns, and what cannot be measured is left out with a reason" {
 	export QEMU=/nowhere/qemu
 	run -0 --separate-stderr bench --plan --sizes 64 --fills 'random text' --reps 2
-	[ "$(head -n 5 <<<"$output" | cut -d ' ' -f 4 | tr '\n' ' ')" = 'stock pageserver safe postcopy pipeline ' ]
+	[ "$(head -n 6 <<<"$output" | cut -d ' ' -f 4 | tr '\n' ' ')" = 'stock pageserver safe confirm postcopy pipeline ' ]
 	[ "$(sed -n 6p <<<"$output")" = '64 random default stock 2' ]
 	grep -qx '64 text default safe+lz4 1' <<<"$output"
 	! grep -q 'text default pipeline' <<<"$output" || fail 'it never looks at what it carries'

@@ -80,7 +80,7 @@ server_up()
 	mkdir -p "$SERVER_DIR"
 	rm -f "$SCRATCH/server.err" # the last one's has an address, too
 	start server metered target nsenter --net=/run/netns/"$NS_B" -- \
-		"$MFD" serve --listen 127.0.0.1:0 --dir "$SERVER_DIR" --insecure
+		"$MFD" serve --listen 127.0.0.1:0 --dir "$SERVER_DIR" --insecure --restore --restore-option=--manage-cgroups=ignore
 	SERVER_PID=$STARTED_PID
 	eventually 10 listening_line server
 	[ -n "$SERVER_ADDR" ]
@@ -91,20 +91,25 @@ server_down()
 	{ kill "$SERVER_PID"; wait "$SERVER_PID"; } 2>/dev/null
 }
 
-# run_mfd safe|postcopy CHANNELS [COMPRESSION]; CHANNELS may be "default".
+# run_mfd safe|confirm|postcopy CHANNELS [COMPRESSION]; CHANNELS may be "default".
 run_mfd()
 {
 	local goal=committed dump
 	local -x CRIU_MULTIFD_TARGET=$SERVER_ADDR CRIU_MULTIFD_SESSION=bench CRIU_MULTIFD_MODE=$1
 
-	[ "$1" = safe ] || goal=ready
+	case $1 in
+	confirm) goal='' CRIU_MULTIFD_MODE=safe; local -x CRIU_MULTIFD_CONFIRM=restore ;;
+	postcopy) goal=ready ;;
+	esac
 	[ "$2" = default ] || local -x CRIU_MULTIFD_CHANNELS=$2
 	[ -z "${3:-}" ] || local -x CRIU_MULTIFD_COMPRESS=$3
 	now && T0=$NOW
 	dump --lazy-pages -L "$PLUGINS" &
 	dump=$!
-	"$MFD" wait --dir "$SERVER_DIR" bench --for "$goal" --timeout 60 || return 1
-	restore_here "$SERVER_DIR/bench" --lazy-pages || return 1
+	if [ -n "$goal" ]; then
+		"$MFD" wait --dir "$SERVER_DIR" bench --for "$goal" --timeout 60 || return 1
+		restore_here "$SERVER_DIR/bench" --lazy-pages || return 1
+	fi
 	"$MFD" wait --dir "$SERVER_DIR" bench --for "done" --timeout 60 || return 1
 	now && T1=$NOW
 	wait "$dump"

@@ -121,6 +121,9 @@ meter_end()
 {
 	local dir
 
+	# What a server has restored outlives it.
+	# shellcheck disable=SC2046
+	kill -9 $(cat "${METERS%% *}/mfd-$1-$$/cgroup.procs") 2>/dev/null
 	for dir in $METERS; do
 		eventually 5 rmdir "$dir/mfd-$1-$$" 2>/dev/null
 	done
