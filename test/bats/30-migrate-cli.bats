@@ -812,6 +812,55 @@ early_restored()
 	runs_here
 }
 
+# Whoever it was that died: it runs on one side, with every byte, and nothing is left on the other.
+one_copy_after()
+{
+	local rc=$1
+
+	if is_dead "$VICTIM_PID"; then
+		runs_there
+		wait_session "$SESSION" 'done'
+		kill -KILL $(strangers)
+	else
+		[ "$rc" != 0 ] || fail 'released, says migrate, and it is here'
+		eventually 5 one_here || fail "running here $(copies_here), there $(copies_there)"
+		assert_not_frozen "$VICTIM_PID"
+		verify_victim
+		eventually 5 test ! -e "$SERVER_DIR/$SESSION"
+	fi
+	eventually 5 nobody_there
+}
+
+@test "safe: the worker, or all of the server, is killed at random moments around an early restore: exactly one copy" {
+	local i rc at here=0 there=0
+
+	RANDOM=${FAULT_SEED:-$$}
+	echo "# FAULT_SEED=${FAULT_SEED:-$$}" >&3
+	SERVER_PORT=7392
+	start_server --restore --stall-timeout 2000
+	for ((i = 0; i < 10; i++)); do
+		SESSION=r$i rc=0
+		start_victim --name "r$i" --size 48
+		# About 0.4 s of pages.
+		start "migrate.$i" migrate --restore --stall-timeout 2s --max-bandwidth 1Gbit
+		MIGRATING=$STARTED_PID
+		at=$((RANDOM % 600))
+		eventually 20 test -e "$SERVER_DIR/$SESSION"
+		sleep "0.$(printf %03d $at)"
+		if ((i % 2)); then
+			kill_worker_now
+		else
+			kill -KILL "$SERVER_PID" $(ours_in "$NS_B" serve)
+			SERVER_NAME=again.$i start_server --restore --stall-timeout 2000
+		fi
+		wait "$MIGRATING" || rc=$?
+		if is_dead "$VICTIM_PID"; then there=$((there + 1)); else here=$((here + 1)); fi
+		one_copy_after "$rc"
+		is_dead "$VICTIM_PID" || kill -KILL "$VICTIM_PID"
+	done
+	echo "# it stayed $here times and moved $there times" >&3
+}
+
 @test "the server's worker dies when the tasks run: they are taken over, not restored a second time" {
 	local i
 	start_server --restore

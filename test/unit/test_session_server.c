@@ -1099,6 +1099,64 @@ static void test_join_refused(void **state)
 	assert_int_equal(stop_server(), 0);
 }
 
+/* What HELLO_OK says to a source that offers, or does not offer, to be restored while its pages come. */
+static int early_of(struct source *s, const char *name, int offer, int confirm, int postcopy)
+{
+	Mfd__HelloOk *ok;
+	Mfd__Hello h;
+	int early;
+
+	src_init(s, name);
+	hello_init(&h, name, 1);
+	h.has_early_restore = h.early_restore = offer;
+	h.confirm_restore = confirm;
+	h.postcopy = postcopy;
+	send_hello(s, &h);
+	ok = (Mfd__HelloOk *)expect(s, MFD_WIRE_HELLO_OK);
+	memcpy(s->id, ok->session_id.data, 16);
+	memcpy(s->secret, ok->secret.data, 32);
+	s->channels = ok->channels;
+	early = ok->early_restore;
+	protobuf_c_message_free_unpacked(&ok->base, NULL);
+	return early;
+}
+
+static void not_early(const char *name, int offer, int confirm, int postcopy)
+{
+	struct source s;
+
+	assert_false(early_of(&s, name, offer, confirm, postcopy));
+	if (!postcopy)
+		refuse_join(&s, MFD_WIRE_ROLE_URGENT, 0, MFD_WIRE_JOIN_ROLE);
+	join_all(&s, postcopy);
+	src_close(&s);
+	expect_gone(name, "lost");
+}
+
+static void test_early_restore(void **state)
+{
+	struct source s;
+
+	(void)state;
+	start_server("--restore", NULL);
+	not_early("old", 0, 1, 0);	/* a source that does not know of it */
+	not_early("separate", 1, 0, 0); /* somebody else restores */
+	not_early("postcopy", 1, 1, 1); /* there it is so anyway */
+	assert_true(early_of(&s, "early", 1, 1, 0));
+	join_all(&s, 1); /* JOINED counts the urgent connection */
+	src_close(&s);
+	expect_gone("early", "lost");
+	assert_int_equal(stop_server(), 0);
+}
+
+static void test_early_restore_durable(void **state)
+{
+	(void)state;
+	start_server("--restore", "--durable");
+	not_early("durable", 1, 1, 0);
+	assert_int_equal(stop_server(), 0);
+}
+
 static void test_slow_greeting(void **state)
 {
 	struct mfd_conn c[70];
@@ -2563,6 +2621,8 @@ int main(int argc, char **argv)
 		T(test_memory_grows),
 		T(test_memory_window),
 		T(test_join_refused),
+		T(test_early_restore),
+		T(test_early_restore_durable),
 		T(test_slow_greeting),
 		T(test_data_refused),
 		T(test_names_refused),
