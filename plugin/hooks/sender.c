@@ -117,6 +117,21 @@ static int spawn(const char *path, int link, int conf, struct mfd_error *err)
 	return 0;
 }
 
+/*
+ * One message.  A sender that ended without having read what we asked leaves a reset, which the kernel reports before what the sender has said, and
+ * once.
+ */
+static ssize_t hear(int link, struct mfd_link_msg *m, int flags)
+{
+	ssize_t n = recv(link, m, sizeof(*m), flags);
+
+	if (n < 0 && errno == ECONNRESET)
+		n = recv(link, m, sizeof(*m), flags);
+	if (n == (ssize_t)sizeof(*m))
+		m->text[sizeof(m->text) - 1] = 0;
+	return n;
+}
+
 /* HOLD and a commit verdict may lie before the answer to FINISH; their moment (the gate) has passed by then. */
 static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 {
@@ -124,13 +139,12 @@ static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 	ssize_t n;
 
 	do
-		n = recv(s->link, &m, sizeof(m), 0);
+		n = hear(s->link, &m, 0);
 	while ((n < 0 && errno == EINTR) ||
 	       (n == (ssize_t)sizeof(m) && (m.type == MFD_LINK_COMMIT || m.type == MFD_LINK_HOLD)));
 	if (n != (ssize_t)sizeof(m))
 		return mfd_error_set(err, -EPIPE,
 				     "the sender has died; its log is multifd-send.log in CRIU's work directory");
-	m.text[sizeof(m.text) - 1] = 0;
 	if (m.type == MFD_LINK_OK)
 		return 0;
 	return mfd_error_set(err, m.value < 0 ? m.value : -EIO, "%s", m.text);
@@ -204,12 +218,11 @@ void mfd_sender_end(struct mfd_sender *s, int ret, struct mfd_link_msg *reply)
 		ssize_t n;
 
 		poll(&p, 1, (int)(end - now));
-		n = recv(s->link, &in, sizeof(in), MSG_DONTWAIT);
+		n = hear(s->link, &in, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (n != (ssize_t)sizeof(in))
 			break;
-		in.text[sizeof(in.text) - 1] = 0;
 		*reply = in;
 		if (in.type == MFD_LINK_OK || in.type == MFD_LINK_FAILED)
 			break;

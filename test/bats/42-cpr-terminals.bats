@@ -59,6 +59,13 @@ shows()
 	eventually 10 grep -q "$2" "$SCRATCH/$1/screen" || fail "the screen of $1 lacks '$2': $(cat "$SCRATCH/$1/screen")"
 }
 
+# A shell tells what has become of its jobs at its next prompt.
+asked_shows()
+{
+	type_on "$1" '\n'
+	grep -q "$2" "$SCRATCH/$1/screen"
+}
+
 # works_on NAME mine|no WORD: input, output, window size and modes are there, and the key for an interrupt where it is the session's.
 works_on()
 {
@@ -278,8 +285,7 @@ migrate()
 	type_on other '\032'
 	shows other 'Stopped.*sleep 1000'
 	type_on other 'kill %%\n'
-	type_on other '\n'
-	shows other 'Terminated.*sleep 1000'
+	eventually 10 asked_shows other 'Terminated.*sleep 1000'
 }
 
 @test "another host, postcopy: an offer for whatever terminal it is" {

@@ -97,7 +97,7 @@ of()
 	export QEMU=/nowhere/qemu
 	run -0 --separate-stderr bench --plan --sizes 64 --fills 'random text' --reps 2
 	[ "$(head -n 6 <<<"$output" | cut -d ' ' -f 4 | tr '\n' ' ')" = 'stock pageserver safe confirm postcopy pipeline ' ]
-	[ "$(sed -n 6p <<<"$output")" = '64 random default stock 2' ]
+	[ "$(sed -n 7p <<<"$output")" = '64 random default stock 2' ]
 	grep -qx '64 text default safe+lz4 1' <<<"$output"
 	! grep -q 'text default pipeline' <<<"$output" || fail 'it never looks at what it carries'
 	! grep -q qemu <<<"$output" || fail 'there is none'

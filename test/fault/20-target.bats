@@ -53,6 +53,14 @@ refused()
 	refused 30000 'nobody.invalid'
 }
 
+@test "a sender that refuses, and has not read what it was asked, is heard all the same" {
+	start_victim --size 4
+	printf '#!/bin/sh\nsleep 0.2\nexec %s "$@"\n' "$MFD" >"$SCRATCH/slow"
+	chmod +x "$SCRATCH/slow"
+	SERVER_ADDR=nobody.invalid:7000
+	CRIU_MULTIFD_PROGRAM=$SCRATCH/slow refused 30000 'nobody.invalid'
+}
+
 @test "a listener that is not our server: closes at once, says nothing, speaks garbage, speaks HTTP" {
 	local what
 
