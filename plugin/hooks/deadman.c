@@ -78,6 +78,8 @@ static enum verdict look(void)
 	struct mfd_link_msg m;
 	ssize_t n = recv(watched, &m, sizeof(m), MSG_PEEK | MSG_DONTWAIT);
 
+	if (n < 0 && errno == ECONNRESET) /* reported before what lies in the queue, and once */
+		n = recv(watched, &m, sizeof(m), MSG_PEEK | MSG_DONTWAIT);
 	if (n == (ssize_t)sizeof(m) && m.type == MFD_LINK_HOLD)
 		return GO_ON;
 	if (poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR))
