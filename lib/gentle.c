@@ -6,6 +6,7 @@
 #include "gentle.h"
 
 #define BEHIND 19
+#define AHEAD  10 /* of where it was */
 
 static int set(int nice)
 {
@@ -29,4 +30,9 @@ void mfd_gentle_be(struct mfd_gentle *g, int gentle)
 	g->is = gentle;
 	if (!g->refused)
 		set(gentle ? BEHIND : g->base);
+}
+
+void mfd_gentle_first(void)
+{
+	set(getpriority(PRIO_PROCESS, (id_t)gettid()) - AHEAD);
 }

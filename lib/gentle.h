@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Threads that give way: in postcopy the process stands still while CRIU dumps and restores it, and on a host with few processors the bulk of
- * its pages must not take them from CRIU.
+ * its pages must not take them from CRIU.  And threads that go first.
  */
 #ifndef MFD_GENTLE_H
 #define MFD_GENTLE_H
@@ -15,5 +15,11 @@ struct mfd_gentle {
 
 /* The calling thread, whose g it is: behind everything else that wants to run, or as it was. Cheap when nothing changes. */
 void mfd_gentle_be(struct mfd_gentle *g, int gentle);
+
+/*
+ * The calling thread, for good: ahead of the bulk.  It has a part in answering faults, for each of which a task waits through several threads on
+ * two hosts, while others move what nobody waits for.  Without CAP_SYS_NICE it stays where it is.
+ */
+void mfd_gentle_first(void);
 
 #endif

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "gentle.h"
 #include "inbox.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
@@ -123,6 +124,7 @@ static void *inbox_main(void *arg)
 	struct mfd_inbox *in = arg;
 	int ret;
 
+	mfd_gentle_first();
 	do {
 		ProtobufCMessage *msg = NULL;
 		struct mfd_error err = { 0 };

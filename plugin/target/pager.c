@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "gentle.h"
 #include "io.h"
 #include "log.h"
 #include "pagerint.h"
@@ -109,6 +110,7 @@ static void *worker(void *arg)
 	unsigned number = atomic_fetch_add_explicit(&p->named, 1, memory_order_relaxed);
 
 	mfd_threadname_set("pager", number);
+	mfd_gentle_first();
 	mfd_pager_mine = &p->count[number];
 	while (!atomic_load(&p->stop)) {
 		int n = epoll_wait(p->epfd, ev, EVENTS, busy ? 0 : -1);

@@ -366,6 +366,8 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 		r->p = p;
 		r->channel = channel;
 		r->n = &s->channels[channel].n;
+		if (channel == MFD_SESSION_URGENT)
+			mfd_gentle_first();
 		mfd_threadname_set(channel == MFD_SESSION_URGENT ? "urgent" : "recv", channel);
 		do
 			rc = receive_packet(r);

@@ -54,14 +54,17 @@ static void test_there_and_back(void **state)
 }
 
 /* Capabilities and limits are a thread's and a process's. */
-static void *without_capability(void *arg)
+static int drop_capabilities(void)
 {
 	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct d[2] = { 0 };
 
-	if (syscall(SYS_capset, &h, d))
-		return NULL;
-	return on_a_thread(arg);
+	return (int)syscall(SYS_capset, &h, d);
+}
+
+static void *without_capability(void *arg)
+{
+	return drop_capabilities() ? NULL : on_a_thread(arg);
 }
 
 static void test_no_way_back(void **state)
@@ -79,11 +82,37 @@ static void test_no_way_back(void **state)
 	assert_in_range(seen[2], own, own + 1);
 }
 
+static void *go_first(void *arg)
+{
+	mfd_gentle_first();
+	*(int *)arg = nice_now();
+	return NULL;
+}
+
+static void *go_first_without_capability(void *arg)
+{
+	return drop_capabilities() ? NULL : go_first(arg);
+}
+
+static void test_first(void **state)
+{
+	int own = nice_now(), seen = 99;
+
+	(void)state;
+	run(go_first, &seen);
+	assert_int_equal(seen, own - 10 < -20 ? -20 : own - 10);
+	seen = 99;
+	run(go_first_without_capability, &seen); /* test_no_way_back has set the limit */
+	assert_int_equal(seen, own);
+	assert_int_equal(nice_now(), own);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_no_way_back),
+		cmocka_unit_test(test_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
