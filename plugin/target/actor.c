@@ -224,11 +224,16 @@ static void count_end(struct mfd_session *s)
 	mfd_listener_wake(sv);
 }
 
-/* Early, verified and complete: stopped tasks that may be the only copy, and that whoever reloads the session finds. */
+/* Early and verified: the stopped tasks may be all there is, should the source have let go. */
+static int only_copy(const struct mfd_session *s)
+{
+	return s->early && (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED);
+}
+
+/* They are complete as well, so that whoever reloads the session finds them. */
 static int keeps_tasks(const struct mfd_session *s)
 {
-	return s->early && s->installed &&
-	       (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED);
+	return only_copy(s) && s->installed;
 }
 
 static void wind_up(struct mfd_session *s)
@@ -564,6 +569,15 @@ static int has_tasks(struct mfd_session *s)
 }
 
 /*
+ * Early, and RESTORED has not been said: the source waits for it and can go on.  The session is not kept: the restore may be finishing just
+ * now, and then pages leave the store.
+ */
+static int unconfirmed(const struct mfd_session *s)
+{
+	return s->early && s->state == MFD__SESSION_STATE__READY && !s->restore.ok;
+}
+
+/*
  * Restored tasks keep the server alive until their pages are in, unless it is asked twice.  A restore that is not finished is killed: nothing
  * has left the store yet, so it can be repeated.
  */
@@ -572,7 +586,7 @@ static void on_stop(struct mfd_session *s)
 	pthread_mutex_lock(&s->lock);
 	s->stop_seen = s->stopping;
 	pthread_mutex_unlock(&s->lock);
-	if (may_abort(s)) {
+	if (may_abort(s) || unconfirmed(s)) {
 		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends");
 		return;
 	}
@@ -582,7 +596,7 @@ static void on_stop(struct mfd_session *s)
 		s->over = MFD_OVER_KEPT;
 		return;
 	}
-	if (has_tasks(s) && s->stop_seen == 1) {
+	if (has_tasks(s) && (s->stop_seen == 1 || only_copy(s))) {
 		mfd_log_warn(
 			"%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
 			"then they are killed)",

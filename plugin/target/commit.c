@@ -413,6 +413,7 @@ static void stands_alone(struct mfd_session *s)
 	pthread_mutex_lock(&s->lock);
 	s->holds = 0;
 	pthread_mutex_unlock(&s->lock);
+	s->stop_seen = 0; /* a server that is to end has waited for this */
 	mfd_log_info("%s: every page is in the stopped tasks", s->name);
 }
 

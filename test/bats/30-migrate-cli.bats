@@ -589,8 +589,8 @@ slow_restore()
 	fails 1 'not in doubt' "$MFD" resolve --dir "$SERVER_DIR" test --run
 }
 
-# in_doubt_restored [FLAGS OF THE SERVER]: the session is restored there, stopped, and its source stands still: it has not heard of that.
-in_doubt_restored()
+# ready_unrestored [FLAGS OF THE SERVER]: the session is verified there, and its restore waits until $SCRATCH/go-on exists.
+ready_unrestored()
 {
 	cat >"$SCRATCH/waiting" <<-END
 		#!/bin/sh
@@ -605,7 +605,13 @@ in_doubt_restored()
 	start migrate migrate --restore
 	MIGRATING=$STARTED_PID
 	eventually 20 test -e "$SCRATCH/about-to" || return 1
-	eventually 20 has_state ready || return 1
+	eventually 20 has_state ready
+}
+
+# in_doubt_restored [FLAGS OF THE SERVER]: the session is restored there, stopped, and its source stands still: it has not heard of that.
+in_doubt_restored()
+{
+	ready_unrestored "$@" || return 1
 	kill -STOP $(ours_in "$NS_A" send)
 	touch "$SCRATCH/go-on"
 	eventually 20 has_state restored || return 1
@@ -708,6 +714,27 @@ resolved_runs_there()
 	"$MFD" resolve --dir "$SERVER_DIR" test --discard
 	eventually 5 nobody_there
 	eventually 5 has_state aborted
+}
+
+@test "READY and not restored yet, and the server ends in good order: nothing is kept, the source runs on" {
+	local rc=0
+	ready_unrestored
+	kill "$SERVER_PID"
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	wait "$SERVER_PID" || true
+	runs_here
+}
+
+@test "READY and not restored yet, and the worker dies: the source runs on" {
+	local rc=0
+	ready_unrestored
+	kill_worker_now
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	eventually 5 nobody_there
+	eventually 10 has_state aborted
+	runs_here
 }
 
 @test "RESTORED, and the server ends in good order: it stays, stopped, and the next server lets it go on" {
