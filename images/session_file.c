@@ -29,7 +29,11 @@ static int write_entry(int dirfd, const char *file, Mfd__SessionEntry *e, int sy
 {
 	const ProtobufCMessage *msg = &e->base;
 
-	e->format = MFD_SESSION_FILE_FORMAT;
+	/* What an older program would do with an early session that is under way is wrong: it may let its tasks run. */
+	e->format = e->early_restore && e->state != MFD__SESSION_STATE__DONE &&
+				    e->state != MFD__SESSION_STATE__ABORTED ?
+			    MFD_SESSION_FILE_FORMAT :
+			    1;
 	return mfd_image_replace(dirfd, file, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1, sync);
 }
 

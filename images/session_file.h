@@ -20,9 +20,10 @@
 
 #include "images/session.pb-c.h"
 
-#define MFD_SESSION_FILE_NAME	"session.img"
-#define MFD_SESSION_FILE_ENDED	".ended"
-#define MFD_SESSION_FILE_FORMAT 1U /* what store and bury write is e->format; what load refuses is a larger one */
+#define MFD_SESSION_FILE_NAME  "session.img"
+#define MFD_SESSION_FILE_ENDED ".ended"
+#define MFD_SESSION_FILE_FORMAT \
+	2U /* the largest that load knows; store and bury write 1 where an older program stays right */
 
 /*
  * Replace sessiondirfd/session.img (mode 0600) by `e`.  Readers see the old one or the new one, never a part.  sync

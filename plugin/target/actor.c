@@ -101,6 +101,9 @@ void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
 	m.reason = text;
 	m.has_code = 1;
 	m.code = code;
+	/* Should we die in between: whoever follows shall not take for tasks what was killed. */
+	if (s->early && s->restore.ok)
+		mfd_commit_note(s, MFD_SESSION_KILLED_LINE "\n");
 	/* Before the source hears that its tasks are the only ones. */
 	mfd_restorer_kill(s);
 	mfd_address_drop(s);
@@ -233,7 +236,7 @@ static int only_copy(const struct mfd_session *s)
 /* They are complete as well, so that whoever reloads the session finds them. */
 static int keeps_tasks(const struct mfd_session *s)
 {
-	return only_copy(s) && s->installed;
+	return only_copy(s) && s->alone;
 }
 
 static void wind_up(struct mfd_session *s)
@@ -280,9 +283,19 @@ static void wind_up(struct mfd_session *s)
 
 /* ---- what can happen ---- */
 
+/*
+ * Early, and RESTORED has not been said: the source waits for it and can go on.  The session is not kept: the restore may be finishing just
+ * now, and then pages leave the store.
+ */
+static int unconfirmed(const struct mfd_session *s)
+{
+	return s->early && s->state == MFD__SESSION_STATE__READY && !s->restore.ok;
+}
+
 static int may_abort(const struct mfd_session *s)
 {
-	return s->state == MFD__SESSION_STATE__RECEIVING || s->state == MFD__SESSION_STATE__RESTORABLE;
+	return s->state == MFD__SESSION_STATE__RECEIVING || s->state == MFD__SESSION_STATE__RESTORABLE ||
+	       unconfirmed(s);
 }
 
 static void doubt(struct mfd_session *s, const char *text)
@@ -569,15 +582,6 @@ static int has_tasks(struct mfd_session *s)
 }
 
 /*
- * Early, and RESTORED has not been said: the source waits for it and can go on.  The session is not kept: the restore may be finishing just
- * now, and then pages leave the store.
- */
-static int unconfirmed(const struct mfd_session *s)
-{
-	return s->early && s->state == MFD__SESSION_STATE__READY && !s->restore.ok;
-}
-
-/*
  * Restored tasks keep the server alive until their pages are in, unless it is asked twice.  A restore that is not finished is killed: nothing
  * has left the store yet, so it can be repeated.
  */
@@ -586,7 +590,7 @@ static void on_stop(struct mfd_session *s)
 	pthread_mutex_lock(&s->lock);
 	s->stop_seen = s->stopping;
 	pthread_mutex_unlock(&s->lock);
-	if (may_abort(s) || unconfirmed(s)) {
+	if (may_abort(s)) {
 		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends");
 		return;
 	}
@@ -596,7 +600,7 @@ static void on_stop(struct mfd_session *s)
 		s->over = MFD_OVER_KEPT;
 		return;
 	}
-	if (has_tasks(s) && (s->stop_seen == 1 || only_copy(s))) {
+	if (has_tasks(s) && (s->stop_seen == 1 || (only_copy(s) && !s->pager_code))) {
 		mfd_log_warn(
 			"%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
 			"then they are killed)",
@@ -717,7 +721,7 @@ static enum what next(struct mfd_session *s)
 		return FAILED;
 	if (s->restore.done)
 		return RESTORE_ENDED;
-	if (s->pager_done && !s->installed)
+	if (s->pager_done && !s->pager_seen)
 		return PAGER;
 	if (s->request)
 		return REQUEST;

@@ -118,16 +118,20 @@ void mfd_address_adopt(struct mfd_session *s)
 }
 
 /* The address first: what is held back must not answer for it for a moment. */
-void mfd_address_drop(struct mfd_session *s)
+void mfd_address_give_up(const char *session, char *const *words, size_t n)
 {
-	if (atomic_exchange(&s->has_addresses, NONE) == NONE)
-		return;
-	for (size_t i = 0; i < s->n_move_addresses; i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct mfd_error err = { 0 };
 		struct mfd_netaddr a;
 
-		if (mfd_netaddr_parse(s->move_addresses[i], &a, &err) || mfd_netaddr_delete(&a, a.to, &err) ||
+		if (mfd_netaddr_parse(words[i], &a, &err) || mfd_netaddr_delete(&a, a.to, &err) ||
 		    mfd_netaddr_hold(&a, 1, &err))
-			mfd_log_error("%s: %s", s->name, mfd_error_text(&err));
+			mfd_log_error("%s: %s", session, mfd_error_text(&err));
 	}
+}
+
+void mfd_address_drop(struct mfd_session *s)
+{
+	if (atomic_exchange(&s->has_addresses, NONE) != NONE)
+		mfd_address_give_up(s->name, s->move_addresses, s->n_move_addresses);
 }

@@ -19,5 +19,7 @@ int mfd_address_take(struct mfd_session *s, struct mfd_error *err);
 void mfd_address_adopt(struct mfd_session *s); /* the worker before took them */
 void mfd_address_lift(struct mfd_session *s);  /* any thread */
 void mfd_address_drop(struct mfd_session *s);
+/* The same for a session of which there is only its session.img. */
+void mfd_address_give_up(const char *session, char *const *words, size_t n);
 
 #endif

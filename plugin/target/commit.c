@@ -88,6 +88,31 @@ int mfd_commit_mark(struct mfd_session *s, uint32_t task, int pid)
 	return mfd_commit_note(s, line);
 }
 
+static int note_held(struct mfd_session *s, const struct mfd_pager_held *h, int rc)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!rc && h->task)
+		s->held_tasks++;
+	else if (!rc)
+		s->held_conn = h->uffd + 1;
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+/* Nonzero when it is the last of a task: every page of every task is in then. */
+static int note_unheld(struct mfd_session *s, int uffd)
+{
+	int last = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->held_conn == uffd + 1)
+		s->held_conn = 0;
+	else if (s->held_tasks)
+		last = !--s->held_tasks;
+	pthread_mutex_unlock(&s->lock);
+	return last;
+}
+
 static int count_hold(struct mfd_session *s)
 {
 	int rc = 0;
@@ -110,12 +135,12 @@ static int op_hold(void *arg, const struct mfd_pager_held *h)
 	if (rc)
 		return rc;
 	if (h->forked)
-		return mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, -1, 1);
+		return note_held(s, h, mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, -1, 1));
 	if (!h->task) {
 		pidfd = mfd_lazysock_peer(h->uffd);
 		rc = mfd_guard_hold(s->server, s->name, 0, h->uffd, -1, pidfd, 0);
 		mfd_io_close(&pidfd);
-		return rc;
+		return note_held(s, h, rc);
 	}
 	pid = mfd_holder_find(h->task, h->uffd, h->pid);
 	if (pid)
@@ -125,13 +150,16 @@ static int op_hold(void *arg, const struct mfd_pager_held *h)
 		rc = mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, pidfd, 0);
 	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
 	mfd_io_close(&pidfd);
-	return rc;
+	return note_held(s, h, rc);
 }
 
+/* Early: before nobody holds anything any more by which whoever follows would know that the tasks live and lack nothing. */
 static void op_unhold(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
+	if (note_unheld(s, uffd) && s->early)
+		mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
 	mfd_guard_unhold(s->server, s->name, uffd);
 }
 
@@ -149,6 +177,9 @@ static void op_restored(void *arg)
 
 	if (rc)
 		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
+	if (rc &&
+	    s->early) /* whoever follows would not know that pages have left the store; here the source can still go on */
+		mfd_session_fail(s, rc, "%s cannot be written", MFD_SESSION_ATTACHED);
 	mfd_figures_first(&s->times.restored_us);
 	pthread_mutex_lock(&s->lock);
 	given = s->leave == MFD_LEAVE_GIVEN;
@@ -247,6 +278,7 @@ int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err)
 	if (rc)
 		return mfd_error_sys(err, rc, "take over");
 	s->restored = 1;
+	s->held_tasks = (unsigned)own;
 	s->holds = 1; /* none may be left, but then there is nothing to kill or release either */
 	s->leave = MFD_LEAVE_GIVEN;
 	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
@@ -364,7 +396,11 @@ static void after_commit(struct mfd_session *s)
 	mfd_commit_leave(s);
 	/* Restored, stopped and complete by the time of the commit: there may be no pager any more, and need not. */
 	if (s->installed) {
-		s->over = MFD_OVER_DONE;
+		s->over = mfd_confirm_busy(s) ? MFD_OVER_NO : MFD_OVER_DONE; /* CRIU's end lets them go on */
+		return;
+	}
+	if (s->pager_code) {
+		s->over = MFD_OVER_BROKEN;
 		return;
 	}
 	if (mfd_commit_start_pager(s)) {
@@ -413,6 +449,7 @@ static void stands_alone(struct mfd_session *s)
 	pthread_mutex_lock(&s->lock);
 	s->holds = 0;
 	pthread_mutex_unlock(&s->lock);
+	s->alone = 1;
 	s->stop_seen = 0; /* a server that is to end has waited for this */
 	mfd_log_info("%s: every page is in the stopped tasks", s->name);
 }
@@ -426,20 +463,27 @@ void mfd_commit_pager_done(struct mfd_session *s)
 	code = s->pager_code;
 	snprintf(text, sizeof(text), "pager: %s", s->pager_text[0] ? s->pager_text : strerror(-code));
 	pthread_mutex_unlock(&s->lock);
-	s->installed = 1;
+	s->pager_seen = 1;
 	if (!code) {
+		s->installed = 1;
 		mfd_figures_time(&s->times.installed_us);
 		if (s->state == MFD__SESSION_STATE__COMMITTED)
-			s->over = MFD_OVER_DONE;
+			s->over = mfd_confirm_busy(s) ? MFD_OVER_NO : MFD_OVER_DONE;
 		else if (s->early)
 			stands_alone(s);
 		return;
 	}
-	if (s->state != MFD__SESSION_STATE__COMMITTED) {
+	if (s->state != MFD__SESSION_STATE__COMMITTED &&
+	    !(s->early && s->restore.ok && s->state != MFD__SESSION_STATE__RECEIVING)) {
 		mfd_session_abort(s, code, "%s", text);
 		return;
 	}
 	mfd_log_error("%s: %s", s->name, text);
 	snprintf(s->error, sizeof(s->error), "%s", text);
+	/* RESTORED may have been acted on: a source that is alive says so by an abort, and a person may. */
+	if (s->state != MFD__SESSION_STATE__COMMITTED) {
+		mfd_session_store(s, 1);
+		return;
+	}
 	s->over = MFD_OVER_BROKEN;
 }

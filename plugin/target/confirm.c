@@ -12,7 +12,7 @@
 
 #define LAST_WORD_MS 1000
 
-static int is_busy(struct mfd_session *s)
+int mfd_confirm_busy(struct mfd_session *s)
 {
 	int busy;
 
@@ -45,7 +45,7 @@ void mfd_confirm_begin(struct mfd_session *s)
 	char text[480];
 	int rc;
 
-	if (!s->confirm || !s->server->restore || !p || s->restore.ok || is_busy(s))
+	if (!s->confirm || !s->server->restore || !p || s->restore.ok || mfd_confirm_busy(s))
 		return;
 	/* While pages come a failure ends the session, so nothing will be repeated, and they go into the stopped tasks. */
 	if (!s->early || s->state != MFD__SESSION_STATE__RECEIVING)
@@ -69,8 +69,15 @@ void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us)
 	mfd_session_send(s, MFD_WIRE_RESTORED, &m.base);
 }
 
+/* An early restore ended a while ago, and the source lets go by this word. */
 static void now_restored(struct mfd_session *s)
 {
+	int rc = mfd_restorer_look_again(s);
+
+	if (rc) {
+		failed(s, rc, "a restored task has died");
+		return;
+	}
 	s->state = MFD__SESSION_STATE__RESTORED;
 	if (mfd_session_store(s, 1)) {
 		mfd_session_abort(s, -EIO, "session.img cannot be written");
@@ -90,6 +97,8 @@ static void succeeded(struct mfd_session *s)
 	case MFD__SESSION_STATE__COMMITTED:
 		mfd_confirm_continue(s);
 		mfd_session_store(s, 1);
+		if (s->installed)
+			s->over = MFD_OVER_DONE;
 		break;
 	case MFD__SESSION_STATE__RUNNING: /* again, after the worker that had leave died */
 		mfd_confirm_continue(s);

@@ -14,6 +14,7 @@ struct mfd_session;
 
 /* Start criu restore, unless it was started.  A failure ends the session, or is noted when it is committed already. */
 void mfd_confirm_begin(struct mfd_session *s);
+int mfd_confirm_busy(struct mfd_session *s);	  /* criu restore runs, or nobody has looked at its end yet */
 void mfd_confirm_ended(struct mfd_session *s);	  /* restore.done */
 void mfd_confirm_verified(struct mfd_session *s); /* READY was sent */
 /* The source has let go: continue, if the tasks exist and are stopped.  1 = just done. */

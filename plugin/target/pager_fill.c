@@ -27,8 +27,11 @@ int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, 
 
 		rc = from ? mfd_uffd_copy(t->uffd, cur + at, from + at, want, &len) :
 			    mfd_uffd_zero(t->uffd, cur + at, want, &len);
-		if (len)
+		if (len) {
 			mfd_pager_settle(t, bit + *done, len / PAGER_PAGE, PAGER_PUT);
+			if (atomic_load_explicit(&t->p->starved, memory_order_relaxed))
+				atomic_store_explicit(&t->p->starved, 0, memory_order_relaxed);
+		}
 		*done += len / PAGER_PAGE;
 		/* Before the restore is finished a mapping may be unregistered because its turn has not come. */
 		if (rc == -ENOENT && atomic_load(&t->p->running)) {

@@ -137,7 +137,7 @@ struct mfd_pager {
 	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks;
 	_Atomic uint64_t dropped, direct;
 	_Atomic uint64_t absent;  /* pages made zero because they were nowhere: not a statistic but a warning */
-	_Atomic uint64_t starved; /* times that memory for a page was not to be had */
+	_Atomic uint64_t starved; /* times in a row that memory for a page was not to be had */
 };
 
 /* pager.c */

@@ -176,6 +176,24 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 		mfd_pager_arrived(pager, h->task, r->runs[i].vaddr, r->runs[i].pages);
 }
 
+/*
+ * Between enter and leave what comes is made known.  Partner: mfd_verify_end, which closes the door (sealed), then waits until nobody is inside: what it has
+ * verified is not changed by an answer to a fault that is late.  0: drop it.
+ */
+static int enter(struct receiver *r)
+{
+	atomic_fetch_add(&r->s->direct, 1);
+	if (!atomic_load(&r->s->sealed))
+		return 1;
+	atomic_fetch_sub(&r->s->direct, 1);
+	return 0;
+}
+
+static void leave(struct receiver *r)
+{
+	atomic_fetch_sub(&r->s->direct, 1);
+}
+
 static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h, struct mfd_pager *pager)
 {
 	int rc = need_buf(r, &r->buf);
@@ -183,11 +201,11 @@ static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h, str
 	rc = rc ? rc : receive_payload(r, h, r->buf);
 	if (rc)
 		return rc;
-	/* Partner: verify.c, which sees our words only together with this. */
-	atomic_fetch_add(&r->s->direct, 1);
+	if (!enter(r))
+		return 0;
 	rc = publish(r, h, 1, 0);
 	rc = rc ? rc : install(r, h, pager);
-	atomic_fetch_sub(&r->s->direct, 1);
+	leave(r);
 	return rc;
 }
 
@@ -203,9 +221,12 @@ static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
 			return fail(r, rc, rc == -ENOSPC ? "page store is full" : "page store cannot grow");
 	}
 	rc = receive_payload(r, h, mem);
-	rc = rc ? rc : publish(r, h, 0, index);
+	if (rc || !enter(r))
+		return rc;
+	rc = publish(r, h, 0, index);
 	if (!rc && mfd_session_pages_follow(r->s))
 		tell_pager(r, h);
+	leave(r);
 	return rc;
 }
 

@@ -124,6 +124,8 @@ static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 	copy.error = (char *)why;
 	copy.has_in_doubt = 1;
 	copy.in_doubt = 0;
+	if (e && (e->postcopy || e->early_restore))
+		mfd_address_give_up(name, e->move_address, e->n_move_address);
 	mfd_session_file_bury(sv->dirfd, name, &copy);
 	mfd_pagestore_remove(dirfd);
 	mfd_clean_tree(sv->dirfd, name);
@@ -203,9 +205,12 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 {
 	int rc = mfd_confirm_adopt(s);
 
-	s->restored = s->installed = s->complete_said = 1;
+	if (rc)
+		return mfd_error_set(err, rc, "the restored tasks are gone");
+	s->restored = s->installed = s->alone = s->complete_said = 1;
 	mfd_address_adopt(s);
-	return rc ? mfd_error_set(err, rc, "the restored tasks are gone") : 0;
+	mfd_takeover_needless(s->server, s->name);
+	return 0;
 }
 
 static int restart_pager(struct mfd_session *s, enum left take_over, struct mfd_error *err)
@@ -254,6 +259,10 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	if (!rc)
 		rc = mfd_session_start(s); /* takes over our reference */
 	if (rc) {
+		struct mfd_pager *p = atomic_exchange(&s->pager, NULL);
+
+		if (p) /* its threads know the session; userfaultfds that it closes are held by the supervisor, too */
+			mfd_pager_stop(p);
 		mfd_budget_leave(&sv->budget, &s->memory.claim, 0);
 		mfd_session_unclaim(s);
 	} else {
@@ -280,7 +289,7 @@ static int may_be_restored(const Mfd__SessionEntry *e)
 }
 
 /* The worker died, the supervisor lives: 1 = the restored tasks are served again; 0 = there are none any more. */
-static int follow(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e)
+static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
 	enum left left = may_be_restored(e) ? what_is_left(dirfd) : LEFT_NOTHING;
 	struct mfd_error err = { 0 };
@@ -288,6 +297,14 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	if (left) {
 		if (!revive(sv, dirfd, name, e, left, &err))
 			return 1;
+		if (left == LEFT_COMPLETE && err.code != -ESRCH) {
+			/* They need nobody, and may be the only copy: whatever it is that fails here, it is no reason to kill them. */
+			mfd_log_error("%s: its restored tasks stay, stopped; it cannot be reloaded: %s", name,
+				      mfd_error_text(&err));
+			note_broken(dirfd, e, mfd_error_text(&err));
+			mfd_takeover_needless(sv, name);
+			return 1;
+		}
 		mfd_log_error("%s: the restored tasks cannot be taken over and are killed: %s", name,
 			      mfd_error_text(&err));
 	}

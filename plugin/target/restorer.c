@@ -239,6 +239,23 @@ static int warden_lives(const struct mfd_restore *r)
 	return r->warden > 0 && r->warden_fd >= 0 && !poll(&p, 1, 0);
 }
 
+static int is_alive(const struct mfd_descendant *d)
+{
+	return d->state != 'Z' && d->state != 'X';
+}
+
+int mfd_restorer_look_again(const struct mfd_session *s)
+{
+	struct mfd_descendant *list = NULL;
+	size_t n = 0, alive = 0;
+	int rc = warden_lives(&s->restore) ? mfd_descent_list(s->restore.warden, &list, &n) : -ESRCH;
+
+	for (size_t i = 0; !rc && i < n; i++)
+		alive += (size_t)is_alive(&list[i]);
+	free(list);
+	return rc ? rc : alive < s->restore.n_alive ? -ESRCH : 0;
+}
+
 int mfd_restorer_note_tasks(struct mfd_session *s)
 {
 	struct mfd_restore *r = &s->restore;
@@ -254,7 +271,8 @@ int mfd_restorer_note_tasks(struct mfd_session *s)
 	for (size_t i = 0; !rc && i < n; i++) {
 		if (!r->root)
 			r->root = list[i].pid;
-		if (list[i].state != 'Z' && list[i].state != 'X' && !mfd_image_was_stopped(s->dirfd, list[i].inner))
+		r->n_alive += (size_t)is_alive(&list[i]);
+		if (is_alive(&list[i]) && !mfd_image_was_stopped(s->dirfd, list[i].inner))
 			r->tasks[r->n_tasks++] = list[i].pid;
 	}
 	free(list);
@@ -321,5 +339,5 @@ void mfd_restorer_release(struct mfd_session *s)
 	r->warden = 0;
 	free(r->tasks);
 	r->tasks = NULL;
-	r->n_tasks = 0;
+	r->n_tasks = r->n_alive = 0;
 }

@@ -34,6 +34,7 @@ struct mfd_restore {
 	pid_t root;   /* first task, as seen here; 0 = not known */
 	pid_t *tasks; /* to be continued; those that were stopped when they were dumped stay so */
 	size_t n_tasks;
+	size_t n_alive; /* of everything restored, zombies apart, when it was noted */
 
 	/* session->lock */
 	int busy; /* CRIU is at work */
@@ -53,6 +54,8 @@ struct mfd_restorer_msg {
 /* restorer.c.  Start it: 0 and `busy`, or -errno with a sentence in text; its end is told by `done`. */
 int mfd_restorer_start(struct mfd_session *s, char *text, size_t len);
 int mfd_restorer_note_tasks(struct mfd_session *s); /* fills root and tasks */
+/* 0: what was noted is all there still, stopped tasks die by no will of theirs (the OOM killer); -ESRCH: it is not; or another -errno. */
+int mfd_restorer_look_again(const struct mfd_session *s);
 /* The warden of a worker that died, from MFD_SESSION_ATTACHED; fills tasks. -ESRCH: it has ended. */
 int mfd_restorer_adopt(struct mfd_session *s);
 void mfd_restorer_continue(struct mfd_session *s);

@@ -109,8 +109,8 @@ struct mfd_session {
 		pager; /* set by the session's thread (release) once it runs; taken back when no channel is left */
 	_Atomic uint64_t heard_ms; /* when anything came from the source */
 	_Atomic int hurry;	   /* postcopy: the restore is over, receivers need not give way to it; a hint */
-	_Atomic unsigned direct; /* packets on their way straight into tasks; what they bring counts as here already */
-	_Atomic int sealed;	 /* verified: no packet may come any more */
+	_Atomic unsigned direct;   /* packets that are just made known; what they bring counts as here already */
+	_Atomic int sealed;	   /* verified: no packet may come any more */
 	struct mfd_memory {
 		struct mfd_budget_claim claim;	 /* server->budget's lock */
 		uint64_t base;			 /* constant: of what is promised, not for packets */
@@ -146,8 +146,10 @@ struct mfd_session {
 	enum mfd_leave leave;
 	int pager_done, pager_code;
 	char pager_text[256];
-	int restored;	/* CRIU said that all tasks exist */
-	unsigned holds; /* userfaultfds handed to the supervisor */
+	int restored;	     /* CRIU said that all tasks exist */
+	unsigned holds;	     /* userfaultfds handed to the supervisor */
+	unsigned held_tasks; /* of them, tasks' that were not given up yet */
+	int held_conn;	     /* 1 + the restore's connection, likewise */
 	int aborted_by_source;
 
 	/* The session's thread alone. */
@@ -157,7 +159,9 @@ struct mfd_session {
 	int joined_said, needed, rejoin;
 	int resumed; /* the source came back: what it says at the END counts from then on */
 	uint64_t missing_before;
-	int complete_said, installed, images_in;
+	int complete_said, images_in;
+	int pager_seen, installed; /* pager_done was dealt with; its good end */
+	int alone;     /* early: the stopped tasks are complete and noted as such, nobody holds anything of theirs */
 	int tasks_ran; /* tasks may have run: they must be killed when the session is given up */
 	uint64_t lazy_pages, ready_us, committed_us, done_us;
 	uint64_t join_deadline, tick_ms, ping_ms, moved;

@@ -105,6 +105,12 @@ void mfd_takeover_kill(struct mfd_server *sv, const char *session)
 	close_all(sv, session);
 }
 
+void mfd_takeover_needless(struct mfd_server *sv, const char *session)
+{
+	mfd_guard_release(sv, session);
+	close_all(sv, session);
+}
+
 /*
  * A userfaultfd that CRIU had just handed over: its restore fails, since its connection is closed.  But a task that has its own copy open still is
  * killed here, in case it does not.  Others are of tasks that lack nothing: the worker died between letting go and closing.

@@ -13,8 +13,9 @@ int mfd_takeover_has(struct mfd_server *sv, const char *session); /* Nonzero: a 
 int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pager_held **list, size_t *n, size_t *own);
 /* The pager has taken `list` over: what it does not need is closed, here and at the supervisor. */
 void mfd_takeover_done(struct mfd_server *sv, const char *session, const struct mfd_pager_held *list, size_t n);
-void mfd_takeover_kill(struct mfd_server *sv, const char *session); /* they cannot be: the tasks are killed */
-void mfd_takeover_end(struct mfd_server *sv);			    /* whatever is left has no session */
+void mfd_takeover_kill(struct mfd_server *sv, const char *session);	/* they cannot be: the tasks are killed */
+void mfd_takeover_needless(struct mfd_server *sv, const char *session); /* they lack nothing: its holds are let go */
+void mfd_takeover_end(struct mfd_server *sv);				/* whatever is left has no session */
 void mfd_takeover_free(
 	struct mfd_server *sv); /* after mfd_guard_ready, which makes the supervisor close what nobody claimed */
 

@@ -239,18 +239,27 @@ static void still_missing(struct mfd_session *s, const struct missing *m)
 
 /*
  * What goes straight into a task is in the table a moment before it is in the task.  On data channels the sync comes behind it; the urgent one has
- * none, so READY must wait: should we die then, nobody else would have the page.
+ * none, so READY must wait: should we die then, nobody else would have the page.  First the door is closed: receive.c, enter().
  */
-static int wait_direct(struct mfd_session *s)
+static int close_door(struct mfd_session *s, char *text, size_t len)
 {
 	uint64_t end = mfd_io_now_ms() + s->server->stall_ms;
+	int rc = 0;
 
-	while (atomic_load(&s->direct)) {
+	atomic_store(&s->sealed, 1);
+	while (!rc && atomic_load(&s->direct)) {
 		if (mfd_io_now_ms() > end)
-			return -ETIMEDOUT;
+			rc = -ETIMEDOUT;
 		usleep(200);
 	}
-	return 0;
+	pthread_mutex_lock(&s->lock);
+	if (!rc)
+		rc = s->failure.code;
+	snprintf(text, len, "%s", s->failure.code ? mfd_error_text(&s->failure) : "a page cannot be installed");
+	pthread_mutex_unlock(&s->lock);
+	if (rc)
+		atomic_store(&s->sealed, 0);
+	return rc;
 }
 
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
@@ -268,10 +277,10 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 	rc = check_counts(s, e, text, sizeof(text));
 	if (!rc)
 		rc = find_missing(s, &m, text, sizeof(text));
-	if (!rc && wait_direct(s)) {
-		free(m.ranges);
-		snprintf(text, sizeof(text), "a page cannot be installed");
-		rc = -ETIMEDOUT;
+	if (!rc && !m.pages) {
+		rc = close_door(s, text, sizeof(text));
+		if (rc)
+			free(m.ranges);
 	}
 	if (rc) {
 		mfd_session_broken(s, rc, text);

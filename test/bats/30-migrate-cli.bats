@@ -830,6 +830,19 @@ early_restored()
 	runs_here
 }
 
+@test "safe: a stopped task dies while pages come: nothing is left there, the source runs on" {
+	local rc=0 pid
+	early_restored
+	for pid in $(strangers); do
+		[[ $(readlink "/proc/$pid/exe") != *victim* ]] || kill -KILL "$pid"
+	done
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	grep -q 'a restored task has died' "$SCRATCH/migrate.err"
+	eventually 5 nobody_there
+	runs_here
+}
+
 @test "safe: abort by a person while pages come into stopped tasks: they are killed, the source runs on" {
 	local rc=0
 	early_restored

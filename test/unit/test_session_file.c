@@ -76,7 +76,7 @@ static void test_store_load(void **state)
 		assert_int_equal(mfd_session_file_store(fd, &e, sync), 0);
 		assert_int_equal(e.format, 0); /* not changed */
 		assert_int_equal(mfd_session_file_load(fd, &got, &why), 0);
-		assert_int_equal(got->format, MFD_SESSION_FILE_FORMAT);
+		assert_int_equal(got->format, 1);
 		assert_int_equal(got->state, MFD__SESSION_STATE__READY);
 		assert_true(got->pages == 1ULL << 40);
 		assert_memory_equal(got->secret.data, secret, 32);
@@ -84,6 +84,27 @@ static void test_store_load(void **state)
 	}
 	assert_int_equal(fstatat(fd, MFD_SESSION_FILE_NAME, &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
+	close(fd);
+}
+
+/* An older program must leave such a session alone, but may know that there was one. */
+static void test_early(void **state)
+{
+	Mfd__SessionEntry e = entry(MFD__SESSION_STATE__RESTORED), *got;
+	int fd = session_dir(*state, "web-1");
+	const char *why = NULL;
+
+	e.has_early_restore = e.early_restore = 1;
+	assert_int_equal(mfd_session_file_store(fd, &e, 0), 0);
+	assert_int_equal(mfd_session_file_load(fd, &got, &why), 0);
+	assert_int_equal(got->format, 2);
+	assert_true(got->early_restore);
+	mfd_session_file_free(got);
+	e.state = MFD__SESSION_STATE__DONE;
+	assert_int_equal(mfd_session_file_store(fd, &e, 0), 0);
+	assert_int_equal(mfd_session_file_load(fd, &got, &why), 0);
+	assert_int_equal(got->format, 1);
+	mfd_session_file_free(got);
 	close(fd);
 }
 
@@ -97,7 +118,7 @@ static void test_refused(void **state)
 	e.format = MFD_SESSION_FILE_FORMAT + 1;
 	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1);
 	assert_int_equal(mfd_session_file_load(fd, &got, &why), -EPROTO);
-	assert_non_null(strstr(why, "format 2"));
+	assert_non_null(strstr(why, "format 3"));
 	assert_null(got);
 	e.format = 1;
 	e.state = 99;
@@ -267,8 +288,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_store_load),	TEST(test_refused), TEST(test_tombstone), TEST(test_seen),
-		TEST(test_live_wins),	TEST(test_list),    TEST(test_names),	  TEST(test_replaced_under_readers),
+		TEST(test_store_load),	TEST(test_early), TEST(test_refused),
+		TEST(test_tombstone),	TEST(test_seen),  TEST(test_live_wins),
+		TEST(test_list),	TEST(test_names), TEST(test_replaced_under_readers),
 		TEST(test_state_names),
 	};
 
