@@ -69,8 +69,8 @@
 #define MAX_MAPS	 64
 #define MAX_PROCS	 1024
 #define MAX_THREADS	 256
-#define MAX_LINES	 8 /* BAD lines logged per process and verification */
-#define GAP_MIN_US	 20000
+#define MAX_LINES	 8     /* BAD lines logged per process and verification */
+#define GAP_MIN_US	 20000 /* unless --gap says something else */
 #define ANSWER_TIMEOUT_S 600
 #define GOLDEN		 0x9e3779b97f4a7c15ULL
 #define SALT		 0x5bd1e9955bd1e995ULL
@@ -148,14 +148,19 @@ static struct {
 	uint64_t seed;
 	enum fill fill;
 	int tree, depth, threads;
-	int tick_us;
+	int tick_us, gap_us;
 	bool huge, zombie, keep_stdio;
 	size_t dirty_mb;
 	const char *actions;
 	struct map_request maps[MAX_MAPS];
 	int nr_maps;
 	size_t stack_pages;
-} opt = { .size_mb = 16, .seed = 1, .depth = 1, .tick_us = 1000, .actions = "fork,remap,remove,unmap" };
+} opt = { .size_mb = 16,
+	  .seed = 1,
+	  .depth = 1,
+	  .tick_us = 1000,
+	  .gap_us = GAP_MIN_US,
+	  .actions = "fork,remap,remove,unmap" };
 
 struct result {
 	uint64_t pages;
@@ -958,7 +963,7 @@ static void __attribute__((noreturn)) run(void)
 		nap(opt.tick_us);
 		t = now_us(CLOCK_REALTIME);
 		mono = now_us(CLOCK_MONOTONIC);
-		if (t > last + GAP_MIN_US + opt.tick_us)
+		if (t > last + (unsigned long)(opt.gap_us + opt.tick_us))
 			say("gap %lu %lu %lu rank=%d mono=%ld", last, t, t - last, rank, (long)(mono - last_mono));
 		ticks++;
 		if (want_exit) {
@@ -1511,6 +1516,7 @@ static void __attribute__((noreturn)) usage(int rc)
 		"  --threads N        N more threads in each process, with data on their stacks\n"
 		"  --dirty[=MB[:MBPS]]  keep writing MB (default 16) at MBPS (default 100)\n"
 		"  --tick MS          look for gaps and commands every MS ms (default 1; fractions allowed)\n"
+		"  --gap MS           the shortest gap that is told (default 20)\n"
 		"  --on-restore LIST  what SIGUSR2 does: fork, remap, remove, unmap, verify (default: the first four)\n"
 		"  --seed N           other content\n"
 		"  --keep-stdio       do not point descriptors 0, 1 and 2 to /dev/null\n"
@@ -1590,21 +1596,14 @@ static void set_fill(const char *arg)
 static void parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "size", required_argument, NULL, 's' },
-		{ "fill", required_argument, NULL, 'f' },
-		{ "huge", no_argument, NULL, 'H' },
-		{ "map", required_argument, NULL, 'm' },
-		{ "tree", required_argument, NULL, 't' },
-		{ "depth", required_argument, NULL, 'd' },
-		{ "zombie", no_argument, NULL, 'z' },
-		{ "threads", required_argument, NULL, 'T' },
-		{ "dirty", optional_argument, NULL, 'D' },
-		{ "tick", required_argument, NULL, 'k' },
-		{ "on-restore", required_argument, NULL, 'r' },
-		{ "seed", required_argument, NULL, 'S' },
-		{ "keep-stdio", no_argument, NULL, 'K' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "size", required_argument, NULL, 's' },  { "fill", required_argument, NULL, 'f' },
+		{ "huge", no_argument, NULL, 'H' },	   { "map", required_argument, NULL, 'm' },
+		{ "tree", required_argument, NULL, 't' },  { "depth", required_argument, NULL, 'd' },
+		{ "zombie", no_argument, NULL, 'z' },	   { "threads", required_argument, NULL, 'T' },
+		{ "dirty", optional_argument, NULL, 'D' }, { "tick", required_argument, NULL, 'k' },
+		{ "gap", required_argument, NULL, 'g' },   { "on-restore", required_argument, NULL, 'r' },
+		{ "seed", required_argument, NULL, 'S' },  { "keep-stdio", no_argument, NULL, 'K' },
+		{ "help", no_argument, NULL, 'h' },	   { NULL, 0, NULL, 0 },
 	};
 	int c, level, width;
 
@@ -1639,6 +1638,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'k':
 			opt.tick_us = atof(optarg) * 1000;
+			break;
+		case 'g':
+			opt.gap_us = atof(optarg) * 1000;
 			break;
 		case 'r':
 			opt.actions = optarg;
