@@ -304,6 +304,9 @@ restore_on()
 {
 	start_pty "$1" with unshare --pid --mount --fork --kill-child --mount-proc bash -c "$NS_INIT" init "$SCRATCH/$1.rc" \
 		${NS_B:+nsenter --net=/run/netns/"$NS_B" --} "$MFD" restore --dir "$SERVER_DIR" $SESSION
+	# Its session is its own, so the end of the terminal's keeper is not its end.
+	eventually 5 test -s "$SCRATCH/$1/pid"
+	register pid "$(cat "$SCRATCH/$1/pid")"
 	eventually 30 test -e "$SCRATCH/$1.rc"
 	RC=$(cat "$SCRATCH/$1.rc")
 }
