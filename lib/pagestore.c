@@ -339,12 +339,26 @@ void mfd_pagestore_memory(struct mfd_pagestore *s, uint64_t *store, uint64_t *jo
 	*journal = memory_of(s->journal);
 }
 
-uint64_t mfd_pagestore_left(int dirfd)
+static int open_to_look(int dirfd)
 {
 	char path[256];
+
+	return link_of(dirfd, path, sizeof(path)) ? mfd_memfs_open(path) :
+						    openat(dirfd, STORE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+int mfd_pagestore_exists(int dirfd)
+{
+	int fd = open_to_look(dirfd), exists = fd >= 0;
+
+	mfd_io_close(&fd);
+	return exists;
+}
+
+uint64_t mfd_pagestore_left(int dirfd)
+{
 	uint64_t bytes;
-	int fd = link_of(dirfd, path, sizeof(path)) ? mfd_memfs_open(path) :
-						      openat(dirfd, STORE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open_to_look(dirfd);
 
 	if (fd < 0)
 		return 0;

@@ -59,6 +59,7 @@ int mfd_pagestore_sync(struct mfd_pagestore *s);       /* fsync of both files wh
 uint64_t mfd_pagestore_bytes(struct mfd_pagestore *s); /* reserved and not released */
 /* Memory that it takes: what the store's file has of it, and what the journal would have. 0 and 0 on a disk. */
 void mfd_pagestore_memory(struct mfd_pagestore *s, uint64_t *store, uint64_t *journal);
+int mfd_pagestore_exists(int dirfd);	/* it can be opened: nobody has begun to remove it */
 uint64_t mfd_pagestore_left(int dirfd); /* memory of a store that nobody has open, 0 when there is none */
 
 #endif

@@ -190,8 +190,8 @@ static void end_done(struct mfd_session *s)
 	s->error[0] = 0;
 	s->in_doubt = 0;
 	remove_store(s);
-	unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
 	mfd_session_store(s, 1);
+	unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
 	mfd_log_info("%s: done: %llu pages installed", s->name, (unsigned long long)s->pager_last.installed_pages);
 }
 
@@ -264,6 +264,9 @@ static void wind_up(struct mfd_session *s)
 		mfd_guard_kill(s->server, s->name);
 	}
 	stop_pager(s);
+	/* Should we die before DONE is written: they run and lack nothing. */
+	if (s->over == MFD_OVER_DONE)
+		mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
 	if ((s->over == MFD_OVER_DONE || keeps) && has_holds(s))
 		mfd_guard_release(s->server, s->name);
 	if (s->over == MFD_OVER_DONE)

@@ -288,12 +288,29 @@ static int may_be_restored(const Mfd__SessionEntry *e)
 	       e->state == MFD__SESSION_STATE__RESTORED || e->state == MFD__SESSION_STATE__COMMITTED;
 }
 
+/* The store goes when the tasks have gone on, just before DONE is written. */
+static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
+{
+	mfd_log_info("%s: done, its worker died when it was about to say so", name);
+	mfd_pagestore_remove(dirfd);
+	e->state = MFD__SESSION_STATE__DONE;
+	e->done_us = mfd_clean_now_us();
+	e->has_done_us = 1;
+	mfd_session_file_store(dirfd, e, 1);
+	unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
+	mfd_takeover_needless(sv, name);
+}
+
 /* The worker died, the supervisor lives: 1 = the restored tasks are served again; 0 = there are none any more. */
 static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
 	enum left left = may_be_restored(e) ? what_is_left(dirfd) : LEFT_NOTHING;
 	struct mfd_error err = { 0 };
 
+	if (left == LEFT_COMPLETE && e->state == MFD__SESSION_STATE__COMMITTED && !mfd_pagestore_exists(dirfd)) {
+		finish(sv, dirfd, name, e);
+		return 1;
+	}
 	if (left) {
 		if (!revive(sv, dirfd, name, e, left, &err))
 			return 1;
@@ -317,6 +334,11 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	/* After a server was killed: whoever lacks pages is held by its standby, and nobody else. */
 	int reborn = sv->reborn && (!sv->orphaned || mfd_takeover_has(sv, name)), restored;
 
+	/* Its tasks are on their own, also if the lines about them could not be removed any more. */
+	if (e->state == MFD__SESSION_STATE__DONE) {
+		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
+		return;
+	}
 	if ((reborn || (may_be_restored(e) && what_is_left(dirfd) == LEFT_COMPLETE)) && follow(sv, dirfd, name, e))
 		return;
 	restored = kill_attached(dirfd, name);
