@@ -238,7 +238,7 @@ static int send_gently(struct mfd_worker *w)
 
 int mfd_stream_step(struct mfd_worker *w, int *busy)
 {
-	int images_first = w->o->mode == MFD_MODE_POSTCOPY || w->session.early, ret;
+	int images_first = mfd_uplink_pages_follow(&w->session, w->o), ret;
 
 	*busy = 0;
 	mind_manners(w);

@@ -140,8 +140,7 @@ static void add_channels(struct json_object *j, const struct mfd_worker *w, cons
 	for (unsigned i = 0; i < w->session.lim.channels; i++)
 		json_object_array_add(a, channel(&f->channel[i]));
 	json_object_object_add(j, "channel", a);
-	json_object_object_add(j, "urgent",
-			       w->o->mode == MFD_MODE_POSTCOPY || w->session.early ? channel(&f->urgent) : NULL);
+	json_object_object_add(j, "urgent", mfd_uplink_pages_follow(&w->session, w->o) ? channel(&f->urgent) : NULL);
 	add_number(p, "payloads", f->produced.sends);
 	add_number(p, "stalls", f->produced.stalls);
 	add_ms(p, "stall_ms", f->produced.stall_us);

@@ -259,7 +259,7 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 static int join_all(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh,
 		    struct mfd_error *err)
 {
-	int urgent = o->mode == MFD_MODE_POSTCOPY || s->early, ret = 0;
+	int urgent = mfd_uplink_pages_follow(s, o), ret = 0;
 	struct mfd_ports ports;
 
 	mfd_ports_reserve(&ports, sh->target.sa.ss_family, s->lim.channels + (urgent ? 1 : 0));

@@ -31,6 +31,12 @@ struct mfd_uplink {
 	int wake_fd; /* eventfd that a failing channel writes to, the caller's; -1 = none */
 };
 
+/* The target may restore before it has every page: images come first, faults on the urgent channel. */
+static inline int mfd_uplink_pages_follow(const struct mfd_uplink *s, const struct mfd_options *o)
+{
+	return o->mode == MFD_MODE_POSTCOPY || s->early;
+}
+
 /*
  * Steps 1 and 2 of the commit table: HELLO and all joins.  sh->target and sh->session must be set; fills id and secret.
  * The caller has zeroed *s and set wake_fd.

@@ -50,7 +50,7 @@ static int connect_session(struct mfd_worker *w)
 		return ret;
 	w->hello_us = w->session.hello_us;
 	w->joined_us = w->session.joined_us;
-	atomic_store(&w->gentle, w->o->mode == MFD_MODE_POSTCOPY || w->session.early);
+	atomic_store(&w->gentle, mfd_uplink_pages_follow(&w->session, w->o));
 	w->few_cpus = has_few_cpus();
 	for (unsigned i = 0; i < w->session.channels; i++)
 		w->session.chan[i].gentle = &w->gentle;

@@ -391,12 +391,19 @@ void mfd_commit_complete(struct mfd_session *s)
 	s->complete_said = 1;
 }
 
+void mfd_commit_look_done(struct mfd_session *s)
+{
+	/* While CRIU is at work its end lets the tasks go on. */
+	if (s->state == MFD__SESSION_STATE__COMMITTED && s->installed && !mfd_confirm_busy(s))
+		s->over = MFD_OVER_DONE;
+}
+
 static void after_commit(struct mfd_session *s)
 {
 	mfd_commit_leave(s);
 	/* Restored, stopped and complete by the time of the commit: there may be no pager any more, and need not. */
 	if (s->installed) {
-		s->over = mfd_confirm_busy(s) ? MFD_OVER_NO : MFD_OVER_DONE; /* CRIU's end lets them go on */
+		mfd_commit_look_done(s);
 		return;
 	}
 	if (s->pager_code) {
@@ -467,9 +474,8 @@ void mfd_commit_pager_done(struct mfd_session *s)
 	if (!code) {
 		s->installed = 1;
 		mfd_figures_time(&s->times.installed_us);
-		if (s->state == MFD__SESSION_STATE__COMMITTED)
-			s->over = mfd_confirm_busy(s) ? MFD_OVER_NO : MFD_OVER_DONE;
-		else if (s->early)
+		mfd_commit_look_done(s);
+		if (s->early && s->state != MFD__SESSION_STATE__COMMITTED)
 			stands_alone(s);
 		return;
 	}

@@ -97,8 +97,7 @@ static void succeeded(struct mfd_session *s)
 	case MFD__SESSION_STATE__COMMITTED:
 		mfd_confirm_continue(s);
 		mfd_session_store(s, 1);
-		if (s->installed)
-			s->over = MFD_OVER_DONE;
+		mfd_commit_look_done(s);
 		break;
 	case MFD__SESSION_STATE__RUNNING: /* again, after the worker that had leave died */
 		mfd_confirm_continue(s);

@@ -232,7 +232,8 @@ void mfd_commit_ready(struct mfd_session *s);	 /* commit.c */
 void mfd_commit_commit(struct mfd_session *s, int answer);
 int mfd_commit_start_pager(struct mfd_session *s);
 void mfd_commit_pager_done(struct mfd_session *s);
-void mfd_commit_complete(struct mfd_session *s); /* no page will come any more: what is absent is zero */
+void mfd_commit_look_done(struct mfd_session *s); /* committed, every page is in, the tasks go on: then it is over */
+void mfd_commit_complete(struct mfd_session *s);  /* no page will come any more: what is absent is zero */
 void mfd_commit_asked(struct mfd_session *s);
 void mfd_commit_leave(struct mfd_session *s);
 /* A line of MFD_SESSION_ATTACHED: this process goes when the session does.  Any thread. */
