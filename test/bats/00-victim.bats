@@ -234,6 +234,8 @@ start_big_victim()
 			hosts_up
 			start_victim --size 4 --tree 2
 			start sleeper on_b sh -c 'setsid sleep 1001 & exec setsid sleep 1000'
+			both_sleep() { [ "\$(ip netns pids "\$NS_B" | xargs -r ps -o comm= -p | grep -c -x sleep)" = 2 ]; }
+			eventually 5 both_sleep
 			register undo touch "$SCRATCH/undone"
 			{
 				echo "\$SCRATCH"
@@ -246,11 +248,14 @@ start_big_victim()
 			on_a sleep 1000
 		}
 	END
+	# Its own guard does the rest.
+	register undo sh -c 'kill -KILL "$(cat "$0")"' "$SCRATCH/inner.pid"
 	start inner env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin VICTIM="$VICTIM" MFD="$MFD" BUILD="$BUILD" setsid bats "$SCRATCH/inner.bats"
 	eventually 20 test -s "$SCRATCH/inner.list"
 	cat "$SCRATCH/inner.list"
 	{ read -r dir && mapfile -t pids; } <"$SCRATCH/inner.list"
-	[ "${#pids[@]}" -ge 4 ]
+	# A tree of three or more, and the two that sleep.
+	[ "${#pids[@]}" -ge 5 ]
 	[ -d "$dir" ]
 	kill -KILL "$(cat "$SCRATCH/inner.pid")"
 	eventually 10 test ! -e "$dir"
