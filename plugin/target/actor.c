@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The session's own thread: takes one thing after the other that others have left under session->lock, and acts.
- *
- * What a broken connection means depends on one question: can the source still go on by itself?  Before READY (postcopy: before leave to
- * run was given) it can, and will, so everything here is thrown away.  Afterwards nobody but the source or a person
- * can tell, so the session is kept, in doubt.
+ * The session's own thread: takes one thing after the other that others have left under session->lock, and acts.  What a loss means
+ * says standing.c, how it ends ending.c.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "address.h"
 #include "confirm.h"
 #include "session_file.h"
 #include "io.h"
@@ -27,298 +19,7 @@ enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, A
 
 #define QUEUED_TICK_MS 100
 
-/* ---- session.img ---- */
-
-void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
-{
-	mfd__session_entry__init(e);
-	e->name = s->name;
-	e->format = MFD_SESSION_FILE_FORMAT;
-	e->state = s->state;
-	e->error = s->error[0] ? s->error : NULL;
-	e->has_in_doubt = 1;
-	e->in_doubt = s->in_doubt;
-	e->source = s->source[0] ? s->source : NULL;
-	e->has_session_id = e->has_secret = 1;
-	e->session_id.data = s->id;
-	e->session_id.len = sizeof(s->id);
-	e->secret.data = s->secret;
-	e->secret.len = sizeof(s->secret);
-	e->has_postcopy = e->has_confirm_restore = e->has_channels = e->has_packet_size = e->has_server_pid = 1;
-	e->postcopy = s->postcopy;
-	e->confirm_restore = s->confirm;
-	e->has_early_restore = s->early;
-	e->early_restore = s->early;
-	e->channels = s->limits.channels;
-	e->packet_size = s->limits.packet_size;
-	e->restore_option = s->restore_options;
-	e->n_restore_option = s->n_restore_options;
-	e->move_address = s->move_addresses;
-	e->n_move_address = s->n_move_addresses;
-	e->has_restored_pid = s->restore.root > 0;
-	e->restored_pid = (uint32_t)s->restore.root;
-	e->server_pid = (uint32_t)getppid(); /* the supervisor: what a person would signal */
-	pthread_mutex_lock(&s->lock);
-	e->has_max_bandwidth = s->setting.known;
-	e->max_bandwidth = s->setting.max_bandwidth;
-	s->setting.news = 0;
-	pthread_mutex_unlock(&s->lock);
-	mfd_figures_entry(s, e);
-	mfd_memory_entry(s, e);
-}
-
-int mfd_session_store(struct mfd_session *s, int sync)
-{
-	Mfd__SessionEntry e;
-	int rc;
-
-	mfd_session_entry(s, &e);
-	rc = mfd_session_file_store(s->dirfd, &e, sync);
-	if (rc)
-		mfd_log_error("%s: session.img: %s", s->name, strerror(-rc));
-	return rc;
-}
-
-/* ---- ending ---- */
-
-static void set_text(char *to, size_t len, const char *text)
-{
-	if (to != text)
-		snprintf(to, len, "%s", text);
-}
-
-void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
-{
-	Mfd__Abort m = MFD__ABORT__INIT;
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	set_text(s->error, sizeof(s->error), text);
-	mfd_log_error("%s: aborted: %s", s->name, text);
-	m.reason = text;
-	m.has_code = 1;
-	m.code = code;
-	/* Should we die in between: whoever follows shall not take for tasks what was killed. */
-	if (s->early && s->restore.ok)
-		mfd_commit_note(s, MFD_SESSION_KILLED_LINE "\n");
-	/* Before the source hears that its tasks are the only ones. */
-	mfd_restorer_kill(s);
-	mfd_address_drop(s);
-	if (!s->aborted_by_source)
-		mfd_session_send(s, MFD_WIRE_ABORT, &m.base);
-	s->over = MFD_OVER_ABORTED;
-}
-
-static void shutdown_data(struct mfd_session *s)
-{
-	unsigned i;
-
-	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++) {
-		if (s->channels[i].peer)
-			mfd_conn_shutdown(&s->channels[i].peer->control.conn);
-	}
-}
-
-static int wait_until(struct mfd_session *s, uint64_t ms)
-{
-	struct timespec ts = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
-
-	return -pthread_cond_timedwait(&s->cond, &s->lock, &ts);
-}
-
-/*
- * Shut down every connection and wait until their threads have let go.  The source gets `linger` ms to read our last words and
- * close the control connection itself.
- */
-static void disconnect(struct mfd_session *s, unsigned linger)
-{
-	uint64_t end = mfd_io_now_ms() + linger;
-
-	mfd_setting_tick(s, "the source cannot be reached any more");
-	pthread_mutex_lock(&s->lock);
-	s->joining = 0;
-	shutdown_data(s);
-	while (linger && s->control && !wait_until(s, end))
-		;
-	if (s->control)
-		mfd_conn_shutdown(&s->control->control.conn);
-	while (s->control || s->attached)
-		pthread_cond_wait(&s->cond, &s->lock);
-	mfd_session_drop_mail(s);
-	s->lost = s->lost_control = 0;
-	s->resume = MFD_OUTCOME_NONE;
-	pthread_cond_broadcast(&s->cond);
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* No channel is left that could use it.  Its own threads may be inside our callbacks, which `leave` lets go. */
-static void stop_pager(struct mfd_session *s)
-{
-	struct mfd_pager *p = atomic_exchange_explicit(&s->pager, NULL, memory_order_acq_rel);
-
-	if (!p)
-		return;
-	mfd_pager_get_stats(p, &s->pager_last);
-	mfd_pager_stop(p);
-}
-
-static int has_holds(struct mfd_session *s)
-{
-	int n;
-
-	pthread_mutex_lock(&s->lock);
-	n = s->holds > 0;
-	pthread_mutex_unlock(&s->lock);
-	return n;
-}
-
-static void remove_store(struct mfd_session *s)
-{
-	if (s->store)
-		mfd_pagestore_close(s->store);
-	s->store = NULL;
-	mfd_pagestore_remove(s->dirfd);
-}
-
-static void end_done(struct mfd_session *s)
-{
-	s->state = MFD__SESSION_STATE__DONE;
-	s->done_us = mfd_clean_now_us();
-	s->error[0] = 0;
-	s->in_doubt = 0;
-	remove_store(s);
-	mfd_session_store(s, 1);
-	unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
-	mfd_log_info("%s: done: %llu pages installed", s->name, (unsigned long long)s->pager_last.installed_pages);
-}
-
-static void end_aborted(struct mfd_session *s)
-{
-	Mfd__SessionEntry e;
-	int rc, buried;
-
-	mfd_address_drop(s);
-	s->state = MFD__SESSION_STATE__ABORTED;
-	s->in_doubt = 0;
-	mfd_session_entry(s, &e);
-	/* The store first: a full file system may be the very reason, and the tombstone needs room. */
-	remove_store(s);
-	buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
-	rc = mfd_clean_tree(s->server->dirfd, s->name);
-	if (rc)
-		mfd_log_error("%s: cannot remove its folder: %s", s->name, strerror(-rc));
-	if (buried)
-		buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
-	if (buried)
-		mfd_log_error("%s: no tombstone: %s", s->name, strerror(-buried));
-}
-
-static void count_end(struct mfd_session *s)
-{
-	struct mfd_server *sv = s->server;
-
-	pthread_mutex_lock(&sv->lock);
-	if (s->over != MFD_OVER_KEPT && !sv->ended++)
-		sv->result = s->over == MFD_OVER_DONE ? 0 : 1;
-	pthread_mutex_unlock(&sv->lock);
-	mfd_listener_wake(sv);
-}
-
-/* Early and verified: the stopped tasks may be all there is, should the source have let go. */
-static int only_copy(const struct mfd_session *s)
-{
-	return s->early && (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED);
-}
-
-/* They are complete as well, so that whoever reloads the session finds them. */
-static int keeps_tasks(const struct mfd_session *s)
-{
-	return only_copy(s) && s->alone;
-}
-
-static void wind_up(struct mfd_session *s)
-{
-	int keeps = s->over == MFD_OVER_KEPT && keeps_tasks(s);
-
-	pthread_mutex_lock(&s->lock);
-	s->ending = 1;
-	s->leave = s->over == MFD_OVER_DONE ? MFD_LEAVE_GIVEN : MFD_LEAVE_REFUSED;
-	if (s->request) {
-		snprintf(s->request->answer, sizeof(s->request->answer), "error: session %s has just ended", s->name);
-		s->request->done = 1;
-		s->request = NULL;
-	}
-	pthread_cond_broadcast(&s->cond);
-	pthread_mutex_unlock(&s->lock);
-	disconnect(s, s->over == MFD_OVER_KEPT ? 0 : MFD_SESSION_LINGER);
-	if (s->over == MFD_OVER_DONE || keeps)
-		mfd_restorer_release(s);
-	else
-		mfd_restorer_kill(s);
-	/* The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then. */
-	if (s->over != MFD_OVER_DONE && !keeps && has_holds(s)) {
-		mfd_commit_note(s, MFD_SESSION_KILLED_LINE "\n");
-		mfd_guard_kill(s->server, s->name);
-	}
-	stop_pager(s);
-	/* Should we die before DONE is written: they run and lack nothing. */
-	if (s->over == MFD_OVER_DONE)
-		mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
-	if ((s->over == MFD_OVER_DONE || keeps) && has_holds(s))
-		mfd_guard_release(s->server, s->name);
-	if (s->over == MFD_OVER_DONE)
-		end_done(s);
-	else if (s->over == MFD_OVER_ABORTED)
-		end_aborted(s);
-	else
-		mfd_session_store(s, 1);
-	if (s->over == MFD_OVER_KEPT && !keeps)
-		unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
-	if (s->over == MFD_OVER_DONE || s->over == MFD_OVER_ABORTED)
-		mfd_cpr_ended(s);
-	mfd_memory_end(s);
-	count_end(s);
-	mfd_session_unclaim(s);
-}
-
 /* ---- what can happen ---- */
-
-/*
- * Early, and RESTORED has not been said: the source waits for it and can go on.  The session is not kept: the restore may be finishing just
- * now, and then pages leave the store.
- */
-static int unconfirmed(const struct mfd_session *s)
-{
-	return s->early && s->state == MFD__SESSION_STATE__READY && !s->restore.ok;
-}
-
-static int may_abort(const struct mfd_session *s)
-{
-	return s->state == MFD__SESSION_STATE__RECEIVING || s->state == MFD__SESSION_STATE__RESTORABLE ||
-	       unconfirmed(s);
-}
-
-static void doubt(struct mfd_session *s, const char *text)
-{
-	mfd_log_warn("%s: in doubt (%s): %s", s->name, mfd_session_file_state(s->state), text);
-	set_text(s->error, sizeof(s->error), text);
-	s->in_doubt = 1;
-	mfd_session_store(s, 1);
-	disconnect(s, 0);
-}
-
-void mfd_session_broken(struct mfd_session *s, int code, const char *text)
-{
-	if (may_abort(s))
-		mfd_session_abort(s, code, "%s", text);
-	else if (s->state != MFD__SESSION_STATE__COMMITTED)
-		doubt(s, text);
-	else
-		mfd_log_debug("%s: after the commit: %s", s->name, text);
-}
 
 static int synced(const struct mfd_session *s, uint64_t sync)
 {
@@ -349,7 +50,7 @@ static void on_lost(struct mfd_session *s)
 	control = s->lost_control;
 	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
 	pthread_mutex_unlock(&s->lock);
-	if (control || may_abort(s) || s->state == MFD__SESSION_STATE__RUNNING)
+	if (control || mfd_session_may_abort(s) || s->state == MFD__SESSION_STATE__RUNNING)
 		mfd_session_broken(s, -ECONNRESET, text);
 	pthread_mutex_lock(&s->lock);
 	/* The control connection may have followed a channel that did not matter: then once more. */
@@ -549,7 +250,7 @@ static const char *on_request(struct mfd_session *s, struct mfd_request *r)
 		return mfd_setting_ask(s, r);
 	if (r->kind != MFD_REQUEST_ABORT)
 		return resolve(s, r->kind);
-	if (!may_abort(s)) {
+	if (!mfd_session_may_abort(s)) {
 		if (s->state == MFD__SESSION_STATE__COMMITTED)
 			return "error: the session is committed: the source is gone";
 		return "error: the session is verified: only its source, or `resolve` when it is in doubt, may end it";
@@ -593,17 +294,17 @@ static void on_stop(struct mfd_session *s)
 	pthread_mutex_lock(&s->lock);
 	s->stop_seen = s->stopping;
 	pthread_mutex_unlock(&s->lock);
-	if (may_abort(s)) {
+	if (mfd_session_may_abort(s)) {
 		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends");
 		return;
 	}
-	if (keeps_tasks(s)) {
+	if (mfd_session_keeps_tasks(s)) {
 		s->in_doubt = 1;
-		set_text(s->error, sizeof(s->error), "the restore server ended");
+		mfd_session_set_error(s, "the restore server ended");
 		s->over = MFD_OVER_KEPT;
 		return;
 	}
-	if (has_tasks(s) && (s->stop_seen == 1 || (only_copy(s) && !s->pager_code))) {
+	if (has_tasks(s) && (s->stop_seen == 1 || (mfd_session_only_copy(s) && !s->pager_code))) {
 		mfd_log_warn(
 			"%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
 			"then they are killed)",
@@ -611,7 +312,7 @@ static void on_stop(struct mfd_session *s)
 		return;
 	}
 	if (has_tasks(s)) {
-		set_text(s->error, sizeof(s->error), "the restore server was stopped while pages were missing");
+		mfd_session_set_error(s, "the restore server was stopped while pages were missing");
 		s->over = s->state == MFD__SESSION_STATE__COMMITTED ? MFD_OVER_BROKEN : MFD_OVER_ABORTED;
 		return;
 	}
@@ -622,7 +323,7 @@ static void on_stop(struct mfd_session *s)
 	if (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED) {
 		s->in_doubt = 1;
 		s->state = MFD__SESSION_STATE__READY; /* what was restored is killed: nothing has left the store */
-		set_text(s->error, sizeof(s->error), "the restore server ended");
+		mfd_session_set_error(s, "the restore server ended");
 	}
 	s->over = MFD_OVER_KEPT;
 }
@@ -635,21 +336,6 @@ static int connected(struct mfd_session *s)
 	yes = s->control != NULL;
 	pthread_mutex_unlock(&s->lock);
 	return yes;
-}
-
-/* With every tick, while something moves. */
-static void store_moving(struct mfd_session *s)
-{
-	Mfd__SessionEntry e;
-	uint64_t moved;
-
-	if (!s->joined_said && s->state == MFD__SESSION_STATE__RECEIVING)
-		return;
-	mfd_session_entry(s, &e);
-	moved = e.wire_bytes + e.installed_pages + e.faults;
-	if (moved != s->moved)
-		mfd_session_file_store(s->dirfd, &e, 0);
-	s->moved = moved;
 }
 
 static unsigned tick_length(const struct mfd_session *s)
@@ -666,7 +352,7 @@ static void tick(struct mfd_session *s)
 	Mfd__Ping ping = MFD__PING__INIT;
 
 	s->tick_ms = now + tick_length(s);
-	store_moving(s);
+	mfd_session_store_moving(s);
 	mfd_setting_tick(s, NULL);
 	mfd_memory_tick(s);
 	if (s->queued && mfd_memory_admitted(s))
@@ -753,7 +439,7 @@ static enum what wait_for_work(struct mfd_session *s, struct mfd_mail **mail)
 
 	pthread_mutex_lock(&s->lock);
 	while ((w = next(s)) == NOTHING) {
-		if (wait_until(s, s->tick_ms) == -ETIMEDOUT)
+		if (mfd_session_wait_until(s, s->tick_ms) == -ETIMEDOUT)
 			break;
 	}
 	if (mfd_io_now_ms() >= s->tick_ms && w == NOTHING)
@@ -824,7 +510,7 @@ static void session_thread(void *arg)
 		mfd_confirm_begin(s);
 	while (!s->over)
 		step(s);
-	wind_up(s);
+	mfd_session_wind_up(s);
 }
 
 int mfd_session_start(struct mfd_session *s)

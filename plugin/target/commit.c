@@ -479,8 +479,7 @@ void mfd_commit_pager_done(struct mfd_session *s)
 			stands_alone(s);
 		return;
 	}
-	if (s->state != MFD__SESSION_STATE__COMMITTED &&
-	    !(s->early && s->restore.ok && s->state != MFD__SESSION_STATE__RECEIVING)) {
+	if (s->state != MFD__SESSION_STATE__COMMITTED && !(mfd_session_only_copy(s) && s->restore.ok)) {
 		mfd_session_abort(s, code, "%s", text);
 		return;
 	}

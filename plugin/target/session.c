@@ -376,3 +376,16 @@ void mfd_session_request(struct mfd_session *s, struct mfd_request *r)
 	}
 	pthread_mutex_unlock(&s->lock);
 }
+
+int mfd_session_wait_until(struct mfd_session *s, uint64_t ms)
+{
+	struct timespec ts = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	return -pthread_cond_timedwait(&s->cond, &s->lock, &ts);
+}
+
+void mfd_session_set_error(struct mfd_session *s, const char *text)
+{
+	if (s->error != text)
+		snprintf(s->error, sizeof(s->error), "%s", text);
+}

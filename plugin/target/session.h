@@ -216,12 +216,29 @@ void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync);
 void mfd_session_request(struct mfd_session *s, struct mfd_request *r);
 
 /* The session's thread only. */
-int mfd_session_store(struct mfd_session *s, int sync);		      /* session.img */
-void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e);  /* borrows strings of s */
 void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t); /* of the data channels since HELLO or RESUME */
-void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void mfd_session_set_error(struct mfd_session *s, const char *text);
+int mfd_session_wait_until(struct mfd_session *s, uint64_t ms); /* s->lock held; CLOCK_MONOTONIC; 0 or -ETIMEDOUT */
+
+/* ---- entry.c: session.img ---- */
+void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows strings of s */
+int mfd_session_store(struct mfd_session *s, int sync);
+void mfd_session_store_moving(struct mfd_session *s); /* with every tick: only when something has moved */
+
+/* ---- standing.c: who depends on the session ---- */
+/* Early and verified: the stopped tasks may be all there is, should the source have let go. */
+int mfd_session_only_copy(const struct mfd_session *s);
+/* They are complete as well, so that whoever reloads the session finds them. */
+int mfd_session_keeps_tasks(const struct mfd_session *s);
+/* The source can go on by itself. */
+int mfd_session_may_abort(const struct mfd_session *s);
 /* Something that must not go on: aborts the session where that is safe, leaves it in doubt where it is not. */
 void mfd_session_broken(struct mfd_session *s, int code, const char *text);
+
+/* ---- ending.c ---- */
+void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void mfd_session_disconnect(struct mfd_session *s, unsigned linger_ms); /* for the source to close by itself */
+void mfd_session_wind_up(struct mfd_session *s);			/* once s->over is set: the last thing done */
 
 /* ---- pieces of the actor ---- */
 void mfd_hello_ok(struct mfd_session *s);			     /* hello.c */
