@@ -304,7 +304,7 @@ static void on_stop(struct mfd_session *s)
 		s->over = MFD_OVER_KEPT;
 		return;
 	}
-	if (has_tasks(s) && (s->stop_seen == 1 || (mfd_session_only_copy(s) && !s->pager_code))) {
+	if (has_tasks(s) && (s->stop_seen == 1 || (mfd_session_only_copy(s) && !s->gave_up))) {
 		mfd_log_warn(
 			"%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
 			"then they are killed)",

@@ -406,11 +406,7 @@ static void after_commit(struct mfd_session *s)
 		mfd_commit_look_done(s);
 		return;
 	}
-	if (s->pager_code) {
-		s->over = MFD_OVER_BROKEN;
-		return;
-	}
-	if (mfd_commit_start_pager(s)) {
+	if (s->gave_up || mfd_commit_start_pager(s)) {
 		s->over = MFD_OVER_BROKEN;
 		return;
 	}
@@ -471,6 +467,7 @@ void mfd_commit_pager_done(struct mfd_session *s)
 	snprintf(text, sizeof(text), "pager: %s", s->pager_text[0] ? s->pager_text : strerror(-code));
 	pthread_mutex_unlock(&s->lock);
 	s->pager_seen = 1;
+	s->gave_up = code != 0;
 	if (!code) {
 		s->installed = 1;
 		mfd_figures_time(&s->times.installed_us);

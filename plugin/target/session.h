@@ -160,7 +160,7 @@ struct mfd_session {
 	int resumed; /* the source came back: what it says at the END counts from then on */
 	uint64_t missing_before;
 	int complete_said, images_in;
-	int pager_seen, installed; /* pager_done was dealt with; its good end */
+	int pager_seen, installed, gave_up; /* pager_done was dealt with; its good end; its bad one */
 	int alone;     /* early: the stopped tasks are complete and noted as such, nobody holds anything of theirs */
 	int tasks_ran; /* tasks may have run: they must be killed when the session is given up */
 	uint64_t lazy_pages, ready_us, committed_us, done_us;
