@@ -35,11 +35,6 @@ fails()
 	[[ $output == *"$text"* ]]
 }
 
-status_json()
-{
-	"$MFD" status --dir "$SERVER_DIR" "${2:-$SESSION}" --json 2>/dev/null | jq -r ".$1"
-}
-
 has_state()
 {
 	[ "$(status_json state)" = "$1" ]

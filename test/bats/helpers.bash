@@ -160,7 +160,7 @@ show_logs()
 	while read -r f; do
 		echo "--- ${f#"$SCRATCH"/} (last lines)"
 		tail -n "${LOG_LINES:-25}" "$f"
-	done < <(find "$SCRATCH" -type f -size +0 \( -name '*.log' -o -name '*.err' -o -name '*.out' \))
+	done < <(find "$SCRATCH" -type f -size +0 \( -name '*.log' -o -name '*.err' -o -name '*.out' -o -name screen \))
 }
 
 setup()
@@ -485,6 +485,12 @@ namespace_init()
 restore_lazily()
 {
 	restore_in_namespace "$1" --lazy-pages "${@:2}"
+}
+
+# status_json FIELD [SESSION]
+status_json()
+{
+	"$MFD" status --dir "$SERVER_DIR" "${2:-$SESSION}" --json 2>/dev/null | jq -r ".$1"
 }
 
 # wait_session SESSION ready|committed|done [SECONDS]
