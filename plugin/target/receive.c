@@ -152,11 +152,13 @@ static int install(struct receiver *r, const struct mfd_wire_packet *h, struct m
 
 	for (i = 0; !rc && i < h->entries; i++) {
 		const struct mfd_wire_run *w = &r->runs[i];
-		int zero = w->flags & MFD_WIRE_RUN_ZERO;
 
-		rc = mfd_pager_install(pager, h->task, w->vaddr, w->pages, zero ? NULL : src);
-		if (!zero)
-			src += (size_t)w->pages << MFD_WIRE_PAGE_SHIFT;
+		if (w->flags & MFD_WIRE_RUN_ZERO) {
+			mfd_pager_arrived(pager, h->task, w->vaddr, w->pages); /* left to the kernel, unless a task waits */
+			continue;
+		}
+		rc = mfd_pager_install(pager, h->task, w->vaddr, w->pages, src);
+		src += (size_t)w->pages << MFD_WIRE_PAGE_SHIFT;
 	}
 	return rc ? fail(r, rc, "a page cannot be installed") : 0;
 }
