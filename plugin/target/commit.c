@@ -127,7 +127,7 @@ static int count_hold(struct mfd_session *s)
 }
 
 /* Of a child that a task forks nobody can say which process it is, and the task waits for us: no look at all processes. */
-static int op_hold(void *arg, const struct mfd_pager_held *h)
+static int op_hold(void *arg, struct mfd_pager_held *h)
 {
 	struct mfd_session *s = arg;
 	int rc = count_hold(s), pid, pidfd = -1;
@@ -149,6 +149,7 @@ static int op_hold(void *arg, const struct mfd_pager_held *h)
 	if (!rc)
 		rc = mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, pidfd, 0);
 	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
+	h->pid = pid;
 	mfd_io_close(&pidfd);
 	return note_held(s, h, rc);
 }

@@ -39,11 +39,11 @@ struct mfd_pager;
 struct mfd_pager_held {
 	uint32_t task;
 	int uffd, book; /* book -1: none */
-	int pid;	/* hold: the process it came from, 0 = not known */
-	int forked;	/* hold: the kernel made it, for a child */
-	int writer;	/* adopt: the process that had this userfaultfd ... */
-	int number;	/* ... under this number */
-	int taken;	/* set by adopt: this one, which nobody knew, is a child's */
+	int pid;    /* hold: the process it came from, 0 = not known; set by it to the task's, as far as it is known */
+	int forked; /* hold: the kernel made it, for a child */
+	int writer; /* adopt: the process that had this userfaultfd ... */
+	int number; /* ... under this number */
+	int taken;  /* set by adopt: this one, which nobody knew, is a child's */
 };
 
 /*
@@ -61,7 +61,7 @@ struct mfd_pager_ops {
 	/* Postcopy: pages not here yet; ask the source.  Called at most once per range and connection. */
 	int (*want)(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages);
 	/* Copies of these descriptors must be held by somebody else before they are used (the supervisor); 0 or -errno. */
-	int (*hold)(void *arg, const struct mfd_pager_held *h);
+	int (*hold)(void *arg, struct mfd_pager_held *h);
 	/*
 	 * Nothing depends on this one any more: the other holder closes its copies, unless it did when everything was done.  Ours is
 	 * open until this has returned.
@@ -144,6 +144,15 @@ void mfd_pager_hold(struct mfd_pager *p);
 void mfd_pager_go(struct mfd_pager *p);
 void mfd_pager_again(struct mfd_pager *p);
 int mfd_pager_finished(struct mfd_pager *p); /* nonzero once CRIU's last word has been read */
+
+/*
+ * A restore after which the tasks are stopped, while pages still come, and whose failure ends the session: expect_still, before it begins, keeps the
+ * bulk work back until still is called, when CRIU has ended and none of its tasks can run: `huge`: where the kernel
+ * gives huge pages, whole blocks get them (pager_still.c).  stir, before anybody depends on what is restored, and when nothing will come any more: nonzero when the pager has failed.
+ */
+void mfd_pager_expect_still(struct mfd_pager *p);
+void mfd_pager_still(struct mfd_pager *p, int huge);
+int mfd_pager_stir(struct mfd_pager *p);
 
 /* Postcopy after a reconnect: ask again (ops->want) for every page a task waits for. */
 void mfd_pager_want_again(struct mfd_pager *p);

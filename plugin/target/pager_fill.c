@@ -23,10 +23,17 @@ int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, 
 	int rc;
 
 	for (*done = 0; *done < n;) {
-		uint64_t at = *done * PAGER_PAGE, want = (n - *done) * PAGER_PAGE;
+		uint64_t at = *done * PAGER_PAGE, want = n - *done;
 
-		rc = from ? mfd_uffd_copy(t->uffd, cur + at, from + at, want, &len) :
-			    mfd_uffd_zero(t->uffd, cur + at, want, &len);
+		rc = t->still ? mfd_still_put(t, bit + *done, cur + at, &want, from ? from + at : NULL) : 1;
+		if (rc < 0)
+			return rc;
+		if (!rc) {
+			*done += want;
+			continue;
+		}
+		rc = from ? mfd_uffd_copy(t->uffd, cur + at, from + at, want * PAGER_PAGE, &len) :
+			    mfd_uffd_zero(t->uffd, cur + at, want * PAGER_PAGE, &len);
 		if (len) {
 			mfd_pager_settle(t, bit + *done, len / PAGER_PAGE, PAGER_PUT);
 			if (atomic_load_explicit(&t->p->starved, memory_order_relaxed))

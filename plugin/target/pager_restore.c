@@ -33,7 +33,7 @@ static void read_again(struct mfd_pager *p)
 /* What lies unread in the connection are userfaultfds: they must not close should this process die. */
 static int hold_conn(struct mfd_pager *p)
 {
-	const struct mfd_pager_held h = { .uffd = p->sock.conn, .book = -1 };
+	struct mfd_pager_held h = { .uffd = p->sock.conn, .book = -1 };
 	int rc = p->ops.hold ? p->ops.hold(p->arg, &h) : 0;
 
 	p->conn_held = !rc;
@@ -118,7 +118,7 @@ static void start_running(struct mfd_pager *p)
 		pthread_rwlock_unlock(&t->lock);
 	}
 	pthread_mutex_lock(&p->lock);
-	p->sweeping = 1;
+	p->sweeping = !p->expects_still;
 	pthread_mutex_unlock(&p->lock);
 	mfd_pager_wake(p);
 }

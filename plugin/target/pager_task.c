@@ -302,6 +302,7 @@ void mfd_pager_task_free(struct pager_task *t)
 	mfd_io_close(&t->parked);
 	mfd_ranges_free(&t->ranges);
 	mfd_book_close(t);
+	mfd_still_free(t);
 	pthread_rwlock_destroy(&t->lock);
 	free(t);
 }
@@ -350,11 +351,11 @@ static struct pager_task *new_task(struct pager_family *f, const struct mfd_rang
 
 static int hold(struct pager_task *t, int book, int pid, int forked)
 {
-	const struct mfd_pager_held h = {
-		.task = t->fam->id, .uffd = t->uffd, .book = book, .pid = pid, .forked = forked
-	};
+	struct mfd_pager_held h = { .task = t->fam->id, .uffd = t->uffd, .book = book, .pid = pid, .forked = forked };
+	int rc = t->p->ops.hold ? t->p->ops.hold(t->p->arg, &h) : 0;
 
-	return t->p->ops.hold ? t->p->ops.hold(t->p->arg, &h) : 0;
+	t->pid = h.forked ? 0 : h.pid;
+	return rc;
 }
 
 /* Before we close it, so that its number never means two things to the other holder. */

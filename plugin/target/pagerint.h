@@ -7,6 +7,7 @@
  *   pager_task.c    tasks and families: made, forked, ended; accounts
  *   pager_fault.c   what comes from a userfaultfd
  *   pager_fill.c    putting pages in: windows, chunks, what receivers bring
+ *   pager_still.c   huge pages for tasks that stand still
  *   pager_book.c    what outlives this process: bits, messages, intervals
  *   pager_adopt.c   taking over from a process that died
  *
@@ -68,8 +69,10 @@ struct pager_task {
 	int uffd;   /* -1 = closed: the task is not served any more */
 	int parked; /* was uffd, in a restore that died; -1 = none */
 	struct mfd_ranges ranges;
-	int giveback; /* settled pages leave the store; lock */
-	int linked;   /* it is in pager->tasks; whoever made it */
+	int giveback;		   /* settled pages leave the store; lock */
+	struct pager_still *still; /* pager_still.c; lock */
+	int pid;		   /* the process, as ops->hold has found it; 0 = not known */
+	int linked;		   /* it is in pager->tasks; whoever made it */
 
 	struct pager_book *book; /* shared memory, see pager_book.c */
 	uint64_t book_len;
@@ -120,6 +123,7 @@ struct mfd_pager {
 	int *inherited;				      /* userfaultfds parked by the pager before us, until stop */
 	size_t n_inherited;
 	int sweeping;		/* lock: bulk work may be handed out */
+	int expects_still;	/* lock: not before mfd_pager_still */
 	int work_set;		/* lock: state of `work` */
 	struct mfd_error error; /* lock: first failure */
 
@@ -128,6 +132,7 @@ struct mfd_pager {
 	atomic_int complete;	  /* ABSENT is zero; from the start in safe mode */
 	atomic_int failed;	  /* error is set */
 	atomic_int reported;	  /* done has been called: exchanged by who calls it */
+	atomic_int still;	  /* blocks may be unregistered and written: no task runs */
 	atomic_int untidy;	  /* a task has nothing left: its userfaultfd can go (mfd_pager_tidy) */
 	_Atomic unsigned named;	  /* threads that have taken a name */
 	_Atomic uint64_t serial;  /* of the latest task */
@@ -135,7 +140,7 @@ struct mfd_pager {
 
 	/* statistics, relaxed */
 	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks;
-	_Atomic uint64_t dropped, direct;
+	_Atomic uint64_t dropped, direct, blocks;
 	_Atomic uint64_t absent;  /* pages made zero because they were nowhere: not a statistic but a warning */
 	_Atomic uint64_t starved; /* times in a row that memory for a page was not to be had */
 };
@@ -194,6 +199,13 @@ int mfd_pager_is_wanted(const struct pager_family *f, uint64_t bit, uint64_t n);
  * whoever looks at `wanted` after this call sees the fault.
  */
 void mfd_pager_family_sync(struct pager_family *f);
+
+/*
+ * pager_still.c: t->lock held for reading, t->still is not NULL.  Puts up to *n pages at cur, which becomes how many it was asked about: 0, an error, or
+ * 1: these go the ordinary way.
+ */
+int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src);
+void mfd_still_free(struct pager_task *t); /* t->lock held for writing, or nobody else has t */
 
 /* pager_fault.c */
 void mfd_pager_serve(struct pager_task *t); /* read and handle what its userfaultfd has */

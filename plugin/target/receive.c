@@ -154,7 +154,8 @@ static int install(struct receiver *r, const struct mfd_wire_packet *h, struct m
 		const struct mfd_wire_run *w = &r->runs[i];
 
 		if (w->flags & MFD_WIRE_RUN_ZERO) {
-			mfd_pager_arrived(pager, h->task, w->vaddr, w->pages); /* left to the kernel, unless a task waits */
+			/* Left to the kernel, unless a task waits. */
+			mfd_pager_arrived(pager, h->task, w->vaddr, w->pages);
 			continue;
 		}
 		rc = mfd_pager_install(pager, h->task, w->vaddr, w->pages, src);

@@ -24,7 +24,7 @@
 struct config {
 	const char *listen, *dir;
 	int once, insecure, durable, level;
-	int restore, pid_namespace;
+	int restore, pid_namespace, huge_pages;
 	const char *netns;
 	const char *restore_options[MAX_RESTORE_OPTIONS];
 	size_t n_restore_options;
@@ -38,6 +38,9 @@ static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 
 enum { PIDS_OWN, PIDS_HOST };
 static const char *const pid_namespaces[] = { "own", "host", NULL };
+
+enum { HUGE_ON, HUGE_OFF };
+static const char *const huge_pages[] = { "on", "off", NULL };
 
 static int add_restore_option(void *dest, const char *value, struct mfd_error *err)
 {
@@ -130,6 +133,13 @@ static int parse(struct config *c, int argc, char **argv)
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &c->durable,
 		  .help = "keep pages in DIR itself though that is not a tmpfs" },
+		{ .name = "huge-pages",
+		  .kind = MFD_FLAG_CHOICE,
+		  .dest = &c->huge_pages,
+		  .arg = "on|off",
+		  .choices = huge_pages,
+		  .help = "on: what is restored here (--restore, mode safe) has huge pages at once, where this host\n"
+			  "gives them to it (on)" },
 		{ .name = "threads",
 		  .kind = MFD_FLAG_UINT,
 		  .dest = &c->threads,
@@ -335,6 +345,7 @@ static int serve(struct mfd_server *sv, const struct config *c)
 	sv->allow_address = c->allow_address;
 	sv->n_allow_address = c->n_allow_address;
 	sv->durable = c->durable;
+	sv->huge_pages = c->huge_pages == HUGE_ON;
 	sv->once = c->once;
 	if (c->state) {
 		sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

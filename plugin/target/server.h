@@ -55,7 +55,7 @@ struct mfd_server {
 	int standby_fd;	  /* to the standby, for when the supervisor is dead; -1 */
 	unsigned threads, max_sessions, stall_ms;
 	uint64_t max_memory; /* bytes, 0: no limit */
-	int durable, once;
+	int durable, once, huge_pages;
 	int restore;			    /* sources may ask for it: confirm = restore */
 	const char *criu, *plugins;	    /* ... with this criu; plugins may be NULL */
 	const char *netns;		    /* of what is restored, NULL = the server's own */

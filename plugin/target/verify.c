@@ -262,6 +262,17 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 	return rc;
 }
 
+/* From here on the tasks are needed: nothing of theirs may be half in. */
+static int stir(struct mfd_session *s, char *text, size_t len)
+{
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+	int rc = s->early && p ? mfd_pager_stir(p) : 0;
+
+	if (rc)
+		snprintf(text, len, "the pager has failed");
+	return rc;
+}
+
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 {
 	struct missing m;
@@ -279,6 +290,7 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 		rc = find_missing(s, &m, text, sizeof(text));
 	if (!rc && !m.pages) {
 		rc = close_door(s, text, sizeof(text));
+		rc = rc ? rc : stir(s, text, sizeof(text));
 		if (rc)
 			free(m.ranges);
 	}

@@ -57,7 +57,7 @@ static int on_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	return 0;
 }
 
-static int on_hold(void *arg, const struct mfd_pager_held *h)
+static int on_hold(void *arg, struct mfd_pager_held *h)
 {
 	struct world *w = arg;
 
