@@ -51,7 +51,7 @@ void mfd_confirm_begin(struct mfd_session *s)
 	if (!s->early || s->state != MFD__SESSION_STATE__RECEIVING)
 		mfd_pager_hold(p);
 	else
-		mfd_pager_expect_still(p);
+		mfd_pager_expect_still(p, s->server->huge_pages);
 	mfd_log_info("%s: restoring", s->name);
 	rc = mfd_restorer_start(s, text, sizeof(text));
 	if (!rc)
@@ -108,7 +108,7 @@ static void succeeded(struct mfd_session *s)
 		now_restored(s);
 		break;
 	case MFD__SESSION_STATE__RECEIVING: /* early: when everything is verified */
-		mfd_pager_still(atomic_load_explicit(&s->pager, memory_order_relaxed), s->server->huge_pages);
+		mfd_pager_still(atomic_load_explicit(&s->pager, memory_order_relaxed));
 		break;
 	case MFD__SESSION_STATE__RESTORABLE: /* pages still come: leave to run is what the source gives now */
 		mfd_session_send(s, MFD_WIRE_STARTED, &started.base);

@@ -106,15 +106,19 @@ static void *worker(void *arg)
 {
 	struct epoll_event ev[EVENTS];
 	struct mfd_pager *p = arg;
-	int busy = 0;
+	int busy = 0, first = 0;
 	unsigned number = atomic_fetch_add_explicit(&p->named, 1, memory_order_relaxed);
 
 	mfd_threadname_set("pager", number);
-	mfd_gentle_first();
 	mfd_pager_mine = &p->count[number];
 	while (!atomic_load(&p->stop)) {
 		int n = epoll_wait(p->epfd, ev, EVENTS, busy ? 0 : -1);
 
+		/* While no task can wait, the end of the session waits for nobody's bulk work. */
+		if (!first && !atomic_load_explicit(&p->stopped, memory_order_relaxed)) {
+			mfd_gentle_first();
+			first = 1;
+		}
 		for (int i = 0; i < n && !atomic_load(&p->stop); i++) {
 			void *ptr = ev[i].data.ptr;
 

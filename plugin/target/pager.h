@@ -146,12 +146,12 @@ void mfd_pager_again(struct mfd_pager *p);
 int mfd_pager_finished(struct mfd_pager *p); /* nonzero once CRIU's last word has been read */
 
 /*
- * A restore after which the tasks are stopped, while pages still come, and whose failure ends the session: expect_still, before it begins, keeps the
- * bulk work back until still is called, when CRIU has ended and none of its tasks can run: `huge`: where the kernel
- * gives huge pages, whole blocks get them (pager_still.c).  stir, before anybody depends on what is restored, and when nothing will come any more: nonzero when the pager has failed.
+ * A restore after which the tasks are stopped while pages still come, and whose failure ends the session.  expect_still: before it begins; `huge`:
+ * tasks that the kernel gives huge pages to get them at once (pager_still.c).  still: CRIU has ended, none of its tasks can run.  stir, before
+ * anybody depends on what is restored, and when nothing will come any more: nonzero when the pager has failed.  go: they run now.
  */
-void mfd_pager_expect_still(struct mfd_pager *p);
-void mfd_pager_still(struct mfd_pager *p, int huge);
+void mfd_pager_expect_still(struct mfd_pager *p, int huge);
+void mfd_pager_still(struct mfd_pager *p);
 int mfd_pager_stir(struct mfd_pager *p);
 
 /* Postcopy after a reconnect: ask again (ops->want) for every page a task waits for. */

@@ -111,6 +111,8 @@ static void start_running(struct mfd_pager *p)
 	mfd_lazysock_unlisten(&p->sock);
 	p->ops.restored(p->arg); /* before anything is released: a second restore is out of the question now */
 	unhold_conn(p);
+	if (atomic_load(&p->awaits_still) && !mfd_still_look(p))
+		atomic_store(&p->awaits_still, 0);
 	atomic_store(&p->running, 1);
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
@@ -118,7 +120,7 @@ static void start_running(struct mfd_pager *p)
 		pthread_rwlock_unlock(&t->lock);
 	}
 	pthread_mutex_lock(&p->lock);
-	p->sweeping = !p->expects_still;
+	p->sweeping = !atomic_load(&p->awaits_still);
 	pthread_mutex_unlock(&p->lock);
 	mfd_pager_wake(p);
 }
@@ -204,6 +206,7 @@ void mfd_pager_go(struct mfd_pager *p)
 		start_running(p);
 	p->held = 0;
 	pthread_mutex_unlock(&p->sock_lock);
+	atomic_store(&p->stopped, 0);
 }
 
 void mfd_pager_again(struct mfd_pager *p)

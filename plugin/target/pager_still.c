@@ -257,28 +257,38 @@ int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n,
 
 /* ---- when ---- */
 
-void mfd_pager_expect_still(struct mfd_pager *p)
+void mfd_pager_expect_still(struct mfd_pager *p, int huge)
 {
-	pthread_mutex_lock(&p->lock);
-	p->expects_still = 1;
-	pthread_mutex_unlock(&p->lock);
+	atomic_store(&p->awaits_still, huge && mfd_thp_here());
+	atomic_store(&p->stopped, 1);
 }
 
-void mfd_pager_still(struct mfd_pager *p, int huge)
+int mfd_still_look(struct mfd_pager *p)
 {
-	if (huge && mfd_thp_here() && atomic_load(&p->running)) {
-		atomic_store(&p->still, 1);
-		for (struct pager_task *t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
-			pthread_rwlock_wrlock(&t->lock);
-			look_at(t);
-			pthread_rwlock_unlock(&t->lock);
-		}
+	int any = 0;
+
+	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+		pthread_rwlock_wrlock(&t->lock);
+		look_at(t);
+		any |= t->still != NULL;
+		pthread_rwlock_unlock(&t->lock);
 	}
+	return any;
+}
+
+static void begin_sweep(struct mfd_pager *p)
+{
 	pthread_mutex_lock(&p->lock);
-	p->expects_still = 0;
-	p->sweeping = atomic_load(&p->running);
+	if (atomic_exchange(&p->awaits_still, 0))
+		p->sweeping = atomic_load(&p->running);
 	pthread_mutex_unlock(&p->lock);
 	mfd_pager_wake(p);
+}
+
+void mfd_pager_still(struct mfd_pager *p)
+{
+	atomic_store(&p->still, 1);
+	begin_sweep(p);
 }
 
 /* What has come to the store meanwhile, and was not swept yet. */
@@ -302,9 +312,8 @@ int mfd_pager_stir(struct mfd_pager *p)
 {
 	struct pager_task *t;
 
-	mfd_pager_still(p, 0); /* should nobody have said so: the bulk work begins */
-	if (!atomic_exchange(&p->still, 0))
-		return 0;
+	begin_sweep(p); /* should nobody have said that they stand still */
+	atomic_store(&p->still, 0);
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		/* Whoever was about to open a block has done so when the lock has been ours. */
 		pthread_rwlock_wrlock(&t->lock);

@@ -123,7 +123,6 @@ struct mfd_pager {
 	int *inherited;				      /* userfaultfds parked by the pager before us, until stop */
 	size_t n_inherited;
 	int sweeping;		/* lock: bulk work may be handed out */
-	int expects_still;	/* lock: not before mfd_pager_still */
 	int work_set;		/* lock: state of `work` */
 	struct mfd_error error; /* lock: first failure */
 
@@ -132,6 +131,8 @@ struct mfd_pager {
 	atomic_int complete;	  /* ABSENT is zero; from the start in safe mode */
 	atomic_int failed;	  /* error is set */
 	atomic_int reported;	  /* done has been called: exchanged by who calls it */
+	atomic_int awaits_still;  /* no bulk work before mfd_pager_still */
+	atomic_int stopped;	  /* no task waits for a page: from mfd_pager_expect_still to mfd_pager_go */
 	atomic_int still;	  /* blocks may be unregistered and written: no task runs */
 	atomic_int untidy;	  /* a task has nothing left: its userfaultfd can go (mfd_pager_tidy) */
 	_Atomic unsigned named;	  /* threads that have taken a name */
@@ -205,6 +206,8 @@ void mfd_pager_family_sync(struct pager_family *f);
  * 1: these go the ordinary way.
  */
 int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src);
+/* All tasks exist: which of them may get huge pages? 0: none. No lock held. */
+int mfd_still_look(struct mfd_pager *p);
 void mfd_still_free(struct pager_task *t); /* t->lock held for writing, or nobody else has t */
 
 /* pager_fault.c */

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What test/bench/run measures. Each run_* finds the process in VICTIM_PID, an empty folder in RUN and a namespace to
-# restore to, and sets T0 when it begins and T1 when the last page is in. All return non-zero when something failed; the logs
+# restore to, and writes RUN/began when criu dump is executed, and sets T1 when the last page is in. All return non-zero when something failed; the logs
 # are in RUN.
 
+# The shell stamps the moment and becomes CRIU: what it takes to get that far is nobody's time.
 dump()
 {
-	(metered source nsenter --net=/run/netns/"$NS_A" -- "$CRIU" dump -t "$VICTIM_PID" -D "$RUN" -v1 -o dump.log \
+	# shellcheck disable=SC2016  # for that shell
+	(metered source nsenter --net=/run/netns/"$NS_A" -- \
+		bash -c 'echo "${EPOCHREALTIME/[.,]/}" >"$0"; exec "$@"' "$RUN/began" "$CRIU" dump -t "$VICTIM_PID" -D "$RUN" -v1 -o dump.log \
 		--manage-cgroups=ignore --address 127.0.0.1 "$@" </dev/null)
 }
 
@@ -33,7 +36,6 @@ run_stock()
 
 	status_pipe dump && dump_ready=$STATUS
 	status_pipe lazy && lazy_ready=$STATUS
-	now && T0=$NOW
 	dump --lazy-pages --port 7000 --status-fd "$dump_ready" &
 	dump=$!
 	STATUS=$dump_ready
@@ -60,7 +62,6 @@ run_pageserver()
 		-v1 -o page-server.log </dev/null) &
 	server=$!
 	eventually 10 port_listens 7000
-	now && T0=$NOW
 	dump --page-server --port 7000 || return 1
 	wait "$server" || return 1
 	restore_here "$RUN" || return 1
@@ -103,7 +104,6 @@ run_mfd()
 	esac
 	[ "$2" = default ] || local -x CRIU_MULTIFD_CHANNELS=$2
 	[ -z "${3:-}" ] || local -x CRIU_MULTIFD_COMPRESS=$3
-	now && T0=$NOW
 	dump --lazy-pages -L "$PLUGINS" &
 	dump=$!
 	if [ -n "$goal" ]; then
