@@ -50,7 +50,7 @@ static void on_lost(struct mfd_session *s)
 	control = s->lost_control;
 	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
 	pthread_mutex_unlock(&s->lock);
-	if (control || mfd_session_may_abort(s) || s->state == MFD__SESSION_STATE__RUNNING)
+	if (control || (mfd_session_may_abort(s) && !s->ready_waits) || s->state == MFD__SESSION_STATE__RUNNING)
 		mfd_session_broken(s, -ECONNRESET, text);
 	pthread_mutex_lock(&s->lock);
 	/* The control connection may have followed a channel that did not matter: then once more. */

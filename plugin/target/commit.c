@@ -475,6 +475,8 @@ void mfd_commit_pager_done(struct mfd_session *s)
 		mfd_commit_look_done(s);
 		if (s->early && s->state != MFD__SESSION_STATE__COMMITTED)
 			stands_alone(s);
+		if (s->ready_waits)
+			mfd_verify_late(s);
 		return;
 	}
 	if (s->state != MFD__SESSION_STATE__COMMITTED && !(mfd_session_only_copy(s) && s->restore.ok)) {

@@ -108,7 +108,7 @@ static void succeeded(struct mfd_session *s)
 		now_restored(s);
 		break;
 	case MFD__SESSION_STATE__RECEIVING: /* early: when everything is verified */
-		mfd_pager_still(atomic_load_explicit(&s->pager, memory_order_relaxed));
+		s->huge = mfd_pager_still(atomic_load_explicit(&s->pager, memory_order_relaxed));
 		break;
 	case MFD__SESSION_STATE__RESTORABLE: /* pages still come: leave to run is what the source gives now */
 		mfd_session_send(s, MFD_WIRE_STARTED, &started.base);

@@ -147,11 +147,12 @@ int mfd_pager_finished(struct mfd_pager *p); /* nonzero once CRIU's last word ha
 
 /*
  * A restore after which the tasks are stopped while pages still come, and whose failure ends the session.  expect_still: before it begins; `huge`:
- * tasks that the kernel gives huge pages to get them at once (pager_still.c).  still: CRIU has ended, none of its tasks can run.  stir, before
+ * tasks that the kernel gives huge pages to get them at once (pager_still.c).  still: CRIU has ended, none of its tasks can run; nonzero when one
+ * of them gets huge pages.  stir, before
  * anybody depends on what is restored, and when nothing will come any more: nonzero when the pager has failed.  go: they run now.
  */
 void mfd_pager_expect_still(struct mfd_pager *p, int huge);
-void mfd_pager_still(struct mfd_pager *p);
+int mfd_pager_still(struct mfd_pager *p);
 int mfd_pager_stir(struct mfd_pager *p);
 
 /* Postcopy after a reconnect: ask again (ops->want) for every page a task waits for. */

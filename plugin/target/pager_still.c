@@ -9,8 +9,8 @@
  * process has its huge pages at once and not when khugepaged comes by.
  *
  * What is not there yet in such a block reads as zeros, so when the tasks may run, or whoever follows this process might serve them (READY), it must
- * be whole: mfd_pager_stir.  Pages that are zero stay as they are.  Blocks of which anything is in already, or that come in
- * pieces with zero pages between them, which would become memory, and everything else go the ordinary way.
+ * be whole: mfd_pager_stir.  Blocks of which anything is in already, or that have zero pages here and there, and everything else go the
+ * ordinary way.
  *
  * Not done: MADV_COLLAPSE where the kernel would not give huge pages by itself.  It costs as little, but each call waits until every
  * processor has drained its lists (lru_add_drain_all): a migration took 10 to 20 % longer.
@@ -30,8 +30,9 @@
 #include "thp.h"
 #include "uffd.h"
 
-#define BLOCK_PAGES (MFD_THP_SIZE / PAGER_PAGE)
-#define RUN_PAGES   64U /* a block is opened by so many in a row, else it stays ordinary */
+#define BLOCK_PAGES   (MFD_THP_SIZE / PAGER_PAGE)
+#define LEAST_DATA    64U /* pages that have come of a block when its first is put in, else it stays ordinary */
+#define ZEROS_OF_DATA 8U  /* an eighth of them may be zero besides */
 
 enum { FRESH, OPEN, ORDINARY };
 
@@ -172,27 +173,32 @@ static int write_task(const struct pager_still *s, uint64_t cur, const void *src
 	return n < 0 && errno == ESRCH ? -ESRCH : -EFAULT;
 }
 
-/* Nothing of it is in but zeros, which it would read as anyhow. */
-static int is_fresh(const struct pager_task *t, const struct area *a, uint64_t block)
+/*
+ * Nothing of it is in but zeros, which it would read as anyhow, and of what has come so far most is data: a block whose pages are zero here
+ * and there would become memory as a whole.
+ */
+static int is_worth_it(const struct pager_task *t, const struct area *a, uint64_t block)
 {
-	uint64_t start = a->bit + block * BLOCK_PAGES, end = start + BLOCK_PAGES, at = start, n, word;
+	uint64_t start = a->bit + block * BLOCK_PAGES, end = start + BLOCK_PAGES, at, n, word;
 	const struct mfd_range *r = mfd_ranges_from_bit(&t->fam->img, start);
+	uint64_t data = 0, zeros = 0;
 
-	for (; at < end; at += n) {
+	for (at = start; at < end; at += n) {
+		enum mfd_page_state state;
 		uint64_t open = at;
 
-		n = mfd_pager_unsettled(t, &open, end);
-		if (open == at)
-			continue;
-		n = mfd_pager_state(t->fam, r->img + (at - r->bit) * PAGER_PAGE, open - at, &word);
-		if (mfd_page_state(word) != MFD_PAGE_ZERO)
+		n = mfd_pager_state(t->fam, r->img + (at - r->bit) * PAGER_PAGE, end - at, &word);
+		state = mfd_page_state(word);
+		if (state != MFD_PAGE_ZERO && mfd_pager_unsettled(t, &open, at + n) != n)
 			return 0;
+		data += state == MFD_PAGE_STORED || state == MFD_PAGE_DIRECT ? n : 0;
+		zeros += state == MFD_PAGE_ZERO ? n : 0;
 	}
-	return 1;
+	return data >= LEAST_DATA && zeros <= data / ZEROS_OF_DATA;
 }
 
 /* Once for each block, before anything of it but zeros is put in. */
-static void decide(struct pager_task *t, const struct area *a, uint64_t block, int want)
+static void decide(struct pager_task *t, const struct area *a, uint64_t block)
 {
 	struct pager_still *s = t->still;
 	_Atomic uint8_t *state = &s->state[a->first + block];
@@ -200,7 +206,7 @@ static void decide(struct pager_task *t, const struct area *a, uint64_t block, i
 
 	pthread_mutex_lock(&s->lock);
 	if (atomic_load_explicit(state, memory_order_relaxed) == FRESH) {
-		if (want && atomic_load(&t->p->still) && is_fresh(t, a, block) &&
+		if (atomic_load(&t->p->still) && is_worth_it(t, a, block) &&
 		    !mfd_uffd_unregister(t->uffd, a->cur + block * MFD_THP_SIZE, MFD_THP_SIZE)) {
 			atomic_fetch_add_explicit(&t->p->blocks, 1, memory_order_relaxed);
 			is = OPEN;
@@ -230,7 +236,7 @@ int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n,
 {
 	struct pager_still *s = t->still;
 	const struct area *a = find(s, cur);
-	uint64_t block, left, run = *n;
+	uint64_t block, left;
 	_Atomic uint8_t *state;
 	int rc;
 
@@ -238,15 +244,15 @@ int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n,
 		return 1;
 	if (cur < a->cur) {
 		left = (a->cur - cur) / PAGER_PAGE;
-		*n = run < left ? run : left;
+		*n = *n < left ? *n : left;
 		return 1;
 	}
 	block = (cur - a->cur) / MFD_THP_SIZE;
 	left = (a->cur + (block + 1) * MFD_THP_SIZE - cur) / PAGER_PAGE;
-	*n = run < left ? run : left;
+	*n = *n < left ? *n : left;
 	state = &s->state[a->first + block];
 	if (src && atomic_load_explicit(state, memory_order_acquire) == FRESH)
-		decide(t, a, block, run >= RUN_PAGES);
+		decide(t, a, block);
 	if (atomic_load_explicit(state, memory_order_acquire) != OPEN)
 		return 1;
 	rc = src ? write_task(s, cur, src, *n * PAGER_PAGE) : 0; /* zero is what it reads as */
@@ -285,10 +291,18 @@ static void begin_sweep(struct mfd_pager *p)
 	mfd_pager_wake(p);
 }
 
-void mfd_pager_still(struct mfd_pager *p)
+int mfd_pager_still(struct mfd_pager *p)
 {
+	int any = 0;
+
 	atomic_store(&p->still, 1);
 	begin_sweep(p);
+	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+		pthread_rwlock_rdlock(&t->lock);
+		any |= t->still != NULL;
+		pthread_rwlock_unlock(&t->lock);
+	}
+	return any;
 }
 
 /* What has come to the store meanwhile, and was not swept yet. */

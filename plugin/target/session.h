@@ -161,6 +161,8 @@ struct mfd_session {
 	uint64_t missing_before;
 	int complete_said, images_in;
 	int pager_seen, installed, gave_up; /* pager_done was dealt with; its good end; its bad one */
+	int huge;			    /* early: a stopped task gets huge pages */
+	int ready_waits;		    /* early: all is verified, but huge pages are being filled */
 	int alone;     /* early: the stopped tasks are complete and noted as such, nobody holds anything of theirs */
 	int tasks_ran; /* tasks may have run: they must be killed when the session is given up */
 	uint64_t lazy_pages, ready_us, committed_us, done_us;
@@ -244,6 +246,7 @@ void mfd_session_wind_up(struct mfd_session *s);			/* once s->over is set: the l
 void mfd_hello_ok(struct mfd_session *s);			     /* hello.c */
 void mfd_verify_images(struct mfd_session *s, const Mfd__Images *m); /* verify.c */
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *m);
+void mfd_verify_late(struct mfd_session *s);	 /* nothing that ready_waits for is left */
 void mfd_verify_need_all(struct mfd_session *s); /* after a resume */
 void mfd_commit_ready(struct mfd_session *s);	 /* commit.c */
 void mfd_commit_commit(struct mfd_session *s, int answer);

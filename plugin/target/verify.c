@@ -263,14 +263,15 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 }
 
 /* From here on the tasks are needed: nothing of theirs may be half in. */
-static int stir(struct mfd_session *s, char *text, size_t len)
+void mfd_verify_late(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
-	int rc = s->early && p ? mfd_pager_stir(p) : 0;
 
-	if (rc)
-		snprintf(text, len, "the pager has failed");
-	return rc;
+	s->ready_waits = 0;
+	if (s->early && p && mfd_pager_stir(p))
+		mfd_session_broken(s, -EIO, "the pager has failed");
+	else
+		mfd_commit_ready(s);
 }
 
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
@@ -290,7 +291,6 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 		rc = find_missing(s, &m, text, sizeof(text));
 	if (!rc && !m.pages) {
 		rc = close_door(s, text, sizeof(text));
-		rc = rc ? rc : stir(s, text, sizeof(text));
 		if (rc)
 			free(m.ranges);
 	}
@@ -299,8 +299,11 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 		return;
 	}
 	s->lazy_pages = m.lazy;
-	if (!m.pages)
-		mfd_commit_ready(s);
+	if (!m.pages && s->early && s->huge && !s->installed) {
+		mfd_commit_complete(s);
+		s->ready_waits = 1;
+	} else if (!m.pages)
+		mfd_verify_late(s);
 	else if (may_ask(s, &m))
 		send_need(s, &m);
 	else

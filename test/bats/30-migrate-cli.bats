@@ -197,6 +197,37 @@ valid_json()
 	SESSION=back fails 4 'only the namespace as a whole can move' on_a "$MFD" migrate -t "$init" --to "$SERVER_ADDR"
 }
 
+# KiB of the restored process in huge pages.
+huge_there()
+{
+	awk '$1 == "AnonHugePages:" { print $2 }' "/proc/$(status_json restored_pid)/smaps_rollup"
+}
+
+@test "migrate --restore: huge pages are huge pages at once" {
+	local before
+
+	grep -q -v '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled || skip 'kernel: no transparent huge pages'
+	start_server --restore
+	start_victim --size 64 --huge
+	before=$(awk '$1 == "AnonHugePages:" { print $2 }' "/proc/$VICTIM_PID/smaps_rollup")
+	[ "$before" -ge $((48 * 1024)) ]
+	# What comes when CRIU has ended: with all of it at once there would be little.
+	migrate --restore --max-bandwidth 2Gbit
+	wait_session test 'done'
+	[ "$(huge_there)" -ge $((before / 2)) ] || fail "$(huge_there) KiB of $before"
+	runs_there
+	verify_victim
+}
+
+@test "migrate --restore: serve --huge-pages off" {
+	start_server --restore --huge-pages off
+	start_victim --size 64 --huge
+	migrate --restore --max-bandwidth 2Gbit
+	wait_session test 'done'
+	[ "$(huge_there)" -le 2048 ] || fail "$(huge_there) KiB"
+	verify_victim
+}
+
 @test "migrate --restore: the tasks outlive the server" {
 	start_server --restore --once
 	start_victim --size 16

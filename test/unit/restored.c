@@ -27,6 +27,7 @@
 #include "restored.h"
 
 struct steps *steps;
+int world_dense;
 
 /* ---- the session ---- */
 
@@ -296,7 +297,7 @@ void die(const char *fmt, ...)
 
 int page_is_zero(uint64_t i)
 {
-	return i % 8 == 3;
+	return i % (world_dense ? 4096 : 8) == 3;
 }
 
 static uint64_t word_of(uint64_t i, uint64_t k)

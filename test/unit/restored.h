@@ -4,7 +4,7 @@
  * needs to play CRIU and the task it restores.
  *
  * The task's memory is one area at an address that is free in the test and so in its children.  Page i of it, as dumped,
- * holds words that depend on i alone, or zeros where i % 8 == 3.
+ * holds words that depend on i alone, or zeros where i % 8 == 3, or i % 4096 == 3 when world_dense is set.
  */
 #ifndef RESTORED_H
 #define RESTORED_H
@@ -50,6 +50,7 @@ struct world {
 	int feed; /* how pages that arrive late are handed over: 0 = as the receiver would, 1 = always the store */
 };
 
+extern int world_dense; /* before world_open and child_start */
 extern const struct mfd_pager_ops world_ops;
 
 void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy);

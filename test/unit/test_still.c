@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Pages for tasks that stand still: whole blocks get huge pages, and everything is there before anybody runs. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "restored.h"
+#include "thp.h"
+
+#define PAGES 4500UL /* eight blocks of 2 MiB and some more, wherever the area begins */
+#define SPAN  5000UL
+
+static struct world world;
+
+/* The stopped task: what CRIU restores, with --leave-stopped. */
+static void stopped_task(struct world *w, int advice)
+{
+	int sock;
+
+	step_wait(&steps->test, 1);
+	sock = task_restore(w, NULL);
+	if (advice && madvise(w->area, SPAN * PAGE, advice))
+		die("madvise");
+	task_finished(sock);
+	raise(SIGSTOP);
+	task_check_all(w);
+}
+
+static void wants_huge(struct world *w)
+{
+	stopped_task(w, MADV_HUGEPAGE);
+}
+
+static void wants_none(struct world *w)
+{
+	stopped_task(w, MADV_NOHUGEPAGE);
+}
+
+static pid_t begin(void (*task)(struct world *w), int huge)
+{
+	int status;
+	pid_t pid;
+
+	world_dense = 1;
+	world_open(&world, PAGES, SPAN, 1);
+	pid = child_start(&world, task);
+	world_start(&world, 2);
+	mfd_pager_expect_still(world.pager, huge);
+	/* Two thirds of a block, from before there were any tasks. */
+	world_bring(&world, 700, 300);
+	step_done(&steps->test, 1);
+	world_wait(&world.restored, 1);
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
+	return pid;
+}
+
+/* A receiver: every third packet of 100 pages. */
+static void *receive(void *arg)
+{
+	uint64_t first = (uintptr_t)arg;
+
+	for (uint64_t at = first * 100; at < PAGES; at += 300)
+		for (uint64_t page = at; page < at + 100 && page < PAGES; page += 50)
+			if (page < 700 || page >= 1000)
+				world_bring(&world, page, page + 50 > PAGES ? PAGES - page : 50);
+	return NULL;
+}
+
+static void *receive_runs(void *arg)
+{
+	uint64_t first = (uintptr_t)arg;
+
+	for (uint64_t at = first * 100; at < PAGES; at += 300)
+		if (at < 700 || at >= 1000)
+			world_bring(&world, at, at + 100 > PAGES ? PAGES - at : 100);
+	return NULL;
+}
+
+static void receive_all(void *(*receiver)(void *))
+{
+	pthread_t id[3];
+
+	for (uintptr_t i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&id[i], NULL, receiver, (void *)i), 0);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(id[i], NULL);
+}
+
+static unsigned long huge_kib(pid_t pid)
+{
+	unsigned long kib = 0, n;
+	char path[64], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "AnonHugePages: %lu kB", &n) == 1)
+			kib += n;
+	fclose(f);
+	return kib;
+}
+
+static void go_on(pid_t pid)
+{
+	mfd_pager_go(world.pager);
+	kill(pid, SIGCONT);
+	mfd_pager_complete(world.pager);
+	world_wait_done(&world);
+	child_end(pid);
+	world_close(&world);
+}
+
+static void test_huge(void **state)
+{
+	struct mfd_thp_areas areas;
+	pid_t pid = begin(wants_huge, 1);
+
+	(void)state;
+	assert_int_equal(mfd_thp_areas(pid, &areas), 0);
+	if (mfd_thp_here())
+		assert_true(areas.n >= 1 && areas.v[0].start % MFD_THP_SIZE == 0);
+	mfd_thp_free(&areas);
+	world_bring(&world, 0, 100); /* before CRIU has ended: its block stays ordinary */
+	mfd_pager_still(world.pager);
+	receive_all(receive_runs);
+	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	/* Of eight blocks those at both ends are ordinary, and what was stored may be two more. */
+	if (mfd_thp_here())
+		assert_in_range(huge_kib(pid), 4 * 2048, 8 * 2048);
+	go_on(pid);
+}
+
+/* Fragments are no reason for a huge page, but one may be begun with a long run and ended with them. */
+static void test_fragments(void **state)
+{
+	pid_t pid = begin(wants_huge, 1);
+
+	(void)state;
+	mfd_pager_still(world.pager);
+	receive_all(receive);
+	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	assert_true(huge_kib(pid) <= 2 * 2048);
+	go_on(pid);
+}
+
+static void test_none_wanted(void **state)
+{
+	pid_t pid = begin(wants_none, 1);
+
+	(void)state;
+	receive_all(receive_runs);
+	mfd_pager_still(world.pager);
+	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	assert_int_equal(huge_kib(pid), 0);
+	go_on(pid);
+}
+
+static void test_switched_off(void **state)
+{
+	pid_t pid = begin(wants_huge, 0);
+
+	(void)state;
+	mfd_pager_still(world.pager);
+	receive_all(receive_runs);
+	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	assert_int_equal(huge_kib(pid), 0);
+	go_on(pid);
+}
+
+/* Everything has come before CRIU has ended. */
+static void test_never_still(void **state)
+{
+	pid_t pid = begin(wants_huge, 1);
+
+	(void)state;
+	receive_all(receive_runs);
+	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	go_on(pid);
+}
+
+/* Somebody kills the stopped task: nothing of it can be written, and that is no failure of the pager's. */
+static void test_killed(void **state)
+{
+	pid_t pid = begin(wants_huge, 1);
+
+	(void)state;
+	mfd_pager_still(world.pager);
+	world_bring(&world, 1500, 1000);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	receive_all(receive_runs);
+	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	mfd_pager_go(world.pager);
+	mfd_pager_complete(world.pager);
+	world_wait_done(&world);
+	world_close(&world);
+}
+
+static int needs_root(void **state)
+{
+	(void)state;
+	if (geteuid()) {
+		print_message("SKIP: needs root\n");
+		exit(77);
+	}
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_huge),	    cmocka_unit_test(test_fragments),
+		cmocka_unit_test(test_none_wanted), cmocka_unit_test(test_switched_off),
+		cmocka_unit_test(test_never_still), cmocka_unit_test(test_killed),
+	};
+
+	return cmocka_run_group_tests(tests, needs_root, NULL);
+}
