@@ -132,6 +132,15 @@ static int may_hold_a_block(const struct pager_task *t)
 	return 0;
 }
 
+/* Rights are looked at before the address, where nothing is mapped. */
+static int may_write(int pid)
+{
+	char c = 0;
+	struct iovec from = { &c, 1 }, to = { NULL, 1 };
+
+	return process_vm_writev(pid, &from, 1, &to, 1, 0) < 0 && errno == EFAULT;
+}
+
 /* t->lock held for writing.  A task whose mappings cannot be read gets ordinary pages. */
 static void look_at(struct pager_task *t)
 {
@@ -144,7 +153,7 @@ static void look_at(struct pager_task *t)
 	if (pidfd < 0)
 		return;
 	/* After the descriptor: should the process have ended, another one's mappings are of no use to it. */
-	if (!mfd_thp_areas(t->pid, &vmas)) {
+	if (may_write(t->pid) && !mfd_thp_areas(t->pid, &vmas)) {
 		t->still = new_still(t, &vmas, pidfd);
 		mfd_thp_free(&vmas);
 	}
