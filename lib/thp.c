@@ -56,7 +56,7 @@ static int add(struct mfd_thp_areas *out, size_t *room, const struct mfd_thp_are
 	return 0;
 }
 
-/* VmFlags is the last line of a mapping: lo locked, ht hugetlb, dp droppable. */
+/* VmFlags is the last line of a mapping: lo locked, ht hugetlb, dp droppable, ss shadow stack. */
 static int parse(FILE *f, struct mfd_thp_areas *out)
 {
 	struct mfd_thp_area a = { 0 };
@@ -68,7 +68,8 @@ static int parse(FILE *f, struct mfd_thp_areas *out)
 		if (!strncmp(line, "THPeligible:", 12)) {
 			eligible = strtoul(line + 12, NULL, 10) > 0;
 		} else if (!strncmp(line, "VmFlags:", 8)) {
-			if (mine && eligible && !strstr(line, " lo") && !strstr(line, " ht") && !strstr(line, " dp"))
+			if (mine && eligible && !strstr(line, " lo") && !strstr(line, " ht") && !strstr(line, " dp") &&
+			    !strstr(line, " ss"))
 				rc = add(out, &room, &a);
 			mine = eligible = 0;
 		} else if (line[0] < 'A' || line[0] > 'Z') {

@@ -130,7 +130,7 @@ static int count_hold(struct mfd_session *s)
 static int op_hold(void *arg, struct mfd_pager_held *h)
 {
 	struct mfd_session *s = arg;
-	int rc = count_hold(s), pid, pidfd = -1;
+	int rc = count_hold(s), pid, sure, pidfd = -1;
 
 	if (rc)
 		return rc;
@@ -142,14 +142,14 @@ static int op_hold(void *arg, struct mfd_pager_held *h)
 		mfd_io_close(&pidfd);
 		return note_held(s, h, rc);
 	}
-	pid = mfd_holder_find(h->task, h->uffd, h->pid);
+	pid = mfd_holder_find(h->task, h->uffd, h->pid, &sure);
 	if (pid)
 		pidfd = pidfd_open(pid, 0);
 	rc = mfd_commit_mark(s, h->task, pid);
 	if (!rc)
 		rc = mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, pidfd, 0);
 	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
-	h->pid = pid;
+	h->pid = sure ? pid : 0;
 	mfd_io_close(&pidfd);
 	return note_held(s, h, rc);
 }

@@ -77,7 +77,7 @@ static void now_restored(struct mfd_session *s)
 	int rc = mfd_restorer_look_again(s);
 
 	if (rc) {
-		failed(s, rc, "a restored task has died");
+		failed(s, rc, rc == -EBUSY ? "somebody has let a restored task go on" : "a restored task has died");
 		return;
 	}
 	s->state = MFD__SESSION_STATE__RESTORED;

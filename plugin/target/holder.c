@@ -131,13 +131,15 @@ static int is_wanted(int pid, void *arg)
 	return status_last(pid, "NSpid:") == (long)w->task;
 }
 
-int mfd_holder_find(uint32_t task, int uffd, int sender)
+int mfd_holder_find(uint32_t task, int uffd, int sender, int *sure)
 {
 	struct wanted w = { .task = task, .uffd = uffd };
 
-	if (sender > 0 && status_last(sender, "NSpid:") == (long)task)
+	*sure = sender > 0 && status_last(sender, "NSpid:") == (long)task;
+	if (*sure)
 		return sender;
 	each_process(is_wanted, &w);
+	*sure = w.pid && status_last(w.pid, "NSpid:") == (long)task;
 	return w.pid;
 }
 

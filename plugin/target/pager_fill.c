@@ -35,6 +35,8 @@ int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, 
 		rc = from ? mfd_uffd_copy(t->uffd, cur + at, from + at, want * PAGER_PAGE, &len) :
 			    mfd_uffd_zero(t->uffd, cur + at, want * PAGER_PAGE, &len);
 		if (len) {
+			if (t->still && from)
+				mfd_still_prime(t, cur + at);
 			mfd_pager_settle(t, bit + *done, len / PAGER_PAGE, PAGER_PUT);
 			if (atomic_load_explicit(&t->p->starved, memory_order_relaxed))
 				atomic_store_explicit(&t->p->starved, 0, memory_order_relaxed);

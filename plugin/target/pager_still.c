@@ -9,7 +9,11 @@
  * process has its huge pages at once and not when khugepaged comes by.
  *
  * What is not there yet in such a block reads as zeros, so when the tasks may run, or whoever follows this process might serve them (READY), it must
- * be whole: mfd_pager_stir.  Blocks of which anything is in already, or that have zero pages here and there, and everything else go the
+ * be whole: mfd_pager_stir.
+ *
+ * Unregistering a block splits its mapping.  The pieces become one again with the next block, or when the userfaultfd closes, if they share
+ * what the kernel calls an anon_vma, which a mapping has from its first page on.  So the first page of each area goes the ordinary way
+ * before any block is opened, else a process would be left with many mappings where it had one (mremap over them fails).  Blocks of which anything is in already, or that have zero pages here and there, and everything else go the
  * ordinary way.
  *
  * Not done: MADV_COLLAPSE where the kernel would not give huge pages by itself.  It costs as little, but each call waits until every
@@ -31,6 +35,7 @@
 #include "uffd.h"
 
 #define BLOCK_PAGES   (MFD_THP_SIZE / PAGER_PAGE)
+#define WORD_LOCKS    16U
 #define LEAST_DATA    64U /* pages that have come of a block when its first is put in, else it stays ordinary */
 #define ZEROS_OF_DATA 8U  /* an eighth of them may be zero besides */
 
@@ -38,14 +43,20 @@ enum { FRESH, OPEN, ORDINARY };
 
 struct area { /* whole blocks that lie in one interval */
 	uint64_t cur, bit, blocks;
-	size_t first; /* of its blocks in state */
+	size_t first;	   /* of its blocks in state */
+	atomic_int primed; /* a page of it was put in the ordinary way */
 };
 
 struct pager_still {
 	int pid, pidfd;
 	struct area *areas;
 	size_t n;
-	pthread_mutex_t lock;	 /* who opens a block */
+	pthread_mutex_t lock; /* who opens a block */
+	/*
+	 * Of pages in open blocks, by 64 of them: who writes.  Nothing else than the bits keeps two threads from writing the same page,
+	 * and the second from taking it out of a place of the store that the first has given back.
+	 */
+	pthread_mutex_t word[WORD_LOCKS];
 	_Atomic uint8_t state[]; /* of all blocks */
 };
 
@@ -108,6 +119,8 @@ static struct pager_still *new_still(const struct pager_task *t, const struct mf
 	s->pid = t->pid;
 	s->pidfd = pidfd;
 	pthread_mutex_init(&s->lock, NULL);
+	for (unsigned i = 0; i < WORD_LOCKS; i++)
+		pthread_mutex_init(&s->word[i], NULL);
 	return s;
 }
 
@@ -120,6 +133,8 @@ void mfd_still_free(struct pager_task *t)
 		return;
 	close(s->pidfd);
 	pthread_mutex_destroy(&s->lock);
+	for (unsigned i = 0; i < WORD_LOCKS; i++)
+		pthread_mutex_destroy(&s->word[i]);
 	free(s->areas);
 	free(s);
 }
@@ -132,11 +147,11 @@ static int may_hold_a_block(const struct pager_task *t)
 	return 0;
 }
 
-/* Rights are looked at before the address, where nothing is mapped. */
+/* Rights are looked at before the address, which is the kernel's. */
 static int may_write(int pid)
 {
 	char c = 0;
-	struct iovec from = { &c, 1 }, to = { NULL, 1 };
+	struct iovec from = { &c, 1 }, to = { (void *)-4096L, 1 };
 
 	return process_vm_writev(pid, &from, 1, &to, 1, 0) < 0 && errno == EFAULT;
 }
@@ -179,7 +194,8 @@ static int write_task(const struct pager_still *s, uint64_t cur, const void *src
 	n = process_vm_writev(s->pid, &from, 1, &to, 1, 0);
 	if (n == (ssize_t)len)
 		return 0;
-	return n < 0 && errno == ESRCH ? -ESRCH : -EFAULT;
+	return n < 0 && errno == ESRCH ? -ESRCH :
+					 -ENOMEM; /* told as EFAULT, or by less than all; it may be tried again */
 }
 
 /*
@@ -215,7 +231,7 @@ static void decide(struct pager_task *t, const struct area *a, uint64_t block)
 
 	pthread_mutex_lock(&s->lock);
 	if (atomic_load_explicit(state, memory_order_relaxed) == FRESH) {
-		if (atomic_load(&t->p->still) && is_worth_it(t, a, block) &&
+		if (atomic_load(&t->p->still) && atomic_load(&a->primed) && is_worth_it(t, a, block) &&
 		    !mfd_uffd_unregister(t->uffd, a->cur + block * MFD_THP_SIZE, MFD_THP_SIZE)) {
 			atomic_fetch_add_explicit(&t->p->blocks, 1, memory_order_relaxed);
 			is = OPEN;
@@ -226,7 +242,7 @@ static void decide(struct pager_task *t, const struct area *a, uint64_t block)
 }
 
 /* The area that holds `cur`, or the next one; NULL: none. */
-static const struct area *find(const struct pager_still *s, uint64_t cur)
+static struct area *find(const struct pager_still *s, uint64_t cur)
 {
 	size_t lo = 0, hi = s->n;
 
@@ -241,33 +257,62 @@ static const struct area *find(const struct pager_still *s, uint64_t cur)
 	return lo < s->n ? &s->areas[lo] : NULL;
 }
 
+/* What is not settled yet of n pages within a word of bits. */
+static int put_open(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const char *src)
+{
+	pthread_mutex_t *word = &t->still->word[bit / 64 % WORD_LOCKS];
+	uint64_t end = bit + n, at = bit, run;
+	int rc = 0;
+
+	pthread_mutex_lock(word);
+	for (; !rc && (run = mfd_pager_unsettled(t, &at, end)); at += run) {
+		/* Zero is what it reads as. */
+		if (src)
+			rc = write_task(t->still, cur + (at - bit) * PAGER_PAGE, src + (at - bit) * PAGER_PAGE,
+					run * PAGER_PAGE);
+		if (!rc)
+			mfd_pager_settle(t, at, run, PAGER_PUT);
+	}
+	pthread_mutex_unlock(word);
+	if (!rc && src && atomic_load_explicit(&t->p->starved, memory_order_relaxed))
+		atomic_store_explicit(&t->p->starved, 0, memory_order_relaxed);
+	return rc;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src)
 {
-	struct pager_still *s = t->still;
-	const struct area *a = find(s, cur);
-	uint64_t block, left;
+	const struct area *a = find(t->still, cur);
 	_Atomic uint8_t *state;
-	int rc;
+	uint64_t block;
 
 	if (!a)
 		return 1;
 	if (cur < a->cur) {
-		left = (a->cur - cur) / PAGER_PAGE;
-		*n = *n < left ? *n : left;
+		*n = least(*n, (a->cur - cur) / PAGER_PAGE);
 		return 1;
 	}
 	block = (cur - a->cur) / MFD_THP_SIZE;
-	left = (a->cur + (block + 1) * MFD_THP_SIZE - cur) / PAGER_PAGE;
-	*n = *n < left ? *n : left;
-	state = &s->state[a->first + block];
+	*n = least(*n, (a->cur + (block + 1) * MFD_THP_SIZE - cur) / PAGER_PAGE);
+	state = &t->still->state[a->first + block];
 	if (src && atomic_load_explicit(state, memory_order_acquire) == FRESH)
 		decide(t, a, block);
 	if (atomic_load_explicit(state, memory_order_acquire) != OPEN)
 		return 1;
-	rc = src ? write_task(s, cur, src, *n * PAGER_PAGE) : 0; /* zero is what it reads as */
-	if (!rc)
-		mfd_pager_settle(t, bit, *n, PAGER_PUT);
-	return rc;
+	*n = least(*n, 64 - bit % 64);
+	return put_open(t, bit, cur, *n, src);
+}
+
+void mfd_still_prime(struct pager_task *t, uint64_t cur)
+{
+	struct area *a = find(t->still, cur);
+
+	if (a && cur >= a->cur && !atomic_load_explicit(&a->primed, memory_order_relaxed))
+		atomic_store(&a->primed, 1);
 }
 
 /* ---- when ---- */
@@ -315,10 +360,8 @@ int mfd_pager_still(struct mfd_pager *p)
 }
 
 /* What has come to the store meanwhile, and was not swept yet. */
-static void make_whole(struct pager_task *t)
+static void make_whole(struct pager_task *t, struct pager_still *s)
 {
-	struct pager_still *s = t->still;
-
 	for (size_t i = 0; i < s->n; i++) {
 		const struct area *a = &s->areas[i];
 
@@ -333,6 +376,7 @@ static void make_whole(struct pager_task *t)
 
 int mfd_pager_stir(struct mfd_pager *p)
 {
+	struct pager_still *s;
 	struct pager_task *t;
 
 	begin_sweep(p); /* should nobody have said that they stand still */
@@ -340,9 +384,10 @@ int mfd_pager_stir(struct mfd_pager *p)
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		/* Whoever was about to open a block has done so when the lock has been ours. */
 		pthread_rwlock_wrlock(&t->lock);
+		s = t->still;
 		pthread_rwlock_unlock(&t->lock);
-		if (t->still)
-			make_whole(t);
+		if (s)
+			make_whole(t, s);
 		pthread_rwlock_wrlock(&t->lock);
 		mfd_still_free(t);
 		pthread_rwlock_unlock(&t->lock);

@@ -208,7 +208,8 @@ void mfd_pager_family_sync(struct pager_family *f);
 int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src);
 /* All tasks exist: which of them may get huge pages? 0: none. No lock held. */
 int mfd_still_look(struct mfd_pager *p);
-void mfd_still_free(struct pager_task *t); /* t->lock held for writing, or nobody else has t */
+void mfd_still_prime(struct pager_task *t, uint64_t cur); /* a page is in there, put by UFFDIO_COPY */
+void mfd_still_free(struct pager_task *t);		  /* t->lock held for writing, or nobody else has t */
 
 /* pager_fault.c */
 void mfd_pager_serve(struct pager_task *t); /* read and handle what its userfaultfd has */

@@ -247,13 +247,18 @@ static int is_alive(const struct mfd_descendant *d)
 int mfd_restorer_look_again(const struct mfd_session *s)
 {
 	struct mfd_descendant *list = NULL;
-	size_t n = 0, alive = 0;
+	size_t n = 0, alive = 0, stopped = 0;
 	int rc = warden_lives(&s->restore) ? mfd_descent_list(s->restore.warden, &list, &n) : -ESRCH;
 
-	for (size_t i = 0; !rc && i < n; i++)
+	for (size_t i = 0; !rc && i < n; i++) {
 		alive += (size_t)is_alive(&list[i]);
+		stopped += list[i].state == 'T';
+	}
 	free(list);
-	return rc ? rc : alive < s->restore.n_alive ? -ESRCH : 0;
+	if (rc || alive < s->restore.n_alive)
+		return rc ? rc : -ESRCH;
+	/* It may have read zeros where a page had not come (pager_still.c). */
+	return s->huge && stopped < s->restore.n_stopped ? -EBUSY : 0;
 }
 
 int mfd_restorer_note_tasks(struct mfd_session *s)
@@ -272,6 +277,7 @@ int mfd_restorer_note_tasks(struct mfd_session *s)
 		if (!r->root)
 			r->root = list[i].pid;
 		r->n_alive += (size_t)is_alive(&list[i]);
+		r->n_stopped += list[i].state == 'T';
 		if (is_alive(&list[i]) && !mfd_image_was_stopped(s->dirfd, list[i].inner))
 			r->tasks[r->n_tasks++] = list[i].pid;
 	}
@@ -339,5 +345,5 @@ void mfd_restorer_release(struct mfd_session *s)
 	r->warden = 0;
 	free(r->tasks);
 	r->tasks = NULL;
-	r->n_tasks = r->n_alive = 0;
+	r->n_tasks = r->n_alive = r->n_stopped = 0;
 }

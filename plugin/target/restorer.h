@@ -34,7 +34,8 @@ struct mfd_restore {
 	pid_t root;   /* first task, as seen here; 0 = not known */
 	pid_t *tasks; /* to be continued; those that were stopped when they were dumped stay so */
 	size_t n_tasks;
-	size_t n_alive; /* of everything restored, zombies apart, when it was noted */
+	size_t n_alive;	  /* of everything restored, zombies apart, when it was noted */
+	size_t n_stopped; /* of those */
 
 	/* session->lock */
 	int busy; /* CRIU is at work */

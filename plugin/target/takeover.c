@@ -117,7 +117,7 @@ void mfd_takeover_needless(struct mfd_server *sv, const char *session)
  */
 static void end_unclaimed(struct mfd_holder *h)
 {
-	int pid = mfd_holder_find(0, h->uffd, 0);
+	int sure, pid = mfd_holder_find(0, h->uffd, 0, &sure);
 
 	if (pid > 1) {
 		mfd_log_warn("killing process %d, which was being restored when the worker died", pid);

@@ -35,11 +35,11 @@ static int is_connection(const struct mfd_holder *h, const char *session)
 static struct mfd_holder *new_hold(const struct mfd_lazysock_msg *m, const char *session)
 {
 	struct mfd_holder *h = calloc(1, sizeof(*h));
-	int pid;
+	int pid, sure;
 
 	if (!h)
 		return NULL;
-	pid = mfd_holder_find(m->task, m->uffd, m->pid);
+	pid = mfd_holder_find(m->task, m->uffd, m->pid, &sure);
 	h->task = m->task ? m->task : MFD_HOLDER_UNKNOWN;
 	h->uffd = m->uffd;
 	h->pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
