@@ -229,7 +229,7 @@ int mfd_commit_start_pager(struct mfd_session *s)
 	/* lazy-pages.socket means: restore may begin.  What is dead on the source is not thrown away for want of an address. */
 	rc = mfd_address_take(s, &err);
 	if (rc && s->state != MFD__SESSION_STATE__COMMITTED) {
-		snprintf(s->error, sizeof(s->error), "%s", mfd_error_text(&err));
+		mfd_session_set_error(s, mfd_error_text(&err));
 		return rc;
 	}
 	mfd_error_clear(&err);
@@ -476,7 +476,7 @@ void mfd_commit_pager_done(struct mfd_session *s)
 		if (s->early && s->state != MFD__SESSION_STATE__COMMITTED)
 			stands_alone(s);
 		if (s->ready_waits)
-			mfd_verify_late(s);
+			mfd_verify_passed(s);
 		return;
 	}
 	if (s->state != MFD__SESSION_STATE__COMMITTED && !(mfd_session_only_copy(s) && s->restore.ok)) {
@@ -484,7 +484,7 @@ void mfd_commit_pager_done(struct mfd_session *s)
 		return;
 	}
 	mfd_log_error("%s: %s", s->name, text);
-	snprintf(s->error, sizeof(s->error), "%s", text);
+	mfd_session_set_error(s, text);
 	/* RESTORED may have been acted on: a source that is alive says so by an abort, and a person may. */
 	if (s->state != MFD__SESSION_STATE__COMMITTED) {
 		mfd_session_store(s, 1);

@@ -89,6 +89,7 @@ uint64_t mfd_holder_start_time(int pid)
 struct wanted {
 	uint32_t task;
 	int uffd, pid;
+	int sure; /* pid is the task */
 };
 
 static int same_file(int pid, int fd, int uffd)
@@ -128,7 +129,8 @@ static int is_wanted(int pid, void *arg)
 	    !has_open(pid, w->uffd))
 		return 0;
 	w->pid = pid;
-	return status_last(pid, "NSpid:") == (long)w->task;
+	w->sure = status_last(pid, "NSpid:") == (long)w->task;
+	return w->sure;
 }
 
 int mfd_holder_find(uint32_t task, int uffd, int sender, int *sure)
@@ -139,7 +141,7 @@ int mfd_holder_find(uint32_t task, int uffd, int sender, int *sure)
 	if (*sure)
 		return sender;
 	each_process(is_wanted, &w);
-	*sure = w.pid && status_last(w.pid, "NSpid:") == (long)task;
+	*sure = w.sure;
 	return w.pid;
 }
 

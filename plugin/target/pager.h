@@ -146,10 +146,12 @@ void mfd_pager_again(struct mfd_pager *p);
 int mfd_pager_finished(struct mfd_pager *p); /* nonzero once CRIU's last word has been read */
 
 /*
- * A restore after which the tasks are stopped while pages still come, and whose failure ends the session.  expect_still: before it begins; `huge`:
- * tasks that the kernel gives huge pages to get them at once (pager_still.c).  still: CRIU has ended, none of its tasks can run; nonzero when one
- * of them gets huge pages.  stir, before
- * anybody depends on what is restored, and when nothing will come any more: nonzero when the pager has failed.  go: they run now.
+ * A restore after which the tasks are stopped while pages still come, and whose failure ends the session.
+ *
+ *	expect_still	before it begins; `huge`: tasks that the kernel gives huge pages to get them at once (pager_still.c)
+ *	still		CRIU has ended, none of its tasks can run; nonzero when one of them gets huge pages
+ *	stir		before anybody depends on what is restored, and when nothing will come any more; nonzero: the pager has failed
+ *	go		they run now
  */
 void mfd_pager_expect_still(struct mfd_pager *p, int huge);
 int mfd_pager_still(struct mfd_pager *p);

@@ -9,26 +9,22 @@
  * process has its huge pages at once and not when khugepaged comes by.
  *
  * What is not there yet in such a block reads as zeros, so when the tasks may run, or whoever follows this process might serve them (READY), it must
- * be whole: mfd_pager_stir.
+ * be whole: mfd_pager_stir.  Blocks of which anything is in already, or that have zero pages here and there, and everything else go the
+ * ordinary way.
  *
  * Unregistering a block splits its mapping.  The pieces become one again with the next block, or when the userfaultfd closes, if they share
  * what the kernel calls an anon_vma, which a mapping has from its first page on.  So the first page of each area goes the ordinary way
- * before any block is opened, else a process would be left with many mappings where it had one (mremap over them fails).  Blocks of which anything is in already, or that have zero pages here and there, and everything else go the
- * ordinary way.
+ * before any block is opened, else a process would be left with many mappings where it had one (mremap over them fails).
  *
  * Not done: MADV_COLLAPSE where the kernel would not give huge pages by itself.  It costs as little, but each call waits until every
  * processor has drained its lists (lru_add_drain_all): a migration took 10 to 20 % longer.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
+#include <sys/pidfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "io.h"
 #include "log.h"
 #include "pagerint.h"
 #include "thp.h"
@@ -77,22 +73,18 @@ static int common(const struct mfd_range *r, const struct mfd_thp_area *v, struc
 	return 1;
 }
 
-/* Both lists are in the order of addresses. list NULL: only count. */
+/* Both lists are in the order of addresses.  `list` has room for all of both; *blocks = of the areas together. */
 static size_t intersect(const struct pager_task *t, const struct mfd_thp_areas *vmas, struct area *list, size_t *blocks)
 {
 	const struct mfd_range *r = t->ranges.by_cur, *r_end = r + t->ranges.n;
 	const struct mfd_thp_area *v = vmas->v, *v_end = v + vmas->n;
 	size_t n = 0;
-	struct area a;
 
 	*blocks = 0;
 	while (r < r_end && v < v_end) {
-		if (common(r, v, &a)) {
-			a.first = *blocks;
-			*blocks += a.blocks;
-			if (list)
-				list[n] = a;
-			n++;
+		if (common(r, v, &list[n])) {
+			list[n].first = *blocks;
+			*blocks += list[n++].blocks;
 		}
 		if (r->cur + r->pages * PAGER_PAGE < v->end)
 			r++;
@@ -102,20 +94,19 @@ static size_t intersect(const struct pager_task *t, const struct mfd_thp_areas *
 	return n;
 }
 
+/* NULL: there is none, or no memory. */
 static struct pager_still *new_still(const struct pager_task *t, const struct mfd_thp_areas *vmas, int pidfd)
 {
-	struct pager_still *s;
-	size_t blocks, n = intersect(t, vmas, NULL, &blocks);
+	struct area *areas = calloc(t->ranges.n + vmas->n, sizeof(*areas));
+	size_t blocks = 0, n = areas ? intersect(t, vmas, areas, &blocks) : 0;
+	struct pager_still *s = n ? calloc(1, sizeof(*s) + blocks) : NULL;
 
-	s = n ? calloc(1, sizeof(*s) + blocks) : NULL;
-	if (!s)
-		return NULL;
-	s->areas = calloc(n, sizeof(*s->areas));
-	if (!s->areas) {
-		free(s);
+	if (!s) {
+		free(areas);
 		return NULL;
 	}
-	s->n = intersect(t, vmas, s->areas, &blocks);
+	s->areas = areas;
+	s->n = n;
 	s->pid = t->pid;
 	s->pidfd = pidfd;
 	pthread_mutex_init(&s->lock, NULL);
@@ -164,7 +155,7 @@ static void look_at(struct pager_task *t)
 
 	if (t->uffd < 0 || !t->pid || t->still || !may_hold_a_block(t))
 		return;
-	pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	pidfd = pidfd_open(t->pid, 0);
 	if (pidfd < 0)
 		return;
 	/* After the descriptor: should the process have ended, another one's mappings are of no use to it. */
@@ -184,18 +175,16 @@ static void look_at(struct pager_task *t)
  */
 static int write_task(const struct pager_still *s, uint64_t cur, const void *src, uint64_t len)
 {
-	struct iovec from = { .iov_len = len }, to = { .iov_len = len };
+	struct iovec from = { (void *)(uintptr_t)src, len }, to = { (void *)(uintptr_t)cur, len };
 	ssize_t n;
 
-	memcpy(&from.iov_base, &src, sizeof(src)); /* the call does not write to it */
-	memcpy(&to.iov_base, &cur, sizeof(cur));
-	if (syscall(SYS_pidfd_send_signal, s->pidfd, 0, NULL, 0))
+	if (pidfd_send_signal(s->pidfd, 0, NULL, 0))
 		return -errno;
 	n = process_vm_writev(s->pid, &from, 1, &to, 1, 0);
 	if (n == (ssize_t)len)
 		return 0;
-	return n < 0 && errno == ESRCH ? -ESRCH :
-					 -ENOMEM; /* told as EFAULT, or by less than all; it may be tried again */
+	/* Want of memory is told as EFAULT, or by less than all; it may be tried again. */
+	return n < 0 && errno == ESRCH ? -ESRCH : -ENOMEM;
 }
 
 /*

@@ -246,7 +246,7 @@ void mfd_session_wind_up(struct mfd_session *s);			/* once s->over is set: the l
 void mfd_hello_ok(struct mfd_session *s);			     /* hello.c */
 void mfd_verify_images(struct mfd_session *s, const Mfd__Images *m); /* verify.c */
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *m);
-void mfd_verify_late(struct mfd_session *s);	 /* nothing that ready_waits for is left */
+void mfd_verify_passed(struct mfd_session *s);	 /* all is here, and nothing that ready_waits for is left */
 void mfd_verify_need_all(struct mfd_session *s); /* after a resume */
 void mfd_commit_ready(struct mfd_session *s);	 /* commit.c */
 void mfd_commit_commit(struct mfd_session *s, int answer);

@@ -263,7 +263,7 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 }
 
 /* From here on the tasks are needed: nothing of theirs may be half in. */
-void mfd_verify_late(struct mfd_session *s)
+void mfd_verify_passed(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 
@@ -303,7 +303,7 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 		mfd_commit_complete(s);
 		s->ready_waits = 1;
 	} else if (!m.pages)
-		mfd_verify_late(s);
+		mfd_verify_passed(s);
 	else if (may_ask(s, &m))
 		send_need(s, &m);
 	else

@@ -197,19 +197,24 @@ valid_json()
 	SESSION=back fails 4 'only the namespace as a whole can move' on_a "$MFD" migrate -t "$init" --to "$SERVER_ADDR"
 }
 
-# KiB of the restored process in huge pages.
+# KiB that a process has in huge pages.
+huge_of()
+{
+	awk '$1 == "AnonHugePages:" { print $2 }' "/proc/$1/smaps_rollup"
+}
+
 huge_there()
 {
-	awk '$1 == "AnonHugePages:" { print $2 }' "/proc/$(status_json restored_pid)/smaps_rollup"
+	huge_of "$(status_json restored_pid)"
 }
 
 @test "migrate --restore: huge pages are huge pages at once" {
 	local before
 
-	grep -q -v '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled || skip 'kernel: no transparent huge pages'
+	grep -q -v '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled || skip 'kernel lacks transparent huge pages, or may give none'
 	start_server --restore
 	start_victim --size 64 --huge
-	before=$(awk '$1 == "AnonHugePages:" { print $2 }' "/proc/$VICTIM_PID/smaps_rollup")
+	before=$(huge_of "$VICTIM_PID")
 	[ "$before" -ge $((48 * 1024)) ]
 	# What comes when CRIU has ended: with all of it at once there would be little.
 	migrate --restore --max-bandwidth 2Gbit

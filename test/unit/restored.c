@@ -29,6 +29,16 @@
 struct steps *steps;
 int world_dense;
 
+int restored_needs_root(void **state)
+{
+	(void)state;
+	if (geteuid()) {
+		print_message("SKIP: needs root\n");
+		exit(77);
+	}
+	return 0;
+}
+
 /* ---- the session ---- */
 
 static struct mfd_pagetable *on_table(void *arg, uint32_t task)

@@ -53,6 +53,7 @@ struct world {
 extern int world_dense; /* before world_open and child_start */
 extern const struct mfd_pager_ops world_ops;
 
+int restored_needs_root(void **state); /* for a group's set-up */
 void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy);
 void world_start(struct world *w, unsigned threads);
 void world_close(struct world *w);

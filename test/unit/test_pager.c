@@ -655,15 +655,6 @@ static void test_wild_stored(void **state)
 	run_wild(1, 1);
 }
 
-static int needs_root(void **state)
-{
-	if (geteuid()) {
-		print_message("SKIP: needs root\n");
-		exit(77);
-	}
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -679,5 +670,5 @@ int main(void)
 		cmocka_unit_test(test_wild_direct),    cmocka_unit_test(test_wild_stored),
 	};
 
-	return cmocka_run_group_tests(tests, needs_root, NULL);
+	return cmocka_run_group_tests(tests, restored_needs_root, NULL);
 }

@@ -257,16 +257,6 @@ static void test_killed(void **state)
 	world_close(&world);
 }
 
-static int needs_root(void **state)
-{
-	(void)state;
-	if (geteuid()) {
-		print_message("SKIP: needs root\n");
-		exit(77);
-	}
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,5 +266,5 @@ int main(void)
 		cmocka_unit_test(test_killed),
 	};
 
-	return cmocka_run_group_tests(tests, needs_root, NULL);
+	return cmocka_run_group_tests(tests, restored_needs_root, NULL);
 }

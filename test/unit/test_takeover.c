@@ -669,15 +669,6 @@ static void test_damaged(void **state)
 	finish();
 }
 
-static int needs_root(void **state)
-{
-	if (geteuid()) {
-		print_message("SKIP: needs root\n");
-		exit(77);
-	}
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -688,5 +679,5 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests(tests, needs_root, NULL);
+	return cmocka_run_group_tests(tests, restored_needs_root, NULL);
 }
