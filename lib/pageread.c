@@ -9,7 +9,8 @@
  *
  * It pins what it reads, and the kernel pins no page that several processes share by copy-on-write: it first makes the task a copy of its own.
  * A tree of processes would grow by all that it shares, only by being looked at (measured: 512 MiB for 512 MiB, and 0.25 s instead of 0.09).
- * So /proc/PID/pagemap is asked first, and a run with shared pages is read through /proc/PID/mem, which pins nothing.
+ * So /proc/PID/pagemap is asked first, and a run with shared pages is read through /proc/PID/mem, which pins nothing.  It is asked about some pages
+ * of a long run only: an answer takes the kernel 60 ns a page, 3 % of the source's time if asked about all.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,8 @@
 #include "wire.h"
 
 #define PAGE	  ((uint64_t)MFD_WIRE_PAGE_SIZE)
-#define ENTRIES	  512U
+#define LOOK_ALL  32U /* pages of a run that are all looked at; one of so many in longer runs: */
+#define LOOK_STEP 32U
 #define PRESENT	  (1ULL << 63) /* Documentation/admin-guide/mm/pagemap.rst */
 #define EXCLUSIVE (1ULL << 56)
 
@@ -48,25 +50,27 @@ void mfd_pageread_close(struct mfd_pageread *r)
 	mfd_io_close(&r->pagemap_fd);
 }
 
-/* Nonzero when a page of [vaddr, vaddr + pages) is there and mapped by another process, too. */
+/* Of n pages from vaddr on: 1 = one of them is there and mapped by another process, too. */
+static int any_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t n)
+{
+	uint64_t entry[LOOK_ALL];
+	ssize_t got = pread(r->pagemap_fd, entry, n * sizeof(*entry), (off_t)(vaddr / PAGE * sizeof(*entry)));
+
+	for (ssize_t i = 0; i < got / (ssize_t)sizeof(*entry); i++) /* whoever reads finds out what is wrong */
+		if ((entry[i] & (PRESENT | EXCLUSIVE)) == PRESENT)
+			return 1;
+	return 0;
+}
+
+/* A few pages of a long run stand for the others: what a fork shares comes in long runs, too, and a page missed costs a page. */
 static int is_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t pages)
 {
-	uint64_t entry[ENTRIES];
-
-	while (r->pagemap_fd >= 0 && pages) {
-		uint64_t n = pages < ENTRIES ? pages : ENTRIES;
-		ssize_t got = pread(r->pagemap_fd, entry, n * sizeof(*entry), (off_t)(vaddr / PAGE * sizeof(*entry)));
-
-		if (got <= 0) /* whoever reads finds out what is wrong */
-			return 0;
-		n = (uint64_t)got / sizeof(*entry);
-		for (uint64_t i = 0; i < n; i++)
-			if ((entry[i] & (PRESENT | EXCLUSIVE)) == PRESENT)
-				return 1;
-		vaddr += n * PAGE;
-		pages -= n;
-	}
-	return 0;
+	if (r->pagemap_fd < 0 || pages <= LOOK_ALL)
+		return r->pagemap_fd >= 0 && any_shared(r, vaddr, pages);
+	for (uint64_t i = LOOK_STEP / 2; i < pages; i += LOOK_STEP)
+		if (any_shared(r, vaddr + i * PAGE, 1))
+			return 1;
+	return any_shared(r, vaddr, 1) || any_shared(r, vaddr + (pages - 1) * PAGE, 1);
 }
 
 /* Where reading has got to: `done` bytes of runs[at] are in, buf is where the next go. */

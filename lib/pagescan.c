@@ -180,7 +180,6 @@ struct scan_arg {
 };
 
 #define SCAN_IOCTL   _IOWR('f', 16, struct scan_arg)
-#define SCAN_FILE    (1U << 2)
 #define SCAN_PRESENT (1U << 3)
 #define SCAN_SWAPPED (1U << 4)
 #define SCAN_PFNZERO (1U << 5)
@@ -215,7 +214,8 @@ static int scan_supported(int fd, uint64_t exclude)
 
 static uint64_t probe_scan(int fd)
 {
-	uint64_t exclude = SCAN_FILE | SCAN_PFNZERO;
+	/* Not "file", too, which takes a look at each page: the mappings of mfd_pagescan_vmas have none. */
+	uint64_t exclude = SCAN_PFNZERO;
 
 	if (scan_supported(fd, exclude | SCAN_GUARD))
 		return exclude | SCAN_GUARD;

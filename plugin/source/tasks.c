@@ -17,6 +17,7 @@ void mfd_tasks_init(struct mfd_tasks *t, struct mfd_shared *shared)
 static void scan_done(struct mfd_task *k)
 {
 	mfd_pagescan_close(k->scan);
+	mfd_pagecold_close(&k->cold);
 	k->scan = NULL;
 	mfd_pagescan_vmas_free(&k->vmas);
 }
@@ -70,6 +71,8 @@ static int open_scan(struct mfd_task *k, struct mfd_error *err)
 	ret = mfd_pagescan_open(k->id->pid, 0, &k->scan, err);
 	if (ret)
 		mfd_pagescan_vmas_free(&k->vmas);
+	else
+		mfd_pagecold_open(&k->cold, k->id->pid);
 	k->exec_pass = 1;
 	k->pos = k->vmas.n ? k->vmas.v[0].start : 0;
 	return ret;
@@ -149,6 +152,8 @@ static int scan_more(struct mfd_task *k, int exec)
 
 			if (n < 0)
 				return n;
+			if (!exec)
+				mfd_pagecold_upto(&k->cold, v->start, v->end, k->pos);
 			k->run = 0;
 			k->nruns = n;
 			if (n)

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "error.h"
+#include "pagecold.h"
 #include "pageread.h"
 #include "pagescan.h"
 #include "payload.h"
@@ -18,6 +19,7 @@ struct mfd_task {
 	struct mfd_shared_task *id; /* in shared memory */
 	struct mfd_pageread reader;
 	struct mfd_pagescan *scan; /* NULL once everything has been scanned */
+	struct mfd_pagecold cold;  /* as long as scan */
 	struct mfd_vmas vmas;
 	int exec_pass; /* first the executable mappings, then the others */
 	size_t vma;    /* where the scan stands: vmas.v[vma] ... */

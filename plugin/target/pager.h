@@ -9,8 +9,8 @@
  * userfaultfds are closed, which tells the kernel that what was never touched is zero, and `done` is called.
  *
  * Work that threads share:
- *   - one epoll set with all userfaultfds; each thread looks there before every chunk of bulk work, so a fault waits at
- *     most for one chunk (256 KiB) per thread;
+ *   - one epoll set with all userfaultfds, for the threads on call: they do nothing but answer faults, read events and speak with CRIU,
+ *     and go ahead of all others, so a fault waits at most for the chunk (256 KiB) that another thread puts into its task;
  *   - per task, a writer-preferring rwlock: readers copy pages, the writer reads events from the userfaultfd and changes the
  *     task's ranges.  The lock is taken for writing *before* read(), since the kernel lets the task go on as soon as
  *     the event has been read, and a page copied after that into memory the task has just discarded would be corruption;
@@ -103,8 +103,8 @@ struct mfd_pager_stats {
 };
 
 /*
- * dirfd: the session's folder (images; lazy-pages.socket is made here). threads 0 = number of processors, at least 2. postcopy: pages may be
- * ABSENT for now.  The pager's threads start at once.  A pager that is freed before `done` kills nothing itself.
+ * dirfd: the session's folder (images; lazy-pages.socket is made here). threads: for bulk, 0 = number of processors; those on
+ * call come on top. postcopy: pages may be ABSENT for now.  The pager's threads start at once.  A pager that is freed before `done` kills nothing itself.
  */
 int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
 		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **p, struct mfd_error *err);

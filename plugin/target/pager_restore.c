@@ -2,7 +2,7 @@
 /*
  * The pager's conversation with CRIU: one restore at a time, until one is finished.
  *
- * Runs in whichever pager thread epoll gives the socket to, one at a time (EPOLLONESHOT).  Until CRIU says "finished" nothing is
+ * Runs in whichever thread on call epoll gives the socket to, one at a time (EPOLLONESHOT).  Until CRIU says "finished" nothing is
  * released from the store, so that a restore that dies can be tried again.
  */
 #include <errno.h>
@@ -206,7 +206,6 @@ void mfd_pager_go(struct mfd_pager *p)
 		start_running(p);
 	p->held = 0;
 	pthread_mutex_unlock(&p->sock_lock);
-	atomic_store(&p->stopped, 0);
 }
 
 void mfd_pager_again(struct mfd_pager *p)

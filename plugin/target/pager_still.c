@@ -309,7 +309,6 @@ void mfd_still_prime(struct pager_task *t, uint64_t cur)
 void mfd_pager_expect_still(struct mfd_pager *p, int huge)
 {
 	atomic_store(&p->awaits_still, huge && mfd_thp_here());
-	atomic_store(&p->stopped, 1);
 }
 
 int mfd_still_look(struct mfd_pager *p)

@@ -33,7 +33,7 @@
 
 #define PAGER_PAGE	  MFD_RANGES_PAGE
 #define PAGER_WINDOW	  16U /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
-#define PAGER_CHUNK	  64U /* pages a thread fills before it looks for faults again; a multiple of 64 */
+#define PAGER_CHUNK	  64U /* pages a thread fills under one hold of a task's lock; a multiple of 64 */
 #define PAGER_MAX_THREADS MFD_PAGER_MAX_THREADS
 #define PAGER_BUCKETS	  64U
 #define PAGER_BATCH	  32U /* messages read at a time */
@@ -104,6 +104,7 @@ struct mfd_pager {
 	int epfd, ctl, work; /* ctl: readable from stop on; work: readable while there may be something to do */
 	pthread_t threads[PAGER_MAX_THREADS];
 	unsigned nthreads;
+	unsigned on_call; /* the first so many wait for faults and for CRIU, the others fill in bulk */
 
 	/*
 	 * One thread at a time has it, since its descriptors are in the epoll set with EPOLLONESHOT; the lock, never waited for long, makes
@@ -127,17 +128,16 @@ struct mfd_pager {
 	struct mfd_error error; /* lock: first failure */
 
 	atomic_int stop;
-	atomic_int running;	  /* CRIU said finished: pages may be installed unasked, and released */
-	atomic_int complete;	  /* ABSENT is zero; from the start in safe mode */
-	atomic_int failed;	  /* error is set */
-	atomic_int reported;	  /* done has been called: exchanged by who calls it */
-	atomic_int awaits_still;  /* no bulk work before mfd_pager_still */
-	atomic_int stopped;	  /* no task waits for a page: from mfd_pager_expect_still to mfd_pager_go */
-	atomic_int still;	  /* blocks may be unregistered and written: no task runs */
-	atomic_int untidy;	  /* a task has nothing left: its userfaultfd can go (mfd_pager_tidy) */
-	_Atomic unsigned named;	  /* threads that have taken a name */
-	_Atomic uint64_t serial;  /* of the latest task */
-	_Atomic uint64_t pending; /* tasks with left > 0 */
+	atomic_int running;	 /* CRIU said finished: pages may be installed unasked, and released */
+	atomic_int complete;	 /* ABSENT is zero; from the start in safe mode */
+	atomic_int failed;	 /* error is set */
+	atomic_int reported;	 /* done has been called: exchanged by who calls it */
+	atomic_int awaits_still; /* no bulk work before mfd_pager_still */
+	atomic_int still;	 /* blocks may be unregistered and written: no task runs */
+	atomic_int untidy;	 /* a task has nothing left: its userfaultfd can go (mfd_pager_tidy) */
+	_Atomic unsigned named_on_call, named_bulk; /* threads that have taken a name */
+	_Atomic uint64_t serial;		    /* of the latest task */
+	_Atomic uint64_t pending;		    /* tasks with left > 0 */
 
 	/* statistics, relaxed */
 	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks;
@@ -147,7 +147,7 @@ struct mfd_pager {
 };
 
 /* pager.c */
-void mfd_pager_wake(struct mfd_pager *p); /* let the threads look for work; pager->lock not held */
+void mfd_pager_wake(struct mfd_pager *p); /* let the threads for bulk look for work; pager->lock not held */
 void mfd_pager_fail(struct mfd_pager *p, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int mfd_pager_watch(struct mfd_pager *p, int fd, void *ptr, int oneshot);
 

@@ -145,7 +145,8 @@ static int parse(struct config *c, int argc, char **argv)
 		  .dest = &c->threads,
 		  .arg = "N",
 		  .max = 256,
-		  .help = "threads that install pages, per session; 0 = one per processor (0)" },
+		  .help = "threads that install pages in bulk, per session; 0 = one per processor (0). Those that\n"
+			  "answer faults come on top: two, and one more for every 8" },
 		{ .name = "max-sessions",
 		  .kind = MFD_FLAG_UINT,
 		  .dest = &c->max_sessions,

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What test/bench/run measures. Each run_* finds the process in VICTIM_PID, an empty folder in RUN and a namespace to
-# restore to, and writes RUN/began when criu dump is executed, and sets T1 when the last page is in. All return non-zero when something failed; the logs
-# are in RUN.
+# restore to, and writes RUN/began when criu dump is executed. T1: the last page is in, T2: nobody is at work any more. All return
+# non-zero when something failed; the logs are in RUN.
 
 # The shell stamps the moment and becomes CRIU: what it takes to get that far is nobody's time.
 dump()
@@ -51,7 +51,8 @@ run_stock()
 	T1=$(stat -c %.6Y "$RUN/lazy.log")
 	T1=${T1/./}
 	exec {dump_ready}>&- {lazy_ready}>&-
-	wait "$dump"
+	wait "$dump" || return 1
+	now && T2=$NOW
 }
 
 run_pageserver()
@@ -65,7 +66,7 @@ run_pageserver()
 	dump --page-server --port 7000 || return 1
 	wait "$server" || return 1
 	restore_here "$RUN" || return 1
-	now && T1=$NOW
+	now && T1=$NOW T2=$NOW
 }
 
 port_listens()
@@ -92,6 +93,10 @@ server_down()
 	{ kill "$SERVER_PID"; wait "$SERVER_PID"; } 2>/dev/null
 }
 
+# In a session's status: the moment in which the pager had put in the last page.
+# shellcheck disable=SC2016
+installed='(.timeline[] | select(.phase == "installed").ms) as $ms | .started_us + ($ms * 1000 | round)'
+
 # run_mfd safe|confirm|postcopy CHANNELS [COMPRESSION]; CHANNELS may be "default".
 run_mfd()
 {
@@ -111,6 +116,7 @@ run_mfd()
 		restore_here "$SERVER_DIR/bench" --lazy-pages || return 1
 	fi
 	"$MFD" wait --dir "$SERVER_DIR" bench --for "done" --timeout 60 || return 1
-	now && T1=$NOW
-	wait "$dump"
+	wait "$dump" || return 1
+	now && T2=$NOW
+	T1=$("$MFD" status --dir "$SERVER_DIR" --json bench | jq -e "$installed")
 }
