@@ -12,6 +12,7 @@
 
 #define RESTORE_BEGINS_US 1000000 /* after the images are complete, if anybody is in a hurry */
 #define RESTORE_TAKES_US  200000  /* from the leave to run, which is asked for in the middle of it */
+#define RESTORE_ENDS_US	  40000	  /* from then on, though a page has been asked for */
 #define EARLY_TAKES_US	  60000	  /* after the images, where the target restores at once: of a few tasks */
 
 static uint32_t packet_pages(const struct mfd_worker *w)
@@ -200,11 +201,16 @@ static int look_for_gate(struct mfd_worker *w)
 	return 0;
 }
 
-/* In postcopy the first page the tasks ask for shows that they run; or they need none, or nobody restores. */
+/*
+ * In postcopy the first page the tasks ask for shows that they run, or soon will: CRIU's restorer asks for some itself.  Or they need none, or
+ * nobody restores.
+ */
 static int restore_is_over(struct mfd_worker *w, uint64_t now)
 {
 	if (w->session.early)
 		return now > w->gate_us + EARLY_TAKES_US;
+	if (w->leave_us && now < w->leave_us + RESTORE_ENDS_US)
+		return 0;
 	return atomic_load_explicit(&w->inbox.asked, memory_order_relaxed) || now > w->gate_us + RESTORE_BEGINS_US ||
 	       (w->leave_us && now > w->leave_us + RESTORE_TAKES_US);
 }
