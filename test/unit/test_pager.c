@@ -277,8 +277,26 @@ static void threaded(struct world *w)
 	task_check_all(w);
 }
 
+/* Those on call do nothing but what somebody waits for, and nobody else does that. */
+static void check_division_of_labour(const struct mfd_pager_stats *st)
+{
+	uint64_t chunks = 0, faults = 0;
+
+	assert_int_equal(st->threads, 2 + 4);
+	for (unsigned i = 0; i < st->threads; i++) {
+		chunks += st->thread[i].chunks;
+		faults += st->thread[i].faults;
+		if (i < 2)
+			assert_int_equal(st->thread[i].chunks, 0);
+		else
+			assert_int_equal(st->thread[i].faults, 0);
+	}
+	assert_true(chunks > 0 && faults > 0);
+}
+
 static void test_threads(void **state)
 {
+	struct mfd_pager_stats st;
 	pid_t pid;
 
 	world_open(&world, 20000, 20000, 0);
@@ -287,6 +305,8 @@ static void test_threads(void **state)
 	world_start(&world, 4);
 	step_done(&steps->test, 1);
 	world_wait_done(&world);
+	mfd_pager_get_stats(world.pager, &st);
+	check_division_of_labour(&st);
 	child_end(pid);
 	world_close(&world);
 }

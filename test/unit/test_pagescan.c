@@ -547,8 +547,32 @@ static unsigned exclusive(pid_t pid, const char *m)
 	return n;
 }
 
+/* A forked child that keeps [from, from + kept) shared with us, and has written the rest of m. */
+static pid_t fork_sharing(char *m, size_t from, size_t kept)
+{
+	int ready[2];
+	pid_t pid;
+	char c;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* should an assertion fail */
+		for (size_t i = 0; i < SHARED; i++)
+			if (i < from || i >= from + kept)
+				m[i * PAGE] = 7;
+		(void)!write(ready[1], "r", 1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
 /* What is shared by copy-on-write stays so: process_vm_readv alone would give the child a copy of every page. */
-static void test_read_keeps_sharing(void **state)
+static void read_keeps_sharing(size_t from, size_t kept)
 {
 	char *m = mmap(NULL, SHARED * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *buf = malloc(SHARED * 4096);
@@ -557,25 +581,29 @@ static void test_read_keeps_sharing(void **state)
 	struct mfd_pageread r;
 	pid_t pid;
 
-	(void)state;
 	madvise(m, SHARED * 4096, MADV_NOHUGEPAGE);
 	memset(m, 7, SHARED * 4096);
-	pid = fork();
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* should an assertion fail */
-		for (;;)
-			pause();
-	}
-	assert_int_equal(exclusive(pid, m), 0);
+	pid = fork_sharing(m, from, kept);
+	assert_int_equal(exclusive(pid, m), SHARED - kept);
 	assert_int_equal(mfd_pageread_open(&r, pid, &err), 0);
 	assert_int_equal(mfd_pageread_runs(&r, &run, 1, buf), 0);
 	assert_memory_equal(buf, m, SHARED * 4096);
-	assert_int_equal(exclusive(pid, m), 0);
+	assert_int_equal(exclusive(pid, m), SHARED - kept);
 	mfd_pageread_close(&r);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	munmap(m, SHARED * 4096);
 	free(buf);
+}
+
+static void test_read_keeps_sharing(void **state)
+{
+	(void)state;
+	read_keeps_sharing(0, SHARED);
+	read_keeps_sharing(0, 1);
+	read_keeps_sharing(SHARED - 1, 1);
+	for (size_t from = 1; from < SHARED - 33; from += 37)
+		read_keeps_sharing(from, 33);
 }
 
 int main(void)
