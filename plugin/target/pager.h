@@ -103,8 +103,9 @@ struct mfd_pager_stats {
 };
 
 /*
- * dirfd: the session's folder (images; lazy-pages.socket is made here). threads: for bulk, 0 = number of processors; those on
- * call come on top. postcopy: pages may be ABSENT for now.  The pager's threads start at once.  A pager that is freed before `done` kills nothing itself.
+ * dirfd: the session's folder (images; lazy-pages.socket is made here). threads: for bulk work, 0 = number of processors; those on call come
+ * on top. postcopy: pages may be ABSENT for now.  The pager's threads start at once.  A pager that is freed before `done` kills nothing
+ * itself.
  */
 int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
 		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **p, struct mfd_error *err);
