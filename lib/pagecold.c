@@ -39,8 +39,9 @@ void mfd_pagecold_upto(struct mfd_pagecold *c, uint64_t start, uint64_t end, uin
 {
 	uint64_t from = (start + BLOCK - 1) / BLOCK * BLOCK, to = (pos < end ? pos : end) / BLOCK * BLOCK;
 
-	if (from < c->done)
+	if (c->start == start && from < c->done)
 		from = c->done;
+	c->start = start;
 	if (c->pidfd < 0 || to <= from)
 		return;
 	process_madvise(c->pidfd, &(struct iovec){ (void *)(uintptr_t)from, to - from }, 1, MADV_COLD, 0);

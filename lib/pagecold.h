@@ -16,14 +16,14 @@
 #include <sys/types.h>
 
 struct mfd_pagecold {
-	int pidfd;     /* -1: there is nothing to be done, or it cannot be done */
-	uint64_t done; /* what lies below was dealt with */
+	int pidfd;	      /* -1: there is nothing to be done, or it cannot be done */
+	uint64_t start, done; /* of this mapping what lies below `done` was dealt with */
 };
 
 void mfd_pagecold_open(struct mfd_pagecold *c, pid_t pid);
 void mfd_pagecold_close(struct mfd_pagecold *c);
 /*
- * The pages of the mapping [start, end) below pos, which grows from call to call, mapping by mapping.  Only whole blocks of
+ * The pages of the mapping [start, end) below pos, which grows from call to call until the next mapping comes.  Only whole blocks of
  * 2 MiB: a part of a huge page could not be told apart but by splitting it.  A hint: no errors.
  */
 void mfd_pagecold_upto(struct mfd_pagecold *c, uint64_t start, uint64_t end, uint64_t pos);

@@ -35,7 +35,6 @@ struct mfd_inbox {
 	struct mfd_payload urgent; /* the inbox thread's own */
 	struct mfd_run urgent_runs[MFD_WIRE_MAX_RUNS];
 	mfd_counter faults; /* answered */
-	atomic_int asked;   /* nonzero once there was one; relaxed, a hint */
 };
 
 int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks *t, int wake_fd);

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The frozen tasks: scanning their mappings and cutting what is populated into payloads. */
+/*
+ * The frozen tasks: scanning their mappings and cutting what is populated into payloads.
+ *
+ * Small mappings first, of all tasks: stacks, the data of programs and libraries.  A task that runs again, in postcopy while its pages still come,
+ * needs them at once, and each that is not there yet costs a way to the source and back.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +13,8 @@
 
 #include "io.h"
 #include "tasks.h"
+
+#define SMALL (8ULL << 20) /* the stack of a thread */
 
 void mfd_tasks_init(struct mfd_tasks *t, struct mfd_shared *shared)
 {
@@ -62,6 +69,14 @@ static int append(struct mfd_tasks *t, struct mfd_task *k)
 	return ret;
 }
 
+static int by_length(const void *a, const void *b)
+{
+	const struct mfd_vma *v = a, *w = b;
+	uint64_t len_v = v->end - v->start, len_w = w->end - w->start;
+
+	return len_v != len_w ? (len_v > len_w) - (len_v < len_w) : (v->start > w->start) - (v->start < w->start);
+}
+
 static int open_scan(struct mfd_task *k, struct mfd_error *err)
 {
 	int ret = mfd_pagescan_vmas(k->id->pid, &k->vmas, err);
@@ -73,6 +88,8 @@ static int open_scan(struct mfd_task *k, struct mfd_error *err)
 		mfd_pagescan_vmas_free(&k->vmas);
 	else
 		mfd_pagecold_open(&k->cold, k->id->pid);
+	if (k->vmas.n)
+		qsort(k->vmas.v, k->vmas.n, sizeof(*k->vmas.v), by_length);
 	k->exec_pass = 1;
 	k->pos = k->vmas.n ? k->vmas.v[0].start : 0;
 	return ret;
@@ -140,28 +157,36 @@ int mfd_tasks_reopen(struct mfd_tasks *t, unsigned index, struct mfd_error *err)
 	return open_task(t, &t->shared->task[index], 0, &k, err);
 }
 
-/* Runs of the mapping the scan stands in, or of the next of the wanted kind: 1, 0 at the end of the pass, -errno. */
-static int scan_more(struct mfd_task *k, int exec)
+/* The mapping the scan stands in, or the next of the wanted kind that is not done; NULL: there is none of at most `longest` bytes. */
+static const struct mfd_vma *current_vma(struct mfd_task *k, int exec, uint64_t longest)
 {
 	while (k->vma < k->vmas.n) {
-		struct mfd_vma *v = &k->vmas.v[k->vma];
+		const struct mfd_vma *v = &k->vmas.v[k->vma];
 
-		if (v->exec == (unsigned)exec && k->pos < v->end) {
-			int n = mfd_pagescan_next(k->scan, &k->pos, v->end, k->runs,
-						  (int)(sizeof(k->runs) / sizeof(*k->runs)));
-
-			if (n < 0)
-				return n;
-			if (!exec)
-				mfd_pagecold_upto(&k->cold, v->start, v->end, k->pos);
-			k->run = 0;
-			k->nruns = n;
-			if (n)
-				return 1;
-			continue;
-		}
+		if (v->exec == (unsigned)exec && (k->run < k->nruns || k->pos < v->end))
+			return v->end - v->start <= longest ? v : NULL;
 		k->vma++;
 		k->pos = k->vma < k->vmas.n ? k->vmas.v[k->vma].start : 0;
+	}
+	return NULL;
+}
+
+/* Runs of that mapping, all before are taken: 1, 0 when there is none, -errno. */
+static int scan_more(struct mfd_task *k, int exec, uint64_t longest)
+{
+	const struct mfd_vma *v;
+
+	while ((v = current_vma(k, exec, longest))) {
+		int n = mfd_pagescan_next(k->scan, &k->pos, v->end, k->runs, (int)(sizeof(k->runs) / sizeof(*k->runs)));
+
+		if (n < 0)
+			return n;
+		if (!exec)
+			mfd_pagecold_upto(&k->cold, v->start, v->end, k->pos);
+		k->run = 0;
+		k->nruns = n;
+		if (n)
+			return 1;
 	}
 	return 0;
 }
@@ -184,7 +209,8 @@ static void take_runs(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pa
 	}
 }
 
-static int fill_from(struct mfd_task *k, int exec, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
+static int fill_from(struct mfd_task *k, int exec, uint64_t longest, struct mfd_payload *p, uint32_t max_pages,
+		     struct mfd_error *err)
 {
 	p->type = MFD_PAYLOAD_PAGES;
 	p->pages.runs = p->runs_memory;
@@ -197,7 +223,7 @@ static int fill_from(struct mfd_task *k, int exec, struct mfd_payload *p, uint32
 		take_runs(k, p, max_pages);
 		if (k->run < k->nruns)
 			break;
-		more = scan_more(k, exec);
+		more = scan_more(k, exec, longest);
 		if (more < 0)
 			return mfd_error_sys(err, more, "scanning task %d at %#llx", k->id->pid,
 					     (unsigned long long)k->pos);
@@ -218,7 +244,7 @@ static void rewind_scan(struct mfd_task *k)
 
 int mfd_tasks_fill_exec(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
 {
-	int ret = fill_from(k, 1, p, max_pages, err);
+	int ret = fill_from(k, 1, UINT64_MAX, p, max_pages, err);
 
 	if (!ret) {
 		k->exec_pass = 0;
@@ -227,18 +253,34 @@ int mfd_tasks_fill_exec(struct mfd_task *k, struct mfd_payload *p, uint32_t max_
 	return ret;
 }
 
-int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
+static int is_through(const struct mfd_task *k)
 {
-	for (; t->current < t->n; t->current++) {
-		struct mfd_task *k = t->task[t->current];
-		int ret = k->scan ? fill_from(k, 0, p, max_pages, err) : 0;
+	return !k->scan || (k->run == k->nruns && k->vma == k->vmas.n);
+}
+
+static int fill_of_any(struct mfd_tasks *t, uint64_t longest, struct mfd_payload *p, uint32_t max_pages,
+		       struct mfd_error *err)
+{
+	for (unsigned i = t->current; i < t->n; i++) {
+		struct mfd_task *k = t->task[i];
+		int ret = k->scan ? fill_from(k, 0, longest, p, max_pages, err) : 0;
 
 		if (ret)
 			return ret;
-		if (k->scan)
-			scan_done(k);
 	}
 	return 0;
+}
+
+int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
+{
+	int ret = fill_of_any(t, SMALL, p, max_pages, err);
+
+	if (!ret)
+		ret = fill_of_any(t, UINT64_MAX, p, max_pages, err);
+	for (; t->current < t->n && (!ret || is_through(t->task[t->current])); t->current++)
+		if (t->task[t->current]->scan)
+			scan_done(t->task[t->current]);
+	return ret;
 }
 
 int mfd_tasks_idle(const struct mfd_tasks *t)

@@ -337,7 +337,7 @@ static int wait_ms(const struct mfd_worker *w, int busy)
 {
 	if (busy)
 		return 0;
-	if (w->sh->connected && !w->gate_open)
+	if ((w->sh->connected && !w->gate_open) || mfd_stream_rests(w))
 		return 1;
 	return w->restore_end_ms ? 100 : -1;
 }

@@ -301,6 +301,40 @@ static void test_several(void **state)
 	free(p.runs_memory);
 }
 
+/* Whatever task a small mapping belongs to, its pages come before those of any large one. */
+static void test_small_first(void **state)
+{
+	struct mfd_payload p = { .runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run)) };
+	struct pages got[3] = { 0 };
+	struct mfd_error err = { 0 };
+	struct mfd_task *k;
+	struct mfd_tasks t;
+	unsigned at_first_big = 0;
+	pid_t pid[3];
+
+	(void)state;
+	atomic_store(&shared->ntasks, 0);
+	mfd_tasks_init(&t, shared);
+	for (unsigned i = 0; i < 3; i++) {
+		pid[i] = pair_frozen_child();
+		assert_int_equal(mfd_tasks_add(&t, pid[i], &k, &err), 0);
+		fill_exec(k, 64, &got[i]);
+	}
+	while (fill_one(&t, 1, got, &p))
+		for (unsigned i = 0; i < 3 && !at_first_big; i++)
+			if (count_in(&got[i], big, BIG))
+				for (unsigned j = 0; j < 3; j++)
+					at_first_big += count_in(&got[j], tiny, 2 * TINY);
+	/* The first and the last may have been joined with a neighbour. */
+	assert_in_range(at_first_big, 3 * (TINY - 2), 3 * TINY);
+	for (unsigned i = 0; i < 3; i++) {
+		free(got[i].p);
+		pair_reap(pid[i]);
+	}
+	mfd_tasks_fini(&t);
+	free(p.runs_memory);
+}
+
 /* A worker that takes over knows the tasks from shared memory and has nothing to send of itself. */
 static void test_reopen(void **state)
 {
@@ -390,8 +424,8 @@ static void test_fates(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_task), cmocka_unit_test(test_several), cmocka_unit_test(test_reopen),
-		cmocka_unit_test(test_no_task),	 cmocka_unit_test(test_fates),
+		cmocka_unit_test(test_one_task), cmocka_unit_test(test_several), cmocka_unit_test(test_small_first),
+		cmocka_unit_test(test_reopen),	 cmocka_unit_test(test_no_task), cmocka_unit_test(test_fates),
 	};
 
 	pair_time_limit(300);
