@@ -2,6 +2,7 @@
 /* What the worker sends and when: executable pages first, then all pages, the images, END, and what is asked for again. */
 #include <errno.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "estimate.h"
@@ -12,8 +13,9 @@
 
 #define RESTORE_BEGINS_US 1000000 /* after the images are complete, if anybody is in a hurry */
 #define RESTORE_ENDS_US	  15000	  /* at least, from the leave to run on */
-#define REST_DUMP	  2	  /* postcopy, few processors: after each payload, times as long as that took */
+#define REST_DUMP	  2	  /* postcopy, few processors: after each payload, times what that took */
 #define REST_RESTORE	  4
+#define BOTH_ENDS	  3	/* processor time of a page on both hosts, beside that of its sender */
 #define EARLY_TAKES_US	  60000 /* after the images, where the target restores at once: of a few tasks */
 
 static uint32_t packet_pages(const struct mfd_worker *w)
@@ -232,6 +234,23 @@ static int gives_way(const struct mfd_worker *w)
 	return w->few_cpus && atomic_load_explicit(&w->gentle, memory_order_relaxed);
 }
 
+/* Of all threads of this process. */
+static uint64_t processor_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* What a payload took of the processors, not of a slow network: no more than BOTH_ENDS times what it took here. */
+static void rest(struct mfd_worker *w, uint64_t took, uint64_t worked)
+{
+	uint64_t busy = took < worked * BOTH_ENDS ? took : worked * BOTH_ENDS;
+
+	w->rest_until_us = mfd_io_now_us() + busy * (w->gate_open ? REST_RESTORE : REST_DUMP);
+}
+
 /*
  * Giving way by nice values is not enough where there are hardly more processors than CRIU needs, and no help at all against a CRIU of another
  * session or control group.  There, one payload at a time is on its way meanwhile, and in postcopy, where all that time the process stands still,
@@ -240,7 +259,7 @@ static int gives_way(const struct mfd_worker *w)
  */
 static int send_gently(struct mfd_worker *w)
 {
-	uint64_t begin = mfd_io_now_us(), end;
+	uint64_t begin = mfd_io_now_us(), worked = processor_us();
 	int ret = send_payload(w);
 
 	if (ret || !gives_way(w))
@@ -248,9 +267,8 @@ static int send_gently(struct mfd_worker *w)
 	ret = mfd_multifd_drain(w->session.multifd);
 	if (ret)
 		return channel_error(w, ret);
-	end = mfd_io_now_us();
 	if (!w->session.early)
-		w->rest_until_us = end + (end - begin) * (w->gate_open ? REST_RESTORE : REST_DUMP);
+		rest(w, mfd_io_now_us() - begin, processor_us() - worked);
 	return 0;
 }
 
