@@ -65,8 +65,8 @@ static int any_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t n)
 /* A few pages of a long run stand for the others: what a fork shares comes in long runs, too, and a page missed costs a page. */
 static int is_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t pages)
 {
-	if (r->pagemap_fd < 0 || pages <= LOOK_ALL)
-		return r->pagemap_fd >= 0 && any_shared(r, vaddr, pages);
+	if (pages <= LOOK_ALL)
+		return any_shared(r, vaddr, pages);
 	for (uint64_t i = LOOK_STEP / 2; i < pages; i += LOOK_STEP)
 		if (any_shared(r, vaddr + i * PAGE, 1))
 			return 1;

@@ -90,7 +90,6 @@ static int open_scan(struct mfd_task *k, struct mfd_error *err)
 		mfd_pagecold_open(&k->cold, k->id->pid);
 	if (k->vmas.n)
 		qsort(k->vmas.v, k->vmas.n, sizeof(*k->vmas.v), by_length);
-	k->exec_pass = 1;
 	k->pos = k->vmas.n ? k->vmas.v[0].start : 0;
 	return ret;
 }
@@ -246,10 +245,8 @@ int mfd_tasks_fill_exec(struct mfd_task *k, struct mfd_payload *p, uint32_t max_
 {
 	int ret = fill_from(k, 1, UINT64_MAX, p, max_pages, err);
 
-	if (!ret) {
-		k->exec_pass = 0;
+	if (!ret)
 		rewind_scan(k);
-	}
 	return ret;
 }
 

@@ -20,10 +20,9 @@ struct mfd_task {
 	struct mfd_pageread reader;
 	struct mfd_pagescan *scan; /* NULL once everything has been scanned */
 	struct mfd_pagecold cold;  /* as long as scan */
-	struct mfd_vmas vmas;
-	int exec_pass; /* first the executable mappings, then the others */
-	size_t vma;    /* where the scan stands: vmas.v[vma] ... */
-	uint64_t pos;  /* ... at this address */
+	struct mfd_vmas vmas;	   /* by length; first the executable ones are scanned, then the others */
+	size_t vma;		   /* where the scan stands: vmas.v[vma] ... */
+	uint64_t pos;		   /* ... at this address */
 	/* Scanned but not yet in a payload. */
 	struct mfd_run runs[512];
 	int nruns, run;

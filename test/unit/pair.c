@@ -54,6 +54,11 @@ void pair_pattern(void *buf, size_t len, uint64_t seed)
 
 pid_t pair_frozen_child(void)
 {
+	return pair_frozen_after(NULL, NULL);
+}
+
+pid_t pair_frozen_after(void (*first)(void *), void *arg)
+{
 	pid_t pid = fork();
 	int status;
 
@@ -61,6 +66,8 @@ pid_t pair_frozen_child(void)
 		die("fork");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (first)
+			first(arg);
 		raise(SIGSTOP);
 		_exit(0);
 	}
@@ -73,6 +80,27 @@ void pair_reap(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+}
+
+unsigned long pair_smaps_kib(pid_t pid, const char *field, const void *at)
+{
+	unsigned long from, to, kib = 0;
+	char path[64], line[512];
+	int counts = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	f = fopen(path, "re");
+	if (!f)
+		die(path);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			counts = !at || (from <= (uintptr_t)at && (uintptr_t)at < to);
+		else if (counts && !strncmp(line, field, strlen(field)))
+			kib += strtoul(line + strlen(field), NULL, 10);
+	}
+	fclose(f);
+	return kib;
 }
 
 int pair_status(pid_t pid, unsigned timeout_ms)

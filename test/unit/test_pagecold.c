@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Pages of another process that were looked at count as such no more: whole blocks only, contents and huge pages untouched. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,45 +8,37 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "pagecold.h"
 #include "pageread.h"
+#include "pair.h"
 
 #define PAGE  4096UL
 #define BLOCK (2UL << 20)
 #define LEN   (4 * BLOCK + 3 * PAGE)
 
-/* LEN bytes from one page below the end of a block on: three blocks lie in it as a whole. */
+/* LEN bytes from one page below the end of a block on: four blocks lie in it as a whole. */
 static char *area;
 static pid_t pid;
 
-/* A child that has written its copy of the area and sleeps. */
+static void write_area(void *advice)
+{
+	madvise(area, LEN, *(const int *)advice);
+	memset(area, 0x5a, LEN);
+}
+
+/* A child that has written its copy of the area and stands still. */
 static void start(int advice)
 {
-	char *all = mmap(NULL, LEN + 2 * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), c;
-	int ready[2];
+	char *all = mmap(NULL, LEN + 2 * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_ptr_not_equal(all, MAP_FAILED);
 	area = (char *)(((uintptr_t)all + BLOCK) & ~(BLOCK - 1)) + BLOCK - PAGE;
 	assert_int_equal(munmap(all, (size_t)(area - all)), 0);
 	assert_int_equal(munmap(area + LEN, (size_t)(all + LEN + 2 * BLOCK - area - LEN)), 0);
-	assert_int_equal(pipe(ready), 0);
-	pid = fork();
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* should an assertion fail */
-		madvise(area, LEN, advice);
-		memset(area, 0x5a, LEN);
-		(void)!write(ready[1], "r", 1);
-		for (;;)
-			pause();
-	}
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	close(ready[1]);
+	pid = pair_frozen_after(write_area, &advice);
 }
 
 static void end(void)
@@ -63,30 +54,13 @@ static void end(void)
 		assert_int_equal(buf[i], 0x5a);
 	mfd_pageread_close(&r);
 	free(buf);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	pair_reap(pid);
 	munmap(area, LEN);
 }
 
-/* KiB of the area, as smaps has them under `name`. */
-static unsigned long kib(const char *name)
+static unsigned long kib(const char *field)
 {
-	char path[64], line[256];
-	unsigned long from, to, value = 0;
-	int ours = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-			ours = from <= (uintptr_t)area && (uintptr_t)area < to;
-		else if (ours && !strncmp(line, name, strlen(name)))
-			value += strtoul(line + strlen(name), NULL, 10);
-	}
-	fclose(f);
-	return value;
+	return pair_smaps_kib(pid, field, area);
 }
 
 /* So much of the area may still count as looked at: `want`, and pages that a processor has not yet sorted in, at most 31 on each. */

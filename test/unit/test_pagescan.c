@@ -20,6 +20,7 @@
 
 #include "pageread.h"
 #include "pagescan.h"
+#include "pair.h"
 #include "wire.h"
 
 #define PAGE	4096UL
@@ -547,28 +548,18 @@ static unsigned exclusive(pid_t pid, const char *m)
 	return n;
 }
 
-/* A forked child that keeps [from, from + kept) shared with us, and has written the rest of m. */
-static pid_t fork_sharing(char *m, size_t from, size_t kept)
-{
-	int ready[2];
-	pid_t pid;
-	char c;
+struct part { /* of m: all but `kept` pages from `from` on */
+	char *m;
+	size_t from, kept;
+};
 
-	assert_int_equal(pipe(ready), 0);
-	pid = fork();
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* should an assertion fail */
-		for (size_t i = 0; i < SHARED; i++)
-			if (i < from || i >= from + kept)
-				m[i * PAGE] = 7;
-		(void)!write(ready[1], "r", 1);
-		for (;;)
-			pause();
-	}
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	close(ready[1]);
-	return pid;
+static void write_all_but(void *arg)
+{
+	const struct part *p = arg;
+
+	for (size_t i = 0; i < SHARED; i++)
+		if (i < p->from || i >= p->from + p->kept)
+			p->m[i * PAGE] = 7;
 }
 
 /* What is shared by copy-on-write stays so: process_vm_readv alone would give the child a copy of every page. */
@@ -583,15 +574,14 @@ static void read_keeps_sharing(size_t from, size_t kept)
 
 	madvise(m, SHARED * 4096, MADV_NOHUGEPAGE);
 	memset(m, 7, SHARED * 4096);
-	pid = fork_sharing(m, from, kept);
+	pid = pair_frozen_after(write_all_but, &(struct part){ m, from, kept });
 	assert_int_equal(exclusive(pid, m), SHARED - kept);
 	assert_int_equal(mfd_pageread_open(&r, pid, &err), 0);
 	assert_int_equal(mfd_pageread_runs(&r, &run, 1, buf), 0);
 	assert_memory_equal(buf, m, SHARED * 4096);
 	assert_int_equal(exclusive(pid, m), SHARED - kept);
 	mfd_pageread_close(&r);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	pair_reap(pid);
 	munmap(m, SHARED * 4096);
 	free(buf);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "pair.h"
 #include "restored.h"
 #include "thp.h"
 
@@ -91,18 +92,7 @@ static void receive_all(void)
 
 static unsigned long huge_kib(pid_t pid)
 {
-	unsigned long kib = 0, n;
-	char path[64], line[256];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "AnonHugePages: %lu kB", &n) == 1)
-			kib += n;
-	fclose(f);
-	return kib;
+	return pair_smaps_kib(pid, "AnonHugePages:", NULL);
 }
 
 static unsigned mappings(pid_t pid)
