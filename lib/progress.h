@@ -33,6 +33,7 @@ enum mfd_progress_phase {
 struct mfd_progress {
 	uint32_t magic;
 	_Atomic uint32_t phase;	      /* enum mfd_progress_phase */
+	_Atomic uint32_t passed;      /* bit N: phase N was entered */
 	_Atomic uint32_t running;     /* postcopy: the restored tasks may run, there is no abort any more */
 	_Atomic uint32_t lost;	      /* ... and the target cannot be reached */
 	_Atomic uint32_t held;	      /* postcopy: the target has no memory for more pages until it has restored */
@@ -55,8 +56,11 @@ const char *mfd_progress_word(unsigned phase); /* "streaming"; "?" for what is n
 
 static inline void mfd_progress_phase(struct mfd_progress *p, enum mfd_progress_phase phase)
 {
-	if (atomic_load_explicit(&p->phase, memory_order_relaxed) < (uint32_t)phase)
-		atomic_store_explicit(&p->phase, (uint32_t)phase, memory_order_relaxed);
+	if (atomic_load_explicit(&p->phase, memory_order_relaxed) >= (uint32_t)phase)
+		return;
+	/* In this order: whoever sees a phase sees all before it, however short they were. */
+	atomic_fetch_or_explicit(&p->passed, 1U << phase, memory_order_relaxed);
+	atomic_store_explicit(&p->phase, (uint32_t)phase, memory_order_release);
 }
 
 #endif

@@ -227,9 +227,13 @@ void mfd_migrate_report_tick(struct mfd_migrate *m)
 		update_rate(r, atomic_load(&m->progress->bytes_sent), now);
 	if (!changed && (now - r->shown_us < every || (!r->terminal && phase != MFD_PROGRESS_STREAMING)))
 		return;
-	r->phase = phase;
 	r->lost = lost;
 	r->shown_us = now;
+	/* What was entered and left since the last look; a terminal shows one line, so the last of them is enough there. */
+	while (++r->phase < phase)
+		if (!r->terminal && atomic_load(&m->progress->passed) & 1U << r->phase)
+			show(m, 1);
+	r->phase = phase;
 	show(m, changed);
 }
 

@@ -255,6 +255,8 @@ check_target()
 	check_source "$SCRATCH/summary.json"
 	in_order "$SCRATCH/summary.json" 'start hello joined frozen dumped images sent ready restored released committed'
 	jq -es 'map(select(.event == "phase")) | length > 3 and all(.images_dir | startswith("/"))' "$SCRATCH/events"
+	# Also those that were over before anybody looked.
+	jq -es '["connecting", "freezing", "streaming", "verifying", "releasing", "released"] - map(select(.event == "phase").phase) == []' "$SCRATCH/events"
 	wait_session test 'done'
 	"$MFD" status --dir "$SERVER_DIR" test --json >"$SCRATCH/target.json"
 	check_target "$SCRATCH/target.json"
