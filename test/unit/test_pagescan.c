@@ -43,6 +43,7 @@ struct region {
 struct plan {
 	struct region r[KINDS];
 	int no_guard;
+	int no_zero_page; /* a page that was only read is one of the task's own, as on some hypervisors' kernels */
 };
 
 /* ---- the child ---- */
@@ -75,6 +76,18 @@ static uint64_t map(struct region *r, uint64_t len, int flags, int fd)
 }
 
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+/* Two neighbours that were only read are one page of the kernel's, if it has a zero page. */
+static int are_one_page(uint64_t a)
+{
+	uint64_t entry[2] = { 0, 1 };
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	if (fd < 0 || pread(fd, entry, sizeof(entry), (off_t)(a / PAGE * sizeof(*entry))) != (ssize_t)sizeof(entry))
+		_exit(12);
+	close(fd);
+	return entry[0] == entry[1];
+}
 
 static void expect(struct region *r, uint64_t pages)
 {
@@ -111,8 +124,9 @@ static void make_ordinary(struct plan *p)
 	madvise((void *)a, 16 * PAGE, MADV_NOHUGEPAGE);
 	for (i = 0; i < 16; i++)
 		(void)*(volatile char *)(a + i * PAGE);
+	p->no_zero_page = !are_one_page(a);
 	fill(a + 5 * PAGE, PAGE);
-	expect(&p->r[ZERO], 1);
+	expect(&p->r[ZERO], p->no_zero_page ? 16 : 1);
 }
 
 static void make_huge(struct plan *p)
@@ -418,13 +432,13 @@ static void test_scan_bad(void **state)
 	mfd_pagescan_close(NULL);
 }
 
-static void check_content(const struct mfd_run *runs, size_t n, const uint64_t *buf)
+static void check_content(const struct mfd_run *runs, size_t n, const uint64_t *buf, int or_zero)
 {
 	size_t i, j;
 
 	for (i = 0; i < n; i++)
 		for (j = 0; j < runs[i].pages * PAGE; j += sizeof(*buf), buf++)
-			if (*buf != ((runs[i].vaddr + j) ^ PATTERN))
+			if (*buf != ((runs[i].vaddr + j) ^ PATTERN) && !(or_zero && !*buf))
 				fail_msg("wrong content at %#lx", runs[i].vaddr + j);
 }
 
@@ -447,7 +461,7 @@ static void test_read_kinds(void **state)
 		n = scan(f->pid, 0, reg->start, reg->start + reg->len, 1000, &runs);
 		buf = malloc(sum_pages(runs, n) * PAGE);
 		assert_int_equal(mfd_pageread_runs(&r, runs, (unsigned)n, buf), 0);
-		check_content(runs, n, buf);
+		check_content(runs, n, buf, k == ZERO && f->plan->no_zero_page);
 		free(buf);
 		free(runs);
 	}
@@ -474,7 +488,7 @@ static void test_read_mixed(void **state)
 	runs[n - 1] = (struct mfd_run){ none, 2 };
 	assert_int_equal(mfd_pageread_open(&r, f->pid, NULL), 0);
 	assert_int_equal(mfd_pageread_runs(&r, runs, n, buf), 0);
-	check_content(runs, n, buf);
+	check_content(runs, n, buf, 0);
 	assert_int_equal(mfd_pageread_runs(&r, runs, 0, buf), 0);
 	mfd_pageread_close(&r);
 	free(runs);
