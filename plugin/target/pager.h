@@ -28,6 +28,7 @@
 #include "error.h"
 #include "pagestore.h"
 #include "pagetable.h"
+#include "wire.h"
 
 struct mfd_pager;
 
@@ -125,13 +126,13 @@ void mfd_pager_stop(struct mfd_pager *p); /* joins the threads, closes the userf
 /*
  * Postcopy, called by receiver threads:
  * mfd_pager_direct: may pages of `task` be installed straight from a buffer now (restore finished)?
- * mfd_pager_install: do so: `src` holds `pages` pages for image address vaddr (NULL = zero pages).  What could not be installed because the task
- * unmapped or discarded it counts as done.  Marks nothing in the page table (the caller sets DIRECT before).
- * mfd_pager_arrived: pages were put into the store and the table: install them if the restore is finished, wake who waits.
+ * mfd_pager_arrived: the n runs of a packet, at image addresses in host order, are here and in the page table.  `pages` holds those that are not
+ * zero one after another (they are DIRECT in the table) or is NULL: they are in the store.  They are installed if the restore is
+ * finished, and who waits for them is woken.  What cannot be installed because the task unmapped or discarded it counts as done.
  */
 int mfd_pager_direct(struct mfd_pager *p, uint32_t task);
-int mfd_pager_install(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint64_t pages, const void *src);
-void mfd_pager_arrived(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint64_t pages);
+int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_run *runs, unsigned n,
+		      const void *pages);
 /* Postcopy: nothing more will arrive: what is still ABSENT in a range is zero (verification has made sure that none is lazy). */
 void mfd_pager_complete(struct mfd_pager *p);
 

@@ -229,31 +229,14 @@ static uint64_t bit_from(const struct pager_family *f, uint64_t img)
 	return img > r->img ? r->bit + (img - r->img) / PAGER_PAGE : r->bit;
 }
 
-void mfd_pager_arrived(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint64_t pages)
-{
-	struct pager_family *f = mfd_pager_family(p, task);
-	uint64_t bit, end;
-
-	if (!f)
-		return;
-	bit = bit_from(f, vaddr);
-	end = bit_from(f, vaddr + pages * PAGER_PAGE);
-	if (bit >= end)
-		return;
-	mfd_pager_family_sync(f);
-	for (struct pager_task *t = mfd_pager_sibling(f, NULL); t; t = mfd_pager_sibling(f, t))
-		mfd_pager_fill_wait(t, bit, end, 1);
-}
-
 struct piece {
 	uint64_t vaddr, end; /* image addresses; vaddr moves on */
-	const char *src;     /* of vaddr; NULL = zeros */
+	const char *src;     /* of vaddr; NULL: the table says where, or that it is zero */
 };
 
 static void piece_skip(struct piece *w, uint64_t vaddr)
 {
-	if (w->src)
-		w->src += vaddr - w->vaddr;
+	w->src += vaddr - w->vaddr;
 	w->vaddr = vaddr;
 }
 
@@ -281,32 +264,81 @@ static int put_piece(struct pager_task *t, struct piece *w)
 	return 0;
 }
 
-static int install_one(struct pager_task *t, struct piece w)
+/* `running` is looked at under the lock: see start_running. */
+static int fill_piece(struct pager_task *t, const struct piece *w)
+{
+	uint64_t bit = bit_from(t->fam, w->vaddr), end = bit_from(t->fam, w->end);
+
+	if (bit >= end || (!atomic_load(&t->p->running) && !mfd_pager_is_wanted(t->fam, bit, end - bit)))
+		return 0;
+	return mfd_pager_fill(t, &bit, end);
+}
+
+/* Where a task stands in what has arrived. */
+struct arrival {
+	const struct mfd_wire_run *runs;
+	unsigned n;	    /* from *runs on, whose rest is: */
+	struct piece piece; /* vaddr 0: all of it */
+	const char *next;   /* pages of the runs behind it; NULL: in the store */
+};
+
+static void next_piece(struct arrival *a)
+{
+	const struct mfd_wire_run *w = a->runs;
+
+	a->piece = (struct piece){ .vaddr = w->vaddr, .end = w->vaddr + w->pages * PAGER_PAGE };
+	if (!a->next || w->flags & MFD_WIRE_RUN_ZERO)
+		return;
+	a->piece.src = a->next;
+	a->next += w->pages * PAGER_PAGE;
+}
+
+/* Lock held for reading. */
+static int put_arrival(struct pager_task *t, struct arrival *a)
+{
+	for (; a->n; a->n--, a->runs++, a->piece.vaddr = 0) {
+		int rc;
+
+		if (!a->piece.vaddr)
+			next_piece(a);
+		rc = a->piece.src ? put_piece(t, &a->piece) : fill_piece(t, &a->piece);
+		if (rc && rc != -ENOENT)
+			return rc;
+	}
+	return 0;
+}
+
+static int bring(struct pager_task *t, struct arrival a)
 {
 	int rc;
 
 	do {
 		pthread_rwlock_rdlock(&t->lock);
-		rc = t->uffd < 0 ? 0 : put_piece(t, &w);
+		rc = t->uffd < 0 ? 0 : put_arrival(t, &a);
 		pthread_rwlock_unlock(&t->lock);
 		rc = mfd_pager_verdict(t, rc);
 		if (rc == -EAGAIN)
-			usleep(CHANGING_US);
+			usleep(CHANGING_US); /* the pager's own threads read the event */
 	} while (rc == -EAGAIN && !atomic_load(&t->p->stop));
 	return rc;
 }
 
-/* A child that is forked meanwhile stands behind its parent in the list, so it is met, too. */
-int mfd_pager_install(struct mfd_pager *p, uint32_t task, uint64_t vaddr, uint64_t pages, const void *src)
+/*
+ * Locks once for all runs: memory with a hole or a zero page between any two has a hundred of them in a packet.  A child that is forked meanwhile
+ * stands behind its parent in the list, so it is met, too.
+ */
+int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_run *runs, unsigned n,
+		      const void *pages)
 {
 	struct pager_family *f = mfd_pager_family(p, task);
-	struct piece w = { vaddr, vaddr + pages * PAGER_PAGE, src };
+	struct arrival a = { .runs = runs, .n = n, .next = pages };
 	int rc = 0;
 
 	if (!f)
 		return 0;
+	mfd_pager_family_sync(f);
 	for (struct pager_task *t = mfd_pager_sibling(f, NULL); t && !rc; t = mfd_pager_sibling(f, t))
-		rc = install_one(t, w);
+		rc = bring(t, a);
 	return rc;
 }
 

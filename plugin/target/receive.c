@@ -143,31 +143,9 @@ static int publish(struct receiver *r, const struct mfd_wire_packet *h, int dire
 	return 0;
 }
 
-/* Straight into the task: it waits for nothing else than this copy. */
-static int install(struct receiver *r, const struct mfd_wire_packet *h, struct mfd_pager *pager)
-{
-	const uint8_t *src = r->buf;
-	uint32_t i;
-	int rc = 0;
-
-	for (i = 0; !rc && i < h->entries; i++) {
-		const struct mfd_wire_run *w = &r->runs[i];
-
-		if (w->flags & MFD_WIRE_RUN_ZERO) {
-			/* Left to the kernel, unless a task waits. */
-			mfd_pager_arrived(pager, h->task, w->vaddr, w->pages);
-			continue;
-		}
-		rc = mfd_pager_install(pager, h->task, w->vaddr, w->pages, src);
-		src += (size_t)w->pages << MFD_WIRE_PAGE_SHIFT;
-	}
-	return rc ? fail(r, rc, "a page cannot be installed") : 0;
-}
-
 static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 {
 	struct mfd_pager *pager;
-	uint32_t i;
 
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wtsan" /* it does not see fences; nothing here is reported for it */
@@ -175,8 +153,8 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 	/* Partner: commit.c's store of s->pager.  Either we see it, or the pager sees our words. */
 	atomic_thread_fence(memory_order_seq_cst);
 	pager = atomic_load_explicit(&r->s->pager, memory_order_acquire);
-	for (i = 0; pager && i < h->entries; i++)
-		mfd_pager_arrived(pager, h->task, r->runs[i].vaddr, r->runs[i].pages);
+	if (pager) /* a failure is the pager's, which tells */
+		mfd_pager_arrived(pager, h->task, r->runs, h->entries, NULL);
 }
 
 /*
@@ -197,6 +175,7 @@ static void leave(struct receiver *r)
 	atomic_fetch_sub(&r->s->direct, 1);
 }
 
+/* Straight into the task: it waits for nothing else than this copy. */
 static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h, struct mfd_pager *pager)
 {
 	int rc = need_buf(r, &r->buf);
@@ -207,7 +186,8 @@ static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h, str
 	if (!enter(r))
 		return 0;
 	rc = publish(r, h, 1, 0);
-	rc = rc ? rc : install(r, h, pager);
+	if (!rc && (rc = mfd_pager_arrived(pager, h->task, r->runs, h->entries, r->buf)))
+		rc = fail(r, rc, "a page cannot be installed");
 	leave(r);
 	return rc;
 }

@@ -213,56 +213,61 @@ void world_close(struct world *w)
 	pthread_mutex_destroy(&w->lock);
 }
 
-static void bring_stored(struct world *w, uint64_t page, uint64_t n)
+void world_arrived(struct world *w, uint64_t vaddr, uint64_t n, int zero, const void *pages)
 {
-	uint64_t index, vpage = (uintptr_t)w->area / PAGE + page;
-	void *mem;
+	struct mfd_wire_run run = { .vaddr = vaddr, .pages = (uint32_t)n, .flags = zero ? MFD_WIRE_RUN_ZERO : 0 };
 
-	assert_int_equal(mfd_pagestore_reserve(w->store, (uint32_t)n, &index, &mem), 0);
-	for (uint64_t i = 0; i < n; i++)
-		page_fill((char *)mem + i * PAGE, page + i);
-	assert_int_equal(mfd_pagetable_set(w->table, vpage, n, mfd_page_word(MFD_PAGE_STORED, index)), 0);
+	if (mfd_pager_arrived(w->pager, TASK, &run, 1, pages))
+		die("arrived");
 }
 
-static void bring_direct(struct world *w, uint64_t page, uint64_t n)
+/* As a packet has them; *kept = pages that are not zero. */
+static unsigned runs_of(const struct world *w, uint64_t page, uint64_t n, struct mfd_wire_run *runs, uint64_t *kept)
 {
-	uint64_t vpage = (uintptr_t)w->area / PAGE + page;
-	char *buf = aligned_alloc(PAGE, n * PAGE);
+	unsigned count = 0;
 
-	for (uint64_t i = 0; i < n; i++)
-		page_fill(buf + i * PAGE, page + i);
-	assert_int_equal(mfd_pagetable_set(w->table, vpage, n, MFD_PAGE_DIRECT), 0);
-	assert_int_equal(mfd_pager_install(w->pager, TASK, vpage * PAGE, n, page_is_zero(page) ? NULL : buf), 0);
-	free(buf);
-}
+	*kept = 0;
+	for (uint64_t i = page; i < page + n; i++) {
+		uint32_t flags = page_is_zero(i) ? MFD_WIRE_RUN_ZERO : 0;
 
-/* n pages that are all zero or all not. */
-static void bring_run(struct world *w, uint64_t page, uint64_t n)
-{
-	uint64_t vpage = (uintptr_t)w->area / PAGE + page;
-
-	if (w->pager && !w->feed && mfd_pager_direct(w->pager, TASK)) {
-		bring_direct(w, page, n);
-		return;
+		*kept += !flags;
+		if (i == page || runs[count - 1].flags != flags)
+			runs[count++] = (struct mfd_wire_run){ .vaddr = (uintptr_t)w->area + i * PAGE, .flags = flags };
+		runs[count - 1].pages++;
 	}
-	if (page_is_zero(page))
-		assert_int_equal(mfd_pagetable_set(w->table, vpage, n, MFD_PAGE_ZERO), 0);
-	else
-		bring_stored(w, page, n);
-	if (w->pager)
-		mfd_pager_arrived(w->pager, TASK, vpage * PAGE, n);
+	return count;
+}
+
+static void fill_runs(const struct world *w, const struct mfd_wire_run *runs, unsigned count, int direct,
+		      uint64_t index, char *mem)
+{
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t vpage = runs[i].vaddr / PAGE,
+			 word = direct ? MFD_PAGE_DIRECT : mfd_page_word(MFD_PAGE_STORED, index);
+		int zero = runs[i].flags & MFD_WIRE_RUN_ZERO;
+
+		for (uint32_t k = 0; !zero && k < runs[i].pages; k++, mem += PAGE)
+			page_fill(mem, vpage + k - (uintptr_t)w->area / PAGE);
+		assert_int_equal(mfd_pagetable_set(w->table, vpage, runs[i].pages, zero ? MFD_PAGE_ZERO : word), 0);
+		index += zero ? 0 : runs[i].pages;
+	}
 }
 
 void world_bring(struct world *w, uint64_t page, uint64_t n)
 {
-	uint64_t end = page + n;
+	int direct = w->pager && !w->feed && mfd_pager_direct(w->pager, TASK);
+	struct mfd_wire_run *runs = calloc(n, sizeof(*runs));
+	uint64_t index = 0, kept;
+	unsigned count = runs_of(w, page, n, runs, &kept);
+	void *buf = direct ? aligned_alloc(PAGE, kept * PAGE + PAGE) : NULL, *mem = buf;
 
-	while (page < end) {
-		for (n = 1; page + n < end && page_is_zero(page + n) == page_is_zero(page);)
-			n++;
-		bring_run(w, page, n);
-		page += n;
-	}
+	if (!direct && kept)
+		assert_int_equal(mfd_pagestore_reserve(w->store, (uint32_t)kept, &index, &mem), 0);
+	fill_runs(w, runs, count, direct, index, mem);
+	if (w->pager)
+		assert_int_equal(mfd_pager_arrived(w->pager, TASK, runs, count, buf), 0);
+	free(buf);
+	free(runs);
 }
 
 int world_next_want(struct world *w, struct want *x)

@@ -57,8 +57,10 @@ int restored_needs_root(void **state); /* for a group's set-up */
 void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy);
 void world_start(struct world *w, unsigned threads);
 void world_close(struct world *w);
-/* Before or after the start: the pages come into store and table, or (postcopy, restored) straight into the task. */
+/* A packet of these pages, before or after the start: into store and table, or (postcopy, restored) straight into the task. */
 void world_bring(struct world *w, uint64_t page, uint64_t n);
+/* One run that is in the table already, in `pages` or (NULL) in the store: tell the pager. */
+void world_arrived(struct world *w, uint64_t vaddr, uint64_t n, int zero, const void *pages);
 int world_next_want(struct world *w, struct want *x); /* 1 = took one */
 void world_wait_done(struct world *w);		      /* at most 60 s */
 void world_wait(atomic_int *what, int value);	      /* at most 60 s */

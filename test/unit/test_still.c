@@ -149,7 +149,7 @@ static void *sweep_again(void *arg)
 {
 	(void)arg;
 	for (unsigned i = 0; i < 200; i++)
-		mfd_pager_arrived(world.pager, TASK, (uintptr_t)world.area, PAGES);
+		world_arrived(&world, (uintptr_t)world.area, PAGES, 0, NULL);
 	return NULL;
 }
 

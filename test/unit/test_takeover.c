@@ -219,7 +219,7 @@ static void bring(struct world *w, uint64_t page)
 	void *mem = NULL;
 	char buf[PAGE];
 
-	if (direct) {
+	if (direct && state == MFD_PAGE_STORED) {
 		state = MFD_PAGE_DIRECT;
 		page_fill(buf, page);
 	} else if (state == MFD_PAGE_STORED) {
@@ -230,10 +230,8 @@ static void bring(struct world *w, uint64_t page)
 	if (mfd_pagetable_set(w->table, at / PAGE, 1, mfd_page_word(state, index)))
 		die("table");
 	journal(w, page, state, index);
-	if (direct && mfd_pager_install(w->pager, TASK, at, 1, page_is_zero(page) ? NULL : buf))
-		die("install");
-	if (!direct && w->pager)
-		mfd_pager_arrived(w->pager, TASK, at, 1);
+	if (w->pager)
+		world_arrived(w, at, 1, page_is_zero(page), direct ? buf : NULL);
 }
 
 static int is_absent(struct world *w, uint64_t page)
