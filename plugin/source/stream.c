@@ -248,7 +248,20 @@ static void rest(struct mfd_worker *w, uint64_t took, uint64_t worked)
 {
 	uint64_t busy = took < worked * BOTH_ENDS ? took : worked * BOTH_ENDS;
 
-	w->rest_until_us = mfd_io_now_us() + busy * (w->gate_open ? REST_RESTORE : REST_DUMP);
+	w->rest_from_us = mfd_io_now_us();
+	w->rest_until_us = w->rest_from_us + busy * (w->gate_open ? REST_RESTORE : REST_DUMP);
+}
+
+/* It may have ended early, as CRIU has. */
+static void count_rest(struct mfd_worker *w)
+{
+	uint64_t now = mfd_io_now_us();
+
+	if (!w->rest_from_us)
+		return;
+	w->rests++;
+	w->rested_us += (now < w->rest_until_us ? now : w->rest_until_us) - w->rest_from_us;
+	w->rest_from_us = 0;
 }
 
 /*
@@ -262,6 +275,7 @@ static int send_gently(struct mfd_worker *w)
 	uint64_t begin, worked;
 	int ret;
 
+	count_rest(w);
 	if (!gives_way(w))
 		return send_payload(w);
 	begin = mfd_io_now_us();

@@ -144,6 +144,8 @@ static void add_channels(struct json_object *j, const struct mfd_worker *w, cons
 	add_number(p, "payloads", f->produced.sends);
 	add_number(p, "stalls", f->produced.stalls);
 	add_ms(p, "stall_ms", f->produced.stall_us);
+	add_number(p, "rests", w->rests);
+	add_ms(p, "rest_ms", w->rested_us);
 	json_object_object_add(j, "producer", p);
 }
 

@@ -44,9 +44,10 @@ struct mfd_worker {
 
 	struct mfd_gate gate;
 	int gate_open;
-	int few_cpus;		/* CRIU and all channels at once would be too many */
-	uint64_t rest_until_us; /* while it gives way: the next payload waits so long */
-	atomic_int gentle;	/* see mind_manners in stream.c; read by the channels */
+	int few_cpus;			      /* CRIU and all channels at once would be too many */
+	uint64_t rest_from_us, rest_until_us; /* while it gives way: the next payload waits so long */
+	uint64_t rests, rested_us;	      /* so far */
+	atomic_int gentle;		      /* see mind_manners in stream.c; read by the channels */
 	uint64_t gate_looked_ms;
 
 	struct mfd_uplink session;

@@ -247,6 +247,35 @@ check_target()
 	in_order "$SCRATCH/target.json" 'hello joined streaming images restorable running sent ready committed'
 }
 
+# on_few_cpus: a criu, to be given as CRIU, that has one processor for itself and for the sender.
+on_few_cpus()
+{
+	local cpus
+
+	cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*\([0-9]*\).*/\1/p' /proc/self/status)
+	printf '#!/bin/sh\nexec taskset -c %s %q "$@"\n' "$cpus" "$CRIU" >"$SCRATCH/few"
+	chmod +x "$SCRATCH/few"
+	echo "$SCRATCH/few"
+}
+
+@test "few processors: the sender rests for CRIU in postcopy, and never in safe mode" {
+	start_server
+	start_victim --size 64
+	CRIU=$(on_few_cpus) dump_with_plugin "$VICTIM_PID" "$IMG"
+	[ "$(source_json producer.rests)" = 0 ]
+	start_victim --name post --size 64
+	SESSION=post IMG=$SCRATCH/img.post
+	CRIU_MULTIFD_MODE=postcopy CRIU=$(on_few_cpus) start dump dump_with_plugin "$VICTIM_PID" "$IMG"
+	DUMP=$STARTED_PID
+	wait_session post ready
+	restore_lazily "$SERVER_DIR/post"
+	wait "$DUMP"
+	wait_session post 'done'
+	[ "$(source_json producer.rests)" -gt 0 ]
+	jq -e '.producer | .rest_ms > .3 * .rests and .rests < .payloads' "$IMG/multifd-send.json"
+	moved_well
+}
+
 @test "migrate --json: the summary has it all, and the events say where the sender can be found" {
 	start_server --restore
 	start_victim --size 32
