@@ -147,7 +147,36 @@ before_freezing()
 	assert_target_clean
 }
 
-@test "steps 6 to 8, cut after READY: the source has let go; the copy runs when the link heals" {
+has_decided()
+{
+	is_dead "$VICTIM_PID" || grep -q 'Dumping FAILED' "$IMG/dump.log"
+}
+
+# READY and the end of the connection may be seen in one look, and then READY does not count: who said it may have been told otherwise since.
+@test "step 6, cut right after READY: it is let go, or it runs on here; one copy in either case" {
+	start_victim --size 16
+	start_badlink --cut-after ready
+	start_dump
+	eventually 20 fault_happened
+	eventually 5 has_decided
+	if is_dead "$VICTIM_PID"; then
+		echo '# let go'
+		heal
+		end_dump
+		[ "$DUMP_RC" = 0 ]
+		runs_on_target
+		eventually 10 no_senders
+	else
+		echo '# runs on'
+		end_dump
+		aborted_well "$(fault_time)" 1000 'lost|reset|closed'
+		assert_in_doubt ready
+		heal
+		nothing_left
+	fi
+}
+
+@test "steps 7 and 8, cut around COMMIT: the source has let go; the copy runs when the link heals" {
 	local how event
 
 	while read -r how event; do
@@ -166,7 +195,6 @@ before_freezing()
 		stop_copy
 		stop_badlink
 	done <<-END
-		cut-after ready
 		cut-before commit
 		cut-after commit
 		cut-before committed

@@ -125,25 +125,29 @@ discard_if_in_doubt()
 	[ "$(status_of in_doubt)" != true ] || resolve discard
 }
 
+# Without a fork: on a slow machine a migration was over before it had been found.
 senders()
 {
-	local pid
+	local dir words
 
-	for pid in $(ip netns pids "$NS_A"); do
-		[[ $(tr '\0' ' ' <"/proc/$pid/cmdline") != *'send --from-plugin'* ]] || is_dead "$pid" || echo "$pid"
+	for dir in /proc/[0-9]*; do
+		[ "$dir/ns/net" -ef "/run/netns/$NS_A" ] || continue
+		mapfile -d '' -t words <"$dir/cmdline"
+		[[ "${words[*]}" != *'send --from-plugin'* ]] || is_dead "${dir#/proc/}" || echo "${dir#/proc/}"
 	done 2>/dev/null
 }
 
 # Supervisor and worker; nothing until both are there.
 sender_pids()
 {
-	local pid parent
+	local all pid parent
 
 	SUPERVISOR='' WORKER=''
-	for pid in $(senders); do
-		parent=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status" 2>/dev/null)
-		[[ " $(senders | tr '\n' ' ') " != *" $parent "* ]] || { SUPERVISOR=$parent WORKER=$pid; }
-	done
+	all=$(senders)
+	for pid in $all; do
+		read -r _ _ _ parent _ <"/proc/$pid/stat" || continue
+		[[ " ${all//$'\n'/ } " != *" $parent "* ]] || { SUPERVISOR=$parent WORKER=$pid; }
+	done 2>/dev/null
 	[ -n "$WORKER" ]
 }
 
