@@ -255,10 +255,11 @@ static void rest(struct mfd_worker *w, uint64_t took, uint64_t worked)
 /* It may have ended early, as CRIU has. */
 static void count_rest(struct mfd_worker *w)
 {
-	uint64_t now = mfd_io_now_us();
+	uint64_t now;
 
 	if (!w->rest_from_us)
 		return;
+	now = mfd_io_now_us();
 	w->rests++;
 	w->rested_us += (now < w->rest_until_us ? now : w->rest_until_us) - w->rest_from_us;
 	w->rest_from_us = 0;

@@ -200,15 +200,19 @@ int mfd_pager_chunk(struct mfd_pager *p)
 
 /* ---- what arrives ---- */
 
-void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_wanted)
+/* Until the restore is finished nothing is put in unasked.  `running` is looked at under the lock: see start_running. */
+static int is_due(const struct pager_task *t, uint64_t bit, uint64_t end)
+{
+	return atomic_load(&t->p->running) || mfd_pager_is_wanted(t->fam, bit, end - bit);
+}
+
+void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_due)
 {
 	int rc;
 
 	do {
 		pthread_rwlock_rdlock(&t->lock);
-		/* `running` is looked at under the lock: see start_running. */
-		if (t->uffd < 0 ||
-		    (only_wanted && !atomic_load(&t->p->running) && !mfd_pager_is_wanted(t->fam, bit, end - bit)))
+		if (t->uffd < 0 || (only_due && !is_due(t, bit, end)))
 			rc = 0;
 		else
 			rc = mfd_pager_fill(t, &bit, end);
@@ -264,21 +268,18 @@ static int put_piece(struct pager_task *t, struct piece *w)
 	return 0;
 }
 
-/* `running` is looked at under the lock: see start_running. */
 static int fill_piece(struct pager_task *t, const struct piece *w)
 {
 	uint64_t bit = bit_from(t->fam, w->vaddr), end = bit_from(t->fam, w->end);
 
-	if (bit >= end || (!atomic_load(&t->p->running) && !mfd_pager_is_wanted(t->fam, bit, end - bit)))
-		return 0;
-	return mfd_pager_fill(t, &bit, end);
+	return bit < end && is_due(t, bit, end) ? mfd_pager_fill(t, &bit, end) : 0;
 }
 
 /* Where a task stands in what has arrived. */
 struct arrival {
 	const struct mfd_wire_run *runs;
 	unsigned n;	    /* from *runs on, whose rest is: */
-	struct piece piece; /* vaddr 0: all of it */
+	struct piece piece; /* end 0: not begun */
 	const char *next;   /* pages of the runs behind it; NULL: in the store */
 };
 
@@ -296,10 +297,10 @@ static void next_piece(struct arrival *a)
 /* Lock held for reading. */
 static int put_arrival(struct pager_task *t, struct arrival *a)
 {
-	for (; a->n; a->n--, a->runs++, a->piece.vaddr = 0) {
+	for (; a->n; a->n--, a->runs++, a->piece.end = 0) {
 		int rc;
 
-		if (!a->piece.vaddr)
+		if (!a->piece.end)
 			next_piece(a);
 		rc = a->piece.src ? put_piece(t, &a->piece) : fill_piece(t, &a->piece);
 		if (rc && rc != -ENOENT)

@@ -244,7 +244,7 @@ int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, 
 /* Put everything that is here of pages *bit .. end - 1; *bit moves on to the first that was not looked at. */
 int mfd_pager_fill(struct pager_task *t, uint64_t *bit, uint64_t end);
 /* The following without locks.  Pages [bit, end) of one task as mfd_pager_fill, waiting while its mappings change. */
-void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_wanted);
+void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_due);
 /* One chunk of bulk work; 0 when there is none. */
 int mfd_pager_chunk(struct mfd_pager *p);
 /* What to do about an error of the calls above: 0 = nothing more (it was none, or the task is gone), -EAGAIN, or the pager has failed. */
