@@ -460,14 +460,6 @@ interrupt()
 	kill "-$sig" "$MIGRATE_PID" 2>/dev/null || true
 }
 
-# slow_restore SECONDS: for CRIU=
-slow_restore()
-{
-	printf '#!/bin/sh\n[ "$1" != restore ] || sleep %s\nexec %s "$@"\n' "$1" "$CRIU" >"$SCRATCH/slow"
-	chmod +x "$SCRATCH/slow"
-	echo "$SCRATCH/slow"
-}
-
 @test "Ctrl-C and SIGTERM at every phase of a safe move: one copy, and the exit code says where" {
 	local phase sig rc
 	# Longer than the pages take, beside which it runs: there is a phase in which nothing else is missing.

@@ -253,9 +253,7 @@ on_few_cpus()
 	local cpus
 
 	cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*\([0-9]*\).*/\1/p' /proc/self/status)
-	printf '#!/bin/sh\nexec taskset -c %s %q "$@"\n' "$cpus" "$CRIU" >"$SCRATCH/few"
-	chmod +x "$SCRATCH/few"
-	echo "$SCRATCH/few"
+	criu_after few "taskset -pc $cpus \$\$ >/dev/null"
 }
 
 @test "few processors: the sender rests for CRIU in postcopy, and never in safe mode" {

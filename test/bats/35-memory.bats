@@ -195,18 +195,11 @@ restore_and_check()
 	assert_peak 128 40
 }
 
-# A criu that takes its time before it restores: pages that come meanwhile must be stored.
-late_criu()
-{
-	printf '#!/bin/sh\n[ "$1" != restore ] || sleep 1.5\nexec %q "$@"\n' "$CRIU" >"$SCRATCH/late-criu"
-	chmod +x "$SCRATCH/late-criu"
-	echo "$SCRATCH/late-criu"
-}
-
 @test "postcopy: two processes larger than the limit, restored by the server" {
 	local pids=()
 
-	CRIU=$(late_criu) start_server --max-memory 160M --restore
+	# Pages that come before the restore must be stored.
+	CRIU=$(slow_restore 1.5) start_server --max-memory 160M --restore
 	watch_memory
 	for s in one two; do
 		start_victim --name $s --size 200

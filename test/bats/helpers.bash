@@ -49,20 +49,31 @@ register()
 	esac >>"$SCRATCH/.registry"
 }
 
-state_of()
+# Sets STATE, empty when there is no such process. Asked often, so without a fork.
+read_state()
 {
-	sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null
+	local key
+
+	STATE=''
+	while read -r key STATE _ && [ "$key" != State: ]; do
+		STATE=''
+	done 2>/dev/null <"/proc/$1/status" || :
 }
 
-# Asked often, so without a fork.
+state_of()
+{
+	local STATE
+
+	read_state "$1"
+	echo "$STATE"
+}
+
 is_dead()
 {
-	local key state=''
+	local STATE
 
-	while read -r key state _ && [ "$key" != State: ]; do
-		state=''
-	done 2>/dev/null <"/proc/$1/status" || :
-	[ -z "$state" ] || [ "$state" = Z ] || [ "$state" = X ]
+	read_state "$1"
+	[ -z "$STATE" ] || [ "$STATE" = Z ] || [ "$STATE" = X ]
 }
 
 # Those of the registry that still run.
@@ -247,6 +258,20 @@ criu_works()
 	timeout -k 1 10 "$CRIU" dump -t "$STARTED_PID" -D "$SCRATCH/works.$STARTED_PID" -v0 --manage-cgroups=ignore || rc=$?
 	kill -9 "$STARTED_PID" 2>/dev/null || :
 	return "$rc"
+}
+
+# criu_after NAME COMMANDS: a criu, to be given as CRIU, that does those first, in sh; "$@" are its arguments.
+criu_after()
+{
+	printf '#!/bin/sh\n%s\nexec %q "$@"\n' "$2" "$CRIU" >"$SCRATCH/$1"
+	chmod +x "$SCRATCH/$1"
+	echo "$SCRATCH/$1"
+}
+
+# slow_restore SECONDS: a criu that takes its time before it restores.
+slow_restore()
+{
+	criu_after slow "[ \"\$1\" != restore ] || sleep $1"
 }
 
 # every_criu COMMAND...: run it with each release of CRIU that is tested, in CRIU and VERSION. Last in a test, for it is skipped
