@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Threads that give way. On Linux a nice value is a thread's own. */
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -35,4 +36,14 @@ void mfd_gentle_be(struct mfd_gentle *g, int gentle)
 void mfd_gentle_first(void)
 {
 	set(getpriority(PRIO_PROCESS, (id_t)gettid()) - AHEAD);
+}
+
+void mfd_gentle_session(int gentle)
+{
+	int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, gentle ? "19" : "0", gentle ? 2 : 1);
+	close(fd);
 }

@@ -22,4 +22,10 @@ void mfd_gentle_be(struct mfd_gentle *g, int gentle);
  */
 void mfd_gentle_first(void);
 
+/*
+ * All processes of the caller's session, which the kernel may schedule as one (CONFIG_SCHED_AUTOGROUP): behind other sessions, or beside them.  A
+ * nice value counts only among those of one session there.
+ */
+void mfd_gentle_session(int gentle);
+
 #endif

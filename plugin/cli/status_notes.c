@@ -48,6 +48,8 @@ const char mfd_status_notes[] =
 	"                            postcopy on fewer than 4 processors, left to CRIU between two payloads\n"
 	"  timeline                  ms since start: start, hello, joined, frozen, dumped (CRIU stands at the end), images,\n"
 	"                            running, sent, ready, restored, released (the tasks are dead), committed\n"
+	"  tasks_held                tasks of 64 MiB and more that were gone at once at the release; what memory they had\n"
+	"                            was given back after that\n"
 	"  faults, reconnects, acknowledged, phases (the spans between some of these), error\n"
 	"\n"
 	"Exit status: 0, or 1 when there is no such session or folder.";

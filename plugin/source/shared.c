@@ -91,8 +91,13 @@ static int is_held(pid_t pid)
 	return held;
 }
 
-/* Giving back a large memory takes a dying process a while, in which no thread of it can run its program any more. */
-static int all_threads_exit(pid_t pid)
+static int is_ended(char state)
+{
+	return state == 'Z' || state == 'X';
+}
+
+/* Every thread is exiting, or, with `ended`, has nothing of the process any more. */
+static int all_threads_exit(pid_t pid, int ended)
 {
 	char path[40];
 	struct dirent *e;
@@ -109,7 +114,7 @@ static int all_threads_exit(pid_t pid)
 		char state;
 
 		if (e->d_name[0] != '.' && !read_stat((pid_t)strtol(e->d_name, NULL, 10), &state, &flags, &start))
-			over = state == 'Z' || state == 'X' || flags & PF_EXITING;
+			over = is_ended(state) || (!ended && flags & PF_EXITING);
 	}
 	closedir(d);
 	return over;
@@ -122,9 +127,10 @@ enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
 	char state = 0;
 	int ret = read_stat(t->pid, &state, &flags, &start);
 
-	if (ret == -ENOENT || ret == -ESRCH || (!ret && (start != t->starttime || state == 'Z' || state == 'X')))
+	if (ret == -ENOENT || ret == -ESRCH || (!ret && (start != t->starttime || is_ended(state))))
 		return MFD_TASK_GONE;
-	if (!ret && flags & PF_EXITING && all_threads_exit(t->pid))
+	/* Giving back a large memory takes a dying process a while, in which no thread of it can run its program any more. */
+	if (!ret && flags & PF_EXITING && all_threads_exit(t->pid, 0))
 		return MFD_TASK_GONE;
 	if (!ret && (flags & PF_EXITING || is_held(t->pid)))
 		return MFD_TASK_HELD;
@@ -153,6 +159,25 @@ unsigned mfd_shared_tasks_settle(const struct mfd_shared *s)
 			return count[MFD_TASK_ALIVE];
 		usleep(pause);
 	}
+}
+
+static int is_closed(const struct mfd_shared_task *t)
+{
+	unsigned flags;
+	uint64_t start;
+	char state;
+
+	return read_stat(t->pid, &state, &flags, &start) || start != t->starttime || all_threads_exit(t->pid, 1);
+}
+
+void mfd_shared_tasks_close(const struct mfd_shared *s, unsigned timeout_ms)
+{
+	uint64_t end = mfd_io_now_ms() + timeout_ms;
+	unsigned n = atomic_load(&s->ntasks);
+
+	for (unsigned i = 0; i < n; i++)
+		while (!is_closed(&s->task[i]) && mfd_io_now_ms() < end)
+			usleep(200);
 }
 
 void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig)

@@ -59,6 +59,8 @@ enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t);
 unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
 /* Wait until no task is held any more, however long CRIU takes; how many live on. */
 unsigned mfd_shared_tasks_settle(const struct mfd_shared *s);
+/* Wait at most timeout_ms until all that are gone have closed their descriptors, too. */
+void mfd_shared_tasks_close(const struct mfd_shared *s, unsigned timeout_ms);
 /* Send `sig` to every task that is still the same process. */
 void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig);
 /* Fill `t` for pid; 0 or -errno. */

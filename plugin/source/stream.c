@@ -113,7 +113,7 @@ int mfd_stream_task(struct mfd_worker *w, pid_t pid)
 	if (ret || !task) /* a zombie has no memory */
 		return ret;
 	mfd_progress_phase(w->progress, MFD_PROGRESS_STREAMING);
-	bytes = mfd_estimate_task(pid, NULL);
+	bytes = task->bytes = mfd_estimate_task(pid, NULL);
 	atomic_fetch_add_explicit(&w->progress->bytes_total, bytes, memory_order_relaxed);
 	ret = announce(w, bytes);
 	if (ret)

@@ -91,6 +91,8 @@ static int open_scan(struct mfd_task *k, struct mfd_error *err)
 	if (k->vmas.n)
 		qsort(k->vmas.v, k->vmas.n, sizeof(*k->vmas.v), by_length);
 	k->pos = k->vmas.n ? k->vmas.v[0].start : 0;
+	for (size_t i = 0; i < k->vmas.n && !k->peek; i++)
+		k->peek = k->vmas.v[i].read ? k->vmas.v[i].start : 0;
 	return ret;
 }
 

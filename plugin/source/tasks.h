@@ -23,6 +23,8 @@ struct mfd_task {
 	struct mfd_vmas vmas;	   /* by length; first the executable ones are scanned, then the others */
 	size_t vma;		   /* where the scan stands: vmas.v[vma] ... */
 	uint64_t pos;		   /* ... at this address */
+	uint64_t bytes;		   /* mfd_estimate_task */
+	uint64_t peek;		   /* where a byte of it can be read; 0: not known */
 	/* Scanned but not yet in a payload. */
 	struct mfd_run runs[512];
 	int nruns, run;

@@ -25,6 +25,15 @@
 
 #define TELL_MS 60000
 #define WHY_MS	200
+#define HOLD_BYTES (64ULL << 20) /* below, a task is gone in 5 ms anyway */
+#define HOLD_MAX   256		 /* each takes a thread */
+#define HOLD_MS	   20
+#define CLOSE_MS   20 /* for what is slow to close, as a file on a network */
+
+static int is_large(const struct mfd_task *k)
+{
+	return k->bytes >= HOLD_BYTES && k->peek;
+}
 
 /* Serve the link until EXIT or the end of CRIU; every question but EXIT gets `answer`. */
 static void serve_link(struct mfd_worker *w, enum mfd_link_type answer, const char *text, int timeout_ms)
@@ -150,16 +159,35 @@ static int tell_target(struct mfd_worker *w)
 	return 0; /* released all the same: nothing runs here any more */
 }
 
+/*
+ * The tasks shall be gone, their ports and locks with them, when the target hears of it: a large memory would keep them for 0.1 s per GiB, and
+ * the processors, where the target is on the same ones.
+ */
+static int hold_memory(struct mfd_worker *w)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->tasks.n; i++)
+		n += is_large(w->tasks.task[i]);
+	w->hold = mfd_mmhold_open(n < HOLD_MAX ? n : HOLD_MAX);
+	for (unsigned i = 0; w->hold && i < w->tasks.n; i++)
+		if (is_large(w->tasks.task[i]))
+			mfd_mmhold_take(w->hold, w->tasks.task[i]->id->pid, w->tasks.task[i]->peek);
+	w->held = mfd_mmhold_settle(w->hold, HOLD_MS);
+	return w->held == n;
+}
+
 /* From here on a failure is not answered by undoing but by looking at what became of the tasks. */
 int mfd_verdict_commit(struct mfd_worker *w)
 {
-	int ran = atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING, ret;
+	int ran = atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING, held, ret;
 	char text[400];
 
 	snprintf(text, sizeof(text), "session '%s' is complete on %s; releasing the tasks", w->sh->session,
 		 w->sh->target.text);
 	atomic_store(&w->sh->phase, MFD_PHASE_COMMITTING);
 	mfd_progress_phase(w->progress, MFD_PROGRESS_RELEASING);
+	held = hold_memory(w);
 	mfd_worker_reply(w, MFD_LINK_COMMIT, 0, text);
 	/* A worker that took over has no gate yet. */
 	while ((ret = mfd_gate_poll(&w->gate, &w->err)) == 0)
@@ -181,6 +209,8 @@ int mfd_verdict_commit(struct mfd_worker *w)
 	ret = tasks_died(w, &w->err);
 	if (ret)
 		return ret;
+	if (held)
+		mfd_shared_tasks_close(w->sh, CLOSE_MS);
 	w->released_us = mfd_io_now_us();
 	atomic_store(&w->sh->phase, MFD_PHASE_RELEASED);
 	return tell_target(w);

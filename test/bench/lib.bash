@@ -93,6 +93,18 @@ metered()
 	exec "$@"
 }
 
+# meter_cpu_of NAME PID: its processor time counts there from now on; its memory stays where it was counted.
+meter_cpu_of()
+{
+	echo "$2" >"${METERS%% *}/mfd-$1-$$/cgroup.procs"
+}
+
+# meter_quiet NAME: nothing runs there any more.
+meter_quiet()
+{
+	[ -z "$(<"${METERS%% *}/mfd-$1-$$/cgroup.procs")" ]
+}
+
 # meter_cpu NAME: seconds.
 meter_cpu()
 {
