@@ -49,15 +49,15 @@ register()
 	esac >>"$SCRATCH/.registry"
 }
 
-# Sets STATE, empty when there is no such process. Asked often, so without a fork.
+# Sets STATE, empty when there is no such process. Asked often, so without a fork.  One line, read at once: between two reads of a longer file a
+# process may get another name, by exec, and all lines another place.
 read_state()
 {
-	local key
+	local line=''
 
-	STATE=''
-	while read -r key STATE _ && [ "$key" != State: ]; do
-		STATE=''
-	done 2>/dev/null <"/proc/$1/status" || :
+	read -r line 2>/dev/null <"/proc/$1/stat" || :
+	STATE=${line##*) }
+	STATE=${STATE%% *}
 }
 
 state_of()
