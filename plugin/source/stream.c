@@ -292,7 +292,7 @@ static int send_gently(struct mfd_worker *w)
 	return 0;
 }
 
-int mfd_stream_rests(const struct mfd_worker *w)
+static int is_rest(const struct mfd_worker *w)
 {
 	return gives_way(w) && mfd_io_now_us() < w->rest_until_us;
 }
@@ -303,6 +303,7 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 
 	*busy = 0;
 	mind_manners(w);
+	w->rests_now = is_rest(w); /* asked once: what does not go on for that reason must be waited for as such */
 	ret = mfd_multifd_error(w->session.multifd);
 	if (ret)
 		return channel_error(w, ret);
@@ -314,7 +315,7 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 		return send_images(w);
 	}
 	if (!mfd_tasks_idle(&w->tasks)) {
-		if (mfd_stream_rests(w) || held(w, packet_pages(w)))
+		if (w->rests_now || held(w, packet_pages(w)))
 			return 0; /* time, the gate, or ROOM, goes on with it */
 		ret = mfd_tasks_fill(&w->tasks, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err);
 		if (ret > 0) {

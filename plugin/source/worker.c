@@ -339,7 +339,7 @@ static int wait_ms(const struct mfd_worker *w, int busy)
 {
 	if (busy)
 		return 0;
-	if ((w->sh->connected && !w->gate_open) || mfd_stream_rests(w))
+	if ((w->sh->connected && !w->gate_open) || w->rests_now)
 		return 1;
 	return w->restore_end_ms ? 100 : -1;
 }

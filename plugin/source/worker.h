@@ -47,6 +47,7 @@ struct mfd_worker {
 	int gate_open;
 	int few_cpus;			      /* CRIU and all channels at once would be too many */
 	uint64_t rest_from_us, rest_until_us; /* while it gives way: the next payload waits so long */
+	int rests_now;			      /* as the latest step has found it: the next one has to wait for time to pass */
 	uint64_t rests, rested_us;	      /* so far */
 	atomic_int gentle;		      /* see mind_manners in stream.c; read by the channels */
 	uint64_t gate_looked_ms;
@@ -85,7 +86,6 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 /* stream.c: each returns 0 or -errno with w->err set. */
 int mfd_stream_task(struct mfd_worker *w, pid_t pid); /* TASK */
 int mfd_stream_step(struct mfd_worker *w, int *busy); /* send something, if there is anything to send */
-int mfd_stream_rests(const struct mfd_worker *w);     /* nonzero: the next step has to wait for time to pass */
 int mfd_stream_need(struct mfd_worker *w, const ProtobufCMessage *need);
 
 /* verdict.c */

@@ -274,6 +274,46 @@ on_few_cpus()
 	moved_well
 }
 
+# A clock that is ahead by another 0.1 ms each time it is asked: what is asked twice and must not differ, does.
+leaping_clock()
+{
+	cat >"$SCRATCH/leap.c" <<-'END'
+		#define _GNU_SOURCE
+		#include <stdatomic.h>
+		#include <sys/syscall.h>
+		#include <time.h>
+		#include <unistd.h>
+		int clock_gettime(clockid_t id, struct timespec *ts)
+		{
+			static atomic_long ahead;
+			long ns, ret = syscall(SYS_clock_gettime, id, ts);
+
+			if (ret || id != CLOCK_MONOTONIC)
+				return (int)ret;
+			ns = ts->tv_nsec + atomic_fetch_add(&ahead, 100000);
+			ts->tv_sec += ns / 1000000000;
+			ts->tv_nsec = ns % 1000000000;
+			return 0;
+		}
+	END
+	cc -shared -fPIC -O2 -o "$SCRATCH/leap.so" "$SCRATCH/leap.c"
+}
+
+@test "few processors: a rest that ends while it is looked at is the end of that rest, not of the sender" {
+	start_server
+	leaping_clock
+	start_victim --size 64
+	DUMP_TIMEOUT=20 CRIU_MULTIFD_MODE=postcopy CRIU=$(criu_after leap "export LD_PRELOAD=$SCRATCH/leap.so
+		taskset -pc 0 \$\$ >/dev/null") start dump dump_with_plugin "$VICTIM_PID" "$IMG"
+	DUMP=$STARTED_PID
+	wait_session test ready
+	restore_lazily "$SERVER_DIR/test"
+	wait "$DUMP"
+	wait_session test 'done'
+	[ "$(source_json producer.rests)" -gt 0 ]
+	moved_well
+}
+
 @test "migrate --json: the summary has it all, and the events say where the sender can be found" {
 	start_server --restore
 	start_victim --size 32
