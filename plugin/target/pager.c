@@ -149,10 +149,11 @@ static void *in_bulk(void *arg)
 {
 	struct mfd_pager *p = arg;
 	struct pollfd wake[2] = { { p->ctl, POLLIN, 0 }, { p->work, POLLIN, 0 } };
+	struct pager_stripe mine = { 0 };
 
 	be_thread(p, "pager", &p->named_bulk, p->on_call);
 	while (!atomic_load(&p->stop)) {
-		if (!mfd_pager_chunk(p))
+		if (!mfd_pager_chunk(p, &mine))
 			poll(wake, 2, -1);
 		look_around(p);
 	}

@@ -534,6 +534,7 @@ void mfd_pager_forget(struct mfd_pager *p)
 		p->parked = p->tasks;
 	}
 	p->tasks = p->last_task = p->turn = NULL;
+	p->forgotten++;
 	for (unsigned i = 0; i < PAGER_BUCKETS; i++) {
 		for (struct pager_family *f = p->families[i], *next; f; f = next) {
 			next = f->next;

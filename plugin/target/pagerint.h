@@ -34,6 +34,7 @@
 #define PAGER_PAGE	  MFD_RANGES_PAGE
 #define PAGER_WINDOW	  16U /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
 #define PAGER_CHUNK	  64U /* pages a thread fills under one hold of a task's lock; a multiple of 64 */
+#define PAGER_STRIPE	  512U /* pages: what a page table maps */
 #define PAGER_MAX_THREADS MFD_PAGER_MAX_THREADS
 #define PAGER_BUCKETS	  64U
 #define PAGER_BATCH	  32U /* messages read at a time */
@@ -56,6 +57,16 @@ struct pager_family {
 
 struct pager_span {
 	uint64_t bit, end;
+};
+
+/*
+ * Bulk work that one thread has taken: pages that share a page table (2 MiB), of which it fills a chunk at a time.  Two threads that take turns at
+ * one table wait for its lock, an eighth of their time.
+ */
+struct pager_stripe {
+	struct pager_task *t; /* NULL: none */
+	struct pager_span left;
+	unsigned restore; /* pager->forgotten when it was taken */
 };
 
 struct pager_task {
@@ -124,6 +135,7 @@ struct mfd_pager {
 	int *inherited;				      /* userfaultfds parked by the pager before us, until stop */
 	size_t n_inherited;
 	int sweeping;		/* lock: bulk work may be handed out */
+	unsigned forgotten;	/* lock: restores whose tasks were forgotten */
 	int work_set;		/* lock: state of `work` */
 	struct mfd_error error; /* lock: first failure */
 
@@ -245,8 +257,8 @@ int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, 
 int mfd_pager_fill(struct pager_task *t, uint64_t *bit, uint64_t end);
 /* The following without locks.  Pages [bit, end) of one task as mfd_pager_fill, waiting while its mappings change. */
 void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_due);
-/* One chunk of bulk work; 0 when there is none. */
-int mfd_pager_chunk(struct mfd_pager *p);
+/* One chunk of bulk work, from `mine` (zeroed at the start) if there is anything left in it; 0 when there is none. */
+int mfd_pager_chunk(struct mfd_pager *p, struct pager_stripe *mine);
 /* What to do about an error of the calls above: 0 = nothing more (it was none, or the task is gone), -EAGAIN, or the pager has failed. */
 int mfd_pager_verdict(struct pager_task *t, int rc);
 
