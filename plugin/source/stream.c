@@ -8,6 +8,7 @@
 #include "estimate.h"
 #include "io.h"
 #include "log.h"
+#include "pagepipes.h"
 #include "proto/control.pb-c.h"
 #include "worker.h"
 
@@ -15,8 +16,9 @@
 #define RESTORE_ENDS_US	  15000	  /* at least, from the leave to run on */
 #define REST_DUMP	  2	  /* postcopy, few processors: after each payload, times what that took */
 #define REST_RESTORE	  4
-#define BOTH_ENDS	  3	/* processor time of a page on both hosts, beside that of its sender */
-#define EARLY_TAKES_US	  60000 /* after the images, where the target restores at once: of a few tasks */
+#define BOTH_ENDS	  3		/* processor time of a page on both hosts, beside that of its sender */
+#define PIPES_BYTES	  (64ULL << 20) /* of all tasks: below, CRIU's page pipes are closed in a millisecond */
+#define EARLY_TAKES_US	  60000		/* after the images, where the target restores at once: of a few tasks */
 
 static uint32_t packet_pages(const struct mfd_worker *w)
 {
@@ -164,6 +166,13 @@ static int send_images(struct mfd_worker *w)
 	return ret ? mfd_error_sys(&w->err, ret, "sending IMAGES") : 0;
 }
 
+/* While the target looks at what it has, there is time. */
+static void prepare_release(struct mfd_worker *w)
+{
+	if (w->tasks_bytes >= PIPES_BYTES)
+		w->pipes_kept = mfd_pagepipes_keep(w->sh->criu, w->gate.pidfd);
+}
+
 static int send_end(struct mfd_worker *w)
 {
 	struct mfd_sendchan_stats sum = { 0 };
@@ -183,7 +192,11 @@ static int send_end(struct mfd_worker *w)
 	w->end_sent = 1;
 	mfd_progress_phase(w->progress, MFD_PROGRESS_VERIFYING);
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_END, &m.base);
-	return ret ? mfd_error_sys(&w->err, ret, "sending END") : 0;
+	if (ret)
+		return mfd_error_sys(&w->err, ret, "sending END");
+	if (!w->pipes_kept)
+		prepare_release(w);
+	return 0;
 }
 
 /* Looked for at most once a millisecond: it is a file to open and read. */

@@ -23,8 +23,8 @@
 #include "proto/control.pb-c.h"
 #include "worker.h"
 
-#define TELL_MS 60000
-#define WHY_MS	200
+#define TELL_MS	   60000
+#define WHY_MS	   200
 #define HOLD_BYTES (64ULL << 20) /* below, a task is gone in 5 ms anyway */
 #define HOLD_MAX   256		 /* each takes a thread */
 #define HOLD_MS	   20

@@ -47,9 +47,9 @@ struct mfd_worker {
 	int gate_open;
 	int few_cpus;			      /* CRIU and all channels at once would be too many */
 	uint64_t rest_from_us, rest_until_us; /* while it gives way: the next payload waits so long */
-	int rests_now;			      /* as the latest step has found it: the next one has to wait for time to pass */
-	uint64_t rests, rested_us;	      /* so far */
-	atomic_int gentle;		      /* see mind_manners in stream.c; read by the channels */
+	int rests_now;		   /* as the latest step has found it: the next one has to wait for time to pass */
+	uint64_t rests, rested_us; /* so far */
+	atomic_int gentle;	   /* see mind_manners in stream.c; read by the channels */
 	uint64_t gate_looked_ms;
 
 	struct mfd_uplink session;
@@ -64,6 +64,7 @@ struct mfd_worker {
 	int dump_result_known, dump_result; /* EXIT of the plugin */
 	struct mfd_mmhold *hold;	    /* the tasks' memory, when they are gone; NULL = none */
 	unsigned held;			    /* of so many tasks */
+	unsigned pipes_kept;		    /* of CRIU's; until this process ends */
 
 	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
 	/* CLOCK_MONOTONIC; 0 = has not happened. In summary.c's timeline. */

@@ -32,8 +32,8 @@
 #include "uffd.h"
 
 #define PAGER_PAGE	  MFD_RANGES_PAGE
-#define PAGER_WINDOW	  16U /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
-#define PAGER_CHUNK	  64U /* pages a thread fills under one hold of a task's lock; a multiple of 64 */
+#define PAGER_WINDOW	  16U  /* pages around a fault: 64 KiB, from where UFFDIO_COPY is near its full speed */
+#define PAGER_CHUNK	  64U  /* pages a thread fills under one hold of a task's lock; a multiple of 64 */
 #define PAGER_STRIPE	  512U /* pages: what a page table maps */
 #define PAGER_MAX_THREADS MFD_PAGER_MAX_THREADS
 #define PAGER_BUCKETS	  64U

@@ -194,7 +194,7 @@ static void test_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_outlives), cmocka_unit_test(test_alive),	 cmocka_unit_test(test_some),
+		cmocka_unit_test(test_outlives),      cmocka_unit_test(test_alive),   cmocka_unit_test(test_some),
 		cmocka_unit_test(test_holder_killed), cmocka_unit_test(test_nothing),
 	};
 
