@@ -30,11 +30,12 @@ struct reader {
 	unsigned number; /* for its name */
 	atomic_int tid;
 	atomic_int over; /* the read has returned */
+	int told;	 /* the userfaultfd has told of it: it waits */
 };
 
 struct mfd_mmhold {
 	int uffd;
-	unsigned n, room, waiting; /* readers, and how many of them the userfaultfd has told of */
+	unsigned n, room, waiting; /* readers, and how many of them wait */
 	char *pages;		   /* room of them */
 	struct reader reader[];
 };
@@ -129,6 +130,17 @@ static unsigned count_over(const struct mfd_mmhold *h)
 	return over;
 }
 
+/* A reader that is stopped and goes on tells of its page again. */
+static void note(struct mfd_mmhold *h, const struct uffd_msg *m)
+{
+	uint64_t i = (m->arg.pagefault.address - (uintptr_t)h->pages) / PAGE;
+
+	if (m->event == UFFD_EVENT_PAGEFAULT && i < h->n && !h->reader[i].told) {
+		h->reader[i].told = 1;
+		h->waiting++;
+	}
+}
+
 unsigned mfd_mmhold_settle(struct mfd_mmhold *h, unsigned timeout_ms)
 {
 	uint64_t end = mfd_io_now_ms() + timeout_ms;
@@ -140,8 +152,8 @@ unsigned mfd_mmhold_settle(struct mfd_mmhold *h, unsigned timeout_ms)
 		struct uffd_msg msgs[64];
 		int n = poll(&p, 1, 1) > 0 ? mfd_uffd_read(h->uffd, msgs, 64) : 0;
 
-		if (n > 0)
-			h->waiting += (unsigned)n;
+		for (int i = 0; i < n; i++)
+			note(h, &msgs[i]);
 	}
 	return h->waiting;
 }

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Pipes of another process, found in its /proc/PID/fd. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "pagepipes.h"
 
 struct end {
 	unsigned long inode;
 	int fd;
+	mode_t mode; /* S_IRUSR, S_IWUSR: what it is open for */
 };
 
 struct ends {
@@ -20,7 +24,7 @@ struct ends {
 	size_t n, room;
 };
 
-static int add(struct ends *e, unsigned long inode, int fd)
+static int add(struct ends *e, struct end one)
 {
 	if (e->n == e->room) {
 		size_t room = e->room ? 2 * e->room : 256;
@@ -31,7 +35,7 @@ static int add(struct ends *e, unsigned long inode, int fd)
 		e->v = more;
 		e->room = room;
 	}
-	e->v[e->n++] = (struct end){ inode, fd };
+	e->v[e->n++] = one;
 	return 0;
 }
 
@@ -40,6 +44,7 @@ static void list(pid_t pid, struct ends *ends)
 	char path[40], link[64];
 	unsigned long inode;
 	struct dirent *e;
+	struct stat st;
 	DIR *d;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
@@ -48,7 +53,9 @@ static void list(pid_t pid, struct ends *ends)
 		ssize_t n = readlinkat(dirfd(d), e->d_name, link, sizeof(link) - 1);
 
 		link[n > 0 ? n : 0] = 0;
-		if (sscanf(link, "pipe:[%lu]", &inode) == 1 && add(ends, inode, atoi(e->d_name)))
+		if (sscanf(link, "pipe:[%lu]", &inode) != 1 || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW))
+			continue;
+		if (add(ends, (struct end){ inode, atoi(e->d_name), st.st_mode & (S_IRUSR | S_IWUSR) }))
 			break;
 	}
 	if (d)
@@ -77,31 +84,40 @@ static rlim_t most(void)
 	return l.rlim_cur / 2;
 }
 
-static int keep(int pidfd, int number)
+static int open_full(int pidfd, int number)
 {
 	int fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0), bytes = 0;
 
-	if (fd < 0)
-		return 0;
-	if (ioctl(fd, FIONREAD, &bytes) || !bytes) {
-		close(fd);
-		return 0;
-	}
-	return 1;
+	if (fd >= 0 && (ioctl(fd, FIONREAD, &bytes) || !bytes))
+		mfd_io_close(&fd);
+	return fd;
 }
 
-unsigned mfd_pagepipes_keep(pid_t criu, int pidfd)
+void mfd_pagepipes_keep(struct mfd_pagepipes *k, pid_t criu, int pidfd)
 {
 	struct ends ends = { 0 };
 	rlim_t room = most();
-	unsigned kept = 0;
 
 	list(criu, &ends);
 	if (ends.n)
 		qsort(ends.v, ends.n, sizeof(*ends.v), by_inode);
-	for (size_t i = 0; i + 1 < ends.n && kept < room; i++)
-		if (ends.v[i].inode == ends.v[i + 1].inode)
-			kept += (unsigned)keep(pidfd, ends.v[i++].fd);
+	k->fd = calloc(ends.n / 2 + 1, sizeof(*k->fd));
+	for (size_t i = 0, next; k->fd && i < ends.n && k->n < room; i = next) {
+		mode_t modes = 0;
+
+		/* Two writing ends are standard output and standard error: somebody else reads what is in there. */
+		for (next = i; next < ends.n && ends.v[next].inode == ends.v[i].inode; next++)
+			modes |= ends.v[next].mode;
+		if (modes == (S_IRUSR | S_IWUSR) && next - i > 1 && (k->fd[k->n] = open_full(pidfd, ends.v[i].fd)) >= 0)
+			k->n++;
+	}
 	free(ends.v);
-	return kept;
+}
+
+void mfd_pagepipes_close(struct mfd_pagepipes *k)
+{
+	while (k->n)
+		close(k->fd[--k->n]);
+	free(k->fd);
+	k->fd = NULL;
 }

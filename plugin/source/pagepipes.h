@@ -9,10 +9,16 @@
 
 #include <sys/types.h>
 
+struct mfd_pagepipes {
+	int *fd;
+	unsigned n;
+};
+
 /*
- * Have every pipe open, of which process `criu` (it waits at its gate; pidfd is its) has both ends and in which there is something, until
- * this process ends.  A hint: as many as this process may have descriptors for.  Returns how many.
+ * Have every pipe open of which process `criu` (it waits at its gate; pidfd is its) has both ends and in which there is something.  k is
+ * all zero.  A hint: as many as this process may have descriptors for.
  */
-unsigned mfd_pagepipes_keep(pid_t criu, int pidfd);
+void mfd_pagepipes_keep(struct mfd_pagepipes *k, pid_t criu, int pidfd);
+void mfd_pagepipes_close(struct mfd_pagepipes *k);
 
 #endif

@@ -18,6 +18,18 @@
 #include "supervisor.h"
 #include "worker.h"
 
+/* Who reads CRIU's output to its end shall not wait for us. */
+static void leave_output(int log_fd)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (log_fd < 0 || null < 0)
+		return;
+	dup2(null, STDOUT_FILENO);
+	dup2(log_fd, STDERR_FILENO); /* a sanitizer's report */
+	close(null);
+}
+
 /* CRIU's work directory is the current one, as for its own log. */
 static int open_log(const struct mfd_options *o)
 {
@@ -26,6 +38,7 @@ static int open_log(const struct mfd_options *o)
 
 	if (fd >= 0)
 		mfd_log_fd_set(fd);
+	leave_output(fd);
 	mfd_log_tag_set("send");
 	mfd_log_level_set((enum mfd_log_level)o->log_level);
 	return fd;

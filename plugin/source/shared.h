@@ -33,6 +33,7 @@ struct mfd_shared_task {
 
 struct mfd_shared {
 	atomic_int phase;
+	int result; /* the sender's exit code, in phase OVER */
 	pid_t criu;
 	int connected; /* session, id and secret are valid */
 	struct mfd_sock_addr target;

@@ -8,7 +8,6 @@
 #include "estimate.h"
 #include "io.h"
 #include "log.h"
-#include "pagepipes.h"
 #include "proto/control.pb-c.h"
 #include "worker.h"
 
@@ -170,7 +169,7 @@ static int send_images(struct mfd_worker *w)
 static void prepare_release(struct mfd_worker *w)
 {
 	if (w->tasks_bytes >= PIPES_BYTES)
-		w->pipes_kept = mfd_pagepipes_keep(w->sh->criu, w->gate.pidfd);
+		mfd_pagepipes_keep(&w->pipes, w->sh->criu, w->gate.pidfd);
 }
 
 static int send_end(struct mfd_worker *w)
@@ -194,7 +193,7 @@ static int send_end(struct mfd_worker *w)
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_END, &m.base);
 	if (ret)
 		return mfd_error_sys(&w->err, ret, "sending END");
-	if (!w->pipes_kept)
+	if (!w->pipes.fd)
 		prepare_release(w);
 	return 0;
 }

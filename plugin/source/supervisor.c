@@ -122,7 +122,7 @@ int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, i
 		case MFD_PHASE_RELEASED:
 			return mfd_verdict_tell(o, sh, "commit", TELL_MS, &err) ? 1 : 0;
 		case MFD_PHASE_OVER:
-			return 0;
+			return sh->result;
 		default:
 			return abort_dump(o, sh, link);
 		}

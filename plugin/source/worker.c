@@ -473,6 +473,7 @@ static int reconnect(struct mfd_worker *w)
 	w->reconnects++;
 	w->tasks.current = w->tasks.n; /* the target now says what it needs */
 	w->end_sent = 1;	       /* so END goes out only as the answer to its NEED */
+	w->rests_now = 0;
 	w->images_sent = 1;
 	w->gate_open = 1;
 	mfd_log_info("connected to %s again", w->sh->target.text);
@@ -547,11 +548,15 @@ static void close_progress(struct mfd_worker *w, int ret)
 /* Nobody waits for it, and where the target is on this host, too, it has the processors now. */
 static void give_back(struct mfd_worker *w)
 {
-	if (!w->hold)
+	struct sched_param none = { 0 };
+
+	if (!w->hold && !w->pipes.n)
 		return;
 	mfd_gentle_session(1);
 	mfd_mmhold_release(w->hold);
 	mfd_mmhold_wait(w->hold, GENTLE_MS);
+	sched_setscheduler(0, SCHED_IDLE, &none); /* this thread has nothing else to do any more */
+	mfd_pagepipes_close(&w->pipes);
 	mfd_gentle_session(0);
 	mfd_mmhold_close(w->hold);
 }
@@ -575,6 +580,7 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	mfd_inbox_stop(&w.inbox);
 	mfd_uplink_close(&w.session);
 	mfd_summary_write(&w, ret ? "aborted" : "released");
+	sh->result = ret ? 1 : 0;
 	atomic_store(&sh->phase, MFD_PHASE_OVER);
 	mfd_ship_fini(&w.ship);
 	mfd_tasks_fini(&w.tasks);

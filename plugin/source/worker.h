@@ -25,6 +25,7 @@
 #include "gate.h"
 #include "inbox.h"
 #include "mmhold.h"
+#include "pagepipes.h"
 #include "options.h"
 #include "pluginlink.h"
 #include "progress.h"
@@ -64,7 +65,7 @@ struct mfd_worker {
 	int dump_result_known, dump_result; /* EXIT of the plugin */
 	struct mfd_mmhold *hold;	    /* the tasks' memory, when they are gone; NULL = none */
 	unsigned held;			    /* of so many tasks */
-	unsigned pipes_kept;		    /* of CRIU's; until this process ends */
+	struct mfd_pagepipes pipes;	    /* of CRIU, until what is in them is given back */
 
 	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
 	/* CLOCK_MONOTONIC; 0 = has not happened. In summary.c's timeline. */

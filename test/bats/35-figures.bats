@@ -247,13 +247,13 @@ check_target()
 	in_order "$SCRATCH/target.json" 'hello joined streaming images restorable running sent ready committed'
 }
 
-# on_few_cpus: a criu, to be given as CRIU, that has one processor for itself and for the sender.
+# on_few_cpus [SHELL COMMAND]: a criu, to be given as CRIU, that has one processor for itself and for the sender.
 on_few_cpus()
 {
 	local cpus
 
 	cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*\([0-9]*\).*/\1/p' /proc/self/status)
-	criu_after few "taskset -pc $cpus \$\$ >/dev/null"
+	criu_after few "taskset -pc $cpus \$\$ >/dev/null${1:+; $1}"
 }
 
 @test "few processors: the sender rests for CRIU in postcopy, and never in safe mode" {
@@ -303,8 +303,7 @@ leaping_clock()
 	start_server
 	leaping_clock
 	start_victim --size 64
-	DUMP_TIMEOUT=20 CRIU_MULTIFD_MODE=postcopy CRIU=$(criu_after leap "export LD_PRELOAD=$SCRATCH/leap.so
-		taskset -pc 0 \$\$ >/dev/null") start dump dump_with_plugin "$VICTIM_PID" "$IMG"
+	DUMP_TIMEOUT=20 CRIU_MULTIFD_MODE=postcopy CRIU=$(on_few_cpus "export LD_PRELOAD=$SCRATCH/leap.so") start dump dump_with_plugin "$VICTIM_PID" "$IMG"
 	DUMP=$STARTED_PID
 	wait_session test ready
 	restore_lazily "$SERVER_DIR/test"

@@ -39,20 +39,24 @@ static int find(ino_t inode)
 	return -1;
 }
 
-static unsigned keep_of(pid_t pid)
+static void keep_of(struct mfd_pagepipes *k, pid_t pid)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	unsigned n;
 
 	assert_true(pidfd >= 0);
-	n = mfd_pagepipes_keep(pid, pidfd);
+	mfd_pagepipes_keep(k, pid, pidfd);
 	close(pidfd);
-	return n;
+}
+
+static void close_reader(void *fd)
+{
+	close(*(int *)fd);
 }
 
 static void test_which(void **state)
 {
-	int full[2], other[2], empty[2], half[2];
+	struct mfd_pagepipes k = { 0 };
+	int full[2], other[2], empty[2], half[2], twice;
 	ino_t inode[3];
 	char text[8] = "";
 	pid_t pid;
@@ -63,12 +67,14 @@ static void test_which(void **state)
 	assert_int_equal(write(full[1], "page", 4), 4);
 	assert_int_equal(write(other[1], "more", 4), 4);
 	assert_int_equal(write(half[1], "text", 4), 4);
-	close(half[0]); /* the child has a writing end, and somebody else what it writes */
-	pid = pair_frozen_child();
+	/* The child has two writing ends, as of standard output and standard error, and somebody else reads. */
+	twice = dup(half[1]);
+	pid = pair_frozen_after(close_reader, &half[0]);
 	inode[0] = inode_of_closed(full);
 	inode[1] = inode_of_closed(other);
 	inode[2] = inode_of_closed(empty);
-	assert_int_equal(keep_of(pid), 2);
+	keep_of(&k, pid);
+	assert_int_equal(k.n, 2);
 	pair_reap(pid);
 	assert_int_equal(find(inode[2]), -1);
 	for (int i = 0; i < 2; i++) {
@@ -77,9 +83,13 @@ static void test_which(void **state)
 		assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 		assert_int_equal(read(fd, text, sizeof(text)), 4);
 		assert_string_equal(text, i ? "more" : "page");
-		close(fd);
 	}
+	mfd_pagepipes_close(&k);
+	assert_int_equal(find(inode[0]), -1);
+	assert_int_equal(find(inode[1]), -1);
+	close(half[0]);
 	close(half[1]);
+	close(twice);
 }
 
 /* Half of the descriptors that there may be are left to others. In a child, since what has been lowered cannot be raised again. */
@@ -100,8 +110,13 @@ static void test_limit(void **state)
 		inode_of_closed(fd[i]);
 	keeper = fork();
 	assert_true(keeper >= 0);
-	if (!keeper)
-		_exit(setrlimit(RLIMIT_NOFILE, &few) ? 99 : (int)mfd_pagepipes_keep(pid, pidfd));
+	if (!keeper) {
+		struct mfd_pagepipes k = { 0 };
+
+		if (!setrlimit(RLIMIT_NOFILE, &few))
+			mfd_pagepipes_keep(&k, pid, pidfd);
+		_exit((int)k.n);
+	}
 	assert_int_equal(pair_status(keeper, 5000), 20);
 	close(pidfd);
 	pair_reap(pid);
@@ -110,10 +125,13 @@ static void test_limit(void **state)
 static void test_gone(void **state)
 {
 	pid_t pid = pair_frozen_child();
+	struct mfd_pagepipes k = { 0 };
 
 	(void)state;
 	pair_reap(pid);
-	assert_int_equal(mfd_pagepipes_keep(pid, -1), 0);
+	mfd_pagepipes_keep(&k, pid, -1);
+	assert_int_equal(k.n, 0);
+	mfd_pagepipes_close(&k);
 }
 
 int main(void)
