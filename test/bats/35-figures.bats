@@ -261,6 +261,7 @@ on_few_cpus()
 	start_victim --size 64
 	CRIU=$(on_few_cpus) dump_with_plugin "$VICTIM_PID" "$IMG"
 	[ "$(source_json producer.rests)" = 0 ]
+	[ "$(source_json tasks_held)" = 1 ]
 	start_victim --name post --size 64
 	SESSION=post IMG=$SCRATCH/img.post
 	CRIU_MULTIFD_MODE=postcopy CRIU=$(on_few_cpus) start dump dump_with_plugin "$VICTIM_PID" "$IMG"
@@ -311,6 +312,19 @@ leaping_clock()
 	wait_session test 'done'
 	[ "$(source_json producer.rests)" -gt 0 ]
 	moved_well
+}
+
+@test "tasks of 64 MiB and more are gone before their memory: of each one, and of no small one" {
+	start_server
+	start_victim --size 80 --tree 3
+	dump_with_plugin "$VICTIM_PID" "$IMG"
+	is_dead "$VICTIM_PID"
+	[ "$(source_json tasks)" -gt 1 ]
+	[ "$(source_json tasks_held)" = "$(source_json tasks)" ]
+	start_victim --name small --size 16
+	SESSION=small IMG=$SCRATCH/img.small
+	dump_with_plugin "$VICTIM_PID" "$IMG"
+	[ "$(source_json tasks_held)" = 0 ]
 }
 
 @test "migrate --json: the summary has it all, and the events say where the sender can be found" {
