@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* /proc/PID/maps against /proc/locks. */
+/* /proc/PID/maps against the locks in /proc/PID/fdinfo. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,10 +9,11 @@
 #include "io.h"
 #include "mapped.h"
 
-#define LOCKS_MAX (16U << 20)
+#define LOCKS_MAX (1U << 20) /* of one descriptor */
+#define FDS_MAX	  1024U	     /* more are not looked at: 5 ms */
 #define MAPS_MAX  (64U << 20)
 
-/* "1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF".  Where files lie on an overlay, device numbers differ: the inode's must do. */
+/* "lock: 1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF".  Where files lie on an overlay, device numbers differ: the inode's must do. */
 static int is_locked(const char *locks, unsigned long inode)
 {
 	char key[32];
@@ -51,14 +53,49 @@ static int is_awaited(const char *line, const char *locks)
 	return (path && is_object(line + path)) || is_locked(locks, inode);
 }
 
+/* Of one descriptor: adds its "lock:" lines. */
+static void add_locks(int dir, const char *fd, FILE *locks)
+{
+	char *text, *line, *save;
+
+	if (mfd_io_read_file(dir, fd, LOCKS_MAX, &text, NULL))
+		return; /* it is frozen: this is a descriptor that cannot be looked at */
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		if (begins(line, "lock:"))
+			fprintf(locks, "%s\n", line);
+	free(text);
+}
+
+/* Not from /proc/locks: who reads that waits until every processor has seen that it does (percpu_down_write in fs/locks.c), 15 ms. */
+static int read_locks(pid_t pid, char **locks)
+{
+	unsigned n = 0;
+	char path[40];
+	struct dirent *e;
+	size_t len;
+	FILE *f;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", pid);
+	d = opendir(path);
+	f = d ? open_memstream(locks, &len) : NULL;
+	while (f && n < FDS_MAX && (e = readdir(d)))
+		if (e->d_name[0] != '.') {
+			n++;
+			add_locks(dirfd(d), e->d_name, f);
+		}
+	if (d)
+		closedir(d);
+	return f && !fclose(f) && n < FDS_MAX ? 0 : -1;
+}
+
 int mfd_mapped_is_awaited(pid_t pid)
 {
 	char path[40], *maps = NULL, *locks = NULL, *save, *line;
 	int ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	ret = mfd_io_read_file(AT_FDCWD, "/proc/locks", LOCKS_MAX, &locks, NULL) ||
-	      mfd_io_read_file(AT_FDCWD, path, MAPS_MAX, &maps, NULL);
+	ret = read_locks(pid, &locks) || mfd_io_read_file(AT_FDCWD, path, MAPS_MAX, &maps, NULL);
 	for (line = ret ? NULL : strtok_r(maps, "\n", &save); line && !ret; line = strtok_r(NULL, "\n", &save))
 		ret = is_awaited(line, locks);
 	free(maps);

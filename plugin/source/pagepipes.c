@@ -13,6 +13,8 @@
 #include "io.h"
 #include "pagepipes.h"
 
+#define ROOM 4000 /* of 16 GiB; the table takes 32 KiB then */
+
 struct end {
 	unsigned long inode;
 	int fd;
@@ -69,7 +71,7 @@ static int by_inode(const void *a, const void *b)
 	return x->inode != y->inode ? (x->inode > y->inode) - (x->inode < y->inode) : x->fd - y->fd;
 }
 
-/* Others need descriptors, too: a connection that is made again. */
+/* Of what may be open: others need descriptors, too, as for a connection that is made again. */
 static rlim_t most(void)
 {
 	struct rlimit l;
@@ -82,6 +84,16 @@ static rlim_t most(void)
 		getrlimit(RLIMIT_NOFILE, &l);
 	}
 	return l.rlim_cur / 2;
+}
+
+void mfd_pagepipes_prepare(void)
+{
+	rlim_t room = most();
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), high;
+
+	high = null < 0 ? -1 : fcntl(null, F_DUPFD_CLOEXEC, (int)(room < ROOM ? room : ROOM));
+	mfd_io_close(&high);
+	mfd_io_close(&null);
 }
 
 static int open_full(int pidfd, int number)

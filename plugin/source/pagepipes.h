@@ -9,6 +9,12 @@
 
 #include <sys/types.h>
 
+/*
+ * Make room for their descriptors, before this process has a second thread: later the kernel waits for all processors each time
+ * the table grows (expand_fdtable in fs/file.c), 15 ms.
+ */
+void mfd_pagepipes_prepare(void);
+
 struct mfd_pagepipes {
 	int *fd;
 	unsigned n;

@@ -567,6 +567,7 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	int ret;
 
 	w.gate = (struct mfd_gate){ .pidfd = -1, .listener = -1, .knock = -1 };
+	mfd_pagepipes_prepare();
 	ret = init(&w);
 	if (!ret && recover)
 		ret = reopen_tasks(&w);
