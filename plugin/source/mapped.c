@@ -13,25 +13,6 @@
 #define FDS_MAX	  1024U	     /* more are not looked at: 5 ms */
 #define MAPS_MAX  (64U << 20)
 
-/* "lock: 1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF".  Where files lie on an overlay, device numbers differ: the inode's must do. */
-static int is_locked(const char *locks, unsigned long inode)
-{
-	char key[32];
-	const char *p;
-
-	snprintf(key, sizeof(key), ":%lu ", inode);
-	for (p = strstr(locks, key); p; p = strstr(p + 1, key)) {
-		const char *line = p;
-
-		while (line > locks && line[-1] != '\n')
-			line--;
-		/* A POSIX lock is the process's and ends with it. */
-		if (!strstr(line, " POSIX ") || strstr(line, " POSIX ") > p)
-			return 1;
-	}
-	return 0;
-}
-
 static int begins(const char *text, const char *with)
 {
 	return !strncmp(text, with, strlen(with));
@@ -41,6 +22,15 @@ static int is_object(const char *path)
 {
 	return begins(path, "socket:") || begins(path, "anon_inode:") ||
 	       (begins(path, "/dev/") && !begins(path, "/dev/shm/") && !begins(path, "/dev/zero"));
+}
+
+/* "lock: 1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF".  Where files lie on an overlay, device numbers differ: the inode's must do. */
+static int is_locked(const char *locks, unsigned long inode)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), ":%lu ", inode);
+	return strstr(locks, key) != NULL;
 }
 
 static int is_awaited(const char *line, const char *locks)
@@ -53,7 +43,7 @@ static int is_awaited(const char *line, const char *locks)
 	return (path && is_object(line + path)) || is_locked(locks, inode);
 }
 
-/* Of one descriptor: adds its "lock:" lines. */
+/* Adds the locks of the open file behind one descriptor: a POSIX lock is the process's and ends with it. */
 static void add_locks(int dir, const char *fd, FILE *locks)
 {
 	char *text, *line, *save;
@@ -61,7 +51,7 @@ static void add_locks(int dir, const char *fd, FILE *locks)
 	if (mfd_io_read_file(dir, fd, LOCKS_MAX, &text, NULL))
 		return; /* it is frozen: this is a descriptor that cannot be looked at */
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		if (begins(line, "lock:"))
+		if (begins(line, "lock:") && !strstr(line, " POSIX "))
 			fprintf(locks, "%s\n", line);
 	free(text);
 }

@@ -15,9 +15,8 @@
 #define RESTORE_ENDS_US	  15000	  /* at least, from the leave to run on */
 #define REST_DUMP	  2	  /* postcopy, few processors: after each payload, times what that took */
 #define REST_RESTORE	  4
-#define BOTH_ENDS	  3		/* processor time of a page on both hosts, beside that of its sender */
-#define PIPES_BYTES	  (64ULL << 20) /* of all tasks: below, CRIU's page pipes are closed in a millisecond */
-#define EARLY_TAKES_US	  60000		/* after the images, where the target restores at once: of a few tasks */
+#define BOTH_ENDS	  3	/* processor time of a page on both hosts, beside that of its sender */
+#define EARLY_TAKES_US	  60000 /* after the images, where the target restores at once: of a few tasks */
 
 static uint32_t packet_pages(const struct mfd_worker *w)
 {
@@ -165,13 +164,6 @@ static int send_images(struct mfd_worker *w)
 	return ret ? mfd_error_sys(&w->err, ret, "sending IMAGES") : 0;
 }
 
-/* While the target looks at what it has, there is time. */
-static void prepare_release(struct mfd_worker *w)
-{
-	if (w->tasks_bytes >= PIPES_BYTES)
-		mfd_pagepipes_keep(&w->pipes, w->sh->criu, w->gate.pidfd);
-}
-
 static int send_end(struct mfd_worker *w)
 {
 	struct mfd_sendchan_stats sum = { 0 };
@@ -193,8 +185,7 @@ static int send_end(struct mfd_worker *w)
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_END, &m.base);
 	if (ret)
 		return mfd_error_sys(&w->err, ret, "sending END");
-	if (!w->pipes.fd)
-		prepare_release(w);
+	mfd_release_prepare(&w->release, w->tasks_bytes, w->sh->criu, w->gate.pidfd);
 	return 0;
 }
 

@@ -20,16 +20,12 @@
 #include "address.h"
 #include "io.h"
 #include "log.h"
-#include "mapped.h"
 #include "proto/control.pb-c.h"
 #include "worker.h"
 
-#define TELL_MS	   60000
-#define WHY_MS	   200
-#define HOLD_BYTES (64ULL << 20) /* below, a task is gone in 5 ms anyway */
-#define HOLD_MAX   256		 /* each takes a thread */
-#define HOLD_MS	   20
-#define CLOSE_MS   20 /* for what is slow to close, as a file on a network */
+#define TELL_MS	 60000
+#define WHY_MS	 200
+#define CLOSE_MS 20 /* for what is slow to close, as a file on a network */
 
 /* Serve the link until EXIT or the end of CRIU; every question but EXIT gets `answer`. */
 static void serve_link(struct mfd_worker *w, enum mfd_link_type answer, const char *text, int timeout_ms)
@@ -126,13 +122,6 @@ int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *o
 	}
 }
 
-/* Nobody knows for how long it will not be heard: what the tasks have left must not lie here for that. */
-static void give_back(struct mfd_worker *w)
-{
-	mfd_mmhold_release(w->hold);
-	mfd_pagepipes_close(&w->pipes);
-}
-
 static int tell_target(struct mfd_worker *w)
 {
 	Mfd__Commit commit = MFD__COMMIT__INIT;
@@ -149,7 +138,7 @@ static int tell_target(struct mfd_worker *w)
 	if (!ret)
 		return 0;
 	mfd_log_warn("the commit was not acknowledged (%s); connecting again", strerror(-ret));
-	give_back(w);
+	mfd_release_early(&w->release);
 	ret = mfd_verdict_tell(w->o, w->sh, "commit", TELL_MS, &err);
 	w->progress->untold = ret != 0;
 	if (ret == -ECANCELED)
@@ -163,31 +152,6 @@ static int tell_target(struct mfd_worker *w)
 	return 0; /* released all the same: nothing runs here any more */
 }
 
-static int is_to_be_held(const struct mfd_task *k)
-{
-	return k->bytes >= HOLD_BYTES && k->peek && !mfd_mapped_is_awaited(k->id->pid);
-}
-
-/*
- * The tasks shall be gone, with their ports and locks, when the target hears of it: a large memory would keep them for 0.1 s per GiB, and
- * the processors, where the target is on the same ones.  Nonzero: there is nothing that would take them longer.
- */
-static int hold_memory(struct mfd_worker *w)
-{
-	unsigned large = 0, n = 0;
-
-	for (unsigned i = 0; i < w->tasks.n; i++)
-		large += w->tasks.task[i]->bytes >= HOLD_BYTES;
-	w->hold = mfd_mmhold_open(large < HOLD_MAX ? large : HOLD_MAX);
-	for (unsigned i = 0; w->hold && i < w->tasks.n && n < HOLD_MAX; i++)
-		if (is_to_be_held(w->tasks.task[i])) {
-			mfd_mmhold_take(w->hold, w->tasks.task[i]->id->pid, w->tasks.task[i]->peek);
-			n++;
-		}
-	w->held = mfd_mmhold_settle(w->hold, HOLD_MS);
-	return w->held == large;
-}
-
 /* From here on a failure is not answered by undoing but by looking at what became of the tasks. */
 int mfd_verdict_commit(struct mfd_worker *w)
 {
@@ -198,7 +162,7 @@ int mfd_verdict_commit(struct mfd_worker *w)
 		 w->sh->target.text);
 	atomic_store(&w->sh->phase, MFD_PHASE_COMMITTING);
 	mfd_progress_phase(w->progress, MFD_PROGRESS_RELEASING);
-	held = hold_memory(w);
+	held = mfd_release_hold(&w->release, &w->tasks);
 	mfd_worker_reply(w, MFD_LINK_COMMIT, 0, text);
 	/* A worker that took over has no gate yet. */
 	while ((ret = mfd_gate_poll(&w->gate, &w->err)) == 0)
@@ -253,7 +217,7 @@ static int doubtful(struct mfd_worker *w, const char *text)
 		return 0;
 	atomic_store(&w->sh->phase, MFD_PHASE_RELEASED);
 	w->released_us = mfd_io_now_us();
-	give_back(w);
+	mfd_release_early(&w->release);
 	w->progress->untold = mfd_verdict_tell(w->o, w->sh, "commit", TELL_MS, &err) != 0;
 	return 1;
 }
@@ -297,7 +261,7 @@ static void tell_abort(struct mfd_worker *w, int phase)
 
 	if (!w->end_sent && phase != MFD_PHASE_RUNNING)
 		return;
-	give_back(w);
+	mfd_release_early(&w->release);
 	ret = mfd_verdict_tell(w->o, w->sh, "abort", TELL_MS, &err);
 	if (ret && ret != -ECANCELED) /* -ECANCELED: it knows, and has no such session any more */
 		mfd_log_error(

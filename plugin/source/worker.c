@@ -12,15 +12,13 @@
 #include <unistd.h>
 
 #include "address.h"
-#include "gentle.h"
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
 #include "setting.h"
 #include "worker.h"
 
-#define FEW_CPUS  4    /* below that */
-#define GENTLE_MS 1000 /* for which what the tasks leave is given back behind everything else */
+#define FEW_CPUS 4 /* below that */
 
 void mfd_worker_reply(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text)
 {
@@ -545,22 +543,6 @@ static void close_progress(struct mfd_worker *w, int ret)
 	mfd_progress_close(p);
 }
 
-/* Nobody waits for it, and where the target is on this host, too, it has the processors now. */
-static void give_back(struct mfd_worker *w)
-{
-	struct sched_param none = { 0 };
-
-	if (!w->hold && !w->pipes.n)
-		return;
-	mfd_gentle_session(1);
-	mfd_mmhold_release(w->hold);
-	mfd_mmhold_wait(w->hold, GENTLE_MS);
-	sched_setscheduler(0, SCHED_IDLE, &none); /* this thread has nothing else to do any more */
-	mfd_pagepipes_close(&w->pipes);
-	mfd_gentle_session(0);
-	mfd_mmhold_close(w->hold);
-}
-
 int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd, int recover)
 {
 	struct mfd_worker w = { .o = o, .sh = sh, .link = link, .log_fd = log_fd, .image_dir = -1, .desk = -1 };
@@ -588,6 +570,6 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	mfd_gate_fini(&w.gate);
 	mfd_desk_close(&w.desk);
 	close_progress(&w, ret);
-	give_back(&w);
+	mfd_release_end(&w.release);
 	return ret ? 1 : 0;
 }

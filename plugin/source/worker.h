@@ -24,11 +24,10 @@
 #include "desk.h"
 #include "gate.h"
 #include "inbox.h"
-#include "mmhold.h"
-#include "pagepipes.h"
 #include "options.h"
 #include "pluginlink.h"
 #include "progress.h"
+#include "release.h"
 #include "uplink.h"
 #include "shared.h"
 #include "ship.h"
@@ -63,9 +62,7 @@ struct mfd_worker {
 		restored; /* READY; RESTORED or what implies it.  Both, or the first alone without confirm: ready */
 	uint64_t restore_end_ms;	    /* when waiting for RESTORED ends, 0 = not waiting */
 	int dump_result_known, dump_result; /* EXIT of the plugin */
-	struct mfd_mmhold *hold;	    /* the tasks' memory, when they are gone; NULL = none */
-	unsigned held;			    /* of so many tasks */
-	struct mfd_pagepipes pipes;	    /* of CRIU, until what is in them is given back */
+	struct mfd_release release;
 
 	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
 	/* CLOCK_MONOTONIC; 0 = has not happened. In summary.c's timeline. */

@@ -83,15 +83,24 @@ static struct mfd_mmhold *open_hold(unsigned room)
 	return h;
 }
 
-static void test_outlives(void **state)
+/* A child, as `start`, and a hold of its memory alone. */
+static struct mfd_mmhold *start_held(struct seen *s, pid_t *pid)
 {
 	struct mfd_mmhold *h = open_hold(1);
+
+	*pid = start(s);
+	mfd_mmhold_take(h, *pid, (uintptr_t)s->page);
+	assert_int_equal(mfd_mmhold_settle(h, SETTLE_MS), 1);
+	return h;
+}
+
+static void test_outlives(void **state)
+{
 	struct seen s;
-	pid_t pid = start(&s);
+	pid_t pid;
+	struct mfd_mmhold *h = start_held(&s, &pid);
 
 	(void)state;
-	mfd_mmhold_take(h, pid, (uintptr_t)s.page);
-	assert_int_equal(mfd_mmhold_settle(h, SETTLE_MS), 1);
 	pair_reap(pid);
 	assert_true(is_closed(&s));
 	assert_true(is_mapped(&s));
@@ -106,13 +115,11 @@ static void test_outlives(void **state)
 /* A dump that fails after all: the task runs on with what it has. */
 static void test_alive(void **state)
 {
-	struct mfd_mmhold *h = open_hold(1);
 	struct seen s;
-	pid_t pid = start(&s);
+	pid_t pid;
+	struct mfd_mmhold *h = start_held(&s, &pid);
 
 	(void)state;
-	mfd_mmhold_take(h, pid, (uintptr_t)s.page);
-	assert_int_equal(mfd_mmhold_settle(h, SETTLE_MS), 1);
 	mfd_mmhold_close(h); /* without a release before */
 	assert_true(is_mapped(&s));
 	assert_false(is_closed(&s));

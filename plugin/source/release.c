@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Holding what tasks leave, and giving it back. */
+#include <sched.h>
+
+#include "gentle.h"
+#include "mapped.h"
+#include "release.h"
+
+#define LARGE \
+	(64ULL << 20) /* bytes: below, a task is gone in 5 ms anyway, and CRIU's pipes are closed in a millisecond */
+#define HOLD_MAX  256 /* each takes a thread */
+#define HOLD_MS	  20
+#define GENTLE_MS 1000 /* for which it is done behind everything else */
+
+void mfd_release_prepare(struct mfd_release *r, uint64_t bytes, pid_t criu, int pidfd)
+{
+	if (bytes >= LARGE && !r->pipes.fd)
+		mfd_pagepipes_keep(&r->pipes, criu, pidfd);
+}
+
+int mfd_release_hold(struct mfd_release *r, const struct mfd_tasks *t)
+{
+	unsigned large = 0, n = 0;
+
+	for (unsigned i = 0; i < t->n; i++)
+		large += t->task[i]->bytes >= LARGE;
+	r->hold = mfd_mmhold_open(large < HOLD_MAX ? large : HOLD_MAX);
+	for (unsigned i = 0; r->hold && i < t->n && n < HOLD_MAX; i++) {
+		const struct mfd_task *k = t->task[i];
+
+		if (k->bytes < LARGE || !k->peek || mfd_mapped_is_awaited(k->id->pid))
+			continue;
+		mfd_mmhold_take(r->hold, k->id->pid, k->peek);
+		n++;
+	}
+	r->held = mfd_mmhold_settle(r->hold, HOLD_MS);
+	return r->held == large;
+}
+
+void mfd_release_early(struct mfd_release *r)
+{
+	mfd_mmhold_release(r->hold);
+	mfd_pagepipes_close(&r->pipes);
+}
+
+void mfd_release_end(struct mfd_release *r)
+{
+	struct sched_param none = { 0 };
+
+	if (!r->hold && !r->pipes.n)
+		return;
+	mfd_gentle_session(1);
+	mfd_mmhold_release(r->hold);
+	mfd_mmhold_wait(r->hold, GENTLE_MS);
+	sched_setscheduler(0, SCHED_IDLE, &none); /* this thread has nothing else to do any more */
+	mfd_pagepipes_close(&r->pipes);
+	mfd_gentle_session(0);
+	mfd_mmhold_close(r->hold);
+}
