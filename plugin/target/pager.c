@@ -83,7 +83,7 @@ static void report_success(struct mfd_pager *p)
 	/* Children are appended by who holds their parent's lock with it open, so this meets them all. */
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
-		mfd_pager_task_close(t);
+		mfd_pager_task_let_go(t); /* whoever is to tidy up may not have come to it */
 		pthread_rwlock_unlock(&t->lock);
 	}
 	p->ops.done(p->arg, 0, NULL);

@@ -64,8 +64,7 @@ struct mfd_pager_ops {
 	/* Copies of these descriptors must be held by somebody else before they are used (the supervisor); 0 or -errno. */
 	int (*hold)(void *arg, struct mfd_pager_held *h);
 	/*
-	 * Nothing depends on this one any more: the other holder closes its copies, unless it did when everything was done.  Ours is
-	 * open until this has returned.
+	 * Nothing depends on this one any more: the other holder closes its copies.  Ours is open until this has returned.
 	 */
 	void (*unhold)(void *arg, int uffd);
 	/*
@@ -77,9 +76,9 @@ struct mfd_pager_ops {
 	void (*restored)(void *arg);
 	/*
 	 * Everything is installed (code 0), or the pager gave up (-errno, text): the restored tasks must then be killed.  Called once.
-	 * The pager has closed its userfaultfds; the other holder must close its copies at once, until then a task that touches a page
-	 * that is zero, forks or unmaps waits for nobody.  When the pager gave up, both keep them.  In postcopy this may come before
-	 * mfd_pager_complete: what had not arrived by then belongs to no lazy page of a living task.
+	 * When everything is installed the pager has closed its userfaultfds, after `unhold` of each: while a copy is open anywhere, a task
+	 * that touches a page that is zero, forks or unmaps waits for nobody.  When it gave up, both keep them.  In postcopy this may
+	 * come before mfd_pager_complete: what had not arrived by then belongs to no lazy page of a living task.
 	 */
 	void (*done)(void *arg, int code, const char *text);
 };

@@ -358,14 +358,6 @@ static int hold(struct pager_task *t, int book, int pid, int forked)
 	return rc;
 }
 
-/* Before we close it, so that its number never means two things to the other holder. */
-static void let_go(struct pager_task *t)
-{
-	if (t->uffd >= 0 && t->p->ops.unhold)
-		t->p->ops.unhold(t->p->arg, t->uffd);
-	mfd_pager_task_close(t);
-}
-
 void mfd_pager_task_link(struct pager_task *t, struct pager_family *new)
 {
 	struct mfd_pager *p = t->p;
@@ -471,10 +463,13 @@ int mfd_pager_task_fork(struct pager_task *parent, int uffd, unsigned done)
 	return rc;
 }
 
-void mfd_pager_task_close(struct pager_task *t)
+/* The other holder first, so that the number never means two things to it. */
+void mfd_pager_task_let_go(struct pager_task *t)
 {
 	if (t->uffd < 0)
 		return;
+	if (t->p->ops.unhold)
+		t->p->ops.unhold(t->p->arg, t->uffd);
 	epoll_ctl(t->p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
 	mfd_io_close(&t->uffd);
 }
@@ -485,7 +480,7 @@ void mfd_pager_task_gone(struct pager_task *t)
 	if (t->uffd >= 0) {
 		mfd_log_debug("pager: task %u has ended with %llu pages not installed", t->fam->id,
 			      (unsigned long long)atomic_load(&t->left));
-		let_go(t);
+		mfd_pager_task_let_go(t);
 		settle_count(t, atomic_load(&t->left), PAGER_DROPPED);
 	}
 	pthread_rwlock_unlock(&t->lock);
@@ -505,7 +500,7 @@ void mfd_pager_tidy(struct mfd_pager *p)
 		if (atomic_load(&t->left))
 			continue;
 		pthread_rwlock_wrlock(&t->lock);
-		let_go(t);
+		mfd_pager_task_let_go(t);
 		pthread_rwlock_unlock(&t->lock);
 	}
 }

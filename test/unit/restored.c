@@ -98,7 +98,7 @@ static void on_unhold(void *arg, int uffd)
 		close(w->held[i]);
 		w->held[i] = w->held[--w->nheld];
 		w->numbers[i] = w->numbers[w->nheld];
-	} else if (!w->released) { /* the restore's connection may close after everything was done */
+	} else {
 		die("%d is let go and was not held", uffd);
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -107,10 +107,18 @@ static void on_unhold(void *arg, int uffd)
 static void release_held(struct world *w)
 {
 	pthread_mutex_lock(&w->lock);
-	w->released = 1;
 	while (w->nheld)
 		close(w->held[--w->nheld]);
 	pthread_mutex_unlock(&w->lock);
+}
+
+/* The supervisor kills its tasks before. */
+static void on_abandon(void *arg)
+{
+	struct world *w = arg;
+
+	if (!w->unhold)
+		release_held(w);
 }
 
 static void on_restored(void *arg)
@@ -126,8 +134,9 @@ static void on_done(void *arg, int code, const char *text)
 
 	if (code)
 		print_message("pager failed: %d %s\n", code, text);
+	else if (w->nheld)
+		die("%u userfaultfds are held, and everything is done", w->nheld);
 	w->done_code = code;
-	release_held(w);
 	atomic_fetch_add(&w->done, 1);
 }
 
@@ -186,6 +195,7 @@ const struct mfd_pager_ops world_ops = {
 	.want = on_want,
 	.hold = on_hold,
 	.unhold = on_unhold,
+	.abandon = on_abandon,
 	.restored = on_restored,
 	.done = on_done,
 };

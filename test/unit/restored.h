@@ -40,10 +40,9 @@ struct world {
 	pthread_mutex_t lock;		    /* guards the rest */
 	struct want wants[WANTS];
 	unsigned nwants, taken;
-	int held[256];	  /* copies of the userfaultfds, as the supervisor has them, until done */
+	int held[256];	  /* copies of the userfaultfds, as the supervisor has them */
 	int numbers[256]; /* what the pager calls them */
 	unsigned nheld;
-	int released; /* all of them were let go */
 	/* Instead of holding them here. */
 	int (*hold)(struct world *w, const struct mfd_pager_held *h);
 	void (*unhold)(struct world *w, int uffd);

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <cmocka.h>
 
+#include "pagerint.h"
 #include "restored.h"
 
 static struct world world;
@@ -355,6 +356,35 @@ static void nothing_to_do(struct world *w)
 	task_finished(task_connect(w));
 }
 
+/* Takes the news that a task is whole from the pager's threads, and never gets to what is to be done then. */
+static void *take_untidy(void *arg)
+{
+	struct world *w = arg;
+
+	while (!atomic_load(&w->done))
+		atomic_store(&w->pager->untidy, 0);
+	return NULL;
+}
+
+/* While anybody holds a userfaultfd, a task waits at its next fault (on_done looks). */
+static void test_nothing_held(void **state)
+{
+	pthread_t thief;
+	pid_t pid;
+
+	world_open(&world, 3000, 3100, 0);
+	world_bring(&world, 0, world.pages);
+	pid = child_start(&world, whole_restore);
+	world_start(&world, 0);
+	pthread_create(&thief, NULL, take_untidy, &world);
+	step_done(&steps->test, 1);
+	world_wait_done(&world);
+	pthread_join(thief, NULL);
+	step_done(&steps->test, 2);
+	child_end(pid);
+	world_close(&world);
+}
+
 static void test_no_tasks(void **state)
 {
 	pid_t pid;
@@ -681,6 +711,7 @@ int main(void)
 		cmocka_unit_test(test_dies_early),     cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_exec),	       cmocka_unit_test(test_bad_restores),
 		cmocka_unit_test(test_threads),	       cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_nothing_held),
 		cmocka_unit_test(test_no_tasks),       cmocka_unit_test(test_stop_unused),
 		cmocka_unit_test(test_changes_direct), cmocka_unit_test(test_changes_stored),
 		cmocka_unit_test(test_postcopy),       cmocka_unit_test(test_want_again),
