@@ -15,6 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define ROUND_MS 2500 /* and a little more */
+#define QUIET_MS 250
+#define LOOK_MS  5
+
 static int touch(size_t len, int advice)
 {
 	volatile char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -27,19 +31,53 @@ static int touch(size_t len, int advice)
 	return 0;
 }
 
+#define REPORTING "/sys/module/page_reporting/parameters/"
+
+/* -1: there is no such thing. */
+static long long parameter(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	long long value = -1;
+
+	if (f && fscanf(f, "%lld", &value) != 1)
+		value = -1;
+	if (f)
+		fclose(f);
+	return value;
+}
+
+/* Until the counter `path` has changed (1), or has not for so long. */
+static int changes(const char *path, int ms)
+{
+	long long before = parameter(path);
+
+	for (; ms > 0; ms -= LOOK_MS) {
+		usleep(LOOK_MS * 1000);
+		if (parameter(path) != before)
+			return 1;
+	}
+	return 0;
+}
+
 /*
- * Where free pages are reported to a hypervisor, it takes them away 2 s after the first of them was freed (mm/page_reporting.c), so what was
- * freed before must be over: else that comes in the middle of the timed run, and every second one took three times as long.
+ * Where free pages are reported to a hypervisor, it takes them away in rounds of 2 s, of each a part, as long as there are any new ones
+ * (mm/page_reporting.c), and those that were freed last go first: a round in the middle of a run takes what was warmed for it, and such runs
+ * took up to three times as long.  So the memory is given back just after a round, which leaves the run 1.7 s or, if there was none for a
+ * while, 2 s.  Not every kernel counts its rounds.
  */
 static int hold(void)
 {
-	FILE *f = fopen("/sys/module/page_reporting/parameters/page_reporting_order", "re");
-	long order = -1;
+	long long order = parameter(REPORTING "page_reporting_order");
 
-	if (f && fscanf(f, "%ld", &order) == 1 && order >= 0 && order < 32)
-		usleep(2500000);
-	if (f)
-		fclose(f);
+	if (order < 0 || order >= 32)
+		return 0;
+	if (parameter(REPORTING "passes") < 0) {
+		usleep(ROUND_MS * 1000);
+		return 0;
+	}
+	if (changes(REPORTING "passes", ROUND_MS))
+		while (changes(REPORTING "reported_kib", QUIET_MS))
+			;
 	return 0;
 }
 
