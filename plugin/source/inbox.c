@@ -59,6 +59,7 @@ static int answer_fault(struct mfd_inbox *in, const Mfd__PageRange *r)
 	in->urgent.pages.runs = in->urgent_runs;
 	in->urgent_runs[0] = (struct mfd_run){ .vaddr = r->vaddr, .pages = r->pages };
 	mfd_counter_add(&in->faults, 1);
+	mfd_tasks_answered(k, r->vaddr, r->pages);
 	return mfd_sendchan_send(&in->session->urgent, &in->urgent);
 }
 

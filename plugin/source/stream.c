@@ -300,6 +300,16 @@ static int is_rest(const struct mfd_worker *w)
 	return gives_way(w) && mfd_io_now_us() < w->rest_until_us;
 }
 
+/* They have gone out, too. */
+static void count_skipped(struct mfd_worker *w)
+{
+	uint64_t bytes = w->tasks.skipped * MFD_WIRE_PAGE_SIZE;
+
+	w->tasks.skipped = 0;
+	if (bytes)
+		atomic_fetch_add_explicit(&w->progress->bytes_sent, bytes, memory_order_relaxed);
+}
+
 int mfd_stream_step(struct mfd_worker *w, int *busy)
 {
 	int images_first = mfd_uplink_pages_follow(&w->session, w->o), ret;
@@ -321,6 +331,7 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 		if (w->rests_now || held(w, packet_pages(w)))
 			return 0; /* time, the gate, or ROOM, goes on with it */
 		ret = mfd_tasks_fill(&w->tasks, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err);
+		count_skipped(w);
 		if (ret > 0) {
 			*busy = 1;
 			return send_gently(w);

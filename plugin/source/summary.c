@@ -17,7 +17,7 @@ static double ms_between(uint64_t from, uint64_t to)
 
 /* Everything that was counted for the session, on whichever connections. */
 struct figures {
-	struct mfd_sendchan_stats channel[MFD_WIRE_MAX_CHANNELS], urgent, sum; /* sum: of the channels */
+	struct mfd_sendchan_stats channel[MFD_WIRE_MAX_CHANNELS], urgent, sum; /* sum: of all of them */
 	struct mfd_multifd_stats produced;
 	uint64_t faults;
 };
@@ -35,6 +35,7 @@ static void collect(const struct mfd_worker *w, struct figures *f)
 	for (unsigned i = 0; i < MFD_WIRE_MAX_CHANNELS; i++)
 		mfd_sendchan_stats_add(&f->sum, &f->channel[i]);
 	mfd_sendchan_stats(&s->urgent, &f->urgent);
+	mfd_sendchan_stats_add(&f->sum, &f->urgent);
 	if (s->multifd)
 		mfd_multifd_get_stats(s->multifd, &now);
 	f->produced.sends = w->past_produced.sends + now.sends;

@@ -35,6 +35,7 @@ void mfd_tasks_fini(struct mfd_tasks *t)
 		if (t->task[i]->scan)
 			scan_done(t->task[i]);
 		mfd_pageread_close(&t->task[i]->reader);
+		mfd_pagetable_free(atomic_load(&t->task[i]->answered));
 		free(t->task[i]);
 	}
 	free(t->task);
@@ -192,26 +193,52 @@ static int scan_more(struct mfd_task *k, int exec, uint64_t longest)
 	return 0;
 }
 
-/* Move pages from the scanned runs to the payload. */
-static void take_runs(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pages)
+/* How many of the run's first pages have been answered, or have not. */
+static uint64_t alike(const struct mfd_task *k, const struct mfd_run *r, int *answered)
 {
+	const struct mfd_pagetable *t = atomic_load_explicit(&k->answered, memory_order_acquire);
+	uint64_t word, n;
+
+	*answered = 0;
+	if (!t)
+		return r->pages;
+	n = mfd_pagetable_run(t, r->vaddr / MFD_WIRE_PAGE_SIZE, r->pages, &word);
+	*answered = mfd_page_state(word) != MFD_PAGE_ABSENT;
+	return n;
+}
+
+static void take_run(struct mfd_payload *p, uint64_t vaddr, uint64_t pages)
+{
+	p->pages.runs[p->pages.nruns++] = (struct mfd_run){ .vaddr = vaddr, .pages = pages };
+	p->pages.npages += (uint32_t)pages;
+}
+
+/* Move pages from the scanned runs to the payload; returns how many were left out. */
+static uint64_t take_runs(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pages)
+{
+	uint64_t skipped = 0;
+
 	while (k->run < k->nruns && p->pages.npages < max_pages && p->pages.nruns < MFD_WIRE_MAX_RUNS) {
 		struct mfd_run *r = &k->runs[k->run];
-		uint64_t n = max_pages - p->pages.npages;
+		int answered;
+		uint64_t n = alike(k, r, &answered);
 
-		if (n > r->pages)
-			n = r->pages;
-		p->pages.runs[p->pages.nruns++] = (struct mfd_run){ .vaddr = r->vaddr, .pages = n };
-		p->pages.npages += (uint32_t)n;
+		if (!answered && n > max_pages - p->pages.npages)
+			n = max_pages - p->pages.npages;
+		if (answered)
+			skipped += n;
+		else
+			take_run(p, r->vaddr, n);
 		r->vaddr += n * MFD_WIRE_PAGE_SIZE;
 		r->pages -= n;
 		if (!r->pages)
 			k->run++;
 	}
+	return skipped;
 }
 
 static int fill_from(struct mfd_task *k, int exec, uint64_t longest, struct mfd_payload *p, uint32_t max_pages,
-		     struct mfd_error *err)
+		     uint64_t *skipped, struct mfd_error *err)
 {
 	p->type = MFD_PAYLOAD_PAGES;
 	p->pages.runs = p->runs_memory;
@@ -221,7 +248,7 @@ static int fill_from(struct mfd_task *k, int exec, uint64_t longest, struct mfd_
 	while (p->pages.npages < max_pages && p->pages.nruns < MFD_WIRE_MAX_RUNS) {
 		int more;
 
-		take_runs(k, p, max_pages);
+		*skipped += take_runs(k, p, max_pages);
 		if (k->run < k->nruns)
 			break;
 		more = scan_more(k, exec, longest);
@@ -245,7 +272,8 @@ static void rewind_scan(struct mfd_task *k)
 
 int mfd_tasks_fill_exec(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
 {
-	int ret = fill_from(k, 1, UINT64_MAX, p, max_pages, err);
+	uint64_t skipped = 0; /* no task runs anywhere else yet */
+	int ret = fill_from(k, 1, UINT64_MAX, p, max_pages, &skipped, err);
 
 	if (!ret)
 		rewind_scan(k);
@@ -262,7 +290,7 @@ static int fill_of_any(struct mfd_tasks *t, uint64_t longest, struct mfd_payload
 {
 	for (unsigned i = t->current; i < t->n; i++) {
 		struct mfd_task *k = t->task[i];
-		int ret = k->scan ? fill_from(k, 0, longest, p, max_pages, err) : 0;
+		int ret = k->scan ? fill_from(k, 0, longest, p, max_pages, &t->skipped, err) : 0;
 
 		if (ret)
 			return ret;
@@ -285,6 +313,19 @@ int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_page
 int mfd_tasks_idle(const struct mfd_tasks *t)
 {
 	return t->current == t->n;
+}
+
+/* Without memory for it the pages go out twice. */
+void mfd_tasks_answered(struct mfd_task *k, uint64_t vaddr, uint64_t pages)
+{
+	struct mfd_pagetable *t = atomic_load_explicit(&k->answered, memory_order_relaxed);
+
+	if (!t) {
+		t = mfd_pagetable_new();
+		atomic_store_explicit(&k->answered, t, memory_order_release);
+	}
+	if (t)
+		(void)mfd_pagetable_set(t, vaddr / MFD_WIRE_PAGE_SIZE, pages, mfd_page_word(MFD_PAGE_DIRECT, 0));
 }
 
 struct mfd_task *mfd_tasks_find(struct mfd_tasks *t, uint32_t vpid)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The frozen tasks and which of their pages are still to be sent.  The main thread adds tasks and fills payloads; the inbox thread
- * looks tasks up to answer faults, hence the lock around the table.
+ * looks tasks up to answer faults, hence the lock around the table, and notes what it has answered, which is not sent once more.
  */
 #ifndef MFD_TASKS_H
 #define MFD_TASKS_H
@@ -11,6 +11,7 @@
 #include "error.h"
 #include "pagecold.h"
 #include "pageread.h"
+#include "pagetable.h"
 #include "pagescan.h"
 #include "payload.h"
 #include "shared.h"
@@ -28,6 +29,8 @@ struct mfd_task {
 	/* Scanned but not yet in a payload. */
 	struct mfd_run runs[512];
 	int nruns, run;
+	_Atomic(struct mfd_pagetable *)
+		answered; /* MFD_PAGE_DIRECT: in an answer to a fault; NULL: nothing yet.  The inbox makes it */
 };
 
 struct mfd_tasks {
@@ -36,6 +39,7 @@ struct mfd_tasks {
 	unsigned n, room;
 	unsigned current; /* the first that is not done */
 	struct mfd_shared *shared;
+	uint64_t skipped; /* pages that fill has left out, as they were answered */
 };
 
 void mfd_tasks_init(struct mfd_tasks *t, struct mfd_shared *shared);
@@ -51,6 +55,11 @@ int mfd_tasks_reopen(struct mfd_tasks *t, unsigned index, struct mfd_error *err)
  */
 int mfd_tasks_fill_exec(struct mfd_task *task, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err);
 int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err);
+/*
+ * By the inbox thread, before it sends these pages as the answer to a fault: fill leaves them out from now on, as far as it can.  Should they be
+ * lost on their way, the target asks for them in the end (NEED).
+ */
+void mfd_tasks_answered(struct mfd_task *k, uint64_t vaddr, uint64_t pages);
 /* Nonzero when a fill would find nothing. */
 int mfd_tasks_idle(const struct mfd_tasks *t);
 /* A task by the pid of its images, or NULL. */

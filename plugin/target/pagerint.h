@@ -188,9 +188,9 @@ void mfd_pager_giveback(struct pager_task *t);
 struct pager_task *mfd_pager_next_task(struct mfd_pager *p,
 				       struct pager_task *t); /* NULL: the first; or NULL at the end */
 void mfd_pager_task_gone(struct pager_task *t);		      /* no lock held: its memory has ended */
-void mfd_pager_task_let_go(struct pager_task *t);	      /* lock held for writing: it is served no more, nobody holds it */
-void mfd_pager_forget(struct mfd_pager *p);		      /* all tasks of a restore that died */
-void mfd_pager_tidy(struct mfd_pager *p);		      /* no lock held: close what is not needed any more */
+void mfd_pager_task_let_go(struct pager_task *t); /* lock held for writing: it is served no more, nobody holds it */
+void mfd_pager_forget(struct mfd_pager *p);	  /* all tasks of a restore that died */
+void mfd_pager_tidy(struct mfd_pager *p);	  /* no lock held: close what is not needed any more */
 void mfd_pager_free_tasks(struct mfd_pager *p);
 struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id); /* or NULL */
 /* All families at this moment, to be freed with free(); *n = how many. NULL when there are none or no memory. */

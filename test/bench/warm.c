@@ -17,7 +17,7 @@
 
 #define ROUND_MS 2500 /* and a little more */
 #define QUIET_MS 250
-#define LOOK_MS  5
+#define LOOK_MS	 5
 
 static int touch(size_t len, int advice)
 {

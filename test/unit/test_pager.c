@@ -711,13 +711,13 @@ int main(void)
 		cmocka_unit_test(test_dies_early),     cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_exec),	       cmocka_unit_test(test_bad_restores),
 		cmocka_unit_test(test_threads),	       cmocka_unit_test(test_fork),
-		cmocka_unit_test(test_nothing_held),
-		cmocka_unit_test(test_no_tasks),       cmocka_unit_test(test_stop_unused),
-		cmocka_unit_test(test_changes_direct), cmocka_unit_test(test_changes_stored),
-		cmocka_unit_test(test_postcopy),       cmocka_unit_test(test_want_again),
-		cmocka_unit_test(test_complete),       cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_stop_early),     cmocka_unit_test(test_wild_safe),
-		cmocka_unit_test(test_wild_direct),    cmocka_unit_test(test_wild_stored),
+		cmocka_unit_test(test_nothing_held),   cmocka_unit_test(test_no_tasks),
+		cmocka_unit_test(test_stop_unused),    cmocka_unit_test(test_changes_direct),
+		cmocka_unit_test(test_changes_stored), cmocka_unit_test(test_postcopy),
+		cmocka_unit_test(test_want_again),     cmocka_unit_test(test_complete),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_stop_early),
+		cmocka_unit_test(test_wild_safe),      cmocka_unit_test(test_wild_direct),
+		cmocka_unit_test(test_wild_stored),
 	};
 
 	return cmocka_run_group_tests(tests, restored_needs_root, NULL);

@@ -335,6 +335,58 @@ static void test_small_first(void **state)
 	free(p.runs_memory);
 }
 
+static int has(const struct pages *s, uint64_t vaddr)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->p[i].vaddr == vaddr)
+			return 1;
+	return 0;
+}
+
+/* What has been answered is left out, also in the middle of what was scanned already; all the rest comes once. */
+static void test_answered(void **state)
+{
+	struct mfd_payload p = { .runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run)) };
+	struct pages got = { 0 }, want;
+	struct mfd_error err = { 0 };
+	struct mfd_task *k;
+	struct mfd_tasks t;
+	uint64_t left_out = 0;
+	pid_t pid = pair_frozen_child();
+
+	(void)state;
+	atomic_store(&shared->ntasks, 0);
+	mfd_tasks_init(&t, shared);
+	assert_int_equal(mfd_tasks_add(&t, pid, &k, &err), 0);
+	fill_exec(k, 64, &got);
+	while (!count_in(&got, big, BIG))
+		assert_int_equal(fill_one(&t, 64, &got, &p), 1);
+	for (uint64_t i = 0; i < BIG; i += 100)
+		mfd_tasks_answered(k, (uintptr_t)big + i * PAGE, 16);
+	mfd_tasks_answered(k, (uintptr_t)big + 3000 * PAGE, 900); /* longer than a payload */
+	while (fill_one(&t, 64, &got, &p))
+		;
+	assert_true(mfd_tasks_idle(&t));
+	expected(pid, &want);
+	for (size_t i = 0; i < want.n; i++) {
+		uint64_t page = (want.p[i].vaddr - (uintptr_t)big) / PAGE;
+
+		if (want.p[i].vaddr >= (uintptr_t)big && page < BIG &&
+		    (page % 100 < 16 || (page >= 3000 && page < 3900)) && !has(&got, want.p[i].vaddr)) {
+			add(&got, want.p[i].vaddr, 0);
+			left_out++;
+		}
+	}
+	assert_true(left_out > 500);
+	assert_int_equal(t.skipped, left_out);
+	compare(pid, &got);
+	mfd_tasks_fini(&t);
+	free(want.p);
+	free(got.p);
+	free(p.runs_memory);
+	pair_reap(pid);
+}
+
 /* A worker that takes over knows the tasks from shared memory and has nothing to send of itself. */
 static void test_reopen(void **state)
 {
@@ -425,7 +477,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_task), cmocka_unit_test(test_several), cmocka_unit_test(test_small_first),
-		cmocka_unit_test(test_reopen),	 cmocka_unit_test(test_no_task), cmocka_unit_test(test_fates),
+		cmocka_unit_test(test_answered), cmocka_unit_test(test_reopen),	 cmocka_unit_test(test_no_task),
+		cmocka_unit_test(test_fates),
 	};
 
 	pair_time_limit(300);
