@@ -39,6 +39,21 @@ arena_down()
 	[ -z "${SCRATCH:-}" ] || clean_up "$SCRATCH"
 }
 
+# keep_memory: no free memory goes back to a hypervisor until the arena is down, else what was warmed is cold again in the middle of a run.
+# Sets WARM, how the program warm is called.  Upstream kernels let the order of what is reported be raised only to the largest there
+# is, not beyond.
+keep_memory()
+{
+	local file=/sys/module/page_reporting/parameters/page_reporting_order old none
+
+	WARM=("$BUILD/test/bench/warm")
+	read -r old 2>/dev/null <"$file" && [[ $old =~ ^[0-9]{1,2}$ ]] || return 0 # nothing is reported
+	none=$(awk '{ if (NF - 4 > most) most = NF - 4 } END { print most }' /proc/buddyinfo)
+	[ "$old" -lt "$none" ] || return 0
+	register undo sh -c "echo $old >$file"
+	{ echo "$none" >"$file"; } 2>/dev/null || WARM+=(--hold)
+}
+
 # loopback_up: one network namespace for both ends, so that nobody else's bytes are counted and no port is taken.
 loopback_up()
 {

@@ -2,7 +2,7 @@
 /*
  * warm: touch as much memory as a timed run is going to need, and give it back.
  *
- *	warm SMALL HUGE	(MiB of either)
+ *	warm [--hold] SMALL HUGE	(MiB of either)
  *
  * On a virtual machine the first touch of memory that the host has not backed yet costs several times more than the copy
  * that is measured. Two processes do it, so that both cores work: one with pages of 4 KiB, as CRIU takes them, one with huge
@@ -11,6 +11,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,22 +61,18 @@ static int changes(const char *path, int ms)
 }
 
 /*
- * Where free pages are reported to a hypervisor, it takes them away in rounds of 2 s, of each a part, as long as there are any new ones
+ * --hold, where free pages are reported to a hypervisor: it takes them away in rounds of 2 s, of each a part, as long as there are any new ones
  * (mm/page_reporting.c), and those that were freed last go first: a round in the middle of a run takes what was warmed for it, and such runs
  * took up to three times as long.  So the memory is given back just after a round, which leaves the run 1.7 s or, if there was none for a
  * while, 2 s.  Not every kernel counts its rounds.
  */
-static int hold(void)
+static int hold(int wanted)
 {
-	long long order = parameter(REPORTING "page_reporting_order");
-
-	if (order < 0 || order >= 32)
+	if (!wanted)
 		return 0;
-	if (parameter(REPORTING "passes") < 0) {
+	if (parameter(REPORTING "passes") < 0)
 		usleep(ROUND_MS * 1000);
-		return 0;
-	}
-	if (changes(REPORTING "passes", ROUND_MS))
+	else if (changes(REPORTING "passes", ROUND_MS))
 		while (changes(REPORTING "reported_kib", QUIET_MS))
 			;
 	return 0;
@@ -83,22 +80,23 @@ static int hold(void)
 
 int main(int argc, char **argv)
 {
-	size_t small = argc == 3 ? strtoul(argv[1], NULL, 10) << 20 : 0,
-	       huge = small ? strtoul(argv[2], NULL, 10) << 20 : 0;
+	int wanted = argc == 4 && !strcmp(argv[1], "--hold");
+	size_t small = argc == 3 + wanted ? strtoul(argv[1 + wanted], NULL, 10) << 20 : 0,
+	       huge = small ? strtoul(argv[2 + wanted], NULL, 10) << 20 : 0;
 	pid_t child;
 	int status = 1;
 
 	if (!small || !huge) {
-		fprintf(stderr, "usage: warm MIB MIB\n");
+		fprintf(stderr, "usage: warm [--hold] MIB MIB\n");
 		return 2;
 	}
 	child = fork();
 	if (child < 0)
 		return 1;
 	if (!child)
-		_exit(touch(huge, MADV_HUGEPAGE) || hold());
+		_exit(touch(huge, MADV_HUGEPAGE) || hold(wanted));
 	/* Nobody may free before both have touched: the second would get the first one's pages. */
-	if (touch(small, MADV_NOHUGEPAGE) || hold() || waitpid(child, &status, 0) < 0)
+	if (touch(small, MADV_NOHUGEPAGE) || hold(wanted) || waitpid(child, &status, 0) < 0)
 		return 1;
 	return status != 0;
 }
