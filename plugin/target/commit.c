@@ -159,8 +159,8 @@ static void op_unhold(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
-	if (note_unheld(s, uffd) && s->early)
-		mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
+	if (note_unheld(s, uffd) && s->early && mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n"))
+		return; /* they are held until the commit */
 	mfd_guard_unhold(s->server, s->name, uffd);
 }
 

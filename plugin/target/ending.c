@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "attached.h"
 #include "confirm.h"
 #include "io.h"
 #include "log.h"
@@ -171,6 +172,9 @@ void mfd_session_wind_up(struct mfd_session *s)
 		mfd_commit_note(s, MFD_SESSION_KILLED_LINE "\n");
 		mfd_guard_kill(s->server, s->name);
 	}
+	/* Those that lack nothing are not held any more, and their source may go on. */
+	if (s->over == MFD_OVER_ABORTED)
+		mfd_attached_kill(s->dirfd, s->name);
 	stop_pager(s);
 	/* Should we die before DONE is written: they run and lack nothing. */
 	if (s->over == MFD_OVER_DONE)

@@ -258,7 +258,7 @@ static int kill_one(int pid)
 }
 
 /*
- * Kill every task of `session` that may lack pages, with all descendants and everything else in the pid namespaces restored for it, and
+ * Kill every task of `session` in the list (the supervisor's: those that may lack pages), with all descendants and everything else in the pid namespaces restored for it, and
  * wait until they are dead.  Nonzero: somebody may still live, so the userfaultfds must stay open.
  *
  * Not found: a task whose hand-over did not say who it is; a child forked after the restore whose restored parent is dead already, outside
@@ -283,7 +283,7 @@ int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 		each_process(add_relatives, &d);
 	} while (d.grew);
 	if (d.n)
-		mfd_log_warn("%s: killing %d restored tasks whose pages cannot be completed", session, d.n);
+		mfd_log_warn("%s: killing %d restored tasks", session, d.n);
 	for (i = 0; i < d.n; i++)
 		kill(d.pids[i], SIGKILL);
 	for (i = 0; i < d.n; i++)

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "attached.h"
 #include "confirm.h"
 #include "hello.h"
 #include "session_file.h"
@@ -35,81 +36,6 @@
 #include "session.h"
 #include "setting.h"
 #include "takeover.h"
-
-static void kill_line(const char *name, const char *boot, char *line)
-{
-	unsigned long long start;
-	char id[40];
-	unsigned task;
-	int pid;
-
-	if (sscanf(line, "%39s %u %d %llu", id, &task, &pid, &start) != 4 || strcmp(id, boot) || pid <= 1 || !start)
-		return;
-	/* Same boot, same pid, same start time: the same process. */
-	if (mfd_holder_start_time(pid) != start)
-		return;
-	mfd_log_warn("%s: killing task %u (process %d): its pages are lost", name, task, pid);
-	kill(pid, SIGKILL);
-}
-
-/* How much of a restore there was when nobody looked after it any more. */
-enum left {
-	LEFT_NOTHING,  /* none was finished, or what it made was about to be killed */
-	LEFT_RESTORED, /* the tasks exist, and pages may have left the store */
-	LEFT_COMPLETE, /* ... and lack none */
-};
-
-static enum left what_is_left(int dirfd)
-{
-	int restored = 0, killed = 0, complete = 0;
-	char *text = NULL, *line, *save;
-
-	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
-		return LEFT_NOTHING;
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		restored |= !strcmp(line, MFD_SESSION_RESTORED_LINE);
-		killed |= !strcmp(line, MFD_SESSION_KILLED_LINE);
-		complete |= !strcmp(line, MFD_SESSION_COMPLETE_LINE);
-	}
-	free(text);
-	if (!restored || killed)
-		return LEFT_NOTHING;
-	return complete ? LEFT_COMPLETE : LEFT_RESTORED;
-}
-
-/* So that no later worker takes them for tasks that live and lack nothing. */
-static void note_killed(int dirfd)
-{
-	static const char line[] = MFD_SESSION_KILLED_LINE "\n";
-	int fd = openat(dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
-
-	if (fd < 0 || mfd_io_write_all(fd, line, sizeof(line) - 1))
-		mfd_log_error("%s cannot be written", MFD_SESSION_ATTACHED);
-	mfd_io_close(&fd);
-}
-
-/* Nonzero when a restore had been finished, so that pages may have left the store. */
-static int kill_attached(int dirfd, const char *name)
-{
-	char *text = NULL, *line, *save, boot[64] = "", *b = NULL;
-	int restored = 0;
-
-	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
-		return 0;
-	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &b, NULL))
-		snprintf(boot, sizeof(boot), "%.36s", b);
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		restored |= !strcmp(line, MFD_SESSION_RESTORED_LINE);
-		kill_line(name, boot, line);
-	}
-	free(b);
-	free(text);
-	if (!restored)
-		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
-	else
-		note_killed(dirfd);
-	return restored;
-}
 
 static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e, const char *why)
 {
@@ -213,11 +139,11 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 	return 0;
 }
 
-static int restart_pager(struct mfd_session *s, enum left take_over, struct mfd_error *err)
+static int restart_pager(struct mfd_session *s, enum mfd_attached take_over, struct mfd_error *err)
 {
 	int wanted = s->state == MFD__SESSION_STATE__COMMITTED || s->postcopy || s->confirm;
 
-	if (take_over == LEFT_COMPLETE)
+	if (take_over == MFD_ATTACHED_COMPLETE)
 		return stand_by(s, err);
 	if (take_over && mfd_commit_take_over(s, err))
 		return err->code;
@@ -234,8 +160,8 @@ static int restart_pager(struct mfd_session *s, enum left take_over, struct mfd_
 	return 0;
 }
 
-static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e, enum left take_over,
-		  struct mfd_error *err)
+static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e,
+		  enum mfd_attached take_over, struct mfd_error *err)
 {
 	struct mfd_session *s;
 	char what[64];
@@ -275,7 +201,7 @@ static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 {
 	struct mfd_error err = { 0 };
 
-	if (!revive(sv, dirfd, name, e, LEFT_NOTHING, &err))
+	if (!revive(sv, dirfd, name, e, MFD_ATTACHED_NOTHING, &err))
 		return;
 	/* Nothing is thrown away that may be the only copy. */
 	mfd_log_error("%s: cannot be reloaded: %s", name, mfd_error_text(&err));
@@ -304,17 +230,18 @@ static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 /* The worker died, the supervisor lives: 1 = the restored tasks are served again; 0 = there are none any more. */
 static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	enum left left = may_be_restored(e) ? what_is_left(dirfd) : LEFT_NOTHING;
+	enum mfd_attached left = may_be_restored(e) ? mfd_attached_left(dirfd) : MFD_ATTACHED_NOTHING;
 	struct mfd_error err = { 0 };
 
-	if (left == LEFT_COMPLETE && e->state == MFD__SESSION_STATE__COMMITTED && !mfd_pagestore_exists(dirfd)) {
+	if (left == MFD_ATTACHED_COMPLETE && e->state == MFD__SESSION_STATE__COMMITTED &&
+	    !mfd_pagestore_exists(dirfd)) {
 		finish(sv, dirfd, name, e);
 		return 1;
 	}
 	if (left) {
 		if (!revive(sv, dirfd, name, e, left, &err))
 			return 1;
-		if (left == LEFT_COMPLETE && err.code != -ESRCH) {
+		if (left == MFD_ATTACHED_COMPLETE && err.code != -ESRCH) {
 			/* They need nobody, and may be the only copy: whatever it is that fails here, it is no reason to kill them. */
 			mfd_log_error("%s: its restored tasks stay, stopped; it cannot be reloaded: %s", name,
 				      mfd_error_text(&err));
@@ -339,9 +266,10 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
 		return;
 	}
-	if ((reborn || (may_be_restored(e) && what_is_left(dirfd) == LEFT_COMPLETE)) && follow(sv, dirfd, name, e))
+	if ((reborn || (may_be_restored(e) && mfd_attached_left(dirfd) == MFD_ATTACHED_COMPLETE)) &&
+	    follow(sv, dirfd, name, e))
 		return;
-	restored = kill_attached(dirfd, name);
+	restored = mfd_attached_kill(dirfd, name);
 	switch (e->state) {
 	case MFD__SESSION_STATE__DONE:
 	case MFD__SESSION_STATE__ABORTED:

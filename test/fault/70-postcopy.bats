@@ -214,9 +214,10 @@ connected_again()
 	"$MFD" status --dir "$SERVER_DIR" "$SESSION" --json >"$json"
 	[ "$(jq .max_bandwidth "$json")" = 800000000 ]
 	[ "$(jq .max_bandwidth "$IMG/multifd-send.json")" = 800000000 ]
-	jq -e '[.channel[], .urgent] | (map(.bytes) | add)' "$json"
-	jq -e '.pages == ([.channel[], .urgent] | map(.pages) | add)' "$json"
-	jq -e '.bytes_wire == (.channel | map(.bytes) | add) and .pages == (.channel | map(.pages) | add)' "$IMG/multifd-send.json"
+	for json in "$json" "$IMG/multifd-send.json"; do
+		jq -e '[.channel[], .urgent] as $all | .bytes_wire == ($all | map(.bytes) | add) and .pages == ($all | map(.pages) | add)' \
+			"$json"
+	done
 	# More than the last connection alone has sent.
 	[ "$(jq .pages "$IMG/multifd-send.json")" -ge $((32 << 8)) ]
 }
@@ -251,6 +252,30 @@ lost_it()
 	end_dump
 	frozen
 	kill -CONT "$VICTIM_PID"
+	assert_not_frozen "$VICTIM_PID"
+	verify_victim
+}
+
+everything_is_in()
+{
+	[ "$(status_of installed_pages)" = "$(status_of lazy_pages)" ]
+}
+
+# Promise: never both run. A task that lacks nothing is not held by the server any more, but discarded all the same, with what it has forked.
+@test "every page is in, the link breaks, a person discards the copy: it is killed, and the source goes on when told to" {
+	start_victim --size 32 --tree 2
+	RATE=200000000 SPEED=--bandwidth begin --cut-before ready
+	end_restore
+	[ "$RESTORE_RC" = 0 ]
+	assert_in_doubt ready
+	eventually 10 everything_is_in
+	verify_victim
+	[ -n "$(victims_on_target)" ]
+	resolve discard
+	eventually 5 no_victims_on_target
+	run -0 "$MFD" resolve --source "$IMG" --run
+	end_dump
+	[ "$DUMP_RC" != 0 ]
 	assert_not_frozen "$VICTIM_PID"
 	verify_victim
 }

@@ -98,7 +98,7 @@ static void on_unhold(void *arg, int uffd)
 		close(w->held[i]);
 		w->held[i] = w->held[--w->nheld];
 		w->numbers[i] = w->numbers[w->nheld];
-	} else {
+	} else if (!w->abandoned) { /* a thread may just have found one of its tasks gone */
 		die("%d is let go and was not held", uffd);
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -117,6 +117,7 @@ static void on_abandon(void *arg)
 {
 	struct world *w = arg;
 
+	w->abandoned = 1;
 	if (!w->unhold)
 		release_held(w);
 }

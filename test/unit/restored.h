@@ -43,6 +43,7 @@ struct world {
 	int held[256];	  /* copies of the userfaultfds, as the supervisor has them */
 	int numbers[256]; /* what the pager calls them */
 	unsigned nheld;
+	atomic_int abandoned; /* a restore was */
 	/* Instead of holding them here. */
 	int (*hold)(struct world *w, const struct mfd_pager_held *h);
 	void (*unhold)(struct world *w, int uffd);

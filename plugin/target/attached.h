@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a session's folder says of its restored tasks (MFD_SESSION_ATTACHED; commit.c writes it): who they are, and how far their restore was.  The
+ * supervisor knows a task only as long as it lacks pages; this file knows it to the end, but for what it forks later.
+ */
+#ifndef MFD_ATTACHED_H
+#define MFD_ATTACHED_H
+
+/* How much of a restore there was when nobody looked after it any more. */
+enum mfd_attached {
+	MFD_ATTACHED_NOTHING,  /* none was finished, or what it made was about to be killed */
+	MFD_ATTACHED_RESTORED, /* the tasks exist, and pages may have left the store */
+	MFD_ATTACHED_COMPLETE, /* ... and lack none */
+};
+enum mfd_attached mfd_attached_left(int dirfd);
+
+/*
+ * Kill those tasks that are still what they were then, their descendants and the pid namespaces restored for them.  Nonzero when a restore had been
+ * finished, so that pages may have left the store.
+ */
+int mfd_attached_kill(int dirfd, const char *session);
+
+#endif
