@@ -83,20 +83,26 @@ int main(int argc, char **argv)
 	int wanted = argc == 4 && !strcmp(argv[1], "--hold");
 	size_t small = argc == 3 + wanted ? strtoul(argv[1 + wanted], NULL, 10) << 20 : 0,
 	       huge = small ? strtoul(argv[2 + wanted], NULL, 10) << 20 : 0;
+	int both[2], status = 1;
 	pid_t child;
-	int status = 1;
+	char c;
 
 	if (!small || !huge) {
 		fprintf(stderr, "usage: warm [--hold] MIB MIB\n");
 		return 2;
 	}
+	/* Nobody may free before both have touched: the second would get the first one's pages. */
+	if (pipe(both))
+		return 1;
 	child = fork();
 	if (child < 0)
 		return 1;
-	if (!child)
-		_exit(touch(huge, MADV_HUGEPAGE) || hold(wanted));
-	/* Nobody may free before both have touched: the second would get the first one's pages. */
-	if (touch(small, MADV_NOHUGEPAGE) || hold(wanted) || waitpid(child, &status, 0) < 0)
+	if (!child) {
+		close(both[1]);
+		_exit(touch(huge, MADV_HUGEPAGE) || read(both[0], &c, 1) < 0);
+	}
+	if (touch(small, MADV_NOHUGEPAGE) || hold(wanted))
 		return 1;
-	return status != 0;
+	close(both[1]);
+	return waitpid(child, &status, 0) < 0 || status;
 }
