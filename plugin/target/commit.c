@@ -323,6 +323,27 @@ static void refuse_ready(struct mfd_session *s, Mfd__SessionState before, const 
 	mfd_session_broken(s, -EIO, text);
 }
 
+/*
+ * Every page is in before the source has let go.  From here on the restored tasks need nobody, whatever becomes of this server; that is noted, early
+ * before the last copies of their userfaultfds are closed.  In postcopy it is noted from READY on: until then the source has its tasks.
+ */
+static void stands_alone(struct mfd_session *s)
+{
+	int rc = mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
+
+	if (rc) { /* they are held until the commit */
+		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
+		return;
+	}
+	mfd_guard_release(s->server, s->name);
+	pthread_mutex_lock(&s->lock);
+	s->holds = 0;
+	pthread_mutex_unlock(&s->lock);
+	s->alone = 1;
+	s->stop_seen = 0; /* a server that is to end has waited for this */
+	mfd_log_info("%s: every page is in the %s tasks", s->name, s->early ? "stopped" : "restored");
+}
+
 /* Everything is here and compared: make it durable, then say so. */
 void mfd_commit_ready(struct mfd_session *s)
 {
@@ -348,6 +369,8 @@ void mfd_commit_ready(struct mfd_session *s)
 	/* Nothing runs that could touch what is still absent, and nothing more comes. */
 	if (s->early)
 		mfd_commit_complete(s);
+	else if (s->postcopy && s->installed)
+		stands_alone(s);
 	mfd_log_info("%s: ready: %llu lazy pages verified", s->name, (unsigned long long)s->lazy_pages);
 	m.pages = s->lazy_pages;
 	mfd_session_send(s, MFD_WIRE_READY, &m.base);
@@ -437,27 +460,6 @@ void mfd_commit_commit(struct mfd_session *s, int answer)
 	after_commit(s);
 }
 
-/*
- * Early: every page is in before the source has let go.  From here on the stopped tasks need nobody, whatever becomes of this server; that is noted
- * before the last copies of their userfaultfds are closed.
- */
-static void stands_alone(struct mfd_session *s)
-{
-	int rc = mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
-
-	if (rc) { /* they are held until the commit */
-		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
-		return;
-	}
-	mfd_guard_release(s->server, s->name);
-	pthread_mutex_lock(&s->lock);
-	s->holds = 0;
-	pthread_mutex_unlock(&s->lock);
-	s->alone = 1;
-	s->stop_seen = 0; /* a server that is to end has waited for this */
-	mfd_log_info("%s: every page is in the stopped tasks", s->name);
-}
-
 void mfd_commit_pager_done(struct mfd_session *s)
 {
 	char text[300];
@@ -473,13 +475,13 @@ void mfd_commit_pager_done(struct mfd_session *s)
 		s->installed = 1;
 		mfd_figures_time(&s->times.installed_us);
 		mfd_commit_look_done(s);
-		if (s->early && s->state != MFD__SESSION_STATE__COMMITTED)
+		if (s->early ? s->state != MFD__SESSION_STATE__COMMITTED : mfd_session_only_copy(s))
 			stands_alone(s);
 		if (s->ready_waits)
 			mfd_verify_passed(s);
 		return;
 	}
-	if (s->state != MFD__SESSION_STATE__COMMITTED && !(mfd_session_only_copy(s) && s->restore.ok)) {
+	if (s->state != MFD__SESSION_STATE__COMMITTED && !(s->early && mfd_session_only_copy(s) && s->restore.ok)) {
 		mfd_session_abort(s, code, "%s", text);
 		return;
 	}

@@ -9,9 +9,11 @@
 #include "session.h"
 #include "session_file.h"
 
+/* READY or RESTORED may have been acted on: the source's tasks are dead, and COMMIT was lost. */
 int mfd_session_only_copy(const struct mfd_session *s)
 {
-	return s->early && (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED);
+	return (s->early || s->postcopy) &&
+	       (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED);
 }
 
 int mfd_session_keeps_tasks(const struct mfd_session *s)

@@ -280,6 +280,33 @@ everything_is_in()
 	verify_victim
 }
 
+# Promise: never lost. READY is out, so the source may have let go: a copy that lacks nothing outlives any server.
+@test "every page is in, READY may have come: the copy survives all of the server, killed or stopped, and goes on after resolve --run" {
+	start_victim --size 32 --tree 2
+	RATE=200000000 SPEED=--bandwidth begin --cut-before ready
+	end_restore
+	[ "$RESTORE_RC" = 0 ]
+	assert_in_doubt ready
+	eventually 10 everything_is_in
+	# shellcheck disable=SC2046  # a list
+	kill -KILL "$SERVER_PID" $(pgrep -P "$SERVER_PID")
+	SERVER_NAME=server.2 start_server
+	assert_in_doubt ready
+	verify_victim
+	kill -TERM "$SERVER_PID"
+	eventually 5 is_dead "$SERVER_PID"
+	SERVER_NAME=server.3 start_server
+	assert_in_doubt ready
+	verify_victim
+	resolve run
+	wait_session "$SESSION" 'done'
+	run -0 "$MFD" resolve --source "$IMG" --discard
+	end_dump
+	assert_gone "$VICTIM_PID"
+	assert_not_frozen "$RESTORED_PID"
+	verify_victim
+}
+
 @test "the server is killed after leave was given: the tasks there are killed, nothing runs twice" {
 	SERVER_PORT=7392
 	kill -TERM "$SERVER_PID"
