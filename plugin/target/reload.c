@@ -9,7 +9,8 @@
  *					killed here by what .attached says.  Had it not been finished nothing has left the
  *					store, and it can be repeated.  Otherwise COMMITTED stays for a person and
  *					everything else is cleaned: the source still has its tasks
- *	restored, stopped, complete	(early, MFD_SESSION_COMPLETE_LINE) the tasks need no pager: they stay, stopped until the commit, whoever died
+ *	restored, complete		(READY or later, MFD_SESSION_COMPLETE_LINE) the tasks need no pager: they stay, after an early restore
+ *					stopped until the commit, whoever died
  *	DONE, ABORTED			stay as they are
  *
  * When only the worker died, or a standby (standby.h) has kept what a killed server held, a restore that was finished goes on: its tasks are

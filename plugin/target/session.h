@@ -163,7 +163,7 @@ struct mfd_session {
 	int pager_seen, installed, gave_up; /* pager_done was dealt with; its good end; its bad one */
 	int huge;			    /* early: a stopped task gets huge pages */
 	int ready_waits;		    /* early: all is verified, but huge pages are being filled */
-	int alone; /* early: the stopped tasks are complete and noted as such, nobody holds anything of theirs */
+	int alone; /* READY: the restored tasks are complete and noted as such, nobody holds anything of theirs */
 	uint64_t lazy_pages, ready_us, committed_us, done_us;
 	uint64_t join_deadline, tick_ms, ping_ms, moved;
 	unsigned stop_seen;
