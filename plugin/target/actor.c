@@ -285,6 +285,22 @@ static int has_tasks(struct mfd_session *s)
 	return n;
 }
 
+static int connected(struct mfd_session *s)
+{
+	int yes;
+
+	pthread_mutex_lock(&s->lock);
+	yes = s->control != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return yes;
+}
+
+/* Postcopy: they ran before READY, and the server ends when COMMIT has come. */
+static int commit_is_due(struct mfd_session *s)
+{
+	return !s->early && s->stop_seen == 1 && connected(s);
+}
+
 /*
  * Restored tasks keep the server alive until their pages are in, unless it is asked twice.  A restore that is not finished is killed: nothing
  * has left the store yet, so it can be repeated.
@@ -299,6 +315,8 @@ static void on_stop(struct mfd_session *s)
 		return;
 	}
 	if (mfd_session_keeps_tasks(s)) {
+		if (commit_is_due(s))
+			return;
 		s->in_doubt = 1;
 		mfd_session_set_error(s, "the restore server ended");
 		s->over = MFD_OVER_KEPT;
@@ -326,16 +344,6 @@ static void on_stop(struct mfd_session *s)
 		mfd_session_set_error(s, "the restore server ended");
 	}
 	s->over = MFD_OVER_KEPT;
-}
-
-static int connected(struct mfd_session *s)
-{
-	int yes;
-
-	pthread_mutex_lock(&s->lock);
-	yes = s->control != NULL;
-	pthread_mutex_unlock(&s->lock);
-	return yes;
 }
 
 static unsigned tick_length(const struct mfd_session *s)
