@@ -62,7 +62,7 @@ static struct mfd_holder *parse(const char *line, const char *boot, const char *
 		close(pidfd);
 		return NULL;
 	}
-	h->task = task;
+	h->task = task ? task : MFD_HOLDER_UNKNOWN; /* 0: who has restored them, and ends with them */
 	h->uffd = h->book = -1;
 	h->pidfd = pidfd;
 	snprintf(h->session, sizeof(h->session), "%s", session);
