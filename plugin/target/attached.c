@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Reading what a session notes of its restored tasks, and killing them by it. */
+/* What a session notes of its restored tasks, and killing them by it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +12,38 @@
 #include "io.h"
 #include "log.h"
 #include "session.h"
+
+int mfd_attached_note(int dirfd, const char *line)
+{
+	int rc, fd = openat(dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	rc = mfd_io_write_all(fd, line, strlen(line));
+	close(fd);
+	return rc;
+}
+
+/* "": it cannot be read. */
+static void read_boot(char boot[64])
+{
+	char *text = NULL;
+
+	boot[0] = 0;
+	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL))
+		snprintf(boot, 64, "%.36s", text);
+	free(text);
+}
+
+int mfd_attached_mark(int dirfd, uint32_t task, int pid)
+{
+	char line[128], boot[64];
+
+	read_boot(boot);
+	snprintf(line, sizeof(line), "%s %u %d %llu\n", boot[0] ? boot : "-", task, pid,
+		 (unsigned long long)(pid ? mfd_holder_start_time(pid) : 0));
+	return mfd_attached_note(dirfd, line);
+}
 
 enum mfd_attached mfd_attached_left(int dirfd)
 {
@@ -29,17 +61,6 @@ enum mfd_attached mfd_attached_left(int dirfd)
 	if (!restored || killed)
 		return MFD_ATTACHED_NOTHING;
 	return complete ? MFD_ATTACHED_COMPLETE : MFD_ATTACHED_RESTORED;
-}
-
-/* So that no later worker takes them for tasks that live and lack nothing. */
-static void note_killed(int dirfd)
-{
-	static const char line[] = MFD_SESSION_KILLED_LINE "\n";
-	int fd = openat(dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
-
-	if (fd < 0 || mfd_io_write_all(fd, line, sizeof(line) - 1))
-		mfd_log_error("%s cannot be written", MFD_SESSION_ATTACHED);
-	mfd_io_close(&fd);
 }
 
 /* NULL: the line names no task, or the task has ended. */
@@ -62,7 +83,7 @@ static struct mfd_holder *parse(const char *line, const char *boot, const char *
 		close(pidfd);
 		return NULL;
 	}
-	h->task = task ? task : MFD_HOLDER_UNKNOWN; /* 0: who has restored them, and ends with them */
+	h->task = task ? task : MFD_HOLDER_UNKNOWN;
 	h->uffd = h->book = -1;
 	h->pidfd = pidfd;
 	snprintf(h->session, sizeof(h->session), "%s", session);
@@ -71,14 +92,13 @@ static struct mfd_holder *parse(const char *line, const char *boot, const char *
 
 int mfd_attached_kill(int dirfd, const char *session)
 {
-	char *text = NULL, *line, *save, boot[64] = "", *b = NULL;
+	char *text = NULL, *line, *save, boot[64];
 	struct mfd_holder *list = NULL, *h;
 	int restored = 0;
 
 	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
 		return 0;
-	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &b, NULL))
-		snprintf(boot, sizeof(boot), "%.36s", b);
+	read_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		restored |= !strcmp(line, MFD_SESSION_RESTORED_LINE);
 		h = parse(line, boot, session);
@@ -87,7 +107,6 @@ int mfd_attached_kill(int dirfd, const char *session)
 		h->next = list;
 		list = h;
 	}
-	free(b);
 	free(text);
 	if (list)
 		mfd_holder_kill(list, session);
@@ -98,7 +117,8 @@ int mfd_attached_kill(int dirfd, const char *session)
 	}
 	if (!restored)
 		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
-	else
-		note_killed(dirfd);
+	else if (mfd_attached_note(dirfd, MFD_SESSION_KILLED_LINE
+				   "\n")) /* no later worker may take them for tasks that live */
+		mfd_log_error("%s cannot be written", MFD_SESSION_ATTACHED);
 	return restored;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "attached.h"
 #include "confirm.h"
 #include "io.h"
 #include "lazysock.h"
@@ -61,31 +62,6 @@ static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	r.pages = pages;
 	m.range = &r;
 	return mfd_session_send(s, MFD_WIRE_FAULT, &m.base);
-}
-
-/* What reload.c needs after a crash of everything; written before a page is installed (tasks) or leaves the store ("restored"). */
-int mfd_commit_note(struct mfd_session *s, const char *line)
-{
-	int rc, fd = openat(s->dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-			    0600);
-
-	if (fd < 0)
-		return -errno;
-	rc = mfd_io_write_all(fd, line, strlen(line));
-	close(fd);
-	return rc;
-}
-
-int mfd_commit_mark(struct mfd_session *s, uint32_t task, int pid)
-{
-	char line[128], boot[64] = "-", *text = NULL;
-
-	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL))
-		snprintf(boot, sizeof(boot), "%.36s", text);
-	free(text);
-	snprintf(line, sizeof(line), "%s %u %d %llu\n", boot, task, pid,
-		 (unsigned long long)(pid ? mfd_holder_start_time(pid) : 0));
-	return mfd_commit_note(s, line);
 }
 
 static int note_held(struct mfd_session *s, const struct mfd_pager_held *h, int rc)
@@ -145,7 +121,7 @@ static int op_hold(void *arg, struct mfd_pager_held *h)
 	pid = mfd_holder_find(h->task, h->uffd, h->pid, &sure);
 	if (pid)
 		pidfd = pidfd_open(pid, 0);
-	rc = mfd_commit_mark(s, h->task, pid);
+	rc = mfd_attached_mark(s->dirfd, h->task, pid);
 	if (!rc)
 		rc = mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, pidfd, 0);
 	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
@@ -159,7 +135,7 @@ static void op_unhold(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
-	if (note_unheld(s, uffd) && s->early && mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n"))
+	if (note_unheld(s, uffd) && s->early && mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n"))
 		return; /* they are held until the commit */
 	mfd_guard_unhold(s->server, s->name, uffd);
 }
@@ -174,7 +150,7 @@ static void op_abandon(void *arg)
 static void op_restored(void *arg)
 {
 	struct mfd_session *s = arg;
-	int given, rc = mfd_commit_note(s, MFD_SESSION_RESTORED_LINE "\n");
+	int given, rc = mfd_attached_note(s->dirfd, MFD_SESSION_RESTORED_LINE "\n");
 
 	if (rc)
 		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
@@ -329,7 +305,7 @@ static void refuse_ready(struct mfd_session *s, Mfd__SessionState before, const 
  */
 static void stands_alone(struct mfd_session *s)
 {
-	int rc = mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
+	int rc = mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n");
 
 	if (rc) { /* they are held until the commit */
 		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));

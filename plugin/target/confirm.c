@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "attached.h"
 #include "confirm.h"
 #include "log.h"
 #include "session.h"
@@ -55,7 +56,7 @@ void mfd_confirm_begin(struct mfd_session *s)
 	mfd_log_info("%s: restoring", s->name);
 	rc = mfd_restorer_start(s, text, sizeof(text));
 	if (!rc)
-		mfd_commit_mark(s, 0, s->restore.warden);
+		mfd_attached_mark(s->dirfd, 0, s->restore.warden);
 	else
 		failed(s, rc, text);
 }

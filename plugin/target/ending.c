@@ -31,7 +31,7 @@ void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
 	m.code = code;
 	/* Should we die in between: whoever follows shall not take for tasks what was killed. */
 	if (s->early && s->restore.ok)
-		mfd_commit_note(s, MFD_SESSION_KILLED_LINE "\n");
+		mfd_attached_note(s->dirfd, MFD_SESSION_KILLED_LINE "\n");
 	/* Before the source hears that its tasks are the only ones. */
 	mfd_restorer_kill(s);
 	mfd_address_drop(s);
@@ -169,7 +169,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 		mfd_restorer_kill(s);
 	/* The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then. */
 	if (s->over != MFD_OVER_DONE && !keeps && has_holds(s)) {
-		mfd_commit_note(s, MFD_SESSION_KILLED_LINE "\n");
+		mfd_attached_note(s->dirfd, MFD_SESSION_KILLED_LINE "\n");
 		mfd_guard_kill(s->server, s->name);
 	}
 	/* Those that lack nothing are not held any more, and their source may go on. */
@@ -178,7 +178,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	stop_pager(s);
 	/* Should we die before DONE is written: they run and lack nothing. */
 	if (s->over == MFD_OVER_DONE)
-		mfd_commit_note(s, MFD_SESSION_COMPLETE_LINE "\n");
+		mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n");
 	if ((s->over == MFD_OVER_DONE || keeps) && has_holds(s))
 		mfd_guard_release(s->server, s->name);
 	if (s->over == MFD_OVER_DONE)

@@ -258,8 +258,8 @@ static int kill_one(int pid)
 }
 
 /*
- * Kill every task of `session` in the list (the supervisor's: those that may lack pages), with all descendants and everything else in the pid namespaces restored for it, and
- * wait until they are dead.  Nonzero: somebody may still live, so the userfaultfds must stay open.
+ * Kill every task of `session` in the list (the supervisor's: those that may lack pages), with all descendants and everything else in the pid
+ * namespaces restored for it, and wait until they are dead.  Nonzero: somebody may still live, so the userfaultfds must stay open.
  *
  * Not found: a task whose hand-over did not say who it is; a child forked after the restore whose restored parent is dead already, outside
  * a pid namespace of its own.  Their userfaultfds know that somebody still lives there (mfd_uffd_ended).

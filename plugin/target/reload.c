@@ -19,7 +19,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -244,7 +243,7 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 			return 1;
 		if (left == MFD_ATTACHED_COMPLETE && err.code != -ESRCH) {
 			/* They need nobody, and may be the only copy: whatever it is that fails here, it is no reason to kill them. */
-			mfd_log_error("%s: its restored tasks stay, stopped; it cannot be reloaded: %s", name,
+			mfd_log_error("%s: its restored tasks stay as they are; it cannot be reloaded: %s", name,
 				      mfd_error_text(&err));
 			note_broken(dirfd, e, mfd_error_text(&err));
 			mfd_takeover_needless(sv, name);

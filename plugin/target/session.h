@@ -255,9 +255,6 @@ void mfd_commit_look_done(struct mfd_session *s); /* committed, every page is in
 void mfd_commit_complete(struct mfd_session *s);  /* no page will come any more: what is absent is zero */
 void mfd_commit_asked(struct mfd_session *s);
 void mfd_commit_leave(struct mfd_session *s);
-/* A line of MFD_SESSION_ATTACHED: this process goes when the session does.  Any thread. */
-int mfd_commit_mark(struct mfd_session *s, uint32_t task, int pid);
-int mfd_commit_note(struct mfd_session *s, const char *line); /* a line for .attached, with its end */
 /* While sessions are reloaded: the pager of tasks whose worker has died. When it fails they must be killed. */
 int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err);
 

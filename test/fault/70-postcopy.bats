@@ -261,14 +261,20 @@ everything_is_in()
 	[ "$(status_of installed_pages)" = "$(status_of lazy_pages)" ]
 }
 
+# A tree that runs on the target and lacks nothing, while its source waits for a READY that was cut off.
+ready_is_lost()
+{
+	start_victim --size 32 --tree 2
+	RATE=200000000 SPEED=--bandwidth begin --cut-before ready || return 1
+	end_restore
+	[ "$RESTORE_RC" = 0 ] || fail 'the restore failed' || return 1
+	assert_in_doubt ready || return 1
+	eventually 10 everything_is_in
+}
+
 # Promise: never both run. A task that lacks nothing is not held by the server any more, but discarded all the same, with what it has forked.
 @test "every page is in, the link breaks, a person discards the copy: it is killed, and the source goes on when told to" {
-	start_victim --size 32 --tree 2
-	RATE=200000000 SPEED=--bandwidth begin --cut-before ready
-	end_restore
-	[ "$RESTORE_RC" = 0 ]
-	assert_in_doubt ready
-	eventually 10 everything_is_in
+	ready_is_lost
 	verify_victim
 	[ -n "$(victims_on_target)" ]
 	resolve discard
@@ -282,12 +288,7 @@ everything_is_in()
 
 # Promise: never lost. READY is out, so the source may have let go: a copy that lacks nothing outlives any server.
 @test "every page is in, READY may have come: the copy survives all of the server, killed or stopped, and goes on after resolve --run" {
-	start_victim --size 32 --tree 2
-	RATE=200000000 SPEED=--bandwidth begin --cut-before ready
-	end_restore
-	[ "$RESTORE_RC" = 0 ]
-	assert_in_doubt ready
-	eventually 10 everything_is_in
+	ready_is_lost
 	# shellcheck disable=SC2046  # a list
 	kill -KILL "$SERVER_PID" $(pgrep -P "$SERVER_PID")
 	SERVER_NAME=server.2 start_server

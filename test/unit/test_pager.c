@@ -40,16 +40,25 @@ static void whole_restore(struct world *w)
 	task_check_all(w);
 }
 
+/* A world of the store alone, with every page there, whose restore is `fn` and waits for step 1 of the test. */
+static pid_t start_whole(uint64_t pages, uint64_t span, void (*fn)(struct world *w), unsigned threads)
+{
+	pid_t pid;
+
+	world_open(&world, pages, span, 0);
+	world_bring(&world, 0, world.pages);
+	pid = child_start(&world, fn);
+	world_start(&world, threads);
+	return pid;
+}
+
 static void test_safe(void **state)
 {
 	struct mfd_pager_stats st;
 	struct stat sb;
 	pid_t pid;
 
-	world_open(&world, 3000, 3100, 0);
-	world_bring(&world, 0, world.pages);
-	pid = child_start(&world, whole_restore);
-	world_start(&world, 0);
+	pid = start_whole(3000, 3100, whole_restore, 0);
 	assert_int_equal(fstatat(world.dirfd, "lazy-pages.socket", &sb, 0), 0);
 	assert_int_equal(sb.st_mode & 0777, 0600);
 	step_done(&steps->test, 1);
@@ -166,10 +175,7 @@ static void test_killed(void **state)
 	pid_t pid;
 	int status;
 
-	world_open(&world, 60000, 60000, 0);
-	world_bring(&world, 0, world.pages);
-	pid = child_start(&world, hang_after_finished);
-	world_start(&world, 0);
+	pid = start_whole(60000, 60000, hang_after_finished, 0);
 	step_done(&steps->test, 1);
 	world_wait(&world.restored, 1);
 	kill(pid, SIGKILL);
@@ -299,10 +305,7 @@ static void test_threads(void **state)
 	struct mfd_pager_stats st;
 	pid_t pid;
 
-	world_open(&world, 20000, 20000, 0);
-	world_bring(&world, 0, world.pages);
-	pid = child_start(&world, threaded);
-	world_start(&world, 4);
+	pid = start_whole(20000, 20000, threaded, 4);
 	step_done(&steps->test, 1);
 	world_wait_done(&world);
 	mfd_pager_get_stats(world.pager, &st);
@@ -340,10 +343,7 @@ static void test_fork(void **state)
 {
 	pid_t pid;
 
-	world_open(&world, 20000, 20000, 0);
-	world_bring(&world, 0, world.pages);
-	pid = child_start(&world, forking);
-	world_start(&world, 0);
+	pid = start_whole(20000, 20000, forking, 0);
 	step_done(&steps->test, 1);
 	child_end(pid);
 	world_wait_done(&world);
@@ -372,10 +372,7 @@ static void test_nothing_held(void **state)
 	pthread_t thief;
 	pid_t pid;
 
-	world_open(&world, 3000, 3100, 0);
-	world_bring(&world, 0, world.pages);
-	pid = child_start(&world, whole_restore);
-	world_start(&world, 0);
+	pid = start_whole(3000, 3100, whole_restore, 0);
 	pthread_create(&thief, NULL, take_untidy, &world);
 	step_done(&steps->test, 1);
 	world_wait_done(&world);
