@@ -63,7 +63,7 @@ PROTO_O   := $(call objs,$(wildcard proto/*.c)) $(filter $(OBJ)/gen/proto/%,$(GE
 IMAGES_O  := $(call objs,$(wildcard images/*.c)) $(filter $(OBJ)/gen/images/%,$(GEN_O))
 LIB_O     := $(call objs,$(wildcard lib/*.c))
 SOURCE_O  := $(call objs,$(wildcard plugin/source/*.c))
-TARGET_O  := $(call objs,$(wildcard plugin/target/*.c))
+TARGET_O  := $(call objs,$(wildcard plugin/target/*.c plugin/target/*/*.c))
 CLI_O     := $(call objs,$(wildcard plugin/cli/*.c))
 HOOKS_O   := $(call objs,$(wildcard plugin/hooks/*.c))
 UNIT_O    := $(call objs,$(wildcard test/unit/test_*.c))
@@ -103,13 +103,16 @@ TEST_A := $(BUILD)/libunit.a $(BUILD)/libsource.a $(BUILD)/libtarget.a $(BUILD)/
 INC_proto  := -iquote proto -iquote $(GEN)
 INC_images := -iquote images -iquote $(GEN)
 INC_lib    := -iquote lib -iquote proto -iquote images -iquote $(GEN)
-INC_test   := -iquote plugin/source -iquote plugin/target -iquote plugin/cli $(INC_lib)
+# The rooms of the target: each sees itself and what lies to its right.
+ROOMS      := plugin/target/session plugin/target/restore plugin/target/survive plugin/target/pager plugin/target/keeper
+INC_rooms  := $(ROOMS:%=-iquote %)
+INC_test   := -iquote plugin/source -iquote plugin/target $(INC_rooms) -iquote plugin/cli $(INC_lib)
 
 $(OBJ)/proto/%.o:         INC = $(INC_proto)
 $(OBJ)/images/%.o:        INC = $(INC_images)
 $(OBJ)/lib/%.o:           INC = $(INC_lib)
 $(OBJ)/plugin/source/%.o: INC = -iquote plugin/source $(INC_lib)
-$(OBJ)/plugin/target/%.o: INC = -iquote plugin/target $(INC_lib)
+$(OBJ)/plugin/target/%.o: INC = -iquote plugin/target $(INC_rooms) $(INC_lib)
 $(OBJ)/plugin/cli/%.o:    INC = -iquote plugin/cli $(INC_lib)
 $(OBJ)/test/%.o:          INC = $(INC_test) -Wno-unused-parameter
 

@@ -18,7 +18,7 @@
 #include "cpr_tty.h"
 #include "host.h"
 #include "io.h"
-#include "keeper.h"
+#include "keeper_client.h"
 
 /* CRIU's hooks have no context argument; one process makes one dump. */
 static struct {

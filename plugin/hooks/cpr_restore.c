@@ -25,7 +25,7 @@
 #include "cpr_tty.h"
 #include "host.h"
 #include "io.h"
-#include "keeper.h"
+#include "keeper_client.h"
 
 /* CRIU's own, as every release this loads into exports it; a plain call unless a user namespace is restored. */
 #define USERNS_CALL_FDOUT 2 /* the result is a descriptor */

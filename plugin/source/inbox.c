@@ -11,7 +11,7 @@
 #include "inbox.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
-#include "setting.h"
+#include "live_setting.h"
 
 static void lost(struct mfd_inbox *in, int code)
 {

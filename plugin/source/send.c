@@ -15,7 +15,7 @@
 #include "log.h"
 #include "pluginlink.h"
 #include "progress.h"
-#include "supervisor.h"
+#include "send_supervisor.h"
 #include "worker.h"
 
 /* Who reads CRIU's output to its end shall not wait for us. */

@@ -9,7 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "address.h"
+#include "give_address.h"
 #include "io.h"
 #include "log.h"
 #include "ports.h"

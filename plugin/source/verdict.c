@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "address.h"
+#include "give_address.h"
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"

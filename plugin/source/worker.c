@@ -11,11 +11,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "address.h"
+#include "give_address.h"
 #include "io.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
-#include "setting.h"
+#include "live_setting.h"
 #include "worker.h"
 
 #define FEW_CPUS 4 /* below that */

@@ -20,7 +20,7 @@
 #include "image.h"
 #include "images/criu.pb-c.h"
 #include "io.h"
-#include "keeper.h"
+#include "keeper_client.h"
 #include "keeperproc.h"
 #include "server.h"
 #include "session.h"

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "io.h"
-#include "keeper.h"
+#include "keeper_client.h"
 #include "keeperproc.h"
 #include "tmpdir.h"
 

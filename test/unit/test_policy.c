@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "policy.h"
+#include "options_allowed.h"
 
 static int check(const char *option, struct mfd_error *err)
 {

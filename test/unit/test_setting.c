@@ -15,7 +15,7 @@
 
 #include "pair.h"
 #include "log.h"
-#include "setting.h"
+#include "live_setting.h"
 
 static struct mfd_uplink *up;
 static struct mfd_shared *sh;

@@ -24,7 +24,7 @@
 #include "proto/control.pb-c.h"
 #include "pager.h"
 #include "pagestore.h"
-#include "restorer.h"
+#include "restore_run.h"
 #include "tables.h"
 #include "wire.h"
 

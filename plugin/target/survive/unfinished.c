@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "descent.h"
+#include "descendants.h"
 #include "lazysock.h"
 #include "log.h"
 #include "supervisor.h"

@@ -2,7 +2,7 @@
 /* The addresses that move, on the source. */
 #include <stdio.h>
 
-#include "address.h"
+#include "give_address.h"
 #include "log.h"
 
 unsigned mfd_address_count(const struct mfd_options *o)

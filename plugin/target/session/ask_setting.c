@@ -7,7 +7,7 @@
 
 #include "io.h"
 #include "log.h"
-#include "setting.h"
+#include "ask_setting.h"
 
 #define MAX_BANDWIDTH "max-bandwidth"
 #define ANSWER_MS     5000

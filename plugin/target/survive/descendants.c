@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "descent.h"
+#include "descendants.h"
 #include "io.h"
 
 struct all {

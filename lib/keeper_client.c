@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "io.h"
-#include "keeper.h"
+#include "keeper_client.h"
 
 #define CALL_SECONDS 10
 

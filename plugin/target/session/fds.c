@@ -12,7 +12,7 @@
 
 #include "cpr_image.h"
 #include "io.h"
-#include "keeper.h"
+#include "keeper_client.h"
 #include "log.h"
 #include "session.h"
 

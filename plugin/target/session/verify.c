@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "image.h"
-#include "confirm.h"
+#include "own_restore.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"

@@ -13,7 +13,7 @@
 #include "io.h"
 #include "log.h"
 #include "pluginlink.h"
-#include "supervisor.h"
+#include "send_supervisor.h"
 #include "worker.h"
 
 #define TELL_MS	   60000

@@ -12,7 +12,7 @@
 #include "io.h"
 #include "log.h"
 #include "memory.h"
-#include "setting.h"
+#include "ask_setting.h"
 
 static const char *ended(int rc, const struct mfd_error *err)
 {

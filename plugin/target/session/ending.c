@@ -5,15 +5,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "address.h"
-#include "attached.h"
-#include "confirm.h"
+#include "take_address.h"
+#include "restored_notes.h"
+#include "own_restore.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
 #include "session.h"
 #include "session_file.h"
-#include "setting.h"
+#include "ask_setting.h"
 
 void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
 {

@@ -10,13 +10,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "address.h"
+#include "take_address.h"
 #include "hello.h"
 #include "session_file.h"
 #include "log.h"
 #include "memory.h"
-#include "policy.h"
-#include "setting.h"
+#include "options_allowed.h"
+#include "ask_setting.h"
 
 static int check_name(const char *name, struct mfd_error *err)
 {

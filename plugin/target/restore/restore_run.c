@@ -12,12 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "descent.h"
+#include "descendants.h"
 #include "hostcriu.h"
 #include "image.h"
 #include "io.h"
 #include "log.h"
-#include "policy.h"
+#include "options_allowed.h"
 #include "session.h"
 
 #define WARDEN_MS 10000 /* to be there; it only has to make its namespaces */

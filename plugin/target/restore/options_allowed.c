@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "policy.h"
+#include "options_allowed.h"
 
 static const struct rule {
 	const char *name;

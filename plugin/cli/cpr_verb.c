@@ -12,7 +12,7 @@
 
 #include "command.h"
 #include "flags.h"
-#include "keeper.h"
+#include "keeper_client.h"
 #include "request.h"
 #include "text.h"
 #include "wire.h"

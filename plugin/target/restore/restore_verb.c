@@ -13,8 +13,8 @@
 #include "flags.h"
 #include "hostcriu.h"
 #include "io.h"
-#include "keeper.h"
-#include "restorer.h"
+#include "keeper_client.h"
+#include "restore_run.h"
 #include "session_file.h"
 #include "wire.h"
 

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "address.h"
-#include "attached.h"
-#include "confirm.h"
+#include "take_address.h"
+#include "restored_notes.h"
+#include "own_restore.h"
 #include "io.h"
 #include "lazysock.h"
 #include "log.h"

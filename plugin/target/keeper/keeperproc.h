@@ -18,7 +18,7 @@
 
 #include "cpr.h"
 #include "error.h"
-#include "keeper.h"
+#include "keeper_client.h"
 
 #define MFD_KEEPER_LOCK	       ".keeper.lock"
 #define MFD_KEEPER_MAX_CLIENTS 256

@@ -8,7 +8,7 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
-#include "attached.h"
+#include "restored_notes.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"

@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "confirm.h"
+#include "own_restore.h"
 #include "session_file.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
 #include "session.h"
-#include "setting.h"
+#include "ask_setting.h"
 
 enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, RESTORE_ENDED, OPEN, STOP, NEWS };
 

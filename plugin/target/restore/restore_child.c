@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "restorer.h"
+#include "restore_run.h"
 
 #define LINK 3
 

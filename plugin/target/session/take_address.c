@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "address.h"
+#include "take_address.h"
 #include "log.h"
 #include "netaddr.h"
 

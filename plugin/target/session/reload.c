@@ -25,16 +25,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "address.h"
-#include "attached.h"
-#include "confirm.h"
+#include "take_address.h"
+#include "restored_notes.h"
+#include "own_restore.h"
 #include "hello.h"
 #include "session_file.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
 #include "session.h"
-#include "setting.h"
+#include "ask_setting.h"
 #include "takeover.h"
 
 static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e, const char *why)

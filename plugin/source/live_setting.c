@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "log.h"
-#include "setting.h"
+#include "live_setting.h"
 
 #define MAX_BANDWIDTH "max-bandwidth"
 
