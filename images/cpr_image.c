@@ -10,7 +10,8 @@
 #include "image.h"
 #include "why.h"
 
-#define LEAST_ENTRY 12 /* bytes of the shortest entry that parses: its length, then an empty name, id, kind and how */
+/* bytes of the shortest entry that parses: its length, then an empty name, id, kind and how */
+#define LEAST_ENTRY 12
 
 /* ---- records ---- */
 
@@ -53,7 +54,8 @@ static const char *what_is_wrong(const struct mfd_cpr_record *r)
 		return "it is inherited but has no inherit_id";
 	if ((is_socket(r->kind) || r->has & MFD_CPR_HAS_SOCKET) && !s)
 		return "it is a socket without its identity";
-	if (s && (s->address_len > MFD_CPR_MAX_ADDRESS || s->peer_address_len > MFD_CPR_MAX_ADDRESS))
+	if (s &&
+	    (s->address_len > MFD_CPR_MAX_ADDRESS || s->peer_address_len > MFD_CPR_MAX_ADDRESS))
 		return "the address of its socket is too long";
 	if (r->n_owners > MFD_CPR_MAX_OWNERS)
 		return "it has too many owners";
@@ -83,7 +85,8 @@ static void *put(char **at, const void *from, size_t len)
 struct mfd_cpr_record *mfd_cpr_record_new(const struct mfd_cpr_record *r)
 {
 	const struct mfd_cpr_socket *s = r->has & MFD_CPR_HAS_SOCKET ? r->socket : NULL;
-	size_t path = r->path ? strlen(r->path) + 1 : 0, inherit = r->inherit_id ? strlen(r->inherit_id) + 1 : 0;
+	size_t path = r->path ? strlen(r->path) + 1 : 0,
+	       inherit = r->inherit_id ? strlen(r->inherit_id) + 1 : 0;
 	size_t owners = r->n_owners * sizeof(*r->owners);
 	struct mfd_cpr_record *copy;
 	struct mfd_cpr_socket *socket;
@@ -102,7 +105,8 @@ struct mfd_cpr_record *mfd_cpr_record_new(const struct mfd_cpr_record *r)
 	copy->inherit_id = inherit ? put(&at, r->inherit_id, inherit) : NULL;
 	if (s) {
 		socket->address = s->address_len ? put(&at, s->address, s->address_len) : NULL;
-		socket->peer_address = s->peer_address_len ? put(&at, s->peer_address, s->peer_address_len) : NULL;
+		socket->peer_address =
+			s->peer_address_len ? put(&at, s->peer_address, s->peer_address_len) : NULL;
 	}
 	return copy;
 }
@@ -153,7 +157,8 @@ static void set_socket(struct writer *w, const struct mfd_cpr_socket *s)
 	w->socket.has_address = s->address_len != 0;
 	w->socket.address = (ProtobufCBinaryData){ s->address_len, (uint8_t *)s->address };
 	w->socket.has_peer_address = s->peer_address_len != 0;
-	w->socket.peer_address = (ProtobufCBinaryData){ s->peer_address_len, (uint8_t *)s->peer_address };
+	w->socket.peer_address =
+		(ProtobufCBinaryData){ s->peer_address_len, (uint8_t *)s->peer_address };
 	w->entry.socket = &w->socket;
 }
 
@@ -179,10 +184,10 @@ static int owners_room(struct writer *w, uint32_t n)
 static int set_entry(struct writer *w, const struct mfd_cpr_image_item *item)
 {
 	const struct mfd_cpr_record *r = &item->record;
-	int rc = owners_room(w, r->n_owners);
+	int ret = owners_room(w, r->n_owners);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	mfd__cpr_entry__init(&w->entry);
 	w->entry.name = (char *)item->name;
 	w->entry.id = item->id;
@@ -218,7 +223,7 @@ static int next_message(void *ctx, const ProtobufCMessage **msg)
 	struct mfd_cpr_image_item item = { 0 };
 	struct writer *w = ctx;
 	const char *wrong;
-	int rc;
+	int ret;
 
 	if (!w->begun) {
 		w->begun = 1;
@@ -226,47 +231,55 @@ static int next_message(void *ctx, const ProtobufCMessage **msg)
 		*msg = &w->header.base;
 		return 1;
 	}
-	rc = w->next(w->ctx, &item);
-	if (rc < 0)
-		return rc;
-	if ((rc == 0) != (w->done == w->from->count))
-		return mfd_image_why(w->why, -EINVAL, "%s: %llu entries were announced, there are %s",
-				     MFD_CPR_IMAGE_NAME, (unsigned long long)w->from->count, rc ? "more" : "fewer");
-	if (!rc)
+	ret = w->next(w->ctx, &item);
+	if (ret < 0)
+		return ret;
+	if ((ret == 0) != (w->done == w->from->count))
+		return mfd_image_why(w->why, -EINVAL,
+				     "%s: %llu entries were announced, there are %s",
+				     MFD_CPR_IMAGE_NAME, (unsigned long long)w->from->count,
+				     ret ? "more" : "fewer");
+	if (!ret)
 		return 0;
 	wrong = what_is_wrong(&item.record);
 	if (!item.name || !*item.name || too_long(item.name, MFD_CPR_MAX_NAME))
 		wrong = "its name is empty or too long";
 	if (wrong)
-		return mfd_image_why(w->why, -EINVAL, "%s: entry %llu (%.100s, %llu) cannot be written: %s",
-				     MFD_CPR_IMAGE_NAME, (unsigned long long)w->done, item.name ? item.name : "",
-				     (unsigned long long)item.id, wrong);
-	rc = set_entry(w, &item);
-	if (rc)
-		return rc;
+		return mfd_image_why(w->why, -EINVAL,
+				     "%s: entry %llu (%.100s, %llu) cannot be written: %s",
+				     MFD_CPR_IMAGE_NAME, (unsigned long long)w->done,
+				     item.name ? item.name : "", (unsigned long long)item.id,
+				     wrong);
+	ret = set_entry(w, &item);
+	if (ret)
+		return ret;
 	w->done++;
 	*msg = &w->entry.base;
 	return 1;
 }
 
 int mfd_cpr_image_write(int dirfd, const struct mfd_cpr_image_header *header,
-			int (*next)(void *ctx, struct mfd_cpr_image_item *item), void *ctx, const char **why)
+			int (*next)(void *ctx, struct mfd_cpr_image_item *item), void *ctx,
+			const char **why)
 {
 	struct writer w = { .next = next, .ctx = ctx, .why = why, .from = header };
-	int rc;
+	int ret;
 
 	if (header->count > MFD_CPR_MAX_ENTRIES)
-		return mfd_image_why(why, -EINVAL, "%s: %llu entries are too many (at most %u)", MFD_CPR_IMAGE_NAME,
-				     (unsigned long long)header->count, MFD_CPR_MAX_ENTRIES);
-	if (too_long(header->session, MFD_CPR_MAX_SESSION) || too_long(header->boot_id, MFD_CPR_MAX_SESSION))
-		return mfd_image_why(why, -EINVAL, "%s: the name of the session is too long", MFD_CPR_IMAGE_NAME);
-	rc = mfd_image_replace_each(dirfd, MFD_CPR_IMAGE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_CPR, next_message, &w,
-				    1);
+		return mfd_image_why(why, -EINVAL, "%s: %llu entries are too many (at most %u)",
+				     MFD_CPR_IMAGE_NAME, (unsigned long long)header->count,
+				     MFD_CPR_MAX_ENTRIES);
+	if (too_long(header->session, MFD_CPR_MAX_SESSION) ||
+	    too_long(header->boot_id, MFD_CPR_MAX_SESSION))
+		return mfd_image_why(why, -EINVAL, "%s: the name of the session is too long",
+				     MFD_CPR_IMAGE_NAME);
+	ret = mfd_image_replace_each(dirfd, MFD_CPR_IMAGE_NAME, MFD_IMAGE_SERVICE_MAGIC,
+				     MFD_IMAGE_CPR, next_message, &w, 1);
 	free(w.owners);
 	free(w.owner_p);
-	if (rc && rc != -EINVAL)
-		mfd_image_why(why, rc, "%s: cannot write: %s", MFD_CPR_IMAGE_NAME, strerror(-rc));
-	return rc;
+	if (ret && ret != -EINVAL)
+		mfd_image_why(why, ret, "%s: cannot write: %s", MFD_CPR_IMAGE_NAME, strerror(-ret));
+	return ret;
 }
 
 /* ---- reading ---- */
@@ -287,37 +300,42 @@ static int check_header(const struct reader *r, const Mfd__CprHeader *h)
 	if (!h->format)
 		return mfd_image_why(r->why, -EBADMSG, "%s: format 0", r->name);
 	if (h->format > MFD_CPR_IMAGE_FORMAT)
-		return mfd_image_why(r->why, -EPROTO,
-				     "%s: written by a newer criu-multifd: format %u, this one knows up to %u", r->name,
-				     h->format, MFD_CPR_IMAGE_FORMAT);
+		return mfd_image_why(
+			r->why, -EPROTO,
+			"%s: written by a newer criu-multifd: format %u, this one knows up to %u",
+			r->name, h->format, MFD_CPR_IMAGE_FORMAT);
 	if (h->count > MFD_CPR_MAX_ENTRIES || h->count > left / LEAST_ENTRY)
-		return mfd_image_why(r->why, -EBADMSG, "%s: the header claims %llu entries, %llu bytes are left",
-				     r->name, (unsigned long long)h->count, (unsigned long long)left);
+		return mfd_image_why(r->why, -EBADMSG,
+				     "%s: the header claims %llu entries, %llu bytes are left",
+				     r->name, (unsigned long long)h->count,
+				     (unsigned long long)left);
 	if (too_long(h->session, MFD_CPR_MAX_SESSION) || too_long(h->boot_id, MFD_CPR_MAX_SESSION))
-		return mfd_image_why(r->why, -EBADMSG, "%s: the name of the session is too long", r->name);
+		return mfd_image_why(r->why, -EBADMSG, "%s: the name of the session is too long",
+				     r->name);
 	return 0;
 }
 
-static int read_header(struct reader *r, int (*begin)(void *ctx, const struct mfd_cpr_image_header *header), void *ctx,
-		       uint64_t *count)
+static int read_header(struct reader *r,
+		       int (*begin)(void *ctx, const struct mfd_cpr_image_header *header),
+		       void *ctx, uint64_t *count)
 {
 	struct mfd_cpr_image_header header;
 	ProtobufCMessage *msg = NULL;
 	Mfd__CprHeader *h;
-	int rc = mfd_image_next(r->img, &mfd__cpr_header__descriptor, &msg, r->why);
+	int ret = mfd_image_next(r->img, &mfd__cpr_header__descriptor, &msg, r->why);
 
-	if (!rc)
+	if (!ret)
 		return mfd_image_why(r->why, -EBADMSG, "%s: no header", r->name);
-	if (rc < 0)
-		return rc;
+	if (ret < 0)
+		return ret;
 	h = (Mfd__CprHeader *)msg;
-	rc = check_header(r, h);
+	ret = check_header(r, h);
 	*count = h->count;
 	header = (struct mfd_cpr_image_header){ h->count, h->boot_id, h->session, h->created_us };
-	if (!rc && begin)
-		rc = begin(ctx, &header);
+	if (!ret && begin)
+		ret = begin(ctx, &header);
 	protobuf_c_message_free_unpacked(msg, NULL);
-	return rc;
+	return ret;
 }
 
 static void get_socket(struct mfd_cpr_image_item *item, const Mfd__CprSocket *s)
@@ -364,8 +382,10 @@ static int get_entry(struct reader *r, struct mfd_cpr_image_item *item, const Mf
 	*item = (struct mfd_cpr_image_item){ .name = e->name, .id = e->id };
 	rec->kind = e->kind;
 	rec->how = e->how;
-	rec->has = (e->has_flags ? MFD_CPR_HAS_FLAGS : 0) | (e->has_position ? MFD_CPR_HAS_POSITION : 0) |
-		   (e->has_criu_id ? MFD_CPR_HAS_CRIU_ID : 0) | (e->device ? MFD_CPR_HAS_DEVICE : 0);
+	rec->has = (e->has_flags ? MFD_CPR_HAS_FLAGS : 0) |
+		   (e->has_position ? MFD_CPR_HAS_POSITION : 0) |
+		   (e->has_criu_id ? MFD_CPR_HAS_CRIU_ID : 0) |
+		   (e->device ? MFD_CPR_HAS_DEVICE : 0);
 	rec->flags = e->flags;
 	rec->position = e->position;
 	rec->criu_id = e->criu_id;
@@ -380,10 +400,12 @@ static int get_entry(struct reader *r, struct mfd_cpr_image_item *item, const Mf
 	return get_owners(r, rec, e);
 }
 
-static int bad_entry(const struct reader *r, const struct mfd_cpr_image_item *item, int rc, const char *what)
+static int bad_entry(const struct reader *r, const struct mfd_cpr_image_item *item, int ret,
+		     const char *what)
 {
-	return mfd_image_why(r->why, rc, "%s: entry %llu (%.100s, %llu): %s", r->name, (unsigned long long)r->done,
-			     item->name, (unsigned long long)item->id, what);
+	return mfd_image_why(r->why, ret, "%s: entry %llu (%.100s, %llu): %s", r->name,
+			     (unsigned long long)r->done, item->name, (unsigned long long)item->id,
+			     what);
 }
 
 static int check_item(const struct reader *r, const struct mfd_cpr_image_item *item)
@@ -392,52 +414,60 @@ static int check_item(const struct reader *r, const struct mfd_cpr_image_item *i
 
 	/* a file of our format has no others: something newer wrote it and forgot to say so */
 	if (!known_kind(item->record.kind))
-		return bad_entry(r, item, -EPROTO, "of a kind that only a newer criu-multifd knows");
+		return bad_entry(r, item, -EPROTO,
+				 "of a kind that only a newer criu-multifd knows");
 	if (!known_how(item->record.how))
-		return bad_entry(r, item, -EPROTO, "to be got back in a way that only a newer criu-multifd knows");
+		return bad_entry(r, item, -EPROTO,
+				 "to be got back in a way that only a newer criu-multifd knows");
 	if (!*item->name || too_long(item->name, MFD_CPR_MAX_NAME))
 		wrong = "its name is empty or too long";
 	return wrong ? bad_entry(r, item, -EBADMSG, wrong) : 0;
 }
 
-static int read_entry(struct reader *r, int (*each)(void *ctx, const struct mfd_cpr_image_item *item), void *ctx,
+static int read_entry(struct reader *r,
+		      int (*each)(void *ctx, const struct mfd_cpr_image_item *item), void *ctx,
 		      uint64_t count)
 {
 	struct mfd_cpr_image_item item;
 	ProtobufCMessage *msg = NULL;
-	int rc = mfd_image_next(r->img, &mfd__cpr_entry__descriptor, &msg, r->why);
+	int ret = mfd_image_next(r->img, &mfd__cpr_entry__descriptor, &msg, r->why);
 
-	if (!rc)
-		return mfd_image_why(r->why, -EBADMSG, "%s: ends after %llu of %llu entries", r->name,
-				     (unsigned long long)r->done, (unsigned long long)count);
-	if (rc < 0)
-		return rc;
-	rc = get_entry(r, &item, (Mfd__CprEntry *)msg);
-	if (!rc)
-		rc = check_item(r, &item);
-	if (!rc)
-		rc = each(ctx, &item);
+	if (!ret)
+		return mfd_image_why(r->why, -EBADMSG, "%s: ends after %llu of %llu entries",
+				     r->name, (unsigned long long)r->done,
+				     (unsigned long long)count);
+	if (ret < 0)
+		return ret;
+	ret = get_entry(r, &item, (Mfd__CprEntry *)msg);
+	if (!ret)
+		ret = check_item(r, &item);
+	if (!ret)
+		ret = each(ctx, &item);
 	protobuf_c_message_free_unpacked(msg, NULL);
 	r->done++;
-	return rc;
+	return ret;
 }
 
-int mfd_cpr_image_read(int dirfd, const char *name, int (*begin)(void *ctx, const struct mfd_cpr_image_header *header),
-		       int (*each)(void *ctx, const struct mfd_cpr_image_item *item), void *ctx, const char **why)
+int mfd_cpr_image_read(int dirfd, const char *name,
+		       int (*begin)(void *ctx, const struct mfd_cpr_image_header *header),
+		       int (*each)(void *ctx, const struct mfd_cpr_image_item *item), void *ctx,
+		       const char **why)
 {
 	struct reader r = { .name = name, .why = why };
 	uint64_t count = 0;
-	int rc = mfd_image_open(dirfd, name, MFD_IMAGE_CPR, &r.img, why);
+	int ret = mfd_image_open(dirfd, name, MFD_IMAGE_CPR, &r.img, why);
 
-	if (rc)
-		return rc;
-	rc = read_header(&r, begin, ctx, &count);
-	while (!rc && r.done < count)
-		rc = read_entry(&r, each, ctx, count);
-	if (!rc && mfd_image_offset(r.img) != mfd_image_size(r.img))
-		rc = mfd_image_why(why, -EBADMSG, "%s: something follows its %llu entries at offset %llu", name,
-				   (unsigned long long)count, (unsigned long long)mfd_image_offset(r.img));
+	if (ret)
+		return ret;
+	ret = read_header(&r, begin, ctx, &count);
+	while (!ret && r.done < count)
+		ret = read_entry(&r, each, ctx, count);
+	if (!ret && mfd_image_offset(r.img) != mfd_image_size(r.img))
+		ret = mfd_image_why(why, -EBADMSG,
+				    "%s: something follows its %llu entries at offset %llu", name,
+				    (unsigned long long)count,
+				    (unsigned long long)mfd_image_offset(r.img));
 	mfd_image_close(r.img);
 	free(r.owners);
-	return rc;
+	return ret;
 }

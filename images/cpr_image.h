@@ -2,9 +2,10 @@
 /*
  * cpr-fds.img: the descriptors that came along and how each one is got back.
  *
- * Entries stream in both directions, one at a time, so that a million of them takes no more memory than one; the
- * collection they come from and go to is the caller's (lib/cpr_store.h for a struct mfd_cpr).  The reader checks
- * everything that one entry can say about itself; that no key occurs twice is for whoever collects them.
+ * Entries stream in both directions, one at a time, so that a million of them takes no more memory
+ * than one; the collection they come from and go to is the caller's (lib/cpr_store.h for a struct
+ * mfd_cpr).  The reader checks everything that one entry can say about itself; that no key occurs
+ * twice is for whoever collects them.
  */
 #ifndef MFD_CPR_IMAGE_H
 #define MFD_CPR_IMAGE_H
@@ -27,9 +28,11 @@
 #define MFD_CPR_MAX_ENTRIES (16U << 20)
 
 struct mfd_cpr_socket {
-	uint32_t family, type, protocol, state; /* AF_*, SOCK_*, IPPROTO_*, TCP_* (for unix sockets too) */
-	uint64_t inode, peer_inode;		/* 0 = not known */
-	const void *address, *peer_address;	/* AF_UNIX: sun_path (a leading 0 = abstract); else as text, like ss */
+	/* AF_*, SOCK_*, IPPROTO_*, TCP_* (for unix sockets too) */
+	uint32_t family, type, protocol, state;
+	uint64_t inode, peer_inode; /* 0 = not known */
+	/* AF_UNIX: sun_path (a leading 0 = abstract); else as text, like ss */
+	const void *address, *peer_address;
 	uint32_t address_len, peer_address_len; /* 0 = none */
 };
 
@@ -44,8 +47,9 @@ struct mfd_cpr_owner {
 #define MFD_CPR_HAS_FLAGS    (1U << 4)
 
 /*
- * All that is known about a description beside its key and its number here.  Fill one in on the stack (zeroed) and
- * keep it with mfd_cpr_record_new, which copies it with all it points to into one block.
+ * All that is known about a description beside its key and its number here.  Fill one in on the
+ * stack (zeroed) and keep it with mfd_cpr_record_new, which copies it with all it points to into
+ * one block.
  */
 struct mfd_cpr_record {
 	Mfd__CprKind kind;
@@ -65,8 +69,9 @@ struct mfd_cpr_record {
 /* A copy in one block, to be freed with free() (or by the table that takes it). NULL: no memory. */
 struct mfd_cpr_record *mfd_cpr_record_new(const struct mfd_cpr_record *r);
 /*
- * 0, or -EINVAL and *why (a constant; may be NULL) if `r` cannot be in an image: unknown kind or how, something too
- * long, REOPEN without an absolute path, INHERITED without inherit_id, a socket without its identity.
+ * 0, or -EINVAL and *why (a constant; may be NULL) if `r` cannot be in an image: unknown kind or
+ * how, something too long, REOPEN without an absolute path, INHERITED without inherit_id, a socket
+ * without its identity.
  */
 int mfd_cpr_record_check(const struct mfd_cpr_record *r, const char **why);
 
@@ -86,20 +91,24 @@ struct mfd_cpr_image_item {
 };
 
 /*
- * Replace dirfd/cpr-fds.img: temporary name, fsync, rename, fsync of the folder.  next() fills in *item: 1, 0 at the
- * end (after exactly header->count items, else -EINVAL), or -errno, which ends the writing; pointers in *item must
- * hold until it is called again.  0, -EINVAL (*why: an item that no image may hold), -errno of the file system.  The
- * old file, if any, stays when this fails.
+ * Replace dirfd/cpr-fds.img: temporary name, fsync, rename, fsync of the folder.  next() fills in
+ * *item: 1, 0 at the end (after exactly header->count items, else -EINVAL), or -errno, which ends
+ * the writing; pointers in *item must hold until it is called again.  0, -EINVAL (*why: an item
+ * that no image may hold), -errno of the file system.  The old file, if any, stays when this fails.
  */
 int mfd_cpr_image_write(int dirfd, const struct mfd_cpr_image_header *header,
-			int (*next)(void *ctx, struct mfd_cpr_image_item *item), void *ctx, const char **why);
+			int (*next)(void *ctx, struct mfd_cpr_image_item *item), void *ctx,
+			const char **why);
 /*
- * Read `name` (MFD_CPR_IMAGE_NAME) in dirfd.  begin() (may be NULL) sees the header first, its count checked against
- * the size of the file; then each() gets every entry.  A non-zero result of either ends the reading and is returned.
- * 0; -ENOENT; -EPROTO: a newer criu-multifd wrote it; -EBADMSG: damaged, entries missing or too many; -ENOMEM.  *why
- * names the file and the entry, as in image.h.  Entries before the error have been delivered by then.
+ * Read `name` (MFD_CPR_IMAGE_NAME) in dirfd.  begin() (may be NULL) sees the header first, its
+ * count checked against the size of the file; then each() gets every entry.  A non-zero result of
+ * either ends the reading and is returned. 0; -ENOENT; -EPROTO: a newer criu-multifd wrote it;
+ * -EBADMSG: damaged, entries missing or too many; -ENOMEM.  *why names the file and the entry, as
+ * in image.h.  Entries before the error have been delivered by then.
  */
-int mfd_cpr_image_read(int dirfd, const char *name, int (*begin)(void *ctx, const struct mfd_cpr_image_header *header),
-		       int (*each)(void *ctx, const struct mfd_cpr_image_item *item), void *ctx, const char **why);
+int mfd_cpr_image_read(int dirfd, const char *name,
+		       int (*begin)(void *ctx, const struct mfd_cpr_image_header *header),
+		       int (*each)(void *ctx, const struct mfd_cpr_image_item *item), void *ctx,
+		       const char **why);
 
 #endif

@@ -2,8 +2,9 @@
 /*
  * Reading and writing images: magic words, then entries of a 32-bit length and a protobuf message.
  *
- * Words are in host order, as CRIU writes them; images do not travel between architectures (HELLO compares them).
- * Reading goes through stdio and not through a mapping: a file that shrinks under a mapping is a SIGBUS.
+ * Words are in host order, as CRIU writes them; images do not travel between architectures (HELLO
+ * compares them). Reading goes through stdio and not through a mapping: a file that shrinks under a
+ * mapping is a SIGBUS.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,19 +29,19 @@ struct mfd_image {
 static int open_file(int dirfd, const char *name, struct mfd_image **out, const char **why)
 {
 	struct mfd_image *img = calloc(1, sizeof(*img) + strlen(name) + 1);
-	int fd, rc = -ENOMEM;
+	int fd, ret = -ENOMEM;
 	struct stat st;
 
 	if (!img)
-		return rc;
+		return ret;
 	strcpy(img->name, name);
 	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block us */
 	if (fd < 0) {
-		rc = mfd_image_why(why, -errno, "%s: %s", name, strerror(errno));
+		ret = mfd_image_why(why, -errno, "%s: %s", name, strerror(errno));
 		goto err;
 	}
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		rc = mfd_image_why(why, -EBADMSG, "%s: not a regular file", name);
+		ret = mfd_image_why(why, -EBADMSG, "%s: not a regular file", name);
 		goto err_fd;
 	}
 	img->size = st.st_size;
@@ -53,7 +54,7 @@ err_fd:
 	close(fd);
 err:
 	free(img);
-	return rc;
+	return ret;
 }
 
 void mfd_image_close(struct mfd_image *img)
@@ -75,7 +76,8 @@ uint64_t mfd_image_size(const struct mfd_image *img)
 	return img->size;
 }
 
-static int read_part(struct mfd_image *img, void *to, size_t len, const char *what, const char **why)
+static int read_part(struct mfd_image *img, void *to, size_t len, const char *what,
+		     const char **why)
 {
 	size_t got = len ? fread(to, 1, len, img->f) : 0;
 
@@ -83,8 +85,8 @@ static int read_part(struct mfd_image *img, void *to, size_t len, const char *wh
 		return mfd_image_why(why, -EIO, "%s: cannot read at offset %llu: %s", img->name,
 				     (unsigned long long)img->offset, strerror(errno));
 	if (got != len)
-		return mfd_image_why(why, -EBADMSG, "%s: the file ends inside %s at offset %llu", img->name, what,
-				     (unsigned long long)img->offset);
+		return mfd_image_why(why, -EBADMSG, "%s: the file ends inside %s at offset %llu",
+				     img->name, what, (unsigned long long)img->offset);
 	img->offset += len;
 	return 0;
 }
@@ -93,40 +95,44 @@ static int read_part(struct mfd_image *img, void *to, size_t len, const char *wh
 static int read_magic(struct mfd_image *img, uint32_t *type, const char **why)
 {
 	uint32_t word;
-	int rc = read_part(img, &word, sizeof(word), "its magic", why);
+	int ret = read_part(img, &word, sizeof(word), "its magic", why);
 
-	if (!rc && (word == MFD_IMAGE_COMMON_MAGIC || word == MFD_IMAGE_SERVICE_MAGIC))
-		rc = read_part(img, &word, sizeof(word), "its magic", why);
-	else if (!rc && word != MFD_IMAGE_INVENTORY)
-		rc = mfd_image_why(why, -EBADMSG, "%s: not an image (it begins with 0x%08x)", img->name, word);
-	*type = rc ? 0 : word;
-	return rc;
+	if (!ret && (word == MFD_IMAGE_COMMON_MAGIC || word == MFD_IMAGE_SERVICE_MAGIC))
+		ret = read_part(img, &word, sizeof(word), "its magic", why);
+	else if (!ret && word != MFD_IMAGE_INVENTORY)
+		ret = mfd_image_why(why, -EBADMSG, "%s: not an image (it begins with 0x%08x)",
+				    img->name, word);
+	*type = ret ? 0 : word;
+	return ret;
 }
 
-int mfd_image_open_any(int dirfd, const char *name, struct mfd_image **img, uint32_t *type_magic, const char **why)
+int mfd_image_open_any(int dirfd, const char *name, struct mfd_image **img, uint32_t *type_magic,
+		       const char **why)
 {
-	int rc = open_file(dirfd, name, img, why);
+	int ret = open_file(dirfd, name, img, why);
 
-	if (rc)
-		return rc;
-	rc = read_magic(*img, type_magic, why);
-	if (rc) {
+	if (ret)
+		return ret;
+	ret = read_magic(*img, type_magic, why);
+	if (ret) {
 		mfd_image_close(*img);
 		*img = NULL;
 	}
-	return rc;
+	return ret;
 }
 
-int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_image **img, const char **why)
+int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_image **img,
+		   const char **why)
 {
 	uint32_t found;
-	int rc = mfd_image_open_any(dirfd, name, img, &found, why);
+	int ret = mfd_image_open_any(dirfd, name, img, &found, why);
 
-	if (rc || found == type_magic)
-		return rc;
+	if (ret || found == type_magic)
+		return ret;
 	mfd_image_close(*img);
 	*img = NULL;
-	return mfd_image_why(why, -EBADMSG, "%s: an image of another kind (magic 0x%08x instead of 0x%08x)", name,
+	return mfd_image_why(why, -EBADMSG,
+			     "%s: an image of another kind (magic 0x%08x instead of 0x%08x)", name,
 			     found, type_magic);
 }
 
@@ -134,7 +140,8 @@ int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_
 static int make_room(struct mfd_image *img, uint32_t len, uint64_t start, const char **why)
 {
 	if (len > MFD_IMAGE_MAX_ENTRY || len > img->size - img->offset)
-		return mfd_image_why(why, -EBADMSG, "%s: the entry at offset %llu claims %u bytes, %llu are left",
+		return mfd_image_why(why, -EBADMSG,
+				     "%s: the entry at offset %llu claims %u bytes, %llu are left",
 				     img->name, (unsigned long long)start, len,
 				     (unsigned long long)(img->size - img->offset));
 	if (len > img->room) {
@@ -142,31 +149,33 @@ static int make_room(struct mfd_image *img, uint32_t len, uint64_t start, const 
 		img->buf = malloc(len);
 		img->room = img->buf ? len : 0;
 		if (!img->buf)
-			return mfd_image_why(why, -ENOMEM, "%s: no memory for an entry of %u bytes", img->name, len);
+			return mfd_image_why(why, -ENOMEM, "%s: no memory for an entry of %u bytes",
+					     img->name, len);
 	}
 	return 0;
 }
 
-int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d, ProtobufCMessage **msg, const char **why)
+int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d,
+		   ProtobufCMessage **msg, const char **why)
 {
 	uint64_t start = img->offset;
 	uint32_t len;
-	int rc;
+	int ret;
 
 	if (img->offset >= img->size)
 		return 0;
-	rc = read_part(img, &len, sizeof(len), "the length of an entry", why);
-	if (!rc)
-		rc = make_room(img, len, start, why);
-	if (!rc)
-		rc = read_part(img, img->buf, len, "an entry", why);
-	if (rc)
-		return rc;
+	ret = read_part(img, &len, sizeof(len), "the length of an entry", why);
+	if (!ret)
+		ret = make_room(img, len, start, why);
+	if (!ret)
+		ret = read_part(img, img->buf, len, "an entry", why);
+	if (ret)
+		return ret;
 	/* protobuf-c asserts on a NULL buffer in debug builds, even with length 0 */
 	*msg = protobuf_c_message_unpack(d, NULL, len, img->buf ? img->buf : (const uint8_t *)"");
 	if (!*msg)
-		return mfd_image_why(why, -EBADMSG, "%s: the entry at offset %llu is not a %s", img->name,
-				     (unsigned long long)start, d->short_name);
+		return mfd_image_why(why, -EBADMSG, "%s: the entry at offset %llu is not a %s",
+				     img->name, (unsigned long long)start, d->short_name);
 	return 1;
 }
 
@@ -175,7 +184,7 @@ static int put_entry(FILE *f, const ProtobufCMessage *e)
 	size_t packed = protobuf_c_message_get_packed_size(e);
 	uint32_t len = packed;
 	uint8_t *buf;
-	int rc = 0;
+	int ret = 0;
 
 	if (packed > MFD_IMAGE_MAX_ENTRY)
 		return -EMSGSIZE;
@@ -185,72 +194,77 @@ static int put_entry(FILE *f, const ProtobufCMessage *e)
 	protobuf_c_message_pack(e, buf);
 	errno = EIO;
 	if (fwrite(&len, sizeof(len), 1, f) != 1 || fwrite(buf, 1, packed, f) != packed)
-		rc = -errno;
+		ret = -errno;
 	free(buf);
-	return rc;
+	return ret;
 }
 
 static int put_all(FILE *f, uint32_t common_magic, uint32_t type_magic,
 		   int (*next)(void *ctx, const ProtobufCMessage **msg), void *ctx)
 {
 	const ProtobufCMessage *msg;
-	int rc;
+	int ret;
 
 	errno = EIO;
 	if ((common_magic && fwrite(&common_magic, sizeof(common_magic), 1, f) != 1) ||
 	    fwrite(&type_magic, sizeof(type_magic), 1, f) != 1)
 		return -errno;
-	while ((rc = next(ctx, &msg)) == 1) {
-		rc = put_entry(f, msg);
-		if (rc)
+	while ((ret = next(ctx, &msg)) == 1) {
+		ret = put_entry(f, msg);
+		if (ret)
 			break;
 	}
-	if (!rc && fflush(f))
-		rc = -errno;
-	return rc;
+	if (!ret && fflush(f))
+		ret = -errno;
+	return ret;
 }
 
 static int sync_folder(int dirfd)
 {
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* dirfd may be O_PATH or AT_FDCWD */
-	int rc = fd < 0 || fsync(fd) ? -errno : 0;
+	/* dirfd may be O_PATH or AT_FDCWD */
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int ret = fd < 0 || fsync(fd) ? -errno : 0;
 
 	if (fd >= 0)
 		close(fd);
-	return rc;
+	return ret;
 }
 
 int mfd_image_replace_each(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
-			   int (*next)(void *ctx, const ProtobufCMessage **msg), void *ctx, int sync)
+			   int (*next)(void *ctx, const ProtobufCMessage **msg), void *ctx,
+			   int sync)
 {
 	char tmp[32];
 	FILE *f = NULL;
-	int fd, rc;
+	int fd, ret;
 
-	/* one name per thread: a crash leaves at most that many behind, and two writers never share one */
+	/*
+	 * one name per thread: a crash leaves at most that many behind, and two writers never share
+	 * one
+	 */
 	snprintf(tmp, sizeof(tmp), ".image.%d.tmp", (int)gettid());
 	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	f = fdopen(fd, "wb");
 	if (!f) {
-		rc = -errno;
+		ret = -errno;
 		close(fd);
 		goto err;
 	}
-	rc = put_all(f, common_magic, type_magic, next, ctx);
-	if (!rc && sync && fsync(fileno(f)))
-		rc = -errno;
-	if (fclose(f) && !rc)
-		rc = -errno;
-	if (!rc && renameat(dirfd, tmp, dirfd, name))
-		rc = -errno;
-	if (rc)
+	ret = put_all(f, common_magic, type_magic, next, ctx);
+	if (!ret && sync && fsync(fileno(f)))
+		ret = -errno;
+	if (fclose(f) && !ret)
+		ret = -errno;
+	if (!ret && renameat(dirfd, tmp, dirfd, name))
+		ret = -errno;
+	if (ret)
 		goto err;
 	return sync ? sync_folder(dirfd) : 0;
 err:
 	unlinkat(dirfd, tmp, 0);
-	return rc;
+	return ret;
 }
 
 struct list {
@@ -274,7 +288,8 @@ int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32
 {
 	struct list l = { entries, n };
 
-	return mfd_image_replace_each(dirfd, name, common_magic, type_magic, next_of_list, &l, sync);
+	return mfd_image_replace_each(dirfd, name, common_magic, type_magic, next_of_list, &l,
+				      sync);
 }
 
 int mfd_image_write(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,

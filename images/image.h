@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * On-disk images: CRIU's framing (magic words, then size-prefixed protobuf entries) for files of ours and for those
- * files of CRIU that the target must understand.  FORMAT.md is normative for ours.
+ * On-disk images: CRIU's framing (magic words, then size-prefixed protobuf entries) for files of
+ * ours and for those files of CRIU that the target must understand.  FORMAT.md is normative for
+ * ours.
  *
- * Every length is checked before memory is taken: an entry is at most MFD_IMAGE_MAX_ENTRY bytes and never longer than
- * the rest of the file.
+ * Every length is checked before memory is taken: an entry is at most MFD_IMAGE_MAX_ENTRY bytes and
+ * never longer than the rest of the file.
  */
 #ifndef MFD_IMAGE_H
 #define MFD_IMAGE_H
@@ -20,43 +21,54 @@
 struct mfd_image; /* a reader over one file */
 
 /*
- * Sentences in *why name the file, and the offset where there is one; they are valid until this thread's next call
- * into images/ and are not freed.  `why` may be NULL.  They are set for every error but -ENOMEM.
+ * Sentences in *why name the file, and the offset where there is one; they are valid until this
+ * thread's next call into images/ and are not freed.  `why` may be NULL.  They are set for every
+ * error but -ENOMEM.
  */
 
 /*
- * Open dirfd/name and check its magic: `type_magic` is the second word after CRIU's common (or service) magic; for the
- * inventory it is the first.  0, -ENOENT, -EBADMSG (wrong magic; *why a sentence), -EMFILE ...
+ * Open dirfd/name and check its magic: `type_magic` is the second word after CRIU's common (or
+ * service) magic; for the inventory it is the first.  0, -ENOENT, -EBADMSG (wrong magic; *why a
+ * sentence), -EMFILE ...
  */
-int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_image **img, const char **why);
-/* The same for an image of any kind; *type_magic is what was found.  -EBADMSG when it does not begin as images do. */
-int mfd_image_open_any(int dirfd, const char *name, struct mfd_image **img, uint32_t *type_magic, const char **why);
+int mfd_image_open(int dirfd, const char *name, uint32_t type_magic, struct mfd_image **img,
+		   const char **why);
+/*
+ * The same for an image of any kind; *type_magic is what was found.  -EBADMSG when it does not
+ * begin as images do.
+ */
+int mfd_image_open_any(int dirfd, const char *name, struct mfd_image **img, uint32_t *type_magic,
+		       const char **why);
 void mfd_image_close(struct mfd_image *img);
 /*
- * Next entry as a message of `d`: 1 and *msg (caller frees with protobuf_c_message_free_unpacked), 0 at the end,
- * -EBADMSG.
+ * Next entry as a message of `d`: 1 and *msg (caller frees with protobuf_c_message_free_unpacked),
+ * 0 at the end, -EBADMSG.
  */
-int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d, ProtobufCMessage **msg,
-		   const char **why);
+int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d,
+		   ProtobufCMessage **msg, const char **why);
 uint64_t mfd_image_offset(const struct mfd_image *img); /* bytes read so far, for error messages */
 uint64_t mfd_image_size(const struct mfd_image *img);	/* of the whole file */
 
-/* Replace dirfd/name by an image with n entries: temporary name, fsync, rename, fsync of the folder. */
+/*
+ * Replace dirfd/name by an image with n entries: temporary name, fsync, rename, fsync of the
+ * folder.
+ */
 int mfd_image_write(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
 		    const ProtobufCMessage *const *entries, size_t n);
 /*
- * The same with a choice: without `sync` readers still see the old or the new file, but a crash of the host may
- * lose both.
+ * The same with a choice: without `sync` readers still see the old or the new file, but a crash of
+ * the host may lose both.
  */
 int mfd_image_replace(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
 		      const ProtobufCMessage *const *entries, size_t n, int sync);
 
 /*
- * The same for entries that are made one at a time: next() gives 1 and *msg, which it may reuse when called again; 0
- * at the end; or -errno, which leaves the old file and is returned.
+ * The same for entries that are made one at a time: next() gives 1 and *msg, which it may reuse
+ * when called again; 0 at the end; or -errno, which leaves the old file and is returned.
  */
 int mfd_image_replace_each(int dirfd, const char *name, uint32_t common_magic, uint32_t type_magic,
-			   int (*next)(void *ctx, const ProtobufCMessage **msg), void *ctx, int sync);
+			   int (*next)(void *ctx, const ProtobufCMessage **msg), void *ctx,
+			   int sync);
 
 #define MFD_IMAGE_COMMON_MAGIC	0x54564319U /* CRIU: most images */
 #define MFD_IMAGE_SERVICE_MAGIC 0x55105940U /* CRIU: service images (stats); ours, too */
@@ -83,21 +95,29 @@ struct mfd_lazy_range {
 };
 
 /*
- * The lazy ranges of pagemap-TASK.img cut at the mappings of mm-TASK.img, ascending, neighbours in one mapping
- * joined.  *ranges is to be freed (NULL with *n 0).  -ENOENT when the task has no pagemap image (a zombie); -EBADMSG
- * with *why.  Reads nr_pages from field 5 and, in images before CRIU 4.2, from field 2.
+ * The lazy ranges of pagemap-TASK.img cut at the mappings of mm-TASK.img, ascending, neighbours in
+ * one mapping joined.  *ranges is to be freed (NULL with *n 0).  -ENOENT when the task has no
+ * pagemap image (a zombie); -EBADMSG with *why.  Reads nr_pages from field 5 and, in images before
+ * CRIU 4.2, from field 2.
  */
-int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **ranges, size_t *n, const char **why);
+int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **ranges, size_t *n,
+			  const char **why);
 
-/* Pids (as in pagemap-PID.img) of all tasks in pstree.img; zombies included.  *pids is to be freed. */
+/*
+ * Pids (as in pagemap-PID.img) of all tasks in pstree.img; zombies included.  *pids is to be freed.
+ */
 int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why);
 
-/* Nonzero when the task was stopped (by a signal) when it was dumped; 0 also when its image cannot be read. */
+/*
+ * Nonzero when the task was stopped (by a signal) when it was dumped; 0 also when its image cannot
+ * be read.
+ */
 int mfd_image_was_stopped(int dirfd, uint32_t task);
 
 /*
- * One image file as JSON on `out` (struct json_object from json-c is used inside): every entry of a known image,
- * magic and size of an unknown one.  0, or -EBADMSG with *why and what was readable printed before.
+ * One image file as JSON on `out` (struct json_object from json-c is used inside): every entry of a
+ * known image, magic and size of an unknown one.  0, or -EBADMSG with *why and what was readable
+ * printed before.
  */
 int mfd_image_show(int dirfd, const char *name, int out, const char **why);
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Which tasks a dump holds and which of their pages are lazy, from pstree.img, pagemap-PID.img and mm-PID.img. */
+/*
+ * Which tasks a dump holds and which of their pages are lazy, from pstree.img, pagemap-PID.img and
+ * mm-PID.img.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +52,8 @@ static int add_range(struct lazy_scan *s, uint64_t start, uint64_t end)
 	}
 	if (grow(&s->ranges, s->n, sizeof(*s->ranges)))
 		return -ENOMEM;
-	s->ranges[s->n++] = (struct mfd_lazy_range){ .start = start, .pages = (end - start) / PAGE };
+	s->ranges[s->n++] =
+		(struct mfd_lazy_range){ .start = start, .pages = (end - start) / PAGE };
 	s->range_vma = s->vma;
 	return 0;
 }
@@ -76,24 +80,28 @@ static int cut_range(struct lazy_scan *s, uint64_t start, uint64_t end)
 	return 0;
 }
 
-static int add_entry(struct lazy_scan *s, const MfdCriu__PagemapEntry *e, uint32_t task, const char **why)
+static int add_entry(struct lazy_scan *s, const MfdCriu__PagemapEntry *e, uint32_t task,
+		     const char **why)
 {
 	uint64_t pages = e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
-	int rc;
+	int ret;
 
-	if (e->vaddr % PAGE || e->vaddr < s->end || e->vaddr >= MAX_VADDR || pages > (MAX_VADDR - e->vaddr) / PAGE)
-		return mfd_image_why(why, -EBADMSG,
-				     "pagemap-%u.img: %llu pages at 0x%llx are out of order or of bounds", task,
-				     (unsigned long long)pages, (unsigned long long)e->vaddr);
+	if (e->vaddr % PAGE || e->vaddr < s->end || e->vaddr >= MAX_VADDR ||
+	    pages > (MAX_VADDR - e->vaddr) / PAGE)
+		return mfd_image_why(
+			why, -EBADMSG,
+			"pagemap-%u.img: %llu pages at 0x%llx are out of order or of bounds", task,
+			(unsigned long long)pages, (unsigned long long)e->vaddr);
 	s->end = e->vaddr + pages * PAGE;
 	if (!(e->flags & MFD_PE_LAZY))
 		return 0;
-	rc = cut_range(s, e->vaddr, s->end);
-	if (rc > 0)
-		return mfd_image_why(why, -EBADMSG,
-				     "pagemap-%u.img: lazy pages at 0x%llx are in no mapping of mm-%u.img", task,
-				     (unsigned long long)e->vaddr, task);
-	return rc;
+	ret = cut_range(s, e->vaddr, s->end);
+	if (ret > 0)
+		return mfd_image_why(
+			why, -EBADMSG,
+			"pagemap-%u.img: lazy pages at 0x%llx are in no mapping of mm-%u.img", task,
+			(unsigned long long)e->vaddr, task);
+	return ret;
 }
 
 static int check_mm(const MfdCriu__MmEntry *mm, uint32_t task, const char **why)
@@ -103,19 +111,23 @@ static int check_mm(const MfdCriu__MmEntry *mm, uint32_t task, const char **why)
 	for (size_t i = 0; i < mm->n_vmas; i++) {
 		const MfdCriu__VmaEntry *v = mm->vmas[i];
 
-		/* the vsyscall page, at the top, is out of bounds and harmless: nothing lazy can be there */
+		/*
+		 * the vsyscall page, at the top, is out of bounds and harmless: nothing lazy can be
+		 * there
+		 */
 		if (v->start < end || v->end <= v->start || v->start % PAGE || v->end % PAGE)
-			return mfd_image_why(why, -EBADMSG,
-					     "mm-%u.img: the mapping at 0x%llx is out of order or of bounds", task,
-					     (unsigned long long)v->start);
+			return mfd_image_why(
+				why, -EBADMSG,
+				"mm-%u.img: the mapping at 0x%llx is out of order or of bounds",
+				task, (unsigned long long)v->start);
 		end = v->end;
 	}
 	return 0;
 }
 
 /*
- * Guard regions (MADV_GUARD_INSTALL) are listed as if they were mappings, inside the mapping that they are a part of.
- * They hold no pages.
+ * Guard regions (MADV_GUARD_INSTALL) are listed as if they were mappings, inside the mapping that
+ * they are a part of. They hold no pages.
  */
 static void drop_guards(MfdCriu__MmEntry *mm)
 {
@@ -135,18 +147,19 @@ static int read_mm(int dirfd, uint32_t task, MfdCriu__MmEntry **mm, const char *
 	struct mfd_image *img;
 	ProtobufCMessage *msg;
 	char name[32];
-	int rc;
+	int ret;
 
 	snprintf(name, sizeof(name), "mm-%u.img", task);
-	rc = mfd_image_open(dirfd, name, MFD_IMAGE_MM, &img, why);
-	if (rc == -ENOENT) /* the caller would take it for a zombie */
-		return mfd_image_why(why, -EBADMSG, "%s is missing, and pagemap-%u.img is there", name, task);
-	if (rc)
-		return rc;
-	rc = mfd_image_next(img, &mfd_criu__mm_entry__descriptor, &msg, why);
+	ret = mfd_image_open(dirfd, name, MFD_IMAGE_MM, &img, why);
+	if (ret == -ENOENT) /* the caller would take it for a zombie */
+		return mfd_image_why(why, -EBADMSG, "%s is missing, and pagemap-%u.img is there",
+				     name, task);
+	if (ret)
+		return ret;
+	ret = mfd_image_next(img, &mfd_criu__mm_entry__descriptor, &msg, why);
 	mfd_image_close(img);
-	if (rc <= 0)
-		return rc ? rc : mfd_image_why(why, -EBADMSG, "%s: no entry", name);
+	if (ret <= 0)
+		return ret ? ret : mfd_image_why(why, -EBADMSG, "%s: no entry", name);
 	*mm = (MfdCriu__MmEntry *)msg;
 	drop_guards(*mm);
 	return check_mm(*mm, task, why);
@@ -156,42 +169,44 @@ static int read_mm(int dirfd, uint32_t task, MfdCriu__MmEntry **mm, const char *
 static int skip_head(struct mfd_image *img, const char **why)
 {
 	ProtobufCMessage *msg = NULL;
-	int rc = mfd_image_next(img, &mfd_criu__pagemap_head__descriptor, &msg, why);
+	int ret = mfd_image_next(img, &mfd_criu__pagemap_head__descriptor, &msg, why);
 
 	free_message(msg);
-	if (!rc)
+	if (!ret)
 		return mfd_image_why(why, -EBADMSG, "the pagemap image has no head");
-	return rc < 0 ? rc : 0;
+	return ret < 0 ? ret : 0;
 }
 
-int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **ranges, size_t *n, const char **why)
+int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **ranges, size_t *n,
+			  const char **why)
 {
 	struct lazy_scan s = { 0 };
 	MfdCriu__MmEntry *mm = NULL;
 	struct mfd_image *img;
 	ProtobufCMessage *msg;
 	char name[32];
-	int rc;
+	int ret;
 
 	*ranges = NULL;
 	*n = 0;
 	snprintf(name, sizeof(name), "pagemap-%u.img", task);
-	rc = mfd_image_open(dirfd, name, MFD_IMAGE_PAGEMAP, &img, why);
-	if (rc)
-		return rc;
-	rc = read_mm(dirfd, task, &mm, why);
-	if (!rc)
-		rc = skip_head(img, why);
+	ret = mfd_image_open(dirfd, name, MFD_IMAGE_PAGEMAP, &img, why);
+	if (ret)
+		return ret;
+	ret = read_mm(dirfd, task, &mm, why);
+	if (!ret)
+		ret = skip_head(img, why);
 	s.mm = mm;
-	while (!rc && (rc = mfd_image_next(img, &mfd_criu__pagemap_entry__descriptor, &msg, why)) == 1) {
-		rc = add_entry(&s, (MfdCriu__PagemapEntry *)msg, task, why);
+	while (!ret &&
+	       (ret = mfd_image_next(img, &mfd_criu__pagemap_entry__descriptor, &msg, why)) == 1) {
+		ret = add_entry(&s, (MfdCriu__PagemapEntry *)msg, task, why);
 		free_message(msg);
 	}
 	free_message(mm);
 	mfd_image_close(img);
-	if (rc) {
+	if (ret) {
 		free(s.ranges);
-		return rc;
+		return ret;
 	}
 	*ranges = s.ranges;
 	*n = s.n;
@@ -202,27 +217,27 @@ int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why)
 {
 	struct mfd_image *img;
 	ProtobufCMessage *msg;
-	int rc = mfd_image_open(dirfd, "pstree.img", MFD_IMAGE_PSTREE, &img, why);
+	int ret = mfd_image_open(dirfd, "pstree.img", MFD_IMAGE_PSTREE, &img, why);
 
 	*pids = NULL;
 	*n = 0;
-	if (rc)
-		return rc;
-	while ((rc = mfd_image_next(img, &mfd_criu__pstree_entry__descriptor, &msg, why)) == 1) {
-		rc = grow(pids, *n, sizeof(**pids));
-		if (!rc)
+	if (ret)
+		return ret;
+	while ((ret = mfd_image_next(img, &mfd_criu__pstree_entry__descriptor, &msg, why)) == 1) {
+		ret = grow(pids, *n, sizeof(**pids));
+		if (!ret)
 			(*pids)[(*n)++] = ((MfdCriu__PstreeEntry *)msg)->pid;
 		free_message(msg);
-		if (rc)
+		if (ret)
 			break;
 	}
 	mfd_image_close(img);
-	if (rc) {
+	if (ret) {
 		free(*pids);
 		*pids = NULL;
 		*n = 0;
 	}
-	return rc;
+	return ret;
 }
 
 #define TASK_STOPPED 3 /* CRIU's COMPEL_TASK_STOPPED */

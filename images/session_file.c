@@ -22,19 +22,25 @@ static int name_ok(const char *name)
 
 static int ended_name(char *buf, const char *name, const char *suffix)
 {
-	return !name_ok(name) || snprintf(buf, NAME_MAX + 1, "%s.%s", name, suffix) > NAME_MAX ? -ENAMETOOLONG : 0;
+	return !name_ok(name) || snprintf(buf, NAME_MAX + 1, "%s.%s", name, suffix) > NAME_MAX ?
+		       -ENAMETOOLONG :
+		       0;
 }
 
 static int write_entry(int dirfd, const char *file, Mfd__SessionEntry *e, int sync)
 {
 	const ProtobufCMessage *msg = &e->base;
 
-	/* What an older program would do with an early session that is under way is wrong: it may let its tasks run. */
+	/*
+	 * What an older program would do with an early session that is under way is wrong: it may
+	 * let its tasks run.
+	 */
 	e->format = e->early_restore && e->state != MFD__SESSION_STATE__DONE &&
 				    e->state != MFD__SESSION_STATE__ABORTED ?
 			    MFD_SESSION_FILE_FORMAT :
 			    1;
-	return mfd_image_replace(dirfd, file, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1, sync);
+	return mfd_image_replace(dirfd, file, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1,
+				 sync);
 }
 
 int mfd_session_file_store(int sessiondirfd, const Mfd__SessionEntry *e, int sync)
@@ -47,8 +53,8 @@ int mfd_session_file_store(int sessiondirfd, const Mfd__SessionEntry *e, int syn
 static int check_entry(const Mfd__SessionEntry *e, const char *file, const char **why)
 {
 	if (e->format > MFD_SESSION_FILE_FORMAT)
-		return mfd_image_why(why, -EPROTO, "%s: format %u, this program knows up to %u", file, e->format,
-				     MFD_SESSION_FILE_FORMAT);
+		return mfd_image_why(why, -EPROTO, "%s: format %u, this program knows up to %u",
+				     file, e->format, MFD_SESSION_FILE_FORMAT);
 	if (!protobuf_c_enum_descriptor_get_value(&mfd__session_state__descriptor, e->state))
 		return mfd_image_why(why, -EBADMSG, "%s: unknown state %d", file, (int)e->state);
 	return 0;
@@ -58,27 +64,27 @@ static int load(int dirfd, const char *file, Mfd__SessionEntry **e, const char *
 {
 	ProtobufCMessage *msg = NULL;
 	struct mfd_image *img;
-	int rc = mfd_image_open(dirfd, file, MFD_IMAGE_SESSION, &img, why);
+	int ret = mfd_image_open(dirfd, file, MFD_IMAGE_SESSION, &img, why);
 	uint64_t end;
 
 	*e = NULL;
-	if (rc)
-		return rc;
-	rc = mfd_image_next(img, &mfd__session_entry__descriptor, &msg, why);
-	if (rc == 1)
-		rc = check_entry((Mfd__SessionEntry *)msg, file, why);
-	else if (!rc)
-		rc = mfd_image_why(why, -EBADMSG, "%s: no entry", file);
+	if (ret)
+		return ret;
+	ret = mfd_image_next(img, &mfd__session_entry__descriptor, &msg, why);
+	if (ret == 1)
+		ret = check_entry((Mfd__SessionEntry *)msg, file, why);
+	else if (!ret)
+		ret = mfd_image_why(why, -EBADMSG, "%s: no entry", file);
 	end = mfd_image_offset(img);
-	if (!rc && end != mfd_image_size(img))
-		rc = mfd_image_why(why, -EBADMSG, "%s: something follows its entry at offset %llu", file,
-				   (unsigned long long)end);
+	if (!ret && end != mfd_image_size(img))
+		ret = mfd_image_why(why, -EBADMSG, "%s: something follows its entry at offset %llu",
+				    file, (unsigned long long)end);
 	mfd_image_close(img);
-	if (!rc)
+	if (!ret)
 		*e = (Mfd__SessionEntry *)msg;
 	else if (msg)
 		protobuf_c_message_free_unpacked(msg, NULL);
-	return rc;
+	return ret;
 }
 
 int mfd_session_file_load(int sessiondirfd, Mfd__SessionEntry **e, const char **why)
@@ -107,7 +113,7 @@ int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *
 {
 	Mfd__SessionEntry copy = *e; /* shallow */
 	char file[NAME_MAX + 1], seen[NAME_MAX + 1];
-	int fd, rc;
+	int fd, ret;
 
 	if (ended_name(file, name, "img") || ended_name(seen, name, "seen"))
 		return -ENAMETOOLONG;
@@ -117,19 +123,19 @@ int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *
 	copy.state = MFD__SESSION_STATE__ABORTED;
 	copy.has_secret = 0;
 	/*
-	 * The mark goes first: mark and tombstone written within one tick of the clock bear the same time, and the new
-	 * tombstone must not pass for reported.
+	 * The mark goes first: mark and tombstone written within one tick of the clock bear the
+	 * same time, and the new tombstone must not pass for reported.
 	 */
 	unlinkat(fd, seen, 0);
-	rc = write_entry(fd, file, &copy, 1);
+	ret = write_entry(fd, file, &copy, 1);
 	close(fd);
-	return rc;
+	return ret;
 }
 
 int mfd_session_file_exhume(int dirfd, const char *name)
 {
 	char file[NAME_MAX + 1], seen[NAME_MAX + 1];
-	int fd, rc = 0;
+	int fd, ret = 0;
 
 	if (ended_name(file, name, "img") || ended_name(seen, name, "seen"))
 		return -ENAMETOOLONG;
@@ -137,18 +143,18 @@ int mfd_session_file_exhume(int dirfd, const char *name)
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	if (unlinkat(fd, file, 0) && errno != ENOENT)
-		rc = -errno;
-	if (unlinkat(fd, seen, 0) && errno != ENOENT && !rc)
-		rc = -errno;
+		ret = -errno;
+	if (unlinkat(fd, seen, 0) && errno != ENOENT && !ret)
+		ret = -errno;
 	close(fd);
-	return rc;
+	return ret;
 }
 
 int mfd_session_file_mark_seen(int dirfd, const char *name, const struct timespec *mtime)
 {
 	struct timespec times[2] = { *mtime, *mtime };
 	char seen[NAME_MAX + 1];
-	int ended, fd, rc;
+	int ended, fd, ret;
 
 	if (ended_name(seen, name, "seen"))
 		return -ENAMETOOLONG;
@@ -156,11 +162,11 @@ int mfd_session_file_mark_seen(int dirfd, const char *name, const struct timespe
 	if (ended < 0)
 		return ended;
 	fd = openat(ended, seen, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	rc = fd < 0 || futimens(fd, times) ? -errno : 0;
+	ret = fd < 0 || futimens(fd, times) ? -errno : 0;
 	if (fd >= 0)
 		close(fd);
 	close(ended);
-	return rc;
+	return ret;
 }
 
 static int older(const struct timespec *a, const struct timespec *b)
@@ -169,25 +175,25 @@ static int older(const struct timespec *a, const struct timespec *b)
 }
 
 /*
- * Read dirfd/file into `f`; a file that cannot be understood is an entry without content. -ENOENT and -ENOMEM are
- * failures.
+ * Read dirfd/file into `f`; a file that cannot be understood is an entry without content. -ENOENT
+ * and -ENOMEM are failures.
  */
 static int fill(struct mfd_session_file *f, int dirfd, const char *file, const char *name)
 {
 	const char *why = NULL;
 	struct stat st;
-	int rc;
+	int ret;
 
 	memset(f, 0, sizeof(*f));
 	if (fstatat(dirfd, file, &st, 0))
 		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
-	rc = load(dirfd, file, &f->entry, &why);
-	if (rc == -ENOENT)
-		return rc;
+	ret = load(dirfd, file, &f->entry, &why);
+	if (ret == -ENOENT)
+		return ret;
 	f->mtime = st.st_mtim;
 	f->name = strdup(name);
-	if (rc)
-		f->why = strdup(why ? why : strerror(-rc));
+	if (ret)
+		f->why = strdup(why ? why : strerror(-ret));
 	if (f->name && (f->entry || f->why))
 		return 0;
 	mfd_session_file_release(f);
@@ -206,13 +212,13 @@ static int fill_ended(struct mfd_session_file *f, int ended, const char *name)
 {
 	char file[NAME_MAX + 1];
 	struct stat st;
-	int rc = ended_name(file, name, "img");
+	int ret = ended_name(file, name, "img");
 
-	if (rc) /* no session of that name can have a tombstone */
+	if (ret) /* no session of that name can have a tombstone */
 		return -ENOENT;
-	rc = fill(f, ended, file, name);
-	if (rc)
-		return rc;
+	ret = fill(f, ended, file, name);
+	if (ret)
+		return ret;
 	f->ended = 1;
 	if (!ended_name(file, name, "seen") && !fstatat(ended, file, &st, AT_SYMLINK_NOFOLLOW))
 		f->seen = !older(&st.st_mtim, &f->mtime);
@@ -221,20 +227,20 @@ static int fill_ended(struct mfd_session_file *f, int ended, const char *name)
 
 int mfd_session_file_find(int dirfd, const char *name, struct mfd_session_file *f)
 {
-	int ended, rc;
+	int ended, ret;
 
 	memset(f, 0, sizeof(*f));
 	if (!name_ok(name))
 		return -EINVAL;
-	rc = fill_live(f, dirfd, name);
-	if (rc != -ENOENT)
-		return rc;
+	ret = fill_live(f, dirfd, name);
+	if (ret != -ENOENT)
+		return ret;
 	ended = open_ended(dirfd, 0);
 	if (ended < 0)
 		return ended;
-	rc = fill_ended(f, ended, name);
+	ret = fill_ended(f, ended, name);
 	close(ended);
-	return rc;
+	return ret;
 }
 
 void mfd_session_file_release(struct mfd_session_file *f)
@@ -271,43 +277,47 @@ static int list_add(struct list *l, struct mfd_session_file *f)
 static int visit_live(struct list *l, int dirfd, const char *name)
 {
 	struct mfd_session_file f;
-	int rc = name_ok(name) ? fill_live(&f, dirfd, name) : -ENOENT;
+	int ret = name_ok(name) ? fill_live(&f, dirfd, name) : -ENOENT;
 
-	return rc ? (rc == -ENOENT ? 0 : rc) : list_add(l, &f);
+	return ret ? (ret == -ENOENT ? 0 : ret) : list_add(l, &f);
 }
 
-/* A name in DIR/.ended; `dirfd` is DIR/.ended.  A live session of the same name wins when the list is sorted. */
+/*
+ * A name in DIR/.ended; `dirfd` is DIR/.ended.  A live session of the same name wins when the list
+ * is sorted.
+ */
 static int visit_ended(struct list *l, int dirfd, const char *name)
 {
 	struct mfd_session_file f;
 	size_t len = strlen(name);
 	char session[NAME_MAX + 1];
-	int rc;
+	int ret;
 
 	if (*name == '.' || len <= 4 || strcmp(name + len - 4, ".img"))
 		return 0;
 	snprintf(session, sizeof(session), "%.*s", (int)len - 4, name);
-	rc = fill_ended(&f, dirfd, session);
-	return rc ? (rc == -ENOENT ? 0 : rc) : list_add(l, &f);
+	ret = fill_ended(&f, dirfd, session);
+	return ret ? (ret == -ENOENT ? 0 : ret) : list_add(l, &f);
 }
 
-static int walk(int dirfd, struct list *l, int (*visit)(struct list *l, int dirfd, const char *name))
+static int walk(int dirfd, struct list *l,
+		int (*visit)(struct list *l, int dirfd, const char *name))
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a position of its own */
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
-	int rc = 0;
+	int ret = 0;
 
 	if (!dir) {
-		rc = -errno;
+		ret = -errno;
 		if (fd >= 0)
 			close(fd);
-		return rc;
+		return ret;
 	}
-	while (!rc && (d = readdir(dir)))
-		rc = visit(l, dirfd, d->d_name);
+	while (!ret && (d = readdir(dir)))
+		ret = visit(l, dirfd, d->d_name);
 	closedir(dir);
-	return rc;
+	return ret;
 }
 
 static int by_name(const void *a, const void *b)
@@ -335,20 +345,20 @@ static void drop_hidden(struct list *l)
 int mfd_session_file_list(int dirfd, struct mfd_session_file **list, size_t *n)
 {
 	struct list l = { 0 };
-	int ended, rc = walk(dirfd, &l, visit_live);
+	int ended, ret = walk(dirfd, &l, visit_live);
 
 	*list = NULL;
 	*n = 0;
-	ended = rc ? -ENOENT : open_ended(dirfd, 0);
+	ended = ret ? -ENOENT : open_ended(dirfd, 0);
 	if (ended >= 0) {
-		rc = walk(ended, &l, visit_ended);
+		ret = walk(ended, &l, visit_ended);
 		close(ended);
 	} else if (ended != -ENOENT) {
-		rc = ended;
+		ret = ended;
 	}
-	if (rc) {
+	if (ret) {
 		mfd_session_file_list_free(l.v, l.n);
-		return rc;
+		return ret;
 	}
 	if (l.n)
 		qsort(l.v, l.n, sizeof(*l.v), by_name);
@@ -367,7 +377,8 @@ void mfd_session_file_list_free(struct mfd_session_file *list, size_t n)
 
 const char *mfd_session_file_state(Mfd__SessionState state)
 {
-	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&mfd__session_state__descriptor, state);
+	const ProtobufCEnumValue *v =
+		protobuf_c_enum_descriptor_get_value(&mfd__session_state__descriptor, state);
 
 	return v ? v->name : "?";
 }

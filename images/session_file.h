@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * session.img and the tombstones of aborted sessions: what the server writes and `status` and `wait` read.
+ * session.img and the tombstones of aborted sessions: what the server writes and `status` and
+ * `wait` read.
  *
  *	DIR/SESSION/session.img		a session that lives (or is done), replaced as a whole by rename
  *	DIR/.ended/SESSION.img		tombstone: the last session.img of an aborted session, with the reason
  *	DIR/.ended/SESSION.seen		not older than the tombstone: some `wait` has reported it already
  *
- * A live session.img wins over a tombstone of the same name.  To `wait`, a tombstone counts if it is not older than
- * the start of the wait, or if nobody has reported it yet.
+ * A live session.img wins over a tombstone of the same name.  To `wait`, a tombstone counts if it
+ * is not older than the start of the wait, or if nobody has reported it yet.
  *
- * Functions return 0 or -errno and do not print.  Sentences in *why belong to the library: they are valid until this
- * thread's next call into images/ and must not be freed.  `why` may be NULL.
+ * Functions return 0 or -errno and do not print.  Sentences in *why belong to the library: they are
+ * valid until this thread's next call into images/ and must not be freed.  `why` may be NULL.
  */
 #ifndef MFD_SESSION_FILE_H
 #define MFD_SESSION_FILE_H
@@ -26,23 +27,23 @@
 	2U /* the largest that load knows; store and bury write 1 where an older program stays right */
 
 /*
- * Replace sessiondirfd/session.img (mode 0600) by `e`.  Readers see the old one or the new one, never a part.  sync
- * nonzero: it also survives a crash of the host (fsync of file and folder); use it at changes of state, 0 for the
- * once-a-second counters. One writer per session at a time.
+ * Replace sessiondirfd/session.img (mode 0600) by `e`.  Readers see the old one or the new one,
+ * never a part.  sync nonzero: it also survives a crash of the host (fsync of file and folder); use
+ * it at changes of state, 0 for the once-a-second counters. One writer per session at a time.
  */
 int mfd_session_file_store(int sessiondirfd, const Mfd__SessionEntry *e, int sync);
 /*
- * *e is to be freed with mfd_session_file_free.  -ENOENT: no session.img; -EBADMSG: damaged or not one; -EPROTO: of
- * a newer format; both with *why.
+ * *e is to be freed with mfd_session_file_free.  -ENOENT: no session.img; -EBADMSG: damaged or not
+ * one; -EPROTO: of a newer format; both with *why.
  */
 int mfd_session_file_load(int sessiondirfd, Mfd__SessionEntry **e, const char **why);
 void mfd_session_file_free(Mfd__SessionEntry *e); /* NULL is fine */
 
 /*
- * Leave a tombstone for session `name` in the server's folder: DIR/.ended is made (0700), the entry is written
- * whatever its state with state ABORTED and without its secret, and a `seen` mark of an earlier tombstone is
- * removed.  `e` is not changed; set e->error to the reason before.  Bury first, then remove the session's folder: a
- * `wait` must find one of the two.
+ * Leave a tombstone for session `name` in the server's folder: DIR/.ended is made (0700), the entry
+ * is written whatever its state with state ABORTED and without its secret, and a `seen` mark of an
+ * earlier tombstone is removed.  `e` is not changed; set e->error to the reason before.  Bury
+ * first, then remove the session's folder: a `wait` must find one of the two.
  */
 int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *e);
 /* Remove tombstone and mark; fine when absent.  For tidying up old ones. */
@@ -61,12 +62,16 @@ struct mfd_session_file {
 };
 
 /*
- * One session by name: its live file or, without one, its tombstone.  0 (f is filled in, release with
- * mfd_session_file_release; an unreadable file is 0 with f->entry NULL); -ENOENT: neither is there (yet).
+ * One session by name: its live file or, without one, its tombstone.  0 (f is filled in, release
+ * with mfd_session_file_release; an unreadable file is 0 with f->entry NULL); -ENOENT: neither is
+ * there (yet).
  */
 int mfd_session_file_find(int dirfd, const char *name, struct mfd_session_file *f);
 void mfd_session_file_release(struct mfd_session_file *f);
-/* All of them, live ones and tombstones that no live one hides, by name.  Free with mfd_session_file_list_free. */
+/*
+ * All of them, live ones and tombstones that no live one hides, by name.  Free with
+ * mfd_session_file_list_free.
+ */
 int mfd_session_file_list(int dirfd, struct mfd_session_file **list, size_t *n);
 void mfd_session_file_list_free(struct mfd_session_file *list, size_t n);
 

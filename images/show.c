@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An image as JSON: { "file", "magic", "entries": [ one line each ] }, or magic and size where only CRIU knows the
- * entries.
+ * An image as JSON: { "file", "magic", "entries": [ one line each ] }, or magic and size where only
+ * CRIU knows the entries.
  *
- * Messages are walked through their descriptors; `specials` lists the fields that read better as something else than
- * numbers.  Entries are printed as they are read: a damaged image shows what stands before the damage, then "error".
+ * Messages are walked through their descriptors; `specials` lists the fields that read better as
+ * something else than numbers.  Entries are printed as they are read: a damaged image shows what
+ * stands before the damage, then "error".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,9 @@
 #include "text.h"
 #include "why.h"
 
-/* Kinds of images: CRIU's names for its magic words, and the messages of those that we understand. */
+/*
+ * Kinds of images: CRIU's names for its magic words, and the messages of those that we understand.
+ */
 static const struct kind {
 	uint32_t magic;
 	const char *name;
@@ -33,7 +36,8 @@ static const struct kind {
 } kinds[] = {
 	{ MFD_IMAGE_INVENTORY, "INVENTORY", NULL, &mfd_criu__inventory_entry__descriptor },
 	{ MFD_IMAGE_PSTREE, "PSTREE", NULL, &mfd_criu__pstree_entry__descriptor },
-	{ MFD_IMAGE_PAGEMAP, "PAGEMAP", &mfd_criu__pagemap_head__descriptor, &mfd_criu__pagemap_entry__descriptor },
+	{ MFD_IMAGE_PAGEMAP, "PAGEMAP", &mfd_criu__pagemap_head__descriptor,
+	  &mfd_criu__pagemap_entry__descriptor },
 	{ MFD_IMAGE_MM, "MM", NULL, &mfd_criu__mm_entry__descriptor },
 	{ MFD_IMAGE_SESSION, "SESSION", NULL, &mfd__session_entry__descriptor },
 	{ MFD_IMAGE_CPR, "CPR_FDS", &mfd__cpr_header__descriptor, &mfd__cpr_entry__descriptor },
@@ -133,7 +137,10 @@ struct bit {
 	const char *name;
 };
 
-/* Names of the bits that are set; what is left as one number. `kind_mask`: bits that are a number among themselves. */
+/*
+ * Names of the bits that are set; what is left as one number. `kind_mask`: bits that are a number
+ * among themselves.
+ */
 static struct json_object *json_bits(uint32_t v, const struct bit *bits, uint32_t kind_mask)
 {
 	struct json_object *a = json_object_new_array();
@@ -210,12 +217,16 @@ static struct json_object *show_vma_status(uint64_t v)
 
 static struct json_object *show_prot(uint64_t v)
 {
-	char text[] = { v & PROT_READ ? 'r' : '-', v & PROT_WRITE ? 'w' : '-', v & PROT_EXEC ? 'x' : '-', 0 };
+	char text[] = { v & PROT_READ ? 'r' : '-', v & PROT_WRITE ? 'w' : '-',
+			v & PROT_EXEC ? 'x' : '-', 0 };
 
 	return v & ~7ULL ? json_hex(v) : json_object_new_string(text);
 }
 
-/* O_* as F_GETFL has them; the access mode is a number among themselves, read-only the one that is 0. */
+/*
+ * O_* as F_GETFL has them; the access mode is a number among themselves, read-only the one that is
+ * 0.
+ */
 static struct json_object *show_open(uint64_t v)
 {
 	static const struct bit bits[] = {
@@ -295,7 +306,8 @@ static const struct special {
 	{ &mfd__cpr_socket__descriptor, "state", show_state },
 };
 
-static struct json_object *show_number(const ProtobufCMessageDescriptor *d, const char *field, uint64_t v)
+static struct json_object *show_number(const ProtobufCMessageDescriptor *d, const char *field,
+				       uint64_t v)
 {
 	for (size_t i = 0; i < sizeof(specials) / sizeof(*specials); i++)
 		if (specials[i].d == d && !strcmp(specials[i].field, field))
@@ -319,15 +331,16 @@ static struct json_object *show_address(const ProtobufCBinaryData *b)
 	return o;
 }
 
-static struct json_object *show_bytes(const ProtobufCMessageDescriptor *d, const ProtobufCBinaryData *b,
-				      const char *field)
+static struct json_object *show_bytes(const ProtobufCMessageDescriptor *d,
+				      const ProtobufCBinaryData *b, const char *field)
 {
 	struct json_object *o;
 	char *text;
 
 	if (d == &mfd__cpr_socket__descriptor)
 		return show_address(b);
-	if (!strcmp(field, "secret")) /* whoever reads the output need not be able to take the session over */
+	/* whoever reads the output need not be able to take the session over */
+	if (!strcmp(field, "secret"))
 		return json_object_new_string("(not shown)");
 	text = malloc(2 * b->len + 1);
 	if (!text)
@@ -350,8 +363,8 @@ static struct json_object *show_enum(const ProtobufCEnumDescriptor *d, int v)
 static struct json_object *show_message(const ProtobufCMessage *msg);
 
 /* One value of field `f`, at `at`. */
-static struct json_object *show_value(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f,
-				      const void *at)
+static struct json_object *show_value(const ProtobufCMessageDescriptor *d,
+				      const ProtobufCFieldDescriptor *f, const void *at)
 {
 	switch (f->type) {
 	case PROTOBUF_C_TYPE_UINT32:
@@ -405,8 +418,9 @@ static size_t value_size(ProtobufCType type)
 	}
 }
 
-static struct json_object *show_repeated(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f,
-					 const char *elements, size_t n)
+static struct json_object *show_repeated(const ProtobufCMessageDescriptor *d,
+					 const ProtobufCFieldDescriptor *f, const char *elements,
+					 size_t n)
 {
 	struct json_object *a = json_object_new_array();
 
@@ -421,7 +435,8 @@ static int is_set(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f
 	const void *at = (const char *)msg + f->offset;
 
 	if (f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE)
-		return *(const void *const *)at != NULL && *(const void *const *)at != f->default_value;
+		return *(const void *const *)at != NULL &&
+		       *(const void *const *)at != f->default_value;
 	return f->label == PROTOBUF_C_LABEL_REQUIRED ||
 	       *(const protobuf_c_boolean *)((const char *)msg + f->quantifier_offset);
 }
@@ -429,7 +444,8 @@ static int is_set(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f
 /* CRIU moved nr_pages to another field in 4.2: one name for both. */
 static const char *field_name(const ProtobufCMessage *msg, const char *name)
 {
-	if (msg->descriptor != &mfd_criu__pagemap_entry__descriptor || strcmp(name, "compat_nr_pages"))
+	if (msg->descriptor != &mfd_criu__pagemap_entry__descriptor ||
+	    strcmp(name, "compat_nr_pages"))
 		return name;
 	return ((const MfdCriu__PagemapEntry *)msg)->has_nr_pages ? NULL : "nr_pages";
 }
@@ -447,7 +463,8 @@ static struct json_object *show_message(const ProtobufCMessage *msg)
 			json_object_object_add(
 				o, f->name,
 				show_repeated(d, f, *(const char *const *)at,
-					      *(const size_t *)((const char *)msg + f->quantifier_offset)));
+					      *(const size_t *)((const char *)msg +
+								f->quantifier_offset)));
 		else if (name && is_set(msg, f))
 			json_object_object_add(o, name, show_value(d, f, at));
 	}
@@ -456,7 +473,9 @@ static struct json_object *show_message(const ProtobufCMessage *msg)
 
 static void print_json(FILE *f, struct json_object *o)
 {
-	fputs(json_object_to_json_string_ext(o, JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE), f);
+	fputs(json_object_to_json_string_ext(o, JSON_C_TO_STRING_SPACED |
+							JSON_C_TO_STRING_NOSLASHESCAPE),
+	      f);
 	json_object_put(o);
 }
 
@@ -499,10 +518,10 @@ static int show_entries(FILE *f, struct mfd_image *img, const struct kind *k, co
 	const ProtobufCMessageDescriptor *d = k->head ? k->head : k->entry;
 	const char *before = "\n    ";
 	ProtobufCMessage *msg;
-	int rc;
+	int ret;
 
 	fprintf(f, ",\n  \"entries\": [");
-	while ((rc = mfd_image_next(img, d, &msg, why)) == 1) {
+	while ((ret = mfd_image_next(img, d, &msg, why)) == 1) {
 		fputs(before, f);
 		print_entry(f, show_message(msg));
 		protobuf_c_message_free_unpacked(msg, NULL);
@@ -510,7 +529,7 @@ static int show_entries(FILE *f, struct mfd_image *img, const struct kind *k, co
 		d = k->entry;
 	}
 	fprintf(f, "\n  ]");
-	return rc;
+	return ret;
 }
 
 /* pages-N.img is nothing but pages: no magic. */
@@ -539,43 +558,43 @@ static int show_file(FILE *f, int dirfd, const char *name, const char **why)
 	struct mfd_image *img;
 	const struct kind *k;
 	uint32_t magic;
-	int rc;
+	int ret;
 
 	if (is_raw(name))
 		return show_raw(f, dirfd, name, why);
-	rc = mfd_image_open_any(dirfd, name, &img, &magic, why);
-	if (rc)
-		return rc;
+	ret = mfd_image_open_any(dirfd, name, &img, &magic, why);
+	if (ret)
+		return ret;
 	k = find_kind(magic);
 	print_pair(f, "{\n  ", "file", json_text(name));
 	print_pair(f, ",\n  ", "magic", k ? json_object_new_string(k->name) : json_hex(magic));
 	if (k && k->entry)
-		rc = show_entries(f, img, k, why);
+		ret = show_entries(f, img, k, why);
 	else
 		print_pair(f, ",\n  ", "bytes", json_object_new_uint64(mfd_image_size(img)));
-	if (rc)
+	if (ret)
 		print_pair(f, ",\n  ", "error", json_text(*why));
 	fprintf(f, "\n}\n");
 	mfd_image_close(img);
-	return rc;
+	return ret;
 }
 
 int mfd_image_show(int dirfd, const char *name, int out, const char **why)
 {
-	int fd = fcntl(out, F_DUPFD_CLOEXEC, 0), rc;
+	int fd = fcntl(out, F_DUPFD_CLOEXEC, 0), ret;
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 	const char *sentence = "";
 
 	if (!f) {
-		rc = -errno;
+		ret = -errno;
 		if (fd >= 0)
 			close(fd);
-		return mfd_image_why(why, rc, "cannot write: %s", strerror(-rc));
+		return mfd_image_why(why, ret, "cannot write: %s", strerror(-ret));
 	}
-	rc = show_file(f, dirfd, name, &sentence);
+	ret = show_file(f, dirfd, name, &sentence);
 	if (why)
 		*why = sentence;
-	if (fclose(f) && !rc)
-		rc = mfd_image_why(why, -errno, "%s: cannot write: %s", name, strerror(errno));
-	return rc;
+	if (fclose(f) && !ret)
+		ret = mfd_image_why(why, -errno, "%s: cannot write: %s", name, strerror(errno));
+	return ret;
 }

@@ -21,8 +21,8 @@ static size_t character(const unsigned char *s)
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
 	if ((*s == 0xc2 && s[1] < 0xa0) || /* C1 controls */
-	    (*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] >= 0xa0) || (*s == 0xf0 && s[1] < 0x90) ||
-	    (*s == 0xf4 && s[1] >= 0x90))
+	    (*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] >= 0xa0) ||
+	    (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] >= 0x90))
 		return 0;
 	return n;
 }

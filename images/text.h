@@ -4,8 +4,8 @@
 #define MFD_IMAGE_TEXT_H
 
 /*
- * In place: bytes that are not UTF-8 and control characters (an escape sequence begins with one) become '?'.
- * Returns text.
+ * In place: bytes that are not UTF-8 and control characters (an escape sequence begins with one)
+ * become '?'. Returns text.
  */
 char *mfd_image_text_clean(char *text);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The verbs of criu-multifd; each lives in its own component, plugin/cli/main.c holds the table that calls them. */
+/*
+ * The verbs of criu-multifd; each lives in its own component, plugin/cli/main.c holds the table
+ * that calls them.
+ */
 #ifndef MFD_COMMAND_H
 #define MFD_COMMAND_H
 
@@ -20,10 +23,11 @@ int mfd_migrate_main(int argc, char **argv);
 #define MFD_EXIT_OK	 0
 #define MFD_EXIT_FAILED	 1
 #define MFD_EXIT_TIMEOUT 2
-#define MFD_EXIT_DOUBT	 3  /* migrate: released here, and the target could not be told */
-#define MFD_EXIT_REFUSED 4  /* migrate: something here does not allow it; nothing was begun */
-#define MFD_EXIT_TARGET	 5  /* migrate: the target cannot be reached or refuses; nothing was frozen */
-#define MFD_EXIT_USAGE	 64 /* as sysexits.h */
+#define MFD_EXIT_DOUBT	 3 /* migrate: released here, and the target could not be told */
+#define MFD_EXIT_REFUSED 4 /* migrate: something here does not allow it; nothing was begun */
+/* migrate: the target cannot be reached or refuses; nothing was frozen */
+#define MFD_EXIT_TARGET 5
+#define MFD_EXIT_USAGE	64 /* as sysexits.h */
 
 /* Where sessions live when --dir is not given. */
 #define MFD_DEFAULT_DIR "/run/criu-multifd"

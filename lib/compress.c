@@ -8,8 +8,9 @@
 #include "compress.h"
 #include "wire.h"
 
-#define SAMPLE	  4096u	     /* bytes tried first, from the middle of the payload */
-#define TRY_SHARE 40	     /* auto: of the time goes into trying each way that is not taken, one part in so many */
+#define SAMPLE 4096u /* bytes tried first, from the middle of the payload */
+/* auto: of the time goes into trying each way that is not taken, one part in so many */
+#define TRY_SHARE 40
 #define TRY_US	  10000000.0 /* but it is tried after so long, whatever it took the last time */
 
 enum way { RAW, LZ4, ZSTD, WAYS };
@@ -94,10 +95,12 @@ static enum way choose(const struct mfd_compress *c)
 	if (c->kind != MFD_COMPRESS_AUTO)
 		return c->kind == MFD_COMPRESS_ZSTD ? ZSTD : LZ4;
 	for (int w = WAYS - 1; w >= 0; w--)
-		if (c->ways >> w & 1 && c->cost[w] > 0 && (c->cost[best] <= 0 || c->cost[w] < c->cost[best]))
+		if (c->ways >> w & 1 && c->cost[w] > 0 &&
+		    (c->cost[best] <= 0 || c->cost[w] < c->cost[best]))
 			best = (enum way)w;
 	for (int i = 0; i < WAYS; i++) {
-		enum way w = (enum way)((i + 1) % WAYS); /* raw last: what is not known to pay off is tried early */
+		/* raw last: what is not known to pay off is tried early */
+		enum way w = (enum way)((i + 1) % WAYS);
 
 		if (!(c->ways >> w & 1) || w == best)
 			continue;
@@ -107,7 +110,8 @@ static enum way choose(const struct mfd_compress *c)
 	return best;
 }
 
-size_t mfd_compress_run(struct mfd_compress *c, const void *src, size_t len, void **out, uint16_t *flags)
+size_t mfd_compress_run(struct mfd_compress *c, const void *src, size_t len, void **out,
+			uint16_t *flags)
 {
 	size_t keep = len - len / 8, n;
 

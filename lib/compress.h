@@ -2,12 +2,13 @@
 /*
  * Compression of packet payloads: zstd and lz4, one context per channel thread, nothing shared.
  *
- * A payload that does not shrink by an eighth goes raw.  Memory that does not compress at all is found out before it is tried: a sample of
- * the payload is compressed first.
+ * A payload that does not shrink by an eighth goes raw.  Memory that does not compress at all is
+ * found out before it is tried: a sample of the payload is compressed first.
  *
- * `auto` keeps three costs per byte of memory, in time from "payload read" to "payload given to the socket": with zstd, with lz4,
- * and without compression.  The socket pushes back when the network is the limit, so the cheapest of them is the one that moves most
- * memory per second.  Now and then another one is tried again; the dearer it was the last time, the later.
+ * `auto` keeps three costs per byte of memory, in time from "payload read" to "payload given to the
+ * socket": with zstd, with lz4, and without compression.  The socket pushes back when the network
+ * is the limit, so the cheapest of them is the one that moves most memory per second.  Now and then
+ * another one is tried again; the dearer it was the last time, the later.
  */
 #ifndef MFD_COMPRESS_H
 #define MFD_COMPRESS_H
@@ -25,16 +26,17 @@ enum mfd_compress_kind {
 struct mfd_compress;
 
 /*
- * level: zstd 1..19, lz4 acceleration is its negative, 0 = the library's default.  allowed: what auto may choose from, packet flags.
- * *c = NULL for OFF. 0 or -ENOMEM.
+ * level: zstd 1..19, lz4 acceleration is its negative, 0 = the library's default.  allowed: what
+ * auto may choose from, packet flags. *c = NULL for OFF. 0 or -ENOMEM.
  */
 int mfd_compress_new(enum mfd_compress_kind kind, int level, int allowed, struct mfd_compress **c);
 void mfd_compress_free(struct mfd_compress *c);
 /*
- * Compress len bytes: the compressed bytes (*out, in memory of the object until the next call), their number, and in *flags the
- * packet flag that names the way; 0 = send raw.
+ * Compress len bytes: the compressed bytes (*out, in memory of the object until the next call),
+ * their number, and in *flags the packet flag that names the way; 0 = send raw.
  */
-size_t mfd_compress_run(struct mfd_compress *c, const void *src, size_t len, void **out, uint16_t *flags);
+size_t mfd_compress_run(struct mfd_compress *c, const void *src, size_t len, void **out,
+			uint16_t *flags);
 /* For auto: the payload just handled took `us` from start to socket. */
 void mfd_compress_took(struct mfd_compress *c, size_t len, int compressed, uint64_t us);
 

@@ -17,7 +17,8 @@ int mfd_congestion_name_ok(const char *name)
 
 static int set(int fd, const char *name)
 {
-	return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) ? -errno : 0;
+	return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) ? -errno :
+											    0;
 }
 
 static void get(int fd, char name[MFD_CONGESTION_NAME])
@@ -35,7 +36,8 @@ static int is_short(int fd)
 	struct tcp_info i = { 0 };
 	socklen_t len = sizeof(i);
 
-	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &len) && i.tcpi_rtt && i.tcpi_rtt < MFD_CONGESTION_SHORT;
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &len) && i.tcpi_rtt &&
+	       i.tcpi_rtt < MFD_CONGESTION_SHORT;
 }
 
 static int is_auto(const char *want)
@@ -61,22 +63,23 @@ void mfd_congestion_prepare(int fd, int like, const char *want)
 		set(fd, want);
 }
 
-int mfd_congestion_set(int fd, const char *want, char name[MFD_CONGESTION_NAME], struct mfd_error *err)
+int mfd_congestion_set(int fd, const char *want, char name[MFD_CONGESTION_NAME],
+		       struct mfd_error *err)
 {
-	int rc = 0;
+	int ret = 0;
 
 	if (is_auto(want)) {
 		set_auto(fd, fd);
 	} else if (strcmp(want, "system")) {
-		rc = set(fd, want);
+		ret = set(fd, want);
 	}
 	get(fd, name);
-	if (rc == -ENOENT)
+	if (ret == -ENOENT)
 		return mfd_error_set(
-			err, rc,
+			err, ret,
 			"congestion = %s: the kernel does not have it (net.ipv4.tcp_available_congestion_control)",
 			want);
-	if (rc)
-		return mfd_error_sys(err, rc, "congestion = %s", want);
+	if (ret)
+		return mfd_error_sys(err, ret, "congestion = %s", want);
 	return 0;
 }

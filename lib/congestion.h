@@ -2,9 +2,10 @@
 /*
  * Which congestion control the connections that carry memory use.
  *
- * BBR, which many distributions and clouds set, paces: a timer per connection sends a little at a time.  Over a path without latency that
- * costs a third of the rate and of the processor (measured over loopback, 1 GiB, two connections: 475 ms against 285 ms with CUBIC), and its
- * advantage, a queue kept short over a long path with losses, is none there.
+ * BBR, which many distributions and clouds set, paces: a timer per connection sends a little at a
+ * time.  Over a path without latency that costs a third of the rate and of the processor (measured
+ * over loopback, 1 GiB, two connections: 475 ms against 285 ms with CUBIC), and its advantage, a
+ * queue kept short over a long path with losses, is none there.
  */
 #ifndef MFD_CONGESTION_H
 #define MFD_CONGESTION_H
@@ -15,15 +16,18 @@
 #define MFD_CONGESTION_SHORT 1000 /* us of round trip: below that a path is short */
 
 /*
- * fd is connected and something has come back over it.  want: "auto" (or NULL): CUBIC instead of BBR on a short path, else the system's;
- * "system"; or a name, which must be had.  0 and what is used in name, or -errno with what is wrong in err.
+ * fd is connected and something has come back over it.  want: "auto" (or NULL): CUBIC instead of
+ * BBR on a short path, else the system's; "system"; or a name, which must be had.  0 and what is
+ * used in name, or -errno with what is wrong in err.
  */
-int mfd_congestion_set(int fd, const char *want, char name[MFD_CONGESTION_NAME], struct mfd_error *err);
+int mfd_congestion_set(int fd, const char *want, char name[MFD_CONGESTION_NAME],
+		       struct mfd_error *err);
 
 /*
- * Before fd is connected to where `like` is connected to already: what mfd_congestion_set would choose for it.  A connection that has begun with
- * BBR goes on to pace whatever it is set to later (sk_pacing_status in the kernel is never taken back), so that is half of the gain.  What cannot be set is
- * left to mfd_congestion_set to complain of.
+ * Before fd is connected to where `like` is connected to already: what mfd_congestion_set would
+ * choose for it.  A connection that has begun with BBR goes on to pace whatever it is set to later
+ * (sk_pacing_status in the kernel is never taken back), so that is half of the gain.  What cannot
+ * be set is left to mfd_congestion_set to complain of.
  */
 void mfd_congestion_prepare(int fd, int like, const char *want);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A connection's plain TCP operations, and the calls that go through whichever operations it has. */
+/*
+ * A connection's plain TCP operations, and the calls that go through whichever operations it has.
+ */
 #include <errno.h>
 #include <limits.h>
 #include <stdint.h>
@@ -17,7 +19,8 @@ static int socket_error(void)
 static int plain_send(struct mfd_conn *c, struct iovec *iov, int n, int more)
 {
 	while (n > 0) {
-		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX) };
+		struct msghdr msg = { .msg_iov = iov,
+				      .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX) };
 		ssize_t ret;
 
 		if (iov->iov_len == 0) {

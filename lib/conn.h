@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A connection between the hosts after its transport is set up.  Callers never ask whether bytes go in the clear or
- * through TLS: the operations were chosen when the connection was made.
+ * A connection between the hosts after its transport is set up.  Callers never ask whether bytes go
+ * in the clear or through TLS: the operations were chosen when the connection was made.
  *
  * One thread may send while another receives; two threads may not do the same direction at once.
  * mfd_conn_shutdown may be called from any thread at any time and makes both directions fail soon.
@@ -15,8 +15,11 @@
 struct mfd_conn;
 
 struct mfd_conn_ops {
-	/* Send everything / receive exactly len bytes: 0 or -errno (-ECONNRESET at a clean end before the first byte,
-	 * -EPIPE inside, -ETIMEDOUT when nothing moved for the stall time). `more`: more follows at once. */
+	/*
+	 * Send everything / receive exactly len bytes: 0 or -errno (-ECONNRESET at a clean end
+	 * before the first byte, -EPIPE inside, -ETIMEDOUT when nothing moved for the stall time).
+	 * `more`: more follows at once.
+	 */
 	int (*send)(struct mfd_conn *c, struct iovec *iov, int n, int more);
 	int (*recv)(struct mfd_conn *c, void *buf, size_t len);
 	void (*close)(struct mfd_conn *c);

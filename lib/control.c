@@ -10,18 +10,30 @@
 #include "proto/control.pb-c.h"
 
 static const ProtobufCMessageDescriptor *const messages[] = {
-	[MFD_WIRE_HELLO] = &mfd__hello__descriptor,	    [MFD_WIRE_HELLO_OK] = &mfd__hello_ok__descriptor,
-	[MFD_WIRE_JOINED] = &mfd__joined__descriptor,	    [MFD_WIRE_IMAGES] = &mfd__images__descriptor,
-	[MFD_WIRE_IMAGES_OK] = &mfd__images_ok__descriptor, [MFD_WIRE_END] = &mfd__end__descriptor,
-	[MFD_WIRE_NEED] = &mfd__need__descriptor,	    [MFD_WIRE_READY] = &mfd__ready__descriptor,
-	[MFD_WIRE_STARTED] = &mfd__started__descriptor,	    [MFD_WIRE_STARTED_OK] = &mfd__started_ok__descriptor,
-	[MFD_WIRE_FAULT] = &mfd__fault__descriptor,	    [MFD_WIRE_RESTORED] = &mfd__restored__descriptor,
-	[MFD_WIRE_COMMIT] = &mfd__commit__descriptor,	    [MFD_WIRE_COMMITTED] = &mfd__committed__descriptor,
-	[MFD_WIRE_ABORT] = &mfd__abort__descriptor,	    [MFD_WIRE_RESUME] = &mfd__resume__descriptor,
-	[MFD_WIRE_RESUME_OK] = &mfd__resume_ok__descriptor, [MFD_WIRE_PING] = &mfd__ping__descriptor,
-	[MFD_WIRE_PONG] = &mfd__pong__descriptor,	    [MFD_WIRE_SET] = &mfd__set__descriptor,
-	[MFD_WIRE_SETTING] = &mfd__setting__descriptor,	    [MFD_WIRE_QUEUED] = &mfd__queued__descriptor,
-	[MFD_WIRE_ROOM] = &mfd__room__descriptor,	    [MFD_WIRE_SIZE] = &mfd__size__descriptor,
+	[MFD_WIRE_HELLO] = &mfd__hello__descriptor,
+	[MFD_WIRE_HELLO_OK] = &mfd__hello_ok__descriptor,
+	[MFD_WIRE_JOINED] = &mfd__joined__descriptor,
+	[MFD_WIRE_IMAGES] = &mfd__images__descriptor,
+	[MFD_WIRE_IMAGES_OK] = &mfd__images_ok__descriptor,
+	[MFD_WIRE_END] = &mfd__end__descriptor,
+	[MFD_WIRE_NEED] = &mfd__need__descriptor,
+	[MFD_WIRE_READY] = &mfd__ready__descriptor,
+	[MFD_WIRE_STARTED] = &mfd__started__descriptor,
+	[MFD_WIRE_STARTED_OK] = &mfd__started_ok__descriptor,
+	[MFD_WIRE_FAULT] = &mfd__fault__descriptor,
+	[MFD_WIRE_RESTORED] = &mfd__restored__descriptor,
+	[MFD_WIRE_COMMIT] = &mfd__commit__descriptor,
+	[MFD_WIRE_COMMITTED] = &mfd__committed__descriptor,
+	[MFD_WIRE_ABORT] = &mfd__abort__descriptor,
+	[MFD_WIRE_RESUME] = &mfd__resume__descriptor,
+	[MFD_WIRE_RESUME_OK] = &mfd__resume_ok__descriptor,
+	[MFD_WIRE_PING] = &mfd__ping__descriptor,
+	[MFD_WIRE_PONG] = &mfd__pong__descriptor,
+	[MFD_WIRE_SET] = &mfd__set__descriptor,
+	[MFD_WIRE_SETTING] = &mfd__setting__descriptor,
+	[MFD_WIRE_QUEUED] = &mfd__queued__descriptor,
+	[MFD_WIRE_ROOM] = &mfd__room__descriptor,
+	[MFD_WIRE_SIZE] = &mfd__size__descriptor,
 };
 
 static const ProtobufCMessageDescriptor *descriptor(unsigned type)
@@ -72,8 +84,8 @@ int mfd_control_send(struct mfd_control *c, unsigned type, const ProtobufCMessag
 	return ret;
 }
 
-static int recv_body(struct mfd_control *c, const struct mfd_wire_frame *frame, ProtobufCMessage **msg,
-		     struct mfd_error *err)
+static int recv_body(struct mfd_control *c, const struct mfd_wire_frame *frame,
+		     ProtobufCMessage **msg, struct mfd_error *err)
 {
 	uint8_t *body = malloc(frame->len + 1UL);
 	int ret;
@@ -86,14 +98,16 @@ static int recv_body(struct mfd_control *c, const struct mfd_wire_frame *frame, 
 	if (!ret) {
 		*msg = protobuf_c_message_unpack(descriptor(frame->type), NULL, frame->len, body);
 		if (!*msg)
-			ret = mfd_error_set(err, -EPROTO, "control message %s of %u bytes does not parse",
+			ret = mfd_error_set(err, -EPROTO,
+					    "control message %s of %u bytes does not parse",
 					    mfd_wire_msg_name(frame->type), frame->len);
 	}
 	free(body);
 	return ret;
 }
 
-int mfd_control_recv(struct mfd_control *c, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err)
+int mfd_control_recv(struct mfd_control *c, unsigned *type, ProtobufCMessage **msg,
+		     struct mfd_error *err)
 {
 	struct mfd_wire_frame frame;
 	const char *why;
@@ -106,7 +120,8 @@ int mfd_control_recv(struct mfd_control *c, unsigned *type, ProtobufCMessage **m
 	if (ret)
 		return mfd_error_set(err, ret, "control channel: %s", why);
 	if (!descriptor(frame.type))
-		return mfd_error_set(err, -EPROTO, "control channel: unknown message type %u", frame.type);
+		return mfd_error_set(err, -EPROTO, "control channel: unknown message type %u",
+				     frame.type);
 	*type = frame.type;
 	return recv_body(c, &frame, msg, err);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A number that one thread counts and any thread may read meanwhile: relaxed, and without the bus lock that an atomic addition would
- * take, since nobody else writes it.  Counters of different threads belong on cache lines of their own.
+ * A number that one thread counts and any thread may read meanwhile: relaxed, and without the bus
+ * lock that an atomic addition would take, since nobody else writes it.  Counters of different
+ * threads belong on cache lines of their own.
  */
 #ifndef MFD_COUNTER_H
 #define MFD_COUNTER_H

@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The CPR table: (name, id) -> descriptor, built so that a lookup touches one cache line that is not hot.
+ * The CPR table: (name, id) -> descriptor, built so that a lookup touches one cache line that is
+ * not hot.
  *
  *	slots	| key ref fd | key ref fd | ...		16 bytes each, four to a cache line, sorted by key
  *	records	| pointer    | pointer    | ...		the same positions; lookups of descriptors never come here
  *	names	every different name once, in chunks that never move: hash, references, length, text
  *
- * The key is scramble(id ^ hash of the name).  scramble is a bijection, so key and name give the id back and a slot need
- * not hold it: equal keys and equal names are equal ids.  That halves the slot and leaves room for what the lookup is
- * after, the descriptor.  The name is compared in full, but many entries share few names, which stay in the cache.
+ * The key is scramble(id ^ hash of the name).  scramble is a bijection, so key and name give the id
+ * back and a slot need not hold it: equal keys and equal names are equal ids.  That halves the slot
+ * and leaves room for what the lookup is after, the descriptor.  The name is compared in full, but
+ * many entries share few names, which stay in the cache.
  *
- * Ordered linear probing (Amble and Knuth 1974; linear robin hood is the same order): a slot's home is the top bits
- * of its key, and slots lie in the order of their keys from home on.  So a search ends at the first key that is not
- * smaller, for keys that are there as for keys that are not; to delete is to move the rest of the run one down, with no
- * tombstone left; to grow is one pass from front to back over old and new memory, with neither hashing nor
- * comparing.  The table does not wrap: behind the last home there is room for a run, then slots that are never
- * used.  Empty slots have the largest key, so nothing needs to ask whether a slot is in use to get past it.
+ * Ordered linear probing (Amble and Knuth 1974; linear robin hood is the same order): a slot's home
+ * is the top bits of its key, and slots lie in the order of their keys from home on.  So a search
+ * ends at the first key that is not smaller, for keys that are there as for keys that are not; to
+ * delete is to move the rest of the run one down, with no tombstone left; to grow is one pass from
+ * front to back over old and new memory, with neither hashing nor comparing.  The table does not
+ * wrap: behind the last home there is room for a run, then slots that are never used.  Empty slots
+ * have the largest key, so nothing needs to ask whether a slot is in use to get past it.
  *
- * The hash of names has a random seed, so that names and ids chosen by somebody else cannot all have one home.
+ * The hash of names has a random seed, so that names and ids chosen by somebody else cannot all
+ * have one home.
  *
  * Tried and given up (EPYC 9005, ns per look-up in a loop over keys as `make bench-cpr` has them):
  * - A loop over the slots from home on: it mispredicts about every second time.  That costs nothing while the keys are few
@@ -28,9 +32,9 @@
  * - A memcmp of our own with the branches that the hash took: 1 more, libc has masked vectors.
  * - Up to 3/4 full instead of 5/8: 0.3 more at 2,870, where one line is then not enough too often.
  *
- * Not tried, for a reason: control bytes searched with SSE2, as Swiss tables have them, are 2 MB of their own at
- * 1,000,000 entries and thus one more miss per look-up; names resolved to numbers first, and then a table of (number, id),
- * are two probes where one will do.
+ * Not tried, for a reason: control bytes searched with SSE2, as Swiss tables have them, are 2 MB of
+ * their own at 1,000,000 entries and thus one more miss per look-up; names resolved to numbers
+ * first, and then a table of (number, id), are two probes where one will do.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +47,8 @@
 
 #include "cpr.h"
 
-#define EMPTY	  UINT64_MAX /* key of an empty slot; a real key may have this value, hence ref != 0 says "in use" */
+#define EMPTY \
+	UINT64_MAX /* key of an empty slot; a real key may have this value, hence ref != 0 says "in use" */
 #define MIN_HOMES 16
 #define MAX_TAIL  256 /* slots behind the last home that a run may use */
 #define LINE	  4U  /* slots to a cache line */
@@ -89,7 +94,8 @@ struct mfd_cpr {
 	struct walk *walks;    /* the innermost one under way */
 
 	size_t n_chunks, chunk_room;
-	uint32_t fresh, room; /* of the last chunk: first granule that was never used, and how many there are */
+	/* of the last chunk: first granule that was never used, and how many there are */
+	uint32_t fresh, room;
 	uint32_t free_pieces[CLASSES]; /* by size in granules: ref of the first */
 	size_t bytes;
 	struct mfd_cpr_options o;
@@ -107,7 +113,10 @@ static const char *const no_chunks[] = { (const char *)&no_name };
 
 /* ---- memory ---- */
 
-/* Tables that exceed the reach of the TLB ask for huge pages: a lookup would miss there before it misses the cache. */
+/*
+ * Tables that exceed the reach of the TLB ask for huge pages: a lookup would miss there before it
+ * misses the cache.
+ */
 static void *default_alloc(void *ctx, size_t size)
 {
 	void *p;
@@ -160,7 +169,10 @@ static inline uint64_t scramble(uint64_t x)
 	return x * MULTIPLY_2;
 }
 
-/* Newton's iteration: each step doubles the number of right bits, and an odd number is its own inverse modulo 8. */
+/*
+ * Newton's iteration: each step doubles the number of right bits, and an odd number is its own
+ * inverse modulo 8.
+ */
 static inline uint64_t inverse(uint64_t odd)
 {
 	uint64_t x = odd;
@@ -193,7 +205,10 @@ static inline uint64_t load_4(const char *p)
 	return v;
 }
 
-/* Both halves of the product of two 64-bit numbers, folded: every bit of either reaches every bit of the result. */
+/*
+ * Both halves of the product of two 64-bit numbers, folded: every bit of either reaches every bit
+ * of the result.
+ */
 static inline uint64_t fold(uint64_t a, uint64_t b)
 {
 	unsigned __int128 r = (unsigned __int128)a * b;
@@ -202,9 +217,10 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
 }
 
 /*
- * wyhash in short (Wang Yi, public domain): its last step, and one fold for every 16 bytes before.  The pieces overlap, so
- * no byte beyond the name is read and there is one hard branch for most names.  Every factor has something secret in
- * it: with a constant instead, a name that makes it 0 has the same hash whatever follows.
+ * wyhash in short (Wang Yi, public domain): its last step, and one fold for every 16 bytes before.
+ * The pieces overlap, so no byte beyond the name is read and there is one hard branch for most
+ * names.  Every factor has something secret in it: with a constant instead, a name that makes it 0
+ * has the same hash whatever follows.
  */
 static inline uint64_t hash_name(const struct mfd_cpr *t, const char *p, size_t len)
 {
@@ -224,7 +240,9 @@ static inline uint64_t hash_name(const struct mfd_cpr *t, const char *p, size_t 
 		a = load_4(p);
 		b = load_4(p + len - 4);
 	} else {
-		a = len ? (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[len / 2] << 8 | (uint8_t)p[len - 1] : 0;
+		a = len ? (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[len / 2] << 8 |
+				    (uint8_t)p[len - 1] :
+			  0;
 		b = 0;
 	}
 	return fold(a ^ t->secret, b ^ h);
@@ -237,7 +255,10 @@ static inline size_t home(const struct index *ix, uint64_t key)
 	return (key >> ix->shift) * LINE;
 }
 
-/* Position of the first slot whose key is not smaller: where `key` is if it is there, and where it would go. */
+/*
+ * Position of the first slot whose key is not smaller: where `key` is if it is there, and where it
+ * would go.
+ */
 static inline size_t lower_bound(const struct index *ix, uint64_t key)
 {
 	size_t i = home(ix, key);
@@ -252,10 +273,13 @@ static void index_init(struct index *ix)
 	*ix = (struct index){ .slots = (struct slot *)nothing, .shift = 63 };
 }
 
-/* Memory for `homes` (a power of two), all of it empty. `records` nonzero: with room for records. */
+/*
+ * Memory for `homes` (a power of two), all of it empty. `records` nonzero: with room for records.
+ */
 static int index_make(struct mfd_cpr *t, struct index *ix, size_t homes, int records)
 {
-	size_t tail = homes < MAX_TAIL ? homes : MAX_TAIL, n = homes + tail + LINE; /* the last line stays empty */
+	/* the last line stays empty */
+	size_t tail = homes < MAX_TAIL ? homes : MAX_TAIL, n = homes + tail + LINE;
 	size_t one = sizeof(struct slot) + (records ? sizeof(void *) : 0);
 
 	if (homes > SIZE_MAX / 4 / one)
@@ -274,7 +298,10 @@ static int index_make(struct mfd_cpr *t, struct index *ix, size_t homes, int rec
 	return 0;
 }
 
-/* Every slot of `from` into the empty `to`, front to back. -ENOSPC: the last run is longer than the room for it. */
+/*
+ * Every slot of `from` into the empty `to`, front to back. -ENOSPC: the last run is longer than the
+ * room for it.
+ */
 static int index_fill(struct index *to, const struct index *from)
 {
 	size_t next = 0;
@@ -299,17 +326,17 @@ static int index_fill(struct index *to, const struct index *from)
 static int index_grow(struct mfd_cpr *t, struct index *ix, size_t homes, int records)
 {
 	struct index bigger;
-	int rc;
+	int ret;
 
 	do {
-		rc = index_make(t, &bigger, homes, records);
-		if (rc)
-			return rc;
-		rc = index_fill(&bigger, ix);
-		if (rc)
+		ret = index_make(t, &bigger, homes, records);
+		if (ret)
+			return ret;
+		ret = index_fill(&bigger, ix);
+		if (ret)
 			give_memory(t, bigger.slots, bigger.bytes);
 		homes *= 2;
-	} while (rc);
+	} while (ret);
 	give_memory(t, ix->slots, ix->bytes);
 	*ix = bigger;
 	return 0;
@@ -329,13 +356,13 @@ static int index_make_room(struct mfd_cpr *t, struct index *ix, int records)
 static int index_insert(struct mfd_cpr *t, struct index *ix, struct slot s, void *record)
 {
 	size_t at = lower_bound(ix, s.key), end = at;
-	int records = !!ix->records, rc;
+	int records = !!ix->records, ret;
 
 	while (end < ix->limit && ix->slots[end].ref)
 		end++;
 	if (end == ix->limit) {
-		rc = index_grow(t, ix, next_homes(ix), records);
-		return rc ? rc : index_insert(t, ix, s, record);
+		ret = index_grow(t, ix, next_homes(ix), records);
+		return ret ? ret : index_insert(t, ix, s, record);
 	}
 	memmove(ix->slots + at + 1, ix->slots + at, (end - at) * sizeof(*ix->slots));
 	ix->slots[at] = s;
@@ -347,7 +374,10 @@ static int index_insert(struct mfd_cpr *t, struct index *ix, struct slot s, void
 	return 0;
 }
 
-/* Empties slot `at`; what follows in its run and is not at home moves one down. Returns the first that did not move. */
+/*
+ * Empties slot `at`; what follows in its run and is not at home moves one down. Returns the first
+ * that did not move.
+ */
 static size_t index_remove(struct index *ix, size_t at)
 {
 	size_t end = at + 1;
@@ -356,7 +386,8 @@ static size_t index_remove(struct index *ix, size_t at)
 		end++;
 	memmove(ix->slots + at, ix->slots + at + 1, (end - at - 1) * sizeof(*ix->slots));
 	if (ix->records)
-		memmove(ix->records + at, ix->records + at + 1, (end - at - 1) * sizeof(*ix->records));
+		memmove(ix->records + at, ix->records + at + 1,
+			(end - at - 1) * sizeof(*ix->records));
 	ix->slots[end - 1] = (struct slot){ .key = EMPTY };
 	ix->used--;
 	return end;
@@ -394,7 +425,10 @@ static size_t chunk_size(size_t i)
 	return i ? CHUNK : FIRST;
 }
 
-/* A new last chunk. What the one before has left becomes a free piece; it is smaller than a name of some length. */
+/*
+ * A new last chunk. What the one before has left becomes a free piece; it is smaller than a name of
+ * some length.
+ */
 static int add_chunk(struct mfd_cpr *t)
 {
 	size_t room = t->chunk_room ? 2 * t->chunk_room : 8;
@@ -406,7 +440,8 @@ static int add_chunk(struct mfd_cpr *t)
 		chunks = take_memory(t, room * sizeof(*chunks));
 		if (!chunks)
 			return -ENOMEM;
-		memcpy(chunks, t->chunks, (t->n_chunks ? t->n_chunks : 1) * sizeof(*chunks)); /* the static one, too */
+		/* the static one, too */
+		memcpy(chunks, t->chunks, (t->n_chunks ? t->n_chunks : 1) * sizeof(*chunks));
 		give_memory(t, t->chunks, t->chunk_room * sizeof(*chunks));
 		t->chunks = chunks;
 		t->chunk_room = room;
@@ -440,7 +475,10 @@ static uint32_t cut_piece(struct mfd_cpr *t, uint32_t size)
 	return 0;
 }
 
-/* `size` granules; 0: no memory. Pieces are not joined again, so memory is bounded by the peak of every size. */
+/*
+ * `size` granules; 0: no memory. Pieces are not joined again, so memory is bounded by the peak of
+ * every size.
+ */
 static uint32_t alloc_piece(struct mfd_cpr *t, uint32_t size)
 {
 	uint32_t ref = get_piece(t, size);
@@ -523,7 +561,8 @@ static void drop_name(struct mfd_cpr *t, uint32_t ref)
 /* ---- entries ---- */
 
 /* The slot of a key, searched from `s` on, which is between its home and its place. */
-static struct slot *find_from(const struct mfd_cpr *t, struct slot *s, uint64_t key, const char *name, size_t len)
+static struct slot *find_from(const struct mfd_cpr *t, struct slot *s, uint64_t key,
+			      const char *name, size_t len)
 {
 	while (s->key < key)
 		s++;
@@ -538,8 +577,12 @@ static struct slot *find_slot(const struct mfd_cpr *t, uint64_t key, const char 
 	return find_from(t, t->entries.slots + home(&t->entries, key), key, name, len);
 }
 
-/* Another name has the same key: once in 2^64 look-ups.  Starts again, so that the usual case need not keep anything. */
-static struct slot *__attribute__((noinline, cold)) find_again(const struct mfd_cpr *t, const char *name, uint64_t id)
+/*
+ * Another name has the same key: once in 2^64 look-ups.  Starts again, so that the usual case need
+ * not keep anything.
+ */
+static struct slot *__attribute__((noinline, cold))
+find_again(const struct mfd_cpr *t, const char *name, uint64_t id)
 {
 	size_t len = strlen(name);
 
@@ -547,11 +590,12 @@ static struct slot *__attribute__((noinline, cold)) find_again(const struct mfd_
 }
 
 /*
- * What everything else here serves.  Three slots of the line are compared without a branch, so that a look-up does not
- * wait for memory before the next one begins; the fourth one then is what is left.
+ * What everything else here serves.  Three slots of the line are compared without a branch, so that
+ * a look-up does not wait for memory before the next one begins; the fourth one then is what is
+ * left.
  */
-static inline __attribute__((always_inline)) struct slot *find_key(const struct mfd_cpr *t, const char *name,
-								   uint64_t id)
+static inline __attribute__((always_inline)) struct slot *find_key(const struct mfd_cpr *t,
+								   const char *name, uint64_t id)
 {
 	size_t len = strlen(name);
 	uint64_t key = scramble(id ^ hash_name(t, name, len));
@@ -623,10 +667,10 @@ int mfd_cpr_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, void *
 	size_t len = strlen(name);
 	uint64_t hash, key;
 	uint32_t ref;
-	int rc = check_name(len);
+	int ret = check_name(len);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	if (fd < MFD_CPR_NO_FD)
 		return -EBADF;
 	hash = hash_name(t, name, len);
@@ -635,16 +679,18 @@ int mfd_cpr_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, void *
 		return -EEXIST;
 	if (t->walks)
 		return -EBUSY;
-	rc = index_make_room(t, &t->entries, 1);
-	if (rc)
-		return rc;
+	ret = index_make_room(t, &t->entries, 1);
+	if (ret)
+		return ret;
 	ref = hold_name(t, hash, name, len);
 	if (!ref)
 		return -ENOMEM;
-	rc = index_insert(t, &t->entries, (struct slot){ .key = key, .ref = ref, .fd = fd < 0 ? -EBADF : fd }, record);
-	if (rc)
+	ret = index_insert(t, &t->entries,
+			   (struct slot){ .key = key, .ref = ref, .fd = fd < 0 ? -EBADF : fd },
+			   record);
+	if (ret)
 		drop_name(t, ref);
-	return rc;
+	return ret;
 }
 
 int mfd_cpr_save_fd(struct mfd_cpr *t, const char *name, uint64_t id, int fd)
@@ -677,21 +723,21 @@ int mfd_cpr_find_fd(const struct mfd_cpr *t, const char *name, uint64_t id)
 
 int mfd_cpr_open_fd(struct mfd_cpr *t, const char *path, int flags, const char *name, uint64_t id)
 {
-	int fd = mfd_cpr_find_fd(t, name, id), rc = check_name(strlen(name));
+	int fd = mfd_cpr_find_fd(t, name, id), ret = check_name(strlen(name));
 
 	if (fd >= 0)
 		return fd;
-	if (!rc && fd == -ENOENT && t->walks)
-		rc = -EBUSY; /* before anything is created */
-	if (rc)
-		return rc;
+	if (!ret && fd == -ENOENT && t->walks)
+		ret = -EBUSY; /* before anything is created */
+	if (ret)
+		return ret;
 	fd = open(path, flags | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	rc = mfd_cpr_resave_fd(t, name, id, fd);
-	if (rc) {
+	ret = mfd_cpr_resave_fd(t, name, id, fd);
+	if (ret) {
 		close(fd);
-		return rc;
+		return ret;
 	}
 	return fd;
 }
@@ -743,23 +789,24 @@ int mfd_cpr_set_record(struct mfd_cpr *t, const char *name, uint64_t id, void *r
 	return 0;
 }
 
-int mfd_cpr_walk_fd(struct mfd_cpr *t, int (*cb)(void *ctx, const struct mfd_cpr_entry *e), void *ctx)
+int mfd_cpr_walk_fd(struct mfd_cpr *t, int (*cb)(void *ctx, const struct mfd_cpr_entry *e),
+		    void *ctx)
 {
 	struct walk w = { .outer = t->walks };
-	int rc = 0;
+	int ret = 0;
 
 	t->walks = &w;
-	while (!rc && w.next < t->entries.limit) {
+	while (!ret && w.next < t->entries.limit) {
 		size_t i = w.next++;
 
 		if (t->entries.slots[i].ref) {
 			struct mfd_cpr_entry e = entry_at(t, i);
 
-			rc = cb(ctx, &e);
+			ret = cb(ctx, &e);
 		}
 	}
 	t->walks = w.outer;
-	return rc;
+	return ret;
 }
 
 /* ---- the table ---- */
@@ -811,7 +858,9 @@ static uint64_t random_seed(void)
 
 struct mfd_cpr *mfd_cpr_new(const struct mfd_cpr_options *o)
 {
-	struct mfd_cpr_options def = { .alloc = default_alloc, .free = default_free, .release = free };
+	struct mfd_cpr_options def = { .alloc = default_alloc,
+				       .free = default_free,
+				       .release = free };
 	struct mfd_cpr *t;
 
 	if (o) {

@@ -20,7 +20,10 @@ struct head {
 	char session[256];
 };
 
-/* Followed by owners (aligned so), name, path, inherit_id (each with its 0; length 0 = none), own and peer address. */
+/*
+ * Followed by owners (aligned so), name, path, inherit_id (each with its 0; length 0 = none), own
+ * and peer address.
+ */
 struct record {
 	uint32_t size; /* of all of it, a multiple of 8 */
 	uint32_t name, path, inherit, own, peer;
@@ -32,18 +35,19 @@ struct record {
 int mfd_cpr_log_open(int dirfd, const char *session)
 {
 	struct head h = { .magic = LOG_MAGIC };
-	int fd, rc;
+	int fd, ret;
 
 	unlinkat(dirfd, MFD_CPR_IMAGE_NAME, 0);
 	unlinkat(dirfd, MFD_CPR_LOG_NAME, 0);
-	fd = openat(dirfd, MFD_CPR_LOG_NAME, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+	fd = openat(dirfd, MFD_CPR_LOG_NAME, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC,
+		    0600);
 	if (fd < 0)
 		return -errno;
 	snprintf(h.session, sizeof(h.session), "%s", session);
-	rc = mfd_io_write_all(fd, &h, sizeof(h));
-	if (rc) {
+	ret = mfd_io_write_all(fd, &h, sizeof(h));
+	if (ret) {
 		close(fd);
-		return rc;
+		return ret;
 	}
 	return fd;
 }
@@ -60,10 +64,10 @@ int mfd_cpr_log_add(int fd, const struct mfd_cpr_image_item *item, const char **
 	struct record rec = { .id = item->id, .r = *r };
 	struct iovec v[8];
 	size_t n = 1, size = sizeof(rec), i;
-	int rc = mfd_cpr_record_check(r, why);
+	int ret = mfd_cpr_record_check(r, why);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	if (r->has & MFD_CPR_HAS_SOCKET)
 		rec.s = *r->socket;
 	v[n++] = (struct iovec){ (void *)r->owners, r->n_owners * sizeof(*r->owners) };
@@ -77,10 +81,10 @@ int mfd_cpr_log_add(int fd, const struct mfd_cpr_image_item *item, const char **
 	v[n++] = (struct iovec){ (void *)zeros, -size % 8 };
 	rec.size = (uint32_t)(size + -size % 8);
 	v[0] = (struct iovec){ &rec, sizeof(rec) };
-	rc = mfd_io_writev_all(fd, v, (int)n);
-	if (rc && why)
-		*why = strerror(-rc);
-	return rc;
+	ret = mfd_io_writev_all(fd, v, (int)n);
+	if (ret && why)
+		*why = strerror(-ret);
+	return ret;
 }
 
 struct reading {
@@ -115,10 +119,11 @@ static uint64_t owners_size(const struct record *rec)
 
 static int fits(const struct record *rec, uint64_t room)
 {
-	uint64_t body = (uint64_t)rec->name + rec->path + rec->inherit + rec->own + rec->peer + owners_size(rec);
+	uint64_t body = (uint64_t)rec->name + rec->path + rec->inherit + rec->own + rec->peer +
+			owners_size(rec);
 
-	return rec->size <= room && rec->size % 8 == 0 && rec->size >= sizeof(*rec) + body && rec->name &&
-	       rec->own == rec->s.address_len && rec->peer == rec->s.peer_address_len;
+	return rec->size <= room && rec->size % 8 == 0 && rec->size >= sizeof(*rec) + body &&
+	       rec->name && rec->own == rec->s.address_len && rec->peer == rec->s.peer_address_len;
 }
 
 /* The file is ours, but a dump that was killed may have torn it. */
@@ -167,10 +172,10 @@ static int sort(struct reading rd, struct sorted *s)
 	struct mfd_cpr_image_item item;
 	const char **more, *at = rd.at;
 	size_t room = 0;
-	int rc;
+	int ret;
 
 	s->end = rd.end;
-	for (; (rc = next(&rd, &item)) == 1; at = rd.at) {
+	for (; (ret = next(&rd, &item)) == 1; at = rd.at) {
 		if (s->n == room) {
 			room = room ? room * 2 : 64;
 			more = realloc(s->at, room * sizeof(*more));
@@ -182,7 +187,7 @@ static int sort(struct reading rd, struct sorted *s)
 	}
 	if (s->n)
 		qsort(s->at, s->n, sizeof(*s->at), by_key);
-	return rc;
+	return ret;
 }
 
 static int next_sorted(void *ctx, struct mfd_cpr_image_item *item)
@@ -204,16 +209,16 @@ static int write_image(int dirfd, const char *text, size_t len, const char **why
 	struct head h;
 	struct timespec now;
 	char *boot = NULL;
-	int rc;
+	int ret;
 
 	if (len < sizeof(h))
 		return -EBADMSG;
 	memcpy(&h, text, sizeof(h));
 	if (h.magic != LOG_MAGIC || !memchr(h.session, 0, sizeof(h.session)))
 		return -EBADMSG;
-	rc = sort(rd, &order);
+	ret = sort(rd, &order);
 	ih.count = order.n;
-	if (rc || !order.n)
+	if (ret || !order.n)
 		goto out;
 	clock_gettime(CLOCK_REALTIME, &now);
 	ih.created_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
@@ -222,11 +227,11 @@ static int write_image(int dirfd, const char *text, size_t len, const char **why
 		boot[strcspn(boot, "\n")] = 0;
 		ih.boot_id = boot;
 	}
-	rc = mfd_cpr_image_write(dirfd, &ih, next_sorted, &order, why);
+	ret = mfd_cpr_image_write(dirfd, &ih, next_sorted, &order, why);
 	free(boot);
 out:
 	free(order.at);
-	return rc;
+	return ret;
 }
 
 int mfd_cpr_log_seal(int dirfd, const char **why)
@@ -234,21 +239,21 @@ int mfd_cpr_log_seal(int dirfd, const char **why)
 	const char *unused;
 	char *text;
 	size_t len;
-	int rc = mfd_io_read_file(dirfd, MFD_CPR_LOG_NAME, LOG_MAX, &text, &len);
+	int ret = mfd_io_read_file(dirfd, MFD_CPR_LOG_NAME, LOG_MAX, &text, &len);
 
 	why = why ? why : &unused;
 	*why = NULL;
-	if (rc == -ENOENT)
+	if (ret == -ENOENT)
 		return 0;
-	if (!rc) {
-		rc = write_image(dirfd, text, len, why);
+	if (!ret) {
+		ret = write_image(dirfd, text, len, why);
 		free(text);
 	}
-	if (rc && !*why)
-		*why = rc == -EBADMSG ? MFD_CPR_LOG_NAME " is damaged" : strerror(-rc);
-	if (!rc)
+	if (ret && !*why)
+		*why = ret == -EBADMSG ? MFD_CPR_LOG_NAME " is damaged" : strerror(-ret);
+	if (!ret)
 		unlinkat(dirfd, MFD_CPR_LOG_NAME, 0);
-	return rc;
+	return ret;
 }
 
 void mfd_cpr_log_discard(int dirfd)

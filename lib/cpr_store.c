@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A CPR table to and from cpr-fds.img; what the file looks like is known to images/cpr_image.c alone. */
+/*
+ * A CPR table to and from cpr-fds.img; what the file looks like is known to images/cpr_image.c
+ * alone.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +40,8 @@ static int next_item(void *ctx, struct mfd_cpr_image_item *item)
 	if (s->next == s->n)
 		return 0;
 	if (!e->record)
-		return mfd_image_why(s->why, -EINVAL, "%s: nothing is known about (%.100s, %llu)", MFD_CPR_IMAGE_NAME,
-				     e->name, (unsigned long long)e->id);
+		return mfd_image_why(s->why, -EINVAL, "%s: nothing is known about (%.100s, %llu)",
+				     MFD_CPR_IMAGE_NAME, e->name, (unsigned long long)e->id);
 	item->name = e->name;
 	item->id = e->id;
 	item->record = *(const struct mfd_cpr_record *)e->record;
@@ -46,22 +49,23 @@ static int next_item(void *ctx, struct mfd_cpr_image_item *item)
 	return 1;
 }
 
-int mfd_cpr_store(struct mfd_cpr *t, int dirfd, const struct mfd_cpr_image_header *header, const char **why)
+int mfd_cpr_store(struct mfd_cpr *t, int dirfd, const struct mfd_cpr_image_header *header,
+		  const char **why)
 {
 	struct mfd_cpr_image_header h = header ? *header : (struct mfd_cpr_image_header){ 0 };
 	struct sorted s = { .why = why };
-	int rc;
+	int ret;
 
 	h.count = mfd_cpr_count(t);
 	s.entries = calloc(h.count + 1, sizeof(*s.entries));
 	if (!s.entries)
-		return mfd_image_why(why, -ENOMEM, "%s: no memory for %llu entries", MFD_CPR_IMAGE_NAME,
-				     (unsigned long long)h.count);
+		return mfd_image_why(why, -ENOMEM, "%s: no memory for %llu entries",
+				     MFD_CPR_IMAGE_NAME, (unsigned long long)h.count);
 	mfd_cpr_walk_fd(t, collect, &s);
 	qsort(s.entries, s.n, sizeof(*s.entries), by_key);
-	rc = mfd_cpr_image_write(dirfd, &h, next_item, &s, why);
+	ret = mfd_cpr_image_write(dirfd, &h, next_item, &s, why);
 	free(s.entries);
-	return rc;
+	return ret;
 }
 
 struct load {
@@ -80,48 +84,48 @@ static int copy_text(const char **to, const char *from)
 static int load_begin(void *ctx, const struct mfd_cpr_image_header *h)
 {
 	struct load *l = ctx;
-	int rc = mfd_cpr_reserve(l->t, h->count);
+	int ret = mfd_cpr_reserve(l->t, h->count);
 
-	if (rc || !l->header)
-		return rc;
+	if (ret || !l->header)
+		return ret;
 	l->header->count = h->count;
 	l->header->created_us = h->created_us;
-	rc = copy_text(&l->header->boot_id, h->boot_id);
-	return rc ? rc : copy_text(&l->header->session, h->session);
+	ret = copy_text(&l->header->boot_id, h->boot_id);
+	return ret ? ret : copy_text(&l->header->session, h->session);
 }
 
 static int load_each(void *ctx, const struct mfd_cpr_image_item *item)
 {
 	struct mfd_cpr_record *r = mfd_cpr_record_new(&item->record);
 	struct load *l = ctx;
-	int rc = r ? mfd_cpr_add(l->t, item->name, item->id, MFD_CPR_NO_FD, r) : -ENOMEM;
+	int ret = r ? mfd_cpr_add(l->t, item->name, item->id, MFD_CPR_NO_FD, r) : -ENOMEM;
 
-	if (rc)
+	if (ret)
 		free(r);
-	if (rc == -EEXIST)
-		rc = mfd_image_why(l->why, -EBADMSG, "%s: (%.100s, %llu) occurs twice", l->name, item->name,
-				   (unsigned long long)item->id);
-	return rc;
+	if (ret == -EEXIST)
+		ret = mfd_image_why(l->why, -EBADMSG, "%s: (%.100s, %llu) occurs twice", l->name,
+				    item->name, (unsigned long long)item->id);
+	return ret;
 }
 
 int mfd_cpr_load(int dirfd, const char *name, const struct mfd_cpr_options *o, struct mfd_cpr **t,
 		 struct mfd_cpr_image_header *header, const char **why)
 {
 	struct load l = { .t = mfd_cpr_new(o), .header = header, .name = name, .why = why };
-	int rc = -ENOMEM;
+	int ret = -ENOMEM;
 
 	*t = NULL;
 	if (header)
 		*header = (struct mfd_cpr_image_header){ 0 };
 	if (l.t)
-		rc = mfd_cpr_image_read(dirfd, name, load_begin, load_each, &l, why);
-	if (rc == -ENOMEM)
-		mfd_image_why(why, rc, "%s: no memory for its entries", name);
-	if (rc) {
+		ret = mfd_cpr_image_read(dirfd, name, load_begin, load_each, &l, why);
+	if (ret == -ENOMEM)
+		mfd_image_why(why, ret, "%s: no memory for its entries", name);
+	if (ret) {
 		mfd_cpr_free(l.t);
 		if (header)
 			mfd_cpr_header_release(header);
-		return rc;
+		return ret;
 	}
 	*t = l.t;
 	return 0;

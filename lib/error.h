@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * An error with its place: library functions return -errno and, where a sentence helps, fill a struct mfd_error that the
- * caller owns.  Nothing below main() prints an error that it also returns.
+ * An error with its place: library functions return -errno and, where a sentence helps, fill a
+ * struct mfd_error that the caller owns.  Nothing below main() prints an error that it also
+ * returns.
  */
 #ifndef MFD_ERROR_H
 #define MFD_ERROR_H
@@ -12,12 +13,15 @@ struct mfd_error {
 };
 
 /*
- * Record the first failure; later ones are dropped, since they are most often its consequence.  Returns `code`, so that
- * `return mfd_error_set(err, -EINVAL, ...)` works.  `err` may be NULL.  Not thread-safe: one owner per object.
+ * Record the first failure; later ones are dropped, since they are most often its consequence.
+ * Returns `code`, so that `return mfd_error_set(err, -EINVAL, ...)` works.  `err` may be NULL.  Not
+ * thread-safe: one owner per object.
  */
-int mfd_error_set(struct mfd_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int mfd_error_set(struct mfd_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* The same with ": strerror(-code)" appended. */
-int mfd_error_sys(struct mfd_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int mfd_error_sys(struct mfd_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void mfd_error_clear(struct mfd_error *err);
 /* The text, or strerror of the code where no text was set. */
 const char *mfd_error_text(const struct mfd_error *err);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Command lines as tables: parsing, errors that name the flag, help. See flags.h for the grammar. */
+/*
+ * Command lines as tables: parsing, errors that name the flag, help. See flags.h for the grammar.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -21,7 +23,10 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
 
 #define MAX_WORD 32
 
-/* Letters to insert, drop, change or swap with a neighbour; words longer than MAX_WORD are never close. */
+/*
+ * Letters to insert, drop, change or swap with a neighbour; words longer than MAX_WORD are never
+ * close.
+ */
 static unsigned distance(const char *a, const char *b)
 {
 	size_t na = strlen(a), nb = strlen(b);
@@ -35,7 +40,8 @@ static unsigned distance(const char *a, const char *b)
 				d[i][j] = i + j;
 				continue;
 			}
-			d[i][j] = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+			d[i][j] = min3(d[i - 1][j] + 1, d[i][j - 1] + 1,
+				       d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
 				d[i][j] = min3(d[i][j], d[i - 2][j - 2] + 1, MAX_WORD);
 		}
@@ -45,7 +51,8 @@ static unsigned distance(const char *a, const char *b)
 
 const char *mfd_flags_closest(const char *word, const void *names, size_t n, size_t stride)
 {
-	unsigned best = strlen(word) <= 4 ? 2 : 3; /* changes that still pass for a slip, and one more */
+	/* changes that still pass for a slip, and one more */
+	unsigned best = strlen(word) <= 4 ? 2 : 3;
 	const char *found = NULL;
 
 	for (size_t i = 0; i < n; i++) {
@@ -78,8 +85,8 @@ static int set_uint(const struct mfd_flag *f, const char *value, struct mfd_erro
 	errno = 0;
 	v = strtoull(value, &end, 10);
 	if (!isdigit((unsigned char)*value) || *end || errno || v < f->min || v > max)
-		return mfd_error_set(err, -EINVAL, "--%s: '%s' is not a number from %u to %u", f->name, value, f->min,
-				     max);
+		return mfd_error_set(err, -EINVAL, "--%s: '%s' is not a number from %u to %u",
+				     f->name, value, f->min, max);
 	*(uint32_t *)f->dest = v;
 	return 0;
 }
@@ -96,7 +103,8 @@ static int set_ms(const struct mfd_flag *f, const char *value, struct mfd_error 
 		for (p++; isdigit((unsigned char)*p); p++)
 			ms += (*p - '0') * (unit /= 10);
 	if (p == value || *p || ms > YEAR_MS)
-		return mfd_error_set(err, -EINVAL, "--%s: '%s' is not a time in seconds", f->name, value);
+		return mfd_error_set(err, -EINVAL, "--%s: '%s' is not a time in seconds", f->name,
+				     value);
 	*(uint64_t *)f->dest = ms;
 	return 0;
 }
@@ -121,11 +129,11 @@ static int set_choice(const struct mfd_flag *f, const char *value, struct mfd_er
 static int set_call(const struct mfd_flag *f, const char *value, struct mfd_error *err)
 {
 	struct mfd_error inner = { 0 };
-	int rc = f->call(f->dest, value, &inner);
+	int ret = f->call(f->dest, value, &inner);
 
-	if (rc < 0) {
-		inner.code = rc;
-		return mfd_error_set(err, rc, "--%s: %s", f->name, mfd_error_text(&inner));
+	if (ret < 0) {
+		inner.code = ret;
+		return mfd_error_set(err, ret, "--%s: %s", f->name, mfd_error_text(&inner));
 	}
 	return 0;
 }
@@ -153,8 +161,11 @@ static int set(const struct mfd_flag *f, const char *value, struct mfd_error *er
 	return mfd_error_set(err, -EINVAL, "--%s: unknown kind of flag", f->name);
 }
 
-/* The flag a word stands for, and the value attached to it by '=' or, after a letter, by nothing. */
-static const struct mfd_flag *match(const struct mfd_flag *flags, const char *word, const char **value)
+/*
+ * The flag a word stands for, and the value attached to it by '=' or, after a letter, by nothing.
+ */
+static const struct mfd_flag *match(const struct mfd_flag *flags, const char *word,
+				    const char **value)
 {
 	*value = NULL;
 	for (size_t i = 0, n = count(flags); i < n; i++) {
@@ -166,7 +177,8 @@ static const struct mfd_flag *match(const struct mfd_flag *flags, const char *wo
 			*value = word[2] ? word + 2 : NULL;
 			return &flags[i];
 		}
-		if (strncmp(word + 2, flags[i].name, len) || (word[2 + len] && word[2 + len] != '='))
+		if (strncmp(word + 2, flags[i].name, len) ||
+		    (word[2 + len] && word[2 + len] != '='))
 			continue;
 		*value = word[2 + len] ? word + 3 + len : NULL;
 		return &flags[i];
@@ -182,32 +194,34 @@ static int unknown(const struct mfd_flags *f, const char *word, struct mfd_error
 
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + 1 + (word[1] == '-'), "="),
 		 word + 1 + (word[1] == '-'));
-	close = word[1] == '-' ? mfd_flags_closest(name, &f->flags->name, n, sizeof(*f->flags)) : NULL;
-	return mfd_error_set(err, -EINVAL, "unknown flag '%s'%s%s%s", word, close ? "; is '--" : "", close ? close : "",
-			     close ? "' meant?" : "");
+	close = word[1] == '-' ? mfd_flags_closest(name, &f->flags->name, n, sizeof(*f->flags)) :
+				 NULL;
+	return mfd_error_set(err, -EINVAL, "unknown flag '%s'%s%s%s", word, close ? "; is '--" : "",
+			     close ? close : "", close ? "' meant?" : "");
 }
 
 /* The word with a dash at argv[*i]; *i moves to its value when that is the next word. */
-static int take_flag(const struct mfd_flags *f, int argc, char **argv, int *i, struct mfd_error *err)
+static int take_flag(const struct mfd_flags *f, int argc, char **argv, int *i,
+		     struct mfd_error *err)
 {
 	const char *value, *word = argv[*i];
 	const struct mfd_flag *flag = match(f->flags, word, &value);
-	int rc;
+	int ret;
 
 	if (!flag && !strcmp(word, "--help=man"))
 		return MFD_FLAGS_MAN;
 	if (!flag && (!strcmp(word, "--help") || !strcmp(word, "-h")))
 		return MFD_FLAGS_HELP;
 	if (!flag) {
-		rc = f->other ? f->other(f->other_arg, argc, argv, i, err) : 0;
-		return rc < 0 ? rc : rc ? 0 : unknown(f, word, err);
+		ret = f->other ? f->other(f->other_arg, argc, argv, i, err) : 0;
+		return ret < 0 ? ret : ret ? 0 : unknown(f, word, err);
 	}
 	if (flag->kind == MFD_FLAG_BOOL && value)
 		return mfd_error_set(err, -EINVAL, "--%s takes no value", flag->name);
 	if (flag->kind != MFD_FLAG_BOOL && !value) {
 		if (*i + 1 >= argc)
-			return mfd_error_set(err, -EINVAL, "--%s: the value (%s) is missing", flag->name,
-					     flag->arg ? flag->arg : "VALUE");
+			return mfd_error_set(err, -EINVAL, "--%s: the value (%s) is missing",
+					     flag->name, flag->arg ? flag->arg : "VALUE");
 		value = argv[++*i];
 	}
 	return set(flag, value, err);
@@ -223,12 +237,14 @@ static int missing(const struct mfd_flags *f, int have, struct mfd_error *err)
 	return mfd_error_set(err, -EINVAL, "%.*s is missing", (int)strcspn(p, " "), p);
 }
 
-static int check_args(const struct mfd_flags *f, const struct mfd_flags_args *args, struct mfd_error *err)
+static int check_args(const struct mfd_flags *f, const struct mfd_flags_args *args,
+		      struct mfd_error *err)
 {
 	if (args->n < f->min_args)
 		return missing(f, args->n, err);
 	if (f->max_args >= 0 && args->n > f->max_args)
-		return mfd_error_set(err, -EINVAL, "unexpected argument '%s'", args->v[f->max_args]);
+		return mfd_error_set(err, -EINVAL, "unexpected argument '%s'",
+				     args->v[f->max_args]);
 	if (args->after && !f->after)
 		return mfd_error_set(err, -EINVAL, "nothing may follow '--' here");
 	return 0;
@@ -237,17 +253,18 @@ static int check_args(const struct mfd_flags *f, const struct mfd_flags_args *ar
 int mfd_flags_parse(const struct mfd_flags *f, int argc, char **argv, struct mfd_flags_args *args,
 		    struct mfd_error *err)
 {
-	int rc = 0, i;
+	int ret = 0, i;
 
 	*args = (struct mfd_flags_args){ .v = argv + (argc > 0) };
-	for (i = 1; !rc && i < argc && strcmp(argv[i], "--"); i++) {
+	for (i = 1; !ret && i < argc && strcmp(argv[i], "--"); i++) {
 		if (argv[i][0] == '-' && argv[i][1])
-			rc = take_flag(f, argc, argv, &i, err);
+			ret = take_flag(f, argc, argv, &i, err);
 		else
-			args->v[args->n++] = argv[i]; /* never ahead of i: what is overwritten has been read */
+			args->v[args->n++] =
+				argv[i]; /* never ahead of i: what is overwritten has been read */
 	}
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	if (i < argc) {
 		args->after = argv + i + 1;
 		args->n_after = argc - i - 1;
@@ -263,7 +280,8 @@ static void help_flag(const char *left, const char *text, FILE *out)
 
 	if (strlen(left) > 24)
 		fprintf(out, "%s\n", left);
-	for (int first = strlen(left) <= 24; text && *text; text = *end ? end + 1 : end, first = 0) {
+	for (int first = strlen(left) <= 24; text && *text;
+	     text = *end ? end + 1 : end, first = 0) {
 		end = strchrnul(text, '\n');
 		fprintf(out, "%-24s  %.*s\n", first ? left : "", (int)(end - text), text);
 	}
@@ -279,7 +297,8 @@ void mfd_flags_help(const struct mfd_flags *f, FILE *out)
 		const struct mfd_flag *flag = &f->flags[i];
 
 		snprintf(letter, sizeof(letter), flag->letter ? "-%c, " : "    ", flag->letter);
-		snprintf(left, sizeof(left), "  %s--%s%s%s", letter, flag->name, flag->kind == MFD_FLAG_BOOL ? "" : " ",
+		snprintf(left, sizeof(left), "  %s--%s%s%s", letter, flag->name,
+			 flag->kind == MFD_FLAG_BOOL ? "" : " ",
 			 flag->kind == MFD_FLAG_BOOL ? "" :
 			 flag->arg		     ? flag->arg :
 						       "VALUE");
@@ -296,7 +315,8 @@ void mfd_flags_help(const struct mfd_flags *f, FILE *out)
 
 static int misuse(const struct mfd_flags *f, const char *text)
 {
-	fprintf(stderr, "criu-multifd %s: %s\nTry 'criu-multifd help %s'.\n", f->verb, text, f->verb);
+	fprintf(stderr, "criu-multifd %s: %s\nTry 'criu-multifd help %s'.\n", f->verb, text,
+		f->verb);
 	return MFD_EXIT_USAGE;
 }
 
@@ -314,15 +334,15 @@ int mfd_flags_misuse(const struct mfd_flags *f, const char *fmt, ...)
 int mfd_flags_begin(const struct mfd_flags *f, int argc, char **argv, struct mfd_flags_args *args)
 {
 	struct mfd_error err = { 0 };
-	int rc = mfd_flags_parse(f, argc, argv, args, &err);
+	int ret = mfd_flags_parse(f, argc, argv, args, &err);
 
-	if (!rc)
+	if (!ret)
 		return -1;
-	if (rc < 0) {
-		err.code = rc;
+	if (ret < 0) {
+		err.code = ret;
 		return misuse(f, mfd_error_text(&err));
 	}
-	if (rc == MFD_FLAGS_MAN)
+	if (ret == MFD_FLAGS_MAN)
 		mfd_manual_flags(f, stdout);
 	else
 		mfd_flags_help(f, stdout);

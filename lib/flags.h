@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Command lines as tables: a verb lists its flags, where their values go and a line of help; parsing, checking,
- * errors that name the flag, and --help come from the table.
+ * Command lines as tables: a verb lists its flags, where their values go and a line of help;
+ * parsing, checking, errors that name the flag, and --help come from the table.
  *
  *	static int mfd_x_main(int argc, char **argv)
  *	{
@@ -15,15 +15,15 @@
  *		const struct mfd_flags table = { .verb = "x", .usage = "[--dir DIR] [--once] SESSION",
  *			.summary = "does x", .flags = flags, .min_args = 1, .max_args = 1, .arg_names = "SESSION" };
  *		struct mfd_flags_args args;
- *		int rc = mfd_flags_begin(&table, argc, argv, &args);
+ *		int ret = mfd_flags_begin(&table, argc, argv, &args);
  *
- *		if (rc >= 0)
- *			return rc;
+ *		if (ret >= 0)
+ *			return ret;
  *		... args.v[0] is the session
  *
- * Grammar: --name VALUE, --name=VALUE, -x VALUE, -xVALUE (letter flags are not bundled); flags and arguments in any
- * order; "--" ends both, what follows is args.after.  A flag given twice: the later wins.  -h and --help are always
- * there.
+ * Grammar: --name VALUE, --name=VALUE, -x VALUE, -xVALUE (letter flags are not bundled); flags and
+ * arguments in any order; "--" ends both, what follows is args.after.  A flag given twice: the
+ * later wins.  -h and --help are always there.
  */
 #ifndef MFD_FLAGS_H
 #define MFD_FLAGS_H
@@ -39,7 +39,8 @@ enum mfd_flag_kind {
 	MFD_FLAG_UINT,	 /* uint32_t *, decimal, min .. max (max 0 = UINT32_MAX) */
 	MFD_FLAG_MS, /* uint64_t *, in seconds on the command line ("1.5"), stored in milliseconds; at most a year */
 	MFD_FLAG_CHOICE, /* int *, index in `choices` */
-	MFD_FLAG_CALL,	 /* `call`, for everything else and for flags that may repeat; dest is passed on */
+	/* `call`, for everything else and for flags that may repeat; dest is passed on */
+	MFD_FLAG_CALL,
 };
 
 struct mfd_flag {
@@ -65,9 +66,9 @@ struct mfd_flags {
 	const char *arg_names;	/* for "SESSION is missing" */
 	int after;		/* "--" and what follows it is allowed */
 	/*
-	 * Asked for words with dashes that are not in `flags`: 1 = taken (*i points to its last word), 0 = not
-	 * known, -errno and err.  `arg` is other_arg; a wrapper of mfd_options_from_flag fits.  other_help prints
-	 * its flags below the table's.
+	 * Asked for words with dashes that are not in `flags`: 1 = taken (*i points to its last
+	 * word), 0 = not known, -errno and err.  `arg` is other_arg; a wrapper of
+	 * mfd_options_from_flag fits.  other_help prints its flags below the table's.
 	 */
 	int (*other)(void *arg, int argc, char **argv, int *i, struct mfd_error *err);
 	void *other_arg;
@@ -83,21 +84,27 @@ struct mfd_flags_args {
 
 #define MFD_FLAGS_HELP 1
 #define MFD_FLAGS_MAN  2 /* --help=man: the manual page, see manual.h; for the Makefile */
-/* 0, MFD_FLAGS_HELP or MFD_FLAGS_MAN when help was asked for (nothing is printed), or -EINVAL with a sentence that names the flag. */
+/*
+ * 0, MFD_FLAGS_HELP or MFD_FLAGS_MAN when help was asked for (nothing is printed), or -EINVAL with
+ * a sentence that names the flag.
+ */
 int mfd_flags_parse(const struct mfd_flags *f, int argc, char **argv, struct mfd_flags_args *args,
 		    struct mfd_error *err);
 void mfd_flags_help(const struct mfd_flags *f, FILE *out);
 /*
- * For the main function of a verb: parse, print help or the error with a hint.  -1 = go on, else the exit code
- * (MFD_EXIT_OK after help, MFD_EXIT_USAGE).
+ * For the main function of a verb: parse, print help or the error with a hint.  -1 = go on, else
+ * the exit code (MFD_EXIT_OK after help, MFD_EXIT_USAGE).
  */
 int mfd_flags_begin(const struct mfd_flags *f, int argc, char **argv, struct mfd_flags_args *args);
-/* Complain about the command line after parsing, as mfd_flags_begin does; returns MFD_EXIT_USAGE. */
-int mfd_flags_misuse(const struct mfd_flags *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/*
+ * Complain about the command line after parsing, as mfd_flags_begin does; returns MFD_EXIT_USAGE.
+ */
+int mfd_flags_misuse(const struct mfd_flags *f, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /*
- * Of n names the one that `word` is most likely a misspelling of, or NULL.  `stride` is the distance of two names in
- * bytes, as they are often the first member of a table's entries.
+ * Of n names the one that `word` is most likely a misspelling of, or NULL.  `stride` is the
+ * distance of two names in bytes, as they are often the first member of a table's entries.
  */
 const char *mfd_flags_closest(const char *word, const void *names, size_t n, size_t stride);
 

@@ -14,7 +14,10 @@ static int set(int nice)
 	return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
 }
 
-/* One step away and back tells whether there is a way back, and costs next to nothing where there is none. */
+/*
+ * One step away and back tells whether there is a way back, and costs next to nothing where there
+ * is none.
+ */
 static void look(struct mfd_gentle *g)
 {
 	g->known = 1;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Threads that give way: in postcopy the process stands still while CRIU dumps and restores it, and on a host with few processors the bulk of
- * its pages must not take them from CRIU.  And threads that go first.
+ * Threads that give way: in postcopy the process stands still while CRIU dumps and restores it, and
+ * on a host with few processors the bulk of its pages must not take them from CRIU.  And threads
+ * that go first.
  */
 #ifndef MFD_GENTLE_H
 #define MFD_GENTLE_H
@@ -13,18 +14,23 @@ struct mfd_gentle {
 	int is;
 };
 
-/* The calling thread, whose g it is: behind everything else that wants to run, or as it was. Cheap when nothing changes. */
+/*
+ * The calling thread, whose g it is: behind everything else that wants to run, or as it was. Cheap
+ * when nothing changes.
+ */
 void mfd_gentle_be(struct mfd_gentle *g, int gentle);
 
 /*
- * The calling thread, for good: ahead of the bulk.  It has a part in answering faults, for each of which a task waits through several threads on
- * two hosts, while others move what nobody waits for.  Without CAP_SYS_NICE it stays where it is.
+ * The calling thread, for good: ahead of the bulk.  It has a part in answering faults, for each of
+ * which a task waits through several threads on two hosts, while others move what nobody waits
+ * for.  Without CAP_SYS_NICE it stays where it is.
  */
 void mfd_gentle_first(void);
 
 /*
- * All processes of the caller's session, which the kernel may schedule as one (CONFIG_SCHED_AUTOGROUP): behind other sessions, or beside them.  A
- * nice value counts only among those of one session there.
+ * All processes of the caller's session, which the kernel may schedule as one
+ * (CONFIG_SCHED_AUTOGROUP): behind other sessions, or beside them.  A nice value counts only among
+ * those of one session there.
  */
 void mfd_gentle_session(int gentle);
 

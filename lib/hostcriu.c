@@ -66,13 +66,16 @@ int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err)
 			return mfd_error_sys(err, ret, "CRIU=%s does not tell its version", own);
 		return new_enough(c) ?
 			       0 :
-			       mfd_error_set(err, -ENOENT, "CRIU=%s is version %d.%d.%d; 4.1.1 or later is needed", own,
-					     c->major, c->minor, c->patch);
+			       mfd_error_set(
+				       err, -ENOENT,
+				       "CRIU=%s is version %d.%d.%d; 4.1.1 or later is needed", own,
+				       c->major, c->minor, c->patch);
 	}
 	if (in_path(c)) {
 		if (!version_of(c) && new_enough(c))
 			return 0;
-		snprintf(seen, sizeof(seen), "the criu in PATH is version %d.%d.%d", c->major, c->minor, c->patch);
+		snprintf(seen, sizeof(seen), "the criu in PATH is version %d.%d.%d", c->major,
+			 c->minor, c->patch);
 	}
 	for (size_t i = 0; i < sizeof(fetched) / sizeof(*fetched); i++) {
 		snprintf(c->path, sizeof(c->path), "%s/criu-multifd/criu-%s/usr/sbin/criu",
@@ -80,7 +83,9 @@ int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err)
 		if (!access(c->path, X_OK) && !version_of(c))
 			return 0;
 	}
-	return mfd_error_set(err, -ENOENT, "%s, and contrib/setup has fetched none; 4.1.1 or later is needed", seen);
+	return mfd_error_set(err, -ENOENT,
+			     "%s, and contrib/setup has fetched none; 4.1.1 or later is needed",
+			     seen);
 }
 
 #define PLUGIN	   "multifd_plugin.so"
@@ -111,8 +116,9 @@ int mfd_hostcriu_plugins(char *path, size_t len, struct mfd_error *err)
 	}
 	if (env && *env && (size_t)snprintf(path, len, "%s", env) < len && has_plugin(path))
 		return 0;
-	return mfd_error_set(err, -ENOENT, PLUGIN " is neither in %s%s nor in %s%s nor where CRIU_LIBS_DIR says", self,
-			     places[0], self, places[1]);
+	return mfd_error_set(err, -ENOENT,
+			     PLUGIN " is neither in %s%s nor in %s%s nor where CRIU_LIBS_DIR says",
+			     self, places[0], self, places[1]);
 }
 
 /* "(00.012345) Error (criu/x.c:12): what" -> "what" */
@@ -133,8 +139,8 @@ static const char *essence(const char *line)
 /* Said on many machines though all goes well, or after everything that matters. */
 static int is_noise(const char *what)
 {
-	static const char *const noise[] = { "multifd:", "rlimit: Can't setup RLIMIT_NOFILE", "Restoring FAILED",
-					     "Dumping FAILED" };
+	static const char *const noise[] = { "multifd:", "rlimit: Can't setup RLIMIT_NOFILE",
+					     "Restoring FAILED", "Dumping FAILED" };
 
 	for (size_t i = 0; i < sizeof(noise) / sizeof(*noise); i++)
 		if (!strncmp(what, noise[i], strlen(noise[i])))
@@ -149,12 +155,14 @@ static int first_errors(char *log, char *text, size_t len)
 	size_t used = 0;
 	char *save, *line;
 
-	for (line = strtok_r(log, "\n", &save); line && found < MAX_ERRORS; line = strtok_r(NULL, "\n", &save)) {
+	for (line = strtok_r(log, "\n", &save); line && found < MAX_ERRORS;
+	     line = strtok_r(NULL, "\n", &save)) {
 		const char *what = essence(line);
 
 		if (!what || is_noise(what) || used >= len)
 			continue;
-		used += (size_t)snprintf(text + used, len - used, "%s%s", found++ ? "; " : "", what);
+		used += (size_t)snprintf(text + used, len - used, "%s%s", found++ ? "; " : "",
+					 what);
 	}
 	return found ? 0 : -ENOENT;
 }

@@ -13,19 +13,20 @@ struct mfd_hostcriu {
 };
 
 /*
- * $CRIU if set (and then nothing else); the criu in PATH if it is 4.1.1 or later; one that contrib/setup has
- * fetched.  -ENOENT with what was looked at and why it will not do.
+ * $CRIU if set (and then nothing else); the criu in PATH if it is 4.1.1 or later; one that
+ * contrib/setup has fetched.  -ENOENT with what was looked at and why it will not do.
  */
 int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err);
 
 /*
- * The folder of multifd_plugin.so: plugins/ beside this program (a build), ../lib/criu-multifd/plugins (an installation), or
- * what CRIU_LIBS_DIR names.  -ENOENT.
+ * The folder of multifd_plugin.so: plugins/ beside this program (a build),
+ * ../lib/criu-multifd/plugins (an installation), or what CRIU_LIBS_DIR names.  -ENOENT.
  */
 int mfd_hostcriu_plugins(char *path, size_t len, struct mfd_error *err);
 /*
- * What CRIU complained about: the first errors in `log` that are not the plugin's own, without time and place in the source;
- * when there is none, the last line of `errors`, its standard error (may be NULL).  0, or -ENOENT.
+ * What CRIU complained about: the first errors in `log` that are not the plugin's own, without time
+ * and place in the source; when there is none, the last line of `errors`, its standard error (may
+ * be NULL).  0, or -ENOENT.
  */
 int mfd_hostcriu_complaint(int dirfd, const char *log, const char *errors, char *text, size_t len);
 

@@ -111,7 +111,8 @@ int mfd_io_pwrite_all(int fd, const void *buf, size_t len, uint64_t offset)
 	if (!offset_ok(len, offset))
 		return -EOVERFLOW;
 	while (done < len) {
-		ssize_t n = pwrite(fd, (const char *)buf + done, len - done, (off_t)(offset + done));
+		ssize_t n =
+			pwrite(fd, (const char *)buf + done, len - done, (off_t)(offset + done));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -157,7 +158,10 @@ ssize_t mfd_io_send_fds(int sock, const void *buf, size_t len, const int *fds, i
 	return ret < 0 ? -errno : ret;
 }
 
-/* Every descriptor of the message: into fds as far as there is room, closed beyond.  Nonzero when some did not fit. */
+/*
+ * Every descriptor of the message: into fds as far as there is room, closed beyond.  Nonzero when
+ * some did not fit.
+ */
 static int take_fds(struct msghdr *msg, int *fds, int room, int *count)
 {
 	struct cmsghdr *cmsg;
@@ -283,7 +287,10 @@ static int open_folder(int dirfd, const char *path, const char **name)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The temporary name is short on its own: one made from the file's name could be too long for the file system. */
+/*
+ * The temporary name is short on its own: one made from the file's name could be too long for the
+ * file system.
+ */
 static int open_temporary(int folder, char *name, size_t size, mode_t mode)
 {
 	static atomic_uint counter; /* relaxed: only has to differ between threads */

@@ -18,7 +18,7 @@ static int connect_sun(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	struct timeval t = { .tv_sec = CALL_SECONDS };
-	int sock, rc;
+	int sock, ret;
 
 	if (strlen(path) >= sizeof(a.sun_path))
 		return -ENAMETOOLONG;
@@ -30,9 +30,9 @@ static int connect_sun(const char *path)
 	    !setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) &&
 	    !connect(sock, (struct sockaddr *)&a, sizeof(a)))
 		return sock;
-	rc = -errno;
+	ret = -errno;
 	close(sock);
-	return rc;
+	return ret;
 }
 
 int mfd_keeper_connect_at(int dirfd, const char *name)
@@ -53,7 +53,8 @@ int mfd_keeper_connect(const char *path)
 
 	if (!slash || strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path))
 		return connect_sun(path);
-	if (snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path) + 1, path) >= (int)sizeof(folder))
+	if (snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path) + 1, path) >=
+	    (int)sizeof(folder))
 		return -ENAMETOOLONG;
 	dirfd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
@@ -81,14 +82,15 @@ int mfd_keeper_connect_in(int dirfd, const char *name)
 	return sock;
 }
 
-int mfd_keeper_fill(struct mfd_keeper_msg *m, enum mfd_keeper_type type, const char *session, const char *name,
-		    uint64_t id)
+int mfd_keeper_fill(struct mfd_keeper_msg *m, enum mfd_keeper_type type, const char *session,
+		    const char *name, uint64_t id)
 {
 	memset(m, 0, offsetof(struct mfd_keeper_msg, name) + 1);
 	m->version = MFD_KEEPER_VERSION;
 	m->type = type;
 	m->id = id;
-	if ((session && strlen(session) >= sizeof(m->session)) || (name && strlen(name) >= sizeof(m->name)))
+	if ((session && strlen(session) >= sizeof(m->session)) ||
+	    (name && strlen(name) >= sizeof(m->name)))
 		return -ENAMETOOLONG;
 	if (session)
 		strcpy(m->session, session);
@@ -99,7 +101,8 @@ int mfd_keeper_fill(struct mfd_keeper_msg *m, enum mfd_keeper_type type, const c
 
 int mfd_keeper_send(int sock, const struct mfd_keeper_msg *m, int fd)
 {
-	ssize_t n = mfd_io_send_fds(sock, m, offsetof(struct mfd_keeper_msg, name) + strlen(m->name) + 1, &fd, fd >= 0);
+	ssize_t n = mfd_io_send_fds(
+		sock, m, offsetof(struct mfd_keeper_msg, name) + strlen(m->name) + 1, &fd, fd >= 0);
 
 	return n < 0 ? (int)n : 0;
 }
@@ -116,8 +119,8 @@ int mfd_keeper_recv(int sock, struct mfd_keeper_msg *m, int *fd)
 		return (int)n;
 	if (!nfds)
 		got = -1;
-	if ((size_t)n < least || m->version != MFD_KEEPER_VERSION || !memchr(m->session, 0, sizeof(m->session)) ||
-	    ((char *)m)[n - 1] != 0) {
+	if ((size_t)n < least || m->version != MFD_KEEPER_VERSION ||
+	    !memchr(m->session, 0, sizeof(m->session)) || ((char *)m)[n - 1] != 0) {
 		mfd_io_close(&got);
 		return -EPROTO;
 	}
@@ -130,28 +133,28 @@ int mfd_keeper_recv(int sock, struct mfd_keeper_msg *m, int *fd)
 
 int mfd_keeper_call(int sock, struct mfd_keeper_msg *m, int fd_out, int *fd_in)
 {
-	int rc = mfd_keeper_send(sock, m, fd_out);
+	int ret = mfd_keeper_send(sock, m, fd_out);
 
-	if (rc)
-		return rc;
-	rc = mfd_keeper_recv(sock, m, fd_in);
-	if (rc == 1 && m->type == MFD_KEEPER_OK)
+	if (ret)
+		return ret;
+	ret = mfd_keeper_recv(sock, m, fd_in);
+	if (ret == 1 && m->type == MFD_KEEPER_OK)
 		return 0;
 	if (fd_in)
 		mfd_io_close(fd_in);
-	if (rc == 1)
+	if (ret == 1)
 		return m->type == MFD_KEEPER_FAILED && m->code < 0 ? m->code : -EPROTO;
-	return rc ? rc : -ECONNRESET;
+	return ret ? ret : -ECONNRESET;
 }
 
-static int simple(int sock, enum mfd_keeper_type type, const char *session, const char *name, uint64_t id,
-		  uint32_t flags, int fd_out, int *fd_in)
+static int simple(int sock, enum mfd_keeper_type type, const char *session, const char *name,
+		  uint64_t id, uint32_t flags, int fd_out, int *fd_in)
 {
 	struct mfd_keeper_msg m;
-	int rc = mfd_keeper_fill(&m, type, session, name, id);
+	int ret = mfd_keeper_fill(&m, type, session, name, id);
 
 	m.flags = flags;
-	return rc ? rc : mfd_keeper_call(sock, &m, fd_out, fd_in);
+	return ret ? ret : mfd_keeper_call(sock, &m, fd_out, fd_in);
 }
 
 int mfd_keeper_begin(int sock, const char *session)
@@ -166,20 +169,20 @@ int mfd_keeper_put(int sock, const char *session, const char *name, uint64_t id,
 
 int mfd_keeper_get(int sock, const char *session, const char *name, uint64_t id)
 {
-	int fd = -1, rc = simple(sock, MFD_KEEPER_GET, session, name, id, 0, -1, &fd);
+	int fd = -1, ret = simple(sock, MFD_KEEPER_GET, session, name, id, 0, -1, &fd);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	return fd < 0 ? -EPROTO : fd;
 }
 
 int mfd_keeper_has(int sock, const char *session, const char *name, uint64_t id)
 {
 	struct mfd_keeper_msg m;
-	int rc = mfd_keeper_fill(&m, MFD_KEEPER_HAS, session, name, id);
+	int ret = mfd_keeper_fill(&m, MFD_KEEPER_HAS, session, name, id);
 
-	rc = rc ? rc : mfd_keeper_call(sock, &m, -1, NULL);
-	return rc ? rc : (int)m.flags;
+	ret = ret ? ret : mfd_keeper_call(sock, &m, -1, NULL);
+	return ret ? ret : (int)m.flags;
 }
 
 int mfd_keeper_drop(int sock, const char *session, const char *name, uint64_t id, uint32_t which)
@@ -187,21 +190,22 @@ int mfd_keeper_drop(int sock, const char *session, const char *name, uint64_t id
 	return simple(sock, MFD_KEEPER_DROP, session, name, id, which, -1, NULL);
 }
 
-int mfd_keeper_list(int sock, const char *session, int (*each)(void *ctx, const struct mfd_keeper_msg *m), void *ctx)
+int mfd_keeper_list(int sock, const char *session,
+		    int (*each)(void *ctx, const struct mfd_keeper_msg *m), void *ctx)
 {
 	struct mfd_keeper_msg m;
-	int rc = mfd_keeper_fill(&m, MFD_KEEPER_LIST, session, NULL, 0);
+	int ret = mfd_keeper_fill(&m, MFD_KEEPER_LIST, session, NULL, 0);
 
-	rc = rc ? rc : mfd_keeper_send(sock, &m, -1);
-	while (!rc) {
-		rc = mfd_keeper_recv(sock, &m, NULL);
-		if (rc != 1)
-			return rc ? rc : -ECONNRESET;
+	ret = ret ? ret : mfd_keeper_send(sock, &m, -1);
+	while (!ret) {
+		ret = mfd_keeper_recv(sock, &m, NULL);
+		if (ret != 1)
+			return ret ? ret : -ECONNRESET;
 		if (m.type == MFD_KEEPER_OK)
 			return 0;
-		rc = m.type == MFD_KEEPER_ENTRY ? each(ctx, &m) : -EPROTO;
+		ret = m.type == MFD_KEEPER_ENTRY ? each(ctx, &m) : -EPROTO;
 	}
-	return rc;
+	return ret;
 }
 
 int mfd_keeper_attach(int sock, const char *session, int image_dir)

@@ -2,10 +2,11 @@
 /*
  * Log lines: one write() each, so that lines of several threads and processes never mix.
  *
- * Texts may hold names that came from the other host, therefore control characters never reach the terminal or the
- * journal: each becomes '?'.  A line is cut at LINE_MAX_BYTES.
+ * Texts may hold names that came from the other host, therefore control characters never reach the
+ * terminal or the journal: each becomes '?'.  A line is cut at LINE_MAX_BYTES.
  *
- * A reader that went away must not kill a process with frozen tasks in its care: programs that log ignore SIGPIPE.
+ * A reader that went away must not kill a process with frozen tasks in its care: programs that log
+ * ignore SIGPIPE.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -50,15 +51,18 @@ void mfd_log_fd_set(int fd)
 	atomic_store_explicit(&log_fd, fd, memory_order_relaxed);
 }
 
-/* systemd.exec(5): JOURNAL_STREAM holds device and inode of the stream, which may have been redirected since. */
+/*
+ * systemd.exec(5): JOURNAL_STREAM holds device and inode of the stream, which may have been
+ * redirected since.
+ */
 static int is_journal(int fd)
 {
 	const char *env = getenv("JOURNAL_STREAM");
 	unsigned long long dev, ino;
 	struct stat st;
 
-	return env && sscanf(env, "%llu:%llu", &dev, &ino) == 2 && fstat(fd, &st) == 0 && st.st_dev == dev &&
-	       st.st_ino == ino;
+	return env && sscanf(env, "%llu:%llu", &dev, &ino) == 2 && fstat(fd, &st) == 0 &&
+	       st.st_dev == dev && st.st_ino == ino;
 }
 
 static size_t clamp_len(int n, size_t size)

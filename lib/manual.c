@@ -12,7 +12,10 @@
 #define MFD_VERSION "unknown"
 #endif
 
-/* Text for man(7): backslashes and dashes are letters, a line must not begin with a control character. */
+/*
+ * Text for man(7): backslashes and dashes are letters, a line must not begin with a control
+ * character.
+ */
 static void put(FILE *out, const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
@@ -24,7 +27,8 @@ static void put(FILE *out, const char *text, size_t len)
 			fputs("\\e", out);
 		else if (text[i] == '-')
 			fputs("\\-", out);
-		else if (text[i] != '\n' || !begins) /* an empty line is a break that groff warns of */
+		/* an empty line is a break that groff warns of */
+		else if (text[i] != '\n' || !begins)
 			fputc(text[i], out);
 		else
 			fputs(".PP\n", out);
@@ -51,7 +55,8 @@ static void head(FILE *out, const char *name, const char *summary)
 			fputs("\\-", out);
 		else
 			fputc(toupper((unsigned char)*p), out);
-	fprintf(out, " 8 \"\" \"criu\\-multifd %s\" \"System administration\"\n.SH NAME\n", MFD_VERSION);
+	fprintf(out, " 8 \"\" \"criu\\-multifd %s\" \"System administration\"\n.SH NAME\n",
+		MFD_VERSION);
 	say(out, name);
 	fputs(" \\- ", out);
 	line(out, summary);
@@ -149,7 +154,8 @@ void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *ou
 {
 	char left[96];
 
-	head(out, "criu-multifd", "move running processes between hosts, their memory over parallel channels");
+	head(out, "criu-multifd",
+	     "move running processes between hosts, their memory over parallel channels");
 	fputs(".SH SYNOPSIS\n.B criu\\-multifd\n.I VERB\n[FLAGS] [ARGUMENTS]\n"
 	      ".br\n.B criu dump \\-\\-lazy\\-pages \\-L\n.I PLUGINS\n[...]\n.SH DESCRIPTION\n",
 	      out);

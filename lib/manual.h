@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Manual pages written by the program itself, from the tables that also parse: flags (flags.h), options (options.h), verbs.
- * What a page says about a flag cannot differ from what the program takes.
+ * Manual pages written by the program itself, from the tables that also parse: flags (flags.h),
+ * options (options.h), verbs. What a page says about a flag cannot differ from what the program
+ * takes.
  */
 #ifndef MFD_MANUAL_H
 #define MFD_MANUAL_H

@@ -47,8 +47,9 @@ static int parent_of(int pid)
 }
 
 /*
- * The mount namespace of the outermost ancestor that may be looked at: a descriptor, or -1 when it is our own.  Found anew
- * each time: a server that was reparented has left the shell that made a namespace for it.
+ * The mount namespace of the outermost ancestor that may be looked at: a descriptor, or -1 when it
+ * is our own.  Found anew each time: a server that was reparented has left the shell that made a
+ * namespace for it.
  */
 static int outer_ns(void)
 {
@@ -65,7 +66,8 @@ static int outer_ns(void)
 }
 
 struct job {
-	int (*run)(struct job *j); /* a descriptor, 0, or -errno; in a forked child: system calls only */
+	/* a descriptor, 0, or -errno; in a forked child: system calls only */
+	int (*run)(struct job *j);
 	const char *owner, *name;
 	int need_huge;
 	char path[256]; /* in or out */
@@ -92,7 +94,10 @@ static void child(struct job *j, int ns, int sock)
 	_exit(0);
 }
 
-/* Run the job in that namespace, by a child: threads that share their working directory may not change it. */
+/*
+ * Run the job in that namespace, by a child: threads that share their working directory may not
+ * change it.
+ */
 static int run_in(struct job *j, int ns)
 {
 	struct answer a;
@@ -138,7 +143,8 @@ static int write_owner(const char *dir, const char *owner)
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	n = snprintf(text, sizeof(text), "%llu %s", (unsigned long long)mount_ns_of(getpid(), own, sizeof(own)), owner);
+	n = snprintf(text, sizeof(text), "%llu %s",
+		     (unsigned long long)mount_ns_of(getpid(), own, sizeof(own)), owner);
 	n = mfd_io_write_all(fd, text, (size_t)n);
 	close(fd);
 	return n;
@@ -151,7 +157,8 @@ static int create_job(struct job *j)
 
 	if (!mkdtemp(dir))
 		return -errno;
-	if (mount("criu-multifd", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "huge=always,mode=0700,size=90%") &&
+	if (mount("criu-multifd", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  "huge=always,mode=0700,size=90%") &&
 	    j->need_huge) {
 		fd = -errno;
 		rmdir(dir);
@@ -194,7 +201,10 @@ static int remove_job(struct job *j)
 	return rmdir(dir) && errno != ENOENT ? -errno : 0;
 }
 
-/* Does the folder that this file was made for still link to it?  Cannot be told of another mount namespace: then yes. */
+/*
+ * Does the folder that this file was made for still link to it?  Cannot be told of another mount
+ * namespace: then yes.
+ */
 static int is_needed(const char *dir, const char *name)
 {
 	char path[PATH_MAX], link[PATH_MAX + 64], target[PATH_MAX], own[40], *text = NULL, *owner;
@@ -265,13 +275,17 @@ int mfd_memfs_create(const char *owner, const char *name, int need_huge, char *p
 	return fd;
 }
 
-/* PREFIX, six characters, '/', a name: a link could have been made by anyone who may write to its folder. */
+/*
+ * PREFIX, six characters, '/', a name: a link could have been made by anyone who may write to its
+ * folder.
+ */
 static int may_be_ours(const char *path)
 {
 	size_t n = strlen(MFD_MEMFS_PREFIX);
 
-	return !strncmp(path, MFD_MEMFS_PREFIX, n) && strcspn(path + n, "/") == 6 && path[n + 6] == '/' &&
-	       path[n + 7] && path[n + 7] != '.' && !strchr(path + n + 7, '/');
+	return !strncmp(path, MFD_MEMFS_PREFIX, n) && strcspn(path + n, "/") == 6 &&
+	       path[n + 6] == '/' && path[n + 7] && path[n + 7] != '.' &&
+	       !strchr(path + n + 7, '/');
 }
 
 int mfd_memfs_open(const char *path)
@@ -299,7 +313,10 @@ int mfd_memfs_tidy(const char *name)
 	struct job j = { .run = tidy_job, .name = name };
 	int ns = outer_ns(), ret;
 
-	/* The owner's folder is looked at in our own namespace, the files are in the outer one: only where both are one. */
+	/*
+	 * The owner's folder is looked at in our own namespace, the files are in the outer one:
+	 * only where both are one.
+	 */
 	if (ns >= 0) {
 		close(ns);
 		return 0;

@@ -64,7 +64,8 @@ static int open_pages(struct mfd_mmhold *h)
 	h->pages = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (h->pages == MAP_FAILED)
 		return -errno;
-	madvise(h->pages, len, MADV_NOHUGEPAGE); /* one reader must not be let go with another's page */
+	/* one reader must not be let go with another's page */
+	madvise(h->pages, len, MADV_NOHUGEPAGE);
 	reg.range = (struct uffdio_range){ (uintptr_t)h->pages, len };
 	return ioctl(h->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
 }
@@ -116,7 +117,9 @@ void mfd_mmhold_take(struct mfd_mmhold *h, pid_t pid, uint64_t addr)
 	if (!h || h->n == h->room)
 		return;
 	r = &h->reader[h->n];
-	*r = (struct reader){ .pid = pid, .addr = addr, .page = h->pages + h->n * PAGE, .number = h->n };
+	*r = (struct reader){
+		.pid = pid, .addr = addr, .page = h->pages + h->n * PAGE, .number = h->n
+	};
 	if (!start_reader(r))
 		h->n++;
 }

@@ -2,13 +2,16 @@
 /*
  * Keep the memory of tasks that are about to be killed for a little longer than the tasks.
  *
- * A process that ends gives back its memory before it closes its descriptors and is gone: 0.08 s per GiB, in which its ports, locks and
- * pipes are still there.  Whoever reads the memory of another process holds a reference to all of it (mm_users, taken in mm/process_vm_access.c), and a read
- * that has to wait for its own destination keeps that for as long as it waits.  So one thread for each task reads a byte into a page that a
- * userfaultfd of ours holds back: the task ends at once, and what it leaves is given back by that thread, later and behind everything else.
+ * A process that ends gives back its memory before it closes its descriptors and is gone: 0.08 s
+ * per GiB, in which its ports, locks and pipes are still there.  Whoever reads the memory of
+ * another process holds a reference to all of it (mm_users, taken in mm/process_vm_access.c), and a
+ * read that has to wait for its own destination keeps that for as long as it waits.  So one thread
+ * for each task reads a byte into a page that a userfaultfd of ours holds back: the task ends at
+ * once, and what it leaves is given back by that thread, later and behind everything else.
  *
- * A hint: where the kernel has no userfaultfd for us, or a task cannot be read, nothing is held and it ends as it always does.  Should this
- * process die, the kernel ends the reads, and the memory of a dead task goes with them; a task that lives notices nothing.
+ * A hint: where the kernel has no userfaultfd for us, or a task cannot be read, nothing is held and
+ * it ends as it always does.  Should this process die, the kernel ends the reads, and the memory of
+ * a dead task goes with them; a task that lives notices nothing.
  */
 #ifndef MFD_MMHOLD_H
 #define MFD_MMHOLD_H
@@ -18,13 +21,24 @@
 
 struct mfd_mmhold;
 
-/* For at most `room` tasks; NULL: nothing can be held, which all of the others take for an answer. */
+/*
+ * For at most `room` tasks; NULL: nothing can be held, which all of the others take for an answer.
+ */
 struct mfd_mmhold *mfd_mmhold_open(unsigned room);
-/* Begin to hold the memory of pid, in which a byte can be read at addr. More than `room` are left alone. */
+/*
+ * Begin to hold the memory of pid, in which a byte can be read at addr. More than `room` are left
+ * alone.
+ */
 void mfd_mmhold_take(struct mfd_mmhold *h, pid_t pid, uint64_t addr);
-/* Wait until each task that was begun with is held, or has turned out not to be; at most timeout_ms.  How many are held. */
+/*
+ * Wait until each task that was begun with is held, or has turned out not to be; at most
+ * timeout_ms.  How many are held.
+ */
 unsigned mfd_mmhold_settle(struct mfd_mmhold *h, unsigned timeout_ms);
-/* Begin to give all of it back, in what processor time no other thread of this scheduling group wants. */
+/*
+ * Begin to give all of it back, in what processor time no other thread of this scheduling group
+ * wants.
+ */
 void mfd_mmhold_release(struct mfd_mmhold *h);
 /* Nonzero: it has been given back within the time. */
 int mfd_mmhold_wait(struct mfd_mmhold *h, unsigned timeout_ms);

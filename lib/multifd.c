@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The multifd core: payload swap between one producer and N channel threads. Theory in multifd.h. */
+/*
+ * The multifd core: payload swap between one producer and N channel threads. Theory in multifd.h.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -20,25 +22,33 @@ struct channel {
 	void *priv;
 	pthread_t thread;
 
-	struct mfd_payload *payload; /* the producer's while !pending_job, the thread's while pending_job */
-	atomic_int pending_job;	     /* set: release by the producer; cleared: release by the thread */
-	atomic_int pending_sync;     /* relaxed: no data goes with it */
-	sem_t work;		     /* one post per job or sync, and one to quit */
+	/* the producer's while !pending_job, the thread's while pending_job */
+	struct mfd_payload *payload;
+	/* set: release by the producer; cleared: release by the thread */
+	atomic_int pending_job;
+	atomic_int pending_sync; /* relaxed: no data goes with it */
+	sem_t work;		 /* one post per job or sync, and one to quit */
 	sem_t synced;
 	uint64_t syncs;		/* the thread's own count */
 	int error;		/* the thread's own, published by m->failed */
 } __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
-/* Three lines of cache: what everybody reads and hardly anybody writes, what the producer keeps to itself, what all of them count in. */
+/*
+ * Three lines of cache: what everybody reads and hardly anybody writes, what the producer keeps to
+ * itself, what all of them count in.
+ */
 struct mfd_multifd {
 	struct mfd_multifd_ops ops;
-	unsigned channels;  /* fixed for life */
-	atomic_uint failed; /* 1 + the channel that failed first: release by its thread, acquire by readers */
-	atomic_int quit;    /* set once, by stop() */
+	unsigned channels; /* fixed for life */
+	/* 1 + the channel that failed first: release by its thread, acquire by readers */
+	atomic_uint failed;
+	atomic_int quit; /* set once, by stop() */
 
 	struct mfd_payload *payload __attribute__((aligned(64))); /* the producer's own */
-	unsigned next;						  /* where it looks for an idle channel first */
-	uint64_t syncs;						  /* its count, equal to every channel's after a sync */
+	/* where it looks for an idle channel first */
+	unsigned next;
+	/* its count, equal to every channel's after a sync */
+	uint64_t syncs;
 	struct mfd_multifd_stats stats;
 	int given_up; /* what ops.waiting ended a wait with; counts of semaphores are off then */
 
@@ -75,7 +85,8 @@ static void wait_sem(sem_t *s)
 
 int mfd_multifd_error(struct mfd_multifd *m)
 {
-	unsigned failed = atomic_load_explicit(&m->failed, memory_order_acquire); /* pairs with channel_failed */
+	/* pairs with channel_failed */
+	unsigned failed = atomic_load_explicit(&m->failed, memory_order_acquire);
 
 	return failed ? m->chan[failed - 1].error : 0;
 }
@@ -94,7 +105,9 @@ static void channel_failed(struct channel *c, int code)
 		c->m->ops.failed(c->m->ops.arg, c->id, code);
 }
 
-/* After a failure anywhere, jobs are dropped: the session is lost and the producer must not wait. */
+/*
+ * After a failure anywhere, jobs are dropped: the session is lost and the producer must not wait.
+ */
 static void run_job(struct channel *c)
 {
 	int ret = 0;
@@ -128,7 +141,8 @@ static void *channel_main(void *arg)
 	mfd_threadname_set("send", c->id);
 	for (;;) {
 		wait_sem(&c->work);
-		if (atomic_load_explicit(&c->pending_job, memory_order_acquire)) /* pairs with hand_over */
+		/* pairs with hand_over */
+		if (atomic_load_explicit(&c->pending_job, memory_order_acquire))
 			run_job(c);
 		else if (atomic_load_explicit(&c->pending_sync, memory_order_relaxed))
 			run_sync(c);
@@ -189,7 +203,9 @@ int mfd_multifd_start(struct mfd_multifd **out, unsigned channels, void *const *
 	m = aligned_alloc(64, (size + 63) / 64 * 64);
 	if (!m)
 		return -ENOMEM;
-	*m = (struct mfd_multifd){ .ops = *ops, .channels = channels, .payload = payload_new(max_runs) };
+	*m = (struct mfd_multifd){ .ops = *ops,
+				   .channels = channels,
+				   .payload = payload_new(max_runs) };
 	sem_init(&m->idle, 0, channels);
 	if (!m->payload) {
 		join_and_free(m, 0);
@@ -217,13 +233,17 @@ struct mfd_payload *mfd_multifd_payload(struct mfd_multifd *m)
 	return m->payload;
 }
 
-/* The semaphore has counted an idle channel for us, and only we make channels busy: the search must succeed. */
+/*
+ * The semaphore has counted an idle channel for us, and only we make channels busy: the search must
+ * succeed.
+ */
 static struct channel *find_idle(struct mfd_multifd *m)
 {
 	const unsigned n = m->channels;
 	unsigned i = m->next;
 
-	while (atomic_load_explicit(&m->chan[i].pending_job, memory_order_acquire)) /* pairs with run_job */
+	/* pairs with run_job */
+	while (atomic_load_explicit(&m->chan[i].pending_job, memory_order_acquire))
 		i = i + 1 == n ? 0 : i + 1;
 	m->next = i + 1 == n ? 0 : i + 1;
 	return &m->chan[i];
@@ -235,13 +255,14 @@ static void hand_over(struct mfd_multifd *m, struct channel *c)
 
 	c->payload = m->payload;
 	m->payload = empty;
-	atomic_store_explicit(&c->pending_job, 1, memory_order_release); /* pairs with channel_main */
+	/* pairs with channel_main */
+	atomic_store_explicit(&c->pending_job, 1, memory_order_release);
 	sem_post(&c->work);
 }
 
 /*
- * The producer's waits are interrupted now and then for ops.waiting; who need not wait does not look at the clock.  After a failure every
- * channel only drops what it has.
+ * The producer's waits are interrupted now and then for ops.waiting; who need not wait does not
+ * look at the clock.  After a failure every channel only drops what it has.
  */
 static int produce_wait(struct mfd_multifd *m, sem_t *s)
 {
@@ -275,7 +296,10 @@ static int produce_wait(struct mfd_multifd *m, sem_t *s)
 	}
 }
 
-/* A channel that is idle takes one look at the semaphore; the clock is read only when there is none. */
+/*
+ * A channel that is idle takes one look at the semaphore; the clock is read only when there is
+ * none.
+ */
 static int wait_idle(struct mfd_multifd *m)
 {
 	uint64_t start;

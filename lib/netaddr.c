@@ -75,7 +75,8 @@ int mfd_netaddr_parse(const char *word, struct mfd_netaddr *a, struct mfd_error 
 	if (!device_ok(at + 1, from_len) || !device_ok(to, to_len))
 		return mfd_error_set(err, -EINVAL, "'%.80s': " WANTED, word);
 	if (useless(a))
-		return mfd_error_set(err, -EINVAL, "'%.80s': not an address that one host has", word);
+		return mfd_error_set(err, -EINVAL, "'%.80s': not an address that one host has",
+				     word);
 	memcpy(a->from, at + 1, from_len);
 	memcpy(a->to, to, to_len);
 	return 0;
@@ -84,22 +85,24 @@ int mfd_netaddr_parse(const char *word, struct mfd_netaddr *a, struct mfd_error 
 static int parse_words(char *list, struct mfd_netaddr *a, struct mfd_error *err)
 {
 	char *save, *w;
-	int n = 0, rc;
+	int n = 0, ret;
 
 	for (w = strtok_r(list, ",", &save); w; w = strtok_r(NULL, ",", &save), n++) {
 		if (n == MFD_NETADDR_MAX)
 			return mfd_error_set(err, -EINVAL, "at most %d addresses", MFD_NETADDR_MAX);
-		rc = mfd_netaddr_parse(w, &a[n], err);
-		if (rc)
-			return rc;
+		ret = mfd_netaddr_parse(w, &a[n], err);
+		if (ret)
+			return ret;
 		for (int i = 0; i < n; i++)
-			if (a[i].family == a[n].family && !memcmp(a[i].ip, a[n].ip, sizeof(a[n].ip)))
+			if (a[i].family == a[n].family &&
+			    !memcmp(a[i].ip, a[n].ip, sizeof(a[n].ip)))
 				return mfd_error_set(err, -EINVAL, "%s is there twice", a[n].text);
 	}
 	return n;
 }
 
-int mfd_netaddr_parse_list(const char *list, struct mfd_netaddr a[MFD_NETADDR_MAX], struct mfd_error *err)
+int mfd_netaddr_parse_list(const char *list, struct mfd_netaddr a[MFD_NETADDR_MAX],
+			   struct mfd_error *err)
 {
 	char *copy;
 	int n;

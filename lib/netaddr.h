@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A network address that moves with its service (move-address): what people write, and what the kernel must be told.  Everything is
- * done in the caller's network namespace.
+ * A network address that moves with its service (move-address): what people write, and what the
+ * kernel must be told.  Everything is done in the caller's network namespace.
  *
- * The new host has the address before the old one has lost it: CRIU cannot restore a TCP connection whose own address the host does not
- * have.  Until the verdict the address is therefore held there: nothing that names it, ARP and neighbour discovery included, leaves or
- * enters the new host, so nobody notices, and no data of the peers can be acknowledged by sockets that may yet be thrown away.
+ * The new host has the address before the old one has lost it: CRIU cannot restore a TCP connection
+ * whose own address the host does not have.  Until the verdict the address is therefore held there:
+ * nothing that names it, ARP and neighbour discovery included, leaves or enters the new host, so
+ * nobody notices, and no data of the peers can be acknowledged by sockets that may yet be thrown
+ * away.
  */
 #ifndef MFD_NETADDR_H
 #define MFD_NETADDR_H
@@ -31,8 +33,12 @@ struct mfd_netaddr {
 /* "ADDR/LEN@DEV" or "ADDR/LEN@DEV:TARGETDEV". */
 int mfd_netaddr_parse(const char *word, struct mfd_netaddr *a, struct mfd_error *err);
 /* Several, separated by commas; NULL or "" is none.  How many, or -EINVAL. */
-int mfd_netaddr_parse_list(const char *list, struct mfd_netaddr a[MFD_NETADDR_MAX], struct mfd_error *err);
-/* A rule is "any", a network ("10.1.0.0/16": every address in it) or an address ("10.1.0.5/16", "10.1.0.5": no other). */
+int mfd_netaddr_parse_list(const char *list, struct mfd_netaddr a[MFD_NETADDR_MAX],
+			   struct mfd_error *err);
+/*
+ * A rule is "any", a network ("10.1.0.0/16": every address in it) or an address ("10.1.0.5/16",
+ * "10.1.0.5": no other).
+ */
 int mfd_netaddr_rule_ok(const char *rule);
 int mfd_netaddr_allowed(const struct mfd_netaddr *a, const char *rule);
 
@@ -45,9 +51,15 @@ int mfd_netaddr_check_here(const char *list, struct mfd_error *err);
 /* One that is there already is no error, nor is, on deletion, one that is not. */
 int mfd_netaddr_add(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err);
 int mfd_netaddr_delete(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err);
-/* Gratuitous ARP, unsolicited neighbour advertisement, once: everybody on the link learns that it is here now. */
+/*
+ * Gratuitous ARP, unsolicited neighbour advertisement, once: everybody on the link learns that it
+ * is here now.
+ */
 int mfd_netaddr_announce(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err);
-/* See above; may be repeated.  lift = 1 takes it away again, also one of a process that died. Runs nft(8). */
+/*
+ * See above; may be repeated.  lift = 1 takes it away again, also one of a process that died. Runs
+ * nft(8).
+ */
 int mfd_netaddr_hold(const struct mfd_netaddr *a, int lift, struct mfd_error *err);
 
 #endif

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Addresses that move, and the kernel: rtnetlink through libnl, announcements through packet and raw sockets, the hold through nft(8).
+ * Addresses that move, and the kernel: rtnetlink through libnl, announcements through packet and
+ * raw sockets, the hold through nft(8).
  *
- * Not in netaddr.c, so that the plugin, which has options and their texts in it, is not linked against all of this.
+ * Not in netaddr.c, so that the plugin, which has options and their texts in it, is not linked
+ * against all of this.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,11 +41,15 @@ static const char *host(const struct mfd_netaddr *a, char buf[INET6_ADDRSTRLEN])
 
 /* ---- rtnetlink ---- */
 
-static int nl_failed(struct mfd_error *err, int rc, const char *what, const struct mfd_netaddr *a, const char *dev)
+static int nl_failed(struct mfd_error *err, int ret, const char *what, const struct mfd_netaddr *a,
+		     const char *dev)
 {
-	int code = rc == -NLE_PERM ? -EPERM : rc == -NLE_EXIST ? -EEXIST : rc == -NLE_NOMEM ? -ENOMEM : -EIO;
+	int code = ret == -NLE_PERM  ? -EPERM :
+		   ret == -NLE_EXIST ? -EEXIST :
+		   ret == -NLE_NOMEM ? -ENOMEM :
+				       -EIO;
 
-	return mfd_error_set(err, code, "%s %s on %s: %s", what, a->text, dev, nl_geterror(rc));
+	return mfd_error_set(err, code, "%s %s on %s: %s", what, a->text, dev, nl_geterror(ret));
 }
 
 static struct nl_sock *open_nl(void)
@@ -61,18 +67,20 @@ static int is_it(struct rtnl_addr *r, const struct mfd_netaddr *a, int index)
 {
 	struct nl_addr *local = rtnl_addr_get_local(r);
 
-	return local && rtnl_addr_get_family(r) == a->family && (!index || rtnl_addr_get_ifindex(r) == index) &&
-	       nl_addr_get_len(local) == ip_len(a) && !memcmp(nl_addr_get_binary_addr(local), a->ip, ip_len(a)) &&
+	return local && rtnl_addr_get_family(r) == a->family &&
+	       (!index || rtnl_addr_get_ifindex(r) == index) &&
+	       nl_addr_get_len(local) == ip_len(a) &&
+	       !memcmp(nl_addr_get_binary_addr(local), a->ip, ip_len(a)) &&
 	       (!index || rtnl_addr_get_prefixlen(r) == (int)a->len);
 }
 
 static int find_in(struct nl_sock *s, const struct mfd_netaddr *a, int index)
 {
 	struct nl_cache *cache;
-	int found = 0, rc = rtnl_addr_alloc_cache(s, &cache);
+	int found = 0, ret = rtnl_addr_alloc_cache(s, &cache);
 
-	if (rc < 0)
-		return rc;
+	if (ret < 0)
+		return ret;
 	for (struct nl_object *o = nl_cache_get_first(cache); o && !found; o = nl_cache_get_next(o))
 		found = is_it((struct rtnl_addr *)o, a, index);
 	nl_cache_free(cache);
@@ -83,20 +91,21 @@ static int device(const struct mfd_netaddr *a, const char *dev, struct mfd_error
 {
 	unsigned index = if_nametoindex(dev);
 
-	return index ? (int)index : mfd_error_set(err, -ENODEV, "%s: there is no device %s", a->text, dev);
+	return index ? (int)index :
+		       mfd_error_set(err, -ENODEV, "%s: there is no device %s", a->text, dev);
 }
 
 int mfd_netaddr_has(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err)
 {
-	int index = dev ? device(a, dev, err) : 0, rc;
+	int index = dev ? device(a, dev, err) : 0, ret;
 	struct nl_sock *s;
 
 	if (index < 0)
 		return index;
 	s = open_nl();
-	rc = s ? find_in(s, a, index) : -NLE_NOMEM;
+	ret = s ? find_in(s, a, index) : -NLE_NOMEM;
 	nl_socket_free(s);
-	return rc < 0 ? nl_failed(err, rc, "looking for", a, dev ? dev : "any device") : rc;
+	return ret < 0 ? nl_failed(err, ret, "looking for", a, dev ? dev : "any device") : ret;
 }
 
 static int change(const struct mfd_netaddr *a, int index, int add)
@@ -104,56 +113,59 @@ static int change(const struct mfd_netaddr *a, int index, int add)
 	struct nl_addr *local = nl_addr_build(a->family, a->ip, ip_len(a));
 	struct rtnl_addr *r = rtnl_addr_alloc();
 	struct nl_sock *s = open_nl();
-	int rc = -NLE_NOMEM;
+	int ret = -NLE_NOMEM;
 
 	if (local && r && s) {
 		nl_addr_set_prefixlen(local, (int)a->len);
 		rtnl_addr_set_ifindex(r, index);
-		rc = rtnl_addr_set_local(r, local);
-		/* That nobody else has it was seen to; one that is tentative could not be used at once. */
+		ret = rtnl_addr_set_local(r, local);
+		/*
+		 * That nobody else has it was seen to; one that is tentative could not be used at
+		 * once.
+		 */
 		if (a->family == AF_INET6)
 			rtnl_addr_set_flags(r, IFA_F_NODAD);
-		if (!rc)
-			rc = add ? rtnl_addr_add(s, r, NLM_F_EXCL) : rtnl_addr_delete(s, r, 0);
+		if (!ret)
+			ret = add ? rtnl_addr_add(s, r, NLM_F_EXCL) : rtnl_addr_delete(s, r, 0);
 	}
 	rtnl_addr_put(r);
 	nl_addr_put(local);
 	nl_socket_free(s);
-	return rc;
+	return ret;
 }
 
 int mfd_netaddr_add(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err)
 {
-	int index = device(a, dev, err), rc;
+	int index = device(a, dev, err), ret;
 
 	if (index < 0)
 		return index;
-	rc = change(a, index, 1);
-	return rc && rc != -NLE_EXIST ? nl_failed(err, rc, "adding", a, dev) : 0;
+	ret = change(a, index, 1);
+	return ret && ret != -NLE_EXIST ? nl_failed(err, ret, "adding", a, dev) : 0;
 }
 
 int mfd_netaddr_delete(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err)
 {
-	int rc = mfd_netaddr_has(a, dev, err);
+	int ret = mfd_netaddr_has(a, dev, err);
 
-	if (rc <= 0)
-		return rc;
-	rc = change(a, (int)if_nametoindex(dev), 0);
-	return rc && rc != -NLE_NOADDR ? nl_failed(err, rc, "removing", a, dev) : 0;
+	if (ret <= 0)
+		return ret;
+	ret = change(a, (int)if_nametoindex(dev), 0);
+	return ret && ret != -NLE_NOADDR ? nl_failed(err, ret, "removing", a, dev) : 0;
 }
 
 int mfd_netaddr_check_here(const char *list, struct mfd_error *err)
 {
 	struct mfd_netaddr a[MFD_NETADDR_MAX];
-	int n = mfd_netaddr_parse_list(list, a, err), rc;
+	int n = mfd_netaddr_parse_list(list, a, err), ret;
 
 	for (int i = 0; i < n; i++) {
-		rc = mfd_netaddr_has(&a[i], a[i].from, err);
-		if (!rc)
-			rc = mfd_error_set(err, -EADDRNOTAVAIL, "%s is not an address of %s here", a[i].text,
-					   a[i].from);
-		if (rc < 0)
-			return rc;
+		ret = mfd_netaddr_has(&a[i], a[i].from, err);
+		if (!ret)
+			ret = mfd_error_set(err, -EADDRNOTAVAIL, "%s is not an address of %s here",
+					    a[i].text, a[i].from);
+		if (ret < 0)
+			return ret;
 	}
 	return n < 0 ? n : 0;
 }
@@ -163,11 +175,12 @@ int mfd_netaddr_check_here(const char *list, struct mfd_error *err)
 /* RFC 5944 4.6: an ARP request for the address itself, from it, to everybody. */
 static int send_arp(const struct mfd_netaddr *a, int index, const unsigned char *mac)
 {
-	struct sockaddr_ll to = {
-		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = index, .sll_halen = ETH_ALEN
-	};
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_ARP),
+				  .sll_ifindex = index,
+				  .sll_halen = ETH_ALEN };
 	struct ether_arp arp = { 0 };
-	int s = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc = 0;
+	int s = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret = 0;
 
 	if (s < 0)
 		return -errno;
@@ -180,13 +193,13 @@ static int send_arp(const struct mfd_netaddr *a, int index, const unsigned char 
 	memcpy(arp.arp_tpa, a->ip, 4);
 	memset(to.sll_addr, 0xff, ETH_ALEN);
 	/* Request and answer: some listen to the one, some to the other. */
-	for (int i = 0; i < 2 && !rc; i++) {
+	for (int i = 0; i < 2 && !ret; i++) {
 		arp.ea_hdr.ar_op = htons(i ? ARPOP_REPLY : ARPOP_REQUEST);
 		if (sendto(s, &arp, sizeof(arp), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
-			rc = -errno;
+			ret = -errno;
 	}
 	close(s);
-	return rc;
+	return ret;
 }
 
 /* RFC 4861 7.2.6: to all nodes, override; the hop limit must be 255. */
@@ -199,7 +212,7 @@ static int send_advertisement(const struct mfd_netaddr *a, int index, const unsi
 	} __attribute__((packed)) m = { .opt = { ND_OPT_TARGET_LINKADDR, 1 } };
 	struct sockaddr_in6 from = { .sin6_family = AF_INET6 },
 			    to = { .sin6_family = AF_INET6, .sin6_scope_id = (uint32_t)index };
-	int s = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6), hops = 255, rc = 0;
+	int s = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6), hops = 255, ret = 0;
 
 	if (s < 0)
 		return -errno;
@@ -215,40 +228,41 @@ static int send_advertisement(const struct mfd_netaddr *a, int index, const unsi
 	    setsockopt(s, IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof(index)) ||
 	    bind(s, (struct sockaddr *)&from, sizeof(from)) ||
 	    sendto(s, &m, sizeof(m), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
-		rc = -errno;
+		ret = -errno;
 	close(s);
-	return rc;
+	return ret;
 }
 
 /* 0: no Ethernet, nobody to announce anything to. */
 static int hardware_address(const char *dev, unsigned char *mac)
 {
-	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret;
 	struct ifreq r = { 0 };
 
 	if (s < 0)
 		return -errno;
 	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", dev);
-	rc = ioctl(s, SIOCGIFHWADDR, &r) ? -errno : r.ifr_hwaddr.sa_family == ARPHRD_ETHER;
+	ret = ioctl(s, SIOCGIFHWADDR, &r) ? -errno : r.ifr_hwaddr.sa_family == ARPHRD_ETHER;
 	memcpy(mac, r.ifr_hwaddr.sa_data, ETH_ALEN);
 	close(s);
-	return rc;
+	return ret;
 }
 
 int mfd_netaddr_announce(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err)
 {
 	unsigned char mac[ETH_ALEN];
-	int index = device(a, dev, err), rc;
+	int index = device(a, dev, err), ret;
 
 	if (index < 0)
 		return index;
-	rc = hardware_address(dev, mac);
-	if (rc < 0)
-		return mfd_error_sys(err, rc, "announcing %s on %s", a->text, dev);
-	if (rc)
-		rc = a->family == AF_INET6 ? send_advertisement(a, index, mac) : send_arp(a, index, mac);
-	if (rc)
-		return mfd_error_sys(err, rc, "announcing %s on %s", a->text, dev);
+	ret = hardware_address(dev, mac);
+	if (ret < 0)
+		return mfd_error_sys(err, ret, "announcing %s on %s", a->text, dev);
+	if (ret)
+		ret = a->family == AF_INET6 ? send_advertisement(a, index, mac) :
+					      send_arp(a, index, mac);
+	if (ret)
+		return mfd_error_sys(err, ret, "announcing %s on %s", a->text, dev);
 	return 0;
 }
 
@@ -258,7 +272,7 @@ static int run_nft(const char *script)
 {
 	char *argv[] = { (char *)"nft", (char *)"-f", (char *)"-", NULL };
 	posix_spawn_file_actions_t fa;
-	int p[2], status, rc;
+	int p[2], status, ret;
 	pid_t pid;
 
 	if (pipe2(p, O_CLOEXEC))
@@ -266,14 +280,14 @@ static int run_nft(const char *script)
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_adddup2(&fa, p[0], STDIN_FILENO);
 	posix_spawn_file_actions_addopen(&fa, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-	rc = -posix_spawnp(&pid, argv[0], &fa, NULL, argv, environ);
+	ret = -posix_spawnp(&pid, argv[0], &fa, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	close(p[0]);
-	if (!rc)
-		rc = mfd_io_write_all(p[1], script, strlen(script));
+	if (!ret)
+		ret = mfd_io_write_all(p[1], script, strlen(script));
 	close(p[1]);
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
@@ -283,12 +297,14 @@ static int run_nft(const char *script)
 /* A table that is there is no error for "add", and so what is deleted after that is there. */
 static size_t put_table(char *buf, size_t len, const char *family, const char *name, int lift)
 {
-	int n = snprintf(buf, len, "add table %s %s\ndelete table %s %s\n", family, name, family, name);
+	int n = snprintf(buf, len, "add table %s %s\ndelete table %s %s\n", family, name, family,
+			 name);
 
 	if (!lift)
-		n += snprintf(buf + n, len - (size_t)n,
-			      "add table %s %s\nadd chain %s %s out { type filter hook output priority -400; }\n",
-			      family, name, family, name);
+		n += snprintf(
+			buf + n, len - (size_t)n,
+			"add table %s %s\nadd chain %s %s out { type filter hook output priority -400; }\n",
+			family, name, family, name);
 	return (size_t)n;
 }
 
@@ -297,25 +313,27 @@ int mfd_netaddr_hold(const struct mfd_netaddr *a, int lift, struct mfd_error *er
 	const char *ip = a->family == AF_INET6 ? "ip6" : "ip";
 	char name[64] = "criu_multifd_", text[INET6_ADDRSTRLEN], s[2048];
 	size_t n = strlen(name);
-	int rc;
+	int ret;
 
 	for (size_t i = 0; i < ip_len(a); i++, n += 2)
 		snprintf(name + n, 3, "%02x", a->ip[i]);
 	host(a, text);
 	n = put_table(s, sizeof(s), ip, name, lift);
 	if (!lift)
-		n += (size_t)snprintf(s + n, sizeof(s) - n,
-				      "add rule %s %s out %s saddr %s oifname != \"lo\" drop\n"
-				      "add chain %s %s in { type filter hook input priority -400; }\n"
-				      "add rule %s %s in %s daddr %s iifname != \"lo\" drop\n",
-				      ip, name, ip, text, ip, name, ip, name, ip, text);
+		n += (size_t)snprintf(
+			s + n, sizeof(s) - n,
+			"add rule %s %s out %s saddr %s oifname != \"lo\" drop\n"
+			"add chain %s %s in { type filter hook input priority -400; }\n"
+			"add rule %s %s in %s daddr %s iifname != \"lo\" drop\n",
+			ip, name, ip, text, ip, name, ip, name, ip, text);
 	if (a->family == AF_INET) {
 		n += put_table(s + n, sizeof(s) - n, "arp", name, lift);
 		if (!lift)
-			snprintf(s + n, sizeof(s) - n, "add rule arp %s out arp saddr ip %s drop\n", name, text);
+			snprintf(s + n, sizeof(s) - n, "add rule arp %s out arp saddr ip %s drop\n",
+				 name, text);
 	}
-	rc = run_nft(s);
-	return rc ? mfd_error_sys(err, rc, "%s: nft cannot %s packets for it", a->text,
-				  lift ? "let pass" : "hold back") :
-		    0;
+	ret = run_nft(s);
+	return ret ? mfd_error_sys(err, ret, "%s: nft cannot %s packets for it", a->text,
+				   lift ? "let pass" : "hold back") :
+		     0;
 }

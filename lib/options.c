@@ -2,9 +2,10 @@
 /*
  * The table of options and its sources.
  *
- * A value is parsed in one place whatever it came from, so all sources allow the same and complain alike.  A value
- * that loses against a stronger source is parsed nevertheless: a mistake in a file does not wait for the day when
- * the variable that hid it is gone.  An empty string unsets a text option.
+ * A value is parsed in one place whatever it came from, so all sources allow the same and complain
+ * alike.  A value that loses against a stronger source is parsed nevertheless: a mistake in a file
+ * does not wait for the day when the variable that hid it is gone.  An empty string unsets a text
+ * option.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -36,7 +37,8 @@ static const char *const compressions[] = {
 	[MFD_COMPRESS_AUTO] = "auto",
 };
 static const char *const modes[] = { [MFD_MODE_SAFE] = "safe", [MFD_MODE_POSTCOPY] = "postcopy" };
-static const char *const confirms[] = { [MFD_CONFIRM_READY] = "ready", [MFD_CONFIRM_RESTORE] = "restore" };
+static const char
+	*const confirms[] = { [MFD_CONFIRM_READY] = "ready", [MFD_CONFIRM_RESTORE] = "restore" };
 static const char *const log_levels[] = {
 	[MFD_LOG_ERROR] = "error",
 	[MFD_LOG_WARN] = "warn",
@@ -56,7 +58,8 @@ static const void *field_const(const struct mfd_options *o, const struct mfd_opt
 
 /* ---- values ---- */
 
-static int set_text(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_text(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		    struct mfd_error *err)
 {
 	char **text = field(o, d);
 	char *copy = NULL;
@@ -72,20 +75,25 @@ static int set_text(struct mfd_options *o, const struct mfd_option_desc *d, cons
 }
 
 /* Only the form: a name is looked up when it is needed, and again when it is needed again. */
-static int set_target(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_target(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		      struct mfd_error *err)
 {
 	const char *colon = strrchr(value, ':');
 
-	if (*value && (!colon || colon == value || !colon[1] || colon[1 + strspn(colon + 1, "0123456789")]))
+	if (*value &&
+	    (!colon || colon == value || !colon[1] || colon[1 + strspn(colon + 1, "0123456789")]))
 		return mfd_error_set(err, -EINVAL, "HOST:PORT or [V6]:PORT is wanted");
 	return set_text(o, d, value, err);
 }
 
-static int set_session(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_session(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		       struct mfd_error *err)
 {
 	if (*value && !mfd_wire_name_ok(value, strlen(value)))
-		return mfd_error_set(err, -EINVAL, "a name is wanted: 1 to %d bytes, no '/', not starting with '.'",
-				     MFD_WIRE_MAX_NAME);
+		return mfd_error_set(
+			err, -EINVAL,
+			"a name is wanted: 1 to %d bytes, no '/', not starting with '.'",
+			MFD_WIRE_MAX_NAME);
 	return set_text(o, d, value, err);
 }
 
@@ -93,8 +101,9 @@ static int set_congestion(struct mfd_options *o, const struct mfd_option_desc *d
 			  struct mfd_error *err)
 {
 	if (*value && !mfd_congestion_name_ok(value))
-		return mfd_error_set(err, -EINVAL,
-				     "auto, system or the name of a congestion control is wanted, as cubic");
+		return mfd_error_set(
+			err, -EINVAL,
+			"auto, system or the name of a congestion control is wanted, as cubic");
 	return set_text(o, d, strcmp(value, "auto") ? value : "", err);
 }
 
@@ -106,8 +115,12 @@ static int set_absolute(struct mfd_options *o, const struct mfd_option_desc *d, 
 	return set_text(o, d, value, err);
 }
 
-/* Patterns are matched in plugin/hooks/cpr_claim.c; whether one ever matches is nothing that can be checked here. */
-static int set_cpr(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+/*
+ * Patterns are matched in plugin/hooks/cpr_claim.c; whether one ever matches is nothing that can be
+ * checked here.
+ */
+static int set_cpr(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		   struct mfd_error *err)
 {
 	if (*value && (*value == ',' || strstr(value, ",,") || value[strlen(value) - 1] == ','))
 		return mfd_error_set(err, -EINVAL, "auto, off or PATTERN[,PATTERN...] is wanted");
@@ -127,13 +140,15 @@ static int number(const char *value, long *n, const char **suffix)
 	return errno ? -EINVAL : 0;
 }
 
-static int set_number(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_number(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		      struct mfd_error *err)
 {
 	const char *suffix;
 	long n;
 
 	if (number(value, &n, &suffix) || *suffix || n < d->min || n > d->max)
-		return mfd_error_set(err, -EINVAL, "a number from %ld to %ld is wanted", d->min, d->max);
+		return mfd_error_set(err, -EINVAL, "a number from %ld to %ld is wanted", d->min,
+				     d->max);
 	*(uint32_t *)field(o, d) = (uint32_t)n;
 	return 0;
 }
@@ -147,20 +162,22 @@ static long bytes_unit(const char *suffix)
 	return !strcmp(suffix, "m") || !strcmp(suffix, "M") ? 1L << 20 : 0;
 }
 
-static int set_bytes(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_bytes(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		     struct mfd_error *err)
 {
 	const char *suffix;
 	long n, unit;
 
-	if (number(value, &n, &suffix) || !(unit = bytes_unit(suffix)) || n > d->max / unit || n * unit < d->min ||
-	    n * unit % PACKET_STEP)
-		return mfd_error_set(err, -EINVAL, "a multiple of %dk from %ldk to %ldM is wanted", PACKET_STEP >> 10,
-				     d->min >> 10, d->max >> 20);
+	if (number(value, &n, &suffix) || !(unit = bytes_unit(suffix)) || n > d->max / unit ||
+	    n * unit < d->min || n * unit % PACKET_STEP)
+		return mfd_error_set(err, -EINVAL, "a multiple of %dk from %ldk to %ldM is wanted",
+				     PACKET_STEP >> 10, d->min >> 10, d->max >> 20);
 	*(uint32_t *)field(o, d) = (uint32_t)(n * unit);
 	return 0;
 }
 
-static int set_ms(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_ms(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		  struct mfd_error *err)
 {
 	const char *suffix;
 	long n, unit = 0;
@@ -168,17 +185,21 @@ static int set_ms(struct mfd_options *o, const struct mfd_option_desc *d, const 
 	if (!number(value, &n, &suffix))
 		unit = !*suffix || !strcmp(suffix, "ms") ? 1 : !strcmp(suffix, "s") ? 1000 : 0;
 	if (!unit || n > d->max / unit || n * unit < d->min)
-		return mfd_error_set(err, -EINVAL, "a time from %ld to %ld milliseconds is wanted, e.g. 500, 500ms, 5s",
-				     d->min, d->max);
+		return mfd_error_set(
+			err, -EINVAL,
+			"a time from %ld to %ld milliseconds is wanted, e.g. 500, 500ms, 5s",
+			d->min, d->max);
 	*(uint32_t *)field(o, d) = (uint32_t)(n * unit);
 	return 0;
 }
 
 /* All enumerations are stored as 32 bits. */
-_Static_assert(sizeof(enum mfd_tristate) == 4 && sizeof(enum mfd_mode) == 4 && sizeof(enum mfd_confirm) == 4, "");
+_Static_assert(sizeof(enum mfd_tristate) == 4 && sizeof(enum mfd_mode) == 4 &&
+		       sizeof(enum mfd_confirm) == 4,
+	       "");
 
-static int choose(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err,
-		  const char *const *names)
+static int choose(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		  struct mfd_error *err, const char *const *names)
 {
 	char allowed[128] = "";
 	long i;
@@ -211,13 +232,15 @@ static int set_compress(struct mfd_options *o, const struct mfd_option_desc *d, 
 	return choose(o, d, value, err, compressions);
 }
 
-static int set_level(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_level(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		     struct mfd_error *err)
 {
 	char *end;
 	long n = strtol(value, &end, 10);
 
 	if (!*value || *end || n < d->min || n > d->max)
-		return mfd_error_set(err, -EINVAL, "a number from %ld to %ld is wanted", d->min, d->max);
+		return mfd_error_set(err, -EINVAL, "a number from %ld to %ld is wanted", d->min,
+				     d->max);
 	*(int32_t *)field(o, d) = (int32_t)n;
 	return 0;
 }
@@ -242,7 +265,11 @@ int mfd_options_rate(const char *value, uint64_t *bytes_per_s)
 		if (!strcmp(end, units[i].suffix)) {
 			n *= units[i].unit;
 			*bytes_per_s = n > 0 && n < 1 ? 1 :
-							(uint64_t)n; /* little is not nothing: that would be no limit */
+							/*
+							 * little is not nothing: that would be no
+							 * limit
+							 */
+							(uint64_t)n;
 			return 0;
 		}
 	}
@@ -267,7 +294,8 @@ const char *mfd_options_rate_text(uint64_t bytes_per_s, char *buf, size_t len)
 	return buf;
 }
 
-static int set_rate(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_rate(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		    struct mfd_error *err)
 {
 	if (mfd_options_rate(value, field(o, d)))
 		return mfd_error_set(err, -EINVAL, MFD_OPTIONS_RATE_WANTED);
@@ -283,12 +311,14 @@ static int set_addresses(struct mfd_options *o, const struct mfd_option_desc *d,
 	return n < 0 ? n : set_text(o, d, value, err);
 }
 
-static int set_mode(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_mode(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		    struct mfd_error *err)
 {
 	return choose(o, d, value, err, modes);
 }
 
-static int set_confirm(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err)
+static int set_confirm(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		       struct mfd_error *err)
 {
 	return choose(o, d, value, err, confirms);
 }
@@ -304,21 +334,24 @@ static int set_log_level(struct mfd_options *o, const struct mfd_option_desc *d,
 #define AT(name) offsetof(struct mfd_options, name)
 
 const struct mfd_option_desc mfd_options_table[] = {
-	{ "target", "HOST:PORT", "restore server to stream to; unset, the plugin does nothing", "", set_target,
-	  AT(target), 0, 0 },
-	{ "session", "NAME", "name of the session on the restore server; unset, one is made up", "", set_session,
-	  AT(session), 0, 0 },
-	{ "channels", "N", "connections that carry memory, 1 to 64", "4", set_number, AT(channels), 1,
-	  MFD_WIRE_MAX_CHANNELS },
-	{ "zerocopy", "on|off|auto", "send memory without copying it in the kernel; on: fail rather than copy", "auto",
+	{ "target", "HOST:PORT", "restore server to stream to; unset, the plugin does nothing", "",
+	  set_target, AT(target), 0, 0 },
+	{ "session", "NAME", "name of the session on the restore server; unset, one is made up", "",
+	  set_session, AT(session), 0, 0 },
+	{ "channels", "N", "connections that carry memory, 1 to 64", "4", set_number, AT(channels),
+	  1, MFD_WIRE_MAX_CHANNELS },
+	{ "zerocopy", "on|off|auto",
+	  "send memory without copying it in the kernel; on: fail rather than copy", "auto",
 	  set_tristate, AT(zerocopy), MFD_OFF, MFD_AUTO },
-	{ "checksum", "on|off", "hash every packet", "on", set_tristate, AT(checksum), MFD_OFF, MFD_ON },
-	{ "packet-size", "BYTES", "memory in one packet, a multiple of 64k up to 4M", "1M", set_bytes, AT(packet_size),
-	  MFD_WIRE_MIN_PACKET, MFD_WIRE_MAX_PACKET },
-	{ "compress", "off|lz4|zstd|auto", "compress memory on its way; auto: whichever is faster just now, or none",
-	  "off", set_compress, AT(compress), MFD_COMPRESS_OFF, MFD_COMPRESS_AUTO },
-	{ "compress-level", "N", "zstd: 1 (fast) to 19; lz4: -1 to -64, faster; 0 = default", "0", set_level,
-	  AT(compress_level), -64, 19 },
+	{ "checksum", "on|off", "hash every packet", "on", set_tristate, AT(checksum), MFD_OFF,
+	  MFD_ON },
+	{ "packet-size", "BYTES", "memory in one packet, a multiple of 64k up to 4M", "1M",
+	  set_bytes, AT(packet_size), MFD_WIRE_MIN_PACKET, MFD_WIRE_MAX_PACKET },
+	{ "compress", "off|lz4|zstd|auto",
+	  "compress memory on its way; auto: whichever is faster just now, or none", "off",
+	  set_compress, AT(compress), MFD_COMPRESS_OFF, MFD_COMPRESS_AUTO },
+	{ "compress-level", "N", "zstd: 1 (fast) to 19; lz4: -1 to -64, faster; 0 = default", "0",
+	  set_level, AT(compress_level), -64, 19 },
 	{ "max-bandwidth", "RATE",
 	  "limit over all channels in bytes per second, with k, M, G, or in bits with kbit, Mbit, "
 	  "Gbit; 0 or unlimited = none; 'criu-multifd set' changes it on the way",
@@ -332,32 +365,36 @@ const struct mfd_option_desc mfd_options_table[] = {
 	{ "confirm", "ready|restore",
 	  "what the target must have done before the source's tasks are released; restore: it has restored them, stopped",
 	  "ready", set_confirm, AT(confirm), MFD_CONFIRM_READY, MFD_CONFIRM_RESTORE },
-	{ "restore-timeout", "TIME", "confirm = restore: abort when the target has not restored in so long", "60000",
-	  set_ms, AT(restore_timeout), 100, 86400000 },
+	{ "restore-timeout", "TIME",
+	  "confirm = restore: abort when the target has not restored in so long", "60000", set_ms,
+	  AT(restore_timeout), 100, 86400000 },
 	{ "restore-option", "NAME,...",
-	  "confirm = restore: options for the target's criu restore, e.g. tcp-established", "", set_text,
-	  AT(restore_option), 0, 0 },
+	  "confirm = restore: options for the target's criu restore, e.g. tcp-established", "",
+	  set_text, AT(restore_option), 0, 0 },
 	{ "move-address", "ADDR/LEN@DEV,...",
-	  "addresses that move with the tasks; DEV:TARGETDEV if its name differs there", "", set_addresses,
-	  AT(move_address), 0, 0 },
-	{ "connect-timeout", "TIME", "limit for reaching the restore server, in ms or with a suffix", "5000", set_ms,
+	  "addresses that move with the tasks; DEV:TARGETDEV if its name differs there", "",
+	  set_addresses, AT(move_address), 0, 0 },
+	{ "connect-timeout", "TIME",
+	  "limit for reaching the restore server, in ms or with a suffix", "5000", set_ms,
 	  AT(connect_timeout), 1, 3600000 },
 	{ "queue-timeout", "TIME",
 	  "how long to wait, before anything is frozen, for a target without memory for the session; 0 = not at all",
 	  "600000", set_ms, AT(queue_timeout), 0, 86400000 },
-	{ "stall-timeout", "TIME", "a connection on which nothing moved for so long is broken", "10000", set_ms,
-	  AT(stall_timeout), 100, 3600000 },
-	{ "log-level", "error|warn|info|debug", "how much is logged", "info", set_log_level, AT(log_level),
-	  MFD_LOG_ERROR, MFD_LOG_DEBUG },
-	{ "log-file", "PATH", "log of the sender; unset, multifd-send.log beside CRIU's own", "", set_text,
-	  AT(log_file), 0, 0 },
-	{ "program", "PATH", "criu-multifd that the plugin starts; unset, the one beside the plugin", "", set_absolute,
+	{ "stall-timeout", "TIME", "a connection on which nothing moved for so long is broken",
+	  "10000", set_ms, AT(stall_timeout), 100, 3600000 },
+	{ "log-level", "error|warn|info|debug", "how much is logged", "info", set_log_level,
+	  AT(log_level), MFD_LOG_ERROR, MFD_LOG_DEBUG },
+	{ "log-file", "PATH", "log of the sender; unset, multifd-send.log beside CRIU's own", "",
+	  set_text, AT(log_file), 0, 0 },
+	{ "program", "PATH",
+	  "criu-multifd that the plugin starts; unset, the one beside the plugin", "", set_absolute,
 	  AT(program), 0, 0 },
 	{ "cpr", "auto|off|PATTERN,...",
-	  "which descriptors and terminals come along that CRIU cannot restore by itself", "", set_cpr, AT(cpr), 0, 0 },
+	  "which descriptors and terminals come along that CRIU cannot restore by itself", "",
+	  set_cpr, AT(cpr), 0, 0 },
 	{ "keeper", "PATH",
-	  "socket of the keeper that holds them on this host (DIR/.keeper.sock of criu-multifd serve)", "",
-	  set_absolute, AT(keeper), 0, 0 },
+	  "socket of the keeper that holds them on this host (DIR/.keeper.sock of criu-multifd serve)",
+	  "", set_absolute, AT(keeper), 0, 0 },
 };
 
 const unsigned mfd_options_count = ARRAY_LEN(mfd_options_table);
@@ -365,8 +402,9 @@ _Static_assert(ARRAY_LEN(mfd_options_table) <= MFD_OPTIONS_MAX, "room in mfd_opt
 
 static int is_text(const struct mfd_option_desc *d)
 {
-	return d->set == set_text || d->set == set_target || d->set == set_session || d->set == set_absolute ||
-	       d->set == set_cpr || d->set == set_addresses || d->set == set_congestion;
+	return d->set == set_text || d->set == set_target || d->set == set_session ||
+	       d->set == set_absolute || d->set == set_cpr || d->set == set_addresses ||
+	       d->set == set_congestion;
 }
 
 static const struct mfd_option_desc *find(const char *name, size_t len)
@@ -374,7 +412,8 @@ static const struct mfd_option_desc *find(const char *name, size_t len)
 	unsigned i;
 
 	for (i = 0; i < mfd_options_count; i++)
-		if (!strncmp(mfd_options_table[i].name, name, len) && !mfd_options_table[i].name[len])
+		if (!strncmp(mfd_options_table[i].name, name, len) &&
+		    !mfd_options_table[i].name[len])
 			return &mfd_options_table[i];
 	return NULL;
 }
@@ -460,7 +499,8 @@ static int unknown_name(const char *name, const char *where, struct mfd_error *e
 	const char *closest = mfd_options_closest(name);
 
 	return mfd_error_set(err, -EINVAL, "%s: unknown option '%.64s'%s%s%s", where, name,
-			     closest ? ", did you mean '" : "", closest ? closest : "", closest ? "'?" : "");
+			     closest ? ", did you mean '" : "", closest ? closest : "",
+			     closest ? "'?" : "");
 }
 
 /* Also keeps every value on one line of mfd_options_write. */
@@ -472,8 +512,8 @@ static int has_control(const char *value)
 	return 0;
 }
 
-int mfd_options_set(struct mfd_options *o, const char *name, const char *value, enum mfd_option_from from,
-		    const char *where, struct mfd_error *err)
+int mfd_options_set(struct mfd_options *o, const char *name, const char *value,
+		    enum mfd_option_from from, const char *where, struct mfd_error *err)
 {
 	const struct mfd_option_desc *d = find(name, strlen(name));
 	struct mfd_options unused = { .target = NULL };
@@ -483,14 +523,15 @@ int mfd_options_set(struct mfd_options *o, const char *name, const char *value, 
 	if (!d)
 		return unknown_name(name, where, err);
 	if (has_control(value))
-		return mfd_error_set(err, -EINVAL, "%s: control characters are not allowed in '%s'", where, name);
+		return mfd_error_set(err, -EINVAL, "%s: control characters are not allowed in '%s'",
+				     where, name);
 
 	wins = from >= o->from[d - mfd_options_table];
 	ret = d->set(wins ? o : &unused, d, value, &why);
 	mfd_options_free(&unused);
 	if (ret)
-		return mfd_error_set(err, ret, "%s: bad value '%.200s' for '%s': %s", where, value, name,
-				     mfd_error_text(&why));
+		return mfd_error_set(err, ret, "%s: bad value '%.200s' for '%s': %s", where, value,
+				     name, mfd_error_text(&why));
 	if (wins)
 		o->from[d - mfd_options_table] = (uint8_t)from;
 	return 0;
@@ -501,9 +542,10 @@ int mfd_options_check(const struct mfd_options *o, struct mfd_error *err)
 	unsigned i;
 
 	if (o->zerocopy == MFD_ON && o->compress != MFD_COMPRESS_OFF)
-		return mfd_error_set(err, -EINVAL,
-				     "zerocopy = on cannot go with compress = %s: what is compressed is a copy",
-				     compressions[o->compress]);
+		return mfd_error_set(
+			err, -EINVAL,
+			"zerocopy = on cannot go with compress = %s: what is compressed is a copy",
+			compressions[o->compress]);
 	for (i = 0; i < mfd_options_count; i++)
 		if (o->from[i] > MFD_FROM_PLUGIN)
 			return mfd_error_set(err, -EINVAL, "options were not initialised");
@@ -572,7 +614,9 @@ static char *trim(char *s)
 	return s;
 }
 
-/* "value" with \" and \\ inside; returns what follows the closing quote, NULL when there is none. */
+/*
+ * "value" with \" and \\ inside; returns what follows the closing quote, NULL when there is none.
+ */
 static char *unquote(char *s)
 {
 	char *out = s++;
@@ -610,7 +654,8 @@ static int file_line(struct mfd_options *o, char *line, const char *where, struc
 		return 0;
 	equals = strchr(line, '=');
 	if (!equals)
-		return mfd_error_set(err, -EINVAL, "%s: 'name = value' is wanted, not '%.64s'", where, line);
+		return mfd_error_set(err, -EINVAL, "%s: 'name = value' is wanted, not '%.64s'",
+				     where, line);
 	*equals = '\0';
 	value = equals + 1 + strspn(equals + 1, " \t");
 	if (*value == '"') {
@@ -618,7 +663,8 @@ static int file_line(struct mfd_options *o, char *line, const char *where, struc
 		rest = rest ? trim(rest) : NULL;
 		if (!rest || (*rest && *rest != '#'))
 			return mfd_error_set(err, -EINVAL, "%s: %s", where,
-					     rest ? "text after the closing quote" : "the closing quote is missing");
+					     rest ? "text after the closing quote" :
+						    "the closing quote is missing");
 	} else {
 		cut_comment(value);
 		value = trim(value);
@@ -672,7 +718,8 @@ int mfd_options_from_file(struct mfd_options *o, const char *path, struct mfd_er
 
 /* ---- flags ---- */
 
-int mfd_options_from_flag(struct mfd_options *o, int argc, char **argv, int *i, struct mfd_error *err)
+int mfd_options_from_flag(struct mfd_options *o, int argc, char **argv, int *i,
+			  struct mfd_error *err)
 {
 	const struct mfd_option_desc *d;
 	const char *word = argv[*i], *value;
@@ -690,8 +737,8 @@ int mfd_options_from_flag(struct mfd_options *o, int argc, char **argv, int *i, 
 		value = word + 2 + len + 1;
 	} else {
 		if (*i + 1 >= argc)
-			return mfd_error_set(err, -EINVAL, "--%s: a value is missing, --%s %s", d->name, d->name,
-					     d->arg);
+			return mfd_error_set(err, -EINVAL, "--%s: a value is missing, --%s %s",
+					     d->name, d->name, d->arg);
 		value = argv[++*i];
 	}
 	snprintf(where, sizeof(where), "--%s", d->name);
@@ -706,7 +753,8 @@ static int write_text(const char *name, const char *value, FILE *f)
 {
 	size_t len = strlen(value);
 
-	if (*value != '"' && *value != '#' && *value != ' ' && value[len - 1] != ' ' && !strstr(value, " #"))
+	if (*value != '"' && *value != '#' && *value != ' ' && value[len - 1] != ' ' &&
+	    !strstr(value, " #"))
 		return fprintf(f, "%s = %s\n", name, value);
 	fprintf(f, "%s = \"", name);
 	for (; *value; value++)
@@ -727,8 +775,8 @@ static const char *enum_name(const struct mfd_option_desc *d, uint32_t value)
 	return d->set == set_log_level ? log_levels[value] : NULL;
 }
 
-static void write_option(const struct mfd_options *o, const struct mfd_options *dflt, const struct mfd_option_desc *d,
-			 FILE *f)
+static void write_option(const struct mfd_options *o, const struct mfd_options *dflt,
+			 const struct mfd_option_desc *d, FILE *f)
 {
 	uint32_t value, standard;
 	uint64_t rate;
@@ -783,7 +831,7 @@ void mfd_options_help(FILE *f)
 		char head[64];
 
 		snprintf(head, sizeof(head), "--%s %s", d->name, d->arg);
-		fprintf(f, "  %-34s %s%s%s%s\n", head, d->help, *d->dflt ? " (default " : "", d->dflt,
-			*d->dflt ? ")" : "");
+		fprintf(f, "  %-34s %s%s%s%s\n", head, d->help, *d->dflt ? " (default " : "",
+			d->dflt, *d->dflt ? ")" : "");
 	}
 }

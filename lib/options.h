@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The one table of options.  It drives --plugin-option=multifd.NAME=VALUE, the environment (CRIU_MULTIFD_NAME, '-' is
- * '_'), the configuration file, command line flags and the manual.  The first source in that order that sets an option wins.
+ * The one table of options.  It drives --plugin-option=multifd.NAME=VALUE, the environment
+ * (CRIU_MULTIFD_NAME, '-' is '_'), the configuration file, command line flags and the manual.  The
+ * first source in that order that sets an option wins.
  */
 #ifndef MFD_OPTIONS_H
 #define MFD_OPTIONS_H
@@ -32,29 +33,46 @@ struct mfd_options {
 	char *congestion;		 /* congestion.h; NULL = auto */
 	enum mfd_mode mode;		 /* default safe */
 	enum mfd_confirm confirm;	 /* default ready */
-	uint32_t restore_timeout; /* ms, default 60000: confirm = restore and the target has not restored by then = abort */
-	char *restore_option;	  /* options that the target shall give criu restore: NAME[=VALUE][,...] */
-	char *move_address;	  /* addresses that move along (netaddr.h): ADDR/LEN@DEV[:TARGETDEV][,...] */
+	/* ms, default 60000: confirm = restore and the target has not restored by then = abort */
+	uint32_t restore_timeout;
+	/* options that the target shall give criu restore: NAME[=VALUE][,...] */
+	char *restore_option;
+	/* addresses that move along (netaddr.h): ADDR/LEN@DEV[:TARGETDEV][,...] */
+	char *move_address;
 	uint32_t connect_timeout; /* ms, default 5000 */
-	uint32_t queue_timeout;	  /* ms, default 600000: how long to wait for the target's memory; 0 = not at all */
-	uint32_t stall_timeout;	  /* ms, default 10000: nothing moved for so long = broken */
-	uint32_t log_level;	  /* enum mfd_log_level */
-	char *log_file;		  /* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */
-	char *program;		  /* path of criu-multifd that the plugin starts; NULL = found beside the plugin */
-	char *cpr;		  /* which descriptors come along: NULL = auto, "off", PATTERN[,PATTERN...] */
-	char *keeper;		  /* unix socket of the keeper of open file descriptions; NULL = none at dump */
+	/* ms, default 600000: how long to wait for the target's memory; 0 = not at all */
+	uint32_t queue_timeout;
+	uint32_t stall_timeout; /* ms, default 10000: nothing moved for so long = broken */
+	uint32_t log_level;	/* enum mfd_log_level */
+	/* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */
+	char *log_file;
+	/* path of criu-multifd that the plugin starts; NULL = found beside the plugin */
+	char *program;
+	char *cpr; /* which descriptors come along: NULL = auto, "off", PATTERN[,PATTERN...] */
+	/* unix socket of the keeper of open file descriptions; NULL = none at dump */
+	char *keeper;
 	uint8_t from[MFD_OPTIONS_MAX]; /* enum mfd_option_from of each row of the table */
 };
 
-enum mfd_option_from { MFD_FROM_DEFAULT, MFD_FROM_FLAG, MFD_FROM_FILE, MFD_FROM_ENV, MFD_FROM_PLUGIN };
+enum mfd_option_from {
+	MFD_FROM_DEFAULT,
+	MFD_FROM_FLAG,
+	MFD_FROM_FILE,
+	MFD_FROM_ENV,
+	MFD_FROM_PLUGIN
+};
 
 struct mfd_option_desc {
 	const char *name; /* "packet-size" */
 	const char *arg;  /* "BYTES" for the manual */
 	const char *help; /* one line for --help and the manual */
 	const char *dflt; /* as text */
-	/* Parse `value` into `o`: 0, or -EINVAL with what is allowed in err (without the place, the caller adds it). */
-	int (*set)(struct mfd_options *o, const struct mfd_option_desc *d, const char *value, struct mfd_error *err);
+	/*
+	 * Parse `value` into `o`: 0, or -EINVAL with what is allowed in err (without the place, the
+	 * caller adds it).
+	 */
+	int (*set)(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
+		   struct mfd_error *err);
 	size_t offset; /* of the field in struct mfd_options */
 	long min, max;
 };
@@ -69,31 +87,40 @@ void mfd_options_free(struct mfd_options *o);
 const char *mfd_options_closest(const char *name);
 
 /*
- * Set one option from one source unless a source that wins over `from` has set it already.  `where` is what the error
- * names: "/etc/criu-multifd.conf:12", "CRIU_MULTIFD_CHANNELS", "--channels".  Unknown names are -EINVAL with the closest known
- * name suggested.
+ * Set one option from one source unless a source that wins over `from` has set it already.  `where`
+ * is what the error names: "/etc/criu-multifd.conf:12", "CRIU_MULTIFD_CHANNELS", "--channels".
+ * Unknown names are -EINVAL with the closest known name suggested.
  */
-int mfd_options_set(struct mfd_options *o, const char *name, const char *value, enum mfd_option_from from,
-		    const char *where, struct mfd_error *err);
-/* CRIU_MULTIFD_* of the environment; CRIU_MULTIFD_CONFIG and CRIU_MULTIFD_SENDER_* are not options and skipped. */
+int mfd_options_set(struct mfd_options *o, const char *name, const char *value,
+		    enum mfd_option_from from, const char *where, struct mfd_error *err);
+/*
+ * CRIU_MULTIFD_* of the environment; CRIU_MULTIFD_CONFIG and CRIU_MULTIFD_SENDER_* are not options
+ * and skipped.
+ */
 int mfd_options_from_env(struct mfd_options *o, struct mfd_error *err);
 /*
- * `name = value` lines, '#' comments.  path NULL: the file CRIU_MULTIFD_CONFIG names (must exist), else
- * /etc/criu-multifd.conf (may be absent).
+ * `name = value` lines, '#' comments.  path NULL: the file CRIU_MULTIFD_CONFIG names (must exist),
+ * else /etc/criu-multifd.conf (may be absent).
  */
 int mfd_options_from_file(struct mfd_options *o, const char *path, struct mfd_error *err);
 /*
- * Take `--NAME VALUE`, `--NAME=VALUE` at argv[*i]: 1 = taken (and *i points to its last word), 0 = not one of the table.
+ * Take `--NAME VALUE`, `--NAME=VALUE` at argv[*i]: 1 = taken (and *i points to its last word), 0 =
+ * not one of the table.
  */
-int mfd_options_from_flag(struct mfd_options *o, int argc, char **argv, int *i, struct mfd_error *err);
+int mfd_options_from_flag(struct mfd_options *o, int argc, char **argv, int *i,
+			  struct mfd_error *err);
 /* After all sources: combinations that make no sense (zerocopy = on with compression ...). */
 int mfd_options_check(const struct mfd_options *o, struct mfd_error *err);
-/* name = value lines of everything set to other than its default, for handing an effective configuration to a child. */
+/*
+ * name = value lines of everything set to other than its default, for handing an effective
+ * configuration to a child.
+ */
 int mfd_options_write(const struct mfd_options *o, FILE *f);
 void mfd_options_help(FILE *f);
 /* "500M", "4Gbit", "0", "unlimited": bytes per second, 0 = no limit; -EINVAL. */
 int mfd_options_rate(const char *value, uint64_t *bytes_per_s);
-#define MFD_OPTIONS_RATE_WANTED "bytes per second are wanted, as 500M or 4Gbit; 0 or unlimited = no limit"
+#define MFD_OPTIONS_RATE_WANTED \
+	"bytes per second are wanted, as 500M or 4Gbit; 0 or unlimited = no limit"
 /* For people: "200 Mbit/s", "unlimited"; buf is filled (32 bytes are enough) and returned. */
 const char *mfd_options_rate_text(uint64_t bytes_per_s, char *buf, size_t len);
 

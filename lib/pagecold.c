@@ -10,7 +10,8 @@
 #include "io.h"
 #include "pagecold.h"
 
-#define BLOCK ((uint64_t)2 << 20) /* of the x86-64 and arm64 that CRIU is used on; bigger ones are split at worst */
+/* of the x86-64 and arm64 that CRIU is used on; bigger ones are split at worst */
+#define BLOCK ((uint64_t)2 << 20)
 
 /* Documentation/admin-guide/mm/multigen_lru.rst: bit 0 is the main switch. */
 static int sorts_by_generations(void)
@@ -37,13 +38,15 @@ void mfd_pagecold_close(struct mfd_pagecold *c)
 
 void mfd_pagecold_upto(struct mfd_pagecold *c, uint64_t start, uint64_t end, uint64_t pos)
 {
-	uint64_t from = (start + BLOCK - 1) / BLOCK * BLOCK, to = (pos < end ? pos : end) / BLOCK * BLOCK;
+	uint64_t from = (start + BLOCK - 1) / BLOCK * BLOCK,
+		 to = (pos < end ? pos : end) / BLOCK * BLOCK;
 
 	if (c->start == start && from < c->done)
 		from = c->done;
 	c->start = start;
 	if (c->pidfd < 0 || to <= from)
 		return;
-	process_madvise(c->pidfd, &(struct iovec){ (void *)(uintptr_t)from, to - from }, 1, MADV_COLD, 0);
+	process_madvise(c->pidfd, &(struct iovec){ (void *)(uintptr_t)from, to - from }, 1,
+			MADV_COLD, 0);
 	c->done = to;
 }

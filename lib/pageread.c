@@ -2,15 +2,17 @@
 /*
  * Pages of a frozen task.
  *
- * process_vm_readv takes many runs in one call and copies straight from the task's pages; it stops at the first
- * page it may not read and says how many bytes it had copied until then.  The rest of that run is read through
- * /proc/PID/mem, which may read PROT_NONE mappings (a debugger's rights) but copies twice, then the fast way goes
- * on.
+ * process_vm_readv takes many runs in one call and copies straight from the task's pages; it stops
+ * at the first page it may not read and says how many bytes it had copied until then.  The rest of
+ * that run is read through /proc/PID/mem, which may read PROT_NONE mappings (a debugger's rights)
+ * but copies twice, then the fast way goes on.
  *
- * It pins what it reads, and the kernel pins no page that several processes share by copy-on-write: it first makes the task a copy of its own.
- * A tree of processes would grow by all that it shares, only by being looked at (measured: 512 MiB for 512 MiB, and 0.25 s instead of 0.09).
- * So /proc/PID/pagemap is asked first, and a run with shared pages is read through /proc/PID/mem, which pins nothing.  It is asked about some pages
- * of a long run only: an answer takes the kernel 60 ns a page, 3 % of the source's time if asked about all.
+ * It pins what it reads, and the kernel pins no page that several processes share by copy-on-write:
+ * it first makes the task a copy of its own. A tree of processes would grow by all that it shares,
+ * only by being looked at (measured: 512 MiB for 512 MiB, and 0.25 s instead of 0.09). So
+ * /proc/PID/pagemap is asked first, and a run with shared pages is read through /proc/PID/mem,
+ * which pins nothing.  It is asked about some pages of a long run only: an answer takes the kernel
+ * 60 ns a page, 3 % of the source's time if asked about all.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,15 +56,20 @@ void mfd_pageread_close(struct mfd_pageread *r)
 static int any_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t n)
 {
 	uint64_t entry[LOOK_ALL];
-	ssize_t got = pread(r->pagemap_fd, entry, n * sizeof(*entry), (off_t)(vaddr / PAGE * sizeof(*entry)));
+	ssize_t got = pread(r->pagemap_fd, entry, n * sizeof(*entry),
+			    (off_t)(vaddr / PAGE * sizeof(*entry)));
 
-	for (ssize_t i = 0; i < got / (ssize_t)sizeof(*entry); i++) /* whoever reads finds out what is wrong */
+	/* whoever reads finds out what is wrong */
+	for (ssize_t i = 0; i < got / (ssize_t)sizeof(*entry); i++)
 		if ((entry[i] & (PRESENT | EXCLUSIVE)) == PRESENT)
 			return 1;
 	return 0;
 }
 
-/* A few pages of a long run stand for the others: what a fork shares comes in long runs, too, and a page missed costs a page. */
+/*
+ * A few pages of a long run stand for the others: what a fork shares comes in long runs, too, and a
+ * page missed costs a page.
+ */
 static int is_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t pages)
 {
 	if (pages <= LOOK_ALL)
@@ -90,8 +97,12 @@ static void advance(struct place *p, const struct mfd_run *runs, uint64_t bytes)
 	}
 }
 
-/* Bytes copied, a multiple of the page size; 0 when the first page cannot be read in this way; -ESRCH. */
-static ssize_t read_fast(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n, const struct place *p)
+/*
+ * Bytes copied, a multiple of the page size; 0 when the first page cannot be read in this way;
+ * -ESRCH.
+ */
+static ssize_t read_fast(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n,
+			 const struct place *p)
 {
 	struct iovec remote[IOV_MAX], local = { .iov_base = p->buf };
 	unsigned i, count = n - p->at < IOV_MAX ? n - p->at : IOV_MAX;
@@ -123,7 +134,8 @@ static int read_slow(const struct mfd_pageread *r, uint64_t vaddr, uint64_t len,
 	return ret == -EIO ? -EFAULT : ret;
 }
 
-int mfd_pageread_runs(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n, void *buf)
+int mfd_pageread_runs(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n,
+		      void *buf)
 {
 	struct place p = { .buf = buf };
 

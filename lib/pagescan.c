@@ -2,19 +2,22 @@
 /*
  * Which mappings and which of their pages travel.
  *
- * Mappings.  CRIU calls a page lazy when its mapping is MAP_PRIVATE|MAP_ANONYMOUS and neither locked, hugetlb nor
- * one of the kernel's own (vma_entry_can_be_lazy).  All but "locked" shows in /proc/PID/maps: no file means device
- * and inode 0 (hugetlb and /dev/zero mappings have one), and names in brackets tell the kernel's own from [heap],
- * [stack] and [anon:...].  "Locked" is in smaps only, which walks every page table; it is read only when
- * /proc/PID/status counts locked memory.
+ * Mappings.  CRIU calls a page lazy when its mapping is MAP_PRIVATE|MAP_ANONYMOUS and neither
+ * locked, hugetlb nor one of the kernel's own (vma_entry_can_be_lazy).  All but "locked" shows in
+ * /proc/PID/maps: no file means device and inode 0 (hugetlb and /dev/zero mappings have one), and
+ * names in brackets tell the kernel's own from [heap], [stack] and [anon:...].  "Locked" is in
+ * smaps only, which walks every page table; it is read only when /proc/PID/status counts locked
+ * memory.
  *
- * Limits: MAP_DROPPABLE mappings show in smaps only as well, and the page a thread's stack pointer is in is not
- * known here; CRIU keeps both in its own images.  We may send such a page, too; the target has no lazy range for it
- * and drops it. Too many is harmless, too few would be refused by the target's verification.
+ * Limits: MAP_DROPPABLE mappings show in smaps only as well, and the page a thread's stack pointer
+ * is in is not known here; CRIU keeps both in its own images.  We may send such a page, too; the
+ * target has no lazy range for it and drops it. Too many is harmless, too few would be refused by
+ * the target's verification.
  *
- * Pages.  As CRIU's pagemap-cache.c: present or swapped, but no zero page, no file page, no guard region.
- * PAGEMAP_SCAN (Linux 6.7) lets the kernel choose; else the 64-bit words of /proc/PID/pagemap are looked at, where
- * the zero page is known only to a reader that may see page frame numbers.
+ * Pages.  As CRIU's pagemap-cache.c: present or swapped, but no zero page, no file page, no guard
+ * region. PAGEMAP_SCAN (Linux 6.7) lets the kernel choose; else the 64-bit words of
+ * /proc/PID/pagemap are looked at, where the zero page is known only to a reader that may see page
+ * frame numbers.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +38,8 @@
 
 /* ---- mappings ---- */
 
-static const char *const kernels_own[] = { "[vdso]", "[vsyscall]", "[vectors]", "[sigpage]", "[uprobes]" };
+static const char *const kernels_own[] = { "[vdso]", "[vsyscall]", "[vectors]", "[sigpage]",
+					   "[uprobes]" };
 
 static int is_kernels_own(const char *name)
 {
@@ -69,7 +73,10 @@ static char *next_field(char *s)
 	return s + strspn(s, " ");
 }
 
-/* "start-end rwxp offset dev inode   name": 1 when its pages may be lazy, 0 when not, -EPROTO: no such line. */
+/*
+ * "start-end rwxp offset dev inode   name": 1 when its pages may be lazy, 0 when not, -EPROTO: no
+ * such line.
+ */
 static int parse_mapping(char *line, struct mfd_vma *v)
 {
 	char *s, *flags, *dev, *inode;
@@ -87,7 +94,8 @@ static int parse_mapping(char *line, struct mfd_vma *v)
 	v->exec = flags[2] == 'x';
 	dev = next_field(next_field(flags));
 	inode = next_field(dev);
-	if (flags[3] != 'p' || strncmp(dev, "00:00 ", 6) || inode[0] != '0' || (inode[1] && inode[1] != ' '))
+	if (flags[3] != 'p' || strncmp(dev, "00:00 ", 6) || inode[0] != '0' ||
+	    (inode[1] && inode[1] != ' '))
 		return 0;
 	return v->end <= MFD_WIRE_MAX_VADDR && !is_kernels_own(next_field(inode));
 }
@@ -106,7 +114,8 @@ static int parse_maps(char *text, struct mfd_vmas *out)
 			*next++ = '\0';
 		if (!strncmp(line, "VmFlags:", 8)) {
 			/* lo locked, ht hugetlb, dp droppable */
-			if (lazy && (strstr(line, " lo") || strstr(line, " ht") || strstr(line, " dp")))
+			if (lazy &&
+			    (strstr(line, " lo") || strstr(line, " ht") || strstr(line, " dp")))
 				lazy = 0;
 			continue;
 		}
@@ -199,22 +208,29 @@ struct mfd_pagescan {
 	int fd;			     /* /proc/PID/pagemap */
 	uint64_t exclude;	     /* SCAN_* that a page must not have; 0: no PAGEMAP_SCAN */
 	struct scan_region *regions; /* SCAN_REGIONS */
-	uint64_t *words;	     /* PM_WORDS; words of the pages from words_start on, n_words of them are good */
+	/* PM_WORDS; words of the pages from words_start on, n_words of them are good */
+	uint64_t *words;
 	uint64_t words_start, n_words;
-	uint64_t next;	   /* where a caller that goes on will be; anywhere else, the words are stale */
+	/* where a caller that goes on will be; anywhere else, the words are stale */
+	uint64_t next;
 	uint64_t zero_pfn; /* 0 = not known */
 };
 
 static int scan_supported(int fd, uint64_t exclude)
 {
-	struct scan_arg arg = { .size = sizeof(arg), .category_inverted = exclude, .category_mask = exclude };
+	struct scan_arg arg = { .size = sizeof(arg),
+				.category_inverted = exclude,
+				.category_mask = exclude };
 
 	return ioctl(fd, SCAN_IOCTL, &arg) == 0;
 }
 
 static uint64_t probe_scan(int fd)
 {
-	/* Not "file", too, which takes a look at each page: the mappings of mfd_pagescan_vmas have none. */
+	/*
+	 * Not "file", too, which takes a look at each page: the mappings of mfd_pagescan_vmas have
+	 * none.
+	 */
 	uint64_t exclude = SCAN_PFNZERO;
 
 	if (scan_supported(fd, exclude | SCAN_GUARD))
@@ -234,7 +250,8 @@ static uint64_t find_zero_pfn(void)
 	(void)page[0];
 	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
-		if (mfd_io_pread_all(fd, &word, sizeof(word), (uintptr_t)page / PAGE * sizeof(word)))
+		if (mfd_io_pread_all(fd, &word, sizeof(word),
+				     (uintptr_t)page / PAGE * sizeof(word)))
 			word = 0;
 		close(fd);
 	}
@@ -251,7 +268,8 @@ static int alloc_buffers(struct mfd_pagescan *s)
 	return s->regions || s->words ? 0 : -ENOMEM;
 }
 
-int mfd_pagescan_open(pid_t pid, int force_pagemap, struct mfd_pagescan **out, struct mfd_error *err)
+int mfd_pagescan_open(pid_t pid, int force_pagemap, struct mfd_pagescan **out,
+		      struct mfd_error *err)
 {
 	struct mfd_pagescan *s = calloc(1, sizeof(*s));
 	char path[64];
@@ -291,17 +309,18 @@ void mfd_pagescan_close(struct mfd_pagescan *s)
 }
 
 /*
- * Where the scan has got to.  walk_end alone would not do: the kernel (6.7 to 6.18 at least) works in rounds of 512
- * regions and leaves walk_end at the end of the last round that was cut short, although a later one returned
- * regions beyond it.  Whoever went on from there would see those twice.  Regions come in order, so all before the
- * last one's end has been walked.
+ * Where the scan has got to.  walk_end alone would not do: the kernel (6.7 to 6.18 at least) works
+ * in rounds of 512 regions and leaves walk_end at the end of the last round that was cut short,
+ * although a later one returned regions beyond it.  Whoever went on from there would see those
+ * twice.  Regions come in order, so all before the last one's end has been walked.
  */
 static uint64_t walked(const struct scan_arg *arg, const struct scan_region *regions, int n)
 {
 	return n && regions[n - 1].end > arg->walk_end ? regions[n - 1].end : arg->walk_end;
 }
 
-static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max)
+static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
+			int max)
 {
 	struct scan_arg arg = {
 		.size = sizeof(arg),
@@ -313,7 +332,10 @@ static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, str
 		.category_mask = s->exclude,
 		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
 		.return_mask = 0, /* present and swapped neighbours make one region */
-		/* So that what is found can be on its way while the rest is looked for: a gigabyte takes 12 ms. */
+		/*
+		 * So that what is found can be on its way while the rest is looked for: a gigabyte
+		 * takes 12 ms.
+		 */
 		.max_pages = SCAN_PAGES,
 	};
 	uint64_t walk_end;
@@ -352,7 +374,8 @@ static int words_fill(struct mfd_pagescan *s, uint64_t pos, uint64_t end)
 	if (want > PM_WORDS)
 		want = PM_WORDS;
 	do
-		n = pread(s->fd, s->words, want * sizeof(*s->words), (off_t)(pos / PAGE * sizeof(*s->words)));
+		n = pread(s->fd, s->words, want * sizeof(*s->words),
+			  (off_t)(pos / PAGE * sizeof(*s->words)));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -361,7 +384,8 @@ static int words_fill(struct mfd_pagescan *s, uint64_t pos, uint64_t end)
 	return s->n_words ? 0 : -ESRCH; /* the end of the file: there is no memory map any more */
 }
 
-static int next_by_words(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max)
+static int next_by_words(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
+			 int max)
 {
 	uint64_t i, limit, vaddr;
 	int n = 0, ret;
@@ -390,11 +414,13 @@ static int next_by_words(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, st
 	return n;
 }
 
-int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max)
+int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
+		      int max)
 {
 	if (max <= 0 || *pos % PAGE || end % PAGE || *pos > end)
 		return -EINVAL;
 	if (*pos == end)
 		return 0;
-	return s->exclude ? next_by_scan(s, pos, end, runs, max) : next_by_words(s, pos, end, runs, max);
+	return s->exclude ? next_by_scan(s, pos, end, runs, max) :
+			    next_by_words(s, pos, end, runs, max);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which pages of a frozen task travel: every page CRIU would call lazy (private anonymous memory that is neither locked, hugetlb
- * nor one of the kernel's own mappings), found with PAGEMAP_SCAN, or with /proc/PID/pagemap on older kernels.
+ * Which pages of a frozen task travel: every page CRIU would call lazy (private anonymous memory
+ * that is neither locked, hugetlb nor one of the kernel's own mappings), found with PAGEMAP_SCAN,
+ * or with /proc/PID/pagemap on older kernels.
  */
 #ifndef MFD_PAGESCAN_H
 #define MFD_PAGESCAN_H
@@ -37,9 +38,11 @@ struct mfd_pagescan; /* one per task; not thread-safe */
 int mfd_pagescan_open(pid_t pid, int force_pagemap, struct mfd_pagescan **s, struct mfd_error *err);
 void mfd_pagescan_close(struct mfd_pagescan *s);
 /*
- * Up to `max` runs of populated pages (present or swapped, not the shared zero page, not guard regions) at or after *pos
- * below `end`.  *pos moves on to where the scan goes on; *pos == end: done.  Returns the number of runs or -errno.
+ * Up to `max` runs of populated pages (present or swapped, not the shared zero page, not guard
+ * regions) at or after *pos below `end`.  *pos moves on to where the scan goes on; *pos == end:
+ * done.  Returns the number of runs or -errno.
  */
-int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs, int max);
+int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
+		      int max);
 
 #endif

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page store: a sparse file that is mapped step by step into one reserved piece of address space, and its journal.
+ * The page store: a sparse file that is mapped step by step into one reserved piece of address
+ * space, and its journal.
  *
- * Filling and draining, measured here (1 GiB, one thread, process_vm_readv of 1 MiB pieces into the store, then UFFDIO_COPY of
- * 256 KiB pieces and a hole of 2 MiB punched behind them), GB/s:
+ * Filling and draining, measured here (1 GiB, one thread, process_vm_readv of 1 MiB pieces into the
+ * store, then UFFDIO_COPY of 256 KiB pieces and a hole of 2 MiB punched behind them), GB/s:
  *
  *                                                      fill   drain (of it punching)
  *   /dev/shm, faults taken while filling               1.5    2.6 (0.18 s)
@@ -14,9 +15,10 @@
  *   a tmpfs of our own with huge=always, any of these  6-8    4.2 (0.007 s)
  *   a tmpfs with huge=advise: populate / fallocate     7.8 / 1.3
  *
- * So huge pages are what matters, and only the mount option gives them on a named file.  The store therefore mounts a tmpfs of its own
- * (memfs.c) where it may.  Elsewhere, populating is as fast as the rest of what works without one more copy in the
- * receiver, and it turns a full file system into -ENOSPC before anything is received; it also works with huge=advise.
+ * So huge pages are what matters, and only the mount option gives them on a named file.  The store
+ * therefore mounts a tmpfs of its own (memfs.c) where it may.  Elsewhere, populating is as fast as
+ * the rest of what works without one more copy in the receiver, and it turns a full file system
+ * into -ENOSPC before anything is received; it also works with huge=advise.
  */
 #include <endian.h>
 #include <errno.h>
@@ -57,12 +59,14 @@ struct mfd_pagestore {
 	int fd, journal, durable;
 	char *base; /* `room` bytes of address space, of which `mapped` are the file */
 	uint64_t room;
-	pthread_mutex_t grow;	      /* one thread maps further */
-	_Atomic uint64_t mapped;      /* release in grow, acquire in reserve */
-	_Atomic uint64_t next;	      /* first page not handed out; only added to */
-	_Atomic uint64_t live;	      /* pages handed out and not released; a statistic */
-	_Atomic uint16_t *freed;      /* per block: pages released; who makes it BLOCK_PAGES punches */
-	pthread_mutex_t journal_lock; /* guards journal_size and keeps a failed append from tearing the next */
+	pthread_mutex_t grow;	 /* one thread maps further */
+	_Atomic uint64_t mapped; /* release in grow, acquire in reserve */
+	_Atomic uint64_t next;	 /* first page not handed out; only added to */
+	_Atomic uint64_t live;	 /* pages handed out and not released; a statistic */
+	/* per block: pages released; who makes it BLOCK_PAGES punches */
+	_Atomic uint16_t *freed;
+	/* guards journal_size and keeps a failed append from tearing the next */
+	pthread_mutex_t journal_lock;
 	uint64_t journal_size;
 };
 
@@ -75,12 +79,16 @@ static int is_tmpfs(int fd)
 	return !fstatfs(fd, &fs) && fs.f_type == TMPFS_MAGIC;
 }
 
-/* Is dirfd, or the folder it is in, where a file system is mounted? Then somebody gave the sessions a file system of their own. */
+/*
+ * Is dirfd, or the folder it is in, where a file system is mounted? Then somebody gave the sessions
+ * a file system of their own.
+ */
 static int is_dedicated(int dirfd)
 {
 	struct stat here, up, up2;
 
-	return !fstat(dirfd, &here) && !fstatat(dirfd, "..", &up, 0) && !fstatat(dirfd, "../..", &up2, 0) &&
+	return !fstat(dirfd, &here) && !fstatat(dirfd, "..", &up, 0) &&
+	       !fstatat(dirfd, "../..", &up2, 0) &&
 	       (here.st_dev != up.st_dev || here.st_dev != up2.st_dev);
 }
 
@@ -135,15 +143,15 @@ static int link_of(int dirfd, char *path, size_t len)
 int mfd_pagestore_remove(int dirfd)
 {
 	char path[256];
-	int rc = 0;
+	int ret = 0;
 
 	if (link_of(dirfd, path, sizeof(path)))
-		rc = mfd_memfs_remove(path);
+		ret = mfd_memfs_remove(path);
 	if (unlinkat(dirfd, STORE, 0) && errno != ENOENT)
-		rc = -errno;
+		ret = -errno;
 	if (unlinkat(dirfd, JOURNAL, 0) && errno != ENOENT)
-		rc = -errno;
-	return rc;
+		ret = -errno;
+	return ret;
 }
 
 /* ---- mapping ---- */
@@ -152,7 +160,8 @@ static int reserve_room(struct mfd_pagestore *s)
 {
 	for (uint64_t room = MAX_ROOM; room >= STEP; room /= 2) {
 		/* 2 MiB more: huge pages are mapped only where file offset and address agree. */
-		char *m = mmap(NULL, room + BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		char *m = mmap(NULL, room + BLOCK, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		uint64_t skip;
 
 		if (m == MAP_FAILED)
@@ -177,8 +186,8 @@ static int map_step(struct mfd_pagestore *s, uint64_t at)
 		return -errno;
 	if ((uint64_t)st.st_size < at + STEP && ftruncate(s->fd, (off_t)(at + STEP)))
 		return -errno;
-	if (mmap(s->base + at, STEP, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, s->fd,
-		 (off_t)at) == MAP_FAILED) {
+	if (mmap(s->base + at, STEP, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+		 s->fd, (off_t)at) == MAP_FAILED) {
 		return -errno;
 	}
 	madvise(s->base + at, STEP, MADV_HUGEPAGE); /* refused where the kernel has none */
@@ -187,18 +196,18 @@ static int map_step(struct mfd_pagestore *s, uint64_t at)
 
 static int grow(struct mfd_pagestore *s, uint64_t need)
 {
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(&s->grow);
-	while (!rc && atomic_load_explicit(&s->mapped, memory_order_relaxed) < need) {
+	while (!ret && atomic_load_explicit(&s->mapped, memory_order_relaxed) < need) {
 		uint64_t at = atomic_load_explicit(&s->mapped, memory_order_relaxed);
 
-		rc = map_step(s, at);
-		if (!rc)
+		ret = map_step(s, at);
+		if (!ret)
 			atomic_store_explicit(&s->mapped, at + STEP, memory_order_release);
 	}
 	pthread_mutex_unlock(&s->grow);
-	return rc;
+	return ret;
 }
 
 static struct mfd_pagestore *new_store(int durable)
@@ -217,34 +226,34 @@ static struct mfd_pagestore *new_store(int durable)
 int mfd_pagestore_create(int dirfd, int durable, struct mfd_pagestore **out, struct mfd_error *err)
 {
 	struct mfd_pagestore *s = new_store(durable);
-	int rc;
+	int ret;
 
 	if (!s)
 		return mfd_error_set(err, -ENOMEM, "no memory for a page store");
 	s->journal = openat(dirfd, JOURNAL, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	if (s->journal < 0) {
-		rc = mfd_error_sys(err, -errno, "cannot create %s", JOURNAL);
+		ret = mfd_error_sys(err, -errno, "cannot create %s", JOURNAL);
 		goto err_free;
 	}
 	s->fd = create_store(dirfd, durable);
 	if (s->fd < 0) {
-		rc = mfd_error_sys(err, s->fd, "cannot create %s", STORE);
+		ret = mfd_error_sys(err, s->fd, "cannot create %s", STORE);
 		goto err_journal;
 	}
-	rc = reserve_room(s);
-	if (!rc) {
+	ret = reserve_room(s);
+	if (!ret) {
 		*out = s;
 		return 0;
 	}
-	mfd_error_sys(err, rc, "cannot reserve address space for the page store");
+	mfd_error_sys(err, ret, "cannot reserve address space for the page store");
 	mfd_pagestore_close(s);
 	mfd_pagestore_remove(dirfd);
-	return rc;
+	return ret;
 err_journal:
 	unlinkat(dirfd, JOURNAL, 0);
 err_free:
 	mfd_pagestore_close(s);
-	return rc;
+	return ret;
 }
 
 void mfd_pagestore_close(struct mfd_pagestore *s)
@@ -267,18 +276,18 @@ int mfd_pagestore_reserve(struct mfd_pagestore *s, uint32_t pages, uint64_t *ind
 {
 	uint64_t first = atomic_fetch_add_explicit(&s->next, pages, memory_order_relaxed);
 	uint64_t end = (first + pages) * PAGE;
-	int rc;
+	int ret;
 
 	if (first + pages < first || first + pages > s->room / PAGE)
 		return -ENOSPC;
 	if (end > atomic_load_explicit(&s->mapped, memory_order_acquire)) {
-		rc = grow(s, end);
-		if (rc)
-			return rc;
+		ret = grow(s, end);
+		if (ret)
+			return ret;
 	}
-	rc = mfd_pagestore_populate(s, first, pages);
-	if (rc)
-		return rc;
+	ret = mfd_pagestore_populate(s, first, pages);
+	if (ret)
+		return ret;
 	atomic_fetch_add_explicit(&s->live, pages, memory_order_relaxed);
 	*index = first;
 	*mem = s->base + first * PAGE;
@@ -294,7 +303,8 @@ int mfd_pagestore_populate(struct mfd_pagestore *s, uint64_t index, uint32_t pag
 	if (errno != EINVAL)
 		return -errno;
 	/* A kernel before 5.14. */
-	if (!fallocate(s->fd, 0, (off_t)(index * PAGE), (off_t)(pages * PAGE)) || errno == EOPNOTSUPP)
+	if (!fallocate(s->fd, 0, (off_t)(index * PAGE), (off_t)(pages * PAGE)) ||
+	    errno == EOPNOTSUPP)
 		return 0;
 	return -errno;
 }
@@ -311,10 +321,14 @@ void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pag
 		uint64_t block = index / BLOCK_PAGES, room = BLOCK_PAGES - index % BLOCK_PAGES;
 		uint16_t n = (uint16_t)(pages < room ? pages : room);
 
-		/* acq_rel: whoever punches comes after everyone who released a page of the block and so was done with it. */
-		if (atomic_fetch_add_explicit(&s->freed[block], n, memory_order_acq_rel) + n == BLOCK_PAGES)
-			(void)!fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(block * BLOCK),
-					 (off_t)BLOCK);
+		/*
+		 * acq_rel: whoever punches comes after everyone who released a page of the block
+		 * and so was done with it.
+		 */
+		if (atomic_fetch_add_explicit(&s->freed[block], n, memory_order_acq_rel) + n ==
+		    BLOCK_PAGES)
+			(void)!fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					 (off_t)(block * BLOCK), (off_t)BLOCK);
 		index += n;
 		pages -= n;
 	}
@@ -343,8 +357,9 @@ static int open_to_look(int dirfd)
 {
 	char path[256];
 
-	return link_of(dirfd, path, sizeof(path)) ? mfd_memfs_open(path) :
-						    openat(dirfd, STORE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return link_of(dirfd, path, sizeof(path)) ?
+		       mfd_memfs_open(path) :
+		       openat(dirfd, STORE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 }
 
 int mfd_pagestore_exists(int dirfd)
@@ -378,11 +393,12 @@ int mfd_pagestore_sync(struct mfd_pagestore *s)
 
 static uint32_t record_hash(const struct mfd_pagestore_record *r)
 {
-	return XXH32(&r->task, sizeof(*r) - offsetof(struct mfd_pagestore_record, task), RECORD_SEED);
+	return XXH32(&r->task, sizeof(*r) - offsetof(struct mfd_pagestore_record, task),
+		     RECORD_SEED);
 }
 
-void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr, uint64_t pages,
-			       unsigned state, uint64_t index)
+void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr,
+			       uint64_t pages, unsigned state, uint64_t index)
 {
 	r->task = htole32(task);
 	r->vaddr = htole64(vaddr);
@@ -395,7 +411,7 @@ int mfd_pagestore_append(struct mfd_pagestore *s, struct mfd_pagestore_record *r
 {
 	size_t len = n * sizeof(*r);
 	ssize_t done;
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(&s->journal_lock);
 	do
@@ -404,15 +420,18 @@ int mfd_pagestore_append(struct mfd_pagestore *s, struct mfd_pagestore_record *r
 	if (done == (ssize_t)len) {
 		s->journal_size += len;
 	} else {
-		rc = done < 0 ? -errno : -ENOSPC;
+		ret = done < 0 ? -errno : -ENOSPC;
 		if (ftruncate(s->journal, (off_t)s->journal_size))
-			rc = -EIO;
+			ret = -EIO;
 	}
 	pthread_mutex_unlock(&s->journal_lock);
-	return rc;
+	return ret;
 }
 
-/* To host order; nonzero when the record is what was written and can be true for a store of `pages` pages. */
+/*
+ * To host order; nonzero when the record is what was written and can be true for a store of `pages`
+ * pages.
+ */
 static int record_open(struct mfd_pagestore_record *r, uint64_t pages)
 {
 	uint64_t n, index;
@@ -441,13 +460,13 @@ static int replay_batch(struct replay *p, struct mfd_pagestore_record *r, size_t
 {
 	for (size_t i = 0; i < n; i++) {
 		uint64_t count;
-		int rc;
+		int ret;
 
 		if (!record_open(&r[i], p->pages))
 			return 1;
-		rc = p->each(p->arg, &r[i]);
-		if (rc)
-			return rc;
+		ret = p->each(p->arg, &r[i]);
+		if (ret)
+			return ret;
 		p->good += sizeof(*r);
 		if ((r[i].pages_flags & 0xff) != MFD_PAGE_STORED)
 			continue;
@@ -462,22 +481,22 @@ static int replay_batch(struct replay *p, struct mfd_pagestore_record *r, size_t
 static int replay_journal(int fd, struct replay *p)
 {
 	struct mfd_pagestore_record *r = malloc(RECORD_BATCH * sizeof(*r));
-	int rc = r ? 0 : -ENOMEM;
+	int ret = r ? 0 : -ENOMEM;
 
-	while (!rc) {
+	while (!ret) {
 		ssize_t n = pread(fd, r, RECORD_BATCH * sizeof(*r), (off_t)p->good);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			rc = -errno;
+			ret = -errno;
 		else if (n < (ssize_t)sizeof(*r))
 			break;
 		else
-			rc = replay_batch(p, r, (size_t)n / sizeof(*r));
+			ret = replay_batch(p, r, (size_t)n / sizeof(*r));
 	}
 	free(r);
-	return rc < 0 ? rc : 0;
+	return ret < 0 ? ret : 0;
 }
 
 static int open_here(int dirfd)
@@ -504,45 +523,46 @@ static int open_files(struct mfd_pagestore *s, int dirfd, struct stat *st, struc
 
 static int load(struct mfd_pagestore *s, struct replay *p, struct mfd_error *err)
 {
-	int rc = replay_journal(s->journal, p);
+	int ret = replay_journal(s->journal, p);
 
-	if (rc)
-		return mfd_error_sys(err, rc, "cannot read %s", JOURNAL);
+	if (ret)
+		return mfd_error_sys(err, ret, "cannot read %s", JOURNAL);
 	s->journal_size = p->good;
 	if (ftruncate(s->journal, (off_t)p->good))
 		return mfd_error_sys(err, -errno, "cannot cut the torn end off %s", JOURNAL);
-	rc = reserve_room(s);
-	if (!rc && p->used > s->room / PAGE)
-		rc = -EFBIG;
-	if (!rc && p->used)
-		rc = grow(s, p->used * PAGE);
-	if (rc)
-		return mfd_error_sys(err, rc, "cannot map %s", STORE);
+	ret = reserve_room(s);
+	if (!ret && p->used > s->room / PAGE)
+		ret = -EFBIG;
+	if (!ret && p->used)
+		ret = grow(s, p->used * PAGE);
+	if (ret)
+		return mfd_error_sys(err, ret, "cannot map %s", STORE);
 	s->next = p->used;
 	s->live = p->live;
 	return 0;
 }
 
 int mfd_pagestore_open(int dirfd, struct mfd_pagestore **out,
-		       int (*each)(void *arg, const struct mfd_pagestore_record *r), void *arg, struct mfd_error *err)
+		       int (*each)(void *arg, const struct mfd_pagestore_record *r), void *arg,
+		       struct mfd_error *err)
 {
 	struct replay p = { .each = each, .arg = arg };
 	struct mfd_pagestore *s = new_store(0);
 	struct stat st;
-	int rc;
+	int ret;
 
 	if (!s)
 		return mfd_error_set(err, -ENOMEM, "no memory for a page store");
-	rc = open_files(s, dirfd, &st, err);
-	if (!rc) {
+	ret = open_files(s, dirfd, &st, err);
+	if (!ret) {
 		p.pages = (uint64_t)st.st_size / PAGE;
 		/* Only a durable store is a file of its own on something that is no tmpfs. */
 		s->durable = !is_tmpfs(s->fd);
-		rc = load(s, &p, err);
+		ret = load(s, &p, err);
 	}
-	if (rc)
+	if (ret)
 		mfd_pagestore_close(s);
 	else
 		*out = s;
-	return rc;
+	return ret;
 }

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The page store of a session: one sparse file, mapped, that receiver threads fill straight from the socket and pager threads
- * copy from with UFFDIO_COPY.  Space is handed out front to back and given back to the kernel by 2 MiB blocks (hole punching) once
- * every page of a block is released, so that store and restored tasks together stay near the size of the tasks.
+ * The page store of a session: one sparse file, mapped, that receiver threads fill straight from
+ * the socket and pager threads copy from with UFFDIO_COPY.  Space is handed out front to back and
+ * given back to the kernel by 2 MiB blocks (hole punching) once every page of a block is released,
+ * so that store and restored tasks together stay near the size of the tasks.
  *
- * Beside it lies a journal of fixed-size records (task, address, pages, index or zero): with both files a restarted
- * server knows everything that had arrived.  A record is appended after its pages are in the store.
+ * Beside it lies a journal of fixed-size records (task, address, pages, index or zero): with both
+ * files a restarted server knows everything that had arrived.  A record is appended after its pages
+ * are in the store.
  *
- * Location: a regular file on the file system of `dirfd`; when that is not a tmpfs and `durable` is not asked for, the file is made in
- * /dev/shm/criu-multifd-XXXX/ and "pages.store" in dirfd is a symbolic link to it: memory speed, survives the server, not the host.
+ * Location: a regular file on the file system of `dirfd`; when that is not a tmpfs and `durable` is
+ * not asked for, the file is made in /dev/shm/criu-multifd-XXXX/ and "pages.store" in dirfd is a
+ * symbolic link to it: memory speed, survives the server, not the host.
  *
  * Running out of space is -ENOSPC from reserve/receive, never SIGBUS.
  */
@@ -32,34 +35,45 @@ struct mfd_pagestore_record { /* on disk, little-endian, 32 bytes; FORMAT.md */
 
 /* Create pages.store and pages.journal in dirfd (must not exist). */
 int mfd_pagestore_create(int dirfd, int durable, struct mfd_pagestore **s, struct mfd_error *err);
-/* Open existing ones after a restart and call `each` for every record in order; a torn tail is dropped. */
+/*
+ * Open existing ones after a restart and call `each` for every record in order; a torn tail is
+ * dropped.
+ */
 int mfd_pagestore_open(int dirfd, struct mfd_pagestore **s,
-		       int (*each)(void *arg, const struct mfd_pagestore_record *r), void *arg, struct mfd_error *err);
+		       int (*each)(void *arg, const struct mfd_pagestore_record *r), void *arg,
+		       struct mfd_error *err);
 void mfd_pagestore_close(struct mfd_pagestore *s);
 /* Remove the files (and the folder in /dev/shm); dirfd stays. Fine when absent. */
 int mfd_pagestore_remove(int dirfd);
 
 /*
- * Reserve `pages` consecutive pages: *index and, mapped, *mem, valid until close.  Thread-safe.  Contents undefined.  The
- * memory may be filled by system calls (recv, pread, process_vm_readv; a full file system makes them fail with EFAULT) but not
- * by stores of the process itself, unless mfd_pagestore_populate succeeded before.
+ * Reserve `pages` consecutive pages: *index and, mapped, *mem, valid until close.  Thread-safe.
+ * Contents undefined.  The memory may be filled by system calls (recv, pread, process_vm_readv; a
+ * full file system makes them fail with EFAULT) but not by stores of the process itself, unless
+ * mfd_pagestore_populate succeeded before.
  */
 int mfd_pagestore_reserve(struct mfd_pagestore *s, uint32_t pages, uint64_t *index, void **mem);
-int mfd_pagestore_populate(struct mfd_pagestore *s, uint64_t index, uint32_t pages); /* 0 or -ENOSPC */
+/* 0 or -ENOSPC */
+int mfd_pagestore_populate(struct mfd_pagestore *s, uint64_t index, uint32_t pages);
 void *mfd_pagestore_at(struct mfd_pagestore *s, uint64_t index);
 
 /* Append records (one write). Thread-safe. */
 int mfd_pagestore_append(struct mfd_pagestore *s, struct mfd_pagestore_record *r, unsigned n);
-void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr, uint64_t pages,
-			       unsigned state, uint64_t index);
+void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr,
+			       uint64_t pages, unsigned state, uint64_t index);
 
 /* The pages are not needed any more. Thread-safe; each page at most once. */
 void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pages);
-int mfd_pagestore_sync(struct mfd_pagestore *s);       /* fsync of both files where the store is durable */
+/* fsync of both files where the store is durable */
+int mfd_pagestore_sync(struct mfd_pagestore *s);
 uint64_t mfd_pagestore_bytes(struct mfd_pagestore *s); /* reserved and not released */
-/* Memory that it takes: what the store's file has of it, and what the journal would have. 0 and 0 on a disk. */
+/*
+ * Memory that it takes: what the store's file has of it, and what the journal would have. 0 and 0
+ * on a disk.
+ */
 void mfd_pagestore_memory(struct mfd_pagestore *s, uint64_t *store, uint64_t *journal);
-int mfd_pagestore_exists(int dirfd);	/* it can be opened: nobody has begun to remove it */
-uint64_t mfd_pagestore_left(int dirfd); /* memory of a store that nobody has open, 0 when there is none */
+int mfd_pagestore_exists(int dirfd); /* it can be opened: nobody has begun to remove it */
+/* memory of a store that nobody has open, 0 when there is none */
+uint64_t mfd_pagestore_left(int dirfd);
 
 #endif

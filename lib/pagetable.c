@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A radix tree of four levels from page number to word; nodes are only ever added until the whole tree is freed. */
+/*
+ * A radix tree of four levels from page number to word; nodes are only ever added until the whole
+ * tree is freed.
+ */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "pagetable.h"
 
-#define BITS   11 /* four levels make up the 44 bits of a page number; a leaf of 16 KiB describes 8 MiB */
+/* four levels make up the 44 bits of a page number; a leaf of 16 KiB describes 8 MiB */
+#define BITS   11
 #define SLOTS  (1U << BITS)
 #define LEVELS 4
 #define LIMIT  (1ULL << (BITS * LEVELS))
@@ -14,7 +18,10 @@ struct leaf {
 	_Atomic uint64_t word[SLOTS]; /* release in set, acquire in get and run */
 };
 
-/* A slot goes from NULL to its child once (compare-and-swap, release); readers load it with acquire. */
+/*
+ * A slot goes from NULL to its child once (compare-and-swap, release); readers load it with
+ * acquire.
+ */
 struct node {
 	_Atomic(void *) slot[SLOTS];
 };
@@ -76,7 +83,8 @@ static void *get_child(_Atomic(void *) *slot, size_t size)
 	new = calloc(1, size);
 	if (!new)
 		return NULL;
-	if (atomic_compare_exchange_strong_explicit(slot, &old, new, memory_order_acq_rel, memory_order_acquire))
+	if (atomic_compare_exchange_strong_explicit(slot, &old, new, memory_order_acq_rel,
+						    memory_order_acquire))
 		return new;
 	free(new);
 	return old;
@@ -87,7 +95,8 @@ static struct leaf *make_leaf(struct mfd_pagetable *t, uint64_t page)
 	struct node *n = &t->root;
 
 	for (unsigned level = LEVELS - 1; n && level; level--)
-		n = get_child(&n->slot[slot_of(page, level)], level > 1 ? sizeof(struct node) : sizeof(struct leaf));
+		n = get_child(&n->slot[slot_of(page, level)],
+			      level > 1 ? sizeof(struct node) : sizeof(struct leaf));
 	return (struct leaf *)n;
 }
 
@@ -124,7 +133,8 @@ int mfd_pagetable_set(struct mfd_pagetable *t, uint64_t page, uint64_t n, uint64
 	return 0;
 }
 
-uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max, uint64_t *word)
+uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max,
+			   uint64_t *word)
 {
 	uint64_t want = *word = mfd_pagetable_get(t, page), step = step_of(want), n = 0;
 
@@ -134,7 +144,8 @@ uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_
 		max = LIMIT - page;
 	while (n < max) {
 		const struct leaf *l = find_leaf(t, page + n);
-		unsigned i = slot_of(page + n, 0), end = max - n < SLOTS - i ? i + (unsigned)(max - n) : SLOTS;
+		unsigned i = slot_of(page + n, 0),
+			 end = max - n < SLOTS - i ? i + (unsigned)(max - n) : SLOTS;
 
 		if (!l && want)
 			break;
@@ -144,7 +155,8 @@ uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_
 		}
 		/* The first word is the one reported, even if a writer has changed it meanwhile. */
 		for (i += !n, n += !n; i < end; i++, n++)
-			if (atomic_load_explicit(&l->word[i], memory_order_acquire) != want + n * step)
+			if (atomic_load_explicit(&l->word[i], memory_order_acquire) !=
+			    want + n * step)
 				return n;
 	}
 	return n;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where each page of one task is on the target: a radix tree from page number to a 64-bit word, as a processor's page
- * table.  Readers and writers need no lock: inner nodes are published with a compare-and-swap (release), leaves hold
- * atomics.
+ * Where each page of one task is on the target: a radix tree from page number to a 64-bit word, as
+ * a processor's page table.  Readers and writers need no lock: inner nodes are published with a
+ * compare-and-swap (release), leaves hold atomics.
  *
- * A word is 0 (page unknown) or a state in the low bits and, for STORED, the page's index in the page store above them.
+ * A word is 0 (page unknown) or a state in the low bits and, for STORED, the page's index in the
+ * page store above them.
  */
 #ifndef MFD_PAGETABLE_H
 #define MFD_PAGETABLE_H
@@ -40,14 +41,16 @@ void mfd_pagetable_free(struct mfd_pagetable *t); /* no reader or writer may be 
 
 uint64_t mfd_pagetable_get(const struct mfd_pagetable *t, uint64_t page); /* acquire */
 /*
- * Set pages [page, page + n): STORED words count up from `word`'s index, others repeat.  Release: what was written to the
- * store before is visible to whoever reads the word.  -ENOMEM.  A word set before is replaced (a page sent twice: the later wins).
+ * Set pages [page, page + n): STORED words count up from `word`'s index, others repeat.  Release:
+ * what was written to the store before is visible to whoever reads the word.  -ENOMEM.  A word set
+ * before is replaced (a page sent twice: the later wins).
  */
 int mfd_pagetable_set(struct mfd_pagetable *t, uint64_t page, uint64_t n, uint64_t word);
 /*
- * Length of the run starting at `page`, at most max: pages of equal state and, if STORED, consecutive in the store.
- * *word = the first page's word.
+ * Length of the run starting at `page`, at most max: pages of equal state and, if STORED,
+ * consecutive in the store. *word = the first page's word.
  */
-uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max, uint64_t *word);
+uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max,
+			   uint64_t *word);
 
 #endif

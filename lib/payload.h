@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A payload: one unit of work for a channel.  The multifd core moves payloads and never looks inside; what a type means is
- * known to whoever fills it (plugin/source) and to the channel that sends it (sendchan.c).
+ * A payload: one unit of work for a channel.  The multifd core moves payloads and never looks
+ * inside; what a type means is known to whoever fills it (plugin/source) and to the channel that
+ * sends it (sendchan.c).
  */
 #ifndef MFD_PAYLOAD_H
 #define MFD_PAYLOAD_H
@@ -25,10 +26,12 @@ struct mfd_payload {
 	union {
 		struct {
 			const struct mfd_pageread *reader; /* outlives the session's channels */
-			uint32_t task;			   /* pid inside the task's own pid namespace */
+			/* pid inside the task's own pid namespace */
+			uint32_t task;
 			uint32_t nruns;
 			uint32_t npages;
-			struct mfd_run *runs; /* room for MFD_WIRE_MAX_RUNS, belongs to the payload for life */
+			/* room for MFD_WIRE_MAX_RUNS, belongs to the payload for life */
+			struct mfd_run *runs;
 		} pages;
 		struct {
 			int fd; /* of the open image file; outlives the channels */
@@ -37,7 +40,8 @@ struct mfd_payload {
 			char name[MFD_WIRE_MAX_NAME + 1];
 		} file;
 	};
-	struct mfd_run *runs_memory; /* what pages.runs points to, kept while the payload is of another type */
+	/* what pages.runs points to, kept while the payload is of another type */
+	struct mfd_run *runs_memory;
 };
 
 static inline void mfd_payload_reset(struct mfd_payload *p)

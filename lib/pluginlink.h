@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the plugin (inside CRIU) and the sender say to each other over a SOCK_SEQPACKET socketpair: fixed-size messages, strictly
- * question and answer but for HOLD and VERDICT, which the sender sends once, unasked.
+ * What the plugin (inside CRIU) and the sender say to each other over a SOCK_SEQPACKET socketpair:
+ * fixed-size messages, strictly question and answer but for HOLD and VERDICT, which the sender
+ * sends once, unasked.
  *
  *	plugin				sender
  *	START (+ image folder)	->
@@ -15,9 +16,10 @@
  *	EXIT ret		->	(tasks still frozen; they die or run next)
  *				<-	OK text, FAILED text: for CRIU's log; the plugin waits a short time for it
  *
- * Whoever finds the socket closed knows that the other is gone: the sender aborts the session, the plugin makes CRIU's
- * accept() fail (plugin/hooks/deadman.c) unless HOLD lies in the queue.  A commit verdict there changes nothing: if CRIU
- * still waits then, nobody has knocked and nobody will.
+ * Whoever finds the socket closed knows that the other is gone: the sender aborts the session, the
+ * plugin makes CRIU's accept() fail (plugin/hooks/deadman.c) unless HOLD lies in the queue.  A
+ * commit verdict there changes nothing: if CRIU still waits then, nobody has knocked and nobody
+ * will.
  */
 #ifndef MFD_PLUGINLINK_H
 #define MFD_PLUGINLINK_H
@@ -43,7 +45,10 @@ struct mfd_link_msg {
 };
 _Static_assert(sizeof(struct mfd_link_msg) == 512, "one size for all messages");
 
-/* The descriptor numbers at which the plugin gives the sender its end of the link and its configuration. */
+/*
+ * The descriptor numbers at which the plugin gives the sender its end of the link and its
+ * configuration.
+ */
 #define MFD_LINK_FD   3
 #define MFD_LINK_CONF 4
 

@@ -18,10 +18,14 @@
 #define TRIES	 32
 #define TEXT_MAX (512U << 10) /* every other port by itself */
 
-/* Where to look: rows of `step` ports (a power of two, at least n), the first at `first`, `rows` of them. */
+/*
+ * Where to look: rows of `step` ports (a power of two, at least n), the first at `first`, `rows` of
+ * them.
+ */
 struct region {
 	unsigned first, step, rows;
-	uint8_t reserved[PORTS / 8]; /* one bit for each port that the administrator keeps for somebody */
+	/* one bit for each port that the administrator keeps for somebody */
+	uint8_t reserved[PORTS / 8];
 };
 
 /* "8080,9000-9100"; what cannot be read reserves nothing. */
@@ -33,7 +37,8 @@ static void read_reserved(struct region *r)
 	if (mfd_io_read_file(AT_FDCWD, RESERVED, TEXT_MAX, &text, &len))
 		return;
 	for (at = text; *at >= '0' && *at <= '9'; at += *at == ',') {
-		unsigned long from = strtoul(at, &at, 10), to = *at == '-' ? strtoul(at + 1, &at, 10) : from;
+		unsigned long from = strtoul(at, &at, 10),
+			      to = *at == '-' ? strtoul(at + 1, &at, 10) : from;
 
 		for (unsigned long i = from; i <= to && i < PORTS; i++)
 			r->reserved[i / 8] |= (uint8_t)(1U << i % 8);
@@ -98,7 +103,10 @@ static int bind_row(struct mfd_ports *p, const struct region *r, int family, uns
 	return 0;
 }
 
-/* The range is crowded: each looks for itself, so that at least the low bits are as they would be in a row. */
+/*
+ * The range is crowded: each looks for itself, so that at least the low bits are as they would be
+ * in a row.
+ */
 static void bind_singly(struct mfd_ports *p, const struct region *r, int family, unsigned n)
 {
 	for (p->n = 0; p->n < n; p->n++) {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Local ports for the connections of one session, chosen so that the connections are different flows to whatever spreads or limits flows.
+ * Local ports for the connections of one session, chosen so that the connections are different
+ * flows to whatever spreads or limits flows.
  *
- * Bonds, routers, network cards and the caps that clouds put on a single flow all hash addresses and ports, and some take but a
- * few low bits of them. Ports that the kernel picks collide there by chance (8 connections in 8 classes: 99.8 times in 100), and
- * those in one class share what one of them may have. Here n connections get consecutive ports, the first a multiple of a power of
- * two that is at least n: their low bits count from 0 to n - 1.
+ * Bonds, routers, network cards and the caps that clouds put on a single flow all hash addresses
+ * and ports, and some take but a few low bits of them. Ports that the kernel picks collide there by
+ * chance (8 connections in 8 classes: 99.8 times in 100), and those in one class share what one of
+ * them may have. Here n connections get consecutive ports, the first a multiple of a power of two
+ * that is at least n: their low bits count from 0 to n - 1.
  *
  * This is a wish, not a condition: where such ports cannot be had, the kernel picks as ever.
  */
@@ -20,8 +22,9 @@ struct mfd_ports {
 };
 
 /*
- * Bind n (at most MFD_PORTS_MAX) TCP sockets of `family` in this network namespace. In this order: ports in a row; when 32 rows
- * at random places were all in use, single ports with the same low bits; none. Always leaves *p fit for take and release.
+ * Bind n (at most MFD_PORTS_MAX) TCP sockets of `family` in this network namespace. In this order:
+ * ports in a row; when 32 rows at random places were all in use, single ports with the same low
+ * bits; none. Always leaves *p fit for take and release.
  */
 void mfd_ports_reserve(struct mfd_ports *p, int family, unsigned n);
 /* The i-th socket, the caller's from now on, or -1; each can be had once. */

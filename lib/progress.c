@@ -21,17 +21,17 @@ static struct mfd_progress *map(int fd)
 
 struct mfd_progress *mfd_progress_create(const char *path, struct mfd_error *err)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), ret = 0;
 	struct mfd_progress *p = NULL;
 
 	if (fd < 0 || ftruncate(fd, sizeof(*p)) || !(p = map(fd)))
-		rc = -errno;
+		ret = -errno;
 	else
 		p->magic = MAGIC;
 	if (fd >= 0)
 		close(fd);
-	if (rc)
-		mfd_error_sys(err, rc, "%s", path);
+	if (ret)
+		mfd_error_sys(err, ret, "%s", path);
 	return p;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * How far a dump is, for whoever started it: a small file that the sender maps and keeps up to date and `migrate` maps and
- * looks at.  CRIU_MULTIFD_SENDER_PROGRESS in the sender's environment names it; unset, the sender writes to memory nobody sees.
+ * How far a dump is, for whoever started it: a small file that the sender maps and keeps up to date
+ * and `migrate` maps and looks at.  CRIU_MULTIFD_SENDER_PROGRESS in the sender's environment names
+ * it; unset, the sender writes to memory nobody sees.
  *
- * Every field is written by the sender's main thread alone.  Readers see each field whole, but not all at one moment; `error` is
- * complete once the sender has ended (waitpid orders that).
+ * Every field is written by the sender's main thread alone.  Readers see each field whole, but not
+ * all at one moment; `error` is complete once the sender has ended (waitpid orders that).
  */
 #ifndef MFD_PROGRESS_H
 #define MFD_PROGRESS_H
@@ -32,11 +33,13 @@ enum mfd_progress_phase {
 
 struct mfd_progress {
 	uint32_t magic;
-	_Atomic uint32_t phase;	      /* enum mfd_progress_phase */
-	_Atomic uint32_t passed;      /* bit N: phase N was entered */
-	_Atomic uint32_t running;     /* postcopy: the restored tasks may run, there is no abort any more */
-	_Atomic uint32_t lost;	      /* ... and the target cannot be reached */
-	_Atomic uint32_t held;	      /* postcopy: the target has no memory for more pages until it has restored */
+	_Atomic uint32_t phase;	 /* enum mfd_progress_phase */
+	_Atomic uint32_t passed; /* bit N: phase N was entered */
+	/* postcopy: the restored tasks may run, there is no abort any more */
+	_Atomic uint32_t running;
+	_Atomic uint32_t lost; /* ... and the target cannot be reached */
+	/* postcopy: the target has no memory for more pages until it has restored */
+	_Atomic uint32_t held;
 	_Atomic uint64_t bytes_total; /* of memory; an estimate until STREAMING is over */
 	_Atomic uint64_t bytes_sent;  /* of them, given to the channels */
 	int32_t criu_failed;	      /* CRIU's own error: its log says which */
@@ -48,7 +51,10 @@ struct mfd_progress {
 
 /* Make the file, which must not exist; the caller unmaps. NULL with err. */
 struct mfd_progress *mfd_progress_create(const char *path, struct mfd_error *err);
-/* The sender's: the file of the environment, else memory of its own; never NULL but when there is no memory at all. */
+/*
+ * The sender's: the file of the environment, else memory of its own; never NULL but when there is
+ * no memory at all.
+ */
 struct mfd_progress *mfd_progress_open(void);
 void mfd_progress_close(struct mfd_progress *p);
 

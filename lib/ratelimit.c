@@ -5,14 +5,16 @@
 #include "ratelimit.h"
 
 /*
- * Times on the line are CLOCK_MONOTONIC in ticks of 64 ns: 54 bits of them are 36 years, and the smallest packet at 10 GB/s is a hundred.
- * The bits above number the line; they come round after 1024 changes, which nobody sleeps through.
+ * Times on the line are CLOCK_MONOTONIC in ticks of 64 ns: 54 bits of them are 36 years, and the
+ * smallest packet at 10 GB/s is a hundred. The bits above number the line; they come round after
+ * 1024 changes, which nobody sleeps through.
  */
-#define TICK_NS	    64ULL
-#define TIME_BITS   54
-#define TIME_MASK   ((1ULL << TIME_BITS) - 1)
-#define SECOND	    (1000000000ULL / TICK_NS)
-#define BURST	    (SECOND / 50)   /* sleeping is not exact: what one reservation lost, the next may use */
+#define TICK_NS	  64ULL
+#define TIME_BITS 54
+#define TIME_MASK ((1ULL << TIME_BITS) - 1)
+#define SECOND	  (1000000000ULL / TICK_NS)
+/* sleeping is not exact: what one reservation lost, the next may use */
+#define BURST	    (SECOND / 50)
 #define MAX_COST    (3600 * SECOND) /* of one piece */
 #define SLICE_NS    50000000ULL	    /* longest sleep before the limit is looked at again */
 #define PIECES	    100		    /* per second */
@@ -31,8 +33,12 @@ uint64_t mfd_ratelimit_set(struct mfd_ratelimit *r, uint64_t bytes_per_s)
 	uint64_t old = atomic_exchange_explicit(&r->bytes_per_s, bytes_per_s, memory_order_relaxed);
 	uint64_t line = atomic_load_explicit(&r->line, memory_order_relaxed);
 
-	/* What was reserved at the old rate is forgotten. Partner: reserve, which reads the rate behind the line. */
-	while (!atomic_compare_exchange_weak_explicit(&r->line, &line, ((line >> TIME_BITS) + 1) << TIME_BITS,
+	/*
+	 * What was reserved at the old rate is forgotten. Partner: reserve, which reads the rate
+	 * behind the line.
+	 */
+	while (!atomic_compare_exchange_weak_explicit(&r->line, &line,
+						      ((line >> TIME_BITS) + 1) << TIME_BITS,
 						      memory_order_release, memory_order_relaxed))
 		;
 	return old;
@@ -45,8 +51,12 @@ static uint64_t cost_of(size_t bytes, uint64_t rate)
 	return ticks < (double)MAX_COST ? (uint64_t)ticks : MAX_COST;
 }
 
-/* The beginning of a piece on the time line, 0 without a limit, and the number of the line. No beginning later than `latest` is taken. */
-static uint64_t reserve(struct mfd_ratelimit *r, size_t bytes, uint64_t now, uint64_t latest, uint64_t *number)
+/*
+ * The beginning of a piece on the time line, 0 without a limit, and the number of the line. No
+ * beginning later than `latest` is taken.
+ */
+static uint64_t reserve(struct mfd_ratelimit *r, size_t bytes, uint64_t now, uint64_t latest,
+			uint64_t *number)
 {
 	uint64_t line = atomic_load_explicit(&r->line, memory_order_acquire), rate, begin;
 
@@ -59,7 +69,8 @@ static uint64_t reserve(struct mfd_ratelimit *r, size_t bytes, uint64_t now, uin
 			begin = now - BURST;
 		*number = line >> TIME_BITS;
 	} while (!atomic_compare_exchange_weak_explicit(
-		&r->line, &line, *number << TIME_BITS | ((begin + cost_of(bytes, rate)) & TIME_MASK),
+		&r->line, &line,
+		*number << TIME_BITS | ((begin + cost_of(bytes, rate)) & TIME_MASK),
 		memory_order_acquire, memory_order_acquire));
 	return begin;
 }
@@ -76,7 +87,8 @@ static int sleep_until(struct mfd_ratelimit *r, uint64_t begin, uint64_t number)
 
 	while ((now = now_ticks()) < begin) {
 		uint64_t left = (begin - now) * TICK_NS;
-		struct timespec t = { .tv_sec = 0, .tv_nsec = (long)(left < SLICE_NS ? left : SLICE_NS) };
+		struct timespec t = { .tv_sec = 0,
+				      .tv_nsec = (long)(left < SLICE_NS ? left : SLICE_NS) };
 
 		if (!is_line(r, number))
 			return 1;
@@ -112,7 +124,8 @@ void mfd_ratelimit_charge(struct mfd_ratelimit *r, size_t bytes)
 
 size_t mfd_ratelimit_piece(struct mfd_ratelimit *r, size_t left)
 {
-	uint64_t rate = atomic_load_explicit(&r->bytes_per_s, memory_order_relaxed), piece = rate / PIECES;
+	uint64_t rate = atomic_load_explicit(&r->bytes_per_s, memory_order_relaxed),
+		 piece = rate / PIECES;
 
 	if (!rate)
 		return left;

@@ -35,7 +35,7 @@ static int runs(const char *path)
 	posix_spawn_file_actions_t quiet;
 	posix_spawnattr_t attr;
 	sigset_t none, chld, old;
-	int status = 0, rc;
+	int status = 0, ret;
 	pid_t pid;
 
 	sigemptyset(&none);
@@ -47,25 +47,25 @@ static int runs(const char *path)
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	rc = -posix_spawn(&pid, path, &quiet, &attr, argv, environ);
-	while (!rc && waitpid(pid, &status, 0) < 0)
-		rc = errno == EINTR ? 0 : -errno;
+	ret = -posix_spawn(&pid, path, &quiet, &attr, argv, environ);
+	while (!ret && waitpid(pid, &status, 0) < 0)
+		ret = errno == EINTR ? 0 : -errno;
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&quiet);
 	sigprocmask(SIG_SETMASK, &old, NULL);
-	return rc ? rc : status ? -ENOEXEC : 0;
+	return ret ? ret : status ? -ENOEXEC : 0;
 }
 
 int mfd_reexec_begin(struct mfd_reexec *r, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	memset(r, 0, sizeof(*r));
 	r->state = -1;
-	rc = find_self(r->path, sizeof(r->path));
-	if (!rc)
-		rc = runs(r->path);
-	return rc ? mfd_error_sys(err, rc, "%s", r->path) : 0;
+	ret = find_self(r->path, sizeof(r->path));
+	if (!ret)
+		ret = runs(r->path);
+	return ret ? mfd_error_sys(err, ret, "%s", r->path) : 0;
 }
 
 int mfd_reexec_keep(struct mfd_reexec *r, int fd)
@@ -96,40 +96,41 @@ static int set_cloexec(int fd, int on)
 
 static int write_state(struct mfd_reexec *r, const char *state, size_t len)
 {
-	int rc;
+	int ret;
 
 	r->state = memfd_create("criu-multifd.state", MFD_CLOEXEC);
 	if (r->state < 0)
 		return -errno;
-	rc = mfd_io_write_all(r->state, state, len);
-	if (!rc && lseek(r->state, 0, SEEK_SET))
-		rc = -errno;
-	return rc ? rc : mfd_reexec_keep(r, r->state);
+	ret = mfd_io_write_all(r->state, state, len);
+	if (!ret && lseek(r->state, 0, SEEK_SET))
+		ret = -errno;
+	return ret ? ret : mfd_reexec_keep(r, r->state);
 }
 
-int mfd_reexec_exec(struct mfd_reexec *r, char **argv, const char *state, size_t len, struct mfd_error *err)
+int mfd_reexec_exec(struct mfd_reexec *r, char **argv, const char *state, size_t len,
+		    struct mfd_error *err)
 {
 	char number[12];
 	size_t i, done = 0;
-	int rc = write_state(r, state, len);
+	int ret = write_state(r, state, len);
 
-	if (rc)
-		return mfd_error_sys(err, rc, "state for %s", r->path);
+	if (ret)
+		return mfd_error_sys(err, ret, "state for %s", r->path);
 	snprintf(number, sizeof(number), "%d", r->state);
 	for (i = 1; argv[i]; i++) {
 		if (!strcmp(argv[i], "@STATE"))
 			argv[i] = number;
 	}
 	argv[0] = r->path;
-	while (!rc && done < r->n)
-		rc = set_cloexec(r->fds[done++], 0);
-	if (!rc) {
+	while (!ret && done < r->n)
+		ret = set_cloexec(r->fds[done++], 0);
+	if (!ret) {
 		execv(r->path, argv);
-		rc = -errno;
+		ret = -errno;
 	}
 	while (done)
 		set_cloexec(r->fds[--done], 1);
-	return mfd_error_sys(err, rc, "%s", r->path);
+	return mfd_error_sys(err, ret, "%s", r->path);
 }
 
 void mfd_reexec_end(struct mfd_reexec *r)
@@ -143,12 +144,12 @@ void mfd_reexec_end(struct mfd_reexec *r)
 int mfd_reexec_state(int fd, char **text, struct mfd_error *err)
 {
 	char path[40];
-	int rc;
+	int ret;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	rc = mfd_io_read_file(AT_FDCWD, path, STATE_MAX, text, NULL);
+	ret = mfd_io_read_file(AT_FDCWD, path, STATE_MAX, text, NULL);
 	close(fd);
-	return rc ? mfd_error_sys(err, rc, "state from the program before") : 0;
+	return ret ? mfd_error_sys(err, ret, "state from the program before") : 0;
 }
 
 int mfd_reexec_adopt(int fd)

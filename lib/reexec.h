@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Going on in a new program without losing descriptors, as QEMU's cpr-exec: state in a memfd, close-on-exec cleared just before execv(),
- * and set again when that fails.
+ * Going on in a new program without losing descriptors, as QEMU's cpr-exec: state in a memfd,
+ * close-on-exec cleared just before execv(), and set again when that fails.
  */
 #ifndef MFD_REEXEC_H
 #define MFD_REEXEC_H
@@ -11,21 +11,27 @@
 #include "error.h"
 
 struct mfd_reexec {
-	char path[4096]; /* of our program, as it was called when we began: a new file may lie there */
+	/* of our program, as it was called when we began: a new file may lie there */
+	char path[4096];
 	int *fds;
 	size_t n, room;
 	int state; /* memfd */
 };
 
-/* Find the program and try that it runs at all (`PATH --version`), so that a broken one costs nothing. */
+/*
+ * Find the program and try that it runs at all (`PATH --version`), so that a broken one costs
+ * nothing.
+ */
 int mfd_reexec_begin(struct mfd_reexec *r, struct mfd_error *err);
 /* This one is to survive; nothing happens to it yet. 0, -ENOMEM. */
 int mfd_reexec_keep(struct mfd_reexec *r, int fd);
 /*
- * argv[0] becomes the program.  Only returns on failure, with everything as before and -errno in err.  Words of argv that are "@STATE"
- * are replaced by the number of the descriptor that `state` (a text) can be read from.
+ * argv[0] becomes the program.  Only returns on failure, with everything as before and -errno in
+ * err.  Words of argv that are "@STATE" are replaced by the number of the descriptor that `state`
+ * (a text) can be read from.
  */
-int mfd_reexec_exec(struct mfd_reexec *r, char **argv, const char *state, size_t len, struct mfd_error *err);
+int mfd_reexec_exec(struct mfd_reexec *r, char **argv, const char *state, size_t len,
+		    struct mfd_error *err);
 void mfd_reexec_end(struct mfd_reexec *r);
 
 /* In the new program: read the state and close `fd`; *text is to be freed. */

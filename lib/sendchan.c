@@ -20,8 +20,9 @@ static void *table_of(struct mfd_sendchan *c)
 	return c->memory + (size_t)c->buffers * c->lim.packet_size;
 }
 
-int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn, const struct mfd_wire_limits *lim,
-		      enum mfd_tristate zerocopy, unsigned stall_ms)
+int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn,
+		      const struct mfd_wire_limits *lim, enum mfd_tristate zerocopy,
+		      unsigned stall_ms)
 {
 	int ret;
 
@@ -31,15 +32,18 @@ int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn
 		zerocopy = MFD_OFF;
 	ret = mfd_zerocopy_init(&c->zc, c->conn.fd, zerocopy);
 	if (ret) {
-		mfd_error_sys(&c->err, ret, "channel %u: zerocopy = on, but the kernel refuses it", id);
+		mfd_error_sys(&c->err, ret, "channel %u: zerocopy = on, but the kernel refuses it",
+			      id);
 		goto err;
 	}
 	c->buffers = c->zc.mode == MFD_OFF ? 1 : MFD_SENDCHAN_BUFFERS;
 	c->memory_len = (size_t)c->buffers * lim->packet_size + TABLE_MAX;
-	c->memory = mmap(NULL, c->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	c->memory = mmap(NULL, c->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
 	if (c->memory == MAP_FAILED) {
 		c->memory = NULL;
-		ret = mfd_error_sys(&c->err, -errno, "channel %u: %zu bytes of buffers", id, c->memory_len);
+		ret = mfd_error_sys(&c->err, -errno, "channel %u: %zu bytes of buffers", id,
+				    c->memory_len);
 		goto err;
 	}
 	return 0;
@@ -73,7 +77,9 @@ static int take_buffer(struct mfd_sendchan *c, unsigned *index)
 			mfd_counter_add(&c->st.reclaims_us, mfd_io_now_us() - t0);
 		}
 		if (ret)
-			return mfd_error_sys(&c->err, ret, "channel %u: waiting for zero-copy completions", c->id);
+			return mfd_error_sys(&c->err, ret,
+					     "channel %u: waiting for zero-copy completions",
+					     c->id);
 		c->flight[i].in_flight = 0;
 	}
 	/* Once zero-copy has turned itself off, one buffer that stays in the cache is the best. */
@@ -82,7 +88,10 @@ static int take_buffer(struct mfd_sendchan *c, unsigned *index)
 	return 0;
 }
 
-/* Whoever sleeps in a system call gives the processor up of its own accord; counting that needs no other way of sending. */
+/*
+ * Whoever sleeps in a system call gives the processor up of its own accord; counting that needs no
+ * other way of sending.
+ */
 static long sleeps(void)
 {
 	struct rusage r;
@@ -120,11 +129,11 @@ static uint64_t obey(struct mfd_sendchan *c, size_t bytes)
 }
 
 /*
- * In one piece, or in as many as the limit asks for: what counts is what any second brings, not whether the packets fit in.  The header is
- * on-wire already.
+ * In one piece, or in as many as the limit asks for: what counts is what any second brings, not
+ * whether the packets fit in.  The header is on-wire already.
  */
-static int send_pieces(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *table, char *data, unsigned buf,
-		       int zero_copy)
+static int send_pieces(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *table, char *data,
+		       unsigned buf, int zero_copy)
 {
 	size_t left = le32toh(h->payload_len), head = sizeof(*h) + le32toh(h->table_len), now;
 	struct piece p = { { { h, sizeof(*h) }, { table, head - sizeof(*h) }, { data, 0 } }, 3 };
@@ -199,15 +208,18 @@ static void add_page(struct packing *k, uint64_t vaddr, uint32_t flags)
 {
 	struct mfd_wire_run *last = k->n ? &k->out[k->n - 1] : NULL;
 
-	if (last && last->flags == flags && last->vaddr + (uint64_t)last->pages * MFD_WIRE_PAGE_SIZE == vaddr)
+	if (last && last->flags == flags &&
+	    last->vaddr + (uint64_t)last->pages * MFD_WIRE_PAGE_SIZE == vaddr)
 		last->pages++;
 	else
-		k->out[k->n++] = (struct mfd_wire_run){ .vaddr = vaddr, .pages = 1, .flags = flags };
+		k->out[k->n++] =
+			(struct mfd_wire_run){ .vaddr = vaddr, .pages = 1, .flags = flags };
 }
 
 /*
- * Build the run table and close the gaps that zero pages leave in the buffer.  Pages are moved only once the first zero
- * page has been met, and then in one memmove per stretch, so memory without zero pages is only read.
+ * Build the run table and close the gaps that zero pages leave in the buffer.  Pages are moved only
+ * once the first zero page has been met, and then in one memmove per stretch, so memory without
+ * zero pages is only read.
  */
 static void pack_pages(struct packing *k, const struct mfd_payload *p, char *data)
 {
@@ -238,7 +250,9 @@ static void pack_pages(struct packing *k, const struct mfd_payload *p, char *dat
 
 static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 {
-	struct mfd_wire_packet h = { .type = MFD_WIRE_PACKET_PAGES, .sequence = p->sequence, .task = p->pages.task };
+	struct mfd_wire_packet h = { .type = MFD_WIRE_PACKET_PAGES,
+				     .sequence = p->sequence,
+				     .task = p->pages.task };
 	struct packing k = { .out = table_of(c) };
 	uint64_t t0 = mfd_io_now_us();
 	unsigned buf;
@@ -249,7 +263,8 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 		return ret;
 	ret = mfd_pageread_runs(p->pages.reader, p->pages.runs, p->pages.nruns, buffer_at(c, buf));
 	if (ret)
-		return mfd_error_sys(&c->err, ret, "reading memory of task %d at %#llx", p->pages.reader->pid,
+		return mfd_error_sys(&c->err, ret, "reading memory of task %d at %#llx",
+				     p->pages.reader->pid,
 				     (unsigned long long)p->pages.runs[0].vaddr);
 	pack_pages(&k, p, buffer_at(c, buf));
 	mfd_counter_add(&c->st.read_us, mfd_io_now_us() - t0);
@@ -268,8 +283,12 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 
 static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)
 {
-	struct mfd_wire_packet h = { .type = MFD_WIRE_PACKET_FILE, .sequence = p->sequence, .entries = 1 };
-	struct mfd_wire_file f = { .offset = p->file.offset, .size = p->file.size, .mode = p->file.mode };
+	struct mfd_wire_packet h = { .type = MFD_WIRE_PACKET_FILE,
+				     .sequence = p->sequence,
+				     .entries = 1 };
+	struct mfd_wire_file f = { .offset = p->file.offset,
+				   .size = p->file.size,
+				   .mode = p->file.mode };
 	unsigned buf;
 	int ret;
 
@@ -319,30 +338,31 @@ void mfd_sendchan_stats(const struct mfd_sendchan *c, struct mfd_sendchan_stats 
 {
 	const struct mfd_sendchan_counters *n = &c->st;
 
-	mfd_sendchan_stats_add(st, &(struct mfd_sendchan_stats){
-					   .packets = mfd_counter_get(&n->packets),
-					   .pages = mfd_counter_get(&n->pages),
-					   .zero_pages = mfd_counter_get(&n->zero_pages),
-					   .files = mfd_counter_get(&n->files),
-					   .file_bytes = mfd_counter_get(&n->file_bytes),
-					   .wire_bytes = mfd_counter_get(&n->wire_bytes),
-					   .compressed = mfd_counter_get(&n->compressed),
-					   .checksum = mfd_counter_get(&n->checksum),
-					   .blocked = mfd_counter_get(&n->blocked),
-					   .blocked_us = mfd_counter_get(&n->blocked_us),
-					   .reclaims = mfd_counter_get(&n->reclaims),
-					   .reclaims_us = mfd_counter_get(&n->reclaims_us),
-					   .limited = mfd_counter_get(&n->limited),
-					   .limited_us = mfd_counter_get(&n->limited_us),
-					   .read_us = mfd_counter_get(&n->read_us),
-					   .send_us = mfd_counter_get(&n->send_us),
-					   .first_us = mfd_counter_get(&n->first_us),
-					   .last_us = mfd_counter_get(&n->last_us),
-					   .zerocopy_sent = mfd_counter_get(&c->zc.sends),
-					   .zerocopy_completed = mfd_counter_get(&c->zc.completions),
-					   .zerocopy_copied = mfd_counter_get(&c->zc.copied),
-					   .zerocopy_waits = mfd_counter_get(&c->zc.flush_waits),
-				   });
+	mfd_sendchan_stats_add(st,
+			       &(struct mfd_sendchan_stats){
+				       .packets = mfd_counter_get(&n->packets),
+				       .pages = mfd_counter_get(&n->pages),
+				       .zero_pages = mfd_counter_get(&n->zero_pages),
+				       .files = mfd_counter_get(&n->files),
+				       .file_bytes = mfd_counter_get(&n->file_bytes),
+				       .wire_bytes = mfd_counter_get(&n->wire_bytes),
+				       .compressed = mfd_counter_get(&n->compressed),
+				       .checksum = mfd_counter_get(&n->checksum),
+				       .blocked = mfd_counter_get(&n->blocked),
+				       .blocked_us = mfd_counter_get(&n->blocked_us),
+				       .reclaims = mfd_counter_get(&n->reclaims),
+				       .reclaims_us = mfd_counter_get(&n->reclaims_us),
+				       .limited = mfd_counter_get(&n->limited),
+				       .limited_us = mfd_counter_get(&n->limited_us),
+				       .read_us = mfd_counter_get(&n->read_us),
+				       .send_us = mfd_counter_get(&n->send_us),
+				       .first_us = mfd_counter_get(&n->first_us),
+				       .last_us = mfd_counter_get(&n->last_us),
+				       .zerocopy_sent = mfd_counter_get(&c->zc.sends),
+				       .zerocopy_completed = mfd_counter_get(&c->zc.completions),
+				       .zerocopy_copied = mfd_counter_get(&c->zc.copied),
+				       .zerocopy_waits = mfd_counter_get(&c->zc.flush_waits),
+			       });
 }
 
 int mfd_sendchan_sync(void *chan, uint64_t number)
@@ -354,7 +374,8 @@ int mfd_sendchan_sync(void *chan, uint64_t number)
 	mfd_wire_packet_seal(&h);
 	ret = mfd_conn_send(&c->conn, &h, sizeof(h), 0);
 	if (ret)
-		return mfd_error_sys(&c->err, ret, "channel %u: sending sync %llu", c->id, (unsigned long long)number);
+		return mfd_error_sys(&c->err, ret, "channel %u: sending sync %llu", c->id,
+				     (unsigned long long)number);
 	mfd_counter_add(&c->st.wire_bytes, sizeof(h));
 	ret = mfd_zerocopy_flush(&c->zc, c->stall_ms);
 	if (ret)

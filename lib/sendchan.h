@@ -2,9 +2,10 @@
 /*
  * The source's end of one data channel: turns a payload into a packet and sends it.
  *
- * Pages are read from the frozen task into one of the channel's buffers, tested for zero (zero pages keep their place in the table and
- * lose their bytes), hashed while they are in the cache, and sent.  With zero-copy there are several buffers, and one is used
- * again only after the kernel has reported its sends as completed.  The header and the table always go without zero-copy.
+ * Pages are read from the frozen task into one of the channel's buffers, tested for zero (zero
+ * pages keep their place in the table and lose their bytes), hashed while they are in the cache,
+ * and sent.  With zero-copy there are several buffers, and one is used again only after the kernel
+ * has reported its sends as completed.  The header and the table always go without zero-copy.
  */
 #ifndef MFD_SENDCHAN_H
 #define MFD_SENDCHAN_H
@@ -32,12 +33,17 @@ struct mfd_sendchan_counters {
 	mfd_counter compressed; /* packets that went compressed */
 	mfd_counter checksum;	/* sum of header_hash, see control.proto "end" */
 	mfd_counter blocked,
-		blocked_us; /* packets whose sending had to wait for the socket, and how long that took in all */
-	mfd_counter reclaims, reclaims_us; /* waits for a buffer whose zero-copy send was still in flight */
-	mfd_counter limited, limited_us;   /* packets that the limit held up */
+		/*
+		 * packets whose sending had to wait for the socket, and how long that took in all
+		 */
+		blocked_us;
+	/* waits for a buffer whose zero-copy send was still in flight */
+	mfd_counter reclaims, reclaims_us;
+	mfd_counter limited, limited_us; /* packets that the limit held up */
 	mfd_counter read_us, send_us;
 	mfd_counter first_us,
-		last_us; /* when memory began to be read, and the last of it was sent; 0 = there was none */
+		/* when memory began to be read, and the last of it was sent; 0 = there was none */
+		last_us;
 };
 
 /* A copy of them, of one channel or of several. */
@@ -69,18 +75,23 @@ struct mfd_sendchan {
 	struct mfd_compress *compress; /* NULL = off; the channel's own, freed with it */
 	struct mfd_ratelimit *limit;   /* of all channels of the session; NULL = none */
 	int urgent;		       /* it counts for the limit, but waits for nothing */
-	const atomic_int *gentle;      /* nonzero: give way with pages; NULL = never. Relaxed, a hint */
+	/* nonzero: give way with pages; NULL = never. Relaxed, a hint */
+	const atomic_int *gentle;
 	struct mfd_gentle manners;
 	struct mfd_sendchan_counters st;
 	struct mfd_error err;	/* of the first failure */
 } __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
 /* Takes over conn (joined already), which is closed on failure. 0 or -errno with err filled. */
-int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn, const struct mfd_wire_limits *lim,
-		      enum mfd_tristate zerocopy, unsigned stall_ms);
+int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn,
+		      const struct mfd_wire_limits *lim, enum mfd_tristate zerocopy,
+		      unsigned stall_ms);
 void mfd_sendchan_close(struct mfd_sendchan *c);
 
-/* Add what the channel has counted so far to *st. Any thread; each number is whole, but they are not all of one moment. */
+/*
+ * Add what the channel has counted so far to *st. Any thread; each number is whole, but they are
+ * not all of one moment.
+ */
 void mfd_sendchan_stats(const struct mfd_sendchan *c, struct mfd_sendchan_stats *st);
 /* Add one copy to another. */
 void mfd_sendchan_stats_add(struct mfd_sendchan_stats *to, const struct mfd_sendchan_stats *st);

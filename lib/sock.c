@@ -64,7 +64,8 @@ static int addr_text(const struct sockaddr *sa, socklen_t len, char *buf, size_t
 		n = snprintf(buf, size, sa->sa_family == AF_UNIX ? "unix" : "unknown");
 		return (size_t)n < size ? 0 : -ENOSPC;
 	}
-	if (getnameinfo(sa, len, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV))
+	if (getnameinfo(sa, len, host, sizeof(host), port, sizeof(port),
+			NI_NUMERICHOST | NI_NUMERICSERV))
 		return -EINVAL;
 	n = snprintf(buf, size, sa->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 	return (size_t)n < size ? 0 : -ENOSPC;
@@ -84,8 +85,8 @@ static int sa_is_loopback(const struct sockaddr *sa)
 }
 
 /*
- * The resolver's order stands (it puts unreachable families last), except that "localhost" means 127.0.0.1 where it
- * means both: a server listens there unless told otherwise.
+ * The resolver's order stands (it puts unreachable families last), except that "localhost" means
+ * 127.0.0.1 where it means both: a server listens there unless told otherwise.
  */
 static const struct addrinfo *choose(const struct addrinfo *list)
 {
@@ -98,7 +99,8 @@ static const struct addrinfo *choose(const struct addrinfo *list)
 	return list;
 }
 
-int mfd_sock_parse(const char *text, int allow_port0, struct mfd_sock_addr *addr, struct mfd_error *err)
+int mfd_sock_parse(const char *text, int allow_port0, struct mfd_sock_addr *addr,
+		   struct mfd_error *err)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct addrinfo *list = NULL;
@@ -111,8 +113,9 @@ int mfd_sock_parse(const char *text, int allow_port0, struct mfd_sock_addr *addr
 	if (why)
 		return mfd_error_set(err, -EINVAL, "address '%s': %s", text, why);
 	if (!port_ok(port, allow_port0))
-		return mfd_error_set(err, -EINVAL, "address '%s': the port must be a number from %d to 65535", text,
-				     !allow_port0);
+		return mfd_error_set(err, -EINVAL,
+				     "address '%s': the port must be a number from %d to 65535",
+				     text, !allow_port0);
 
 	ret = getaddrinfo(host, port, &hints, &list);
 	if (ret)
@@ -167,14 +170,16 @@ static int try_connect(int fd, const struct mfd_sock_addr *addr, unsigned timeou
 	int ret = 0;
 
 	if (connect(fd, (const struct sockaddr *)&addr->sa, addr->len))
-		ret = errno == EINPROGRESS || errno == EINTR ? wait_connected(fd, timeout_ms) : -errno;
+		ret = errno == EINPROGRESS || errno == EINTR ? wait_connected(fd, timeout_ms) :
+							       -errno;
 	if (!ret)
 		ret = set_blocking(fd);
 	return ret;
 }
 
 /* With a socket of our own that is bound to nothing. */
-static int connect_fresh(const struct mfd_sock_addr *addr, unsigned timeout_ms, struct mfd_error *err)
+static int connect_fresh(const struct mfd_sock_addr *addr, unsigned timeout_ms,
+			 struct mfd_error *err)
 {
 	int fd, ret;
 
@@ -188,7 +193,8 @@ static int connect_fresh(const struct mfd_sock_addr *addr, unsigned timeout_ms, 
 	return mfd_error_sys(err, ret, "cannot connect to %s", addr->text);
 }
 
-int mfd_sock_connect(const struct mfd_sock_addr *addr, int bound, unsigned timeout_ms, struct mfd_error *err)
+int mfd_sock_connect(const struct mfd_sock_addr *addr, int bound, unsigned timeout_ms,
+		     struct mfd_error *err)
 {
 	int ret;
 
@@ -198,15 +204,18 @@ int mfd_sock_connect(const struct mfd_sock_addr *addr, int bound, unsigned timeo
 	if (!ret)
 		return bound;
 	close(bound);
-	/* It is the local port that does not suit: whoever asked for it must not be worse off than who did not. */
+	/*
+	 * It is the local port that does not suit: whoever asked for it must not be worse off than
+	 * who did not.
+	 */
 	if (ret == -EADDRNOTAVAIL || ret == -EADDRINUSE)
 		return connect_fresh(addr, timeout_ms, err);
 	return mfd_error_sys(err, ret, "cannot connect to %s", addr->text);
 }
 
 /*
- * Without SO_REUSEADDR: a port whose last connection is in TIME_WAIT counts as in use, so that no late packet of that one is
- * taken for ours.
+ * Without SO_REUSEADDR: a port whose last connection is in TIME_WAIT counts as in use, so that no
+ * late packet of that one is taken for ours.
  */
 int mfd_sock_bound(int family, unsigned port)
 {
@@ -259,8 +268,10 @@ int mfd_sock_listening(int fd, struct mfd_sock_addr *addr, struct mfd_error *err
 	ret = bound_address(fd, addr);
 	if (ret)
 		return mfd_error_sys(err, ret, "descriptor %d: its address", fd);
-	if (listening != 1 || type != SOCK_STREAM || (addr->sa.ss_family != AF_INET && addr->sa.ss_family != AF_INET6))
-		return mfd_error_set(err, -EINVAL, "descriptor %d (%s) is not a TCP socket that listens", fd,
+	if (listening != 1 || type != SOCK_STREAM ||
+	    (addr->sa.ss_family != AF_INET && addr->sa.ss_family != AF_INET6))
+		return mfd_error_set(err, -EINVAL,
+				     "descriptor %d (%s) is not a TCP socket that listens", fd,
 				     addr->text);
 	return 0;
 }
@@ -284,7 +295,10 @@ static int set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
 }
 
-/* A peer that vanished without a word is noticed about when the stall time is over, also while nobody sends. */
+/*
+ * A peer that vanished without a word is noticed about when the stall time is over, also while
+ * nobody sends.
+ */
 static int tune_tcp(int fd, unsigned stall_ms)
 {
 	int interval = stall_ms ? (int)(stall_ms / 1000 / 4) : 15;
@@ -306,7 +320,8 @@ static int tune_tcp(int fd, unsigned stall_ms)
 
 int mfd_sock_tune(int fd, unsigned stall_ms)
 {
-	struct timeval tv = { .tv_sec = stall_ms / 1000, .tv_usec = (suseconds_t)(stall_ms % 1000) * 1000 };
+	struct timeval tv = { .tv_sec = stall_ms / 1000,
+			      .tv_usec = (suseconds_t)(stall_ms % 1000) * 1000 };
 	socklen_t len = sizeof(int);
 	int protocol, ret = 0;
 

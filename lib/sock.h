@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* TCP sockets: addresses as people write them, connecting within a time, listening, and the options a channel wants. */
+/*
+ * TCP sockets: addresses as people write them, connecting within a time, listening, and the options
+ * a channel wants.
+ */
 #ifndef MFD_SOCK_H
 #define MFD_SOCK_H
 
@@ -14,27 +17,36 @@ struct mfd_sock_addr {
 };
 
 /*
- * "HOST:PORT", "[V6]:PORT"; HOST may be a name.  The port is required, 0 only with allow_port0 (listening).
- * -EINVAL with the offending text in err.
+ * "HOST:PORT", "[V6]:PORT"; HOST may be a name.  The port is required, 0 only with allow_port0
+ * (listening). -EINVAL with the offending text in err.
  */
-int mfd_sock_parse(const char *text, int allow_port0, struct mfd_sock_addr *addr, struct mfd_error *err);
+int mfd_sock_parse(const char *text, int allow_port0, struct mfd_sock_addr *addr,
+		   struct mfd_error *err);
 int mfd_sock_is_loopback(const struct mfd_sock_addr *addr);
 
 /*
- * A connected, blocking, close-on-exec socket (>= 0) or -errno.  `bound`: one from mfd_sock_bound for the local port, which is
- * taken over whatever happens, or -1; when its port is what is in the way, another one is taken.
+ * A connected, blocking, close-on-exec socket (>= 0) or -errno.  `bound`: one from mfd_sock_bound
+ * for the local port, which is taken over whatever happens, or -1; when its port is what is in the
+ * way, another one is taken.
  */
-int mfd_sock_connect(const struct mfd_sock_addr *addr, int bound, unsigned timeout_ms, struct mfd_error *err);
-/* A non-blocking, close-on-exec TCP socket bound to `port` on every address, for AF_INET or AF_INET6 (and IPv4 through it). */
+int mfd_sock_connect(const struct mfd_sock_addr *addr, int bound, unsigned timeout_ms,
+		     struct mfd_error *err);
+/*
+ * A non-blocking, close-on-exec TCP socket bound to `port` on every address, for AF_INET or
+ * AF_INET6 (and IPv4 through it).
+ */
 int mfd_sock_bound(int family, unsigned port);
 /* A listening, close-on-exec socket; *addr is updated to the bound address (port 0 = any). */
 int mfd_sock_listen(struct mfd_sock_addr *addr, struct mfd_error *err);
-/* Is `fd`, that somebody else made, a listening TCP socket?  0 and *addr, or -errno; it stays the caller's. */
+/*
+ * Is `fd`, that somebody else made, a listening TCP socket?  0 and *addr, or -errno; it stays the
+ * caller's.
+ */
 int mfd_sock_listening(int fd, struct mfd_sock_addr *addr, struct mfd_error *err);
 
 /*
- * NODELAY, keepalive, and a limit on how long sent bytes may stay unacknowledged or a blocking call may hang
- * (TCP_USER_TIMEOUT, SO_RCVTIMEO and SO_SNDTIMEO; 0 = for ever).
+ * NODELAY, keepalive, and a limit on how long sent bytes may stay unacknowledged or a blocking call
+ * may hang (TCP_USER_TIMEOUT, SO_RCVTIMEO and SO_SNDTIMEO; 0 = for ever).
  */
 int mfd_sock_tune(int fd, unsigned stall_ms);
 int mfd_sock_peer_text(int fd, char *buf, size_t len);

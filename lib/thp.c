@@ -22,18 +22,23 @@ int mfd_thp_here(void)
 {
 	char line[128];
 
-	return first_line(SETTINGS "hpage_pmd_size", line, sizeof(line)) && strtoull(line, NULL, 10) == MFD_THP_SIZE &&
+	return first_line(SETTINGS "hpage_pmd_size", line, sizeof(line)) &&
+	       strtoull(line, NULL, 10) == MFD_THP_SIZE &&
 	       first_line(SETTINGS "enabled", line, sizeof(line)) && !strstr(line, "[never]");
 }
 
-/* "start-end rw?p offset 00:00 0": fills a, in whole huge pages; 0: it is something else, or too small. */
+/*
+ * "start-end rw?p offset 00:00 0": fills a, in whole huge pages; 0: it is something else, or too
+ * small.
+ */
 static int parse_mapping(const char *line, struct mfd_thp_area *a)
 {
 	unsigned long long start, end, inode;
 	unsigned major, minor;
 	char flags[5];
 
-	if (sscanf(line, "%llx-%llx %4s %*x %x:%x %llu", &start, &end, flags, &major, &minor, &inode) != 6 ||
+	if (sscanf(line, "%llx-%llx %4s %*x %x:%x %llu", &start, &end, flags, &major, &minor,
+		   &inode) != 6 ||
 	    strncmp(flags, "rw", 2) || flags[3] != 'p' || major || minor || inode)
 		return 0;
 	a->start = (start + MFD_THP_SIZE - 1) & ~(MFD_THP_SIZE - 1);
@@ -62,40 +67,40 @@ static int parse(FILE *f, struct mfd_thp_areas *out)
 	struct mfd_thp_area a = { 0 };
 	char *line = NULL;
 	size_t len = 0, room = 0;
-	int mine = 0, eligible = 0, rc = 0;
+	int mine = 0, eligible = 0, ret = 0;
 
-	while (!rc && getline(&line, &len, f) > 0) {
+	while (!ret && getline(&line, &len, f) > 0) {
 		if (!strncmp(line, "THPeligible:", 12)) {
 			eligible = strtoul(line + 12, NULL, 10) > 0;
 		} else if (!strncmp(line, "VmFlags:", 8)) {
-			if (mine && eligible && !strstr(line, " lo") && !strstr(line, " ht") && !strstr(line, " dp") &&
-			    !strstr(line, " ss"))
-				rc = add(out, &room, &a);
+			if (mine && eligible && !strstr(line, " lo") && !strstr(line, " ht") &&
+			    !strstr(line, " dp") && !strstr(line, " ss"))
+				ret = add(out, &room, &a);
 			mine = eligible = 0;
 		} else if (line[0] < 'A' || line[0] > 'Z') {
 			mine = parse_mapping(line, &a);
 		}
 	}
 	free(line);
-	return rc;
+	return ret;
 }
 
 int mfd_thp_areas(pid_t pid, struct mfd_thp_areas *out)
 {
 	char path[64];
 	FILE *f;
-	int rc;
+	int ret;
 
 	memset(out, 0, sizeof(*out));
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
 	f = fopen(path, "re");
 	if (!f)
 		return -errno;
-	rc = parse(f, out);
+	ret = parse(f, out);
 	fclose(f);
-	if (rc)
+	if (ret)
 		mfd_thp_free(out);
-	return rc;
+	return ret;
 }
 
 void mfd_thp_free(struct mfd_thp_areas *areas)

@@ -20,8 +20,9 @@ struct mfd_thp_areas {
 
 int mfd_thp_here(void); /* nonzero: the host has them, of MFD_THP_SIZE, and may give some */
 /*
- * Private anonymous memory of `pid` that it may read and write and whose first touch gets a huge page, by address: the host gives them to
- * everybody, or the process has asked (MADV_HUGEPAGE).  0 or -errno.  Free with mfd_thp_free.
+ * Private anonymous memory of `pid` that it may read and write and whose first touch gets a huge
+ * page, by address: the host gives them to everybody, or the process has asked (MADV_HUGEPAGE).  0
+ * or -errno.  Free with mfd_thp_free.
  */
 int mfd_thp_areas(pid_t pid, struct mfd_thp_areas *out);
 void mfd_thp_free(struct mfd_thp_areas *areas);

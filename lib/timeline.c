@@ -34,7 +34,8 @@ struct json_object *mfd_timeline_json(struct mfd_event *e, size_t n, uint64_t st
 		if (!o)
 			continue;
 		json_object_object_add(o, "phase", json_object_new_string(e[i].name));
-		json_object_object_add(o, "ms", mfd_timeline_ms(e[i].us > start ? e[i].us - start : 0));
+		json_object_object_add(o, "ms",
+				       mfd_timeline_ms(e[i].us > start ? e[i].us - start : 0));
 		json_object_array_add(a, o);
 	}
 	return a;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* When things happened, in the order in which they did: the same list in the sender's summary and in status. */
+/*
+ * When things happened, in the order in which they did: the same list in the sender's summary and
+ * in status.
+ */
 #ifndef MFD_TIMELINE_H
 #define MFD_TIMELINE_H
 

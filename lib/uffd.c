@@ -23,8 +23,9 @@ static int64_t install(int uffd, uint64_t dst, const void *src, uint64_t len)
 }
 
 /*
- * A request that reaches over the end of one mapping fails as a whole with ENOENT (mprotect of a part splits a mapping at any time),
- * so it is tried again in halves before its first page is believed to be unregistered.
+ * A request that reaches over the end of one mapping fails as a whole with ENOENT (mprotect of a
+ * part splits a mapping at any time), so it is tried again in halves before its first page is
+ * believed to be unregistered.
  */
 static int fill(int uffd, uint64_t dst, const char *src, uint64_t len, uint64_t *done)
 {
@@ -42,7 +43,8 @@ static int fill(int uffd, uint64_t dst, const char *src, uint64_t len, uint64_t 
 		} else if (n == -ENOENT && ask > PAGE) {
 			piece = ask / 2 & ~(PAGE - 1);
 		} else {
-			return n == -ENOSPC ? -ESRCH : (int)n; /* ENOSPC: how kernels before 4.14 said ESRCH */
+			/* ENOSPC: how kernels before 4.14 said ESRCH */
+			return n == -ENOSPC ? -ESRCH : (int)n;
 		}
 	}
 	return 0;
@@ -65,21 +67,24 @@ int mfd_uffd_wake(int uffd, uint64_t start, uint64_t len)
 	return ioctl(uffd, UFFDIO_WAKE, &r) ? -errno : 0;
 }
 
-/* A range that reaches over the end of the address space is refused as a whole, and where that is depends on machine and kernel. */
+/*
+ * A range that reaches over the end of the address space is refused as a whole, and where that is
+ * depends on machine and kernel.
+ */
 int mfd_uffd_wake_all(int uffd)
 {
 	uint64_t start;
-	int rc = -EINVAL;
+	int ret = -EINVAL;
 
-	for (unsigned shift = 57; rc == -EINVAL && shift > 30; shift--) {
+	for (unsigned shift = 57; ret == -EINVAL && shift > 30; shift--) {
 		/* vm.mmap_min_addr: nothing is mapped below, and ranges there are refused. */
-		for (start = PAGE; rc == -EINVAL && start <= 1 << 16; start <<= 1) {
-			rc = mfd_uffd_wake(uffd, start, (1ULL << shift) - start);
-			if (rc == -EINVAL)
-				rc = mfd_uffd_wake(uffd, start, (1ULL << shift) - PAGE - start);
+		for (start = PAGE; ret == -EINVAL && start <= 1 << 16; start <<= 1) {
+			ret = mfd_uffd_wake(uffd, start, (1ULL << shift) - start);
+			if (ret == -EINVAL)
+				ret = mfd_uffd_wake(uffd, start, (1ULL << shift) - PAGE - start);
 		}
 	}
-	return rc;
+	return ret;
 }
 
 int mfd_uffd_unregister(int uffd, uint64_t start, uint64_t len)
@@ -88,7 +93,8 @@ int mfd_uffd_unregister(int uffd, uint64_t start, uint64_t len)
 
 	if (!ioctl(uffd, UFFDIO_UNREGISTER, &r))
 		return 0;
-	return errno == ENOMEM ? -ESRCH : -errno; /* ENOMEM: what this call says of a task that is gone */
+	/* ENOMEM: what this call says of a task that is gone */
+	return errno == ENOMEM ? -ESRCH : -errno;
 }
 
 int mfd_uffd_read(int uffd, struct uffd_msg *msgs, int max)
@@ -103,11 +109,16 @@ int mfd_uffd_read(int uffd, struct uffd_msg *msgs, int max)
 	return (int)((size_t)n / sizeof(*msgs));
 }
 
-/* No task can have anything mapped at the top of its address space, so this copies nothing: it only asks for the memory map. */
+/*
+ * No task can have anything mapped at the top of its address space, so this copies nothing: it only
+ * asks for the memory map.
+ */
 int mfd_uffd_ended(int uffd)
 {
 	static char page[4096] __attribute__((aligned(4096)));
-	struct uffdio_copy c = { .dst = 0x7fffffffe000ULL, .src = (uintptr_t)page, .len = sizeof(page) };
+	struct uffdio_copy c = { .dst = 0x7fffffffe000ULL,
+				 .src = (uintptr_t)page,
+				 .len = sizeof(page) };
 
 	return ioctl(uffd, UFFDIO_COPY, &c) < 0 && errno == ESRCH;
 }

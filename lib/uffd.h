@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The userfaultfd calls the pager makes, with the kernel's ways of saying "not now", "already there" and "task gone" told
- * apart.  Nothing here keeps state.
+ * The userfaultfd calls the pager makes, with the kernel's ways of saying "not now", "already
+ * there" and "task gone" told apart.  Nothing here keeps state.
  */
 #ifndef MFD_UFFD_H
 #define MFD_UFFD_H
@@ -10,10 +10,10 @@
 #include <linux/userfaultfd.h>
 
 /*
- * Copy `len` bytes to `dst`.  *done = bytes that were installed (or found present) from the start of the range.
- * 0: all done (pages that were present already are skipped and count as done);
- * -EAGAIN: the task's mappings are changing, read events and try again from *done; -ENOENT: not registered (any more) at
- * dst + *done; -ESRCH: the task is gone; others are errors.
+ * Copy `len` bytes to `dst`.  *done = bytes that were installed (or found present) from the start
+ * of the range. 0: all done (pages that were present already are skipped and count as done);
+ * -EAGAIN: the task's mappings are changing, read events and try again from *done; -ENOENT: not
+ * registered (any more) at dst + *done; -ESRCH: the task is gone; others are errors.
  */
 int mfd_uffd_copy(int uffd, uint64_t dst, const void *src, uint64_t len, uint64_t *done);
 int mfd_uffd_zero(int uffd, uint64_t dst, uint64_t len, uint64_t *done);

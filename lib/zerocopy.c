@@ -43,11 +43,15 @@ void mfd_zerocopy_complete(struct mfd_zerocopy *z, uint32_t lo, uint32_t hi, int
 		mfd_counter_add(&z->copied, n);
 	for (uint32_t i = lo; i != hi + 1; i++)
 		z->seen[i % MFD_ZEROCOPY_WINDOW / 8] |= 1u << i % 8;
-	while (z->done != z->next && z->seen[z->done % MFD_ZEROCOPY_WINDOW / 8] & 1u << z->done % 8) {
+	while (z->done != z->next &&
+	       z->seen[z->done % MFD_ZEROCOPY_WINDOW / 8] & 1u << z->done % 8) {
 		z->seen[z->done % MFD_ZEROCOPY_WINDOW / 8] &= ~(1u << z->done % 8);
 		z->done++;
 	}
-	/* The path copies anyway (loopback, veth, no checksum offload): pinning pages on top only costs. */
+	/*
+	 * The path copies anyway (loopback, veth, no checksum offload): pinning pages on top only
+	 * costs.
+	 */
 	if (copied && z->mode == MFD_AUTO)
 		fall_back(z, "the kernel copies on this path all the same");
 }
@@ -62,13 +66,16 @@ static int take_notice(struct mfd_zerocopy *z, struct cmsghdr *cm)
 	if (e->ee_origin != SO_EE_ORIGIN_ZEROCOPY)
 		return e->ee_errno ? -(int)e->ee_errno : 0;
 	/* A range that was never sent would be a kernel bug; it must not walk our window. */
-	if (e->ee_info - z->done > e->ee_data - z->done || e->ee_data - z->done >= z->next - z->done)
+	if (e->ee_info - z->done > e->ee_data - z->done ||
+	    e->ee_data - z->done >= z->next - z->done)
 		return -EPROTO;
 	mfd_zerocopy_complete(z, e->ee_info, e->ee_data, e->ee_code & SO_EE_CODE_ZEROCOPY_COPIED);
 	return 0;
 }
 
-/* Take all completions that are there: 0, -EAGAIN when there were none, or an error of the socket. */
+/*
+ * Take all completions that are there: 0, -EAGAIN when there were none, or an error of the socket.
+ */
 static int reap(struct mfd_zerocopy *z)
 {
 	union {
@@ -95,7 +102,10 @@ static int reap(struct mfd_zerocopy *z)
 	}
 }
 
-/* poll() reports the error queue as POLLERR, which needs no asking for; a dead socket reports it, too. */
+/*
+ * poll() reports the error queue as POLLERR, which needs no asking for; a dead socket reports it,
+ * too.
+ */
 static int wait_notice(struct mfd_zerocopy *z, uint64_t deadline)
 {
 	struct pollfd p = { .fd = z->fd };
@@ -125,7 +135,10 @@ static int unacked(int fd)
 	return ioctl(fd, SIOCOUTQ, &n) ? 0 : n;
 }
 
-/* One completion may stand for a megabyte: on a slow link its bytes go, and are acknowledged, long before it comes. */
+/*
+ * One completion may stand for a megabyte: on a slow link its bytes go, and are acknowledged, long
+ * before it comes.
+ */
 int mfd_zerocopy_wait(struct mfd_zerocopy *z, uint32_t ticket, unsigned timeout_ms)
 {
 	uint64_t deadline = timeout_ms ? mfd_io_now_ms() + timeout_ms : 0;
@@ -143,7 +156,10 @@ int mfd_zerocopy_wait(struct mfd_zerocopy *z, uint32_t ticket, unsigned timeout_
 				deadline = mfd_io_now_ms() + timeout_ms;
 				continue;
 			}
-			/* A dead socket may still have completions queued: look once more before giving up. */
+			/*
+			 * A dead socket may still have completions queued: look once more before
+			 * giving up.
+			 */
 			if (ret && !reap(z))
 				continue;
 		}
@@ -158,7 +174,10 @@ int mfd_zerocopy_flush(struct mfd_zerocopy *z, unsigned timeout_ms)
 	return z->done == z->next ? 0 : mfd_zerocopy_wait(z, z->next - 1, timeout_ms);
 }
 
-/* ENOBUFS: the pages cannot be locked (RLIMIT_MEMLOCK) or the completions' memory (optmem_max) is used up. */
+/*
+ * ENOBUFS: the pages cannot be locked (RLIMIT_MEMLOCK) or the completions' memory (optmem_max) is
+ * used up.
+ */
 static int send_once(struct mfd_zerocopy *z, const void *buf, size_t len, int zc, size_t *sent)
 {
 	ssize_t n = send(z->fd, buf, len, MSG_NOSIGNAL | (zc ? MSG_ZEROCOPY : 0));
@@ -186,7 +205,10 @@ int mfd_zerocopy_send(struct mfd_zerocopy *z, const void *buf, size_t len, uint3
 		if (ret == -EINTR)
 			continue;
 		if (ret == -ENOBUFS && zc) {
-			/* Completions not yet taken hold option memory: take them and try once more before judging. */
+			/*
+			 * Completions not yet taken hold option memory: take them and try once more
+			 * before judging.
+			 */
 			if (z->done != z->next) {
 				ret = mfd_zerocopy_flush(z, 0);
 				if (ret)
@@ -195,7 +217,9 @@ int mfd_zerocopy_send(struct mfd_zerocopy *z, const void *buf, size_t len, uint3
 			}
 			if (z->mode == MFD_ON)
 				return ret;
-			fall_back(z, "the memory cannot be locked (RLIMIT_MEMLOCK or net.core.optmem_max)");
+			fall_back(
+				z,
+				"the memory cannot be locked (RLIMIT_MEMLOCK or net.core.optmem_max)");
 			continue;
 		}
 		if (ret)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The wire structs: byte order, hashes, and every check that stands between a peer's bytes and their use.
+ * The wire structs: byte order, hashes, and every check that stands between a peer's bytes and
+ * their use.
  *
- * An open function converts first and then judges; when it refuses, the struct must not be used any more.
+ * An open function converts first and then judges; when it refuses, the struct must not be used any
+ * more.
  */
 #include <endian.h>
 #include <errno.h>
@@ -57,7 +59,8 @@ static void packet_to_host(struct mfd_wire_packet *p)
 
 #define COMPRESSED (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4)
 
-static int packet_flags_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim, const char **why)
+static int packet_flags_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+			      const char **why)
 {
 	if (p->flags & ~(COMPRESSED | MFD_WIRE_PACKET_HASHED))
 		return refuse(why, "packet with unknown flags");
@@ -65,29 +68,35 @@ static int packet_flags_check(const struct mfd_wire_packet *p, const struct mfd_
 		return refuse(why, "packet compressed in two ways");
 	if (p->flags & COMPRESSED & ~lim->compress)
 		return refuse(why, "packet compressed in a way that was not negotiated");
-	if (lim->checksum && p->type != MFD_WIRE_PACKET_SYNC && !(p->flags & MFD_WIRE_PACKET_HASHED))
+	if (lim->checksum && p->type != MFD_WIRE_PACKET_SYNC &&
+	    !(p->flags & MFD_WIRE_PACKET_HASHED))
 		return refuse(why, "packet without a hash, which was negotiated");
 	if (!(p->flags & MFD_WIRE_PACKET_HASHED) && p->hash)
 		return refuse(why, "packet with a hash but not flagged so");
 	return 0;
 }
 
-static int packet_payload_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim, const char **why)
+static int packet_payload_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+				const char **why)
 {
 	if (p->raw_len > lim->packet_size || p->raw_len > MFD_WIRE_MAX_PACKET)
 		return refuse(why, "packet larger than negotiated");
 	if (!(p->flags & COMPRESSED))
-		return p->payload_len == p->raw_len ? 0 : refuse(why, "packet not compressed but of two lengths");
+		return p->payload_len == p->raw_len ?
+			       0 :
+			       refuse(why, "packet not compressed but of two lengths");
 	if (!p->payload_len || p->payload_len > p->raw_len)
 		return refuse(why, "compressed payload longer than what it holds, or empty");
 	return 0;
 }
 
-static int packet_pages_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim, const char **why)
+static int packet_pages_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+			      const char **why)
 {
 	if (p->task == 0 || p->task > INT32_MAX)
 		return refuse(why, "page packet of an impossible task");
-	if (p->entries == 0 || p->entries > lim->packet_size / MFD_WIRE_PAGE_SIZE || p->entries > MFD_WIRE_MAX_RUNS)
+	if (p->entries == 0 || p->entries > lim->packet_size / MFD_WIRE_PAGE_SIZE ||
+	    p->entries > MFD_WIRE_MAX_RUNS)
 		return refuse(why, "page packet without runs, or with more than fit");
 	if (p->table_len != p->entries * sizeof(struct mfd_wire_run))
 		return refuse(why, "page packet whose table length is not that of its runs");
@@ -96,7 +105,8 @@ static int packet_pages_check(const struct mfd_wire_packet *p, const struct mfd_
 	return packet_payload_check(p, lim, why);
 }
 
-static int packet_file_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim, const char **why)
+static int packet_file_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+			     const char **why)
 {
 	if (p->task || p->entries != 1)
 		return refuse(why, "file packet with a task, or not of one file");
@@ -108,14 +118,16 @@ static int packet_file_check(const struct mfd_wire_packet *p, const struct mfd_w
 
 static int packet_sync_check(const struct mfd_wire_packet *p, const char **why)
 {
-	if (p->task || p->entries || p->table_len || p->payload_len || p->raw_len || p->flags & COMPRESSED)
+	if (p->task || p->entries || p->table_len || p->payload_len || p->raw_len ||
+	    p->flags & COMPRESSED)
 		return refuse(why, "sync packet that is not empty");
 	if (!p->sequence)
 		return refuse(why, "sync packet number 0");
 	return 0;
 }
 
-int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits *lim, const char **why)
+int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+			 const char **why)
 {
 	uint64_t hash = header_hash(p);
 	int ret;
@@ -166,8 +178,8 @@ static int run_check(const struct mfd_wire_run *r, uint64_t max_pages, const cha
 	return 0;
 }
 
-int mfd_wire_runs_open(struct mfd_wire_run *runs, uint32_t n, uint32_t raw_len, const struct mfd_wire_limits *lim,
-		       const char **why)
+int mfd_wire_runs_open(struct mfd_wire_run *runs, uint32_t n, uint32_t raw_len,
+		       const struct mfd_wire_limits *lim, const char **why)
 {
 	uint64_t max_pages = lim->packet_size / MFD_WIRE_PAGE_SIZE, pages = 0, data = 0;
 	uint32_t i;
@@ -205,8 +217,8 @@ int mfd_wire_name_ok(const char *name, size_t len)
 	return 1;
 }
 
-int mfd_wire_file_open(const void *table, uint32_t table_len, uint32_t raw_len, struct mfd_wire_file *f, char *name,
-		       const char **why)
+int mfd_wire_file_open(const void *table, uint32_t table_len, uint32_t raw_len,
+		       struct mfd_wire_file *f, char *name, const char **why)
 {
 	if (table_len < sizeof(*f))
 		return refuse(why, "file table that is too short");

@@ -2,8 +2,8 @@
 /*
  * The bytes that cross between source and target: fixed-width, packed, little-endian structs.
  *
- * PROTOCOL.md is normative; this header is its C form.  Two kinds of connection reach a restore server, both begin with
- * struct mfd_wire_greeting, which names what follows:
+ * PROTOCOL.md is normative; this header is its C form.  Two kinds of connection reach a restore
+ * server, both begin with struct mfd_wire_greeting, which names what follows:
  *
  *   control: framed protobuf messages (struct mfd_wire_frame + a message of control.proto), both directions
  *   data:    packets from source to target only (struct mfd_wire_packet + table + payload bytes)
@@ -20,7 +20,8 @@
 #define MFD_WIRE_MAGIC_FRAME	0x4d43464dU /* "MFCM" */
 #define MFD_WIRE_MAGIC_PACKET	0x4b50464dU /* "MFPK" */
 
-#define MFD_WIRE_VERSION 1 /* of the greeting and of everything after it; see PROTOCOL.md "Versions" */
+#define MFD_WIRE_VERSION \
+	1 /* of the greeting and of everything after it; see PROTOCOL.md "Versions" */
 
 #define MFD_WIRE_PAGE_SHIFT 12
 #define MFD_WIRE_PAGE_SIZE  (1U << MFD_WIRE_PAGE_SHIFT)
@@ -38,9 +39,11 @@
 #define MFD_WIRE_SECRET_LEN	32
 
 enum mfd_wire_role {
-	MFD_WIRE_ROLE_CONTROL = 1, /* opens a session (first message HELLO) or reopens one (first message RESUME) */
-	MFD_WIRE_ROLE_DATA = 2,	   /* joins a session; answered by one struct mfd_wire_joined */
-	MFD_WIRE_ROLE_URGENT = 3,  /* as DATA; carries answers to faults, postcopy only; channel is 0 */
+	/* opens a session (first message HELLO) or reopens one (first message RESUME) */
+	MFD_WIRE_ROLE_CONTROL = 1,
+	MFD_WIRE_ROLE_DATA = 2, /* joins a session; answered by one struct mfd_wire_joined */
+	/* as DATA; carries answers to faults, postcopy only; channel is 0 */
+	MFD_WIRE_ROLE_URGENT = 3,
 };
 
 /* First bytes of every connection, from the side that connected.  64 bytes. */
@@ -53,7 +56,8 @@ struct mfd_wire_greeting {
 	uint16_t zero1;				  /* must be 0 */
 	uint32_t zero2;				  /* must be 0 */
 	uint8_t session[MFD_WIRE_SESSION_ID_LEN]; /* CONTROL before HELLO: zeros */
-	uint8_t secret[MFD_WIRE_SECRET_LEN];	  /* as handed out in HELLO_OK; CONTROL before HELLO: zeros */
+	/* as handed out in HELLO_OK; CONTROL before HELLO: zeros */
+	uint8_t secret[MFD_WIRE_SECRET_LEN];
 } __attribute__((packed));
 _Static_assert(sizeof(struct mfd_wire_greeting) == 64, "greeting is 64 bytes");
 
@@ -68,7 +72,8 @@ _Static_assert(sizeof(struct mfd_wire_joined) == 8, "joined is 8 bytes");
 enum mfd_wire_join_status {
 	MFD_WIRE_JOIN_OK = 0,
 	MFD_WIRE_JOIN_VERSION = 1, /* server does not speak the greeting's version */
-	MFD_WIRE_JOIN_SESSION = 2, /* no such session, or wrong secret (not told apart on purpose) */
+	/* no such session, or wrong secret (not told apart on purpose) */
+	MFD_WIRE_JOIN_SESSION = 2,
 	MFD_WIRE_JOIN_CHANNEL = 3, /* channel id >= the negotiated count */
 	MFD_WIRE_JOIN_TWICE = 4,   /* that channel has joined already */
 	MFD_WIRE_JOIN_ROLE = 5,	   /* unknown role, or one the session has no use for */
@@ -83,46 +88,61 @@ struct mfd_wire_frame {
 } __attribute__((packed));
 _Static_assert(sizeof(struct mfd_wire_frame) == 12, "frame is 12 bytes");
 
-/* Control messages; each has the protobuf message of the same name in control.proto.  S = from source, T = from target. */
+/*
+ * Control messages; each has the protobuf message of the same name in control.proto.  S = from
+ * source, T = from target.
+ */
 enum mfd_wire_msg {
-	MFD_WIRE_HELLO = 1,	/* S  open a session */
-	MFD_WIRE_HELLO_OK = 2,	/* T  its id, secret and limits */
-	MFD_WIRE_JOINED = 3,	/* T  all channels are in: the source may freeze its tasks */
-	MFD_WIRE_IMAGES = 4,	/* S  every image file has been sent (after a sync of all channels) */
+	MFD_WIRE_HELLO = 1,    /* S  open a session */
+	MFD_WIRE_HELLO_OK = 2, /* T  its id, secret and limits */
+	MFD_WIRE_JOINED = 3,   /* T  all channels are in: the source may freeze its tasks */
+	/* S  every image file has been sent (after a sync of all channels) */
+	MFD_WIRE_IMAGES = 4,
 	MFD_WIRE_IMAGES_OK = 5, /* T  postcopy: images complete, the session is restorable */
-	MFD_WIRE_END = 6,	/* S  everything has been sent (after a sync of all channels); counts and checksum */
-	MFD_WIRE_NEED = 7,  /* T  lazy pages of the pagemap images that are not in the store; answered by pages + END */
-	MFD_WIRE_READY = 8, /* T  verified; survives a restart of the server */
-	MFD_WIRE_STARTED = 9,	  /* T  postcopy: a restore has begun and waits for leave to run */
-	MFD_WIRE_STARTED_OK = 10, /* S  leave given: from here on the source does not resume by itself */
-	MFD_WIRE_FAULT = 11,	  /* T  postcopy: a task waits for this page; answered on the urgent channel */
-	MFD_WIRE_RESTORED = 12,	  /* T  confirm = restore: tasks exist, stopped */
-	MFD_WIRE_COMMIT = 13,	  /* S  the source's tasks are dead: the target owns them */
-	MFD_WIRE_COMMITTED = 14,  /* T  acknowledges COMMIT */
-	MFD_WIRE_ABORT = 15,	  /* both  the session is over, with a reason */
-	MFD_WIRE_RESUME = 16,	  /* S  reopen a session whose connections were lost */
-	MFD_WIRE_RESUME_OK = 17,  /* T  and its state */
-	MFD_WIRE_PING = 18,	  /* both  keeps stall detection quiet; answered by PONG */
-	MFD_WIRE_PONG = 19,	  /* both */
-	MFD_WIRE_SET = 20,     /* T  change a setting of the running session; only where HELLO or RESUME offered it */
-	MFD_WIRE_SETTING = 21, /* S  what a setting is now: answers SET, or changed on the source; only where granted */
-	MFD_WIRE_QUEUED = 22,  /* T  HELLO is not answered yet: there is no memory for the session now */
-	MFD_WIRE_ROOM = 23,    /* T  postcopy: so many pages may be sent by now */
-	MFD_WIRE_SIZE = 24,    /* S  how much memory the tasks have, when that is not what HELLO said */
+	/* S  everything has been sent (after a sync of all channels); counts and checksum */
+	MFD_WIRE_END = 6,
+	/* T  lazy pages of the pagemap images that are not in the store; answered by pages + END */
+	MFD_WIRE_NEED = 7,
+	MFD_WIRE_READY = 8,   /* T  verified; survives a restart of the server */
+	MFD_WIRE_STARTED = 9, /* T  postcopy: a restore has begun and waits for leave to run */
+	/* S  leave given: from here on the source does not resume by itself */
+	MFD_WIRE_STARTED_OK = 10,
+	/* T  postcopy: a task waits for this page; answered on the urgent channel */
+	MFD_WIRE_FAULT = 11,
+	MFD_WIRE_RESTORED = 12,	 /* T  confirm = restore: tasks exist, stopped */
+	MFD_WIRE_COMMIT = 13,	 /* S  the source's tasks are dead: the target owns them */
+	MFD_WIRE_COMMITTED = 14, /* T  acknowledges COMMIT */
+	MFD_WIRE_ABORT = 15,	 /* both  the session is over, with a reason */
+	MFD_WIRE_RESUME = 16,	 /* S  reopen a session whose connections were lost */
+	MFD_WIRE_RESUME_OK = 17, /* T  and its state */
+	MFD_WIRE_PING = 18,	 /* both  keeps stall detection quiet; answered by PONG */
+	MFD_WIRE_PONG = 19,	 /* both */
+	/* T  change a setting of the running session; only where HELLO or RESUME offered it */
+	MFD_WIRE_SET = 20,
+	/* S  what a setting is now: answers SET, or changed on the source; only where granted */
+	MFD_WIRE_SETTING = 21,
+	/* T  HELLO is not answered yet: there is no memory for the session now */
+	MFD_WIRE_QUEUED = 22,
+	MFD_WIRE_ROOM = 23, /* T  postcopy: so many pages may be sent by now */
+	/* S  how much memory the tasks have, when that is not what HELLO said */
+	MFD_WIRE_SIZE = 24,
 	MFD_WIRE_MSG_MAX = MFD_WIRE_SIZE,
 };
 
 enum mfd_wire_packet_type {
-	MFD_WIRE_PACKET_PAGES = 1, /* table: struct mfd_wire_run[]; payload: pages of the runs without ZERO, in order */
-	MFD_WIRE_PACKET_FILE = 2,  /* table: struct mfd_wire_file + name; payload: bytes of the file at its offset */
+	/* table: struct mfd_wire_run[]; payload: pages of the runs without ZERO, in order */
+	MFD_WIRE_PACKET_PAGES = 1,
+	/* table: struct mfd_wire_file + name; payload: bytes of the file at its offset */
+	MFD_WIRE_PACKET_FILE = 2,
 	MFD_WIRE_PACKET_SYNC =
 		3, /* no table, no payload: everything before it on this channel belongs to `sequence` = sync number */
 };
 
 enum mfd_wire_packet_flags {
-	MFD_WIRE_PACKET_ZSTD = 1 << 0,	 /* payload is one zstd frame of raw_len bytes */
-	MFD_WIRE_PACKET_LZ4 = 1 << 1,	 /* payload is one lz4 block of raw_len bytes */
-	MFD_WIRE_PACKET_HASHED = 1 << 2, /* hash is set; absent only when checksum = off was negotiated */
+	MFD_WIRE_PACKET_ZSTD = 1 << 0, /* payload is one zstd frame of raw_len bytes */
+	MFD_WIRE_PACKET_LZ4 = 1 << 1,  /* payload is one lz4 block of raw_len bytes */
+	/* hash is set; absent only when checksum = off was negotiated */
+	MFD_WIRE_PACKET_HASHED = 1 << 2,
 };
 
 /* Before every packet on a data channel.  64 bytes. */
@@ -131,16 +151,27 @@ struct mfd_wire_packet {
 	uint8_t type;	/* enum mfd_wire_packet_type */
 	uint8_t zero0;	/* must be 0 */
 	uint16_t flags; /* enum mfd_wire_packet_flags */
-	uint64_t sequence; /* numbers packets of a session from 0 in the order they were queued; SYNC: number of the sync from 1 */
-	uint32_t task;	      /* PAGES: pid of the task in its own pid namespace, as in pagemap-PID.img; else 0 */
+	/*
+	 * numbers packets of a session from 0 in the order they were queued; SYNC: number of the
+	 * sync from 1
+	 */
+	uint64_t sequence;
+	/* PAGES: pid of the task in its own pid namespace, as in pagemap-PID.img; else 0 */
+	uint32_t task;
 	uint32_t entries;     /* PAGES: runs in the table; FILE: 1; SYNC: 0 */
 	uint32_t table_len;   /* bytes of table */
 	uint32_t payload_len; /* bytes of payload on the wire */
-	uint32_t raw_len;     /* bytes of payload after decompression; == payload_len when not compressed */
-	uint32_t zero1;	      /* must be 0 */
-	uint64_t hash;	      /* XXH3-64 (seed 0) of table, continued over the payload as it is on the wire */
-	uint64_t zero2;	      /* must be 0 */
-	uint64_t header_hash; /* XXH3-64 (seed 0) of the 56 bytes before: a frame that slipped is noticed before a length is used */
+	/* bytes of payload after decompression; == payload_len when not compressed */
+	uint32_t raw_len;
+	uint32_t zero1; /* must be 0 */
+	/* XXH3-64 (seed 0) of table, continued over the payload as it is on the wire */
+	uint64_t hash;
+	uint64_t zero2; /* must be 0 */
+	/*
+	 * XXH3-64 (seed 0) of the 56 bytes before: a frame that slipped is noticed before a length
+	 * is used
+	 */
+	uint64_t header_hash;
 } __attribute__((packed));
 _Static_assert(sizeof(struct mfd_wire_packet) == 64, "packet header is 64 bytes");
 
@@ -156,7 +187,10 @@ struct mfd_wire_run {
 } __attribute__((packed));
 _Static_assert(sizeof(struct mfd_wire_run) == 16, "run is 16 bytes");
 
-/* A piece of an image file.  24 bytes, then name_len bytes of name (no NUL, no '/', not "." or ".."). */
+/*
+ * A piece of an image file.  24 bytes, then name_len bytes of name (no NUL, no '/', not "." or
+ * "..").
+ */
 struct mfd_wire_file {
 	uint64_t offset;   /* bytes */
 	uint64_t size;	   /* of the whole file, bytes; offset + payload <= size */
@@ -166,43 +200,55 @@ struct mfd_wire_file {
 } __attribute__((packed));
 _Static_assert(sizeof(struct mfd_wire_file) == 24, "file is 24 bytes");
 
-/* What both ends agreed on in HELLO/HELLO_OK; every check is made against these, not against what a packet says. */
+/*
+ * What both ends agreed on in HELLO/HELLO_OK; every check is made against these, not against what a
+ * packet says.
+ */
 struct mfd_wire_limits {
 	uint32_t channels;    /* 1 .. MFD_WIRE_MAX_CHANNELS */
 	uint32_t packet_size; /* bytes of page data in one packet, multiple of the page size */
 	int checksum;	      /* packets must be HASHED */
-	int compress;	      /* flags that may appear: MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4 */
+	/* flags that may appear: MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4 */
+	int compress;
 };
 
 /*
- * Fill in magic, header_hash and the byte order.  The caller sets all other fields in host order; `p` is on-wire after
- * the call.  `mfd_wire_packet_open` is the reverse: checks magic, zero fields, header_hash, type, flags and every length
- * against `lim`; 0, or -EPROTO with *why pointing to a constant sentence for the log.
+ * Fill in magic, header_hash and the byte order.  The caller sets all other fields in host order;
+ * `p` is on-wire after the call.  `mfd_wire_packet_open` is the reverse: checks magic, zero fields,
+ * header_hash, type, flags and every length against `lim`; 0, or -EPROTO with *why pointing to a
+ * constant sentence for the log.
  */
 void mfd_wire_packet_seal(struct mfd_wire_packet *p);
-int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits *lim, const char **why);
+int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+			 const char **why);
 
 /* Hash of table and payload as stored in `hash`. Both may be NULL with length 0. */
-uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload, size_t payload_len);
+uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload,
+		       size_t payload_len);
 
 /*
- * Convert a run table from or to wire order in place.  `open` checks alignment, order-independent bounds, that the sum of
- * pages is at most packet_size and that the pages without ZERO make up exactly raw_len bytes.
+ * Convert a run table from or to wire order in place.  `open` checks alignment, order-independent
+ * bounds, that the sum of pages is at most packet_size and that the pages without ZERO make up
+ * exactly raw_len bytes.
  */
 void mfd_wire_runs_seal(struct mfd_wire_run *runs, uint32_t n);
-int mfd_wire_runs_open(struct mfd_wire_run *runs, uint32_t n, uint32_t raw_len, const struct mfd_wire_limits *lim,
-		       const char **why);
+int mfd_wire_runs_open(struct mfd_wire_run *runs, uint32_t n, uint32_t raw_len,
+		       const struct mfd_wire_limits *lim, const char **why);
 
 /*
- * Parse the table of a FILE packet; name must have MFD_WIRE_MAX_NAME + 1 bytes and is NUL-terminated on success.
- * Checks the name (mfd_wire_name_ok) and that offset + raw_len <= size without overflow.
+ * Parse the table of a FILE packet; name must have MFD_WIRE_MAX_NAME + 1 bytes and is
+ * NUL-terminated on success. Checks the name (mfd_wire_name_ok) and that offset + raw_len <= size
+ * without overflow.
  */
-int mfd_wire_file_open(const void *table, uint32_t table_len, uint32_t raw_len, struct mfd_wire_file *f, char *name,
-		       const char **why);
+int mfd_wire_file_open(const void *table, uint32_t table_len, uint32_t raw_len,
+		       struct mfd_wire_file *f, char *name, const char **why);
 /* Writes struct mfd_wire_file and the name to `table` (>= 24 + 255 bytes); returns table_len. */
 uint32_t mfd_wire_file_seal(void *table, const struct mfd_wire_file *f, const char *name);
 
-/* A session or image name: 1..255 bytes, no '/', no control characters, not starting with '.'; nonzero if fine. */
+/*
+ * A session or image name: 1..255 bytes, no '/', no control characters, not starting with '.';
+ * nonzero if fine.
+ */
 int mfd_wire_name_ok(const char *name, size_t len);
 
 void mfd_wire_greeting_seal(struct mfd_wire_greeting *g);

@@ -2,15 +2,17 @@
 /*
  * The hash over what a packet carries: XXH3-64, by the widest vectors the processor has.
  *
- * Compiled inline for the baseline of x86-64, gcc 12 makes 5 GB/s of it: a fifth of all time of both ends.  The library's own choice at
- * run time makes more than 90 here.  Not every build of the library has that choice, so it is asked for weakly.
+ * Compiled inline for the baseline of x86-64, gcc 12 makes 5 GB/s of it: a fifth of all time of
+ * both ends.  The library's own choice at run time makes more than 90 here.  Not every build of the
+ * library has that choice, so it is asked for weakly.
  */
 #define XXH_STATIC_LINKING_ONLY /* the state on the stack: its layout is fixed since 0.8 */
 #include <xxhash.h>
 
 #include "wire.h"
 
-XXH_errorcode XXH3_64bits_update_dispatch(XXH3_state_t *state, const void *input, size_t len) __attribute__((weak));
+XXH_errorcode XXH3_64bits_update_dispatch(XXH3_state_t *state, const void *input, size_t len)
+	__attribute__((weak));
 
 static void add(XXH3_state_t *state, const void *data, size_t len)
 {

@@ -25,7 +25,8 @@ int mfd_abort_main(int argc, char **argv)
 	const struct mfd_flags table = {
 		.verb = "abort",
 		.usage = "[--dir DIR] SESSION",
-		.summary = "Gives a session up that is not complete yet, or removes one that has ended.",
+		.summary =
+			"Gives a session up that is not complete yet, or removes one that has ended.",
 		.notes =
 			"The source is told, and its tasks run on. A session that is ready is the source's to decide;\n"
 			"one that is in doubt is settled with 'criu-multifd resolve', and 'criu-multifd status' says how.\n"
@@ -38,11 +39,12 @@ int mfd_abort_main(int argc, char **argv)
 	char request[NAME_MAX + sizeof("abort ")];
 	struct mfd_flags_args args;
 	struct mfd_error err = { 0 };
-	int rc = mfd_flags_begin(&table, argc, argv, &args);
+	int ret = mfd_flags_begin(&table, argc, argv, &args);
 
-	if (rc >= 0)
-		return rc;
-	if (!*args.v[0] || strlen(args.v[0]) > NAME_MAX || *args.v[0] == '.' || strchr(args.v[0], '/'))
+	if (ret >= 0)
+		return ret;
+	if (!*args.v[0] || strlen(args.v[0]) > NAME_MAX || *args.v[0] == '.' ||
+	    strchr(args.v[0], '/'))
 		return mfd_flags_misuse(&table, "'%s' is not the name of a session", args.v[0]);
 	snprintf(request, sizeof(request), "abort %s", args.v[0]);
 	if (!mfd_request_call(dir, request, ANSWER_MS, NULL, 0, &err))

@@ -25,9 +25,9 @@ struct cpr {
 	struct mfd_flags_args args;
 };
 
-static int complain(const char *what, int rc)
+static int complain(const char *what, int ret)
 {
-	fprintf(stderr, "criu-multifd cpr: %s: %s\n", what, strerror(-rc));
+	fprintf(stderr, "criu-multifd cpr: %s: %s\n", what, strerror(-ret));
 	return MFD_EXIT_FAILED;
 }
 
@@ -39,8 +39,8 @@ static int reach(const struct cpr *c)
 	snprintf(path, sizeof(path), "%s/" MFD_KEEPER_SOCKET, c->dir);
 	sock = mfd_keeper_connect(c->keeper ? c->keeper : path);
 	if (sock < 0)
-		fprintf(stderr, "criu-multifd cpr: no keeper at %s: %s\n", c->keeper ? c->keeper : path,
-			strerror(-sock));
+		fprintf(stderr, "criu-multifd cpr: no keeper at %s: %s\n",
+			c->keeper ? c->keeper : path, strerror(-sock));
 	return sock;
 }
 
@@ -101,13 +101,16 @@ static void print_json(const struct rows *r)
 		struct json_object *o = json_object_new_object();
 
 		json_object_object_add(o, "session", json_object_new_string(v->session));
-		json_object_object_add(o, "name", json_object_new_string(mfd_image_text_clean(v->name)));
-		json_object_object_add(o, "id", v->id == MFD_KEEPER_ANY_ID ? NULL : json_object_new_uint64(v->id));
+		json_object_object_add(o, "name",
+				       json_object_new_string(mfd_image_text_clean(v->name)));
+		json_object_object_add(
+			o, "id", v->id == MFD_KEEPER_ANY_ID ? NULL : json_object_new_uint64(v->id));
 		json_object_object_add(o, "how", json_object_new_string(which(v)));
 		json_object_object_add(o, "age_ms", json_object_new_uint64(v->age_ms));
 		json_object_array_add(list, o);
 	}
-	puts(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	puts(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY |
+							  JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(list);
 }
 
@@ -133,10 +136,10 @@ static void print_table(const struct rows *r)
 static int list(const struct cpr *c, int sock)
 {
 	struct rows r = { 0 };
-	int rc = mfd_keeper_list(sock, c->args.n > 1 ? c->args.v[1] : NULL, keep_row, &r);
+	int ret = mfd_keeper_list(sock, c->args.n > 1 ? c->args.v[1] : NULL, keep_row, &r);
 
-	if (rc)
-		return complain("list", rc);
+	if (ret)
+		return complain("list", ret);
 	if (r.n)
 		qsort(r.v, r.n, sizeof(*r.v), by_name);
 	if (c->json)
@@ -173,26 +176,28 @@ static int offer(const struct cpr *c, int sock)
 {
 	struct mfd_keeper_msg m;
 	uint64_t id = split_id(c->args.v[2]);
-	int rc = mfd_keeper_fill(&m, MFD_KEEPER_OFFER, c->args.v[1], c->args.v[2], id);
+	int ret = mfd_keeper_fill(&m, MFD_KEEPER_OFFER, c->args.v[1], c->args.v[2], id);
 
-	if (!rc && fcntl(STDIN_FILENO, F_GETFD) < 0)
-		rc = -EBADF;
-	rc = rc ? rc : mfd_keeper_call(sock, &m, STDIN_FILENO, NULL);
-	if (rc == -EEXIST) {
-		fprintf(stderr, "criu-multifd cpr: session %s has an offer under this name; 'cpr drop' takes it back\n",
+	if (!ret && fcntl(STDIN_FILENO, F_GETFD) < 0)
+		ret = -EBADF;
+	ret = ret ? ret : mfd_keeper_call(sock, &m, STDIN_FILENO, NULL);
+	if (ret == -EEXIST) {
+		fprintf(stderr,
+			"criu-multifd cpr: session %s has an offer under this name; 'cpr drop' takes it back\n",
 			c->args.v[1]);
 		return MFD_EXIT_FAILED;
 	}
-	return rc ? complain("offer", rc) : MFD_EXIT_OK;
+	return ret ? complain("offer", ret) : MFD_EXIT_OK;
 }
 
 static int drop(const struct cpr *c, int sock)
 {
 	uint64_t id = c->args.n > 2 ? split_id(c->args.v[2]) : 0;
-	int rc = mfd_keeper_drop(sock, c->args.v[1], c->args.n > 2 ? c->args.v[2] : NULL, id,
-				 MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);
+	int ret = mfd_keeper_drop(sock, c->args.v[1], c->args.n > 2 ? c->args.v[2] : NULL, id,
+				  MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);
 
-	return rc ? complain(rc == -ENOENT ? "nothing of that name is held" : "drop", rc) : MFD_EXIT_OK;
+	return ret ? complain(ret == -ENOENT ? "nothing of that name is held" : "drop", ret) :
+		     MFD_EXIT_OK;
 }
 
 /* ---- exec ---- */
@@ -202,11 +207,11 @@ static int do_exec(const struct cpr *c)
 {
 	struct mfd_keeper_msg m;
 	struct mfd_error err = { 0 };
-	int sock, rc = mfd_request_call(c->dir, "exec", EXEC_MS, NULL, 0, &err);
+	int sock, ret = mfd_request_call(c->dir, "exec", EXEC_MS, NULL, 0, &err);
 
-	if (!c->keeper && !rc)
+	if (!c->keeper && !ret)
 		return MFD_EXIT_OK;
-	if (!c->keeper && rc != -ECONNREFUSED && rc != -ENOENT) {
+	if (!c->keeper && ret != -ECONNREFUSED && ret != -ENOENT) {
 		fprintf(stderr, "criu-multifd cpr: %s\n", mfd_error_text(&err));
 		return MFD_EXIT_FAILED;
 	}
@@ -214,9 +219,9 @@ static int do_exec(const struct cpr *c)
 	if (sock < 0)
 		return MFD_EXIT_FAILED;
 	mfd_keeper_fill(&m, MFD_KEEPER_EXEC, NULL, NULL, 0);
-	rc = mfd_keeper_call(sock, &m, -1, NULL);
+	ret = mfd_keeper_call(sock, &m, -1, NULL);
 	close(sock);
-	return rc ? complain("exec", rc) : MFD_EXIT_OK;
+	return ret ? complain("exec", ret) : MFD_EXIT_OK;
 }
 
 static const struct action {
@@ -234,24 +239,27 @@ static int run(const struct mfd_flags *table, const struct cpr *c)
 {
 	for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++) {
 		const struct action *a = &actions[i];
-		int sock, rc;
+		int sock, ret;
 
 		if (strcmp(a->name, c->args.v[0]))
 			continue;
 		if (c->args.n < a->min || c->args.n > a->max)
-			return mfd_flags_misuse(table, "'%s' is called with other arguments", a->name);
+			return mfd_flags_misuse(table, "'%s' is called with other arguments",
+						a->name);
 		if (c->args.n > 1 && !mfd_wire_name_ok(c->args.v[1], strlen(c->args.v[1])))
-			return mfd_flags_misuse(table, "'%s' is not the name of a session", c->args.v[1]);
+			return mfd_flags_misuse(table, "'%s' is not the name of a session",
+						c->args.v[1]);
 		if (!a->run)
 			return do_exec(c);
 		sock = reach(c);
 		if (sock < 0)
 			return MFD_EXIT_FAILED;
-		rc = a->run(c, sock);
+		ret = a->run(c, sock);
 		close(sock);
-		return rc;
+		return ret;
 	}
-	return mfd_flags_misuse(table, "'%s' is not known: list, offer, drop or exec is wanted", c->args.v[0]);
+	return mfd_flags_misuse(table, "'%s' is not known: list, offer, drop or exec is wanted",
+				c->args.v[0]);
 }
 
 int mfd_cpr_main(int argc, char **argv)
@@ -291,7 +299,7 @@ int mfd_cpr_main(int argc, char **argv)
 		.max_args = 3,
 		.arg_names = "list, offer, drop or exec",
 	};
-	int rc = mfd_flags_begin(&table, argc, argv, &c.args);
+	int ret = mfd_flags_begin(&table, argc, argv, &c.args);
 
-	return rc >= 0 ? rc : run(&table, &c);
+	return ret >= 0 ? ret : run(&table, &c);
 }

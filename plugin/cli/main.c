@@ -29,8 +29,10 @@ static const struct verb {
 	{ "abort", "give a session up", mfd_abort_main, NULL },
 	{ "resolve", "settle a session that is in doubt", mfd_resolve_main, NULL },
 	{ "show", "print images as JSON", mfd_show_main, NULL },
-	{ "cpr", "descriptors that come along: list, offer, drop; upgrade in place", mfd_cpr_main, NULL },
-	{ "keeper", "hold open file descriptions from a dump to its restore", mfd_keeper_main, NULL },
+	{ "cpr", "descriptors that come along: list, offer, drop; upgrade in place", mfd_cpr_main,
+	  NULL },
+	{ "keeper", "hold open file descriptions from a dump to its restore", mfd_keeper_main,
+	  NULL },
 	{ "send", "the sender; the plugin starts it inside criu dump", mfd_send_main,
 	  "Started by the plugin with descriptors only it can pass; nothing to be run by hand. Its options are the plugin's:\n"
 	  "CRIU_MULTIFD_NAME in the environment of criu dump, or /etc/criu-multifd.conf." },
@@ -48,11 +50,13 @@ static const struct verb *find(const char *name)
 
 static int usage(FILE *out, int result)
 {
-	fprintf(out, "Usage: criu-multifd VERB [FLAGS] [ARGUMENTS]\n"
-		     "Moves running processes between hosts with CRIU, their memory over parallel channels.\n\n");
+	fprintf(out,
+		"Usage: criu-multifd VERB [FLAGS] [ARGUMENTS]\n"
+		"Moves running processes between hosts with CRIU, their memory over parallel channels.\n\n");
 	for (size_t i = 0; i < VERBS; i++)
 		fprintf(out, "  %-10s%s\n", verbs[i].name, verbs[i].summary);
-	fprintf(out, "\n  --version, --help\n\n'criu-multifd help VERB' explains a verb and its flags.\n");
+	fprintf(out,
+		"\n  --version, --help\n\n'criu-multifd help VERB' explains a verb and its flags.\n");
 	return result;
 }
 
@@ -80,7 +84,8 @@ static int unknown(const char *word)
 	const char *close = mfd_flags_closest(word, &verbs[0].name, VERBS, sizeof(*verbs));
 
 	fprintf(stderr, "criu-multifd: unknown verb '%s'", word);
-	fprintf(stderr, close ? "; is '%s' meant?\n" : ". 'criu-multifd help' lists them.\n", close);
+	fprintf(stderr, close ? "; is '%s' meant?\n" : ". 'criu-multifd help' lists them.\n",
+		close);
 	return MFD_EXIT_USAGE;
 }
 

@@ -56,7 +56,8 @@ static int add_restore_options(struct mfd_migrate *m, struct mfd_error *err)
 
 	if (!m->restore_options[0])
 		return 0;
-	snprintf(all, sizeof(all), "%s%s%s", m->restore_options, more && *more ? "," : "", more ? more : "");
+	snprintf(all, sizeof(all), "%s%s%s", m->restore_options, more && *more ? "," : "",
+		 more ? more : "");
 	return set_env("restore-option", all, err);
 }
 
@@ -98,7 +99,8 @@ static int make_dir(struct mfd_migrate *m, struct mfd_error *err)
 	}
 	snprintf(path, sizeof(path), "%s/criu-multifd.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	if (!mkdtemp(path))
-		return mfd_error_sys(err, -errno, "a folder for criu in %s", tmp && *tmp ? tmp : "/tmp");
+		return mfd_error_sys(err, -errno, "a folder for criu in %s",
+				     tmp && *tmp ? tmp : "/tmp");
 	m->private_dir = 1;
 	return realpath(path, m->dir) ? 0 : mfd_error_sys(err, -errno, "%s", path);
 }
@@ -117,7 +119,8 @@ static int make_progress(struct mfd_migrate *m, struct mfd_error *err)
 
 static int is_log(const char *name)
 {
-	return !strcmp(name, "dump.log") || !strcmp(name, "criu.err") || !strncmp(name, "multifd-send.", 13);
+	return !strcmp(name, "dump.log") || !strcmp(name, "criu.err") ||
+	       !strncmp(name, "multifd-send.", 13);
 }
 
 /* What a summary was made from must not be taken for that of a later run in the same folder. */
@@ -136,7 +139,8 @@ static void clean_dir(struct mfd_migrate *m, int keep_logs)
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && !(keep_logs && is_log(e->d_name)))
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
+		    !(keep_logs && is_log(e->d_name)))
 			unlinkat(dirfd(d), e->d_name, 0);
 	if (d)
 		closedir(d);
@@ -158,7 +162,8 @@ struct outcome {
 	char error[700];
 };
 
-static void set_error(struct outcome *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void set_error(struct outcome *o, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 static void set_error(struct outcome *o, const char *fmt, ...)
 {
 	va_list ap;
@@ -168,7 +173,10 @@ static void set_error(struct outcome *o, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* In whose words the failure is told: the sender's, unless CRIU failed by itself, or said something before a sender was there. */
+/*
+ * In whose words the failure is told: the sender's, unless CRIU failed by itself, or said something
+ * before a sender was there.
+ */
 static void explain(const struct mfd_migrate *m, struct outcome *o)
 {
 	int dir = open(m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -176,12 +184,14 @@ static void explain(const struct mfd_migrate *m, struct outcome *o)
 
 	if (m->progress->error[0] && !m->progress->criu_failed)
 		set_error(o, "%.500s", m->progress->error);
-	else if (dir >= 0 && !mfd_hostcriu_complaint(dir, "dump.log", "criu.err", text, sizeof(text)))
+	else if (dir >= 0 &&
+		 !mfd_hostcriu_complaint(dir, "dump.log", "criu.err", text, sizeof(text)))
 		set_error(o, "criu: %.500s", text);
 	else if (WIFSIGNALED(m->criu_status))
 		set_error(o, "criu was killed by signal %d", WTERMSIG(m->criu_status));
 	else
-		set_error(o, "criu ended with code %d and said nothing", WEXITSTATUS(m->criu_status));
+		set_error(o, "criu ended with code %d and said nothing",
+			  WEXITSTATUS(m->criu_status));
 	if (dir >= 0)
 		close(dir);
 }
@@ -190,7 +200,8 @@ static void aborted(const struct mfd_migrate *m, struct outcome *o)
 {
 	unsigned phase = atomic_load(&m->progress->phase),
 		 where = phase == MFD_PROGRESS_ABORTED ? m->progress->failed_in : phase;
-	const char *runs = kill((pid_t)m->pid, 0) && errno == ESRCH ? "it has ended meanwhile" : "it runs on here";
+	const char *runs = kill((pid_t)m->pid, 0) && errno == ESRCH ? "it has ended meanwhile" :
+								      "it runs on here";
 	char why[700];
 
 	o->result = m->stop && m->asked ? "aborted" : "failed";
@@ -200,7 +211,8 @@ static void aborted(const struct mfd_migrate *m, struct outcome *o)
 			  m->stop == MFD_MIGRATE_TIMEOUT ? "the time was up" : strsignal(m->stop));
 		return;
 	}
-	if ((where == MFD_PROGRESS_CONNECTING || where == MFD_PROGRESS_QUEUED) && m->progress->error[0])
+	if ((where == MFD_PROGRESS_CONNECTING || where == MFD_PROGRESS_QUEUED) &&
+	    m->progress->error[0])
 		o->code = MFD_EXIT_TARGET;
 	explain(m, o);
 	snprintf(why, sizeof(why), "%s", o->error);
@@ -321,7 +333,8 @@ int mfd_migrate_main(int argc, char **argv)
 	};
 	const struct mfd_flags table = {
 		.verb = "migrate",
-		.usage = "-t PID --to ADDR:PORT [--session S] [--restore] [--json] [-- CRIU DUMP OPTIONS]",
+		.usage =
+			"-t PID --to ADDR:PORT [--session S] [--restore] [--json] [-- CRIU DUMP OPTIONS]",
 		.summary = "Moves a process, with its children, to the host of a restore server.",
 		.notes =
 			"Ctrl-C (and SIGTERM) aborts: the process runs on here. Options of criu dump that mean something to the restore\n"
@@ -351,20 +364,20 @@ int mfd_migrate_main(int argc, char **argv)
 	};
 	struct mfd_flags_args args;
 	struct mfd_error err = { 0 };
-	int rc;
+	int ret;
 
 	mfd_options_init(&m.o);
-	rc = mfd_flags_begin(&table, argc, argv, &args);
-	if (rc >= 0)
-		return rc;
+	ret = mfd_flags_begin(&table, argc, argv, &args);
+	if (ret >= 0)
+		return ret;
 	if (!m.pid)
 		return mfd_flags_misuse(&table, "-t PID is missing");
 	m.criu_args = args.after;
 	m.n_criu_args = args.n_after;
 	if (mfd_migrate_check_criu_args(&m, &err) || configure(&m, &err))
 		return mfd_flags_misuse(&table, "%s", mfd_error_text(&err));
-	rc = migrate(&m);
+	ret = migrate(&m);
 	mfd_progress_close(m.progress);
 	mfd_options_free(&m.o);
-	return rc;
+	return ret;
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * criu-multifd migrate: runs `criu dump --lazy-pages` with the plugin, shows how far it is, and says how it ended.
+ * criu-multifd migrate: runs `criu dump --lazy-pages` with the plugin, shows how far it is, and
+ * says how it ended.
  *
  *	migrate.c		command line, configuration, folder, the end
  *	migrate_check.c		what can be known to be wrong before anything is begun
  *	migrate_run.c		CRIU's process, signals, abort
  *	migrate_report.c	progress and the summary, for people and as JSON
  *
- * It decides nothing: the sender, which the plugin starts, commits or aborts, and goes on doing so should this program be killed.
- * It learns from the sender through struct mfd_progress and multifd-send.json, and asks it to abort by its request socket.
+ * It decides nothing: the sender, which the plugin starts, commits or aborts, and goes on doing so
+ * should this program be killed. It learns from the sender through struct mfd_progress and
+ * multifd-send.json, and asks it to abort by its request socket.
  */
 #ifndef MFD_MIGRATE_H
 #define MFD_MIGRATE_H
@@ -71,7 +73,8 @@ int mfd_migrate_run(struct mfd_migrate *m, struct mfd_error *err);
 void mfd_migrate_report_begin(struct mfd_migrate *m);
 void mfd_migrate_report_tick(struct mfd_migrate *m); /* at any time, often */
 /* A line for people that does not spoil the redrawn one. */
-void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 /* result: "released", "in-doubt", "aborted", "failed"; error may be NULL. */
 void mfd_migrate_report_end(struct mfd_migrate *m, const char *result, int code, const char *error);
 

@@ -95,10 +95,12 @@ int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 		return mfd_error_set(err, -ESRCH, "process %u has ended already (a zombie)", pid);
 	leader = status_number(pid, "\nTgid:");
 	if (leader && leader != pid)
-		return mfd_error_set(err, -EINVAL, "%u is a thread of process %u: only whole processes can move", pid,
-				     leader);
+		return mfd_error_set(err, -EINVAL,
+				     "%u is a thread of process %u: only whole processes can move",
+				     pid, leader);
 	if (is_ancestor(pid))
-		return mfd_error_set(err, -EINVAL, "process %u is this program or one of its ancestors", pid);
+		return mfd_error_set(err, -EINVAL,
+				     "process %u is this program or one of its ancestors", pid);
 	inner = status_number(pid, "\nNSpid:");
 	if (!same_pid_namespace(pid) && inner != 1)
 		return mfd_error_set(
@@ -166,10 +168,12 @@ static int add_restore_option(struct mfd_migrate *m, const struct criu_option *o
 {
 	size_t used = strlen(m->restore_options), room = sizeof(m->restore_options) - used;
 	int with = value && *value && strcmp(o->name, "ext-unix-sk");
-	int n = snprintf(m->restore_options + used, room, "%s%s%s%s", used ? "," : "", o->name, with ? "=" : "",
-			 with ? value : "");
+	int n = snprintf(m->restore_options + used, room, "%s%s%s%s", used ? "," : "", o->name,
+			 with ? "=" : "", with ? value : "");
 
-	return n < 0 || (size_t)n >= room ? mfd_error_set(err, -E2BIG, "too many options for criu") : 0;
+	return n < 0 || (size_t)n >= room ?
+		       mfd_error_set(err, -E2BIG, "too many options for criu") :
+		       0;
 }
 
 int mfd_migrate_check_criu_args(struct mfd_migrate *m, struct mfd_error *err)
@@ -182,13 +186,17 @@ int mfd_migrate_check_criu_args(struct mfd_migrate *m, struct mfd_error *err)
 		if (!o)
 			continue;
 		if (o->use == OURS)
-			return mfd_error_set(err, -EINVAL, "criu's option --%s is given by migrate itself", o->name);
+			return mfd_error_set(err, -EINVAL,
+					     "criu's option --%s is given by migrate itself",
+					     o->name);
 		if (o->use == NEVER)
 			return mfd_error_set(
 				err, -EINVAL,
 				"criu's option --%s would leave the tasks here: they must not be in two places",
 				o->name);
-		value = value ? value + 1 : o->value == 2 && i + 1 < m->n_criu_args ? m->criu_args[++i] : NULL;
+		value = value					? value + 1 :
+			o->value == 2 && i + 1 < m->n_criu_args ? m->criu_args[++i] :
+								  NULL;
 		ret = add_restore_option(m, o, value, err);
 		if (ret)
 			return ret;

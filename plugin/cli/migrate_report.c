@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How far a migration is, and how it ended: a line that is redrawn on a terminal, plain lines elsewhere (both on standard error, the
- * last word on standard output), or one JSON object per line on standard output.
+ * How far a migration is, and how it ended: a line that is redrawn on a terminal, plain lines
+ * elsewhere (both on standard error, the last word on standard output), or one JSON object per line
+ * on standard output.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +72,8 @@ static struct figures figures(struct mfd_migrate *m)
 			     .total = atomic_load(&m->progress->bytes_total),
 			     .ms = elapsed_ms(m),
 			     .left_s = -1 };
-	int arrived = m->report.phase > MFD_PROGRESS_STREAMING && m->report.phase != MFD_PROGRESS_ABORTED;
+	int arrived = m->report.phase > MFD_PROGRESS_STREAMING &&
+		      m->report.phase != MFD_PROGRESS_ABORTED;
 
 	if (f.total < f.sent || arrived) /* an estimate until then */
 		f.total = f.sent;
@@ -94,7 +96,8 @@ static struct json_object *event(const struct mfd_migrate *m, const char *name)
 
 static void print_json(struct json_object *j)
 {
-	printf("%s\n", json_object_to_json_string_ext(j, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	printf("%s\n", json_object_to_json_string_ext(j, JSON_C_TO_STRING_PLAIN |
+								 JSON_C_TO_STRING_NOSLASHESCAPE));
 	fflush(stdout);
 	json_object_put(j);
 }
@@ -103,8 +106,10 @@ static void json_phase(struct mfd_migrate *m)
 {
 	struct json_object *j = event(m, "phase");
 
-	json_object_object_add(j, "phase", json_object_new_string(mfd_progress_word(m->report.phase)));
-	json_object_object_add(j, "running_on_target", json_object_new_boolean(atomic_load(&m->progress->running)));
+	json_object_object_add(j, "phase",
+			       json_object_new_string(mfd_progress_word(m->report.phase)));
+	json_object_object_add(j, "running_on_target",
+			       json_object_new_boolean(atomic_load(&m->progress->running)));
 	json_object_object_add(j, "images_dir", json_object_new_string(m->dir));
 	print_json(j);
 }
@@ -116,13 +121,15 @@ static void json_progress(struct mfd_migrate *m)
 	char text[16];
 
 	snprintf(text, sizeof(text), "%.1f", f.percent);
-	json_object_object_add(j, "phase", json_object_new_string(mfd_progress_word(m->report.phase)));
+	json_object_object_add(j, "phase",
+			       json_object_new_string(mfd_progress_word(m->report.phase)));
 	json_object_object_add(j, "bytes", json_object_new_uint64(f.sent));
 	json_object_object_add(j, "bytes_total", json_object_new_uint64(f.total));
 	json_object_object_add(j, "percent", json_object_new_double_s(f.percent, text));
 	json_object_object_add(j, "bytes_per_second", json_object_new_uint64(m->report.rate));
 	json_object_object_add(j, "held", json_object_new_boolean(atomic_load(&m->progress->held)));
-	json_object_object_add(j, "seconds_left", f.left_s >= 0 ? json_object_new_int64(f.left_s) : NULL);
+	json_object_object_add(j, "seconds_left",
+			       f.left_s >= 0 ? json_object_new_int64(f.left_s) : NULL);
 	print_json(j);
 }
 
@@ -158,7 +165,8 @@ static void describe(struct mfd_migrate *m, char *text, size_t len)
 	if (f.left_s >= 0)
 		snprintf(left, sizeof(left), "  %ld:%02ld left", f.left_s / 60, f.left_s % 60);
 	if (m->report.terminal)
-		snprintf(text, len, "  [%s] %3.0f%%  %s of %s  %s%s", graph, f.percent, sent, total, rate, left);
+		snprintf(text, len, "  [%s] %3.0f%%  %s of %s  %s%s", graph, f.percent, sent, total,
+			 rate, left);
 	else
 		snprintf(text, len, "  %.0f%%  %s of %s  %s%s", f.percent, sent, total, rate, left);
 }
@@ -217,19 +225,26 @@ void mfd_migrate_report_begin(struct mfd_migrate *m)
 void mfd_migrate_report_tick(struct mfd_migrate *m)
 {
 	struct mfd_migrate_report *r = &m->report;
-	uint64_t now = mfd_io_now_us(), every = r->terminal ? REDRAW_US : r->json ? JSON_US : LINE_US;
+	uint64_t now = mfd_io_now_us(), every = r->terminal ? REDRAW_US :
+						r->json	    ? JSON_US :
+							      LINE_US;
 	unsigned phase = atomic_load(&m->progress->phase);
-	int lost = (int)atomic_load(&m->progress->lost), changed = phase != r->phase || lost != r->lost;
+	int lost = (int)atomic_load(&m->progress->lost),
+	    changed = phase != r->phase || lost != r->lost;
 
 	if (phase > MFD_PROGRESS_ABORTED)
 		return;
 	if (phase >= MFD_PROGRESS_STREAMING)
 		update_rate(r, atomic_load(&m->progress->bytes_sent), now);
-	if (!changed && (now - r->shown_us < every || (!r->terminal && phase != MFD_PROGRESS_STREAMING)))
+	if (!changed &&
+	    (now - r->shown_us < every || (!r->terminal && phase != MFD_PROGRESS_STREAMING)))
 		return;
 	r->lost = lost;
 	r->shown_us = now;
-	/* What was entered and left since the last look; a terminal shows one line, so the last of them is enough there. */
+	/*
+	 * What was entered and left since the last look; a terminal shows one line, so the last of
+	 * them is enough there.
+	 */
 	while (++r->phase < phase)
 		if (!r->terminal && atomic_load(&m->progress->passed) & 1U << r->phase)
 			show(m, 1);
@@ -261,9 +276,10 @@ void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...)
 /* The sender's own summary; an object without figures when it wrote none. */
 static struct json_object *read_summary(const struct mfd_migrate *m)
 {
-	static const char *const counts[] = { "channels",   "pages",	     "zero_pages",     "bytes_memory",
-					      "bytes_wire", "total_ms",	     "frozen_ms",      "stream_ms",
-					      "gbit_per_s", "zerocopy_sent", "zerocopy_copied" };
+	static const char *const counts[] = { "channels",      "pages",		 "zero_pages",
+					      "bytes_memory",  "bytes_wire",	 "total_ms",
+					      "frozen_ms",     "stream_ms",	 "gbit_per_s",
+					      "zerocopy_sent", "zerocopy_copied" };
 	char path[4200], *text = NULL;
 	struct json_object *j = NULL;
 
@@ -275,8 +291,10 @@ static struct json_object *read_summary(const struct mfd_migrate *m)
 		return j;
 	json_object_put(j);
 	j = json_object_new_object();
-	json_object_object_add(j, "session", m->o.session ? json_object_new_string(m->o.session) : NULL);
-	json_object_object_add(j, "target", m->o.target ? json_object_new_string(m->o.target) : NULL);
+	json_object_object_add(j, "session",
+			       m->o.session ? json_object_new_string(m->o.session) : NULL);
+	json_object_object_add(j, "target",
+			       m->o.target ? json_object_new_string(m->o.target) : NULL);
 	for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
 		json_object_object_add(j, counts[i], json_object_new_int(0));
 	json_object_object_add(j, "downtime_ms", NULL);

@@ -2,9 +2,9 @@
 /*
  * CRIU's process and the sender's, until both have ended.
  *
- * CRIU is in a process group of its own, so a Ctrl-C reaches this program alone, which asks the sender to abort; CRIU is
- * never killed while it may hold tasks.  The sender is not CRIU's child, but becomes ours when its parent ends (subreaper), so its
- * end is seen here.
+ * CRIU is in a process group of its own, so a Ctrl-C reaches this program alone, which asks the
+ * sender to abort; CRIU is never killed while it may hold tasks.  The sender is not CRIU's child,
+ * but becomes ours when its parent ends (subreaper), so its end is seen here.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,9 +50,10 @@ static void exec_criu(const struct mfd_migrate *m, char **argv)
 
 static int start_criu(struct mfd_migrate *m, struct mfd_error *err)
 {
-	char pid[16], *own[OWN_WORDS] = { m->criu.path, "dump",		"--tree",   pid,	"--images-dir",
-					  m->dir,	"--lazy-pages", "--libdir", m->plugins, "--address",
-					  "127.0.0.1",	"--log-file",	"dump.log", "-v3" };
+	char pid[16], *own[OWN_WORDS] = { m->criu.path,	  "dump",      "--tree",       pid,
+					  "--images-dir", m->dir,      "--lazy-pages", "--libdir",
+					  m->plugins,	  "--address", "127.0.0.1",    "--log-file",
+					  "dump.log",	  "-v3" };
 	int n = OWN_WORDS - 1;
 	char **argv = calloc((size_t)n + (size_t)m->n_criu_args + 1, sizeof(*argv));
 
@@ -102,18 +103,18 @@ static void want_stop(struct mfd_migrate *m, int why)
 static void ask_sender(struct mfd_migrate *m)
 {
 	struct mfd_error err = { 0 };
-	int rc;
+	int ret;
 
 	if (!m->stop || m->asked || m->refused || m->criu_ended)
 		return;
-	rc = mfd_request_call_sender(m->dir, "abort", ASK_MS, NULL, 0, &err);
-	if (!rc)
+	ret = mfd_request_call_sender(m->dir, "abort", ASK_MS, NULL, 0, &err);
+	if (!ret)
 		m->asked = 1;
-	if (rc == -EREMOTEIO) {
+	if (ret == -EREMOTEIO) {
 		m->refused = 1;
 		mfd_migrate_report_say(m, "cannot be aborted any more: %s", err.text);
 	}
-	if (rc == -ECONNREFUSED && atomic_load(&m->progress->phase) == MFD_PROGRESS_STARTING &&
+	if (ret == -ECONNREFUSED && atomic_load(&m->progress->phase) == MFD_PROGRESS_STARTING &&
 	    mfd_io_now_ms() - m->stop_ms > NO_SENDER_MS)
 		kill(m->criu_pid, SIGTERM);
 }
@@ -136,7 +137,10 @@ static void watch(struct mfd_migrate *m, int signals)
 {
 	struct pollfd p = { .fd = signals, .events = POLLIN };
 
-	/* A sender that died without a last word is over when it is gone; its supervisor may have to finish what it began. */
+	/*
+	 * A sender that died without a last word is over when it is gone; its supervisor may have
+	 * to finish what it began.
+	 */
 	while (reap(m) && !is_over(m)) {
 		if (m->timeout_ms && mfd_io_now_ms() - m->start_ms > m->timeout_ms)
 			want_stop(m, MFD_MIGRATE_TIMEOUT);

@@ -16,7 +16,7 @@ static int connect_to(int dirfd, const char *name, unsigned timeout_ms)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	struct timeval tv = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
-	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc;
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), ret;
 
 	if (sock < 0)
 		return -errno;
@@ -25,9 +25,9 @@ static int connect_to(int dirfd, const char *name, unsigned timeout_ms)
 	    !setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) &&
 	    !connect(sock, (struct sockaddr *)&sa, sizeof(sa)))
 		return sock;
-	rc = -errno;
+	ret = -errno;
 	close(sock);
-	return rc;
+	return ret;
 }
 
 static int exchange(int sock, const char *request, char *reply, size_t len)
@@ -61,10 +61,10 @@ struct party {
 	const char *socket, *nobody, *name;
 };
 
-static int call(const struct party *party, const char *dir, const char *request, unsigned timeout_ms, char *answer,
-		size_t len, struct mfd_error *err)
+static int call(const struct party *party, const char *dir, const char *request,
+		unsigned timeout_ms, char *answer, size_t len, struct mfd_error *err)
 {
-	int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), sock, rc;
+	int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), sock, ret;
 	char reply[MFD_REQUEST_MAX];
 
 	if (dirfd < 0)
@@ -75,25 +75,26 @@ static int call(const struct party *party, const char *dir, const char *request,
 		return mfd_error_set(err, -ECONNREFUSED, "%s %s", party->nobody, dir);
 	if (sock < 0)
 		return mfd_error_sys(err, sock, "cannot reach the %s of %s", party->name, dir);
-	rc = exchange(sock, request, reply, sizeof(reply));
+	ret = exchange(sock, request, reply, sizeof(reply));
 	close(sock);
-	if (rc)
-		return mfd_error_sys(err, rc, "no answer from the %s of %s", party->name, dir);
+	if (ret)
+		return mfd_error_sys(err, ret, "no answer from the %s of %s", party->name, dir);
 	return judge(reply, answer, len, err);
 }
 
-int mfd_request_call(const char *dir, const char *request, unsigned timeout_ms, char *answer, size_t len,
-		     struct mfd_error *err)
+int mfd_request_call(const char *dir, const char *request, unsigned timeout_ms, char *answer,
+		     size_t len, struct mfd_error *err)
 {
 	static const struct party server = { MFD_REQUEST_SOCKET, "no server serves", "server" };
 
 	return call(&server, dir, request, timeout_ms, answer, len, err);
 }
 
-int mfd_request_call_sender(const char *dir, const char *request, unsigned timeout_ms, char *answer, size_t len,
-			    struct mfd_error *err)
+int mfd_request_call_sender(const char *dir, const char *request, unsigned timeout_ms, char *answer,
+			    size_t len, struct mfd_error *err)
 {
-	static const struct party sender = { MFD_REQUEST_SENDER_SOCKET, "no sender is at work in", "sender" };
+	static const struct party sender = { MFD_REQUEST_SENDER_SOCKET, "no sender is at work in",
+					     "sender" };
 
 	return call(&sender, dir, request, timeout_ms, answer, len, err);
 }

@@ -9,7 +9,8 @@
 #include "request.h"
 #include "text.h"
 
-#define ANSWER_MS 45000 /* tasks may have to be killed first; a sender looks up between two tries to reach its target */
+/* tasks may have to be killed first; a sender looks up between two tries to reach its target */
+#define ANSWER_MS 45000
 
 struct resolve {
 	const char *dir, *source;
@@ -28,7 +29,8 @@ static const char *decision(const struct resolve *r, const struct mfd_flags_args
 	return r->run ? "run" : "discard";
 }
 
-static int ask_target(const struct mfd_flags *table, const struct resolve *r, const char *name, const char *what)
+static int ask_target(const struct mfd_flags *table, const struct resolve *r, const char *name,
+		      const char *what)
 {
 	char request[NAME_MAX + sizeof("resolve  discard")];
 	struct mfd_error err = { 0 };
@@ -80,7 +82,8 @@ int mfd_resolve_main(int argc, char **argv)
 		.verb = "resolve",
 		.usage =
 			"[--dir DIR] SESSION --run|--discard\n       criu-multifd resolve --source DIR --run|--discard",
-		.summary = "Settles a session that is in doubt: one that neither side may decide alone.",
+		.summary =
+			"Settles a session that is in doubt: one that neither side may decide alone.",
 		.notes =
 			"DANGER: this program cannot see the other host, that is why it asks you. Look there first. If both sides\n"
 			"are told to run, two copies of the tasks run; if both are told to discard, none is left.\n"
@@ -102,11 +105,11 @@ int mfd_resolve_main(int argc, char **argv)
 		.arg_names = "SESSION",
 	};
 	struct mfd_flags_args args;
-	int rc = mfd_flags_begin(&table, argc, argv, &args);
+	int ret = mfd_flags_begin(&table, argc, argv, &args);
 	const char *what;
 
-	if (rc >= 0)
-		return rc;
+	if (ret >= 0)
+		return ret;
 	if (!r.source && !args.n)
 		return mfd_flags_misuse(&table, "SESSION is missing");
 	what = decision(&r, &args, !r.source);

@@ -26,11 +26,14 @@ static int ask(const struct set *s, char *answer, size_t len, struct mfd_error *
 	char request[NAME_MAX + 80];
 
 	if (s->source)
-		snprintf(request, sizeof(request), "set %s %llu", s->name, (unsigned long long)s->rate);
+		snprintf(request, sizeof(request), "set %s %llu", s->name,
+			 (unsigned long long)s->rate);
 	else
-		snprintf(request, sizeof(request), "set %s %s %llu", s->session, s->name, (unsigned long long)s->rate);
-	return s->source ? mfd_request_call_sender(s->source, request, ANSWER_MS, answer, len, err) :
-			   mfd_request_call(s->dir, request, ANSWER_MS, answer, len, err);
+		snprintf(request, sizeof(request), "set %s %s %llu", s->session, s->name,
+			 (unsigned long long)s->rate);
+	return s->source ?
+		       mfd_request_call_sender(s->source, request, ANSWER_MS, answer, len, err) :
+		       mfd_request_call(s->dir, request, ANSWER_MS, answer, len, err);
 }
 
 static int complain(const struct set *s, const struct mfd_error *err)
@@ -38,8 +41,10 @@ static int complain(const struct set *s, const struct mfd_error *err)
 	char text[600];
 
 	/* Who does not know the word lists those that it knows. */
-	if (err->code == -EREMOTEIO && !strncmp(err->text, "the requests are:", 17) && !strstr(err->text, "set "))
-		snprintf(text, sizeof(text), "the %s is too old to change settings of a running session",
+	if (err->code == -EREMOTEIO && !strncmp(err->text, "the requests are:", 17) &&
+	    !strstr(err->text, "set "))
+		snprintf(text, sizeof(text),
+			 "the %s is too old to change settings of a running session",
 			 s->source ? "sender" : "server");
 	else
 		snprintf(text, sizeof(text), "%s", err->text);
@@ -62,7 +67,8 @@ static int set(const struct set *s)
 		mfd_error_set(&err, -EPROTO, "the answer makes no sense");
 		return complain(s, &err);
 	}
-	printf("%s: %s -> %s\n", s->name, mfd_options_rate_text(strtoull(old, NULL, 10), before, sizeof(before)),
+	printf("%s: %s -> %s\n", s->name,
+	       mfd_options_rate_text(strtoull(old, NULL, 10), before, sizeof(before)),
 	       mfd_options_rate_text(strtoull(now, NULL, 10), after, sizeof(after)));
 	return MFD_EXIT_OK;
 }
@@ -88,7 +94,8 @@ int mfd_set_main(int argc, char **argv)
 		.verb = "set",
 		.usage =
 			"[--dir DIR] SESSION max-bandwidth RATE\n       criu-multifd set --source DIR max-bandwidth RATE",
-		.summary = "Changes a setting of a session on its way, and says what it was and is.",
+		.summary =
+			"Changes a setting of a session on its way, and says what it was and is.",
 		.notes =
 			"Settings:\n"
 			"  max-bandwidth  limit over all channels in bytes per second, with k, M, G, or in bits with kbit, Mbit, Gbit;\n"
@@ -104,22 +111,25 @@ int mfd_set_main(int argc, char **argv)
 		.arg_names = "SESSION, setting or value",
 	};
 	struct mfd_flags_args args;
-	int rc = mfd_flags_begin(&table, argc, argv, &args), first;
+	int ret = mfd_flags_begin(&table, argc, argv, &args), first;
 
-	if (rc >= 0)
-		return rc;
+	if (ret >= 0)
+		return ret;
 	if (args.n != (s.source ? 2 : 3))
-		return mfd_flags_misuse(&table, s.source ? "a setting and a value are wanted, and no SESSION" :
-							   "SESSION, setting or value is missing");
+		return mfd_flags_misuse(
+			&table, s.source ? "a setting and a value are wanted, and no SESSION" :
+					   "SESSION, setting or value is missing");
 	first = args.n - 2;
 	s.session = args.v[0];
 	s.name = args.v[first];
-	if (!s.source && (!*s.session || strlen(s.session) > NAME_MAX || *s.session == '.' || strchr(s.session, '/')))
+	if (!s.source && (!*s.session || strlen(s.session) > NAME_MAX || *s.session == '.' ||
+			  strchr(s.session, '/')))
 		return mfd_flags_misuse(&table, "'%s' is not the name of a session", s.session);
 	if (strcmp(s.name, MAX_BANDWIDTH))
-		return mfd_flags_misuse(&table, "unknown setting '%s': what can be set is " MAX_BANDWIDTH, s.name);
+		return mfd_flags_misuse(
+			&table, "unknown setting '%s': what can be set is " MAX_BANDWIDTH, s.name);
 	if (mfd_options_rate(args.v[first + 1], &s.rate))
-		return mfd_flags_misuse(&table, "bad value '%s' for %s: " MFD_OPTIONS_RATE_WANTED, args.v[first + 1],
-					s.name);
+		return mfd_flags_misuse(&table, "bad value '%s' for %s: " MFD_OPTIONS_RATE_WANTED,
+					args.v[first + 1], s.name);
 	return set(&s);
 }

@@ -14,8 +14,9 @@ int mfd_show_main(int argc, char **argv)
 	const struct mfd_flags table = {
 		.verb = "show",
 		.usage = "FILE.img...",
-		.summary = "Prints images as JSON: entries of session, inventory, pstree, pagemap and mm images,\n"
-			   "kind and size of others.",
+		.summary =
+			"Prints images as JSON: entries of session, inventory, pstree, pagemap and mm images,\n"
+			"kind and size of others.",
 		.notes = "Exit status: 0, or 1 when a file could not be read to its end;\n"
 			 "what stands before the damage is printed.",
 		.flags = flags,
@@ -25,13 +26,13 @@ int mfd_show_main(int argc, char **argv)
 	};
 	struct mfd_flags_args args;
 	const char *why = NULL;
-	int rc = mfd_flags_begin(&table, argc, argv, &args), result = MFD_EXIT_OK;
+	int ret = mfd_flags_begin(&table, argc, argv, &args), result = MFD_EXIT_OK;
 
-	if (rc >= 0)
-		return rc;
+	if (ret >= 0)
+		return ret;
 	for (int i = 0; i < args.n; i++) {
-		rc = mfd_image_show(AT_FDCWD, args.v[i], STDOUT_FILENO, &why);
-		if (rc) {
+		ret = mfd_image_show(AT_FDCWD, args.v[i], STDOUT_FILENO, &why);
+		if (ret) {
 			fprintf(stderr, "criu-multifd show: %s\n", why);
 			result = MFD_EXIT_FAILED;
 		}

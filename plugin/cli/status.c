@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* criu-multifd status: where sessions stand, as a table for people or as JSON. Reads session.img files alone. */
+/*
+ * criu-multifd status: where sessions stand, as a table for people or as JSON. Reads session.img
+ * files alone.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -52,10 +55,12 @@ static uint64_t span(uint64_t from, uint64_t to)
 /* How long pages have been, or were, on their way. */
 static uint64_t transfer_us(const Mfd__SessionEntry *e)
 {
-	int arriving = e->state <=
-		       MFD__SESSION_STATE__RUNNING; /* ready_us of a postcopy session comes before its pages */
+	int arriving =
+		e->state <=
+		MFD__SESSION_STATE__RUNNING; /* ready_us of a postcopy session comes before its pages */
 
-	return span(e->started_us, !arriving && e->has_ready_us && !e->postcopy ? e->ready_us : e->updated_us);
+	return span(e->started_us,
+		    !arriving && e->has_ready_us && !e->postcopy ? e->ready_us : e->updated_us);
 }
 
 static uint64_t received(const Mfd__SessionEntry *e)
@@ -71,7 +76,8 @@ static double percent(uint64_t part, uint64_t whole)
 /* The server should be there and is not. */
 static int orphaned(const struct mfd_session_file *f)
 {
-	return !f->ended && f->entry->has_server_pid && !mfd_words_final(f->entry) && !mfd_words_server_runs(f->entry);
+	return !f->ended && f->entry->has_server_pid && !mfd_words_final(f->entry) &&
+	       !mfd_words_server_runs(f->entry);
 }
 
 /*
@@ -97,7 +103,8 @@ static void add_number(struct json_object *o, const char *key, int known, uint64
 	add(o, key, known ? json_object_new_uint64(v) : NULL);
 }
 
-static void add_percent(struct json_object *o, const char *key, const Mfd__SessionEntry *e, uint64_t part)
+static void add_percent(struct json_object *o, const char *key, const Mfd__SessionEntry *e,
+			uint64_t part)
 {
 	char text[16]; /* one digit, or json-c prints seventeen */
 	double v;
@@ -186,12 +193,13 @@ static struct json_object *session_json(const struct status *s, const struct mfd
 }
 
 /*
- * One session: its object. All: { "dir", "sessions" }. One line each when watching, so that it is a stream of
- * values.
+ * One session: its object. All: { "dir", "sessions" }. One line each when watching, so that it is a
+ * stream of values.
  */
 static void print_json(const struct status *s)
 {
-	const int how = JSON_C_TO_STRING_NOSLASHESCAPE | (s->watch ? JSON_C_TO_STRING_PLAIN : JSON_C_TO_STRING_PRETTY);
+	const int how = JSON_C_TO_STRING_NOSLASHESCAPE |
+			(s->watch ? JSON_C_TO_STRING_PLAIN : JSON_C_TO_STRING_PRETTY);
 	struct json_object *o, *list = json_object_new_array();
 
 	for (size_t i = 0; i < s->n; i++)
@@ -219,7 +227,8 @@ struct row {
 	char cell[COLUMNS][96];
 };
 
-static const struct row title = { { "SESSION", "STATE", "SOURCE", "RECEIVED", "INSTALLED", "RATE", "AGE" } };
+static const struct row title = { { "SESSION", "STATE", "SOURCE", "RECEIVED", "INSTALLED", "RATE",
+				    "AGE" } };
 
 static void pages_cell(char *cell, size_t len, const Mfd__SessionEntry *e, uint64_t pages)
 {
@@ -245,7 +254,8 @@ static void rate_cell(char *cell, size_t len, const Mfd__SessionEntry *e)
 
 	mfd_words_rate(received(e) * PAGE, transfer_us(e), rate, sizeof(rate));
 	if (e->max_bandwidth && e->state <= MFD__SESSION_STATE__RUNNING)
-		snprintf(cell, len, "%s (max %s)", rate, mfd_words_rate(e->max_bandwidth, 1000000, max, sizeof(max)));
+		snprintf(cell, len, "%s (max %s)", rate,
+			 mfd_words_rate(e->max_bandwidth, 1000000, max, sizeof(max)));
 	else
 		snprintf(cell, len, "%s", rate);
 }
@@ -283,8 +293,8 @@ static int width(const char *cell)
 static void print_row(const struct row *r, const int *widths)
 {
 	for (int c = 0; c < COLUMNS; c++)
-		printf("%s%*s%s", r->cell[c], c + 1 < COLUMNS ? widths[c] - width(r->cell[c]) : 0, "",
-		       c + 1 < COLUMNS ? "  " : "\n");
+		printf("%s%*s%s", r->cell[c], c + 1 < COLUMNS ? widths[c] - width(r->cell[c]) : 0,
+		       "", c + 1 < COLUMNS ? "  " : "\n");
 }
 
 static void print_note(const char *text)
@@ -368,7 +378,7 @@ static void print_table(const struct status *s)
 
 static int look(struct status *s)
 {
-	int dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	int dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret;
 
 	s->list = NULL;
 	s->n = 0;
@@ -377,13 +387,13 @@ static int look(struct status *s)
 		return -errno;
 	if (s->session) {
 		s->list = calloc(1, sizeof(*s->list));
-		rc = s->list ? mfd_session_file_find(dirfd, s->session, s->list) : -ENOMEM;
-		s->n = !rc;
+		ret = s->list ? mfd_session_file_find(dirfd, s->session, s->list) : -ENOMEM;
+		s->n = !ret;
 	} else {
-		rc = mfd_session_file_list(dirfd, &s->list, &s->n);
+		ret = mfd_session_file_list(dirfd, &s->list, &s->n);
 	}
 	close(dirfd);
-	return rc;
+	return ret;
 }
 
 static int complain(const struct status *s, int code)
@@ -454,17 +464,18 @@ int mfd_status_main(int argc, char **argv)
 		.verb = "status",
 		.usage = "[--dir DIR] [SESSION] [--json] [--channels] [--watch]\n"
 			 "       criu-multifd status --source DIR [--json] [--channels]",
-		.summary = "Says where sessions stand, and what to do about those that are in doubt.",
+		.summary =
+			"Says where sessions stand, and what to do about those that are in doubt.",
 		.notes = mfd_status_notes,
 		.flags = flags,
 		.min_args = 0,
 		.max_args = 1,
 	};
 	struct mfd_flags_args args;
-	int rc = mfd_flags_begin(&table, argc, argv, &args);
+	int ret = mfd_flags_begin(&table, argc, argv, &args);
 
-	if (rc >= 0)
-		return rc;
+	if (ret >= 0)
+		return ret;
 	s.session = args.n ? args.v[0] : NULL;
 	if (s.source && (s.session || s.watch))
 		return mfd_flags_misuse(&table, "--source goes with no SESSION and no --watch");
@@ -473,13 +484,13 @@ int mfd_status_main(int argc, char **argv)
 	if (s.session && (!*s.session || *s.session == '.' || strchr(s.session, '/')))
 		return mfd_flags_misuse(&table, "'%s' is not the name of a session", s.session);
 	for (;;) {
-		rc = look(&s);
-		if (!rc)
+		ret = look(&s);
+		if (!ret)
 			print(&s);
-		rc = rc ? complain(&s, rc) : over(&s) ? MFD_EXIT_OK : -1;
+		ret = ret ? complain(&s, ret) : over(&s) ? MFD_EXIT_OK : -1;
 		mfd_session_file_list_free(s.list, s.n);
-		if (rc >= 0)
-			return rc;
+		if (ret >= 0)
+			return ret;
 		nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
 	}
 }

@@ -19,10 +19,18 @@ static void add_number(struct json_object *o, const char *key, uint64_t v)
 static size_t events(const Mfd__SessionEntry *e, struct mfd_event *v)
 {
 	const struct mfd_event all[EVENTS] = {
-		{ "hello", e->started_us },	  { "joined", e->joined_us },	      { "streaming", e->streaming_us },
-		{ "images", e->images_us },	  { "restorable", e->restorable_us }, { "running", e->running_us },
-		{ "sent", e->sent_us },		  { "ready", e->ready_us },	      { "restored", e->restored_us },
-		{ "committed", e->committed_us }, { "installed", e->installed_us },   { "done", e->done_us },
+		{ "hello", e->started_us },
+		{ "joined", e->joined_us },
+		{ "streaming", e->streaming_us },
+		{ "images", e->images_us },
+		{ "restorable", e->restorable_us },
+		{ "running", e->running_us },
+		{ "sent", e->sent_us },
+		{ "ready", e->ready_us },
+		{ "restored", e->restored_us },
+		{ "committed", e->committed_us },
+		{ "installed", e->installed_us },
+		{ "done", e->done_us },
 	};
 
 	for (size_t i = 0; i < EVENTS; i++)
@@ -100,7 +108,8 @@ void mfd_status_figures_json(struct json_object *o, const Mfd__SessionEntry *e)
 	size_t n = events(e, v);
 
 	json_object_object_add(o, "max_bandwidth",
-			       e->has_max_bandwidth ? json_object_new_uint64(e->max_bandwidth) : NULL);
+			       e->has_max_bandwidth ? json_object_new_uint64(e->max_bandwidth) :
+						      NULL);
 	add_channels(o, e);
 	json_object_object_add(o, "pager", pager_json(e));
 	json_object_object_add(o, "timeline", mfd_timeline_json(v, n, e->started_us));
@@ -118,14 +127,17 @@ static void print_channels(const Mfd__SessionEntry *e)
 {
 	char bytes[32], ms[32], name[24];
 
-	printf("    %-8s %10s %8s %9s %7s %12s\n", "CHANNEL", "BYTES", "PACKETS", "PAGES", "STALLS", "STALLED");
+	printf("    %-8s %10s %8s %9s %7s %12s\n", "CHANNEL", "BYTES", "PACKETS", "PAGES", "STALLS",
+	       "STALLED");
 	for (size_t i = 0; i < e->n_channel; i++) {
 		const Mfd__SessionChannel *c = e->channel[i];
 
 		snprintf(name, sizeof(name), "%zu", i);
-		printf("    %-8s %10s %8" PRIu64 " %9" PRIu64 " %7" PRIu64 " %12s\n", c->urgent ? "urgent" : name,
-		       mfd_words_bytes(c->wire_bytes, bytes, sizeof(bytes)), c->packets, c->pages + c->zero_pages,
-		       c->stalls, mfd_status_ms(c->stall_us, ms, sizeof(ms)));
+		printf("    %-8s %10s %8" PRIu64 " %9" PRIu64 " %7" PRIu64 " %12s\n",
+		       c->urgent ? "urgent" : name,
+		       mfd_words_bytes(c->wire_bytes, bytes, sizeof(bytes)), c->packets,
+		       c->pages + c->zero_pages, c->stalls,
+		       mfd_status_ms(c->stall_us, ms, sizeof(ms)));
 	}
 }
 
@@ -138,10 +150,12 @@ static void print_pager(const Mfd__SessionEntry *e)
 		const Mfd__SessionPagerThread *t = e->pager_thread[i];
 
 		printf("    %-8zu %10s %8" PRIu64 " %9" PRIu64 "\n", i,
-		       mfd_words_bytes(t->pages * PAGE, bytes, sizeof(bytes)), t->chunks, t->faults);
+		       mfd_words_bytes(t->pages * PAGE, bytes, sizeof(bytes)), t->chunks,
+		       t->faults);
 	}
 	if (e->direct_pages)
-		printf("    %-8s %10s\n", "channels", mfd_words_bytes(e->direct_pages * PAGE, bytes, sizeof(bytes)));
+		printf("    %-8s %10s\n", "channels",
+		       mfd_words_bytes(e->direct_pages * PAGE, bytes, sizeof(bytes)));
 }
 
 static void print_times(const Mfd__SessionEntry *e)
@@ -154,7 +168,8 @@ static void print_times(const Mfd__SessionEntry *e)
 	for (size_t i = 0; i < n; i++)
 		if (v[i].us)
 			printf("    %-12s %12s\n", v[i].name,
-			       mfd_status_ms(v[i].us > e->started_us ? v[i].us - e->started_us : 0, ms, sizeof(ms)));
+			       mfd_status_ms(v[i].us > e->started_us ? v[i].us - e->started_us : 0,
+					     ms, sizeof(ms)));
 }
 
 void mfd_status_figures_print(const Mfd__SessionEntry *e)
@@ -162,7 +177,8 @@ void mfd_status_figures_print(const Mfd__SessionEntry *e)
 	char rate[32];
 
 	if (e->has_max_bandwidth)
-		printf("    max-bandwidth %s\n", mfd_options_rate_text(e->max_bandwidth, rate, sizeof(rate)));
+		printf("    max-bandwidth %s\n",
+		       mfd_options_rate_text(e->max_bandwidth, rate, sizeof(rate)));
 	if (e->n_channel)
 		print_channels(e);
 	if (e->n_pager_thread)

@@ -51,7 +51,7 @@ void mfd_status_memory_print(const char *dir)
 	printf("\nMemory: %s of %s set aside, %s in use; %llu of %llu sessions wait.\n",
 	       mfd_words_bytes(number(o, "promised"), promised, sizeof(promised)),
 	       mfd_words_bytes(number(o, "limit"), limit, sizeof(limit)),
-	       mfd_words_bytes(number(o, "used"), used, sizeof(used)), (unsigned long long)number(o, "waiting"),
-	       (unsigned long long)number(o, "sessions"));
+	       mfd_words_bytes(number(o, "used"), used, sizeof(used)),
+	       (unsigned long long)number(o, "waiting"), (unsigned long long)number(o, "sessions"));
 	json_object_put(o);
 }

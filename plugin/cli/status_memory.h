@@ -6,8 +6,9 @@
 #include <json-c/json.h>
 
 /*
- * { "limit", "used", "promised", "free", "ended", "sessions", "waiting", "server_pid" }, or NULL: no limit, or that server does not run.
- * Bytes; promised: set aside for sessions (ended ones count what they have left); sessions: live ones, of which `waiting` are queued.
+ * { "limit", "used", "promised", "free", "ended", "sessions", "waiting", "server_pid" }, or NULL:
+ * no limit, or that server does not run. Bytes; promised: set aside for sessions (ended ones count
+ * what they have left); sessions: live ones, of which `waiting` are queued.
  */
 struct json_object *mfd_status_memory_json(const char *dir);
 /* A line for people, or nothing. */

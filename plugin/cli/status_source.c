@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * criu-multifd status --source: what the sender of a criu dump says, or said last.  While it is at work it is asked; after that its summary
- * lies in the folder.
+ * criu-multifd status --source: what the sender of a criu dump says, or said last.  While it is at
+ * work it is asked; after that its summary lies in the folder.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,31 +71,39 @@ static void print_channel(struct json_object *c, const char *name)
 	char bytes[32], ms[32];
 
 	printf("    %-8s %10s %8llu %9llu %7llu %12s %9llu %9llu\n", name,
-	       mfd_words_bytes(number(c, "bytes"), bytes, sizeof(bytes)), (unsigned long long)number(c, "packets"),
+	       mfd_words_bytes(number(c, "bytes"), bytes, sizeof(bytes)),
+	       (unsigned long long)number(c, "packets"),
 	       (unsigned long long)(number(c, "pages") + number(c, "zero_pages")),
 	       (unsigned long long)number(c, "stalls"),
 	       mfd_status_ms((uint64_t)(real(c, "stall_ms") * 1000), ms, sizeof(ms)),
-	       (unsigned long long)number(c, "zerocopy_sent"), (unsigned long long)number(c, "zerocopy_copied"));
+	       (unsigned long long)number(c, "zerocopy_sent"),
+	       (unsigned long long)number(c, "zerocopy_copied"));
 }
 
 static void print_channels(struct json_object *j)
 {
-	struct json_object *list = json_object_object_get(j, "channel"), *urgent = json_object_object_get(j, "urgent"),
+	struct json_object *list = json_object_object_get(j, "channel"),
+			   *urgent = json_object_object_get(j, "urgent"),
 			   *times = json_object_object_get(j, "timeline");
 	char name[24], phase[32];
 
-	printf("    %-8s %10s %8s %9s %7s %12s %9s %9s\n", "CHANNEL", "BYTES", "PACKETS", "PAGES", "STALLS", "STALLED",
-	       "ZEROCOPY", "COPIED");
-	for (size_t i = 0; json_object_is_type(list, json_type_array) && i < json_object_array_length(list); i++) {
+	printf("    %-8s %10s %8s %9s %7s %12s %9s %9s\n", "CHANNEL", "BYTES", "PACKETS", "PAGES",
+	       "STALLS", "STALLED", "ZEROCOPY", "COPIED");
+	for (size_t i = 0;
+	     json_object_is_type(list, json_type_array) && i < json_object_array_length(list);
+	     i++) {
 		snprintf(name, sizeof(name), "%zu", i);
 		print_channel(json_object_array_get_idx(list, i), name);
 	}
 	if (urgent)
 		print_channel(urgent, "urgent");
-	for (size_t i = 0; json_object_is_type(times, json_type_array) && i < json_object_array_length(times); i++) {
+	for (size_t i = 0;
+	     json_object_is_type(times, json_type_array) && i < json_object_array_length(times);
+	     i++) {
 		struct json_object *t = json_object_array_get_idx(times, i);
 
-		printf("    %-12s %9.1f ms\n", word(t, "phase", phase, sizeof(phase)), real(t, "ms"));
+		printf("    %-12s %9.1f ms\n", word(t, "phase", phase, sizeof(phase)),
+		       real(t, "ms"));
 	}
 }
 
@@ -104,12 +112,14 @@ static void print(struct json_object *j, int channels)
 	char session[300], result[32], phase[32], target[128], bytes[32], rate[32], error[600];
 
 	printf("%s: %s%s%s, to %s\n", word(j, "session", session, sizeof(session)),
-	       word(j, "result", result, sizeof(result)), json_object_object_get(j, "phase") ? ", " : "",
+	       word(j, "result", result, sizeof(result)),
+	       json_object_object_get(j, "phase") ? ", " : "",
 	       json_object_object_get(j, "phase") ? word(j, "phase", phase, sizeof(phase)) : "",
 	       word(j, "target", target, sizeof(target)));
 	printf("    %s of memory in %.2f s, %.2f Gbit/s over %llu channels, max-bandwidth %s\n",
-	       mfd_words_bytes(number(j, "bytes_memory"), bytes, sizeof(bytes)), real(j, "total_ms") / 1000,
-	       real(j, "gbit_per_s"), (unsigned long long)number(j, "channels"),
+	       mfd_words_bytes(number(j, "bytes_memory"), bytes, sizeof(bytes)),
+	       real(j, "total_ms") / 1000, real(j, "gbit_per_s"),
+	       (unsigned long long)number(j, "channels"),
 	       mfd_options_rate_text(number(j, "max_bandwidth"), rate, sizeof(rate)));
 	if (json_object_object_get(j, "error"))
 		printf("    %s\n", word(j, "error", error, sizeof(error)));
@@ -123,13 +133,15 @@ int mfd_status_source(const char *dir, int json, int channels)
 	struct json_object *j = look(dir, &err);
 
 	if (!j || !json_object_is_type(j, json_type_object)) {
-		fprintf(stderr, "criu-multifd status: %s, and there is no summary\n", mfd_image_text_clean(err.text));
+		fprintf(stderr, "criu-multifd status: %s, and there is no summary\n",
+			mfd_image_text_clean(err.text));
 		json_object_put(j);
 		return MFD_EXIT_FAILED;
 	}
 	if (json)
 		printf("%s\n",
-		       json_object_to_json_string_ext(j, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+		       json_object_to_json_string_ext(j, JSON_C_TO_STRING_PRETTY |
+								 JSON_C_TO_STRING_NOSLASHESCAPE));
 	else
 		print(j, channels);
 	json_object_put(j);

@@ -2,9 +2,11 @@
 /*
  * criu-multifd wait: until a session is as far as asked.
  *
- * Looks at session.img (and at the tombstone, see session_file.h) whenever one of them has become another file, which is asked often at
- * first and less often later.  Not inotify: whoever has used it can only end after the kernel has waited for all readers of
- * its marks (fsnotify_destroy_group), 12 to 30 ms for which the process would stand still that is to be restored.
+ * Looks at session.img (and at the tombstone, see session_file.h) whenever one of them has become
+ * another file, which is asked often at first and less often later.  Not inotify: whoever has used
+ * it can only end after the kernel has waited for all readers of its marks
+ * (fsnotify_destroy_group), 12 to 30 ms for which the process would stand still that is to be
+ * restored.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +24,10 @@
 #include "text.h"
 #include "words.h"
 
-#define NAP_MIN_US   1000ULL
-#define NAP_MAX_US   100000ULL
-#define NAP_OF_TOTAL 500       /* of the time waited so far: what is noticed late is noticed 0.2 % late */
+#define NAP_MIN_US 1000ULL
+#define NAP_MAX_US 100000ULL
+/* of the time waited so far: what is noticed late is noticed 0.2 % late */
+#define NAP_OF_TOTAL 500
 #define LOOK_US	     100000ULL /* look inside at least so often */
 #define FOREVER	     UINT64_MAX
 
@@ -52,14 +55,16 @@ static void say(const struct wait *w, const char *what, const char *more)
 
 	if (w->quiet)
 		return;
-	snprintf(text, sizeof(text), "session %s: %s%s%s", w->session, what, *more ? ": " : "", more);
+	snprintf(text, sizeof(text), "session %s: %s%s%s", w->session, what, *more ? ": " : "",
+		 more);
 	fprintf(stderr, "%s\n", mfd_image_text_clean(text));
 }
 
 static int reached(const Mfd__SessionEntry *e, int goal)
 {
 	switch (e->state) {
-	case MFD__SESSION_STATE__RESTORABLE: /* postcopy only: there a restore may begin before everything is here */
+	/* postcopy only: there a restore may begin before everything is here */
+	case MFD__SESSION_STATE__RESTORABLE:
 	case MFD__SESSION_STATE__RUNNING:
 	case MFD__SESSION_STATE__READY:
 	case MFD__SESSION_STATE__RESTORED:
@@ -78,7 +83,10 @@ static int older(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
 
-/* A tombstone that somebody has been told about before we were asked is not about the session we wait for. */
+/*
+ * A tombstone that somebody has been told about before we were asked is not about the session we
+ * wait for.
+ */
 static int stale(const struct wait *w, const struct mfd_session_file *f)
 {
 	return f->ended && f->seen && older(&f->mtime, &w->started);
@@ -87,7 +95,8 @@ static int stale(const struct wait *w, const struct mfd_session_file *f)
 static void tell_doubt(struct wait *w, const Mfd__SessionEntry *e)
 {
 	if (e->in_doubt && !w->doubt_told)
-		say(w, "in doubt, still waiting ('criu-multifd status' explains)", e->error ? e->error : "");
+		say(w, "in doubt, still waiting ('criu-multifd status' explains)",
+		    e->error ? e->error : "");
 	w->doubt_told = e->in_doubt;
 }
 
@@ -104,13 +113,15 @@ static int judge(struct wait *w, int dirfd, const struct mfd_session_file *f)
 		say(w, "aborted", e->error ? e->error : "no reason given");
 		if (f->ended)
 			mfd_session_file_mark_seen(dirfd, w->session,
-						   &f->mtime); /* may be read-only to us: told again then */
+						   /* may be read-only to us: told again then */
+						   &f->mtime);
 		return MFD_EXIT_FAILED;
 	}
 	if (reached(e, w->goal))
 		return MFD_EXIT_OK;
 	tell_doubt(w, e);
-	snprintf(w->last, sizeof(w->last), "%s%s", mfd_words_state(e), e->in_doubt ? ", in doubt" : "");
+	snprintf(w->last, sizeof(w->last), "%s%s", mfd_words_state(e),
+		 e->in_doubt ? ", in doubt" : "");
 	return -1;
 }
 
@@ -119,18 +130,19 @@ static int look(struct wait *w)
 {
 	struct mfd_session_file f;
 	int dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = dirfd < 0 ? -errno : mfd_session_file_find(dirfd, w->session, &f), result = -1;
+	int ret = dirfd < 0 ? -errno : mfd_session_file_find(dirfd, w->session, &f), result = -1;
 
-	if (!rc) {
+	if (!ret) {
 		if (stale(w, &f))
 			snprintf(w->last, sizeof(w->last), "does not exist");
 		else
 			result = judge(w, dirfd, &f);
 		mfd_session_file_release(&f);
-	} else if (rc == -ENOENT) {
-		snprintf(w->last, sizeof(w->last), dirfd < 0 ? "%s does not exist" : "does not exist", w->dir);
+	} else if (ret == -ENOENT) {
+		snprintf(w->last, sizeof(w->last),
+			 dirfd < 0 ? "%s does not exist" : "does not exist", w->dir);
 	} else {
-		say(w, w->dir, strerror(-rc));
+		say(w, w->dir, strerror(-ret));
 		result = MFD_EXIT_FAILED;
 	}
 	if (dirfd >= 0)
@@ -144,7 +156,8 @@ static struct mark mark_of(const struct wait *w, const char *a, const char *b)
 	char path[PATH_MAX];
 	struct stat st;
 
-	if (snprintf(path, sizeof(path), "%s/%s/%s", w->dir, a, b) < (int)sizeof(path) && !stat(path, &st))
+	if (snprintf(path, sizeof(path), "%s/%s/%s", w->dir, a, b) < (int)sizeof(path) &&
+	    !stat(path, &st))
 		m = (struct mark){ .dev = st.st_dev, .ino = st.st_ino, .changed = st.st_ctim };
 	return m;
 }
@@ -158,7 +171,8 @@ static int same(const struct mark *a, const struct mark *b)
 /* The file is always replaced as a whole; of the tombstones their folder tells. */
 static int moved(struct wait *w)
 {
-	struct mark now[2] = { mark_of(w, w->session, MFD_SESSION_FILE_NAME), mark_of(w, MFD_SESSION_FILE_ENDED, "") };
+	struct mark now[2] = { mark_of(w, w->session, MFD_SESSION_FILE_NAME),
+			       mark_of(w, MFD_SESSION_FILE_ENDED, "") };
 	int is = !same(&now[0], &w->marks[0]) || !same(&now[1], &w->marks[1]);
 
 	memcpy(w->marks, now, sizeof(now));
@@ -218,30 +232,36 @@ int mfd_wait_main(int argc, char **argv)
 		  .dest = &w.timeout_ms,
 		  .arg = "SECONDS",
 		  .help = "give up after so long (default: never; 0: only look)" },
-		{ .name = "quiet", .kind = MFD_FLAG_BOOL, .dest = &w.quiet, .help = "the exit status says it all" },
+		{ .name = "quiet",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &w.quiet,
+		  .help = "the exit status says it all" },
 		{ 0 },
 	};
 	const struct mfd_flags table = {
 		.verb = "wait",
-		.usage = "[--dir DIR] SESSION [--for ready|committed|done] [--timeout SECONDS] [--quiet]",
+		.usage =
+			"[--dir DIR] SESSION [--for ready|committed|done] [--timeout SECONDS] [--quiet]",
 		.summary = "Waits until a session, which need not exist yet, is as far as asked.",
-		.notes = "Before running 'criu restore' by hand wait for 'committed' in safe mode, the default:\n"
-			 "lazy-pages.socket is there only then. In postcopy mode 'ready' is enough.\n\n"
-			 "Exit status: 0 reached, 1 aborted or unreadable, 2 timeout;\n"
-			 "one line on standard error says more.\n"
-			 "An abort that happened before the wait began is reported if no other wait has reported it.",
+		.notes =
+			"Before running 'criu restore' by hand wait for 'committed' in safe mode, the default:\n"
+			"lazy-pages.socket is there only then. In postcopy mode 'ready' is enough.\n\n"
+			"Exit status: 0 reached, 1 aborted or unreadable, 2 timeout;\n"
+			"one line on standard error says more.\n"
+			"An abort that happened before the wait began is reported if no other wait has reported it.",
 		.flags = flags,
 		.min_args = 1,
 		.max_args = 1,
 		.arg_names = "SESSION",
 	};
 	struct mfd_flags_args args;
-	int rc = mfd_flags_begin(&table, argc, argv, &args);
+	int ret = mfd_flags_begin(&table, argc, argv, &args);
 
-	if (rc >= 0)
-		return rc;
+	if (ret >= 0)
+		return ret;
 	w.session = args.v[0];
-	if (!*w.session || *w.session == '.' || strchr(w.session, '/') || strlen(w.session) > NAME_MAX)
+	if (!*w.session || *w.session == '.' || strchr(w.session, '/') ||
+	    strlen(w.session) > NAME_MAX)
 		return mfd_flags_misuse(&table, "'%s' is not the name of a session", w.session);
 	clock_gettime(CLOCK_REALTIME_COARSE, &w.started);
 	return wait_for_it(&w);

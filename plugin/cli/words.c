@@ -58,7 +58,8 @@ int mfd_words_server_runs(const Mfd__SessionEntry *e)
 /* The command is there to be copied into a shell, and the name came from another host. */
 static const char *command_name(const char *name)
 {
-	static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	static const char harmless[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 
 	return *name != '-' && !name[strspn(name, harmless)] ? name : "SESSION";
 }
@@ -73,19 +74,21 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 	snprintf(source, sizeof(source), "%s", e->source ? e->source : "the source");
 	mfd_image_text_clean(source);
 	if (e->state == MFD__SESSION_STATE__RUNNING)
-		snprintf(buf, len,
-			 "The tasks run here; pages they still need are only in the frozen tasks on %s.\n"
-			 "Do not kill those: bring the connection back, and the session goes on.\n"
-			 "To give the tasks here up, with all they did since:\n"
-			 "criu-multifd resolve --dir %s %s --discard",
-			 source, dir, name);
+		snprintf(
+			buf, len,
+			"The tasks run here; pages they still need are only in the frozen tasks on %s.\n"
+			"Do not kill those: bring the connection back, and the session goes on.\n"
+			"To give the tasks here up, with all they did since:\n"
+			"criu-multifd resolve --dir %s %s --discard",
+			source, dir, name);
 	else
-		snprintf(buf, len,
-			 "Everything is here, but %s cannot be asked whether its tasks are dead.\n"
-			 "Look there. Never let both run.\n"
-			 "If they run or are frozen there: criu-multifd resolve --dir %s %s --discard\n"
-			 "If they are gone, this is the only copy: criu-multifd resolve --dir %s %s --run",
-			 source, dir, name, dir, name);
+		snprintf(
+			buf, len,
+			"Everything is here, but %s cannot be asked whether its tasks are dead.\n"
+			"Look there. Never let both run.\n"
+			"If they run or are frozen there: criu-multifd resolve --dir %s %s --discard\n"
+			"If they are gone, this is the only copy: criu-multifd resolve --dir %s %s --run",
+			source, dir, name, dir, name);
 	return buf;
 }
 

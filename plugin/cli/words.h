@@ -11,17 +11,20 @@
 /* "receiving", "ready, the source decides" ...: a constant. */
 const char *mfd_words_state(const Mfd__SessionEntry *e);
 /*
- * What to do about a session that is in doubt, lines without an end, or NULL when nothing is to be done.  `buf` is filled
- * and returned; what came from the other host is cleaned.
+ * What to do about a session that is in doubt, lines without an end, or NULL when nothing is to be
+ * done.  `buf` is filled and returned; what came from the other host is cleaned.
  */
-#define MFD_WORDS_ADVICE (2 * PATH_MAX + 1024) /* bytes that are always enough: a command that is cut off does harm */
+/* bytes that are always enough: a command that is cut off does harm */
+#define MFD_WORDS_ADVICE (2 * PATH_MAX + 1024)
 const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *buf, size_t len);
 /* The process that wrote the entry last still runs here, and is one of ours. */
 int mfd_words_server_runs(const Mfd__SessionEntry *e);
 /* Nothing more can happen to it. */
 int mfd_words_final(const Mfd__SessionEntry *e);
 
-/* "3.4 GiB", "12 KiB"; "1.25 GB/s" per second in decimal units; "12s", "3m10s", "2h05m", "4d03h". */
+/*
+ * "3.4 GiB", "12 KiB"; "1.25 GB/s" per second in decimal units; "12s", "3m10s", "2h05m", "4d03h".
+ */
 const char *mfd_words_bytes(uint64_t bytes, char *buf, size_t len);
 const char *mfd_words_rate(uint64_t bytes, uint64_t us, char *buf, size_t len);
 const char *mfd_words_age(uint64_t us, char *buf, size_t len);

@@ -8,7 +8,10 @@
 #include "cpr_describe.h"
 #include "io.h"
 
-/* Literally first: names hold brackets ("anon_inode:[perf_event]"), which a pattern takes for a set. */
+/*
+ * Literally first: names hold brackets ("anon_inode:[perf_event]"), which a pattern takes for a
+ * set.
+ */
 static int matches(const char *pattern, const char *name)
 {
 	return !strcmp(pattern, name) || !fnmatch(pattern, name, 0);

@@ -39,8 +39,9 @@ static Mfd__CprKind device_kind(const struct stat *st)
 	if (S_ISBLK(st->st_mode))
 		return MFD__CPR_KIND__BLOCKDEV;
 	/* tty, console, ptmx; pseudo-terminal slaves */
-	return major_nr == 4 || major_nr == 5 || (major_nr >= 136 && major_nr <= 143) ? MFD__CPR_KIND__TTY :
-											MFD__CPR_KIND__CHARDEV;
+	return major_nr == 4 || major_nr == 5 || (major_nr >= 136 && major_nr <= 143) ?
+		       MFD__CPR_KIND__TTY :
+		       MFD__CPR_KIND__CHARDEV;
 }
 
 static Mfd__CprKind kind_of(const struct stat *st, const char *link)
@@ -49,7 +50,8 @@ static Mfd__CprKind kind_of(const struct stat *st, const char *link)
 	case S_IFREG:
 		if (!strncmp(link, "/memfd:", 7))
 			return MFD__CPR_KIND__MEMFD;
-		return *link == '/' && !ends_with(link, " (deleted)") ? MFD__CPR_KIND__REG : MFD__CPR_KIND__OTHER;
+		return *link == '/' && !ends_with(link, " (deleted)") ? MFD__CPR_KIND__REG :
+									MFD__CPR_KIND__OTHER;
 	case S_IFDIR:
 		return MFD__CPR_KIND__DIRECTORY;
 	case S_IFCHR:
@@ -76,8 +78,9 @@ static void name_it(struct mfd_cpr_described *d, const struct stat *st, const ch
 	if (r->kind == MFD__CPR_KIND__MEMFD)
 		snprintf(d->name, sizeof(d->name), "%.*s", (int)len - 1, link + 1);
 	else if (gone && (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode)))
-		snprintf(d->name, sizeof(d->name), "%s:%u:%u", S_ISCHR(st->st_mode) ? "char" : "block",
-			 major(st->st_rdev), minor(st->st_rdev));
+		snprintf(d->name, sizeof(d->name), "%s:%u:%u",
+			 S_ISCHR(st->st_mode) ? "char" : "block", major(st->st_rdev),
+			 minor(st->st_rdev));
 	else
 		snprintf(d->name, sizeof(d->name), "%.*s", (int)len, link);
 	d->name[MFD_CPR_MAX_NAME] = 0;
@@ -140,13 +143,13 @@ int mfd_cpr_describe(int fd, struct mfd_cpr_described *d)
 	struct mfd_cpr_record *r = &d->item.record;
 	char link[PATH_MAX];
 	struct stat st;
-	int flags, rc;
+	int flags, ret;
 
 	memset(&d->item, 0, sizeof(d->item));
 	d->item.name = d->name;
-	rc = read_link(fd, link, sizeof(link));
-	if (rc)
-		return rc;
+	ret = read_link(fd, link, sizeof(link));
+	if (ret)
+		return ret;
 	flags = fcntl(fd, F_GETFL);
 	if (fstat(fd, &st) || flags < 0)
 		return -errno;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a descriptor is: a name that is the same on every host and after every start, and all that the image says about it. */
+/*
+ * What a descriptor is: a name that is the same on every host and after every start, and all that
+ * the image says about it.
+ */
 #ifndef MFD_CPR_DESCRIBE_H
 #define MFD_CPR_DESCRIBE_H
 
@@ -17,20 +20,28 @@ struct mfd_cpr_described {
 };
 
 /*
- * Names: the path of what has one ("/dev/fuse"), the kernel's own for what has none ("anon_inode:bpf-map", "pipe:[123]"), "memfd:NAME",
- * "char:10:200" for a device whose node is gone, "unix-stream:PATH", "unix-dgram:@ABSTRACT", "unix-seqpacket:[unnamed]" (the peer's
- * address, else its own), "tcp:ADDRESS:PORT", "socket:[123]" for other sockets.  0 or -errno.
+ * Names: the path of what has one ("/dev/fuse"), the kernel's own for what has none
+ * ("anon_inode:bpf-map", "pipe:[123]"), "memfd:NAME", "char:10:200" for a device whose node is
+ * gone, "unix-stream:PATH", "unix-dgram:@ABSTRACT", "unix-seqpacket:[unnamed]" (the peer's address,
+ * else its own), "tcp:ADDRESS:PORT", "socket:[123]" for other sockets.  0 or -errno.
  */
 int mfd_cpr_describe(int fd, struct mfd_cpr_described *d);
 
-/* cpr_unix.c: kind, name and socket identity of a unix socket, from itself and from NETLINK_SOCK_DIAG. */
+/*
+ * cpr_unix.c: kind, name and socket identity of a unix socket, from itself and from
+ * NETLINK_SOCK_DIAG.
+ */
 int mfd_cpr_describe_unix(int fd, struct mfd_cpr_described *d);
 
-/* cpr_claim.c: does the configuration claim it?  patterns: NULL = auto = everything, "off", or PATTERN[,PATTERN...]. */
+/*
+ * cpr_claim.c: does the configuration claim it?  patterns: NULL = auto = everything, "off", or
+ * PATTERN[,PATTERN...].
+ */
 int mfd_cpr_claims(const char *patterns, const char *name);
 /*
- * runc and crun note in descriptors.json where a container's standard input, output and error went, and their restore gives CRIU new
- * ones for pipes: whoever starts the restored container holds their other ends.
+ * runc and crun note in descriptors.json where a container's standard input, output and error went,
+ * and their restore gives CRIU new ones for pipes: whoever starts the restored container holds
+ * their other ends.
  */
 int mfd_cpr_is_runtimes(int image_dir, const char *name);
 

@@ -48,7 +48,10 @@ static int choose_session(struct mfd_options *o)
 	return o->session ? 0 : -ENOMEM;
 }
 
-/* The restore on this host finds the keeper by it, whatever its configuration. Names with a dot are not shipped. */
+/*
+ * The restore on this host finds the keeper by it, whatever its configuration. Names with a dot are
+ * not shipped.
+ */
 static void leave_link(const char *keeper)
 {
 	int dir = criu_get_image_dir();
@@ -60,18 +63,18 @@ static void leave_link(const char *keeper)
 
 static int reach_keeper(const struct mfd_options *o, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	dump.keeper = mfd_keeper_connect(o->keeper);
 	if (dump.keeper < 0)
 		return mfd_error_sys(err, dump.keeper, "keeper %s", o->keeper);
-	rc = mfd_keeper_begin(dump.keeper, dump.session);
-	return rc ? mfd_error_sys(err, rc, "keeper %s, session %s", o->keeper, dump.session) : 0;
+	ret = mfd_keeper_begin(dump.keeper, dump.session);
+	return ret ? mfd_error_sys(err, ret, "keeper %s, session %s", o->keeper, dump.session) : 0;
 }
 
 int mfd_cpr_dump_begin(struct mfd_options *o, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	if ((!o->target && !o->keeper) || (o->cpr && !strcmp(o->cpr, "off")))
 		return 0;
@@ -79,9 +82,9 @@ int mfd_cpr_dump_begin(struct mfd_options *o, struct mfd_error *err)
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	snprintf(dump.session, sizeof(dump.session), "%s", o->session);
 	dump.patterns = o->cpr ? strdup(o->cpr) : NULL;
-	rc = o->keeper ? reach_keeper(o, err) : 0;
-	if (rc)
-		return rc;
+	ret = o->keeper ? reach_keeper(o, err) : 0;
+	if (ret)
+		return ret;
 	dump.log = mfd_cpr_log_open(criu_get_image_dir(), dump.session);
 	if (dump.log < 0)
 		return mfd_error_sys(err, dump.log, "%s in the image folder", MFD_CPR_LOG_NAME);
@@ -102,21 +105,21 @@ int mfd_cpr_dump_pause(int pid, struct mfd_error *err)
 static int note(const struct mfd_cpr_described *d, struct mfd_error *err)
 {
 	const char *why = NULL;
-	int rc = mfd_cpr_log_add(dump.log, &d->item, &why);
+	int ret = mfd_cpr_log_add(dump.log, &d->item, &why);
 
-	if (rc)
-		return mfd_error_set(err, rc, "%s cannot be noted in cpr-fds.img: %s", d->name,
-				     why ? why : strerror(-rc));
+	if (ret)
+		return mfd_error_set(err, ret, "%s cannot be noted in cpr-fds.img: %s", d->name,
+				     why ? why : strerror(-ret));
 	dump.noted++;
 	return 0;
 }
 
 static int hand_over(const struct mfd_cpr_described *d, int fd, struct mfd_error *err)
 {
-	int rc = mfd_keeper_put(dump.keeper, dump.session, d->name, d->item.id, fd);
+	int ret = mfd_keeper_put(dump.keeper, dump.session, d->name, d->item.id, fd);
 
-	if (rc)
-		return mfd_error_sys(err, rc, "handing %s (%llu) to the keeper", d->name,
+	if (ret)
+		return mfd_error_sys(err, ret, "handing %s (%llu) to the keeper", d->name,
 				     (unsigned long long)d->item.id);
 	dump.kept++;
 	return 0;
@@ -124,40 +127,42 @@ static int hand_over(const struct mfd_cpr_described *d, int fd, struct mfd_error
 
 static int may_reopen(const struct mfd_cpr_record *r)
 {
-	return r->path && (r->kind == MFD__CPR_KIND__CHARDEV || r->kind == MFD__CPR_KIND__BLOCKDEV ||
-			   r->kind == MFD__CPR_KIND__REG || r->kind == MFD__CPR_KIND__DIRECTORY);
+	return r->path &&
+	       (r->kind == MFD__CPR_KIND__CHARDEV || r->kind == MFD__CPR_KIND__BLOCKDEV ||
+		r->kind == MFD__CPR_KIND__REG || r->kind == MFD__CPR_KIND__DIRECTORY);
 }
 
 static int take(struct mfd_cpr_described *d, int fd, struct mfd_error *err)
 {
 	struct mfd_cpr_record *r = &d->item.record;
-	int rc = 0;
+	int ret = 0;
 
 	if (dump.keeper >= 0) {
 		r->how = MFD__CPR_HOW__KEPT;
-		rc = hand_over(d, fd, err);
+		ret = hand_over(d, fd, err);
 	} else {
 		r->how = may_reopen(r) ? MFD__CPR_HOW__REOPEN : MFD__CPR_HOW__OFFERED;
 	}
-	rc = rc ? rc : note(d, err);
-	if (!rc)
-		mfd_host_info("descriptor %s (%llu) comes along, %s", d->name, (unsigned long long)d->item.id,
+	ret = ret ? ret : note(d, err);
+	if (!ret)
+		mfd_host_info("descriptor %s (%llu) comes along, %s", d->name,
+			      (unsigned long long)d->item.id,
 			      r->how == MFD__CPR_HOW__KEPT   ? "kept" :
 			      r->how == MFD__CPR_HOW__REOPEN ? "to be opened again" :
 							       "to be offered on the target");
-	return rc;
+	return ret;
 }
 
 static int dump_one(int fd, int id, int is_unix, struct mfd_error *err)
 {
 	static struct mfd_cpr_described d; /* large; CRIU has one thread */
-	int rc;
+	int ret;
 
 	if (!dump.active)
 		return -ENOTSUP;
-	rc = mfd_cpr_describe(fd, &d);
-	if (rc)
-		return mfd_error_sys(err, rc, "descriptor %#x", (unsigned)id);
+	ret = mfd_cpr_describe(fd, &d);
+	if (ret)
+		return mfd_error_sys(err, ret, "descriptor %#x", (unsigned)id);
 	if (!mfd_cpr_claims(dump.patterns, d.name)) {
 		mfd_host_info("%s is not claimed by cpr = %s", d.name, dump.patterns);
 		return -ENOTSUP;
@@ -180,13 +185,17 @@ int mfd_cpr_dump_unix(int fd, int id, struct mfd_error *err)
 	return dump_one(fd, id, 1, err);
 }
 
-/* Without a keeper only a pipe is worth a note, since a restore can be offered one; its other end would be nobody's. */
+/*
+ * Without a keeper only a pipe is worth a note, since a restore can be offered one; its other end
+ * would be nobody's.
+ */
 static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 {
 	struct mfd_cpr_record *r = &d->item.record;
 	int is_pipe = r->kind == MFD__CPR_KIND__PIPE;
 
-	if (!mfd_cpr_claims(dump.patterns, d->name) || (is_pipe && mfd_cpr_is_runtimes(criu_get_image_dir(), d->name)))
+	if (!mfd_cpr_claims(dump.patterns, d->name) ||
+	    (is_pipe && mfd_cpr_is_runtimes(criu_get_image_dir(), d->name)))
 		return 0;
 	if (is_pipe)
 		r->inherit_id = d->name;
@@ -196,8 +205,8 @@ static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 		r->how = MFD__CPR_HOW__INHERITED;
 		return note(d, ctx);
 	}
-	mfd_host_warn("process %u shares descriptor %u (%s) with another one; the copy will not", d->owner.pid,
-		      d->owner.fd, d->name);
+	mfd_host_warn("process %u shares descriptor %u (%s) with another one; the copy will not",
+		      d->owner.pid, d->owner.fd, d->name);
 	return 0;
 }
 
@@ -205,35 +214,38 @@ static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 static int take_terminal(void *ctx, int fd, struct mfd_cpr_described *d)
 {
 	struct mfd_cpr_record *r = &d->item.record;
-	int rc;
+	int ret;
 
-	if (!mfd_cpr_claims(dump.patterns, d->name) && !mfd_cpr_claims(dump.patterns, r->path ? r->path : "")) {
+	if (!mfd_cpr_claims(dump.patterns, d->name) &&
+	    !mfd_cpr_claims(dump.patterns, r->path ? r->path : "")) {
 		mfd_host_info("terminal %s is not claimed by cpr = %s", d->name, dump.patterns);
 		return 0;
 	}
-	rc = mfd_tty_declare(d->name, ctx);
-	if (rc)
-		return rc;
+	ret = mfd_tty_declare(d->name, ctx);
+	if (ret)
+		return ret;
 	r->how = dump.keeper >= 0 ? MFD__CPR_HOW__KEPT : MFD__CPR_HOW__INHERITED;
-	rc = dump.keeper >= 0 ? hand_over(d, fd, ctx) : 0;
-	rc = rc ? rc : note(d, ctx);
-	if (!rc)
+	ret = dump.keeper >= 0 ? hand_over(d, fd, ctx) : 0;
+	ret = ret ? ret : note(d, ctx);
+	if (!ret)
 		mfd_host_info(
 			"terminal %s (%s) of process %u, descriptor %u: its other end stays here, CRIU is told --external '%s'",
 			d->name, r->path ? r->path : "no path", d->owner.pid, d->owner.fd, d->name);
-	return rc;
+	return ret;
 }
 
 int mfd_cpr_dump_frozen(int pid, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	if (!dump.active || dump.scanned)
 		return 0;
 	dump.scanned = 1;
-	rc = mfd_scan_shared(pid, take_shared, err);
-	rc = rc ? rc : mfd_tty_scan(pid, take_terminal, err);
-	return rc && !err->code ? mfd_error_sys(err, rc, "descriptors shared with other processes") : rc;
+	ret = mfd_scan_shared(pid, take_shared, err);
+	ret = ret ? ret : mfd_tty_scan(pid, take_terminal, err);
+	return ret && !err->code ?
+		       mfd_error_sys(err, ret, "descriptors shared with other processes") :
+		       ret;
 }
 
 static void seal(void)

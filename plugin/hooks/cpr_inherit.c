@@ -27,10 +27,12 @@ int mfd_inherit_given(const char *inherit_id)
 	for (at = 0; at < len; at += strlen(line + at) + 1) {
 		size_t word = strlen(line + at);
 
-		found |= word > n && !strcmp(line + at + word - n, inherit_id) && line[at + word - n - 1] == ':';
+		found |= word > n && !strcmp(line + at + word - n, inherit_id) &&
+			 line[at + word - n - 1] == ':';
 	}
 	free(line);
-	return found || (mfd_host_is_service() && mfd_cpr_is_runtimes(criu_get_image_dir(), inherit_id));
+	return found ||
+	       (mfd_host_is_service() && mfd_cpr_is_runtimes(criu_get_image_dir(), inherit_id));
 }
 
 int mfd_inherit_pass(int fd, char *key, struct mfd_error *err)

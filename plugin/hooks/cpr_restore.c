@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Restore: everything cpr-fds.img names is found before CRIU makes a task, and fetched inside the tasks.
+ * Restore: everything cpr-fds.img names is found before CRIU makes a task, and fetched inside the
+ * tasks.
  *
- * What is read at the beginning is inherited by the restored tasks with CRIU's memory; descriptors are not, so each fetch makes a
- * connection of its own.
+ * What is read at the beginning is inherited by the restored tasks with CRIU's memory; descriptors
+ * are not, so each fetch makes a connection of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,10 +28,13 @@
 #include "io.h"
 #include "keeper_client.h"
 
-/* CRIU's own, as every release this loads into exports it; a plain call unless a user namespace is restored. */
+/*
+ * CRIU's own, as every release this loads into exports it; a plain call unless a user namespace is
+ * restored.
+ */
 #define USERNS_CALL_FDOUT 2 /* the result is a descriptor */
-extern int __userns_call(const char *what, int (*call)(void *arg, int fd, pid_t pid), int flags, void *arg, size_t size,
-			 int fd) __attribute__((weak));
+extern int __userns_call(const char *what, int (*call)(void *arg, int fd, pid_t pid), int flags,
+			 void *arg, size_t size, int fd) __attribute__((weak));
 
 enum way { NOWHERE, FETCH, REOPEN, INHERIT, ANY_TERMINAL, OWN_TERMINAL, SAME_TERMINAL, LEAVE };
 
@@ -64,7 +68,8 @@ static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 	(void)ctx;
 	if (h->session)
 		snprintf(rst.session, sizeof(rst.session), "%s", h->session);
-	if (h->boot_id && !mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
+	if (h->boot_id &&
+	    !mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
 		boot[strcspn(boot, "\n")] = 0;
 		rst.same_boot = !strcmp(boot, h->boot_id);
 	}
@@ -74,12 +79,12 @@ static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 	return rst.v ? 0 : -ENOMEM;
 }
 
-static char *copy(const char *text, int *rc)
+static char *copy(const char *text, int *ret)
 {
 	char *c = text ? strdup(text) : NULL;
 
 	if (text && !c)
-		*rc = -ENOMEM;
+		*ret = -ENOMEM;
 	return c;
 }
 
@@ -87,15 +92,15 @@ static int take_entry(void *ctx, const struct mfd_cpr_image_item *item)
 {
 	const struct mfd_cpr_record *r = &item->record;
 	struct entry *e = &rst.v[rst.n];
-	int rc = 0;
+	int ret = 0;
 
 	(void)ctx;
 	if (rst.n == rst.room)
 		return -EBADMSG;
 	rst.n++;
-	e->name = copy(item->name, &rc);
-	e->path = copy(r->path, &rc);
-	e->inherit_id = copy(r->inherit_id, &rc);
+	e->name = copy(item->name, &ret);
+	e->path = copy(r->path, &ret);
+	e->inherit_id = copy(r->inherit_id, &ret);
 	e->id = item->id;
 	e->kind = r->kind;
 	e->how = r->how;
@@ -105,21 +110,25 @@ static int take_entry(void *ctx, const struct mfd_cpr_image_item *item)
 	e->has_id = r->has & MFD_CPR_HAS_CRIU_ID;
 	e->criu_id = r->criu_id;
 	e->is_unix = r->has & MFD_CPR_HAS_SOCKET && r->socket->family == AF_UNIX;
-	e->is_inet = r->has & MFD_CPR_HAS_SOCKET && (r->socket->family == AF_INET || r->socket->family == AF_INET6);
-	e->is_dev_tty = e->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 && !r->minor;
+	e->is_inet = r->has & MFD_CPR_HAS_SOCKET &&
+		     (r->socket->family == AF_INET || r->socket->family == AF_INET6);
+	e->is_dev_tty = e->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE &&
+			r->major == 5 && !r->minor;
 	if (r->n_owners) {
 		e->pid = r->owners[0].pid;
 		e->fd = r->owners[0].fd;
 	}
-	return rc;
+	return ret;
 }
 
 static int read_image(struct mfd_error *err)
 {
 	const char *why = NULL;
-	int rc = mfd_cpr_image_read(criu_get_image_dir(), MFD_CPR_IMAGE_NAME, take_header, take_entry, NULL, &why);
+	int ret = mfd_cpr_image_read(criu_get_image_dir(), MFD_CPR_IMAGE_NAME, take_header,
+				     take_entry, NULL, &why);
 
-	return rc ? mfd_error_set(err, rc, "%s", why && rc != -ENOMEM ? why : strerror(-rc)) : 0;
+	return ret ? mfd_error_set(err, ret, "%s", why && ret != -ENOMEM ? why : strerror(-ret)) :
+		     0;
 }
 
 /* ---- the keeper ---- */
@@ -133,7 +142,10 @@ static int try_keeper(const char *path)
 	return 1;
 }
 
-/* The configured one; the one the dump used; the one of the restore server in whose folder the session lies. */
+/*
+ * The configured one; the one the dump used; the one of the restore server in whose folder the
+ * session lies.
+ */
 static void find_keeper(const struct mfd_options *o)
 {
 	char path[PATH_MAX], dir[40];
@@ -157,9 +169,9 @@ static void find_keeper(const struct mfd_options *o)
 /* MFD_KEEPER_KEPT, MFD_KEEPER_OFFERED or 0. */
 static int keeper_has(const struct entry *e)
 {
-	int rc = rst.keeper < 0 ? 0 : mfd_keeper_has(rst.keeper, rst.session, e->name, e->id);
+	int ret = rst.keeper < 0 ? 0 : mfd_keeper_has(rst.keeper, rst.session, e->name, e->id);
 
-	return rc > 0 ? rc : 0;
+	return ret > 0 ? ret : 0;
 }
 
 /* ---- how each is had ---- */
@@ -186,13 +198,17 @@ static const struct entry *terminal_of(const struct entry *e)
 	for (size_t i = 0; i < rst.n; i++) {
 		const struct entry *t = &rst.v[i];
 
-		if (e->is_dev_tty && !t->is_dev_tty && t->kind == MFD__CPR_KIND__TTY && t->id == e->id)
+		if (e->is_dev_tty && !t->is_dev_tty && t->kind == MFD__CPR_KIND__TTY &&
+		    t->id == e->id)
 			return t;
 	}
 	return NULL;
 }
 
-/* Kept or offered under its name, offered for all, or ours as with --shell-job.  Never one of the same path: that is somebody else's. */
+/*
+ * Kept or offered under its name, offered for all, or ours as with --shell-job.  Never one of the
+ * same path: that is somebody else's.
+ */
 static enum way find_terminal_way(const struct entry *e)
 {
 	int own;
@@ -203,7 +219,8 @@ static enum way find_terminal_way(const struct entry *e)
 		return INHERIT;
 	if (terminal_of(e) && !mfd_inherit_given(terminal_of(e)->inherit_id))
 		return SAME_TERMINAL;
-	if (rst.keeper >= 0 && mfd_keeper_has(rst.keeper, rst.session, MFD_KEEPER_TERMINAL, e->id) > 0)
+	if (rst.keeper >= 0 &&
+	    mfd_keeper_has(rst.keeper, rst.session, MFD_KEEPER_TERMINAL, e->id) > 0)
 		return ANY_TERMINAL;
 	own = mfd_tty_own(criu_get_image_dir(), e->inherit_id);
 	if (own == -EPERM)
@@ -238,9 +255,10 @@ static void explain(const struct entry *e, struct mfd_error *err)
 			"standard input does not serve (criu-multifd cpr offer %s '%s' <TERMINAL)",
 			e->name, e->pid, e->fd, rst.session, rst.session, e->name);
 	else if (rst.keeper < 0)
-		mfd_error_set(err, -ENOENT,
-			      "descriptor %s (%llu) of process %u cannot be restored: there is no keeper that holds it",
-			      e->name, (unsigned long long)e->id, e->pid);
+		mfd_error_set(
+			err, -ENOENT,
+			"descriptor %s (%llu) of process %u cannot be restored: there is no keeper that holds it",
+			e->name, (unsigned long long)e->id, e->pid);
 	else
 		mfd_error_set(
 			err, -ENOENT,
@@ -260,9 +278,12 @@ static int find_ways(struct mfd_error *err)
 		if (e->way == NOWHERE) {
 			explain(e, err); /* the first is the error; each is in CRIU's log */
 			if (missing++ < 20)
-				mfd_host_error("nobody has %s (%llu)", e->name, (unsigned long long)e->id);
+				mfd_host_error("nobody has %s (%llu)", e->name,
+					       (unsigned long long)e->id);
 		} else if (e->way == LEAVE && !e->inherit_id) {
-			mfd_host_warn("%s is restored as CRIU does; no other process shares it any more", e->name);
+			mfd_host_warn(
+				"%s is restored as CRIU does; no other process shares it any more",
+				e->name);
 		}
 	}
 	return missing ? err->code : 0;
@@ -277,7 +298,8 @@ static int inherit(const char *name, uint64_t id, char *key, struct mfd_error *e
 {
 	int fd = mfd_keeper_get(rst.keeper, rst.session, name, id);
 
-	return fd < 0 ? mfd_error_sys(err, fd, "%s from the keeper", name) : mfd_inherit_pass(fd, key, err);
+	return fd < 0 ? mfd_error_sys(err, fd, "%s from the keeper", name) :
+			mfd_inherit_pass(fd, key, err);
 }
 
 static int inherit_own(const struct entry *e, char *key, struct mfd_error *err)
@@ -334,12 +356,15 @@ static int is_shared(const struct entry *e)
 	return own_type(e) && e->how == MFD__CPR_HOW__KEPT && e->pid;
 }
 
-/* CRIU's images say pipe, eventfd or memfd; they have to say that a plugin restores it, or again that none does. */
+/*
+ * CRIU's images say pipe, eventfd or memfd; they have to say that a plugin restores it, or again
+ * that none does.
+ */
 static int rewrite(struct mfd_error *err)
 {
 	struct mfd_cpr_rewrite *list = calloc(rst.n + 1, sizeof(*list));
 	size_t n = 0;
-	int rc;
+	int ret;
 
 	if (!list)
 		return mfd_error_set(err, -ENOMEM, "no memory");
@@ -348,13 +373,16 @@ static int rewrite(struct mfd_error *err)
 		uint32_t own = own_type(e);
 
 		if (is_shared(e))
-			list[n++] = (struct mfd_cpr_rewrite){
-				.vpid = e->pid, .fd = e->fd, .own = own, .type = e->way == FETCH ? MFD_CRIU_EXT : own
-			};
+			list[n++] = (struct mfd_cpr_rewrite){ .vpid = e->pid,
+							      .fd = e->fd,
+							      .own = own,
+							      .type = e->way == FETCH ?
+									      MFD_CRIU_EXT :
+									      own };
 	}
-	rc = n ? mfd_cpr_rewrite(criu_get_image_dir(), list, n, err) : 0;
+	ret = n ? mfd_cpr_rewrite(criu_get_image_dir(), list, n, err) : 0;
 	n = 0;
-	for (size_t i = 0; i < rst.n && !rc; i++) {
+	for (size_t i = 0; i < rst.n && !ret; i++) {
 		struct entry *e = &rst.v[i];
 
 		if (!is_shared(e))
@@ -363,28 +391,28 @@ static int rewrite(struct mfd_error *err)
 		e->has_id = e->rewritten = e->way == FETCH;
 	}
 	free(list);
-	return rc;
+	return ret;
 }
 
 static int attach(struct mfd_error *err)
 {
 	size_t i;
-	int rc;
+	int ret;
 
 	for (i = 0; i < rst.n && rst.v[i].way != FETCH; i++)
 		;
 	if (i == rst.n)
 		return 0;
-	rc = mfd_keeper_attach(rst.keeper, rst.session, criu_get_image_dir());
-	if (rc)
-		return mfd_error_sys(err, rc, "%s in the image folder", MFD_KEEPER_SESSION_SOCKET);
+	ret = mfd_keeper_attach(rst.keeper, rst.session, criu_get_image_dir());
+	if (ret)
+		return mfd_error_sys(err, ret, "%s in the image folder", MFD_KEEPER_SESSION_SOCKET);
 	rst.attached = true;
 	return 0;
 }
 
 /*
- * An offer that no entry asks for is meant for CRIU's --inherit-fd: a file under another path than it had, a terminal.  CRIU knows
- * paths without their first slash.
+ * An offer that no entry asks for is meant for CRIU's --inherit-fd: a file under another path than
+ * it had, a terminal.  CRIU knows paths without their first slash.
  */
 static int inherit_other(void *ctx, const struct mfd_keeper_msg *m)
 {
@@ -395,7 +423,8 @@ static int inherit_other(void *ctx, const struct mfd_keeper_msg *m)
 		if (!strcmp(rst.v[i].name, m->name))
 			return 0;
 	}
-	if (!(m->flags & MFD_KEEPER_OFFERED) || m->id != MFD_KEEPER_ANY_ID || !strcmp(m->name, MFD_KEEPER_TERMINAL))
+	if (!(m->flags & MFD_KEEPER_OFFERED) || m->id != MFD_KEEPER_ANY_ID ||
+	    !strcmp(m->name, MFD_KEEPER_TERMINAL))
 		return 0;
 	more = realloc(o->v, (o->n + 1) * sizeof(*more));
 	if (!more)
@@ -408,22 +437,22 @@ static int inherit_other(void *ctx, const struct mfd_keeper_msg *m)
 static int inherit_others(struct mfd_error *err)
 {
 	struct others o = { 0 };
-	int rc = rst.keeper < 0 ? 0 : mfd_keeper_list(rst.keeper, rst.session, inherit_other, &o);
+	int ret = rst.keeper < 0 ? 0 : mfd_keeper_list(rst.keeper, rst.session, inherit_other, &o);
 
-	if (rc)
-		mfd_error_sys(err, rc, "list of the keeper");
+	if (ret)
+		mfd_error_sys(err, ret, "list of the keeper");
 	for (size_t i = 0; i < o.n; i++) {
 		char *key = o.v[i] + (*o.v[i] == '/');
 
-		if (!rc) {
-			rc = inherit(o.v[i], MFD_KEEPER_ANY_ID, key, err);
-			if (!rc)
+		if (!ret) {
+			ret = inherit(o.v[i], MFD_KEEPER_ANY_ID, key, err);
+			if (!ret)
 				mfd_host_info("%s is taken from what was offered", o.v[i]);
 		}
 		free(o.v[i]);
 	}
 	free(o.v);
-	return rc;
+	return ret;
 }
 
 /* The folder of a restore server's session is called as the session. */
@@ -436,7 +465,10 @@ static void name_session(const struct mfd_options *o)
 	n = readlink(dir, path, sizeof(path) - 1);
 	path[n > 0 ? n : 0] = 0;
 	slash = strrchr(path, '/');
-	snprintf(rst.session, sizeof(rst.session), "%.255s", o->session ? o->session : slash ? slash + 1 : path);
+	snprintf(rst.session, sizeof(rst.session), "%.255s",
+		 o->session ? o->session :
+		 slash	    ? slash + 1 :
+			      path);
 }
 
 static int there(const char *name)
@@ -446,30 +478,30 @@ static int there(const char *name)
 
 int mfd_cpr_restore_wanted(void)
 {
-	return there(MFD_CPR_IMAGE_NAME) || there(MFD_KEEPER_LINK) || there("../" MFD_KEEPER_SOCKET) ||
-	       getenv("CRIU_MULTIFD_KEEPER");
+	return there(MFD_CPR_IMAGE_NAME) || there(MFD_KEEPER_LINK) ||
+	       there("../" MFD_KEEPER_SOCKET) || getenv("CRIU_MULTIFD_KEEPER");
 }
 
 int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	name_session(o);
-	rc = there(MFD_CPR_IMAGE_NAME) ? read_image(err) : 0;
-	if (rc)
-		return rc;
+	ret = there(MFD_CPR_IMAGE_NAME) ? read_image(err) : 0;
+	if (ret)
+		return ret;
 	rst.pid = getpid();
 	rst.of_server = there("session.img");
 	find_keeper(o);
-	rc = find_ways(err);
-	rc = rc ? rc : rewrite(err);
-	for (size_t i = 0; i < rst.n && !rc; i++)
-		rc = inherit_entry(&rst.v[i], rst.v[i].inherit_id, err);
-	rc = rc ? rc : inherit_others(err);
-	rc = rc ? rc : attach(err);
-	if (!rc && rst.n)
+	ret = find_ways(err);
+	ret = ret ? ret : rewrite(err);
+	for (size_t i = 0; i < rst.n && !ret; i++)
+		ret = inherit_entry(&rst.v[i], rst.v[i].inherit_id, err);
+	ret = ret ? ret : inherit_others(err);
+	ret = ret ? ret : attach(err);
+	if (!ret && rst.n)
 		mfd_host_info("%zu descriptors of session %s are in reach", rst.n, rst.session);
-	return rc;
+	return ret;
 }
 
 /* ---- inside the restored task ---- */
@@ -477,7 +509,8 @@ int mfd_cpr_restore_begin(const struct mfd_options *o, struct mfd_error *err)
 static const struct entry *find(bool is_unix, uint32_t id)
 {
 	for (size_t i = 0; i < rst.n; i++) {
-		if (rst.v[i].has_id && rst.v[i].criu_id == id && (rst.v[i].is_unix && !rst.v[i].rewritten) == is_unix)
+		if (rst.v[i].has_id && rst.v[i].criu_id == id &&
+		    (rst.v[i].is_unix && !rst.v[i].rewritten) == is_unix)
 			return &rst.v[i];
 	}
 	return NULL;
@@ -503,27 +536,33 @@ static int fetch_one(void *arg, int unused, pid_t asked_by)
 }
 
 /*
- * The root of a restored user namespace may neither enter the image folder nor is it anybody to the keeper: then CRIU's daemon for
- * such cases, which has stayed outside, does it and sends the descriptor.
+ * The root of a restored user namespace may neither enter the image folder nor is it anybody to the
+ * keeper: then CRIU's daemon for such cases, which has stayed outside, does it and sends the
+ * descriptor.
  */
 static int fetch(const struct entry *e, struct mfd_error *err)
 {
 	size_t i = (size_t)(e - rst.v);
-	int fd = __userns_call ? __userns_call("fetch_one", fetch_one, USERNS_CALL_FDOUT, &i, sizeof(i), -1) :
+	int fd = __userns_call ? __userns_call("fetch_one", fetch_one, USERNS_CALL_FDOUT, &i,
+					       sizeof(i), -1) :
 				 fetch_one(&i, -1, 0);
 
-	return fd < 0 ? mfd_error_set(err, -EIO, "%s (%llu) was not fetched", e->name, (unsigned long long)e->id) : fd;
+	return fd < 0 ? mfd_error_set(err, -EIO, "%s (%llu) was not fetched", e->name,
+				      (unsigned long long)e->id) :
+			fd;
 }
 
 static int reopen(const struct entry *e, struct mfd_error *err)
 {
-	int keep = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECT | O_SYNC | O_DIRECTORY | O_NOATIME | O_PATH;
+	int keep = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECT | O_SYNC | O_DIRECTORY | O_NOATIME |
+		   O_PATH;
 	int fd = open(e->path, ((int)e->flags & keep) | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0)
 		return mfd_error_sys(err, -errno, "%s cannot be opened again", e->path);
 	if (e->has_position && lseek(fd, (off_t)e->position, SEEK_SET) < 0)
-		mfd_host_warn("%s: position %llu: %s", e->path, (unsigned long long)e->position, strerror(errno));
+		mfd_host_warn("%s: position %llu: %s", e->path, (unsigned long long)e->position,
+			      strerror(errno));
 	return fd;
 }
 
@@ -537,8 +576,9 @@ int mfd_cpr_restore_fd(bool is_unix, int id, struct mfd_error *err)
 }
 
 /*
- * The restored tasks have theirs: the keeper's copies would keep a FUSE file system or a peer's connection alive after them.  A restore
- * server may have to restore its session once more (confirm = restore), and drops them itself when that is done.
+ * The restored tasks have theirs: the keeper's copies would keep a FUSE file system or a peer's
+ * connection alive after them.  A restore server may have to restore its session once more (confirm
+ * = restore), and drops them itself when that is done.
  */
 void mfd_cpr_restore_end(int ret)
 {
@@ -547,7 +587,8 @@ void mfd_cpr_restore_end(int ret)
 	if (rst.path && rst.pid == getpid() && !ret && !rst.of_server) {
 		sock = mfd_keeper_connect(rst.path);
 		if (sock >= 0) {
-			mfd_keeper_drop(sock, rst.session, NULL, 0, MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);
+			mfd_keeper_drop(sock, rst.session, NULL, 0,
+					MFD_KEEPER_KEPT | MFD_KEEPER_OFFERED);
 			close(sock);
 		}
 	}

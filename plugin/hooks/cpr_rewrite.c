@@ -47,61 +47,65 @@ static int append(struct loaded *l, ProtobufCMessage *m)
 	return 0;
 }
 
-static int load(int dir, const char *name, uint32_t magic, const ProtobufCMessageDescriptor *d, struct loaded *l,
-		struct mfd_error *err)
+static int load(int dir, const char *name, uint32_t magic, const ProtobufCMessageDescriptor *d,
+		struct loaded *l, struct mfd_error *err)
 {
 	struct mfd_image *img;
 	const char *why = NULL;
 	ProtobufCMessage *m;
-	int rc = mfd_image_open(dir, name, magic, &img, &why);
+	int ret = mfd_image_open(dir, name, magic, &img, &why);
 
 	memset(l, 0, sizeof(*l));
-	if (rc)
-		return mfd_error_set(err, rc, "%s", why ? why : strerror(-rc));
-	while ((rc = mfd_image_next(img, d, &m, &why)) == 1) {
-		rc = append(l, m);
-		if (rc) {
+	if (ret)
+		return mfd_error_set(err, ret, "%s", why ? why : strerror(-ret));
+	while ((ret = mfd_image_next(img, d, &m, &why)) == 1) {
+		ret = append(l, m);
+		if (ret) {
 			protobuf_c_message_free_unpacked(m, NULL);
 			break;
 		}
 	}
 	mfd_image_close(img);
-	if (rc)
+	if (ret)
 		unload(l);
-	return rc ? mfd_error_set(err, rc, "%s", why ? why : strerror(-rc)) : 0;
+	return ret ? mfd_error_set(err, ret, "%s", why ? why : strerror(-ret)) : 0;
 }
 
-/* Whoever could read it before must be able to: the restored root of a user namespace is nobody special here. */
-static int save(int dir, const char *name, uint32_t magic, const struct loaded *l, struct mfd_error *err)
+/*
+ * Whoever could read it before must be able to: the restored root of a user namespace is nobody
+ * special here.
+ */
+static int save(int dir, const char *name, uint32_t magic, const struct loaded *l,
+		struct mfd_error *err)
 {
 	struct stat st;
-	int rc = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+	int ret = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 
-	rc = rc ? rc :
-		  mfd_image_write(dir, name, MFD_IMAGE_COMMON_MAGIC, magic, (const ProtobufCMessage *const *)l->v,
-				  l->n);
-	if (!rc && (fchownat(dir, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) ||
-		    fchmodat(dir, name, st.st_mode & 07777, 0)))
-		rc = -errno;
-	return rc ? mfd_error_sys(err, rc, "%s", name) : 0;
+	ret = ret ? ret :
+		    mfd_image_write(dir, name, MFD_IMAGE_COMMON_MAGIC, magic,
+				    (const ProtobufCMessage *const *)l->v, l->n);
+	if (!ret && (fchownat(dir, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) ||
+		     fchmodat(dir, name, st.st_mode & 07777, 0)))
+		ret = -errno;
+	return ret ? mfd_error_sys(err, ret, "%s", name) : 0;
 }
 
 static int files_id(int dir, uint32_t vpid, uint32_t *id, struct mfd_error *err)
 {
 	struct loaded l;
 	char name[32];
-	int rc;
+	int ret;
 
 	snprintf(name, sizeof(name), "ids-%u.img", vpid);
-	rc = load(dir, name, MAGIC_IDS, &mfd_criu__task_kobj_ids_entry__descriptor, &l, err);
-	if (rc)
-		return rc;
+	ret = load(dir, name, MAGIC_IDS, &mfd_criu__task_kobj_ids_entry__descriptor, &l, err);
+	if (ret)
+		return ret;
 	if (l.n)
 		*id = ((MfdCriu__TaskKobjIdsEntry *)l.v[0])->files_id;
 	else
-		rc = mfd_error_set(err, -EBADMSG, "%s is empty", name);
+		ret = mfd_error_set(err, -EBADMSG, "%s is empty", name);
 	unload(&l);
-	return rc;
+	return ret;
 }
 
 /* Which file of files.img the task has open under that number. */
@@ -110,28 +114,31 @@ static int find_id(int dir, struct mfd_cpr_rewrite *w, struct mfd_error *err)
 	uint32_t set = 0;
 	struct loaded l;
 	char name[32];
-	int rc = files_id(dir, w->vpid, &set, err);
+	int ret = files_id(dir, w->vpid, &set, err);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	snprintf(name, sizeof(name), "fdinfo-%u.img", set);
-	rc = load(dir, name, MAGIC_FDINFO, &mfd_criu__fdinfo_entry__descriptor, &l, err);
-	if (rc)
-		return rc;
-	rc = -ENOENT;
+	ret = load(dir, name, MAGIC_FDINFO, &mfd_criu__fdinfo_entry__descriptor, &l, err);
+	if (ret)
+		return ret;
+	ret = -ENOENT;
 	for (size_t i = 0; i < l.n; i++) {
 		const MfdCriu__FdinfoEntry *e = (void *)l.v[i];
 
 		if (e->fd != w->fd || (e->type != w->own && e->type != MFD_CRIU_EXT))
 			continue;
 		w->criu_id = e->id;
-		rc = 0;
+		ret = 0;
 	}
 	unload(&l);
-	return rc ? mfd_error_sys(err, rc, "%s: descriptor %u of process %u", name, w->fd, w->vpid) : 0;
+	return ret ? mfd_error_sys(err, ret, "%s: descriptor %u of process %u", name, w->fd,
+				   w->vpid) :
+		     0;
 }
 
-static const struct mfd_cpr_rewrite *find(const struct mfd_cpr_rewrite *list, size_t n, uint32_t id, uint32_t type)
+static const struct mfd_cpr_rewrite *find(const struct mfd_cpr_rewrite *list, size_t n, uint32_t id,
+					  uint32_t type)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (list[i].criu_id == id && (list[i].own == type || type == MFD_CRIU_EXT))
@@ -140,13 +147,15 @@ static const struct mfd_cpr_rewrite *find(const struct mfd_cpr_rewrite *list, si
 	return NULL;
 }
 
-static int change_fdinfo(int dir, const char *name, const struct mfd_cpr_rewrite *list, size_t n, struct mfd_error *err)
+static int change_fdinfo(int dir, const char *name, const struct mfd_cpr_rewrite *list, size_t n,
+			 struct mfd_error *err)
 {
 	struct loaded l;
-	int changed = 0, rc = load(dir, name, MAGIC_FDINFO, &mfd_criu__fdinfo_entry__descriptor, &l, err);
+	int changed = 0,
+	    ret = load(dir, name, MAGIC_FDINFO, &mfd_criu__fdinfo_entry__descriptor, &l, err);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	for (size_t i = 0; i < l.n; i++) {
 		MfdCriu__FdinfoEntry *e = (void *)l.v[i];
 		const struct mfd_cpr_rewrite *w = find(list, n, e->id, e->type);
@@ -156,27 +165,28 @@ static int change_fdinfo(int dir, const char *name, const struct mfd_cpr_rewrite
 			changed = 1;
 		}
 	}
-	rc = changed ? save(dir, name, MAGIC_FDINFO, &l, err) : 0;
+	ret = changed ? save(dir, name, MAGIC_FDINFO, &l, err) : 0;
 	unload(&l);
-	return rc;
+	return ret;
 }
 
 static int change_all(int dir, const struct mfd_cpr_rewrite *list, size_t n, struct mfd_error *err)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
 	if (!d)
 		return mfd_error_sys(err, -errno, "image folder");
-	while (!rc && (e = readdir(d))) {
+	while (!ret && (e = readdir(d))) {
 		size_t len = strlen(e->d_name);
 
-		if (!strncmp(e->d_name, "fdinfo-", 7) && len > 4 && !strcmp(e->d_name + len - 4, ".img"))
-			rc = change_fdinfo(dir, e->d_name, list, n, err);
+		if (!strncmp(e->d_name, "fdinfo-", 7) && len > 4 &&
+		    !strcmp(e->d_name + len - 4, ".img"))
+			ret = change_fdinfo(dir, e->d_name, list, n, err);
 	}
 	closedir(d);
-	return rc;
+	return ret;
 }
 
 static MfdCriu__FileEntry *find_file(const struct loaded *l, uint32_t id, uint32_t type)
@@ -205,7 +215,10 @@ static MfdCriu__FileEntry *make_ext(uint32_t id)
 	return mfd_criu__file_entry__unpack(NULL, mfd_criu__file_entry__pack(&e, buf), buf);
 }
 
-/* A memfd may be mapped, too, and the mapping goes by CRIU's entry: the new one stands beside it, and stays. */
+/*
+ * A memfd may be mapped, too, and the mapping goes by CRIU's entry: the new one stands beside it,
+ * and stays.
+ */
 static int add_ext(struct loaded *l, uint32_t id)
 {
 	MfdCriu__FileEntry *m = make_ext(id);
@@ -237,43 +250,47 @@ static void turn_back(MfdCriu__FileEntry *e, uint32_t own)
 /* 1 = something was changed. */
 static int change_file(struct loaded *l, const struct mfd_cpr_rewrite *w)
 {
-	MfdCriu__FileEntry *ext = find_file(l, w->criu_id, MFD_CRIU_EXT), *own = find_file(l, w->criu_id, w->own);
-	int rc = 0;
+	MfdCriu__FileEntry *ext = find_file(l, w->criu_id, MFD_CRIU_EXT),
+			   *own = find_file(l, w->criu_id, w->own);
+	int ret = 0;
 
-	if (!ext == (w->type != MFD_CRIU_EXT) || (!own && !ext) || (own && ext && w->type != MFD_CRIU_EXT))
+	if (!ext == (w->type != MFD_CRIU_EXT) || (!own && !ext) ||
+	    (own && ext && w->type != MFD_CRIU_EXT))
 		return 0;
 	if (ext)
 		turn_back(ext, w->own);
 	else
-		rc = w->own == MFD_CRIU_MEMFD ? add_ext(l, w->criu_id) : turn_into_ext(own);
-	return rc ? rc : 1;
+		ret = w->own == MFD_CRIU_MEMFD ? add_ext(l, w->criu_id) : turn_into_ext(own);
+	return ret ? ret : 1;
 }
 
-static int change_files(int dir, const struct mfd_cpr_rewrite *list, size_t n, struct mfd_error *err)
+static int change_files(int dir, const struct mfd_cpr_rewrite *list, size_t n,
+			struct mfd_error *err)
 {
 	struct loaded l;
-	int changed = 0, rc = load(dir, "files.img", MAGIC_FILES, &mfd_criu__file_entry__descriptor, &l, err);
+	int changed = 0,
+	    ret = load(dir, "files.img", MAGIC_FILES, &mfd_criu__file_entry__descriptor, &l, err);
 
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < n && rc >= 0; i++) {
-		rc = change_file(&l, &list[i]);
-		changed |= rc > 0;
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < n && ret >= 0; i++) {
+		ret = change_file(&l, &list[i]);
+		changed |= ret > 0;
 	}
-	if (rc < 0)
-		mfd_error_sys(err, rc, "files.img");
+	if (ret < 0)
+		mfd_error_sys(err, ret, "files.img");
 	else
-		rc = changed ? save(dir, "files.img", MAGIC_FILES, &l, err) : 0;
+		ret = changed ? save(dir, "files.img", MAGIC_FILES, &l, err) : 0;
 	unload(&l);
-	return rc;
+	return ret;
 }
 
 int mfd_cpr_rewrite(int image_dir, struct mfd_cpr_rewrite *list, size_t n, struct mfd_error *err)
 {
-	int rc = 0;
+	int ret = 0;
 
-	for (size_t i = 0; i < n && !rc; i++)
-		rc = find_id(image_dir, &list[i], err);
-	rc = rc ? rc : change_files(image_dir, list, n, err);
-	return rc ? rc : change_all(image_dir, list, n, err);
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = find_id(image_dir, &list[i], err);
+	ret = ret ? ret : change_files(image_dir, list, n, err);
+	return ret ? ret : change_all(image_dir, list, n, err);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Making a plugin restore what CRIU dumped by itself: the images say of which type a descriptor is, and CRIU opens files of type EXT
- * through RESTORE_EXT_FILE.  What CRIU wrote about the file stays in files.img, so the next restore can take the change back.
+ * Making a plugin restore what CRIU dumped by itself: the images say of which type a descriptor is,
+ * and CRIU opens files of type EXT through RESTORE_EXT_FILE.  What CRIU wrote about the file stays
+ * in files.img, so the next restore can take the change back.
  */
 #ifndef MFD_CPR_REWRITE_H
 #define MFD_CPR_REWRITE_H

@@ -87,7 +87,9 @@ static int refuse_fd(void *ctx, int fd)
 	if (mfd_walk_link(r->pid, fd, link, sizeof(link)))
 		return 0;
 	why = strncmp(link, "socket:[", 8) ? why_not_link(link) : why_not_socket(r->pid, fd);
-	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d, descriptor %d is %s", r->pid, fd, why) : 0;
+	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d, descriptor %d is %s", r->pid,
+				   fd, why) :
+		     0;
 }
 
 /* The descriptor may be closed and the mapping be left. */
@@ -109,24 +111,26 @@ static int refuse_maps(struct refusal *r)
 	}
 	free(line);
 	fclose(f);
-	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d has mapped at %#lx %s", r->pid, start, why) : 0;
+	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d has mapped at %#lx %s", r->pid,
+				   start, why) :
+		     0;
 }
 
 int mfd_scan_refuse(int root, struct mfd_error *err)
 {
 	struct refusal r = { .err = err };
 	struct mfd_walk_pids pids = { 0 };
-	int rc = mfd_walk_tree(root, &pids);
+	int ret = mfd_walk_tree(root, &pids);
 	char path[40];
 
-	for (size_t i = 0; i < pids.n && !rc; i++) {
+	for (size_t i = 0; i < pids.n && !ret; i++) {
 		r.pid = pids.v[i];
 		snprintf(path, sizeof(path), "/proc/%d/fd", r.pid);
-		rc = mfd_walk_numbers(path, refuse_fd, &r);
-		rc = rc ? rc : refuse_maps(&r);
+		ret = mfd_walk_numbers(path, refuse_fd, &r);
+		ret = ret ? ret : refuse_maps(&r);
 	}
 	free(pids.v);
-	return rc;
+	return ret;
 }
 
 /* ---- what is shared with others ---- */
@@ -151,17 +155,17 @@ static int eventfd_id(int pid, int fd, uint64_t *id)
 {
 	char path[64], *text, *at;
 	unsigned value;
-	int rc;
+	int ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
-	rc = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL);
-	if (rc)
-		return rc;
+	ret = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL);
+	if (ret)
+		return ret;
 	at = strstr(text, "eventfd-id:");
-	rc = at && sscanf(at + 11, "%u", &value) == 1 ? 0 : -ENOENT;
+	ret = at && sscanf(at + 11, "%u", &value) == 1 ? 0 : -ENOENT;
 	free(text);
-	*id = rc ? 0 : value;
-	return rc;
+	*id = ret ? 0 : value;
+	return ret;
 }
 
 static int inode_of(int pid, int fd, struct shared *s)
@@ -282,7 +286,10 @@ static int same_description(const struct shared *a, const struct shared *b)
 	return !syscall(SYS_kcmp, a->pid, b->pid, KCMP_FILE, a->fd, b->fd);
 }
 
-/* Delivered already: another descriptor of the same description. *others: of those before, how many are of the same object. */
+/*
+ * Delivered already: another descriptor of the same description. *others: of those before, how many
+ * are of the same object.
+ */
 static int seen(const struct sharing *sh, size_t i, unsigned *others)
 {
 	const struct shared *s = &sh->v[i], *t;
@@ -297,7 +304,10 @@ static int seen(const struct sharing *sh, size_t i, unsigned *others)
 	return 0;
 }
 
-/* A connection that others have open, too, ends with the dump in any case: CRIU takes its state out of the kernel. */
+/*
+ * A connection that others have open, too, ends with the dump in any case: CRIU takes its state out
+ * of the kernel.
+ */
 static int is_listening(int fd)
 {
 	int yes = 0;
@@ -306,12 +316,15 @@ static int is_listening(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) && yes;
 }
 
-/* (name, id) must be unique: the object's own number for its first description, owner and descriptor for each further one. */
-static int deliver(const struct shared *s, unsigned others, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d),
-		   void *ctx)
+/*
+ * (name, id) must be unique: the object's own number for its first description, owner and
+ * descriptor for each further one.
+ */
+static int deliver(const struct shared *s, unsigned others,
+		   int (*each)(void *ctx, int fd, struct mfd_cpr_described *d), void *ctx)
 {
 	static struct mfd_cpr_described d; /* large; CRIU has one thread */
-	int fd = mfd_walk_get(s->pid, s->fd), rc;
+	int fd = mfd_walk_get(s->pid, s->fd), ret;
 
 	if (fd < 0)
 		return fd;
@@ -319,34 +332,36 @@ static int deliver(const struct shared *s, unsigned others, int (*each)(void *ct
 		close(fd);
 		return 0;
 	}
-	rc = mfd_cpr_describe(fd, &d);
+	ret = mfd_cpr_describe(fd, &d);
 	d.item.id = others ? (uint64_t)mfd_walk_inner_pid(s->pid) << 32 | (uint32_t)s->fd : s->ino;
-	d.owner = (struct mfd_cpr_owner){ .pid = mfd_walk_inner_pid(s->pid), .fd = (uint32_t)s->fd };
+	d.owner =
+		(struct mfd_cpr_owner){ .pid = mfd_walk_inner_pid(s->pid), .fd = (uint32_t)s->fd };
 	d.item.record.owners = &d.owner;
 	d.item.record.n_owners = 1;
-	rc = rc ? rc : each(ctx, fd, &d);
+	ret = ret ? ret : each(ctx, fd, &d);
 	close(fd);
-	return rc;
+	return ret;
 }
 
-int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d), void *ctx)
+int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d),
+		    void *ctx)
 {
 	struct sharing sh = { .collect = 1 };
 	unsigned others;
-	int rc = mfd_walk_tree(root, &sh.tree);
+	int ret = mfd_walk_tree(root, &sh.tree);
 
-	for (size_t i = 0; i < sh.tree.n && !rc; i++)
-		rc = look_at_process(&sh, sh.tree.v[i]);
+	for (size_t i = 0; i < sh.tree.n && !ret; i++)
+		ret = look_at_process(&sh, sh.tree.v[i]);
 	sh.collect = 0;
 	if (sh.n)
 		qsort(sh.v, sh.n, sizeof(*sh.v), compare_all);
-	if (!rc && sh.n)
-		rc = mfd_walk_numbers("/proc", look_outside, &sh);
-	for (size_t i = 0; i < sh.n && !rc; i++) {
+	if (!ret && sh.n)
+		ret = mfd_walk_numbers("/proc", look_outside, &sh);
+	for (size_t i = 0; i < sh.n && !ret; i++) {
 		if (sh.v[i].outside && !seen(&sh, i, &others))
-			rc = deliver(&sh.v[i], others, each, ctx);
+			ret = deliver(&sh.v[i], others, each, ctx);
 	}
 	free(sh.tree.v);
 	free(sh.v);
-	return rc;
+	return ret;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Descriptors of a process tree as /proc shows them: what nobody can keep, and what is shared with processes outside the tree. */
+/*
+ * Descriptors of a process tree as /proc shows them: what nobody can keep, and what is shared with
+ * processes outside the tree.
+ */
 #ifndef MFD_CPR_SCAN_H
 #define MFD_CPR_SCAN_H
 
@@ -7,15 +10,19 @@
 #include "error.h"
 
 /*
- * Before anything is frozen: -EOPNOTSUPP and one sentence (pid, descriptor, reason) if `root` or a descendant holds what neither CRIU
- * nor the keeper can carry over: io_uring, vsock sockets, memfd_secret, unix sockets of another network namespace.
+ * Before anything is frozen: -EOPNOTSUPP and one sentence (pid, descriptor, reason) if `root` or a
+ * descendant holds what neither CRIU nor the keeper can carry over: io_uring, vsock sockets,
+ * memfd_secret, unix sockets of another network namespace.
  */
 int mfd_scan_refuse(int root, struct mfd_error *err);
 
 /*
- * Every pipe, eventfd, memfd and listening socket of the (frozen) tree that a process outside has open, too: `each` gets a descriptor of ours for it (closed
- * afterwards) and what it is, with the process (its own pid, as images have it) that has it as d->owner.  Once per open file description.
+ * Every pipe, eventfd, memfd and listening socket of the (frozen) tree that a process outside has
+ * open, too: `each` gets a descriptor of ours for it (closed afterwards) and what it is, with the
+ * process (its own pid, as images have it) that has it as d->owner.  Once per open file
+ * description.
  */
-int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d), void *ctx);
+int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d),
+		    void *ctx);
 
 #endif

@@ -31,12 +31,16 @@ extern bool external_lookup_id(char *id) __attribute__((weak));
 
 enum which { SLAVE, MASTER, DEV_TTY };
 
-/* One descriptor of the tree that is an end of a pseudo terminal, or /dev/tty, which is whichever the session has. */
+/*
+ * One descriptor of the tree that is an end of a pseudo terminal, or /dev/tty, which is whichever
+ * the session has.
+ */
 struct end {
 	enum which which;
 	int pid, fd, at_devpts;
 	unsigned index;
-	dev_t rdev, dev; /* of a master that was opened through /dev/ptmx, dev is not that of the devpts */
+	/* of a master that was opened through /dev/ptmx, dev is not that of the devpts */
+	dev_t rdev, dev;
 };
 
 struct ends {
@@ -55,16 +59,16 @@ static unsigned pts_index(dev_t rdev)
 static int master_index(int pid, int fd, unsigned *index)
 {
 	char path[64], *text, *at;
-	int rc;
+	int ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
-	rc = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL);
-	if (rc)
-		return rc;
+	ret = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL);
+	if (ret)
+		return ret;
 	at = strstr(text, "tty-index:");
-	rc = at && sscanf(at + 10, "%u", index) == 1 ? 0 : -ENOENT;
+	ret = at && sscanf(at + 10, "%u", index) == 1 ? 0 : -ENOENT;
 	free(text);
-	return rc;
+	return ret;
 }
 
 /* 0 when it is one. */
@@ -119,7 +123,8 @@ static int has_master(const struct ends *l, const struct end *slave)
 	for (size_t i = 0; i < l->n; i++) {
 		const struct end *m = &l->v[i];
 
-		if (m->which == MASTER && m->index == slave->index && (!m->at_devpts || m->dev == slave->dev))
+		if (m->which == MASTER && m->index == slave->index &&
+		    (!m->at_devpts || m->dev == slave->dev))
 			return 1;
 	}
 	return 0;
@@ -148,13 +153,16 @@ static int controls(int pid, dev_t rdev)
 	if (!p || sscanf(p + 1, " %*c %*d %*d %d %u", &session, &tty) != 2)
 		session = 0;
 	free(text);
-	return makedev(tty >> 8 & 0xfff, (tty & 0xff) | (tty >> 12 & 0xfff00)) == rdev ? session : 0;
+	return makedev(tty >> 8 & 0xfff, (tty & 0xff) | (tty >> 12 & 0xfff00)) == rdev ? session :
+											 0;
 }
 
 static int foreign_session(const struct ends *l, const struct end *e)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		int session = l->v[i].which == SLAVE && same(&l->v[i], e) ? controls(l->v[i].pid, e->rdev) : 0;
+		int session = l->v[i].which == SLAVE && same(&l->v[i], e) ?
+				      controls(l->v[i].pid, e->rdev) :
+				      0;
 
 		if (session && !mfd_walk_has(&l->tree, session))
 			return session;
@@ -183,11 +191,16 @@ static int is_read_write(int fd)
 	return flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
 }
 
-/* One description for all that the tree has of it, best one that can be read and written.  *of: whose. */
+/*
+ * One description for all that the tree has of it, best one that can be read and written.  *of:
+ * whose.
+ */
 static int choose(const struct ends *l, const struct end *e, const struct end **of)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		int fd = l->v[i].which == SLAVE && same(&l->v[i], e) ? mfd_walk_get(l->v[i].pid, l->v[i].fd) : -1;
+		int fd = l->v[i].which == SLAVE && same(&l->v[i], e) ?
+				 mfd_walk_get(l->v[i].pid, l->v[i].fd) :
+				 -1;
 
 		*of = &l->v[i];
 		if (fd >= 0 && is_read_write(fd))
@@ -204,25 +217,28 @@ struct taker {
 };
 
 /* As CRIU calls it; both opened by `of`. */
-static int hand_out(const struct taker *t, const struct end *of, int fd, struct mfd_cpr_described *d)
+static int hand_out(const struct taker *t, const struct end *of, int fd,
+		    struct mfd_cpr_described *d)
 {
-	snprintf(d->name, sizeof(d->name), "tty[%llx:%llx]", (unsigned long long)of->rdev, (unsigned long long)of->dev);
+	snprintf(d->name, sizeof(d->name), "tty[%llx:%llx]", (unsigned long long)of->rdev,
+		 (unsigned long long)of->dev);
 	d->item.record.inherit_id = d->name;
-	d->owner = (struct mfd_cpr_owner){ .pid = mfd_walk_inner_pid(of->pid), .fd = (uint32_t)of->fd };
+	d->owner = (struct mfd_cpr_owner){ .pid = mfd_walk_inner_pid(of->pid),
+					   .fd = (uint32_t)of->fd };
 	d->item.record.owners = &d->owner;
 	d->item.record.n_owners = 1;
 	return t->each(t->ctx, fd, d);
 }
 
 /*
- * Whoever has the terminal open as /dev/tty: that goes by a name of its own, and says by its id which terminal it is.  All /dev/tty of
- * a dump have one name, so it can be only one terminal.
+ * Whoever has the terminal open as /dev/tty: that goes by a name of its own, and says by its id
+ * which terminal it is.  All /dev/tty of a dump have one name, so it can be only one terminal.
  */
 static int deliver_dev_tty(struct ends *l, const struct end *e, uint64_t id, const struct taker *t)
 {
 	static struct mfd_cpr_described d; /* large; CRIU has one thread */
 	const struct end *at = NULL;
-	int fd, rc;
+	int fd, ret;
 
 	for (size_t i = 0; i < l->n && !at; i++) {
 		if (l->v[i].which == DEV_TTY && controls(l->v[i].pid, e->rdev))
@@ -231,35 +247,36 @@ static int deliver_dev_tty(struct ends *l, const struct end *e, uint64_t id, con
 	if (!at)
 		return 0;
 	if (l->has_dev_tty++) {
-		mfd_host_warn("process %d, descriptor %d: /dev/tty is a second terminal, criu cannot tell them apart",
-			      at->pid, at->fd);
+		mfd_host_warn(
+			"process %d, descriptor %d: /dev/tty is a second terminal, criu cannot tell them apart",
+			at->pid, at->fd);
 		return 0;
 	}
 	fd = mfd_walk_get(at->pid, at->fd);
 	if (fd < 0)
 		return fd;
-	rc = mfd_cpr_describe(fd, &d);
+	ret = mfd_cpr_describe(fd, &d);
 	d.item.id = id;
-	rc = rc ? rc : hand_out(t, at, fd, &d);
+	ret = ret ? ret : hand_out(t, at, fd, &d);
 	close(fd);
-	return rc;
+	return ret;
 }
 
 static int deliver(struct ends *l, const struct end *e, const struct taker *t)
 {
 	static struct mfd_cpr_described d; /* large; CRIU has one thread */
 	const struct end *of;
-	int fd = choose(l, e, &of), rc;
+	int fd = choose(l, e, &of), ret;
 
 	if (fd < 0)
 		return fd;
-	rc = mfd_cpr_describe(fd, &d);
-	if (!rc && !is_hung_up(fd)) {
-		rc = hand_out(t, of, fd, &d);
-		rc = rc ? rc : deliver_dev_tty(l, e, d.item.id, t);
+	ret = mfd_cpr_describe(fd, &d);
+	if (!ret && !is_hung_up(fd)) {
+		ret = hand_out(t, of, fd, &d);
+		ret = ret ? ret : deliver_dev_tty(l, e, d.item.id, t);
 	}
 	close(fd);
-	return rc;
+	return ret;
 }
 
 static int wanted(const struct ends *l, size_t i)
@@ -283,23 +300,23 @@ int mfd_tty_scan(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_describ
 	const struct taker t = { each, ctx };
 	struct ends l = { 0 };
 	char path[40];
-	int rc;
+	int ret;
 
 	if (mfd_host_was_told("--shell-job") || mfd_host_was_told("-j"))
 		return 0;
-	rc = mfd_walk_tree(root, &l.tree);
-	for (size_t i = 0; i < l.tree.n && !rc; i++) {
+	ret = mfd_walk_tree(root, &l.tree);
+	for (size_t i = 0; i < l.tree.n && !ret; i++) {
 		l.pid = l.tree.v[i];
 		snprintf(path, sizeof(path), "/proc/%d/fd", l.pid);
-		rc = mfd_walk_numbers(path, collect, &l);
+		ret = mfd_walk_numbers(path, collect, &l);
 	}
-	for (size_t i = 0; i < l.n && !rc; i++) {
+	for (size_t i = 0; i < l.n && !ret; i++) {
 		if (wanted(&l, i))
-			rc = deliver(&l, &l.v[i], &t);
+			ret = deliver(&l, &l.v[i], &t);
 	}
 	free(l.tree.v);
 	free(l.v);
-	return rc;
+	return ret;
 }
 
 int mfd_tty_declare(char *name, struct mfd_error *err)
@@ -345,7 +362,8 @@ int mfd_tty_suit(int fd, const char *name, struct mfd_error *err)
 
 	if (!isatty(fd) || is_master(fd)) {
 		mfd_error_set(err, -ENOTTY, "what was offered for %s is %s", name,
-			      isatty(fd) ? "the master of a pseudo terminal: its slave is needed" : "no terminal");
+			      isatty(fd) ? "the master of a pseudo terminal: its slave is needed" :
+					   "no terminal");
 		close(fd);
 		return err->code;
 	}
@@ -353,8 +371,10 @@ int mfd_tty_suit(int fd, const char *name, struct mfd_error *err)
 		return fd;
 	again = open_again(fd);
 	if (again < 0)
-		mfd_error_sys(err, again, "the terminal that was offered for %s cannot be opened to read and write",
-			      name);
+		mfd_error_sys(
+			err, again,
+			"the terminal that was offered for %s cannot be opened to read and write",
+			name);
 	close(fd);
 	return again;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a unix socket is.  Addresses come from the socket itself, which works across network namespaces; state and the
- * peer's inode only NETLINK_SOCK_DIAG knows, and it knows the sockets of its own namespace alone.
+ * What a unix socket is.  Addresses come from the socket itself, which works across network
+ * namespaces; state and the peer's inode only NETLINK_SOCK_DIAG knows, and it knows the sockets of
+ * its own namespace alone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,20 +52,20 @@ static int ask(struct mfd_cpr_socket *s)
 		.udiag_cookie = { ~0U, ~0U },
 	};
 	struct nl_sock *nl = nl_socket_alloc();
-	int rc;
+	int ret;
 
 	if (!nl)
 		return -ENOMEM;
-	rc = nl_connect(nl, NETLINK_SOCK_DIAG);
-	if (!rc) {
+	ret = nl_connect(nl, NETLINK_SOCK_DIAG);
+	if (!ret) {
 		nl_socket_disable_auto_ack(nl);
 		nl_socket_modify_cb(nl, NL_CB_VALID, NL_CB_CUSTOM, on_message, s);
-		rc = nl_send_simple(nl, SOCK_DIAG_BY_FAMILY, 0, &req, sizeof(req));
+		ret = nl_send_simple(nl, SOCK_DIAG_BY_FAMILY, 0, &req, sizeof(req));
 	}
-	if (rc >= 0)
-		rc = nl_recvmsgs_default(nl);
+	if (ret >= 0)
+		ret = nl_recvmsgs_default(nl);
 	nl_socket_free(nl);
-	return rc < 0 ? -EIO : 0;
+	return ret < 0 ? -EIO : 0;
 }
 
 static int same_file(int a, int b)
@@ -77,18 +78,19 @@ static int same_file(int a, int b)
 /* CRIU changes namespaces of its one thread all the time; it finds itself where it was. */
 static int ask_in_namespace(int fd, struct mfd_cpr_socket *s)
 {
-	int theirs = ioctl(fd, SIOCGSKNS), ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), rc = -EPERM;
+	int theirs = ioctl(fd, SIOCGSKNS), ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC),
+	    ret = -EPERM;
 
 	if (theirs < 0 || ours < 0 || same_file(theirs, ours)) {
-		rc = ask(s);
+		ret = ask(s);
 	} else if (!setns(theirs, CLONE_NEWNET)) {
-		rc = ask(s);
+		ret = ask(s);
 		if (setns(ours, CLONE_NEWNET))
-			rc = -EPERM;
+			ret = -EPERM;
 	}
 	mfd_io_close(&theirs);
 	mfd_io_close(&ours);
-	return rc;
+	return ret;
 }
 
 /* sun_path alone; 0 bytes when unnamed. */
@@ -133,7 +135,9 @@ static void name_it(struct mfd_cpr_described *d, const char *kind)
 int mfd_cpr_describe_unix(int fd, struct mfd_cpr_described *d)
 {
 	struct mfd_cpr_socket *s = &d->item.socket;
-	const char *kind = s->type == SOCK_STREAM ? "stream" : s->type == SOCK_DGRAM ? "dgram" : "seqpacket";
+	const char *kind = s->type == SOCK_STREAM ? "stream" :
+			   s->type == SOCK_DGRAM  ? "dgram" :
+						    "seqpacket";
 
 	d->item.record.kind = s->type == SOCK_STREAM ? MFD__CPR_KIND__UNIX_STREAM :
 			      s->type == SOCK_DGRAM  ? MFD__CPR_KIND__UNIX_DGRAM :

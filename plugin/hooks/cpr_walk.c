@@ -41,16 +41,16 @@ int mfd_walk_numbers(const char *path, int (*each)(void *ctx, int number), void 
 {
 	DIR *d = opendir(path);
 	struct dirent *e;
-	int rc = 0;
+	int ret = 0;
 
 	if (!d)
 		return 0;
-	while (!rc && (e = readdir(d))) {
+	while (!ret && (e = readdir(d))) {
 		if (e->d_name[0] >= '0' && e->d_name[0] <= '9')
-			rc = each(ctx, atoi(e->d_name));
+			ret = each(ctx, atoi(e->d_name));
 	}
 	closedir(d);
-	return rc;
+	return ret;
 }
 
 struct family {
@@ -62,34 +62,34 @@ static int add_children(void *ctx, int tid)
 {
 	struct family *f = ctx;
 	char path[64], *text, *p, *end;
-	int rc = 0;
+	int ret = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", f->pid, tid);
 	if (mfd_io_read_file(AT_FDCWD, path, 16 << 20, &text, NULL))
 		return 0;
-	for (p = text; !rc; p = end) {
+	for (p = text; !ret; p = end) {
 		long pid = strtol(p, &end, 10);
 
 		if (end == p)
 			break;
-		rc = add_pid(f->pids, (int)pid);
+		ret = add_pid(f->pids, (int)pid);
 	}
 	free(text);
-	return rc;
+	return ret;
 }
 
 int mfd_walk_tree(int root, struct mfd_walk_pids *p)
 {
 	struct family f = { .pids = p };
 	char path[64];
-	int rc = add_pid(p, root);
+	int ret = add_pid(p, root);
 
-	for (size_t i = 0; i < p->n && !rc; i++) {
+	for (size_t i = 0; i < p->n && !ret; i++) {
 		f.pid = p->v[i];
 		snprintf(path, sizeof(path), "/proc/%d/task", f.pid);
-		rc = mfd_walk_numbers(path, add_children, &f);
+		ret = mfd_walk_numbers(path, add_children, &f);
 	}
-	return rc;
+	return ret;
 }
 
 int mfd_walk_link(int pid, int fd, char *link, size_t len)

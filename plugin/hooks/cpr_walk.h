@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A process tree and its descriptors in /proc.  What is gone while it is looked at is left out; nothing here freezes anything. */
+/*
+ * A process tree and its descriptors in /proc.  What is gone while it is looked at is left out;
+ * nothing here freezes anything.
+ */
 #ifndef MFD_CPR_WALK_H
 #define MFD_CPR_WALK_H
 
@@ -19,7 +22,9 @@ int mfd_walk_has(const struct mfd_walk_pids *p, int pid);
 int mfd_walk_numbers(const char *path, int (*each)(void *ctx, int number), void *ctx);
 
 int mfd_walk_link(int pid, int fd, char *link, size_t len); /* of /proc/PID/fd/FD; 0 or -1 */
-int mfd_walk_get(int pid, int fd);			    /* the same description here, or -errno */
-uint32_t mfd_walk_inner_pid(int pid); /* as images know it: the pid in its own namespace, the last one */
+/* the same description here, or -errno */
+int mfd_walk_get(int pid, int fd);
+/* as images know it: the pid in its own namespace, the last one */
+uint32_t mfd_walk_inner_pid(int pid);
 
 #endif

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The dead man's switch: when the sender is gone, CRIU's accept() must fail. Theory in deadman.h. */
+/*
+ * The dead man's switch: when the sender is gone, CRIU's accept() must fail. Theory in deadman.h.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,24 +20,28 @@
 #define PERIOD_NS 20000000L
 
 /*
- * The one place with file-scope state: a signal handler has nothing else to look at, and a process dumps one tree.
- * Written before the signal can come (arm) and after it cannot (disarm).
+ * The one place with file-scope state: a signal handler has nothing else to look at, and a process
+ * dumps one tree. Written before the signal can come (arm) and after it cannot (disarm).
  */
 static int watched = -1;
 static timer_t timer;
 static int have_timer;
 static struct sigaction old_action;
 
-/* Not SIGIO: a real-time signal of our own cannot collide with a host that uses SIGIO for something. */
+/*
+ * Not SIGIO: a real-time signal of our own cannot collide with a host that uses SIGIO for
+ * something.
+ */
 static int signal_number(void)
 {
 	return SIGRTMIN + 7;
 }
 
 /*
- * The descriptor of the accept() that the signal has interrupted, or -1.  Not just any listening socket: while CRIU dumps its
- * tasks' files it holds *their* listeners, too, and shutdown() would reach the tasks.  A call that SA_RESTART is going to restart
- * shows its number and its arguments in the registers again.
+ * The descriptor of the accept() that the signal has interrupted, or -1.  Not just any listening
+ * socket: while CRIU dumps its tasks' files it holds *their* listeners, too, and shutdown() would
+ * reach the tasks.  A call that SA_RESTART is going to restart shows its number and its arguments
+ * in the registers again.
  */
 static int accepting_fd(const ucontext_t *uc)
 {
@@ -60,7 +66,8 @@ static int close_gate(const ucontext_t *uc)
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) || !listening)
 		return 0;
 	len = sizeof(int);
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || (domain != AF_INET && domain != AF_INET6))
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
+	    (domain != AF_INET && domain != AF_INET6))
 		return 0;
 	return !shutdown(fd, SHUT_RDWR);
 }
@@ -68,9 +75,9 @@ static int close_gate(const ucontext_t *uc)
 enum verdict { GO_ON, STOP };
 
 /*
- * The queue tells what the sender wanted, POLLHUP that nobody is left who could do it.  A commit verdict counts only while
- * somebody is: whether it came to pass is decided by accept() alone, and the target runs nothing before it has
- * heard that the tasks are dead.
+ * The queue tells what the sender wanted, POLLHUP that nobody is left who could do it.  A commit
+ * verdict counts only while somebody is: whether it came to pass is decided by accept() alone, and
+ * the target runs nothing before it has heard that the tasks are dead.
  */
 static enum verdict look(void)
 {
@@ -86,7 +93,8 @@ static enum verdict look(void)
 		return STOP;
 	if (n == (ssize_t)sizeof(m))
 		return m.type == MFD_LINK_ABORT ? STOP : GO_ON;
-	return n < 0 && (errno == EAGAIN || errno == EINTR) ? GO_ON : STOP; /* STOP: something that is not the sender */
+	/* STOP: something that is not the sender */
+	return n < 0 && (errno == EAGAIN || errno == EINTR) ? GO_ON : STOP;
 }
 
 static void again(void)

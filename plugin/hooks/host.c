@@ -16,9 +16,10 @@
 #include "io.h"
 
 #define VERSION(minor) ((minor) << 8) /* CRIU_PLUGIN_GEN_VERSION(0, minor, 0) */
-#define HOOKS_OLDEST   12	      /* up to CHECKPOINT_DEVICES: CRIU 4.0 to 4.1.1 refuse a plugin that names more */
-#define HOOKS_4_2      13
-#define HOOKS_4_3      17
+/* up to CHECKPOINT_DEVICES: CRIU 4.0 to 4.1.1 refuse a plugin that names more */
+#define HOOKS_OLDEST 12
+#define HOOKS_4_2    13
+#define HOOKS_4_3    17
 
 /* CRIU's log levels; print_on_level is exported by all releases this loads into. */
 enum { LEVEL_ERROR = 1, LEVEL_WARN = 2, LEVEL_INFO = 3 };
@@ -27,8 +28,8 @@ extern void print_on_level(unsigned int loglevel, const char *format, ...) __att
 typedef int get_options_t(int *argc, char ***argv);
 
 /*
- * How many hooks the host knows: it keeps a list head of 16 bytes for each in cr_plugin_ctl, behind one more, and exports that
- * object with its size.  0: not known.
+ * How many hooks the host knows: it keeps a list head of 16 bytes for each in cr_plugin_ctl, behind
+ * one more, and exports that object with its size.  0: not known.
  */
 static unsigned host_hooks(void)
 {
@@ -41,7 +42,10 @@ static unsigned host_hooks(void)
 	return (unsigned)(sym->st_size / (2 * sizeof(void *))) - 1;
 }
 
-/* It came without a change of version together with DUMP_DEVICES_LATE, when 4.2's 13 hooks became more. */
+/*
+ * It came without a change of version together with DUMP_DEVICES_LATE, when 4.2's 13 hooks became
+ * more.
+ */
 int mfd_host_has_retry(void)
 {
 	return host_hooks() > HOOKS_4_2;
@@ -79,7 +83,10 @@ int mfd_host_options(struct mfd_options *o, struct mfd_error *err)
 		value = strchr(word, '=');
 		snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
 		snprintf(where, sizeof(where), "--plugin-option=multifd.%s", name);
-		/* An option without a value arrives alone; one whose value is the next word cannot be told from it. */
+		/*
+		 * An option without a value arrives alone; one whose value is the next word cannot
+		 * be told from it.
+		 */
 		if (!value && i + 1 < argc && argv[i + 1][0] != '-')
 			value = argv[++i];
 		else if (value)
@@ -119,10 +126,12 @@ int mfd_host_prepare(struct mfd_error *err)
 	if (f && fclose(f))
 		ok = 0;
 	if (!ok)
-		return mfd_error_set(err, -EPERM,
-				     "this CRIU needs CAP_SYS_RESOURCE, or sysctl fs.pipe-max-size=%d (it is %lu)",
-				     PIPE_NEED, max);
-	mfd_host_info("fs.pipe-max-size raised from %lu to %d: CRIU lacks CAP_SYS_RESOURCE", max, PIPE_NEED);
+		return mfd_error_set(
+			err, -EPERM,
+			"this CRIU needs CAP_SYS_RESOURCE, or sysctl fs.pipe-max-size=%d (it is %lu)",
+			PIPE_NEED, max);
+	mfd_host_info("fs.pipe-max-size raised from %lu to %d: CRIU lacks CAP_SYS_RESOURCE", max,
+		      PIPE_NEED);
 	return 0;
 }
 
@@ -168,7 +177,8 @@ static void say(unsigned level, const char *fmt, va_list ap)
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	if (print_on_level)
-		print_on_level(level, "%smultifd: %s\n", level == LEVEL_ERROR ? "Error: " : "", text);
+		print_on_level(level, "%smultifd: %s\n", level == LEVEL_ERROR ? "Error: " : "",
+			       text);
 }
 
 #define SAY(level)                   \

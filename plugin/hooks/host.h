@@ -6,8 +6,9 @@
 #include "options.h"
 
 /*
- * The descriptor as CRIU lays it out, with room for more hooks than the header at hand knows: one binary serves CRIU
- * 4.1 (12 hooks), 4.2 (13) and 4.3 (17).  CRIU reads max_hooks entries and refuses a plugin with more than it knows.
+ * The descriptor as CRIU lays it out, with room for more hooks than the header at hand knows: one
+ * binary serves CRIU 4.1 (12 hooks), 4.2 (13) and 4.3 (17).  CRIU reads max_hooks entries and
+ * refuses a plugin with more than it knows.
  */
 #define MFD_HOST_HOOKS_MAX 32
 struct mfd_host_desc {
@@ -22,7 +23,10 @@ struct mfd_host_desc {
 /* Hooks newer than the oldest header this compiles with. */
 #define MFD_HOST_HOOK_DUMP_FINISH 16 /* 4.3: int (*)(int ret) */
 
-/* Hosts from the change after 4.2 on pass RESTORE_EXT_FILE a second argument, bool *retry_needed, which must be written; older ones do not. */
+/*
+ * Hosts from the change after 4.2 on pass RESTORE_EXT_FILE a second argument, bool *retry_needed,
+ * which must be written; older ones do not.
+ */
 int mfd_host_has_retry(void);
 /* Set version and max_hooks to what the running CRIU takes. */
 void mfd_host_describe(struct mfd_host_desc *d);
@@ -30,14 +34,21 @@ void mfd_host_describe(struct mfd_host_desc *d);
 int mfd_host_options(struct mfd_options *o, struct mfd_error *err);
 
 /*
- * CRIU 4.3 makes a pipe of up to 4 MiB at its lazy page server before it listens to us.  Without CAP_SYS_RESOURCE that needs a larger
- * fs.pipe-max-size, which is raised here, and stays so; -EPERM with what to do where it cannot be.
+ * CRIU 4.3 makes a pipe of up to 4 MiB at its lazy page server before it listens to us.  Without
+ * CAP_SYS_RESOURCE that needs a larger fs.pipe-max-size, which is raised here, and stays so; -EPERM
+ * with what to do where it cannot be.
  */
 int mfd_host_prepare(struct mfd_error *err);
 
-/* Is `word` in CRIU's command line?  What its configuration files and its service's callers ask for is not seen. */
+/*
+ * Is `word` in CRIU's command line?  What its configuration files and its service's callers ask for
+ * is not seen.
+ */
 int mfd_host_was_told(const char *word);
-/* CRIU works for a container runtime or another caller of its service, which has options of its own. */
+/*
+ * CRIU works for a container runtime or another caller of its service, which has options of its
+ * own.
+ */
 int mfd_host_is_service(void);
 
 /* Lines in CRIU's log, "multifd: " in front. */

@@ -18,7 +18,8 @@ void mfd_netlock_undo(void)
 	if (faccessat(criu_get_image_dir(), "inventory.img", F_OK, 0))
 		return;
 	if (!symbol) {
-		mfd_host_error("this criu cannot be made to unlock the network of a dump that failed this late");
+		mfd_host_error(
+			"this criu cannot be made to unlock the network of a dump that failed this late");
 		return;
 	}
 	memcpy(&unlock, &symbol, sizeof(unlock));

@@ -2,8 +2,10 @@
 /*
  * The plugin: CRIU's hooks, translated into questions to the sender.
  *
- * Unconfigured (neither target nor keeper) it does nothing in any dump, and in a restore nothing without cpr-fds.img.  It has no threads, keeps -ENOTSUP for the hooks it shares with
- * other plugins, so that those behind it run too, and never ends the process: tasks are frozen while it runs.
+ * Unconfigured (neither target nor keeper) it does nothing in any dump, and in a restore nothing
+ * without cpr-fds.img.  It has no threads, keeps -ENOTSUP for the hooks it shares with other
+ * plugins, so that those behind it run too, and never ends the process: tasks are frozen while it
+ * runs.
  */
 #include <errno.h>
 
@@ -101,7 +103,10 @@ static void plugin_exit(int stage, int ret)
 		mfd_host_error("the sender is gone; the tasks run on");
 }
 
-/* Every task is frozen and none infected: what only can be read now (executable anonymous pages) is read before the answer. */
+/*
+ * Every task is frozen and none infected: what only can be read now (executable anonymous pages) is
+ * read before the answer.
+ */
 static int task_frozen(int pid)
 {
 	struct mfd_error err = { 0 };
@@ -183,8 +188,11 @@ static int dump_finish(int ret)
 	return -ENOTSUP;
 }
 
-/* Under the name CRIU looks up; the header's own declaration has room for that header's hooks only. */
-extern struct mfd_host_desc mfd_plugin_desc __asm__("CR_PLUGIN_DESC") __attribute__((visibility("default")));
+/*
+ * Under the name CRIU looks up; the header's own declaration has room for that header's hooks only.
+ */
+extern struct mfd_host_desc mfd_plugin_desc __asm__("CR_PLUGIN_DESC")
+	__attribute__((visibility("default")));
 struct mfd_host_desc mfd_plugin_desc = {
 	.name = "multifd",
 	.init = plugin_init,

@@ -65,7 +65,10 @@ static int write_config(const struct mfd_options *o, struct mfd_error *err)
 	return fd;
 }
 
-/* In the grandchild: descriptors to their places, all others closed, signals as a new program expects them. */
+/*
+ * In the grandchild: descriptors to their places, all others closed, signals as a new program
+ * expects them.
+ */
 static void exec_sender(const char *path, int link, int conf)
 {
 	char *argv[] = { (char *)path, "send", "--from-plugin", NULL };
@@ -90,7 +93,10 @@ static void exec_sender(const char *path, int link, int conf)
 	_exit(127);
 }
 
-/* Forked twice, so that CRIU, which waits for its children by itself, never sees a child it does not know. */
+/*
+ * Forked twice, so that CRIU, which waits for its children by itself, never sees a child it does
+ * not know.
+ */
 static int spawn(const char *path, int link, int conf, struct mfd_error *err)
 {
 	sigset_t chld, old;
@@ -118,8 +124,8 @@ static int spawn(const char *path, int link, int conf, struct mfd_error *err)
 }
 
 /*
- * One message.  A sender that ended without having read what we asked leaves a reset, which the kernel reports before what the sender has said, and
- * once.
+ * One message.  A sender that ended without having read what we asked leaves a reset, which the
+ * kernel reports before what the sender has said, and once.
  */
 static ssize_t hear(int link, struct mfd_link_msg *m, int flags)
 {
@@ -132,7 +138,10 @@ static ssize_t hear(int link, struct mfd_link_msg *m, int flags)
 	return n;
 }
 
-/* HOLD and a commit verdict may lie before the answer to FINISH; their moment (the gate) has passed by then. */
+/*
+ * HOLD and a commit verdict may lie before the answer to FINISH; their moment (the gate) has passed
+ * by then.
+ */
 static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 {
 	struct mfd_link_msg m;
@@ -143,8 +152,9 @@ static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 	while ((n < 0 && errno == EINTR) ||
 	       (n == (ssize_t)sizeof(m) && (m.type == MFD_LINK_COMMIT || m.type == MFD_LINK_HOLD)));
 	if (n != (ssize_t)sizeof(m))
-		return mfd_error_set(err, -EPIPE,
-				     "the sender has died; its log is multifd-send.log in CRIU's work directory");
+		return mfd_error_set(
+			err, -EPIPE,
+			"the sender has died; its log is multifd-send.log in CRIU's work directory");
 	if (m.type == MFD_LINK_OK)
 		return 0;
 	return mfd_error_set(err, m.value < 0 ? m.value : -EIO, "%s", m.text);
@@ -159,7 +169,9 @@ int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, str
 	if (s->link < 0)
 		return mfd_error_set(err, -ENOTCONN, "no sender");
 	n = mfd_io_send_fds(s->link, &m, sizeof(m), &dir, dir >= 0);
-	/* A sender that has given up says why before it closes: read that even when writing fails. */
+	/*
+	 * A sender that has given up says why before it closes: read that even when writing fails.
+	 */
 	if (n < 0 && n != -EPIPE && n != -ECONNRESET)
 		return mfd_error_sys(err, (int)n, "asking the sender");
 	return wait_ok(s, err);
@@ -212,7 +224,10 @@ void mfd_sender_end(struct mfd_sender *s, int ret, struct mfd_link_msg *reply)
 		return;
 	mfd_deadman_disarm();
 	mfd_io_send_fds(s->link, &m, sizeof(m), NULL, 0);
-	/* The verdict comes first, then the answer to EXIT; a sender that died leaves only the verdict, or nothing. */
+	/*
+	 * The verdict comes first, then the answer to EXIT; a sender that died leaves only the
+	 * verdict, or nothing.
+	 */
 	while ((now = mfd_io_now_ms()) < end) {
 		struct mfd_link_msg in;
 		ssize_t n;

@@ -40,7 +40,8 @@ static int is_root(int fd)
 	struct ucred u;
 	socklen_t len = sizeof(u);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) &&
+	       (u.uid == 0 || u.uid == geteuid());
 }
 
 /* "set NAME VALUE": cuts the text up. */
@@ -87,7 +88,8 @@ enum mfd_desk_verb mfd_desk_next(int desk, struct mfd_desk_request *r)
 	r->text[n > 0 ? n : 0] = 0;
 	r->verb = parse(r);
 	if (r->verb == MFD_DESK_NOTHING)
-		mfd_desk_answer(r->caller, "the requests are: abort, run, discard, set NAME VALUE, status");
+		mfd_desk_answer(r->caller,
+				"the requests are: abort, run, discard, set NAME VALUE, status");
 	return r->verb;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where a person (criu-multifd resolve, set or status --source, migrate's Ctrl-C) reaches the sender: a unix SOCK_SEQPACKET socket in
- * CRIU's work directory, root only; one message, one answer "ok", "ok TEXT" or "error: TEXT".
+ * Where a person (criu-multifd resolve, set or status --source, migrate's Ctrl-C) reaches the
+ * sender: a unix SOCK_SEQPACKET socket in CRIU's work directory, root only; one message, one answer
+ * "ok", "ok TEXT" or "error: TEXT".
  *
  *	abort		before the point of no return: the dump fails, the tasks run on
  *	run		postcopy, target out of reach: likewise, though the restored tasks may have run
@@ -35,7 +36,9 @@ struct mfd_desk_request {
 /* The listening socket in the current directory; one that was left behind is replaced. -errno. */
 int mfd_desk_open(void);
 void mfd_desk_close(int *desk); /* and remove it */
-/* The next request; its verb, NOTHING when there is none (what is not a request has been answered). */
+/*
+ * The next request; its verb, NOTHING when there is none (what is not a request has been answered).
+ */
 enum mfd_desk_verb mfd_desk_next(int desk, struct mfd_desk_request *r);
 /* Both close caller.  NULL = ok, else the error's text. */
 void mfd_desk_answer(int caller, const char *error);

@@ -28,7 +28,8 @@ uint64_t mfd_estimate_task(pid_t pid, uint64_t *shared)
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
 		return 0;
-	sum = kib_of(text, "\nRssAnon:") + kib_of(text, "\nVmSwap:") + kib_of(text, "\nHugetlbPages:");
+	sum = kib_of(text, "\nRssAnon:") + kib_of(text, "\nVmSwap:") +
+	      kib_of(text, "\nHugetlbPages:");
 	if (shared)
 		*shared = kib_of(text, "\nRssShmem:");
 	free(text);
@@ -64,7 +65,8 @@ static void add_children(struct tree *t, pid_t pid, const char *thread)
 	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/children", pid, thread);
 	if (mfd_io_read_file(AT_FDCWD, path, 1 << 20, &text, NULL))
 		return;
-	for (word = strtok_r(text, " \n", &save); word && !add(t, atoi(word)); word = strtok_r(NULL, " \n", &save))
+	for (word = strtok_r(text, " \n", &save); word && !add(t, atoi(word));
+	     word = strtok_r(NULL, " \n", &save))
 		;
 	free(text);
 }

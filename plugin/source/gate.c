@@ -73,7 +73,8 @@ static int is_page_server(int fd)
 	int listening = 0, domain = 0;
 
 	return !int_option(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening) && listening &&
-	       !int_option(fd, SOL_SOCKET, SO_DOMAIN, &domain) && (domain == AF_INET || domain == AF_INET6);
+	       !int_option(fd, SOL_SOCKET, SO_DOMAIN, &domain) &&
+	       (domain == AF_INET || domain == AF_INET6);
 }
 
 /* A socket of ours with a local port that is known before it connects. */
@@ -91,7 +92,10 @@ static int bind_knock(struct mfd_gate *g, uint16_t *port)
 	return 0;
 }
 
-/* On a TCP socket the filter sees the segment from its TCP header on: the first two bytes are the source port. */
+/*
+ * On a TCP socket the filter sees the segment from its TCP header on: the first two bytes are the
+ * source port.
+ */
 static int admit_only(int listener, uint16_t port_be)
 {
 	struct sock_filter code[] = {
@@ -102,7 +106,10 @@ static int admit_only(int listener, uint16_t port_be)
 	};
 	struct sock_fprog prog = { .len = sizeof(code) / sizeof(*code), .filter = code };
 
-	/* The port is bound here, so nobody on this host can have it; other hosts are kept out by the device. */
+	/*
+	 * The port is bound here, so nobody on this host can have it; other hosts are kept out by
+	 * the device.
+	 */
 	if (setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) ||
 	    setsockopt(listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3))
 		return -errno;
@@ -174,7 +181,9 @@ int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err)
 		return mfd_gate_criu_ended(g, 0) ? mfd_error_set(err, -ESRCH, "CRIU has ended") : 0;
 	copy = (int)syscall(SYS_pidfd_getfd, g->pidfd, fd, 0);
 	if (copy < 0)
-		return errno == EBADF || errno == ESRCH ? 0 : mfd_error_sys(err, -errno, "CRIU's lazy page server");
+		return errno == EBADF || errno == ESRCH ?
+			       0 :
+			       mfd_error_sys(err, -errno, "CRIU's lazy page server");
 	if (!is_page_server(copy)) {
 		close(copy);
 		return 0;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The gate: CRIU's lazy page server, the last thing between a finished dump and the death of its tasks.
+ * The gate: CRIU's lazy page server, the last thing between a finished dump and the death of its
+ * tasks.
  *
- * With --lazy-pages CRIU ends a dump by waiting in accept().  A connection that ends without a byte lets the dump succeed
- * (the tasks die); an accept() that fails lets it fail (the tasks run on).  Sending real commands is avoided: their format differs
- * between CRIU releases and nothing negotiates it.
+ * With --lazy-pages CRIU ends a dump by waiting in accept().  A connection that ends without a byte
+ * lets the dump succeed (the tasks die); an accept() that fails lets it fail (the tasks run on).
+ * Sending real commands is avoided: their format differs between CRIU releases and nothing
+ * negotiates it.
  *
- * The moment is seen in /proc/CRIU/syscall, which shows the accept() and its descriptor; pidfd_getfd gives us that very socket.
- * It is the moment when all images are complete, too (CRIU flushes them before).  From then on a socket filter on it lets
- * nobody in but the one local port that we connect from.
+ * The moment is seen in /proc/CRIU/syscall, which shows the accept() and its descriptor;
+ * pidfd_getfd gives us that very socket. It is the moment when all images are complete, too (CRIU
+ * flushes them before).  From then on a socket filter on it lets nobody in but the one local port
+ * that we connect from.
  */
 #ifndef MFD_GATE_H
 #define MFD_GATE_H
@@ -30,7 +33,10 @@ struct mfd_gate {
 /* 0, or -ESRCH when there is no such process. */
 int mfd_gate_init(struct mfd_gate *g, pid_t criu, struct mfd_error *err);
 void mfd_gate_fini(struct mfd_gate *g);
-/* 1 = CRIU waits at the gate and it is ours; 0 = not yet; -ESRCH = CRIU has ended; other -errno = cannot be taken. */
+/*
+ * 1 = CRIU waits at the gate and it is ours; 0 = not yet; -ESRCH = CRIU has ended; other -errno =
+ * cannot be taken.
+ */
 int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err);
 /* Only after poll said 1.  commit: the dump succeeds; abort: it fails.  0 or -errno. */
 int mfd_gate_commit(struct mfd_gate *g, struct mfd_error *err);

@@ -34,7 +34,8 @@ void mfd_address_release(const struct mfd_options *o)
 		struct mfd_error err = { 0 };
 
 		if (mfd_netaddr_delete(&a[i], a[i].from, &err))
-			mfd_log_error("%s; it is the target's now, remove it by hand", mfd_error_text(&err));
+			mfd_log_error("%s; it is the target's now, remove it by hand",
+				      mfd_error_text(&err));
 	}
 }
 
@@ -48,7 +49,8 @@ void mfd_address_back(const struct mfd_options *o)
 
 		if (mfd_netaddr_has(&a[i], a[i].from, &err) != 0 && !err.code)
 			continue;
-		if (mfd_netaddr_add(&a[i], a[i].from, &err) || mfd_netaddr_announce(&a[i], a[i].from, &err))
+		if (mfd_netaddr_add(&a[i], a[i].from, &err) ||
+		    mfd_netaddr_announce(&a[i], a[i].from, &err))
 			mfd_log_error("%s", mfd_error_text(&err));
 	}
 }

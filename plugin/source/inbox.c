@@ -46,9 +46,11 @@ static int answer_fault(struct mfd_inbox *in, const Mfd__PageRange *r)
 	struct mfd_task *k = mfd_tasks_find(in->tasks, r->task);
 	uint32_t max = in->session->lim.packet_size / MFD_WIRE_PAGE_SIZE;
 
-	if (!k || !in->session->have_urgent || r->vaddr % MFD_WIRE_PAGE_SIZE || !r->pages || r->pages > max) {
-		mfd_log_error("the target asks for %llu pages at %#llx of task %u, which makes no sense",
-			      (unsigned long long)r->pages, (unsigned long long)r->vaddr, r->task);
+	if (!k || !in->session->have_urgent || r->vaddr % MFD_WIRE_PAGE_SIZE || !r->pages ||
+	    r->pages > max) {
+		mfd_log_error(
+			"the target asks for %llu pages at %#llx of task %u, which makes no sense",
+			(unsigned long long)r->pages, (unsigned long long)r->vaddr, r->task);
 		return -EPROTO;
 	}
 	in->urgent.type = MFD_PAYLOAD_PAGES;
@@ -94,8 +96,8 @@ static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
 }
 
 /*
- * Silence is no proof: the target pings in the rhythm of its own stall timeout, which may be longer than ours.  So ask, three times
- * within ours, before the connection counts as lost.
+ * Silence is no proof: the target pings in the rhythm of its own stall timeout, which may be longer
+ * than ours.  So ask, three times within ours, before the connection counts as lost.
  */
 static int wait_heard(struct mfd_inbox *in)
 {
@@ -160,7 +162,8 @@ int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks
 	return -ret;
 }
 
-int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err)
+int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg,
+		   struct mfd_error *err)
 {
 	int ret = 0;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The thread that listens on the control connection: answers PING and SET, answers faults at once over the urgent channel (ahead of
- * everything the channels have queued), and puts all other messages in a queue for the main thread.
+ * The thread that listens on the control connection: answers PING and SET, answers faults at once
+ * over the urgent channel (ahead of everything the channels have queued), and puts all other
+ * messages in a queue for the main thread.
  */
 #ifndef MFD_INBOX_H
 #define MFD_INBOX_H
@@ -38,11 +39,16 @@ struct mfd_inbox {
 };
 
 int mfd_inbox_start(struct mfd_inbox *in, struct mfd_uplink *s, struct mfd_tasks *t, int wake_fd);
-/* 1 and a message (the caller frees it), 0 = none, -errno with err: the connection is lost and the queue empty. */
-int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err);
+/*
+ * 1 and a message (the caller frees it), 0 = none, -errno with err: the connection is lost and the
+ * queue empty.
+ */
+int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg,
+		   struct mfd_error *err);
 /* Take the first message of this type out of the queue: nonzero when there was one. */
 int mfd_inbox_take(struct mfd_inbox *in, unsigned type);
-int mfd_inbox_lost(struct mfd_inbox *in); /* -errno once the connection is lost, whatever is in the queue */
+/* -errno once the connection is lost, whatever is in the queue */
+int mfd_inbox_lost(struct mfd_inbox *in);
 /* Ends the thread; the control connection must have been shut down. */
 void mfd_inbox_stop(struct mfd_inbox *in);
 

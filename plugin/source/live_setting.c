@@ -10,8 +10,8 @@
 #define MAX_BANDWIDTH "max-bandwidth"
 
 /*
- * Two threads may do this at once.  Each goes on until the limit is what shared memory says after it has been set, so the one that comes
- * last leaves both the same.
+ * Two threads may do this at once.  Each goes on until the limit is what shared memory says after
+ * it has been set, so the one that comes last leaves both the same.
  */
 static uint64_t set_bandwidth(struct mfd_uplink *s, struct mfd_shared *sh, uint64_t rate)
 {
@@ -29,8 +29,8 @@ static void write_rate(char *text, uint64_t rate)
 	snprintf(text, MFD_SETTING_TEXT, "%llu", (unsigned long long)rate);
 }
 
-int mfd_setting_change(struct mfd_uplink *s, struct mfd_shared *sh, const char *name, const char *value,
-		       struct mfd_setting *c, struct mfd_error *err)
+int mfd_setting_change(struct mfd_uplink *s, struct mfd_shared *sh, const char *name,
+		       const char *value, struct mfd_setting *c, struct mfd_error *err)
 {
 	char before[32], after[32];
 	uint64_t rate, old;
@@ -38,9 +38,13 @@ int mfd_setting_change(struct mfd_uplink *s, struct mfd_shared *sh, const char *
 	c->old[0] = 0;
 	write_rate(c->now, atomic_load(&sh->max_bandwidth));
 	if (strcmp(name, MAX_BANDWIDTH))
-		return mfd_error_set(err, -EINVAL, "unknown setting '%.40s': what can be set is " MAX_BANDWIDTH, name);
+		return mfd_error_set(err, -EINVAL,
+				     "unknown setting '%.40s': what can be set is " MAX_BANDWIDTH,
+				     name);
 	if (mfd_options_rate(value, &rate))
-		return mfd_error_set(err, -EINVAL, "bad value '%.40s' for " MAX_BANDWIDTH ": " MFD_OPTIONS_RATE_WANTED,
+		return mfd_error_set(err, -EINVAL,
+				     "bad value '%.40s' for " MAX_BANDWIDTH
+				     ": " MFD_OPTIONS_RATE_WANTED,
 				     value);
 	old = set_bandwidth(s, sh, rate);
 	write_rate(c->old, old);
@@ -55,13 +59,13 @@ int mfd_setting_answer(struct mfd_uplink *s, struct mfd_shared *sh, const Mfd__S
 	Mfd__Setting m = MFD__SETTING__INIT;
 	struct mfd_error err = { 0 };
 	struct mfd_setting change;
-	int rc = mfd_setting_change(s, sh, set->name, set->value, &change, &err);
+	int ret = mfd_setting_change(s, sh, set->name, set->value, &change, &err);
 
 	m.name = set->name;
 	m.value = change.now;
 	m.has_id = 1;
 	m.id = set->id;
-	if (rc)
+	if (ret)
 		m.error = err.text;
 	else
 		m.old = change.old;

@@ -24,7 +24,10 @@ static int is_object(const char *path)
 	       (begins(path, "/dev/") && !begins(path, "/dev/shm/") && !begins(path, "/dev/zero"));
 }
 
-/* "lock: 1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF".  Where files lie on an overlay, device numbers differ: the inode's must do. */
+/*
+ * "lock: 1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF".  Where files lie on an overlay, device
+ * numbers differ: the inode's must do.
+ */
 static int is_locked(const char *locks, unsigned long inode)
 {
 	char key[32];
@@ -43,7 +46,10 @@ static int is_awaited(const char *line, const char *locks)
 	return (path && is_object(line + path)) || is_locked(locks, inode);
 }
 
-/* Adds the locks of the open file behind one descriptor: a POSIX lock is the process's and ends with it. */
+/*
+ * Adds the locks of the open file behind one descriptor: a POSIX lock is the process's and ends
+ * with it.
+ */
 static void add_locks(int dir, const char *fd, FILE *locks)
 {
 	char *text, *line, *save;
@@ -56,7 +62,10 @@ static void add_locks(int dir, const char *fd, FILE *locks)
 	free(text);
 }
 
-/* Not from /proc/locks: who reads that waits until every processor has seen that it does (percpu_down_write in fs/locks.c), 15 ms. */
+/*
+ * Not from /proc/locks: who reads that waits until every processor has seen that it does
+ * (percpu_down_write in fs/locks.c), 15 ms.
+ */
 static int read_locks(pid_t pid, char **locks)
 {
 	unsigned n = 0;
@@ -86,7 +95,8 @@ int mfd_mapped_is_awaited(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	ret = read_locks(pid, &locks) || mfd_io_read_file(AT_FDCWD, path, MAPS_MAX, &maps, NULL);
-	for (line = ret ? NULL : strtok_r(maps, "\n", &save); line && !ret; line = strtok_r(NULL, "\n", &save))
+	for (line = ret ? NULL : strtok_r(maps, "\n", &save); line && !ret;
+	     line = strtok_r(NULL, "\n", &save))
 		ret = is_awaited(line, locks);
 	free(maps);
 	free(locks);

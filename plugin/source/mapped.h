@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a task has mapped and somebody else may wait for.  A mapping is a reference to its file as an open descriptor is: a lock of the open file
- * (flock, F_OFD_SETLK, a lease), a socket and a device that one may have open end only with it.
+ * What a task has mapped and somebody else may wait for.  A mapping is a reference to its file as
+ * an open descriptor is: a lock of the open file (flock, F_OFD_SETLK, a lease), a socket and a
+ * device that one may have open end only with it.
  */
 #ifndef MFD_MAPPED_H
 #define MFD_MAPPED_H

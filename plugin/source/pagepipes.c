@@ -55,9 +55,11 @@ static void list(pid_t pid, struct ends *ends)
 		ssize_t n = readlinkat(dirfd(d), e->d_name, link, sizeof(link) - 1);
 
 		link[n > 0 ? n : 0] = 0;
-		if (sscanf(link, "pipe:[%lu]", &inode) != 1 || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW))
+		if (sscanf(link, "pipe:[%lu]", &inode) != 1 ||
+		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW))
 			continue;
-		if (add(ends, (struct end){ inode, atoi(e->d_name), st.st_mode & (S_IRUSR | S_IWUSR) }))
+		if (add(ends,
+			(struct end){ inode, atoi(e->d_name), st.st_mode & (S_IRUSR | S_IWUSR) }))
 			break;
 	}
 	if (d)
@@ -117,10 +119,14 @@ void mfd_pagepipes_keep(struct mfd_pagepipes *k, pid_t criu, int pidfd)
 	for (size_t i = 0, next; k->fd && i < ends.n && k->n < room; i = next) {
 		mode_t modes = 0;
 
-		/* Two writing ends are standard output and standard error: somebody else reads what is in there. */
+		/*
+		 * Two writing ends are standard output and standard error: somebody else reads what
+		 * is in there.
+		 */
 		for (next = i; next < ends.n && ends.v[next].inode == ends.v[i].inode; next++)
 			modes |= ends.v[next].mode;
-		if (modes == (S_IRUSR | S_IWUSR) && next - i > 1 && (k->fd[k->n] = open_full(pidfd, ends.v[i].fd)) >= 0)
+		if (modes == (S_IRUSR | S_IWUSR) && next - i > 1 &&
+		    (k->fd[k->n] = open_full(pidfd, ends.v[i].fd)) >= 0)
 			k->n++;
 	}
 	free(ends.v);

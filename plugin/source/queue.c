@@ -39,21 +39,25 @@ static int say_again(struct mfd_queue *q, struct mfd_control *c)
 
 static int give_up(struct mfd_queue *q, struct mfd_control *c, struct mfd_error *err)
 {
-	mfd_error_set(err, -ETIMEDOUT, "the target had no memory for the session within %u ms (queue-timeout): %s",
+	mfd_error_set(err, -ETIMEDOUT,
+		      "the target had no memory for the session within %u ms (queue-timeout): %s",
 		      q->timeout_ms, q->last);
 	mfd_control_send_abort(c, -ETIMEDOUT, "the source would not wait for memory any longer");
 	return -ETIMEDOUT;
 }
 
-int mfd_queue_told(struct mfd_queue *q, struct mfd_control *c, const ProtobufCMessage *msg, struct mfd_error *err)
+int mfd_queue_told(struct mfd_queue *q, struct mfd_control *c, const ProtobufCMessage *msg,
+		   struct mfd_error *err)
 {
 	const Mfd__Queued *m = (const Mfd__Queued *)msg;
 	char need[MFD_SIZE_TEXT], room[MFD_SIZE_TEXT], limit[MFD_SIZE_TEXT];
 	uint64_t now = mfd_io_now_us();
 	int ret;
 
-	snprintf(q->last, sizeof(q->last), "%s are needed, %s of its limit of %s are free, %u sessions come first",
-		 mfd_size_text(m->need, need), mfd_size_text(m->free, room), mfd_size_text(m->limit, limit), m->ahead);
+	snprintf(q->last, sizeof(q->last),
+		 "%s are needed, %s of its limit of %s are free, %u sessions come first",
+		 mfd_size_text(m->need, need), mfd_size_text(m->free, room),
+		 mfd_size_text(m->limit, limit), m->ahead);
 	if (!q->since_us) {
 		q->since_us = now;
 		mfd_log_info("the target has no memory for us yet, the tasks run on: %s", q->last);

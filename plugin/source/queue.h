@@ -2,9 +2,10 @@
 /*
  * A target with too little memory for us (serve --max-memory).
  *
- * Before anything is frozen it keeps us waiting for HELLO_OK and says QUEUED every second: the tasks run on meanwhile, and we answer with
- * their size if that has changed.  Afterwards, in postcopy, it may leave room for a part of the pages only: the main thread stops
- * sending there until ROOM, which the inbox thread reads, has raised it.
+ * Before anything is frozen it keeps us waiting for HELLO_OK and says QUEUED every second: the
+ * tasks run on meanwhile, and we answer with their size if that has changed.  Afterwards, in
+ * postcopy, it may leave room for a part of the pages only: the main thread stops sending there
+ * until ROOM, which the inbox thread reads, has raised it.
  */
 #ifndef MFD_QUEUE_H
 #define MFD_QUEUE_H
@@ -18,24 +19,26 @@
 #include "error.h"
 
 struct mfd_queue {
-	pid_t root;	       /* of the tree, 0 = not known */
-	uint64_t shared;       /* of `announced`: shared memory */
-	uint64_t announced;    /* what the target knows of our size */
-	int limited;	       /* it wants to know */
-	uint64_t since_us;     /* when we were told to wait, 0 = never */
-	uint64_t waited_us;    /* until HELLO_OK */
-	unsigned timeout_ms;   /* for that wait; 0: not at all */
-	unsigned stall_ms;     /* the target is gone when it says nothing for so long */
-	char last[160];	       /* what the latest QUEUED said, for errors */
-	_Atomic uint64_t room; /* bytes of pages that may be sent; written by whoever reads the control connection */
-	uint64_t sent;	       /* of these, queued to the channels; the main thread's */
+	pid_t root;	     /* of the tree, 0 = not known */
+	uint64_t shared;     /* of `announced`: shared memory */
+	uint64_t announced;  /* what the target knows of our size */
+	int limited;	     /* it wants to know */
+	uint64_t since_us;   /* when we were told to wait, 0 = never */
+	uint64_t waited_us;  /* until HELLO_OK */
+	unsigned timeout_ms; /* for that wait; 0: not at all */
+	unsigned stall_ms;   /* the target is gone when it says nothing for so long */
+	char last[160];	     /* what the latest QUEUED said, for errors */
+	/* bytes of pages that may be sent; written by whoever reads the control connection */
+	_Atomic uint64_t room;
+	uint64_t sent; /* of these, queued to the channels; the main thread's */
 	uint64_t held_us, held_since_us;
 };
 
 /* Before HELLO: looks at the tree that `criu` dumps; the bytes for HELLO.memory. */
 uint64_t mfd_queue_begin(struct mfd_queue *q, pid_t criu, unsigned timeout_ms, unsigned stall_ms);
 /* QUEUED: answers with SIZE. -errno with err when the time is up. */
-int mfd_queue_told(struct mfd_queue *q, struct mfd_control *c, const ProtobufCMessage *queued, struct mfd_error *err);
+int mfd_queue_told(struct mfd_queue *q, struct mfd_control *c, const ProtobufCMessage *queued,
+		   struct mfd_error *err);
 void mfd_queue_over(struct mfd_queue *q); /* HELLO_OK has come */
 static inline int mfd_queue_waits(const struct mfd_queue *q)
 {

@@ -6,8 +6,9 @@
 #include "mapped.h"
 #include "release.h"
 
-#define LARGE \
-	(64ULL << 20) /* bytes: below, a task is gone in 5 ms anyway, and CRIU's pipes are closed in a millisecond */
+#define LARGE  \
+	(64ULL \
+	 << 20) /* bytes: below, a task is gone in 5 ms anyway, and CRIU's pipes are closed in a millisecond */
 #define HOLD_MAX  256 /* each takes a thread */
 #define HOLD_MS	  20
 #define GENTLE_MS 1000 /* for which it is done behind everything else */

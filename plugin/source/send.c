@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* `criu-multifd send`: the process the plugin starts; reads its configuration, prepares log and shared memory, supervises. */
+/*
+ * `criu-multifd send`: the process the plugin starts; reads its configuration, prepares log and
+ * shared memory, supervises.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -81,9 +84,10 @@ static int prepare(struct mfd_options *o, struct mfd_shared *sh, struct mfd_erro
 		return 0;
 	}
 	if (!mfd_wire_name_ok(o->session, strlen(o->session)))
-		return mfd_error_set(err, -EINVAL,
-				     "session = %s: a name of 1 to 255 characters without '/', not starting with '.'",
-				     o->session);
+		return mfd_error_set(
+			err, -EINVAL,
+			"session = %s: a name of 1 to 255 characters without '/', not starting with '.'",
+			o->session);
 	strcpy(sh->session, o->session); /* the length has been checked */
 	return 0;
 }
@@ -112,7 +116,8 @@ int mfd_send_main(int argc, char **argv)
 	int ret, log_fd;
 
 	if (argc != 2 || strcmp(argv[1], "--from-plugin")) {
-		fprintf(stderr, "criu-multifd send is started by the plugin inside criu dump; see criu-multifd(8)\n");
+		fprintf(stderr,
+			"criu-multifd send is started by the plugin inside criu dump; see criu-multifd(8)\n");
 		return MFD_EXIT_USAGE;
 	}
 	fcntl(MFD_LINK_FD, F_SETFD, FD_CLOEXEC);

@@ -42,7 +42,10 @@ static void close_gate(struct mfd_shared *sh)
 			mfd_gate_criu_ended(&g, 30000);
 			break;
 		}
-		/* A worker that died between our filter and its verdict has left its filter on; ours replaces it. */
+		/*
+		 * A worker that died between our filter and its verdict has left its filter on;
+		 * ours replaces it.
+		 */
 		usleep(1000);
 	}
 	mfd_gate_fini(&g);
@@ -57,19 +60,26 @@ static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
 	mfd_log_error("the sender died unexpectedly; aborting CRIU's dump");
 	if (sh->criu) {
 		link_say(link, MFD_LINK_ABORT, "the sender died unexpectedly; session aborted");
-		/* Nobody is left to answer: the plugin must not wait for last words while its tasks are frozen. */
+		/*
+		 * Nobody is left to answer: the plugin must not wait for last words while its tasks
+		 * are frozen.
+		 */
 		shutdown(link, SHUT_RDWR);
 		close_gate(sh);
 	}
 	if (!sh->connected)
 		return 1;
-	/* After a commit verdict only the tasks can tell which way it went; the dying take their time. */
+	/*
+	 * After a commit verdict only the tasks can tell which way it went; the dying take their
+	 * time.
+	 */
 	outcome = committing && !mfd_shared_tasks_settle(sh) ? "commit" : "abort";
 	mfd_verdict_tell(o, sh, outcome, committing ? TELL_MS : 2000, &err);
 	return strcmp(outcome, "commit") != 0;
 }
 
-static pid_t fork_worker(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd, int recover)
+static pid_t fork_worker(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd,
+			 int recover)
 {
 	pid_t pid = fork();
 
@@ -91,7 +101,8 @@ static int wait_worker(pid_t pid)
 /* 0 and 1 are the worker's own results; anything else is a crash. */
 static int ended_well(int status, const struct mfd_shared *sh)
 {
-	return WIFEXITED(status) && WEXITSTATUS(status) <= 1 && atomic_load(&sh->phase) == MFD_PHASE_OVER;
+	return WIFEXITED(status) && WEXITSTATUS(status) <= 1 &&
+	       atomic_load(&sh->phase) == MFD_PHASE_OVER;
 }
 
 int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd)
@@ -115,7 +126,8 @@ int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, i
 			return WEXITSTATUS(status);
 		switch (atomic_load(&sh->phase)) {
 		case MFD_PHASE_RUNNING:
-			mfd_log_error("the sender died while the tasks may run on the target; taking over");
+			mfd_log_error(
+				"the sender died while the tasks may run on the target; taking over");
 			recover = 1;
 			usleep(100000);
 			continue;

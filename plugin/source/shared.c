@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The tasks of the dump as both processes of the sender know them: pid, pid inside, and whether still alive. */
+/*
+ * The tasks of the dump as both processes of the sender know them: pid, pid inside, and whether
+ * still alive.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +15,10 @@
 #include "io.h"
 #include "shared.h"
 
-/* State letter, the kernel's PF_* flags and start time; the name in field 2 may hold spaces and parentheses, so count from its last ')'. */
+/*
+ * State letter, the kernel's PF_* flags and start time; the name in field 2 may hold spaces and
+ * parentheses, so count from its last ')'.
+ */
 static int read_stat(pid_t pid, char *state, unsigned *flags, uint64_t *starttime)
 {
 	char path[40], *text, *p;
@@ -113,7 +119,8 @@ static int all_threads_exit(pid_t pid, int ended)
 		uint64_t start;
 		char state;
 
-		if (e->d_name[0] != '.' && !read_stat((pid_t)strtol(e->d_name, NULL, 10), &state, &flags, &start))
+		if (e->d_name[0] != '.' &&
+		    !read_stat((pid_t)strtol(e->d_name, NULL, 10), &state, &flags, &start))
 			over = is_ended(state) || (!ended && flags & PF_EXITING);
 	}
 	closedir(d);
@@ -129,7 +136,10 @@ enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
 
 	if (ret == -ENOENT || ret == -ESRCH || (!ret && (start != t->starttime || is_ended(state))))
 		return MFD_TASK_GONE;
-	/* Giving back a large memory takes a dying process a while, in which no thread of it can run its program any more. */
+	/*
+	 * Giving back a large memory takes a dying process a while, in which no thread of it can
+	 * run its program any more.
+	 */
 	if (!ret && flags & PF_EXITING && all_threads_exit(t->pid, 0))
 		return MFD_TASK_GONE;
 	if (!ret && (flags & PF_EXITING || is_held(t->pid)))
@@ -167,7 +177,8 @@ static int is_closed(const struct mfd_shared_task *t)
 	uint64_t start;
 	char state;
 
-	return read_stat(t->pid, &state, &flags, &start) || start != t->starttime || all_threads_exit(t->pid, 1);
+	return read_stat(t->pid, &state, &flags, &start) || start != t->starttime ||
+	       all_threads_exit(t->pid, 1);
 }
 
 void mfd_shared_tasks_close(const struct mfd_shared *s, unsigned timeout_ms)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the sender's two processes share: memory that outlives the worker, so that the supervisor can finish what a dead worker
- * has begun.  The worker writes, the supervisor reads after the worker has ended (waitpid orders that), except for `phase`.
+ * What the sender's two processes share: memory that outlives the worker, so that the supervisor
+ * can finish what a dead worker has begun.  The worker writes, the supervisor reads after the
+ * worker has ended (waitpid orders that), except for `phase`.
  */
 #ifndef MFD_SHARED_H
 #define MFD_SHARED_H
@@ -19,7 +20,8 @@
 enum mfd_phase {
 	MFD_PHASE_CONNECTING, /* nothing is frozen on our behalf */
 	MFD_PHASE_STREAMING,  /* until the verdict: a failure aborts CRIU's dump */
-	MFD_PHASE_RUNNING,    /* postcopy: the restored tasks may run; a failure must not let the source go on */
+	/* postcopy: the restored tasks may run; a failure must not let the source go on */
+	MFD_PHASE_RUNNING,
 	MFD_PHASE_COMMITTING, /* verdict given; what became of the tasks decides */
 	MFD_PHASE_RELEASED,   /* the tasks are dead: the target must hear COMMIT */
 	MFD_PHASE_OVER,	      /* nothing left to do, the result has been reported */
@@ -47,8 +49,9 @@ struct mfd_shared {
 };
 
 /*
- * What became of a task.  Held: CRIU still traces it, or it has been killed and is not gone yet (giving back its memory may take
- * seconds), so nothing can be concluded.  In doubt (no descriptors left ...) a task counts as alive: the target must not run it.
+ * What became of a task.  Held: CRIU still traces it, or it has been killed and is not gone yet
+ * (giving back its memory may take seconds), so nothing can be concluded.  In doubt (no descriptors
+ * left ...) a task counts as alive: the target must not run it.
  */
 enum mfd_task_fate {
 	MFD_TASK_GONE, /* no such process any more, a zombie, or every thread of it is exiting */

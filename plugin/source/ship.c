@@ -24,8 +24,8 @@ static int keep_open(struct mfd_ship *s, int fd)
 }
 
 /* An empty file is one payload without bytes, so that it exists on the other side. */
-static int queue_file(struct mfd_ship *s, struct mfd_multifd *m, int fd, const char *name, const struct stat *st,
-		      uint32_t packet_size, uint64_t *sequence)
+static int queue_file(struct mfd_ship *s, struct mfd_multifd *m, int fd, const char *name,
+		      const struct stat *st, uint32_t packet_size, uint64_t *sequence)
 {
 	uint64_t size = (uint64_t)st->st_size, offset = 0;
 
@@ -52,15 +52,17 @@ static int queue_file(struct mfd_ship *s, struct mfd_multifd *m, int fd, const c
 	return 0;
 }
 
-static int ship_one(struct mfd_ship *s, struct mfd_multifd *m, const char *name, uint32_t packet_size,
-		    uint64_t *sequence, dev_t skip_dev, ino_t skip_ino, struct mfd_error *err)
+static int ship_one(struct mfd_ship *s, struct mfd_multifd *m, const char *name,
+		    uint32_t packet_size, uint64_t *sequence, dev_t skip_dev, ino_t skip_ino,
+		    struct mfd_error *err)
 {
 	struct stat st;
 	int fd, ret;
 
 	fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0 && (errno == ELOOP || errno == ENXIO)) {
-		mfd_log_warn("%s in the image directory is not a regular file and stays here", name);
+		mfd_log_warn("%s in the image directory is not a regular file and stays here",
+			     name);
 		return 0;
 	}
 	if (fd < 0 || fstat(fd, &st)) {
@@ -69,13 +71,15 @@ static int ship_one(struct mfd_ship *s, struct mfd_multifd *m, const char *name,
 	}
 	ret = 0;
 	if (!S_ISREG(st.st_mode)) {
-		mfd_log_warn("%s in the image directory is not a regular file and stays here", name);
+		mfd_log_warn("%s in the image directory is not a regular file and stays here",
+			     name);
 		goto out;
 	}
 	if (st.st_dev == skip_dev && st.st_ino == skip_ino)
 		goto out;
 	if (!mfd_wire_name_ok(name, strlen(name))) {
-		ret = mfd_error_set(err, -EINVAL, "image directory: the name '%s' cannot travel", name);
+		ret = mfd_error_set(err, -EINVAL, "image directory: the name '%s' cannot travel",
+				    name);
 		goto out;
 	}
 	ret = keep_open(s, fd);
@@ -91,15 +95,18 @@ out:
 	return ret;
 }
 
-int mfd_ship_images(struct mfd_ship *s, struct mfd_multifd *m, uint32_t packet_size, uint64_t *sequence, dev_t skip_dev,
-		    ino_t skip_ino, struct mfd_error *err)
+int mfd_ship_images(struct mfd_ship *s, struct mfd_multifd *m, uint32_t packet_size,
+		    uint64_t *sequence, dev_t skip_dev, ino_t skip_ino, struct mfd_error *err)
 {
 	int fd = openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	const char *why = NULL;
 	struct dirent *e;
 
-	/* CRIU's hooks wrote down descriptors as they came; nobody but us knows that it is complete before it is too late. */
+	/*
+	 * CRIU's hooks wrote down descriptors as they came; nobody but us knows that it is complete
+	 * before it is too late.
+	 */
 	ret = mfd_cpr_log_seal(s->dirfd, &why);
 	if (ret) {
 		if (d)
@@ -114,7 +121,8 @@ int mfd_ship_images(struct mfd_ship *s, struct mfd_multifd *m, uint32_t packet_s
 	}
 	while (!ret && (e = readdir(d)))
 		if (e->d_name[0] != '.')
-			ret = ship_one(s, m, e->d_name, packet_size, sequence, skip_dev, skip_ino, err);
+			ret = ship_one(s, m, e->d_name, packet_size, sequence, skip_dev, skip_ino,
+				       err);
 	closedir(d);
 	return ret;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Image files as payloads: everything CRIU wrote in its image directory goes through the channels as the pages do. */
+/*
+ * Image files as payloads: everything CRIU wrote in its image directory goes through the channels
+ * as the pages do.
+ */
 #ifndef MFD_SHIP_H
 #define MFD_SHIP_H
 
@@ -14,11 +17,12 @@ struct mfd_ship {
 };
 
 /*
- * Queue every regular file of the directory.  Names the wire does not allow are an error, not skipped; what is not a regular file
- * (a socket, CRIU's `parent` link) is skipped with a warning.  `skip_dev/ino`: a file of ours that lies there (the log).
+ * Queue every regular file of the directory.  Names the wire does not allow are an error, not
+ * skipped; what is not a regular file (a socket, CRIU's `parent` link) is skipped with a warning.
+ * `skip_dev/ino`: a file of ours that lies there (the log).
  */
-int mfd_ship_images(struct mfd_ship *s, struct mfd_multifd *m, uint32_t packet_size, uint64_t *sequence, dev_t skip_dev,
-		    ino_t skip_ino, struct mfd_error *err);
+int mfd_ship_images(struct mfd_ship *s, struct mfd_multifd *m, uint32_t packet_size,
+		    uint64_t *sequence, dev_t skip_dev, ino_t skip_ino, struct mfd_error *err);
 void mfd_ship_fini(struct mfd_ship *s);
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the worker sends and when: executable pages first, then all pages, the images, END, and what is asked for again. */
+/*
+ * What the worker sends and when: executable pages first, then all pages, the images, END, and what
+ * is asked for again.
+ */
 #include <errno.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -13,10 +16,13 @@
 
 #define RESTORE_BEGINS_US 1000000 /* after the images are complete, if anybody is in a hurry */
 #define RESTORE_ENDS_US	  15000	  /* at least, from the leave to run on */
-#define REST_DUMP	  2	  /* postcopy, few processors: after each payload, times what that took */
-#define REST_RESTORE	  4
-#define BOTH_ENDS	  3	/* processor time of a page on both hosts, beside that of its sender */
-#define EARLY_TAKES_US	  60000 /* after the images, where the target restores at once: of a few tasks */
+/* postcopy, few processors: after each payload, times what that took */
+#define REST_DUMP    2
+#define REST_RESTORE 4
+/* processor time of a page on both hosts, beside that of its sender */
+#define BOTH_ENDS 3
+/* after the images, where the target restores at once: of a few tasks */
+#define EARLY_TAKES_US 60000
 
 static uint32_t packet_pages(const struct mfd_worker *w)
 {
@@ -31,13 +37,15 @@ static int channel_error(struct mfd_worker *w, int code)
 		return w->err.code;
 	/* Only this channel's error may be read: another one may just be writing its own. */
 	c = &w->session.chan[mfd_multifd_failed_channel(w->session.multifd)];
-	return c->err.code ? mfd_error_set(&w->err, code, "%s", c->err.text) : mfd_error_sys(&w->err, code, "sending");
+	return c->err.code ? mfd_error_set(&w->err, code, "%s", c->err.text) :
+			     mfd_error_sys(&w->err, code, "sending");
 }
 
 static int send_payload(struct mfd_worker *w)
 {
 	struct mfd_payload *p = mfd_multifd_payload(w->session.multifd);
-	uint64_t bytes = p->type == MFD_PAYLOAD_PAGES ? (uint64_t)p->pages.npages * MFD_WIRE_PAGE_SIZE : 0;
+	uint64_t bytes =
+		p->type == MFD_PAYLOAD_PAGES ? (uint64_t)p->pages.npages * MFD_WIRE_PAGE_SIZE : 0;
 	int ret;
 
 	p->sequence = w->sequence++;
@@ -47,7 +55,10 @@ static int send_payload(struct mfd_worker *w)
 	return ret ? channel_error(w, ret) : 0;
 }
 
-/* Before a packet of so many pages: nonzero when the target has no memory for it (postcopy). Seen by people, too. */
+/*
+ * Before a packet of so many pages: nonzero when the target has no memory for it (postcopy). Seen
+ * by people, too.
+ */
 static int held(struct mfd_worker *w, uint64_t pages)
 {
 	int is = !mfd_queue_may_send(&w->session.queue, pages * MFD_WIRE_PAGE_SIZE);
@@ -98,8 +109,8 @@ static int check_room_exec(struct mfd_worker *w)
 }
 
 /*
- * While CRIU infects a task it overwrites code in an executable mapping for a moment, so these pages are read now, before
- * CRIU goes on; everything else may be read until the commit.
+ * While CRIU infects a task it overwrites code in an executable mapping for a moment, so these
+ * pages are read now, before CRIU goes on; everything else may be read until the commit.
  */
 int mfd_stream_task(struct mfd_worker *w, pid_t pid)
 {
@@ -118,8 +129,8 @@ int mfd_stream_task(struct mfd_worker *w, pid_t pid)
 	ret = announce(w, bytes);
 	if (ret)
 		return ret;
-	while ((ret = mfd_tasks_fill_exec(task, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err)) >
-	       0) {
+	while ((ret = mfd_tasks_fill_exec(task, mfd_multifd_payload(w->session.multifd),
+					  packet_pages(w), &w->err)) > 0) {
 		ret = check_room_exec(w);
 		if (!ret)
 			ret = send_payload(w);
@@ -150,8 +161,8 @@ static int send_images(struct mfd_worker *w)
 	if (w->log_fd >= 0)
 		fstat(w->log_fd, &log);
 	w->ship.dirfd = w->image_dir;
-	ret = mfd_ship_images(&w->ship, w->session.multifd, w->session.lim.packet_size, &w->sequence, log.st_dev,
-			      log.st_ino, &w->err);
+	ret = mfd_ship_images(&w->ship, w->session.multifd, w->session.lim.packet_size,
+			      &w->sequence, log.st_dev, log.st_ino, &w->err);
 	if (!ret)
 		ret = sync_channels(w, &m.sync);
 	if (ret)
@@ -207,7 +218,10 @@ static int look_for_gate(struct mfd_worker *w)
 	return 0;
 }
 
-/* In postcopy leave to run is asked for in the middle of the restore, so that the rest takes about as long again. Or nobody restores. */
+/*
+ * In postcopy leave to run is asked for in the middle of the restore, so that the rest takes about
+ * as long again. Or nobody restores.
+ */
 static int restore_is_over(struct mfd_worker *w, uint64_t now)
 {
 	uint64_t rest;
@@ -221,9 +235,11 @@ static int restore_is_over(struct mfd_worker *w, uint64_t now)
 }
 
 /*
- * In postcopy nothing runs while CRIU dumps and restores, so the bulk of the pages gives way then (gentle.h): until CRIU is done here, and
- * after the images until the target's tasks run.  Where the target restores early in safe mode, CRIU's two runs are what cannot be done by
- * several threads at once, and a page that comes after them need not be stored: 1 GiB took 491 ms instead of 528 on two processors.
+ * In postcopy nothing runs while CRIU dumps and restores, so the bulk of the pages gives way then
+ * (gentle.h): until CRIU is done here, and after the images until the target's tasks run.  Where
+ * the target restores early in safe mode, CRIU's two runs are what cannot be done by several
+ * threads at once, and a page that comes after them need not be stored: 1 GiB took 491 ms instead
+ * of 528 on two processors.
  */
 static void mind_manners(struct mfd_worker *w)
 {
@@ -246,7 +262,10 @@ static uint64_t processor_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* What a payload took of the processors, not of a slow network: no more than BOTH_ENDS times what it took here. */
+/*
+ * What a payload took of the processors, not of a slow network: no more than BOTH_ENDS times what
+ * it took here.
+ */
 static void rest(struct mfd_worker *w, uint64_t took, uint64_t worked)
 {
 	uint64_t busy = took < worked * BOTH_ENDS ? took : worked * BOTH_ENDS;
@@ -269,10 +288,12 @@ static void count_rest(struct mfd_worker *w)
 }
 
 /*
- * Giving way by nice values is not enough where there are hardly more processors than CRIU needs, and no help at all against a CRIU of another
- * session or control group.  There, one payload at a time is on its way meanwhile, and in postcopy, where all that time the process stands still,
- * with rests in between.  Measured on two processors with both ends on them, 1 GiB: one at a time, 146 ms instead of 272; with rests 92
- * instead of 151 (in another hour), of which the whole takes 3 % longer.
+ * Giving way by nice values is not enough where there are hardly more processors than CRIU needs,
+ * and no help at all against a CRIU of another session or control group.  There, one payload at a
+ * time is on its way meanwhile, and in postcopy, where all that time the process stands still, with
+ * rests in between.  Measured on two processors with both ends on them, 1 GiB: one at a time, 146
+ * ms instead of 272; with rests 92 instead of 151 (in another hour), of which the whole takes 3 %
+ * longer.
  */
 static int send_gently(struct mfd_worker *w)
 {
@@ -316,7 +337,8 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 
 	*busy = 0;
 	mind_manners(w);
-	w->rests_now = is_rest(w); /* asked once: what does not go on for that reason must be waited for as such */
+	/* asked once: what does not go on for that reason must be waited for as such */
+	w->rests_now = is_rest(w);
 	ret = mfd_multifd_error(w->session.multifd);
 	if (ret)
 		return channel_error(w, ret);
@@ -330,7 +352,8 @@ int mfd_stream_step(struct mfd_worker *w, int *busy)
 	if (!mfd_tasks_idle(&w->tasks)) {
 		if (w->rests_now || held(w, packet_pages(w)))
 			return 0; /* time, the gate, or ROOM, goes on with it */
-		ret = mfd_tasks_fill(&w->tasks, mfd_multifd_payload(w->session.multifd), packet_pages(w), &w->err);
+		ret = mfd_tasks_fill(&w->tasks, mfd_multifd_payload(w->session.multifd),
+				     packet_pages(w), &w->err);
 		count_skipped(w);
 		if (ret > 0) {
 			*busy = 1;
@@ -351,10 +374,12 @@ static int need_range(struct mfd_worker *w, const Mfd__PageRange *r)
 	struct mfd_task *k = mfd_tasks_find(&w->tasks, r->task);
 	uint64_t vaddr = r->vaddr, left = r->pages;
 
-	if (!k || vaddr % MFD_WIRE_PAGE_SIZE || vaddr >= MFD_WIRE_MAX_VADDR || left > MFD_WIRE_MAX_VADDR >> 12)
-		return mfd_error_set(&w->err, -EPROTO,
-				     "the target needs %llu pages at %#llx of task %u, which is not ours",
-				     (unsigned long long)left, (unsigned long long)vaddr, r->task);
+	if (!k || vaddr % MFD_WIRE_PAGE_SIZE || vaddr >= MFD_WIRE_MAX_VADDR ||
+	    left > MFD_WIRE_MAX_VADDR >> 12)
+		return mfd_error_set(
+			&w->err, -EPROTO,
+			"the target needs %llu pages at %#llx of task %u, which is not ours",
+			(unsigned long long)left, (unsigned long long)vaddr, r->task);
 	while (left) {
 		struct mfd_payload *p = mfd_multifd_payload(w->session.multifd);
 		uint64_t n = left < packet_pages(w) ? left : packet_pages(w);
@@ -384,8 +409,8 @@ int mfd_stream_need(struct mfd_worker *w, const ProtobufCMessage *msg)
 	const Mfd__Need *need = (const Mfd__Need *)msg;
 	int ret = 0;
 
-	mfd_log_info("the target lacks %llu pages in %zu ranges: sending them again", (unsigned long long)need->pages,
-		     need->n_ranges);
+	mfd_log_info("the target lacks %llu pages in %zu ranges: sending them again",
+		     (unsigned long long)need->pages, need->n_ranges);
 	for (size_t i = 0; i < need->n_ranges && !ret; i++)
 		ret = need_range(w, need->ranges[i]);
 	return ret ? ret : send_end(w);

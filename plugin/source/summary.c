@@ -17,7 +17,8 @@ static double ms_between(uint64_t from, uint64_t to)
 
 /* Everything that was counted for the session, on whichever connections. */
 struct figures {
-	struct mfd_sendchan_stats channel[MFD_WIRE_MAX_CHANNELS], urgent, sum; /* sum: of all of them */
+	/* sum: of all of them */
+	struct mfd_sendchan_stats channel[MFD_WIRE_MAX_CHANNELS], urgent, sum;
 	struct mfd_multifd_stats produced;
 	uint64_t faults;
 };
@@ -80,9 +81,12 @@ static void add_phases(struct json_object *j, const struct mfd_worker *w)
 
 	json_object_object_add(p, "connect_to_freeze_ms",
 			       json_object_new_double(ms_between(w->start_us, w->frozen_us)));
-	json_object_object_add(p, "freeze_to_images_ms", json_object_new_double(ms_between(w->frozen_us, w->gate_us)));
-	json_object_object_add(p, "images_to_sent_ms", json_object_new_double(ms_between(w->gate_us, w->sent_us)));
-	json_object_object_add(p, "sent_to_ready_ms", json_object_new_double(ms_between(w->sent_us, w->ready_us)));
+	json_object_object_add(p, "freeze_to_images_ms",
+			       json_object_new_double(ms_between(w->frozen_us, w->gate_us)));
+	json_object_object_add(p, "images_to_sent_ms",
+			       json_object_new_double(ms_between(w->gate_us, w->sent_us)));
+	json_object_object_add(p, "sent_to_ready_ms",
+			       json_object_new_double(ms_between(w->sent_us, w->ready_us)));
 	json_object_object_add(p, "ready_to_released_ms",
 			       json_object_new_double(ms_between(w->ready_us, w->released_us)));
 	json_object_object_add(j, "phases", p);
@@ -107,7 +111,8 @@ static void add_timeline(struct json_object *j, const struct mfd_worker *w)
 		{ "committed", w->committed_us },
 	};
 
-	json_object_object_add(j, "timeline", mfd_timeline_json(e, sizeof(e) / sizeof(*e), w->start_us));
+	json_object_object_add(j, "timeline",
+			       mfd_timeline_json(e, sizeof(e) / sizeof(*e), w->start_us));
 }
 
 static struct json_object *channel(const struct mfd_sendchan_stats *st)
@@ -141,7 +146,9 @@ static void add_channels(struct json_object *j, const struct mfd_worker *w, cons
 	for (unsigned i = 0; i < w->session.lim.channels; i++)
 		json_object_array_add(a, channel(&f->channel[i]));
 	json_object_object_add(j, "channel", a);
-	json_object_object_add(j, "urgent", mfd_uplink_pages_follow(&w->session, w->o) ? channel(&f->urgent) : NULL);
+	json_object_object_add(j, "urgent",
+			       mfd_uplink_pages_follow(&w->session, w->o) ? channel(&f->urgent) :
+									    NULL);
 	add_number(p, "payloads", f->produced.sends);
 	add_number(p, "stalls", f->produced.stalls);
 	add_ms(p, "stall_ms", f->produced.stall_us);
@@ -150,12 +157,16 @@ static void add_channels(struct json_object *j, const struct mfd_worker *w, cons
 	json_object_object_add(j, "producer", p);
 }
 
-/* Known only when the target has restored by itself. Each part is measured by one clock; the way of COMMIT itself is not in it. */
+/*
+ * Known only when the target has restored by itself. Each part is measured by one clock; the way of
+ * COMMIT itself is not in it.
+ */
 static struct json_object *downtime(const struct mfd_worker *w)
 {
 	if (!w->resumed_us || !w->leave_us || !w->frozen_us)
 		return NULL;
-	return json_object_new_double(ms_between(w->frozen_us, w->leave_us) + (double)w->resumed_us / 1000.0);
+	return json_object_new_double(ms_between(w->frozen_us, w->leave_us) +
+				      (double)w->resumed_us / 1000.0);
 }
 
 static struct json_object *summary(struct mfd_worker *w, const char *result)
@@ -170,13 +181,16 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	t = f.sum;
 	memory = (t.pages + t.zero_pages) * MFD_WIRE_PAGE_SIZE;
 	total = ms_between(w->start_us, w->released_us ? w->released_us : mfd_io_now_us());
-	frozen = w->frozen_us ? ms_between(w->frozen_us, w->released_us ? w->released_us : mfd_io_now_us()) : 0;
+	frozen = w->frozen_us ? ms_between(w->frozen_us,
+					   w->released_us ? w->released_us : mfd_io_now_us()) :
+				0;
 	flow = ms_between(w->frozen_us, w->sent_us ? w->sent_us : mfd_io_now_us());
 	json_object_object_add(j, "session", json_object_new_string(w->sh->session));
 	json_object_object_add(j, "result", json_object_new_string(result));
 	json_object_object_add(j, "target", json_object_new_string(w->sh->target.text));
 	json_object_object_add(j, "mode",
-			       json_object_new_string(w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe"));
+			       json_object_new_string(w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" :
+											"safe"));
 	json_object_object_add(j, "channels", json_object_new_int((int)w->session.lim.channels));
 	json_object_object_add(j, "tasks", json_object_new_int((int)atomic_load(&w->sh->ntasks)));
 	json_object_object_add(j, "pages", json_object_new_uint64(t.pages));
@@ -189,10 +203,15 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "total_ms", json_object_new_double(total));
 	json_object_object_add(j, "frozen_ms", json_object_new_double(frozen));
 	json_object_object_add(j, "downtime_ms", downtime(w));
-	/* From the first page that was read to the last that was sent: what the channels are worth while pages flow. */
-	json_object_object_add(j, "stream_ms", json_object_new_double(ms_between(t.first_us, t.last_us)));
-	json_object_object_add(j, "gbit_per_s",
-			       json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
+	/*
+	 * From the first page that was read to the last that was sent: what the channels are worth
+	 * while pages flow.
+	 */
+	json_object_object_add(j, "stream_ms",
+			       json_object_new_double(ms_between(t.first_us, t.last_us)));
+	json_object_object_add(
+		j, "gbit_per_s",
+		json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
 	add_zerocopy(j, &t);
 	add_number(j, "stalls", mfd_sendchan_stalls(&t));
 	add_ms(j, "stall_ms", mfd_sendchan_stall_us(&t));
@@ -206,8 +225,10 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	add_phases(j, w);
 	add_timeline(j, w);
 	add_channels(j, w, &f);
-	json_object_object_add(j, "acknowledged", json_object_new_boolean(w->released_us && !w->progress->untold));
-	json_object_object_add(j, "error", w->err.code ? json_object_new_string(mfd_error_text(&w->err)) : NULL);
+	json_object_object_add(j, "acknowledged",
+			       json_object_new_boolean(w->released_us && !w->progress->untold));
+	json_object_object_add(
+		j, "error", w->err.code ? json_object_new_string(mfd_error_text(&w->err)) : NULL);
 	return j;
 }
 
@@ -218,18 +239,22 @@ static double number(struct json_object *j, const char *key)
 
 static void log_line(struct json_object *j, const char *result)
 {
-	mfd_log_info("%s: %.0f pages + %.0f zero pages, %.0f image bytes, %.0f ms in all, %.0f ms frozen, %.1f Gbit/s",
-		     result, number(j, "pages"), number(j, "zero_pages"), number(j, "bytes_images"),
-		     number(j, "total_ms"), number(j, "frozen_ms"), number(j, "gbit_per_s"));
+	mfd_log_info(
+		"%s: %.0f pages + %.0f zero pages, %.0f image bytes, %.0f ms in all, %.0f ms frozen, %.1f Gbit/s",
+		result, number(j, "pages"), number(j, "zero_pages"), number(j, "bytes_images"),
+		number(j, "total_ms"), number(j, "frozen_ms"), number(j, "gbit_per_s"));
 }
 
 void mfd_summary_say(struct mfd_worker *w, int caller)
 {
 	struct json_object *j = summary(w, "under way");
 
-	json_object_object_add(j, "phase", json_object_new_string(mfd_progress_word(atomic_load(&w->progress->phase))));
+	json_object_object_add(
+		j, "phase",
+		json_object_new_string(mfd_progress_word(atomic_load(&w->progress->phase))));
 	json_object_object_add(j, "connected",
-			       json_object_new_boolean(w->sh->connected && !atomic_load(&w->progress->lost)));
+			       json_object_new_boolean(w->sh->connected &&
+						       !atomic_load(&w->progress->lost)));
 	mfd_desk_say(caller, json_object_to_json_string_ext(j, JSON_C_TO_STRING_PLAIN));
 	json_object_put(j);
 }

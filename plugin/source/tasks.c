@@ -2,8 +2,9 @@
 /*
  * The frozen tasks: scanning their mappings and cutting what is populated into payloads.
  *
- * Small mappings first, of all tasks: stacks, the data of programs and libraries.  A task that runs again, in postcopy while its pages still come,
- * needs them at once, and each that is not there yet costs a way to the source and back.
+ * Small mappings first, of all tasks: stacks, the data of programs and libraries.  A task that runs
+ * again, in postcopy while its pages still come, needs them at once, and each that is not there yet
+ * costs a way to the source and back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +76,8 @@ static int by_length(const void *a, const void *b)
 	const struct mfd_vma *v = a, *w = b;
 	uint64_t len_v = v->end - v->start, len_w = w->end - w->start;
 
-	return len_v != len_w ? (len_v > len_w) - (len_v < len_w) : (v->start > w->start) - (v->start < w->start);
+	return len_v != len_w ? (len_v > len_w) - (len_v < len_w) :
+				(v->start > w->start) - (v->start < w->start);
 }
 
 static int open_scan(struct mfd_task *k, struct mfd_error *err)
@@ -97,8 +99,8 @@ static int open_scan(struct mfd_task *k, struct mfd_error *err)
 	return ret;
 }
 
-static int open_task(struct mfd_tasks *t, struct mfd_shared_task *id, int scan, struct mfd_task **out,
-		     struct mfd_error *err)
+static int open_task(struct mfd_tasks *t, struct mfd_shared_task *id, int scan,
+		     struct mfd_task **out, struct mfd_error *err)
 {
 	struct mfd_task *k = calloc(1, sizeof(*k));
 	int ret;
@@ -159,7 +161,10 @@ int mfd_tasks_reopen(struct mfd_tasks *t, unsigned index, struct mfd_error *err)
 	return open_task(t, &t->shared->task[index], 0, &k, err);
 }
 
-/* The mapping the scan stands in, or the next of the wanted kind that is not done; NULL: there is none of at most `longest` bytes. */
+/*
+ * The mapping the scan stands in, or the next of the wanted kind that is not done; NULL: there is
+ * none of at most `longest` bytes.
+ */
 static const struct mfd_vma *current_vma(struct mfd_task *k, int exec, uint64_t longest)
 {
 	while (k->vma < k->vmas.n) {
@@ -179,7 +184,8 @@ static int scan_more(struct mfd_task *k, int exec, uint64_t longest)
 	const struct mfd_vma *v;
 
 	while ((v = current_vma(k, exec, longest))) {
-		int n = mfd_pagescan_next(k->scan, &k->pos, v->end, k->runs, (int)(sizeof(k->runs) / sizeof(*k->runs)));
+		int n = mfd_pagescan_next(k->scan, &k->pos, v->end, k->runs,
+					  (int)(sizeof(k->runs) / sizeof(*k->runs)));
 
 		if (n < 0)
 			return n;
@@ -218,7 +224,8 @@ static uint64_t take_runs(struct mfd_task *k, struct mfd_payload *p, uint32_t ma
 {
 	uint64_t skipped = 0;
 
-	while (k->run < k->nruns && p->pages.npages < max_pages && p->pages.nruns < MFD_WIRE_MAX_RUNS) {
+	while (k->run < k->nruns && p->pages.npages < max_pages &&
+	       p->pages.nruns < MFD_WIRE_MAX_RUNS) {
 		struct mfd_run *r = &k->runs[k->run];
 		int answered;
 		uint64_t n = alike(k, r, &answered);
@@ -237,8 +244,8 @@ static uint64_t take_runs(struct mfd_task *k, struct mfd_payload *p, uint32_t ma
 	return skipped;
 }
 
-static int fill_from(struct mfd_task *k, int exec, uint64_t longest, struct mfd_payload *p, uint32_t max_pages,
-		     uint64_t *skipped, struct mfd_error *err)
+static int fill_from(struct mfd_task *k, int exec, uint64_t longest, struct mfd_payload *p,
+		     uint32_t max_pages, uint64_t *skipped, struct mfd_error *err)
 {
 	p->type = MFD_PAYLOAD_PAGES;
 	p->pages.runs = p->runs_memory;
@@ -270,7 +277,8 @@ static void rewind_scan(struct mfd_task *k)
 	k->nruns = k->run = 0;
 }
 
-int mfd_tasks_fill_exec(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
+int mfd_tasks_fill_exec(struct mfd_task *k, struct mfd_payload *p, uint32_t max_pages,
+			struct mfd_error *err)
 {
 	uint64_t skipped = 0; /* no task runs anywhere else yet */
 	int ret = fill_from(k, 1, UINT64_MAX, p, max_pages, &skipped, err);
@@ -285,8 +293,8 @@ static int is_through(const struct mfd_task *k)
 	return !k->scan || (k->run == k->nruns && k->vma == k->vmas.n);
 }
 
-static int fill_of_any(struct mfd_tasks *t, uint64_t longest, struct mfd_payload *p, uint32_t max_pages,
-		       struct mfd_error *err)
+static int fill_of_any(struct mfd_tasks *t, uint64_t longest, struct mfd_payload *p,
+		       uint32_t max_pages, struct mfd_error *err)
 {
 	for (unsigned i = t->current; i < t->n; i++) {
 		struct mfd_task *k = t->task[i];
@@ -298,7 +306,8 @@ static int fill_of_any(struct mfd_tasks *t, uint64_t longest, struct mfd_payload
 	return 0;
 }
 
-int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err)
+int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages,
+		   struct mfd_error *err)
 {
 	int ret = fill_of_any(t, SMALL, p, max_pages, err);
 
@@ -325,7 +334,8 @@ void mfd_tasks_answered(struct mfd_task *k, uint64_t vaddr, uint64_t pages)
 		atomic_store_explicit(&k->answered, t, memory_order_release);
 	}
 	if (t)
-		(void)mfd_pagetable_set(t, vaddr / MFD_WIRE_PAGE_SIZE, pages, mfd_page_word(MFD_PAGE_DIRECT, 0));
+		(void)mfd_pagetable_set(t, vaddr / MFD_WIRE_PAGE_SIZE, pages,
+					mfd_page_word(MFD_PAGE_DIRECT, 0));
 }
 
 struct mfd_task *mfd_tasks_find(struct mfd_tasks *t, uint32_t vpid)

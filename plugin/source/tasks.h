@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The frozen tasks and which of their pages are still to be sent.  The main thread adds tasks and fills payloads; the inbox thread
- * looks tasks up to answer faults, hence the lock around the table, and notes what it has answered, which is not sent once more.
+ * The frozen tasks and which of their pages are still to be sent.  The main thread adds tasks and
+ * fills payloads; the inbox thread looks tasks up to answer faults, hence the lock around the
+ * table, and notes what it has answered, which is not sent once more.
  */
 #ifndef MFD_TASKS_H
 #define MFD_TASKS_H
@@ -21,11 +22,12 @@ struct mfd_task {
 	struct mfd_pageread reader;
 	struct mfd_pagescan *scan; /* NULL once everything has been scanned */
 	struct mfd_pagecold cold;  /* as long as scan */
-	struct mfd_vmas vmas;	   /* by length; first the executable ones are scanned, then the others */
-	size_t vma;		   /* where the scan stands: vmas.v[vma] ... */
-	uint64_t pos;		   /* ... at this address */
-	uint64_t bytes;		   /* mfd_estimate_task */
-	uint64_t peek;		   /* where a byte of it can be read; 0: not known */
+	/* by length; first the executable ones are scanned, then the others */
+	struct mfd_vmas vmas;
+	size_t vma;	/* where the scan stands: vmas.v[vma] ... */
+	uint64_t pos;	/* ... at this address */
+	uint64_t bytes; /* mfd_estimate_task */
+	uint64_t peek;	/* where a byte of it can be read; 0: not known */
 	/* Scanned but not yet in a payload. */
 	struct mfd_run runs[512];
 	int nruns, run;
@@ -46,18 +48,24 @@ void mfd_tasks_init(struct mfd_tasks *t, struct mfd_shared *shared);
 void mfd_tasks_fini(struct mfd_tasks *t);
 /* Open a frozen task and list its mappings; a zombie has none: 0 with *out NULL. */
 int mfd_tasks_add(struct mfd_tasks *t, pid_t pid, struct mfd_task **out, struct mfd_error *err);
-/* After a restart of the worker: open a task that is in shared memory already, without anything to send. */
+/*
+ * After a restart of the worker: open a task that is in shared memory already, without anything to
+ * send.
+ */
 int mfd_tasks_reopen(struct mfd_tasks *t, unsigned index, struct mfd_error *err);
 
 /*
- * Fill `p` (empty) with up to max_pages pages: of executable mappings of one task, and of whatever is left of any task.
- * 1 = filled, 0 = nothing left, -errno.
+ * Fill `p` (empty) with up to max_pages pages: of executable mappings of one task, and of whatever
+ * is left of any task. 1 = filled, 0 = nothing left, -errno.
  */
-int mfd_tasks_fill_exec(struct mfd_task *task, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err);
-int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages, struct mfd_error *err);
+int mfd_tasks_fill_exec(struct mfd_task *task, struct mfd_payload *p, uint32_t max_pages,
+			struct mfd_error *err);
+int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages,
+		   struct mfd_error *err);
 /*
- * By the inbox thread, before it sends these pages as the answer to a fault: fill leaves them out from now on, as far as it can.  Should they be
- * lost on their way, the target asks for them in the end (NEED).
+ * By the inbox thread, before it sends these pages as the answer to a fault: fill leaves them out
+ * from now on, as far as it can.  Should they be lost on their way, the target asks for them in the
+ * end (NEED).
  */
 void mfd_tasks_answered(struct mfd_task *k, uint64_t vaddr, uint64_t pages);
 /* Nonzero when a fill would find nothing. */

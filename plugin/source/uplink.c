@@ -21,8 +21,9 @@
 #endif
 
 /* `bound`: a socket to do it with, taken over, or -1. */
-static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const struct mfd_options *o, int bound,
-		      unsigned role, unsigned channel, struct mfd_error *err)
+static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh,
+		      const struct mfd_options *o, int bound, unsigned role, unsigned channel,
+		      struct mfd_error *err)
 {
 	struct mfd_wire_greeting g = { .role = (uint8_t)role, .channel = (uint16_t)channel };
 	int fd, ret;
@@ -46,8 +47,12 @@ static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh, const 
 	return 0;
 }
 
-/* In the queue for memory a person's wish to stop and CRIU's end are seen to between two messages: that may take long. */
-static int next_message(struct mfd_uplink *s, unsigned *type, ProtobufCMessage **msg, struct mfd_error *err)
+/*
+ * In the queue for memory a person's wish to stop and CRIU's end are seen to between two messages:
+ * that may take long.
+ */
+static int next_message(struct mfd_uplink *s, unsigned *type, ProtobufCMessage **msg,
+			struct mfd_error *err)
 {
 	struct pollfd p = { .fd = s->control.conn.fd, .events = POLLIN };
 	uint64_t end = mfd_io_now_ms() + s->queue.stall_ms;
@@ -62,7 +67,8 @@ static int next_message(struct mfd_uplink *s, unsigned *type, ProtobufCMessage *
 }
 
 /* What a target may say at any time: 1 = that was it. */
-static int aside(struct mfd_uplink *s, unsigned type, const ProtobufCMessage *msg, int *ret, struct mfd_error *err)
+static int aside(struct mfd_uplink *s, unsigned type, const ProtobufCMessage *msg, int *ret,
+		 struct mfd_error *err)
 {
 	Mfd__Pong pong = MFD__PONG__INIT;
 
@@ -78,15 +84,20 @@ static int aside(struct mfd_uplink *s, unsigned type, const ProtobufCMessage *ms
 }
 
 /*
- * The next message must be `type`; an ABORT instead carries the target's reason and is -ECANCELED, a code that no broken or
- * refused connection has: it is the target's own word that the session is over.
+ * The next message must be `type`; an ABORT instead carries the target's reason and is -ECANCELED,
+ * a code that no broken or refused connection has: it is the target's own word that the session is
+ * over.
  */
-static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg, struct mfd_error *err)
+static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg,
+		  struct mfd_error *err)
 {
 	unsigned got;
 	int ret;
 
-	/* A target that waits for slow joins, or for memory, sees to it that nobody takes it for dead. */
+	/*
+	 * A target that waits for slow joins, or for memory, sees to it that nobody takes it for
+	 * dead.
+	 */
 	while (!(ret = next_message(s, &got, msg, err)) && aside(s, got, *msg, &ret, err)) {
 		protobuf_c_message_free_unpacked(*msg, NULL);
 		*msg = NULL;
@@ -94,14 +105,16 @@ static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg, s
 			break;
 	}
 	if (ret)
-		return mfd_error_sys(err, ret, "waiting for the target's %s", mfd_wire_msg_name(type));
+		return mfd_error_sys(err, ret, "waiting for the target's %s",
+				     mfd_wire_msg_name(type));
 	if (got == type)
 		return 0;
 	if (got == MFD_WIRE_ABORT)
-		ret = mfd_error_set(err, -ECANCELED, "the target refuses: %s", ((Mfd__Abort *)*msg)->reason);
+		ret = mfd_error_set(err, -ECANCELED, "the target refuses: %s",
+				    ((Mfd__Abort *)*msg)->reason);
 	else
-		ret = mfd_error_set(err, -EPROTO, "the target said %s instead of %s", mfd_wire_msg_name(got),
-				    mfd_wire_msg_name(type));
+		ret = mfd_error_set(err, -EPROTO, "the target said %s instead of %s",
+				    mfd_wire_msg_name(got), mfd_wire_msg_name(type));
 	protobuf_c_message_free_unpacked(*msg, NULL);
 	*msg = NULL;
 	return ret;
@@ -136,9 +149,11 @@ static uint32_t compress_flags(const struct mfd_options *o)
 	}
 }
 
-static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh,
+		      struct mfd_error *err)
 {
-	char *list = o->restore_option ? strdup(o->restore_option) : NULL, *words[MAX_RESTORE_OPTIONS];
+	char *list = o->restore_option ? strdup(o->restore_option) : NULL,
+	     *words[MAX_RESTORE_OPTIONS];
 	char text[MFD_NETADDR_MAX][MFD_ADDRESS_TEXT], *addresses[MFD_NETADDR_MAX];
 	Mfd__Hello h = MFD__HELLO__INIT;
 	char host[256] = "";
@@ -190,8 +205,9 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 	s->queue.limited = ok->memory_limit > 0;
 	if (ok->has_room)
 		atomic_store(&s->queue.room, ok->room);
-	if (ok->session_id.len != sizeof(sh->id) || ok->secret.len != sizeof(sh->secret) || !ok->channels ||
-	    ok->channels > o->channels || ok->packet_size > o->packet_size || ok->packet_size < MFD_WIRE_MIN_PACKET) {
+	if (ok->session_id.len != sizeof(sh->id) || ok->secret.len != sizeof(sh->secret) ||
+	    !ok->channels || ok->channels > o->channels || ok->packet_size > o->packet_size ||
+	    ok->packet_size < MFD_WIRE_MIN_PACKET) {
 		ret = mfd_error_set(err, -EPROTO, "the target's HELLO_OK makes no sense");
 	} else if (ok->move_addresses != mfd_address_count(o)) {
 		ret = mfd_error_set(err, -EPROTONOSUPPORT,
@@ -201,7 +217,8 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 		memcpy(sh->secret, ok->secret.data, sizeof(sh->secret));
 		sh->connected = 1;
 		sh->settings = ok->settings;
-		s->early = ok->early_restore && o->confirm == MFD_CONFIRM_RESTORE && o->mode != MFD_MODE_POSTCOPY;
+		s->early = ok->early_restore && o->confirm == MFD_CONFIRM_RESTORE &&
+			   o->mode != MFD_MODE_POSTCOPY;
 		s->hello_us = mfd_io_now_us();
 		s->lim = (struct mfd_wire_limits){
 			.channels = ok->channels,
@@ -212,14 +229,16 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 		if (compress_flags(o) && !s->lim.compress)
 			mfd_log_info("the target takes no compressed packets");
 		if (ok->channels < o->channels)
-			mfd_log_info("the target allows %u channels of %u", ok->channels, o->channels);
+			mfd_log_info("the target allows %u channels of %u", ok->channels,
+				     o->channels);
 	}
 	protobuf_c_message_free_unpacked(msg, NULL);
 	return ret;
 }
 
-static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh, int bound,
-		unsigned role, unsigned channel, struct mfd_sendchan *c, struct mfd_error *err)
+static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh,
+		int bound, unsigned role, unsigned channel, struct mfd_sendchan *c,
+		struct mfd_error *err)
 {
 	struct mfd_wire_joined j;
 	struct mfd_conn conn = { .fd = -1 };
@@ -241,13 +260,14 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 	if (!ret)
 		ret = mfd_congestion_set(conn.fd, o->congestion, s->congestion, err);
 	if (!ret) {
-		ret = mfd_sendchan_init(c, channel, &conn, &s->lim, s->lim.compress ? MFD_OFF : o->zerocopy,
-					o->stall_timeout);
+		ret = mfd_sendchan_init(c, channel, &conn, &s->lim,
+					s->lim.compress ? MFD_OFF : o->zerocopy, o->stall_timeout);
 		if (ret)
 			mfd_error_set(err, ret, "%s", c->err.text);
 		/* A fault waits for nothing. */
 		if (!ret && s->lim.compress && role == MFD_WIRE_ROLE_DATA)
-			ret = mfd_compress_new(o->compress, o->compress_level, s->lim.compress, &c->compress);
+			ret = mfd_compress_new(o->compress, o->compress_level, s->lim.compress,
+					       &c->compress);
 		c->limit = &s->limit;
 		c->urgent = role == MFD_WIRE_ROLE_URGENT;
 	}
@@ -264,13 +284,14 @@ static int join_all(struct mfd_uplink *s, const struct mfd_options *o, const str
 
 	mfd_ports_reserve(&ports, sh->target.sa.ss_family, s->lim.channels + (urgent ? 1 : 0));
 	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
-		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_DATA, s->channels,
-			   &s->chan[s->channels], err);
+		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_DATA,
+			   s->channels, &s->chan[s->channels], err);
 		if (ret)
 			goto out;
 	}
 	if (urgent) {
-		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_URGENT, 0, &s->urgent, err);
+		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_URGENT, 0,
+			   &s->urgent, err);
 		s->have_urgent = !ret;
 	}
 out:
@@ -286,7 +307,8 @@ static void channel_failed(void *arg, unsigned channel, int code)
 	eventfd_write(*(int *)arg, 1);
 }
 
-int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh,
+		      struct mfd_error *err)
 {
 	struct mfd_multifd_ops ops = { .send = mfd_sendchan_send, .sync = mfd_sendchan_sync };
 	void *priv[MFD_WIRE_MAX_CHANNELS];
@@ -301,7 +323,8 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	ops.waiting = s->waiting;
 	ops.waiting_arg = s->waiting_arg;
 	if (!s->lim.channels || s->lim.packet_size < MFD_WIRE_MIN_PACKET)
-		return mfd_error_set(err, -EPROTO, "the target does not say how many channels the session has");
+		return mfd_error_set(err, -EPROTO,
+				     "the target does not say how many channels the session has");
 	ret = join_all(s, o, sh, err);
 	if (ret)
 		return ret;
@@ -314,7 +337,8 @@ int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	return ret ? mfd_error_sys(err, ret, "starting %u channel threads", s->channels) : 0;
 }
 
-int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, struct mfd_error *err)
+int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh,
+		    struct mfd_error *err)
 {
 	int ret;
 
@@ -333,8 +357,8 @@ int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	return ret;
 }
 
-int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh, const char *outcome,
-		      char *state, struct mfd_error *err)
+int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh,
+		      const char *outcome, char *state, struct mfd_error *err)
 {
 	Mfd__Resume r = MFD__RESUME__INIT;
 	ProtobufCMessage *msg = NULL;
@@ -366,10 +390,13 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 			atomic_store(&s->queue.room, ok->room);
 		if (ok->channels && ok->channels <= MFD_WIRE_MAX_CHANNELS)
 			s->lim.channels = ok->channels;
-		if (ok->packet_size >= MFD_WIRE_MIN_PACKET && ok->packet_size <= MFD_WIRE_MAX_PACKET)
-			s->lim.packet_size = ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE;
+		if (ok->packet_size >= MFD_WIRE_MIN_PACKET &&
+		    ok->packet_size <= MFD_WIRE_MAX_PACKET)
+			s->lim.packet_size =
+				ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE;
 		s->lim.compress = (int)compress_flags(o);
-		s->lim.checksum = o->checksum != MFD_OFF; /* a worker that takes over has no limits yet */
+		/* a worker that takes over has no limits yet */
+		s->lim.checksum = o->checksum != MFD_OFF;
 		protobuf_c_message_free_unpacked(msg, NULL);
 	} else {
 		mfd_control_close(&s->control);

@@ -2,9 +2,9 @@
 /*
  * How a session ends on the source.
  *
- * Commit: tell the plugin (so that its dead man's switch stays quiet), open the gate, see the tasks die, tell the target.
- * The target hears COMMIT only when no task is left alive here, so there is no moment at which both may run; if it cannot be told it keeps
- * the session, in doubt.
+ * Commit: tell the plugin (so that its dead man's switch stays quiet), open the gate, see the tasks
+ * die, tell the target. The target hears COMMIT only when no task is left alive here, so there is
+ * no moment at which both may run; if it cannot be told it keeps the session, in doubt.
  *
  * Abort: tell target and plugin why, then close the gate as soon as CRIU stands before it.
  */
@@ -28,7 +28,8 @@
 #define CLOSE_MS 20 /* for what is slow to close, as a file on a network */
 
 /* Serve the link until EXIT or the end of CRIU; every question but EXIT gets `answer`. */
-static void serve_link(struct mfd_worker *w, enum mfd_link_type answer, const char *text, int timeout_ms)
+static void serve_link(struct mfd_worker *w, enum mfd_link_type answer, const char *text,
+		       int timeout_ms)
 {
 	struct pollfd p = { .fd = w->link, .events = POLLIN };
 	struct mfd_link_msg m;
@@ -53,10 +54,11 @@ static int tasks_died(struct mfd_worker *w, struct mfd_error *err)
 
 	if (!alive)
 		return 0;
-	return mfd_error_set(err, -EBUSY,
-			     "%u of %u tasks are still alive after the dump (criu dump --leave-running or "
-			     "--leave-stopped cannot be used here); the target will not run them",
-			     alive, atomic_load(&w->sh->ntasks));
+	return mfd_error_set(
+		err, -EBUSY,
+		"%u of %u tasks are still alive after the dump (criu dump --leave-running or "
+		"--leave-stopped cannot be used here); the target will not run them",
+		alive, atomic_load(&w->sh->ntasks));
 }
 
 static int wait_committed(struct mfd_worker *w)
@@ -91,8 +93,8 @@ static int wait_committed(struct mfd_worker *w)
 	}
 }
 
-int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *outcome, unsigned give_up_ms,
-		     struct mfd_error *err)
+int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *outcome,
+		     unsigned give_up_ms, struct mfd_error *err)
 {
 	uint64_t end = mfd_io_now_ms() + give_up_ms;
 	int ret;
@@ -111,7 +113,8 @@ int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *o
 
 			ret = mfd_control_recv(&s.control, &type, &msg, err);
 			if (!ret && type != MFD_WIRE_COMMITTED)
-				ret = mfd_error_set(err, -EPROTO, "the target answers the commit with %s",
+				ret = mfd_error_set(err, -EPROTO,
+						    "the target answers the commit with %s",
 						    mfd_wire_msg_name(type));
 			protobuf_c_message_free_unpacked(msg, NULL);
 		}
@@ -129,7 +132,8 @@ static int tell_target(struct mfd_worker *w)
 	int ret = -ENOTCONN;
 
 	mfd_address_release(w->o);
-	if (w->session.control.conn.fd >= 0) /* else a person has decided while there was no connection */
+	/* else a person has decided while there was no connection */
+	if (w->session.control.conn.fd >= 0)
 		ret = mfd_control_send(&w->session.control, MFD_WIRE_COMMIT, &commit.base);
 	if (!w->leave_us)
 		w->leave_us = mfd_io_now_us();
@@ -142,8 +146,9 @@ static int tell_target(struct mfd_worker *w)
 	ret = mfd_verdict_tell(w->o, w->sh, "commit", TELL_MS, &err);
 	w->progress->untold = ret != 0;
 	if (ret == -ECANCELED)
-		mfd_log_error("the tasks are gone here, and %s holds no session '%s' (any more): %s",
-			      w->sh->target.text, w->sh->session, mfd_error_text(&err));
+		mfd_log_error(
+			"the tasks are gone here, and %s holds no session '%s' (any more): %s",
+			w->sh->target.text, w->sh->session, mfd_error_text(&err));
 	else if (ret)
 		mfd_log_error(
 			"the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' complete "
@@ -158,8 +163,8 @@ int mfd_verdict_commit(struct mfd_worker *w)
 	int ran = atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING, held, ret;
 	char text[400];
 
-	snprintf(text, sizeof(text), "session '%s' is complete on %s; releasing the tasks", w->sh->session,
-		 w->sh->target.text);
+	snprintf(text, sizeof(text), "session '%s' is complete on %s; releasing the tasks",
+		 w->sh->session, w->sh->target.text);
 	atomic_store(&w->sh->phase, MFD_PHASE_COMMITTING);
 	mfd_progress_phase(w->progress, MFD_PROGRESS_RELEASING);
 	held = mfd_release_hold(&w->release, &w->tasks);
@@ -174,8 +179,8 @@ int mfd_verdict_commit(struct mfd_worker *w)
 	while (!ret && !w->dump_result_known && w->link >= 0 && !mfd_gate_criu_ended(&w->gate, 0))
 		serve_link(w, MFD_LINK_OK, text, 100);
 	/*
-	 * In postcopy the tasks run on the target: whatever CRIU thinks of its dump (a post-dump script that failed, --leave-running), they
-	 * must not run here, too.
+	 * In postcopy the tasks run on the target: whatever CRIU thinks of its dump (a post-dump
+	 * script that failed, --leave-running), they must not run here, too.
 	 */
 	if (ran)
 		mfd_shared_tasks_signal(w->sh, SIGKILL);
@@ -191,7 +196,10 @@ int mfd_verdict_commit(struct mfd_worker *w)
 	return tell_target(w);
 }
 
-/* Until CRIU has ended its dump (EXIT) or itself. Nothing is frozen before START has been answered, so then there is no wait. */
+/*
+ * Until CRIU has ended its dump (EXIT) or itself. Nothing is frozen before START has been answered,
+ * so then there is no wait.
+ */
 static void fail_the_dump(struct mfd_worker *w, const char *text)
 {
 	int closed = 0;
@@ -207,7 +215,10 @@ static void fail_the_dump(struct mfd_worker *w, const char *text)
 	}
 }
 
-/* The gate may have been opened already: only what became of the tasks tells whether this is still an abort. */
+/*
+ * The gate may have been opened already: only what became of the tasks tells whether this is still
+ * an abort.
+ */
 static int doubtful(struct mfd_worker *w, const char *text)
 {
 	struct mfd_error err = { 0 };
@@ -222,7 +233,10 @@ static int doubtful(struct mfd_worker *w, const char *text)
 	return 1;
 }
 
-/* A target that gives up says why on the control connection and closes all of them: a channel may notice before we have read it. */
+/*
+ * A target that gives up says why on the control connection and closes all of them: a channel may
+ * notice before we have read it.
+ */
 static void ask_why(struct mfd_worker *w)
 {
 	uint64_t end = mfd_io_now_ms() + WHY_MS;
@@ -243,7 +257,8 @@ static void ask_why(struct mfd_worker *w)
 			eventfd_read(w->wake, &n);
 		if (ret && type == MFD_WIRE_ABORT) {
 			mfd_error_clear(&w->err);
-			mfd_error_set(&w->err, -ECANCELED, "the target aborted: %s", ((Mfd__Abort *)msg)->reason);
+			mfd_error_set(&w->err, -ECANCELED, "the target aborted: %s",
+				      ((Mfd__Abort *)msg)->reason);
 		}
 		if (ret)
 			protobuf_c_message_free_unpacked(msg, NULL);
@@ -251,8 +266,9 @@ static void ask_why(struct mfd_worker *w)
 }
 
 /*
- * A target that has everything keeps the session in doubt when the connection breaks, one whose restore has begun keeps its tasks
- * waiting: both must hear that the tasks run on here, now or when it can be reached again.
+ * A target that has everything keeps the session in doubt when the connection breaks, one whose
+ * restore has begun keeps its tasks waiting: both must hear that the tasks run on here, now or when
+ * it can be reached again.
  */
 static void tell_abort(struct mfd_worker *w, int phase)
 {
@@ -291,7 +307,10 @@ int mfd_verdict_abort(struct mfd_worker *w)
 		tell_abort(w, phase);
 		return 0;
 	}
-	/* Answers whoever waits for an answer, and sets off the plugin's switch if we should not live to close the gate. */
+	/*
+	 * Answers whoever waits for an answer, and sets off the plugin's switch if we should not
+	 * live to close the gate.
+	 */
 	mfd_worker_reply(w, MFD_LINK_ABORT, w->err.code, text);
 	fail_the_dump(w, text);
 	tell_abort(w, phase);

@@ -54,9 +54,10 @@ static int connect_session(struct mfd_worker *w)
 	w->few_cpus = has_few_cpus();
 	for (unsigned i = 0; i < w->session.channels; i++)
 		w->session.chan[i].gentle = &w->gentle;
-	mfd_log_info("session '%s' on %s: %u channels (%s), packets of %u KiB, %s mode", w->sh->session,
-		     w->sh->target.text, w->session.lim.channels, w->session.congestion,
-		     w->session.lim.packet_size >> 10, w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe");
+	mfd_log_info("session '%s' on %s: %u channels (%s), packets of %u KiB, %s mode",
+		     w->sh->session, w->sh->target.text, w->session.lim.channels,
+		     w->session.congestion, w->session.lim.packet_size >> 10,
+		     w->o->mode == MFD_MODE_POSTCOPY ? "postcopy" : "safe");
 	if (w->session.chan[0].zc.fell_back)
 		mfd_log_info("zero-copy is off: %s", w->session.chan[0].zc.fell_back);
 	return 0;
@@ -90,7 +91,8 @@ static int dump_ended(struct mfd_worker *w, int result)
 	w->dump_result = result;
 	w->progress->criu_failed = result != 0;
 	if (result)
-		return mfd_error_set(&w->err, -ECANCELED, "CRIU's dump failed (its log says why); session aborted");
+		return mfd_error_set(&w->err, -ECANCELED,
+				     "CRIU's dump failed (its log says why); session aborted");
 	return mfd_error_set(
 		&w->err, -EINVAL,
 		"nothing was moved: criu dump needs --lazy-pages for the multifd plugin; session aborted, the "
@@ -139,7 +141,10 @@ static int give_leave(struct mfd_worker *w)
 
 	atomic_store(&w->sh->phase, MFD_PHASE_RUNNING);
 	atomic_store(&w->progress->running, 1);
-	/* Should CRIU die, its tasks are no longer traced and would run: this stops them then. Undone by an abort. */
+	/*
+	 * Should CRIU die, its tasks are no longer traced and would run: this stops them then.
+	 * Undone by an abort.
+	 */
 	mfd_shared_tasks_signal(w->sh, SIGSTOP);
 	mfd_worker_reply(w, MFD_LINK_HOLD, 0, "the restored tasks may run on the target");
 	mfd_address_release(w->o);
@@ -206,11 +211,13 @@ static int handle_message(struct mfd_worker *w, unsigned type, const ProtobufCMe
 		note_restored(w, (const Mfd__Restored *)msg);
 		return 0;
 	case MFD_WIRE_ABORT:
-		return mfd_error_set(&w->err, -ECANCELED, "the target aborted: %s", ((const Mfd__Abort *)msg)->reason);
+		return mfd_error_set(&w->err, -ECANCELED, "the target aborted: %s",
+				     ((const Mfd__Abort *)msg)->reason);
 	default:
 		break;
 	}
-	return mfd_error_set(&w->err, -EPROTO, "the target said %s out of turn", mfd_wire_msg_name(type));
+	return mfd_error_set(&w->err, -EPROTO, "the target said %s out of turn",
+			     mfd_wire_msg_name(type));
 }
 
 static int handle_inbox(struct mfd_worker *w)
@@ -237,7 +244,8 @@ static int handle_signal(struct mfd_worker *w)
 	if (read(w->signals, &si, sizeof(si)) != (ssize_t)sizeof(si))
 		return 0;
 	if (atomic_load(&w->sh->phase) == MFD_PHASE_RUNNING) {
-		mfd_log_warn("ignoring %s: the tasks may run on the target already", strsignal((int)si.ssi_signo));
+		mfd_log_warn("ignoring %s: the tasks may run on the target already",
+			     strsignal((int)si.ssi_signo));
 		return 0;
 	}
 	return mfd_error_set(&w->err, -EINTR, "stopped by %s", strsignal((int)si.ssi_signo));
@@ -286,9 +294,10 @@ static int handle_desk(struct mfd_worker *w)
 	if (verb == MFD_DESK_NOTHING)
 		return 0;
 	if (verb != MFD_DESK_ABORT || running) {
-		mfd_desk_answer(caller, verb == MFD_DESK_ABORT ?
-						"too late: the tasks may run on the target already" :
-						"the session is not in doubt: its target is connected");
+		mfd_desk_answer(caller,
+				verb == MFD_DESK_ABORT ?
+					"too late: the tasks may run on the target already" :
+					"the session is not in doubt: its target is connected");
 		return 0;
 	}
 	mfd_desk_answer(caller, NULL);
@@ -296,13 +305,15 @@ static int handle_desk(struct mfd_worker *w)
 }
 
 /*
- * While the main thread waits for a channel, on a slow or stalled network: a person's wish to stop, CRIU's end and the target's
- * question for leave to run must not wait until the channel is free.
+ * While the main thread waits for a channel, on a slow or stalled network: a person's wish to stop,
+ * CRIU's end and the target's question for leave to run must not wait until the channel is free.
  */
 static int glance(void *arg)
 {
 	struct mfd_worker *w = arg;
-	struct pollfd p[3] = { { w->signals, POLLIN, 0 }, { w->desk, POLLIN, 0 }, { w->link, 0, 0 } };
+	struct pollfd p[3] = { { w->signals, POLLIN, 0 },
+			       { w->desk, POLLIN, 0 },
+			       { w->link, 0, 0 } };
 	int ret = 0;
 
 	if (mfd_queue_waits(&w->session.queue))
@@ -312,7 +323,8 @@ static int glance(void *arg)
 			ret = handle_signal(w);
 		if (!ret && p[1].revents)
 			ret = handle_desk(w);
-		if (!ret && p[2].revents & POLLHUP && atomic_load(&w->sh->phase) != MFD_PHASE_RUNNING)
+		if (!ret && p[2].revents & POLLHUP &&
+		    atomic_load(&w->sh->phase) != MFD_PHASE_RUNNING)
 			ret = mfd_error_set(&w->err, -EPIPE, "CRIU has ended");
 	}
 	if (!ret && w->images_sent && w->o->mode == MFD_MODE_POSTCOPY && w->inbox.running &&
@@ -343,15 +355,17 @@ static int wait_ms(const struct mfd_worker *w, int busy)
 }
 
 /*
- * READY or RESTORED may have lain in the socket while we were stopped.  A target that has closed the connection meanwhile, because it
- * was in doubt for too long, may have been told by a person to throw everything away: its word does not count any more.
+ * READY or RESTORED may have lain in the socket while we were stopped.  A target that has closed
+ * the connection meanwhile, because it was in doubt for too long, may have been told by a person to
+ * throw everything away: its word does not count any more.
  */
 static int still_there(struct mfd_worker *w)
 {
 	struct pollfd p = { .fd = w->session.control.conn.fd, .events = POLLRDHUP };
 
 	if (p.fd >= 0 && poll(&p, 1, 0) > 0)
-		return mfd_error_set(&w->err, -ECONNRESET, "the target has closed the connection before the verdict");
+		return mfd_error_set(&w->err, -ECONNRESET,
+				     "the target has closed the connection before the verdict");
 	return 0;
 }
 
@@ -400,19 +414,24 @@ static int ask_person(struct mfd_worker *w, struct mfd_error *err)
 	if (verb == MFD_DESK_NOTHING)
 		return 1;
 	if (verb == MFD_DESK_ABORT) {
-		mfd_desk_answer(caller,
-				"in doubt: the tasks may run on the target; criu-multifd resolve --source settles it");
+		mfd_desk_answer(
+			caller,
+			"in doubt: the tasks may run on the target; criu-multifd resolve --source settles it");
 		return 1;
 	}
 	mfd_desk_answer(caller, NULL);
 	if (verb == MFD_DESK_RUN)
-		return mfd_error_set(err, -ECANCELED, "a person has resolved the session: the tasks run on here");
+		return mfd_error_set(err, -ECANCELED,
+				     "a person has resolved the session: the tasks run on here");
 	mfd_log_warn("a person has resolved the session: the tasks here are discarded");
 	w->ready = 1;
 	return 0;
 }
 
-/* A target that has verified everything, or was told to commit by a person, has no use for channels and says the rest at once. */
+/*
+ * A target that has verified everything, or was told to commit by a person, has no use for channels
+ * and says the rest at once.
+ */
 static int pages_are_due(const char *state)
 {
 	return strcmp(state, "READY") && strcmp(state, "RESTORED") && strcmp(state, "COMMITTED") &&
@@ -420,8 +439,8 @@ static int pages_are_due(const char *state)
 }
 
 /*
- * Postcopy, connections lost after the restored tasks were allowed to run: the tasks here stay frozen, the ones there
- * block on what they lack, and we try to get back for as long as it takes.
+ * Postcopy, connections lost after the restored tasks were allowed to run: the tasks here stay
+ * frozen, the ones there block on what they lack, and we try to get back for as long as it takes.
  */
 static int reconnect(struct mfd_worker *w)
 {
@@ -429,9 +448,12 @@ static int reconnect(struct mfd_worker *w)
 	struct mfd_error why = w->err;
 	int ret;
 
-	mfd_log_error("%s; the tasks may run on the target, so they stay frozen here until it is back", why.text);
+	mfd_log_error(
+		"%s; the tasks may run on the target, so they stay frozen here until it is back",
+		why.text);
 	atomic_store(&w->progress->lost, 1);
-	mfd_uplink_shutdown(&w->session); /* it may be a channel that broke: the inbox must end, too */
+	/* it may be a channel that broke: the inbox must end, too */
+	mfd_uplink_shutdown(&w->session);
 	mfd_inbox_stop(&w->inbox);
 	for (unsigned try = 0;; try++) {
 		mfd_uplink_close(&w->session);
@@ -447,13 +469,17 @@ static int reconnect(struct mfd_worker *w)
 			ret = mfd_uplink_rejoin(&w->session, w->o, w->sh, &w->err);
 		if (!ret)
 			ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
-		/* A target that answers but refuses has given the session up: then nothing runs there. */
+		/*
+		 * A target that answers but refuses has given the session up: then nothing runs
+		 * there.
+		 */
 		if (!ret || ret == -ECANCELED)
 			break;
 		if (mfd_gate_criu_ended(&w->gate, 0))
 			return mfd_error_set(&w->err, -ESRCH, "CRIU has ended");
 		if (try % 20 == 0)
-			mfd_log_warn("no connection to %s yet: %s", w->sh->target.text, w->err.text);
+			mfd_log_warn("no connection to %s yet: %s", w->sh->target.text,
+				     w->err.text);
 		mfd_error_clear(&w->err);
 		ret = ask_person(w, &w->err);
 		if (ret <= 0) {
@@ -512,7 +538,8 @@ static int init(struct mfd_worker *w)
 	mfd_tasks_init(&w->tasks, w->sh);
 	w->desk = mfd_desk_open();
 	if (w->desk < 0)
-		mfd_log_warn("no requests can be taken: " MFD_DESK_SOCKET ": %s", strerror(-w->desk));
+		mfd_log_warn("no requests can be taken: " MFD_DESK_SOCKET ": %s",
+			     strerror(-w->desk));
 	w->progress = mfd_progress_open();
 	if (!w->progress)
 		return mfd_error_set(&w->err, -ENOMEM, "no memory");
@@ -545,7 +572,9 @@ static void close_progress(struct mfd_worker *w, int ret)
 
 int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd, int recover)
 {
-	struct mfd_worker w = { .o = o, .sh = sh, .link = link, .log_fd = log_fd, .image_dir = -1, .desk = -1 };
+	struct mfd_worker w = {
+		.o = o, .sh = sh, .link = link, .log_fd = log_fd, .image_dir = -1, .desk = -1
+	};
 	int ret;
 
 	w.gate = (struct mfd_gate){ .pidfd = -1, .listener = -1, .knock = -1 };

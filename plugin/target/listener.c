@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The worker's main thread: accepts, gives each connection a thread and a deadline for its greeting, and joins what has ended.
- * It never blocks on a peer.
+ * The worker's main thread: accepts, gives each connection a thread and a deadline for its
+ * greeting, and joins what has ended. It never blocks on a peer.
  */
 #include <errno.h>
 #include <poll.h>
@@ -77,20 +77,22 @@ static void greet(struct mfd_peer *p)
 {
 	struct mfd_wire_greeting g;
 	const char *why = NULL;
-	int rc = mfd_conn_recv(&p->control.conn, &g, sizeof(g));
+	int ret = mfd_conn_recv(&p->control.conn, &g, sizeof(g));
 
-	if (rc) {
-		mfd_log_warn("%s: no greeting: %s", p->text, rc == -ECONNRESET ? "closed" : strerror(-rc));
+	if (ret) {
+		mfd_log_warn("%s: no greeting: %s", p->text,
+			     ret == -ECONNRESET ? "closed" : strerror(-ret));
 		return;
 	}
-	rc = mfd_wire_greeting_open(&g, &why);
-	if (rc == -EPROTONOSUPPORT && g.role == MFD_WIRE_ROLE_CONTROL) {
-		mfd_control_send_abort(&p->control, rc,
-				       "the restore server does not speak this version of the protocol");
-	} else if (rc == -EPROTONOSUPPORT) {
+	ret = mfd_wire_greeting_open(&g, &why);
+	if (ret == -EPROTONOSUPPORT && g.role == MFD_WIRE_ROLE_CONTROL) {
+		mfd_control_send_abort(
+			&p->control, ret,
+			"the restore server does not speak this version of the protocol");
+	} else if (ret == -EPROTONOSUPPORT) {
 		mfd_receive_answer(p, MFD_WIRE_JOIN_VERSION);
 	}
-	if (rc)
+	if (ret)
 		mfd_log_warn("%s: refused: %s", p->text, why ? why : "bad greeting");
 	else if (g.role == MFD_WIRE_ROLE_CONTROL)
 		mfd_control_main(p, &g);
@@ -106,21 +108,24 @@ static void connection_thread(void *arg)
 	close_peer(p);
 }
 
-/* Silence on a connection is normal (a channel may rest); the session's thread watches over all of them together. */
+/*
+ * Silence on a connection is normal (a channel may rest); the session's thread watches over all of
+ * them together.
+ */
 static int tune(struct mfd_server *sv, int fd)
 {
 	struct timeval forever = { 0 };
-	int rc = mfd_sock_tune(fd, sv->stall_ms);
+	int ret = mfd_sock_tune(fd, sv->stall_ms);
 
-	if (!rc && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever)))
-		rc = -errno;
-	return rc;
+	if (!ret && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever)))
+		ret = -errno;
+	return ret;
 }
 
 static void take_connection(struct mfd_server *sv, int fd)
 {
 	struct mfd_peer *p = calloc(1, sizeof(*p));
-	int rc;
+	int ret;
 
 	if (!p) {
 		close(fd);
@@ -132,11 +137,11 @@ static void take_connection(struct mfd_server *sv, int fd)
 	if (mfd_sock_peer_text(fd, p->text, sizeof(p->text)))
 		snprintf(p->text, sizeof(p->text), "?");
 	enlist(p);
-	rc = tune(sv, fd);
-	if (!rc)
-		rc = mfd_threads_start(&sv->pool, connection_thread, p);
-	if (rc) {
-		mfd_log_error("%s: %s", p->text, strerror(-rc));
+	ret = tune(sv, fd);
+	if (!ret)
+		ret = mfd_threads_start(&sv->pool, connection_thread, p);
+	if (ret) {
+		mfd_log_error("%s: %s", p->text, strerror(-ret));
 		close_peer(p);
 	}
 }
@@ -149,7 +154,8 @@ static void accept_all(struct mfd_server *sv)
 		take_connection(sv, fd);
 	} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
 		mfd_log_error("accept: %s", strerror(errno));
-		usleep(100000); /* the connection stays in the queue and poll() would come back at once */
+		/* the connection stays in the queue and poll() would come back at once */
+		usleep(100000);
 	}
 }
 
@@ -189,8 +195,9 @@ static struct mfd_peer *oldest_pending(struct mfd_server *sv)
 }
 
 /*
- * Room for one more connection whose peer has not said who it is?  When there are too many the oldest has to go, so that those that
- * say nothing cannot keep out one that would; but each has some time.
+ * Room for one more connection whose peer has not said who it is?  When there are too many the
+ * oldest has to go, so that those that say nothing cannot keep out one that would; but each has
+ * some time.
  */
 static int room(struct mfd_server *sv)
 {
@@ -236,7 +243,10 @@ static void asked_to_stop(struct mfd_server *sv)
 		stop(sv, sv->stopping + (unsigned)n);
 }
 
-/* The supervisor is gone: as if it had asked.  Restored tasks that lack pages keep us alive until they have them. */
+/*
+ * The supervisor is gone: as if it had asked.  Restored tasks that lack pages keep us alive until
+ * they have them.
+ */
 static void supervisor_died(struct mfd_server *sv)
 {
 	mfd_log_error("the supervisor died");
@@ -287,14 +297,14 @@ static void turn(struct mfd_server *sv)
 int mfd_listener_run(struct mfd_server *sv)
 {
 	struct mfd_error err = { 0 };
-	int rc = mfd_threads_init(&sv->pool);
+	int ret = mfd_threads_init(&sv->pool);
 
 	pthread_mutex_init(&sv->lock, NULL);
 	pthread_mutex_init(&sv->guard_lock, NULL);
-	if (!rc)
-		rc = mfd_requests_listen(sv, &err);
-	if (rc) {
-		mfd_log_error("%s", err.code ? mfd_error_text(&err) : strerror(-rc));
+	if (!ret)
+		ret = mfd_requests_listen(sv, &err);
+	if (ret) {
+		mfd_log_error("%s", err.code ? mfd_error_text(&err) : strerror(-ret));
 		return 1;
 	}
 	mfd_memory_begin(sv);

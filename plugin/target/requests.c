@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Requests of the command line on DIR/.serve.sock (SOCK_SEQPACKET, root only): one message, one answer.
+ * Requests of the command line on DIR/.serve.sock (SOCK_SEQPACKET, root only): one message, one
+ * answer.
  *
  *	exec			go on in the program that lies at our path now
  *	abort NAME		before READY: as if the source had gone; ended sessions: removed
@@ -35,7 +36,7 @@ int mfd_requests_listen(struct mfd_server *sv, struct mfd_error *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	mode_t mask;
-	int rc;
+	int ret;
 
 	/* Through the descriptor, since DIR may be longer than sun_path. */
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" MFD_SERVER_SOCKET, sv->dirfd);
@@ -44,11 +45,11 @@ int mfd_requests_listen(struct mfd_server *sv, struct mfd_error *err)
 	if (sv->request_fd < 0)
 		return mfd_error_sys(err, -errno, "socket");
 	mask = umask(0177);
-	rc = bind(sv->request_fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
+	ret = bind(sv->request_fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
 	umask(mask);
-	if (!rc && listen(sv->request_fd, 16))
-		rc = -errno;
-	return rc ? mfd_error_sys(err, rc, "%s/" MFD_SERVER_SOCKET, sv->dir) : 0;
+	if (!ret && listen(sv->request_fd, 16))
+		ret = -errno;
+	return ret ? mfd_error_sys(err, ret, "%s/" MFD_SERVER_SOCKET, sv->dir) : 0;
 }
 
 static void ask_live(struct mfd_session *s, struct mfd_request *r, char *answer, size_t len)
@@ -57,7 +58,10 @@ static void ask_live(struct mfd_session *s, struct mfd_request *r, char *answer,
 	snprintf(answer, len, "%s", r->answer);
 }
 
-/* May what lies on disk under this name, with no live session, be thrown away by `kind`? NULL or why not. */
+/*
+ * May what lies on disk under this name, with no live session, be thrown away by `kind`? NULL or
+ * why not.
+ */
 static const char *removable(const struct mfd_session_file *f, enum mfd_request_kind kind)
 {
 	int committed = !f->ended && f->entry && f->entry->state == MFD__SESSION_STATE__COMMITTED;
@@ -68,8 +72,9 @@ static const char *removable(const struct mfd_session_file *f, enum mfd_request_
 		return "error: the session cannot run any more";
 	if (kind == MFD_REQUEST_DISCARD)
 		return committed ? NULL : "error: the session is not in doubt";
-	return committed ? "error: the session is committed: the source is gone (`resolve NAME discard` gives it up)" :
-			   NULL;
+	return committed ?
+		       "error: the session is committed: the source is gone (`resolve NAME discard` gives it up)" :
+		       NULL;
 }
 
 static void remove_ended(struct mfd_server *sv, const char *name)
@@ -85,7 +90,8 @@ static void remove_ended(struct mfd_server *sv, const char *name)
 }
 
 /* The claim keeps others from opening a session of this name meanwhile. */
-static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_kind kind, char *answer, size_t len)
+static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_kind kind,
+		     char *answer, size_t len)
 {
 	struct mfd_session_file f;
 	struct mfd_session *claim;
@@ -142,16 +148,18 @@ static void answer_request(struct mfd_server *sv, char *text, char *answer, size
 	char *name;
 
 	if (!strcmp(text, "exec")) {
-		int rc = mfd_guard_exec(sv);
+		int ret = mfd_guard_exec(sv);
 
-		snprintf(answer, len, rc ? "error: the program is not replaced: %s (the log says more)" : "ok",
-			 strerror(-rc));
+		snprintf(answer, len,
+			 ret ? "error: the program is not replaced: %s (the log says more)" : "ok",
+			 strerror(-ret));
 		return;
 	}
 	if (parse(text, &r, &name)) {
-		snprintf(answer, len,
-			 "error: the requests are: exec, abort NAME, resolve NAME run, resolve NAME discard, "
-			 "set NAME SETTING VALUE");
+		snprintf(
+			answer, len,
+			"error: the requests are: exec, abort NAME, resolve NAME run, resolve NAME discard, "
+			"set NAME SETTING VALUE");
 		return;
 	}
 	s = mfd_session_find(sv, name);
@@ -183,7 +191,8 @@ static int is_root(int fd)
 	struct ucred u;
 	socklen_t len = sizeof(u);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) &&
+	       (u.uid == 0 || u.uid == geteuid());
 }
 
 void mfd_requests_accept(struct mfd_server *sv)

@@ -57,7 +57,9 @@ static int add_allow_address(void *dest, const char *value, struct mfd_error *er
 	struct config *c = dest;
 
 	if (!mfd_netaddr_rule_ok(value))
-		return mfd_error_set(err, -EINVAL, "'%.64s': an address, a network ADDR/LEN or 'any' is wanted", value);
+		return mfd_error_set(err, -EINVAL,
+				     "'%.64s': an address, a network ADDR/LEN or 'any' is wanted",
+				     value);
 	if (c->n_allow_address == MAX_RESTORE_OPTIONS)
 		return mfd_error_set(err, -E2BIG, "at most %d of them", MAX_RESTORE_OPTIONS);
 	c->allow_address[c->n_allow_address++] = value;
@@ -71,9 +73,10 @@ static int set_max_memory(void *dest, const char *value, struct mfd_error *err)
 	uint64_t bytes;
 
 	if (mfd_size_parse(value, &bytes) || (bytes && bytes < MIN_MEMORY))
-		return mfd_error_set(err, -EINVAL,
-				     "'%.64s': bytes are wanted, as 800M or 64G, at least %lluM; 0 = no limit", value,
-				     MIN_MEMORY >> 20);
+		return mfd_error_set(
+			err, -EINVAL,
+			"'%.64s': bytes are wanted, as 800M or 64G, at least %lluM; 0 = no limit",
+			value, MIN_MEMORY >> 20);
 	*(uint64_t *)dest = bytes;
 	return 0;
 }
@@ -191,7 +194,8 @@ static int parse(struct config *c, int argc, char **argv)
 	const struct mfd_flags table = {
 		.verb = "serve",
 		.usage = "--listen ADDR:PORT [--dir DIR] [--once] [--insecure] ...",
-		.summary = "Restore server: receives migrations and serves their pages to criu restore --lazy-pages.",
+		.summary =
+			"Restore server: receives migrations and serves their pages to criu restore --lazy-pages.",
 		.notes =
 			"Whoever may connect to a restore server may run code there as root.\n"
 			"\n"
@@ -239,32 +243,41 @@ static int make_folders(const char *dir)
 	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
 }
 
-/* The folder and the lock that makes us its only server; the lock is inherited by the worker and ends with the last of both. */
+/*
+ * The folder and the lock that makes us its only server; the lock is inherited by the worker and
+ * ends with the last of both.
+ */
 static int open_dir(struct mfd_server *sv, struct mfd_error *err)
 {
-	int i, lock, rc = make_folders(sv->dir);
+	int i, lock, ret = make_folders(sv->dir);
 
-	if (rc)
-		return mfd_error_sys(err, rc, "%s", sv->dir);
+	if (ret)
+		return mfd_error_sys(err, ret, "%s", sv->dir);
 	sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (sv->dirfd < 0)
 		return mfd_error_sys(err, -errno, "%s", sv->dir);
 	lock = openat(sv->dirfd, MFD_SERVER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (lock < 0)
 		return mfd_error_sys(err, -errno, "%s/" MFD_SERVER_LOCK, sv->dir);
-	/* A server that was killed a moment ago is not quite gone: its worker's heir (heir.h) is. */
-	for (i = 0; (rc = flock(lock, LOCK_EX | LOCK_NB)) && i < 50; i++)
+	/*
+	 * A server that was killed a moment ago is not quite gone: its worker's heir (heir.h) is.
+	 */
+	for (i = 0; (ret = flock(lock, LOCK_EX | LOCK_NB)) && i < 50; i++)
 		usleep(20000);
-	if (rc)
-		return mfd_error_set(err, -EBUSY, "%s: another restore server is at work there", sv->dir);
+	if (ret)
+		return mfd_error_set(err, -EBUSY, "%s: another restore server is at work there",
+				     sv->dir);
 	sv->lock_fd = lock;
 	return 0;
 }
 
-/* Socket activation: 0 = none, 1 = sv->listen_fd is systemd's.  The environment is not to reach criu and what it restores. */
+/*
+ * Socket activation: 0 = none, 1 = sv->listen_fd is systemd's.  The environment is not to reach
+ * criu and what it restores.
+ */
 static int passed_socket(struct mfd_server *sv, struct mfd_sock_addr *addr, struct mfd_error *err)
 {
-	int rc, n = sd_listen_fds(1);
+	int ret, n = sd_listen_fds(1);
 
 	if (n < 0)
 		return mfd_error_sys(err, n, "LISTEN_FDS");
@@ -272,20 +285,21 @@ static int passed_socket(struct mfd_server *sv, struct mfd_sock_addr *addr, stru
 		return mfd_error_set(err, -EINVAL, "systemd passes %d sockets, one is wanted", n);
 	if (!n)
 		return 0;
-	rc = mfd_sock_listening(SD_LISTEN_FDS_START, addr, err);
-	if (rc)
-		return rc;
+	ret = mfd_sock_listening(SD_LISTEN_FDS_START, addr, err);
+	if (ret)
+		return ret;
 	sv->listen_fd = SD_LISTEN_FDS_START;
 	return 1;
 }
 
-static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd_sock_addr *addr, struct mfd_error *err)
+static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd_sock_addr *addr,
+		       struct mfd_error *err)
 {
 	int passed = passed_socket(sv, addr, err);
-	int rc = passed ? passed : mfd_sock_parse(c->listen, 1, addr, err);
+	int ret = passed ? passed : mfd_sock_parse(c->listen, 1, addr, err);
 
-	if (rc < 0)
-		return rc;
+	if (ret < 0)
+		return ret;
 	if (!mfd_sock_is_loopback(addr) && !c->insecure)
 		return mfd_error_set(
 			err, -EPERM,
@@ -306,7 +320,7 @@ static int prepare_restore(struct mfd_server *sv, const struct config *c, struct
 {
 	static struct mfd_hostcriu criu; /* the server's for good */
 	static char plugins[4096], netns[4096];
-	int rc;
+	int ret;
 
 	sv->restore = c->restore;
 	sv->host_pids = c->pid_namespace == PIDS_HOST;
@@ -314,19 +328,23 @@ static int prepare_restore(struct mfd_server *sv, const struct config *c, struct
 	sv->n_restore_options = c->n_restore_options;
 	if (!c->restore)
 		return c->n_restore_options || c->netns ?
-			       mfd_error_set(err, -EINVAL, "without --restore nothing is restored") :
+			       mfd_error_set(err, -EINVAL,
+					     "without --restore nothing is restored") :
 			       0;
-	rc = mfd_hostcriu_find(&criu, err);
-	if (rc)
-		return rc;
+	ret = mfd_hostcriu_find(&criu, err);
+	if (ret)
+		return ret;
 	sv->criu = criu.path;
 	if (!mfd_hostcriu_plugins(plugins, sizeof(plugins), NULL))
 		sv->plugins = plugins;
 	if (!c->netns)
 		return 0;
-	snprintf(netns, sizeof(netns), "%s%s", strchr(c->netns, '/') ? "" : "/run/netns/", c->netns);
+	snprintf(netns, sizeof(netns), "%s%s", strchr(c->netns, '/') ? "" : "/run/netns/",
+		 c->netns);
 	sv->netns = netns;
-	return access(netns, R_OK) ? mfd_error_sys(err, -errno, "--network-namespace %s", c->netns) : 0;
+	return access(netns, R_OK) ?
+		       mfd_error_sys(err, -errno, "--network-namespace %s", c->netns) :
+		       0;
 }
 
 /* The command line has been understood. */
@@ -373,16 +391,17 @@ int mfd_serve_main(int argc, char **argv)
 				 .guard_fd = -1,
 				 .standby_fd = -1,
 				 .lock_fd = -1 };
-	int rc;
+	int ret;
 
 	sv.words =
-		calloc((size_t)argc + 1, sizeof(*sv.words)); /* for an exec of our own later; parsing reorders argv */
+		calloc((size_t)argc + 1,
+		       sizeof(*sv.words)); /* for an exec of our own later; parsing reorders argv */
 	if (!sv.words)
 		return MFD_EXIT_FAILED;
 	memcpy(sv.words, argv, (size_t)argc * sizeof(*argv));
-	rc = parse(&c, argc, argv);
-	if (rc < 0)
-		rc = serve(&sv, &c);
+	ret = parse(&c, argc, argv);
+	if (ret < 0)
+		ret = serve(&sv, &c);
 	free(sv.words);
-	return rc;
+	return ret;
 }

@@ -62,11 +62,14 @@ struct mfd_server {
 	int host_pids;			    /* restored tasks live in the server's pid namespace */
 	const char *const *restore_options; /* for criu, always */
 	size_t n_restore_options;
-	const char *const *allow_address; /* rules (netaddr.h) for addresses that sources may move here */
+	/* rules (netaddr.h) for addresses that sources may move here */
+	const char *const *allow_address;
 	size_t n_allow_address;
-	int reborn;   /* the worker before this one died */
-	int orphaned; /* and the server: only sessions with something in `inherited` have living tasks */
-	struct mfd_holder *inherited; /* what it left (takeover.h); main thread, until the sessions are reloaded */
+	int reborn; /* the worker before this one died */
+	/* and the server: only sessions with something in `inherited` have living tasks */
+	int orphaned;
+	/* what it left (takeover.h); main thread, until the sessions are reloaded */
+	struct mfd_holder *inherited;
 
 	pthread_mutex_t guard_lock; /* one request at a time on guard_fd */
 
@@ -87,7 +90,10 @@ struct mfd_server {
 	int result;	   /* exit code that the first of them means */
 };
 
-/* One connection.  Belongs to its thread; others may only shut it down, under server->lock or the session's. */
+/*
+ * One connection.  Belongs to its thread; others may only shut it down, under server->lock or the
+ * session's.
+ */
 struct mfd_peer {
 	struct mfd_server *server;
 	struct mfd_control control; /* control.conn is the connection whatever its role */
@@ -111,21 +117,25 @@ void mfd_listener_settled(struct mfd_peer *p);
 
 /* supervise.c */
 int mfd_supervise_run(struct mfd_server *sv, const char *address);
-int mfd_supervise_resume(struct mfd_server *sv, int state); /* in a new program: `state` is what the old one left */
+/* in a new program: `state` is what the old one left */
+int mfd_supervise_resume(struct mfd_server *sv, int state);
 
 /* guard.c: the worker's side of the supervisor. 0 or -errno. */
 int mfd_guard_ready(struct mfd_server *sv);
 /*
- * The supervisor holds copies of these (-1: none) for whoever follows us.  task 0: uffd is a restore's connection, pidfd CRIU.  unhold: it closes what
- * it holds under this number of ours, which is still open.
+ * The supervisor holds copies of these (-1: none) for whoever follows us.  task 0: uffd is a
+ * restore's connection, pidfd CRIU.  unhold: it closes what it holds under this number of ours,
+ * which is still open.
  */
-int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int book, int pidfd,
-		   int forked);
+int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int book,
+		   int pidfd, int forked);
 int mfd_guard_unhold(struct mfd_server *sv, const char *session, int uffd);
-int mfd_guard_release(struct mfd_server *sv, const char *session); /* all installed: close the copies */
+/* all installed: close the copies */
+int mfd_guard_release(struct mfd_server *sv, const char *session);
 /* Kill the tasks, wait, close the copies.  An unfinished restore is ended, too (unfinished.c). */
 int mfd_guard_kill(struct mfd_server *sv, const char *session);
-int mfd_guard_exec(struct mfd_server *sv); /* go on in a new program as soon as the worker has ended; -EBUSY ... */
+/* go on in a new program as soon as the worker has ended; -EBUSY ... */
+int mfd_guard_exec(struct mfd_server *sv);
 
 enum mfd_guard_kind {
 	MFD_GUARD_READY = 1,
@@ -149,22 +159,29 @@ struct mfd_guard_msg {
 };
 
 #define MFD_HOLDER_UNKNOWN UINT32_MAX
-/* holder.c: which process lives in the memory a userfaultfd serves; how to be sure that it is gone */
+/*
+ * holder.c: which process lives in the memory a userfaultfd serves; how to be sure that it is gone
+ */
 struct mfd_holder {
 	uint64_t id;   /* the supervisor's, for the standby */
 	uint32_t task; /* MFD_HOLDER_UNKNOWN */
-	int uffd;      /* -1: none; of task 0: the restore's connection until it is finished, and pidfd is CRIU */
-	int book;      /* -1: none (pager_book.c) */
-	int pidfd;     /* -1: not known */
+	/* -1: none; of task 0: the restore's connection until it is finished, and pidfd is CRIU */
+	int uffd;
+	int book;  /* -1: none (pager_book.c) */
+	int pidfd; /* -1: not known */
 	int forked;
-	int writer, number; /* the worker that had it first, and as what; later ones have the supervisor's number */
-	int there;	    /* in the standby: the supervisor's number */
-	char session[256];  /* "": found by the heir; "/": of nobody any more, but must not be closed */
+	/* the worker that had it first, and as what; later ones have the supervisor's number */
+	int writer, number;
+	int there;	   /* in the standby: the supervisor's number */
+	char session[256]; /* "": found by the heir; "/": of nobody any more, but must not be closed */
 	struct mfd_holder *next;
 };
 int mfd_holder_pid(int pidfd);	/* 0: it has ended */
 int mfd_holder_parent(int pid); /* 0, -1: none */
-/* The process that has `uffd` open, best one that is `task` in its own pid namespace; its pid here, or 0. *sure: it is that task. */
+/*
+ * The process that has `uffd` open, best one that is `task` in its own pid namespace; its pid here,
+ * or 0. *sure: it is that task.
+ */
 int mfd_holder_find(uint32_t task, int uffd, int sender, int *sure);
 uint64_t mfd_holder_start_time(int pid); /* clock ticks since boot, 0: no such process */
 int mfd_holder_kill(const struct mfd_holder *list, const char *session);
@@ -173,7 +190,8 @@ int mfd_holder_kill(const struct mfd_holder *list, const char *session);
 struct mfd_wire_greeting;
 void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g);
 void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g);
-void mfd_receive_answer(struct mfd_peer *p, unsigned status); /* answers with an enum mfd_wire_join_status */
+/* answers with an enum mfd_wire_join_status */
+void mfd_receive_answer(struct mfd_peer *p, unsigned status);
 
 /* requests.c */
 int mfd_requests_listen(struct mfd_server *sv, struct mfd_error *err);

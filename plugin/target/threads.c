@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The worker's threads: one list, joined by the main thread alone, so that none is forgotten and none outlives it. */
+/*
+ * The worker's threads: one list, joined by the main thread alone, so that none is forgotten and
+ * none outlives it.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -34,7 +37,10 @@ static void *run(void *arg)
 	me->fn(me->arg);
 	pthread_mutex_lock(&t->lock);
 	me->ended = 1;
-	/* A full counter wakes as well; inside the lock, since the pool may go once nobody is in the list. */
+	/*
+	 * A full counter wakes as well; inside the lock, since the pool may go once nobody is in
+	 * the list.
+	 */
 	if (write(t->wake, &one, sizeof(one)) < 0)
 		errno = 0;
 	pthread_mutex_unlock(&t->lock);
@@ -44,7 +50,7 @@ static void *run(void *arg)
 int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
 {
 	struct mfd_thread *me = calloc(1, sizeof(*me));
-	int rc;
+	int ret;
 
 	if (!me)
 		return -ENOMEM;
@@ -52,16 +58,16 @@ int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
 	me->fn = fn;
 	me->arg = arg;
 	pthread_mutex_lock(&t->lock);
-	rc = -pthread_create(&me->id, NULL, run, me);
-	if (!rc) {
+	ret = -pthread_create(&me->id, NULL, run, me);
+	if (!ret) {
 		me->next = t->all;
 		t->all = me;
 		t->count++;
 	}
 	pthread_mutex_unlock(&t->lock);
-	if (rc)
+	if (ret)
 		free(me);
-	return rc;
+	return ret;
 }
 
 /* Take one off the list: one that has ended, or any. */

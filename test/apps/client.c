@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * client: uses a server over one TCP connection while that server moves, and finds every lost write.
+ * client: uses a server over one TCP connection while that server moves, and finds every lost
+ * write.
  *
  *	client redis|memcached|http HOST PORT [--fill MIB] [--interval US] [--log FILE]
  *
- * First --fill MIB of incompressible values are stored. "ready" on standard output says that they are. From then on, until
- * SIGTERM: one request after the other, each with its answer awaited. A write that was acknowledged is remembered, and what
- * is read must be what was last acknowledged; a counter must answer with exactly one more each time. At the end everything
- * ever written is read back. http reads one file again and again, which must never change.
+ * First --fill MIB of incompressible values are stored. "ready" on standard output says that they
+ * are. From then on, until SIGTERM: one request after the other, each with its answer awaited. A
+ * write that was acknowledged is remembered, and what is read must be what was last acknowledged; a
+ * counter must answer with exactly one more each time. At the end everything ever written is read
+ * back. http reads one file again and again, which must never change.
  *
- * --log: a line "START_US TOOK_US" for each request (CLOCK_REALTIME), which is what the pause is drawn from. The last line
- * on standard output is
+ * --log: a line "START_US TOOK_US" for each request (CLOCK_REALTIME), which is what the pause is
+ * drawn from. The last line on standard output is
  *
  *	ok requests=N writes=N kept=N longest_ms=X at_us=T median_us=N
  *
- * or "FAILED ..." with a status of 1. The connection is never made anew: one that breaks is a failure.
+ * or "FAILED ..." with a status of 1. The connection is never made anew: one that breaks is a
+ * failure.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -145,7 +148,8 @@ static void expect(const char *want)
 
 static void connect_to(const char *host, const char *port)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_port = htons((uint16_t)atoi(port)) };
 	struct timeval limit = { .tv_sec = ANSWER_S };
 	int on = 1;
 
@@ -312,7 +316,8 @@ static void timed_end(uint64_t start)
 	}
 	histogram[took / 10 < BUCKETS ? took / 10 : BUCKETS - 1]++;
 	if (log_file)
-		fprintf(log_file, "%llu %llu\n", (unsigned long long)start, (unsigned long long)took);
+		fprintf(log_file, "%llu %llu\n", (unsigned long long)start,
+			(unsigned long long)took);
 }
 
 static void fill_value(uint64_t i, char *value)
@@ -381,7 +386,8 @@ static void round_of_requests(uint64_t n)
 	len = (int)proto->get(key, value, sizeof(value));
 	timed_end(t);
 	if (strtoull(value, NULL, 10) != last[old])
-		failed("%s is %.*s, but %llu was acknowledged", key, len, value, (unsigned long long)last[old]);
+		failed("%s is %.*s, but %llu was acknowledged", key, len, value,
+		       (unsigned long long)last[old]);
 }
 
 /* All that was ever acknowledged; the number of values. */
@@ -405,7 +411,8 @@ static uint64_t read_back(uint64_t filled)
 	for (uint64_t i = 0; i < filled; i++) {
 		snprintf(key, sizeof(key), "fill-%llu", (unsigned long long)i);
 		fill_value(i, want);
-		if (proto->get(key, value, sizeof(value)) != FILL_SIZE || memcmp(value, want, FILL_SIZE))
+		if (proto->get(key, value, sizeof(value)) != FILL_SIZE ||
+		    memcmp(value, want, FILL_SIZE))
 			failed("%s is not what was stored", key);
 		kept++;
 	}
@@ -472,6 +479,7 @@ int main(int argc, char **argv)
 		kept = read_back(filled);
 	printf("ok requests=%llu writes=%llu kept=%llu longest_ms=%.1f at_us=%llu median_us=%llu\n",
 	       (unsigned long long)requests, (unsigned long long)writes, (unsigned long long)kept,
-	       (double)longest_us / 1000, (unsigned long long)longest_at, (unsigned long long)median_us());
+	       (double)longest_us / 1000, (unsigned long long)longest_at,
+	       (unsigned long long)median_us());
 	return 0;
 }

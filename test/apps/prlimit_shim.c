@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A preload for CRIU where it lacks CAP_SYS_RESOURCE (some containers and virtual machines): there prlimit() tells nothing
- * about a task of another uid, although /proc/PID/limits does. Answers from that file what the kernel refuses to say, and
- * leaves every other call alone. Only for tests: the real cure is the capability.
+ * A preload for CRIU where it lacks CAP_SYS_RESOURCE (some containers and virtual machines): there
+ * prlimit() tells nothing about a task of another uid, although /proc/PID/limits does. Answers from
+ * that file what the kernel refuses to say, and leaves every other call alone. Only for tests: the
+ * real cure is the capability.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

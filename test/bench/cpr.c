@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * cpr: how long it takes to find a descriptor by (name, id) among N, N times, each once, in random order.
+ * cpr: how long it takes to find a descriptor by (name, id) among N, N times, each once, in random
+ * order.
  *
  *	list	a singly linked list of (name, id, fd), searched from its head, as QEMU's CPR state was
  *	criu	a doubly linked list of strings "name:id" compared with strcmp, as CRIU keeps --inherit-fd
  *	glib	GLib's GHashTable of structures (name, id, fd), hashed with g_str_hash(name) + id, compared by id and strcmp
  *	ours	lib/cpr.c
  *
- * The same keys in the same order for all; they are laid out in the order of the look-ups, so that reading them costs
- * everybody the same and little.  All tables are filled in another random order and exist side by side.  Competitors
- * take turns, ROUNDS times, and figures are medians.  Each turn begins with a pass that is not timed and repeats the N
- * look-ups until at least a million were made.  The lists do N look-ups once a turn, one turn only where that takes more than
- * a second; where it would take more than 20 seconds, a sample is timed and marked with "~".
+ * The same keys in the same order for all; they are laid out in the order of the look-ups, so that
+ * reading them costs everybody the same and little.  All tables are filled in another random order
+ * and exist side by side.  Competitors take turns, ROUNDS times, and figures are medians.  Each
+ * turn begins with a pass that is not timed and repeats the N look-ups until at least a million
+ * were made.  The lists do N look-ups once a turn, one turn only where that takes more than a
+ * second; where it would take more than 20 seconds, a sample is timed and marked with "~".
  *
- * Names: seven of eight are one of a few dozen as processes have them, with an inode-like number as id; one of eight is
- * a path of its own ("mixed").  With --shared no name is, with --unique every one.
+ * Names: seven of eight are one of a few dozen as processes have them, with an inode-like number as
+ * id; one of eight is a path of its own ("mixed").  With --shared no name is, with --unique every
+ * one.
  *
  *	cpr [--rounds N] [--json FILE] [--max N] [--shared | --unique]
  */
@@ -137,8 +140,8 @@ static void check(int ok, const char *what)
 static int one_name(char *buf, size_t size, size_t i)
 {
 	if (opt.kind == UNIQUE || (opt.kind == MIXED && rng() % 8 == 0))
-		return snprintf(buf, size, "/var/lib/app-%u/shard-%u/%08zx.dat", (unsigned)(i % 7), (unsigned)(i % 61),
-				i);
+		return snprintf(buf, size, "/var/lib/app-%u/shard-%u/%08zx.dat", (unsigned)(i % 7),
+				(unsigned)(i % 61), i);
 	return snprintf(buf, size, "%s", common[rng() % (sizeof(common) / sizeof(*common))]);
 }
 
@@ -179,7 +182,9 @@ static void free_keys(void)
 	free(fill_order);
 }
 
-/* ---- the competitors: fill, look up `n` keys (the sum of what was found is checked), empty ---- */
+/*
+ * ---- the competitors: fill, look up `n` keys (the sum of what was found is checked), empty ----
+ */
 
 struct list_entry {
 	struct list_entry *next;
@@ -458,7 +463,8 @@ static void misses(struct series *s)
 
 	for (size_t p = 0; p < passes; p++)
 		for (size_t i = 0; i < count; i++)
-			sum += mfd_cpr_find_fd(cpr, queries[i].name, queries[i].id << 32) == -ENOENT;
+			sum += mfd_cpr_find_fd(cpr, queries[i].name, queries[i].id << 32) ==
+			       -ENOENT;
 	add(s, (now() - t) / passes / count);
 	check(sum == passes * count, "found what is not there");
 }
@@ -484,7 +490,8 @@ static void other_operations(struct result *r)
 	must(mkdtemp(dir));
 	dirfd = open(dir, O_RDONLY | O_DIRECTORY);
 	for (size_t i = 0; i < count; i++)
-		mfd_cpr_set_record(cpr, queries[i].name, queries[i].id, must(mfd_cpr_record_new(&record)));
+		mfd_cpr_set_record(cpr, queries[i].name, queries[i].id,
+				   must(mfd_cpr_record_new(&record)));
 	t = now();
 	check(!mfd_cpr_store(cpr, dirfd, NULL, &why), why);
 	add(&r->store, (now() - t) / count);
@@ -521,7 +528,8 @@ static void run_size(struct result *r, size_t n)
 	for (int round = 0; round < opt.rounds; round++)
 		for (int c = 0; c < COMPETITORS; c++)
 			if (!round || r->sampled[c] != 1)
-				one_turn(&competitors[c], &r->find[c], r->sampled[c] == 2 ? SAMPLE : n);
+				one_turn(&competitors[c], &r->find[c],
+					 r->sampled[c] == 2 ? SAMPLE : n);
 	for (int round = 0; round < 3; round++)
 		other_operations(r);
 	for (int c = 0; c < COMPETITORS; c++)
@@ -535,26 +543,27 @@ static const char *const kinds[] = { "mixed", "shared", "unique" };
 
 static void print_table(struct result *r, size_t n)
 {
-	printf("\nns per look-up, names %s, %d rounds (~: too long, a sample of %d look-ups)\n\n", kinds[opt.kind],
-	       opt.rounds, SAMPLE);
-	printf("%8s %11s %11s %9s %9s   %9s %9s %9s\n", "N", "list", "criu", "glib", "ours", "list/ours", "criu/ours",
-	       "glib/ours");
+	printf("\nns per look-up, names %s, %d rounds (~: too long, a sample of %d look-ups)\n\n",
+	       kinds[opt.kind], opt.rounds, SAMPLE);
+	printf("%8s %11s %11s %9s %9s   %9s %9s %9s\n", "N", "list", "criu", "glib", "ours",
+	       "list/ours", "criu/ours", "glib/ours");
 	for (size_t i = 0; i < n; i++) {
 		double ours = median(&r[i].find[OURS]);
 
-		printf("%8zu %10.0f%s %10.0f%s %9.1f %9.1f   %9.0f %9.0f %9.2f\n", r[i].size, median(&r[i].find[LIST]),
-		       r[i].sampled[LIST] == 2 ? "~" : " ", median(&r[i].find[CRIU]),
-		       r[i].sampled[CRIU] == 2 ? "~" : " ", median(&r[i].find[GLIB]), ours,
-		       median(&r[i].find[LIST]) / ours, median(&r[i].find[CRIU]) / ours,
-		       median(&r[i].find[GLIB]) / ours);
+		printf("%8zu %10.0f%s %10.0f%s %9.1f %9.1f   %9.0f %9.0f %9.2f\n", r[i].size,
+		       median(&r[i].find[LIST]), r[i].sampled[LIST] == 2 ? "~" : " ",
+		       median(&r[i].find[CRIU]), r[i].sampled[CRIU] == 2 ? "~" : " ",
+		       median(&r[i].find[GLIB]), ours, median(&r[i].find[LIST]) / ours,
+		       median(&r[i].find[CRIU]) / ours, median(&r[i].find[GLIB]) / ours);
 	}
 	printf("\nbytes per entry, the rest of ours in ns per entry\n\n");
-	printf("%8s %7s %7s %7s %7s   %7s %9s %7s %7s %10s %7s %12s\n", "N", "list", "criu", "glib", "ours", "save",
-	       "glib save", "miss", "delete", "serialise", "parse", "image bytes");
+	printf("%8s %7s %7s %7s %7s   %7s %9s %7s %7s %10s %7s %12s\n", "N", "list", "criu", "glib",
+	       "ours", "save", "glib save", "miss", "delete", "serialise", "parse", "image bytes");
 	for (size_t i = 0; i < n; i++)
-		printf("%8zu %7.0f %7.0f %7.0f %7.0f   %7.0f %9.0f %7.1f %7.0f %10.0f %7.0f %12.0f\n", r[i].size,
-		       r[i].bytes[LIST], r[i].bytes[CRIU], r[i].bytes[GLIB], r[i].bytes[OURS], median(&r[i].save),
-		       median(&r[i].glib_save), median(&r[i].miss), median(&r[i].del), median(&r[i].store),
+		printf("%8zu %7.0f %7.0f %7.0f %7.0f   %7.0f %9.0f %7.1f %7.0f %10.0f %7.0f %12.0f\n",
+		       r[i].size, r[i].bytes[LIST], r[i].bytes[CRIU], r[i].bytes[GLIB],
+		       r[i].bytes[OURS], median(&r[i].save), median(&r[i].glib_save),
+		       median(&r[i].miss), median(&r[i].del), median(&r[i].store),
 		       median(&r[i].load), r[i].image);
 }
 
@@ -562,16 +571,17 @@ static void write_one(FILE *f, struct result *r)
 {
 	fprintf(f, "{ \"n\": %zu", r->size);
 	for (int c = 0; c < COMPETITORS; c++)
-		fprintf(f, ", \"%s_ns\": %.2f, \"%s_sampled\": %s, \"%s_bytes\": %.1f", competitors[c].name,
-			median(&r->find[c]), competitors[c].name, r->sampled[c] == 2 ? "true" : "false",
-			competitors[c].name, r->bytes[c]);
+		fprintf(f, ", \"%s_ns\": %.2f, \"%s_sampled\": %s, \"%s_bytes\": %.1f",
+			competitors[c].name, median(&r->find[c]), competitors[c].name,
+			r->sampled[c] == 2 ? "true" : "false", competitors[c].name, r->bytes[c]);
 	fprintf(f, ", \"glib_over_ours\": %.2f, \"list_over_ours\": %.1f",
-		median(&r->find[GLIB]) / median(&r->find[OURS]), median(&r->find[LIST]) / median(&r->find[OURS]));
+		median(&r->find[GLIB]) / median(&r->find[OURS]),
+		median(&r->find[LIST]) / median(&r->find[OURS]));
 	fprintf(f,
 		", \"save_ns\": %.1f, \"glib_save_ns\": %.1f, \"miss_ns\": %.2f, \"delete_ns\": %.1f, "
 		"\"serialise_ns\": %.1f, \"parse_ns\": %.1f, \"image_bytes\": %.1f }",
-		median(&r->save), median(&r->glib_save), median(&r->miss), median(&r->del), median(&r->store),
-		median(&r->load), r->image);
+		median(&r->save), median(&r->glib_save), median(&r->miss), median(&r->del),
+		median(&r->store), median(&r->load), r->image);
 }
 
 static void write_json(struct result *r, size_t n)
@@ -579,7 +589,8 @@ static void write_json(struct result *r, size_t n)
 	FILE *f = fopen(opt.json, "w");
 
 	check(f != NULL, "cannot write the JSON file");
-	fprintf(f, "{ \"names\": \"%s\", \"rounds\": %d, \"sizes\": [", kinds[opt.kind], opt.rounds);
+	fprintf(f, "{ \"names\": \"%s\", \"rounds\": %d, \"sizes\": [", kinds[opt.kind],
+		opt.rounds);
 	for (size_t i = 0; i < n; i++) {
 		fputs(i ? ",\n  " : "\n  ", f);
 		write_one(f, &r[i]);
@@ -591,9 +602,12 @@ static void write_json(struct result *r, size_t n)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "rounds", required_argument, NULL, 'r' }, { "json", required_argument, NULL, 'j' },
-		{ "max", required_argument, NULL, 'm' },    { "shared", no_argument, NULL, 's' },
-		{ "unique", no_argument, NULL, 'u' },	    { NULL, 0, NULL, 0 },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ "json", required_argument, NULL, 'j' },
+		{ "max", required_argument, NULL, 'm' },
+		{ "shared", no_argument, NULL, 's' },
+		{ "unique", no_argument, NULL, 'u' },
+		{ NULL, 0, NULL, 0 },
 	};
 	static struct result r[SIZES];
 	size_t n = 0;

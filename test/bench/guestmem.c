@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guestmem: give a QEMU guest that has never run the memory of another process, and compare it afterwards.
+ * guestmem: give a QEMU guest that has never run the memory of another process, and compare it
+ * afterwards.
  *
  *	guestmem copy FROM TO MIB	guestmem compare FROM TO MIB
  *
- * FROM and TO are PID:ADDRESS, or a PID alone: then the one private anonymous mapping of just that many MiB is meant, which is
- * how the guest's memory is found in QEMU. Copying is done from outside, page by page into memory that was never touched, so
- * the guest's memory is QEMU's own, and is charged to it, as if the guest had written it.
+ * FROM and TO are PID:ADDRESS, or a PID alone: then the one private anonymous mapping of just that
+ * many MiB is meant, which is how the guest's memory is found in QEMU. Copying is done from
+ * outside, page by page into memory that was never touched, so the guest's memory is QEMU's own,
+ * and is charged to it, as if the guest had written it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -38,8 +40,8 @@ static int find_mapping(struct place *p, uint64_t len)
 	}
 	while (fgets(line, sizeof(line), f)) {
 		name = 0;
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64 " %n", &from, &to, prot, &inode,
-			   &name) < 4)
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64 " %n", &from, &to,
+			   prot, &inode, &name) < 4)
 			continue;
 		if (to - from != len || inode || strcmp(prot, "rw-p") || line[name])
 			continue;
@@ -48,8 +50,9 @@ static int find_mapping(struct place *p, uint64_t len)
 	}
 	fclose(f);
 	if (found != 1)
-		fprintf(stderr, "guestmem: process %d has %d mappings of %" PRIu64 " MiB, not one\n", p->pid, found,
-			len >> 20);
+		fprintf(stderr,
+			"guestmem: process %d has %d mappings of %" PRIu64 " MiB, not one\n",
+			p->pid, found, len >> 20);
 	return found == 1 ? 0 : -1;
 }
 
@@ -70,17 +73,18 @@ static int parse(struct place *p, const char *arg, uint64_t len)
 	return find_mapping(p, len);
 }
 
-static int transfer(ssize_t (*how)(pid_t, const struct iovec *, unsigned long, const struct iovec *, unsigned long,
-				   unsigned long),
+static int transfer(ssize_t (*how)(pid_t, const struct iovec *, unsigned long, const struct iovec *,
+				   unsigned long, unsigned long),
 		    const struct place *p, uint64_t offset, void *buf)
 {
-	struct iovec local = { buf, CHUNK }, remote = { (void *)(uintptr_t)(p->addr + offset), CHUNK };
+	struct iovec local = { buf, CHUNK },
+		     remote = { (void *)(uintptr_t)(p->addr + offset), CHUNK };
 	ssize_t n = how(p->pid, &local, 1, &remote, 1, 0);
 
 	if (n == (ssize_t)CHUNK)
 		return 0;
-	fprintf(stderr, "guestmem: memory of process %d at %#" PRIx64 ": %s\n", p->pid, p->addr + offset,
-		n < 0 ? strerror(errno) : "not all of it is there");
+	fprintf(stderr, "guestmem: memory of process %d at %#" PRIx64 ": %s\n", p->pid,
+		p->addr + offset, n < 0 ? strerror(errno) : "not all of it is there");
 	return -1;
 }
 
@@ -92,9 +96,12 @@ static int run(int compare, const struct place *from, const struct place *to, ui
 	for (uint64_t offset = 0; !ret && offset < len; offset += CHUNK) {
 		ret = transfer(process_vm_readv, from, offset, a);
 		if (!ret)
-			ret = transfer(compare ? process_vm_readv : process_vm_writev, to, offset, compare ? b : a);
+			ret = transfer(compare ? process_vm_readv : process_vm_writev, to, offset,
+				       compare ? b : a);
 		if (!ret && compare && memcmp(a, b, CHUNK)) {
-			fprintf(stderr, "guestmem: the memories differ in the MiB at %#" PRIx64 "\n", offset);
+			fprintf(stderr,
+				"guestmem: the memories differ in the MiB at %#" PRIx64 "\n",
+				offset);
 			ret = -1;
 		}
 	}

@@ -4,9 +4,9 @@
  *
  *	linkmeter DEVICE MS
  *
- * A line "MICROSECONDS BYTES" (since 1970, sent so far) every MS milliseconds while the number changes, and one for each edge of a
- * pause, until it is killed. What waits in a queue of the device has not left; a segment that is cut up behind the device
- * counts with one header.
+ * A line "MICROSECONDS BYTES" (since 1970, sent so far) every MS milliseconds while the number
+ * changes, and one for each edge of a pause, until it is killed. What waits in a queue of the
+ * device has not left; a segment that is cut up behind the device counts with one header.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +29,8 @@ static unsigned long long sent_by(int fd, const char *device)
 	for (char *line = text; line; line = strchr(line, '\n')) {
 		line += strspn(line, " \n");
 		if (!strncmp(line, device, len) && line[len] == ':') {
-			if (sscanf(line + len + 1, "%*s %*s %*s %*s %*s %*s %*s %*s %llu", &bytes) == 1)
+			if (sscanf(line + len + 1, "%*s %*s %*s %*s %*s %*s %*s %*s %llu",
+				   &bytes) == 1)
 				return bytes;
 			break;
 		}

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pipeline: the least that any lazy migration over TCP has to do, as fast as this machine does it. What a migration
- * needs beyond this is its own cost.
+ * pipeline: the least that any lazy migration over TCP has to do, as fast as this machine does it.
+ * What a migration needs beyond this is its own cost.
  *
  *	holder			sender			     receiver
  *	memory  --process_vm_readv-->  buffer  ==N x TCP==>  buffer  --UFFDIO_COPY-->  memory
  *
- * Three processes over loopback: one holds memory and sleeps, as a frozen task does; one sends; one receives and
- * installs. Threads share nothing but the counter that hands out the next packet. No checksum, no zero page test, no
- * page table, no dump. The clock runs from the first read to the last page installed; with --verify the content is
- * compared afterwards.
+ * Three processes over loopback: one holds memory and sleeps, as a frozen task does; one sends; one
+ * receives and installs. Threads share nothing but the counter that hands out the next packet. No
+ * checksum, no zero page test, no page table, no dump. The clock runs from the first read to the
+ * last page installed; with --verify the content is compared afterwards.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -148,7 +148,8 @@ static void *send_channel(void *arg)
 	char *buf = malloc(opt.packet);
 	struct header h;
 
-	while (buf && (h.offset = atomic_fetch_add_explicit(&next, opt.packet, memory_order_relaxed)) < length) {
+	while (buf && (h.offset = atomic_fetch_add_explicit(&next, opt.packet,
+							    memory_order_relaxed)) < length) {
 		h.len = length - h.offset < opt.packet ? length - h.offset : opt.packet;
 
 		struct iovec local = { buf, h.len }, remote = { source + h.offset, h.len };
@@ -173,12 +174,17 @@ static void sender(void)
 
 	for (int i = 0; i < opt.channels; i++) {
 		sock[i] = socket(AF_INET, SOCK_STREAM, 0);
-		/* As the product does it over loopback; where there is no CUBIC it is the system's. */
+		/*
+		 * As the product does it over loopback; where there is no CUBIC it is the system's.
+		 */
 		setsockopt(sock[i], IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
 		if (connect(sock[i], (struct sockaddr *)&addr, sizeof(addr)))
 			die("connect");
 		setsockopt(sock[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		/* As the product chooses it: the reference shall not be slowed down by the system's BBR. */
+		/*
+		 * As the product chooses it: the reference shall not be slowed down by the system's
+		 * BBR.
+		 */
 		if (mfd_congestion_set(sock[i], "auto", name, &err))
 			die("congestion control");
 	}
@@ -199,7 +205,9 @@ static int recv_all(int fd, void *buf, size_t len)
 
 static void install(const struct header *h, void *buf)
 {
-	struct uffdio_copy c = { .dst = (uintptr_t)target + h->offset, .src = (uintptr_t)buf, .len = h->len };
+	struct uffdio_copy c = { .dst = (uintptr_t)target + h->offset,
+				 .src = (uintptr_t)buf,
+				 .len = h->len };
 
 	/* EAGAIN tells how far it came. */
 	while (ioctl(uffd, UFFDIO_COPY, &c)) {
@@ -213,18 +221,19 @@ static void install(const struct header *h, void *buf)
 
 static void *receive_channel(void *arg)
 {
-	int fd = sock[(long)arg], rc;
+	int fd = sock[(long)arg], ret;
 	char *buf = NULL;
 	struct header h;
 
 	if (posix_memalign((void **)&buf, 4096, opt.packet))
 		die("posix_memalign");
-	while ((rc = recv_all(fd, &h, sizeof(h))) > 0) {
-		if (h.len > opt.packet || h.offset > length - h.len || recv_all(fd, buf, h.len) <= 0)
+	while ((ret = recv_all(fd, &h, sizeof(h))) > 0) {
+		if (h.len > opt.packet || h.offset > length - h.len ||
+		    recv_all(fd, buf, h.len) <= 0)
 			die("receive");
 		install(&h, buf);
 	}
-	if (rc < 0)
+	if (ret < 0)
 		die("receive");
 	free(buf);
 	return NULL;
@@ -249,8 +258,8 @@ static int listen_any(void)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, MAX_CHANNELS) ||
-	    getsockname(fd, (struct sockaddr *)&addr, &len))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+	    listen(fd, MAX_CHANNELS) || getsockname(fd, (struct sockaddr *)&addr, &len))
 		die("listen");
 	return fd;
 }
@@ -272,8 +281,8 @@ static void report(double seconds, double cpu_source, double cpu_target)
 		       opt.mib, opt.channels, opt.packet, seconds * 1e3, cpu_source, cpu_target);
 	else
 		printf("%zu MiB, %d channels, packets of %zu KiB: %.0f ms, %.2f GB/s; CPU s per GiB: source %.2f, target %.2f\n",
-		       opt.mib, opt.channels, opt.packet >> 10, seconds * 1e3, (double)length / seconds / 1e9,
-		       cpu_source / gib, cpu_target / gib);
+		       opt.mib, opt.channels, opt.packet >> 10, seconds * 1e3,
+		       (double)length / seconds / 1e9, cpu_source / gib, cpu_target / gib);
 }
 
 /* The host backs as much memory as the receiver is going to need; see warm.c. */
@@ -291,7 +300,10 @@ static void warm(void)
 		die("waitpid");
 }
 
-/* The receiver is this process: its CPU time is the difference, the sender's is what wait() adds to the children. */
+/*
+ * The receiver is this process: its CPU time is the difference, the sender's is what wait() adds to
+ * the children.
+ */
 static void measure(void)
 {
 	double begin, cpu, cpu_before;
@@ -320,7 +332,8 @@ static void measure(void)
 
 static void __attribute__((noreturn)) usage(void)
 {
-	fprintf(stderr, "usage: pipeline [--size MIB] [--channels N] [--packet KIB] [--cold] [--verify] [--json]\n");
+	fprintf(stderr,
+		"usage: pipeline [--size MIB] [--channels N] [--packet KIB] [--cold] [--verify] [--json]\n");
 	exit(2);
 }
 
@@ -353,8 +366,8 @@ static void options(int argc, char **argv)
 		else
 			usage();
 	}
-	if (optind != argc || !opt.mib || opt.packet < 4096 || opt.packet % 4096 || opt.channels < 1 ||
-	    opt.channels > MAX_CHANNELS)
+	if (optind != argc || !opt.mib || opt.packet < 4096 || opt.packet % 4096 ||
+	    opt.channels < 1 || opt.channels > MAX_CHANNELS)
 		usage();
 }
 

@@ -5,7 +5,8 @@
  *	tcpload --sink ADDR:PORT	takes connections and throws away what comes, until it is killed
  *	tcpload ADDR:PORT FLOWS MIB	sends that much, over so many connections from ports in a row
  *
- * Each flow takes the next piece when it can, as channels do. It ends when the other side has had everything.
+ * Each flow takes the next piece when it can, as channels do. It ends when the other side has had
+ * everything.
  */
 #include <pthread.h>
 #include <stdatomic.h>

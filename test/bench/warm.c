@@ -4,10 +4,11 @@
  *
  *	warm [--hold] SMALL HUGE	(MiB of either)
  *
- * On a virtual machine the first touch of memory that the host has not backed yet costs several times more than the copy
- * that is measured. Two processes do it, so that both cores work: one with pages of 4 KiB, as CRIU takes them, one with huge
- * pages, as the page store does: the kernel has lists for both, and what was warmed for one does not serve the other (measured: huge
- * pages after a warm-up with small ones 1.2-1.7 s per GiB, after one with huge ones 0.05).
+ * On a virtual machine the first touch of memory that the host has not backed yet costs several
+ * times more than the copy that is measured. Two processes do it, so that both cores work: one with
+ * pages of 4 KiB, as CRIU takes them, one with huge pages, as the page store does: the kernel has
+ * lists for both, and what was warmed for one does not serve the other (measured: huge pages after
+ * a warm-up with small ones 1.2-1.7 s per GiB, after one with huge ones 0.05).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@
 
 static int touch(size_t len, int advice)
 {
-	volatile char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	volatile char *p =
+		mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
 		return 1;
@@ -61,10 +63,11 @@ static int changes(const char *path, int ms)
 }
 
 /*
- * --hold, where free pages are reported to a hypervisor: it takes them away in rounds of 2 s, of each a part, as long as there are any new ones
- * (mm/page_reporting.c), and those that were freed last go first: a round in the middle of a run takes what was warmed for it, and such runs
- * took up to three times as long.  So the memory is given back just after a round, which leaves the run 1.7 s or, if there was none for a
- * while, 2 s.  Not every kernel counts its rounds.
+ * --hold, where free pages are reported to a hypervisor: it takes them away in rounds of 2 s, of
+ * each a part, as long as there are any new ones (mm/page_reporting.c), and those that were freed
+ * last go first: a round in the middle of a run takes what was warmed for it, and such runs took up
+ * to three times as long.  So the memory is given back just after a round, which leaves the run 1.7
+ * s or, if there was none for a while, 2 s.  Not every kernel counts its rounds.
  */
 static int hold(int wanted)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Runs a libFuzzer function without libFuzzer: over every given file, over an empty input, then over random mutations of
- * all of them. The mutations follow from the seed alone, so a failure can be repeated; -t merely cuts the sequence short.
- * It finds what sanitizers can see in a few seconds with plain gcc. It does not look for new code paths: `make fuzz` does.
+ * Runs a libFuzzer function without libFuzzer: over every given file, over an empty input, then
+ * over random mutations of all of them. The mutations follow from the seed alone, so a failure can
+ * be repeated; -t merely cuts the sequence short. It finds what sanitizers can see in a few seconds
+ * with plain gcc. It does not look for new code paths: `make fuzz` does.
  *
  *	fuzz_NAME [-s SEED] [-n MUTATIONS (0 = no limit)] [-t SECONDS] [-o LAST] [FILE]...
  *
@@ -61,7 +62,8 @@ static void run(const uint8_t *data, size_t size)
 
 	if (size)
 		memcpy(copy, data, size);
-	if (last_fd >= 0 && (ftruncate(last_fd, 0) || pwrite(last_fd, data, size, 0) != (ssize_t)size))
+	if (last_fd >= 0 &&
+	    (ftruncate(last_fd, 0) || pwrite(last_fd, data, size, 0) != (ssize_t)size))
 		last_fd = -1;
 	/* A hang ends with SIGALRM. */
 	alarm(HANG_SECONDS);
@@ -210,7 +212,8 @@ int main(int argc, char **argv)
 			last_fd = open(optarg, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 			break;
 		default:
-			fprintf(stderr, "usage: %s [-s SEED] [-n MUTATIONS] [-t SECONDS] [-o LAST] [FILE]...\n",
+			fprintf(stderr,
+				"usage: %s [-s SEED] [-n MUTATIONS] [-t SECONDS] [-o LAST] [FILE]...\n",
 				argv[0]);
 			return 2;
 		}
@@ -238,7 +241,8 @@ int main(int argc, char **argv)
 		run(buf, size);
 		done++;
 	}
-	printf("%zu inputs, %" PRIu64 " mutations, seed %" PRIu64 ", %.1f s\n", corpus_len, done, seed, now() - start);
+	printf("%zu inputs, %" PRIu64 " mutations, seed %" PRIu64 ", %.1f s\n", corpus_len, done,
+	       seed, now() - start);
 	for (i = 0; i < corpus_len; i++)
 		free(corpus[i].data);
 	free(corpus);

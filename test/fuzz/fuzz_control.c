@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A control connection that receives the input and then ends.  Its operations read from memory: mfd_control_recv
- * must take every whole message and stop with an error at anything else.
+ * A control connection that receives the input and then ends.  Its operations read from memory:
+ * mfd_control_recv must take every whole message and stop with an error at anything else.
  */
 #include <errno.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * cpr-fds.img over arbitrary bytes: what can be read can be written, and is the same when read again; what is refused
- * is refused with a sentence.  The CPR table holds what was read, and then takes the same bytes as a list of calls, in
- * step with a plain array.
+ * cpr-fds.img over arbitrary bytes: what can be read can be written, and is the same when read
+ * again; what is refused is refused with a sentence.  The CPR table holds what was read, and then
+ * takes the same bytes as a list of calls, in step with a plain array.
  *
  * Input: an image.
  */
@@ -71,14 +71,14 @@ static void image(void)
 	struct mfd_cpr *t, *again;
 	struct mfd_cpr_image_header h;
 	const char *why = NULL;
-	int rc;
+	int ret;
 
 	must(!ftruncate(out, 0) && !lseek(out, 0, SEEK_SET));
 	mfd_image_show(dirfd, "in", out, &why);
 	why = NULL;
-	rc = mfd_cpr_load(dirfd, "in", NULL, &t, &h, &why);
-	must(!rc == !!t && !rc == !why);
-	if (rc)
+	ret = mfd_cpr_load(dirfd, "in", NULL, &t, &h, &why);
+	must(!ret == !!t && !ret == !why);
+	if (ret)
 		return;
 	must(!mfd_cpr_store(t, dirfd, &h, &why));
 	mfd_cpr_header_release(&h);
@@ -114,7 +114,8 @@ static void calls(const uint8_t *data, size_t size)
 			fds[key] = -1;
 			break;
 		case 2:
-			must(mfd_cpr_resave_fd(t, name, key, fd) == (had < 0 || had == fd ? 0 : -EEXIST));
+			must(mfd_cpr_resave_fd(t, name, key, fd) ==
+			     (had < 0 || had == fd ? 0 : -EEXIST));
 			fds[key] = had < 0 ? fd : had;
 			break;
 		default:

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * .cpr-fds.log with damage: a log that was written properly, then overwritten here and there and cut.  Sealing it makes an image that can be
- * read, or refuses with a sentence and leaves the log; what is undamaged comes out as it went in.
+ * .cpr-fds.log with damage: a log that was written properly, then overwritten here and there and
+ * cut.  Sealing it makes an image that can be read, or refuses with a sentence and leaves the log;
+ * what is undamaged comes out as it went in.
  *
- * Input: number of entries, how much is cut off, then 3 bytes each: where (2), and what is xored to the byte there.
+ * Input: number of entries, how much is cut off, then 3 bytes each: where (2), and what is xored to
+ * the byte there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -101,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	unsigned n = size ? data[0] % 8 : 0, cut = size > 1 ? data[1] : 0, found = 0;
 	const char *why = NULL;
-	int log, rc;
+	int log, ret;
 
 	if (dirfd < 0)
 		set_up();
@@ -112,12 +114,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(log);
 	if (size > 2)
 		damage(data + 2, size - 2, cut);
-	rc = mfd_cpr_log_seal(dirfd, &why);
-	must(!rc == !why);
-	must(!rc == !!faccessat(dirfd, MFD_CPR_LOG_NAME, F_OK, 0));
-	must(size > 2 || !rc);
-	rc = mfd_cpr_image_read(dirfd, MFD_CPR_IMAGE_NAME, NULL, count, &found, &why);
-	must(!rc || rc == -ENOENT);
+	ret = mfd_cpr_log_seal(dirfd, &why);
+	must(!ret == !why);
+	must(!ret == !!faccessat(dirfd, MFD_CPR_LOG_NAME, F_OK, 0));
+	must(size > 2 || !ret);
+	ret = mfd_cpr_image_read(dirfd, MFD_CPR_IMAGE_NAME, NULL, count, &found, &why);
+	must(!ret || ret == -ENOENT);
 	must(size > 2 || found == n);
 	return 0;
 }

@@ -25,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		return 0;
 	}
-	if (g.channel >= MFD_WIRE_MAX_CHANNELS || g.role < MFD_WIRE_ROLE_CONTROL || g.role > MFD_WIRE_ROLE_URGENT)
+	if (g.channel >= MFD_WIRE_MAX_CHANNELS || g.role < MFD_WIRE_ROLE_CONTROL ||
+	    g.role > MFD_WIRE_ROLE_URGENT)
 		abort();
 	mfd_wire_greeting_seal(&g);
 	if (memcmp(&g, &again, sizeof(g))) /* what is accepted has one form only */

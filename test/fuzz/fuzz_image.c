@@ -2,8 +2,9 @@
 /*
  * Every reader of images over arbitrary bytes.
  *
- * Input: a 16-bit little-endian length and that many bytes of image A, the rest is image B.  Both are shown, and the
- * JSON must parse whatever they hold; A is also read as pstree.img, session.img and pagemap-1.img, B as mm-1.img.
+ * Input: a 16-bit little-endian length and that many bytes of image A, the rest is image B.  Both
+ * are shown, and the JSON must parse whatever they hold; A is also read as pstree.img, session.img
+ * and pagemap-1.img, B as mm-1.img.
  */
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -24,7 +25,9 @@ static int dirfd = -1, a = -1, b = -1, out = -1;
 
 static void clean_up(void)
 {
-	static const char *const names[] = { "a", "b", "pstree.img", "session.img", "pagemap-1.img", "mm-1.img" };
+	static const char *const names[] = {
+		"a", "b", "pstree.img", "session.img", "pagemap-1.img", "mm-1.img"
+	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		unlinkat(dirfd, names[i], 0);
@@ -43,8 +46,10 @@ static void set_up(void)
 	dirfd = open(dir, O_RDONLY | O_DIRECTORY);
 	a = openat(dirfd, "a", O_RDWR | O_CREAT, 0600);
 	b = openat(dirfd, "b", O_RDWR | O_CREAT, 0600);
-	must(!linkat(dirfd, "a", dirfd, "pstree.img", 0) && !linkat(dirfd, "a", dirfd, "session.img", 0) &&
-	     !linkat(dirfd, "a", dirfd, "pagemap-1.img", 0) && !linkat(dirfd, "b", dirfd, "mm-1.img", 0));
+	must(!linkat(dirfd, "a", dirfd, "pstree.img", 0) &&
+	     !linkat(dirfd, "a", dirfd, "session.img", 0) &&
+	     !linkat(dirfd, "a", dirfd, "pagemap-1.img", 0) &&
+	     !linkat(dirfd, "b", dirfd, "mm-1.img", 0));
 	out = memfd_create("json", 0);
 	must(out >= 0);
 	atexit(clean_up);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The input as a configuration file.  What was taken is written and read again, and must come out as the same. */
+/*
+ * The input as a configuration file.  What was taken is written and read again, and must come out
+ * as the same.
+ */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -2,8 +2,9 @@
 /*
  * What a data channel makes of bytes: header, then run table or file table.
  *
- * The header's hash is set right before it is opened, since no fuzzer would get past it; one bit of the first byte
- * of input says whether it is left as it is.  Input: 1 byte of switches, 64 bytes of header, table.
+ * The header's hash is set right before it is opened, since no fuzzer would get past it; one bit of
+ * the first byte of input says whether it is left as it is.  Input: 1 byte of switches, 64 bytes of
+ * header, table.
  */
 #include <endian.h>
 #include <stdint.h>
@@ -20,7 +21,8 @@ static void must(int ok)
 		abort();
 }
 
-static void pages(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim, const uint8_t *table)
+static void pages(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+		  const uint8_t *table)
 {
 	struct mfd_wire_run *runs = malloc(p->table_len);
 	uint64_t data = 0, all = 0;
@@ -33,11 +35,13 @@ static void pages(const struct mfd_wire_packet *p, const struct mfd_wire_limits 
 		must(why != NULL);
 	} else {
 		for (i = 0; i < p->entries; i++) {
-			must(runs[i].vaddr + (uint64_t)runs[i].pages * MFD_WIRE_PAGE_SIZE <= MFD_WIRE_MAX_VADDR);
+			must(runs[i].vaddr + (uint64_t)runs[i].pages * MFD_WIRE_PAGE_SIZE <=
+			     MFD_WIRE_MAX_VADDR);
 			all += runs[i].pages;
 			data += runs[i].flags & MFD_WIRE_RUN_ZERO ? 0 : runs[i].pages;
 		}
-		must(all * MFD_WIRE_PAGE_SIZE <= lim->packet_size && data * MFD_WIRE_PAGE_SIZE == p->raw_len);
+		must(all * MFD_WIRE_PAGE_SIZE <= lim->packet_size &&
+		     data * MFD_WIRE_PAGE_SIZE == p->raw_len);
 	}
 	free(runs);
 }
@@ -74,7 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		lim.packet_size = MFD_WIRE_MAX_PACKET;
 	memcpy(&p, data + 1, sizeof(p));
 	if (!(data[0] & 16))
-		p.header_hash = htole64(mfd_wire_hash(&p, offsetof(struct mfd_wire_packet, header_hash), NULL, 0));
+		p.header_hash = htole64(
+			mfd_wire_hash(&p, offsetof(struct mfd_wire_packet, header_hash), NULL, 0));
 	data += 1 + sizeof(p);
 	size -= 1 + sizeof(p);
 

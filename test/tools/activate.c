@@ -2,8 +2,9 @@
 /*
  * Starts a program as systemd would: activate [-u] [-a ADDR] [-n N] COMMAND...
  *
- * N listening TCP sockets on ADDR (127.0.0.1) are its descriptors 3, 4 ...; -u: a UDP socket instead.  What comes to its NOTIFY_SOCKET
- * is printed, a line each, with "main" or "other" for the process that sent it; "listening PORT" comes first.  Ends with its exit code.
+ * N listening TCP sockets on ADDR (127.0.0.1) are its descriptors 3, 4 ...; -u: a UDP socket
+ * instead.  What comes to its NOTIFY_SOCKET is printed, a line each, with "main" or "other" for the
+ * process that sent it; "listening PORT" comes first.  Ends with its exit code.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -38,7 +39,8 @@ static void listener(int fd, const char *addr, int type)
 	int s = socket(AF_INET, type, 0);
 
 	inet_pton(AF_INET, addr, &sin.sin_addr);
-	if (s < 0 || bind(s, (struct sockaddr *)&sin, len) || (type == SOCK_STREAM && listen(s, 16)))
+	if (s < 0 || bind(s, (struct sockaddr *)&sin, len) ||
+	    (type == SOCK_STREAM && listen(s, 16)))
 		die("socket");
 	getsockname(s, (struct sockaddr *)&sin, &len);
 	printf("listening %d\n", ntohs(sin.sin_port));
@@ -54,7 +56,8 @@ static int notify_socket(void)
 
 	n = snprintf(name, sizeof(name), "@mfd-activate-%d", getpid());
 	memcpy(un.sun_path + 1, name + 1, (size_t)n - 1);
-	if (s < 0 || bind(s, (struct sockaddr *)&un, (socklen_t)(sizeof(un.sun_family) + (size_t)n)) ||
+	if (s < 0 ||
+	    bind(s, (struct sockaddr *)&un, (socklen_t)(sizeof(un.sun_family) + (size_t)n)) ||
 	    setsockopt(s, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)))
 		die("notify socket");
 	setenv("NOTIFY_SOCKET", name, 1);
@@ -82,9 +85,10 @@ static void print_message(int s)
 {
 	char buf[1024], control[CMSG_SPACE(sizeof(struct ucred))];
 	struct iovec iov = { buf, sizeof(buf) - 1 };
-	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
-	};
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control,
+			    .msg_controllen = sizeof(control) };
 	ssize_t n = recvmsg(s, &m, MSG_DONTWAIT);
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 	struct ucred cred = { 0 };

@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * badlink: a TCP proxy between a sender and a restore server that breaks on purpose, at a place named in our protocol.
+ * badlink: a TCP proxy between a sender and a restore server that breaks on purpose, at a place
+ * named in our protocol.
  *
  * Theory of operation
  *
- * Each connection is a pair of pipes.  A pipe knows from the greeting what it carries and cuts its stream into elements (a
- * greeting, a control message, a packet, ...) by their headers, which are looked at and not verified: what is broken here
- * must be found by those who receive it.  Every element is an event; the one fault of a run waits for its event, fires
- * once and says so on standard error with the time (CLOCK_REALTIME), so that a test can tell a fault that was survived from one that
- * never happened.
+ * Each connection is a pair of pipes.  A pipe knows from the greeting what it carries and cuts its
+ * stream into elements (a greeting, a control message, a packet, ...) by their headers, which are
+ * looked at and not verified: what is broken here must be found by those who receive it.  Every
+ * element is an event; the one fault of a run waits for its event, fires once and says so on
+ * standard error with the time (CLOCK_REALTIME), so that a test can tell a fault that was survived
+ * from one that never happened.
  *
- * "before" means that no byte of the element has been forwarded, "after" that the receiver's kernel has acknowledged all of
- * it.  A cut resets every connection and refuses new ones; a stall keeps all of them open, also those that come, and forwards
- * nothing, not even an end of file.
+ * "before" means that no byte of the element has been forwarded, "after" that the receiver's kernel
+ * has acknowledged all of it.  A cut resets every connection and refuses new ones; a stall keeps
+ * all of them open, also those that come, and forwards nothing, not even an end of file.
  *
- * Signals: SIGUSR1 heals (connections come through again, without a fault), SIGUSR2 lets the fault happen now, or cuts a
- * stalled link.
+ * Signals: SIGUSR1 heals (connections come through again, without a fault), SIGUSR2 lets the fault
+ * happen now, or cuts a stalled link.
  *
- * Limits: --delay is per burst and not per byte, and one buffer (256 KiB) per delay is all that fits through. --bandwidth and
- * the byte counts are about data channels, from source to target, all together.
+ * Limits: --delay is per burst and not per byte, and one buffer (256 KiB) per delay is all that
+ * fits through. --bandwidth and the byte counts are about data channels, from source to target, all
+ * together.
  */
 #include <arpa/inet.h>
 #include <endian.h>
@@ -40,8 +43,9 @@
 
 #include "wire.h"
 
-#define BUFFER	  (256U << 10)
-#define SOCKBUF	  (128 << 10) /* little in flight, so that --bandwidth is felt and a count is where it seems */
+#define BUFFER (256U << 10)
+/* little in flight, so that --bandwidth is felt and a count is where it seems */
+#define SOCKBUF	  (128 << 10)
 #define EVENT_LEN 24
 #define FOREVER	  SIZE_MAX
 
@@ -111,8 +115,8 @@ static void say(const char *what, const char *where, const char *event)
 {
 	uint64_t t = now_us(CLOCK_REALTIME);
 
-	fprintf(stderr, "badlink: %s %s%s at %llu.%06llu\n", what, where, event, (unsigned long long)(t / 1000000),
-		(unsigned long long)(t % 1000000));
+	fprintf(stderr, "badlink: %s %s%s at %llu.%06llu\n", what, where, event,
+		(unsigned long long)(t / 1000000), (unsigned long long)(t % 1000000));
 }
 
 /* ---- listening ---- */
@@ -320,7 +324,9 @@ static void open_greeting(struct link *l, struct pipe *p, uint8_t *head)
 
 	l->role = g->role;
 	p->counted = g->role == MFD_WIRE_ROLE_DATA;
-	name(p, g->role == MFD_WIRE_ROLE_CONTROL ? "greeting" : g->role == MFD_WIRE_ROLE_DATA ? "join" : "join_urgent");
+	name(p, g->role == MFD_WIRE_ROLE_CONTROL ? "greeting" :
+		g->role == MFD_WIRE_ROLE_DATA	 ? "join" :
+						   "join_urgent");
 	if (cfg.version != ~0ULL)
 		g->version = htole16((uint16_t)cfg.version);
 }
@@ -395,7 +401,10 @@ static size_t allowed(const struct pipe *p, size_t n)
 	return n;
 }
 
-/* Bytes of the element that pass now; the one byte that --flip-byte is about is changed in the buffer, once. */
+/*
+ * Bytes of the element that pass now; the one byte that --flip-byte is about is changed in the
+ * buffer, once.
+ */
 static void look_at(struct pipe *p, size_t n)
 {
 	size_t head = n < p->head ? n : p->head, payload = n - head;
@@ -510,7 +519,10 @@ static void update(struct link *l)
 			continue;
 		if (!from->eof && from->len < BUFFER)
 			want |= EPOLLIN;
-		/* Throttled or delayed bytes wait for the clock, an incomplete header for more of it. */
+		/*
+		 * Throttled or delayed bytes wait for the clock, an incomplete header for more of
+		 * it.
+		 */
 		if (to->len && to->left && !stalled && !throttled && !cfg.delay_ms)
 			want |= EPOLLOUT;
 		if (want != e->events)
@@ -539,7 +551,9 @@ static void on_event(struct end *e, uint32_t events)
 		break_link(l, e);
 }
 
-/* Whatever can move moves; all links, since a fault, the clock or a bandwidth concerns all of them. */
+/*
+ * Whatever can move moves; all links, since a fault, the clock or a bandwidth concerns all of them.
+ */
 static void turn(void)
 {
 	throttled = false;
@@ -618,11 +632,13 @@ static const struct word {
 	{ "--stall-after-bytes", BYTES, STALL, &cfg.bytes, "N" },
 	{ "--drop", BEFORE, DROP, NULL, "EVENT: leave it out" },
 	{ "--flip", BEFORE, FLIP, NULL, "EVENT: flip a bit of its header" },
-	{ "--garbage", BEFORE, GARBAGE, NULL, "EVENT: random bytes in its place, then nothing on that connection" },
+	{ "--garbage", BEFORE, GARBAGE, NULL,
+	  "EVENT: random bytes in its place, then nothing on that connection" },
 	{ "--flip-byte", NUMBER, 0, &cfg.flip_byte, "N: flip a bit of the Nth byte of page data" },
 	{ "--version", NUMBER, 0, &cfg.version, "N in every greeting" },
 	{ "--skip", NUMBER, 0, &cfg.skip, "N: let the event pass N times before" },
-	{ "--heal-after", NUMBER, 0, &cfg.heal_ms, "MS: let connections through again, without a fault" },
+	{ "--heal-after", NUMBER, 0, &cfg.heal_ms,
+	  "MS: let connections through again, without a fault" },
 	{ "--delay", NUMBER, 0, &cfg.delay_ms, "MS" },
 	{ "--bandwidth", NUMBER, 0, &cfg.bandwidth, "BYTES per second" },
 	{ "--slow", NUMBER, 0, &cfg.slow, "BYTES per second, until healed" },
@@ -638,7 +654,8 @@ static void usage(void)
 	fputs("usage: badlink --to ADDR:PORT [OPTION VALUE]...\n", stderr);
 	for (size_t i = 0; i < NWORDS; i++)
 		fprintf(stderr, "  %-20s %s\n", words[i].name, words[i].help);
-	fputs("EVENT: a control message (hello, hello_ok, joined, images, ... committed, abort, ping), or", stderr);
+	fputs("EVENT: a control message (hello, hello_ok, joined, images, ... committed, abort, ping), or",
+	      stderr);
 	for (size_t i = 0; i < sizeof(other_events) / sizeof(*other_events); i++)
 		fprintf(stderr, " %s", other_events[i]);
 	fputc('\n', stderr);

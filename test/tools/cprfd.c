@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * cprfd: a process with descriptors that CRIU cannot restore by itself, and the outside party at their other end.
+ * cprfd: a process with descriptors that CRIU cannot restore by itself, and the outside party at
+ * their other end.
  *
  *	cprfd start DIR KIND[*COUNT]...		opens them, forks the victim (its pid in DIR/victim.pid), stays as the outside party
  *	cprfd start DIR KIND... -- COMMAND	the same with COMMAND as the victim's start: descriptors from 3 on, in order
@@ -8,9 +9,10 @@
  *	cprfd offer KIND COMMAND		runs COMMAND with a new one as its descriptor 0
  *	cprfd kcmp PID FD PID FD		exit 0: the same open file description
  *
- * The outside party keeps a copy of each of the victim's descriptors at its own number + 1000, for kcmp.  The victim's are 3, 4, ... in
- * the order of the KINDs.  SIGUSR1 makes the victim try each of them: a line "check FD KIND ok|why" each in DIR/victim.log, "checked" at the
- * end.  What the outside party receives is in DIR/outside.log.
+ * The outside party keeps a copy of each of the victim's descriptors at its own number + 1000, for
+ * kcmp.  The victim's are 3, 4, ... in the order of the KINDs.  SIGUSR1 makes the victim try each
+ * of them: a line "check FD KIND ok|why" each in DIR/victim.log, "checked" at the end.  What the
+ * outside party receives is in DIR/outside.log.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,8 +39,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FIRST	 3
-#define COPIES	 1000 /* far above what is opened while starting; with many descriptors behind them */
+#define FIRST 3
+/* far above what is opened while starting; with many descriptors behind them */
+#define COPIES	 1000
 #define MAX_KIND 16384
 #define QUEUED	 "queued before the dump"
 
@@ -113,7 +116,9 @@ static const char *check_uffddev(int fd)
 
 static int open_bpf(int *peer)
 {
-	union bpf_attr a = { .map_type = BPF_MAP_TYPE_HASH, .key_size = 4, .value_size = 8, .max_entries = 4 };
+	union bpf_attr a = {
+		.map_type = BPF_MAP_TYPE_HASH, .key_size = 4, .value_size = 8, .max_entries = 4
+	};
 	int fd, key = 7;
 	long value = 4242;
 
@@ -252,7 +257,8 @@ static int open_pair(int type, int *peer)
 {
 	int p[2];
 
-	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, p) || write(p[1], QUEUED, sizeof(QUEUED)) < 0)
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, p) ||
+	    write(p[1], QUEUED, sizeof(QUEUED)) < 0)
 		return -1;
 	*peer = p[1];
 	return p[0];
@@ -285,7 +291,8 @@ static void name_socket(struct sockaddr_un *a, const char *what)
 /* A socket of ours with a path, the victim's connected to it. */
 static int open_named(int type, int *peer)
 {
-	int listener = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	int listener = socket(AF_UNIX, type | SOCK_CLOEXEC, 0),
+	    fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a;
 
 	name_socket(&a, "outside");
@@ -316,8 +323,10 @@ static int open_dgram(int *peer)
 	*peer = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	name_socket(&a, "outside");
 	name_socket(&b, "victim");
-	if (bind(*peer, (struct sockaddr *)&a, sizeof(a)) || bind(fd, (struct sockaddr *)&b, sizeof(b)) ||
-	    connect(fd, (struct sockaddr *)&a, sizeof(a)) || connect(*peer, (struct sockaddr *)&b, sizeof(b)))
+	if (bind(*peer, (struct sockaddr *)&a, sizeof(a)) ||
+	    bind(fd, (struct sockaddr *)&b, sizeof(b)) ||
+	    connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
+	    connect(*peer, (struct sockaddr *)&b, sizeof(b)))
 		return -1;
 	return write(*peer, QUEUED, sizeof(QUEUED)) < 0 ? -1 : fd;
 }
@@ -326,7 +335,8 @@ static int open_dgram(int *peer)
 static int open_listener(int family)
 {
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sockaddr_un un;
 
 	name_socket(&un, "listen");
@@ -444,7 +454,8 @@ static int n_list;
 static void parse_kinds(char **words)
 {
 	for (; *words && strcmp(*words, "--"); words++) {
-		int len = (int)strcspn(*words, "*"), count = (*words)[len] ? atoi(*words + len + 1) : 1;
+		int len = (int)strcspn(*words, "*"),
+		    count = (*words)[len] ? atoi(*words + len + 1) : 1;
 		size_t i;
 
 		for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
@@ -501,7 +512,10 @@ static void __attribute__((noreturn)) be_victim(void)
 	}
 }
 
-/* Ends to 3, 4, ...; whatever else is open is closed.  They were opened in this order, so none is overwritten before its turn. */
+/*
+ * Ends to 3, 4, ...; whatever else is open is closed.  They were opened in this order, so none is
+ * overwritten before its turn.
+ */
 static void place_ends(void)
 {
 	int null = open("/dev/null", O_RDWR);
@@ -597,7 +611,9 @@ static void __attribute__((noreturn)) be_outside(void)
 	signal(SIGPIPE, SIG_IGN);
 	for (;;) {
 		for (int i = 0; i < n_list; i++)
-			p[i] = (struct pollfd){ .fd = list[i]->echo && list[i]->open != open_memfd ? peers[i] : -1,
+			p[i] = (struct pollfd){ .fd = list[i]->echo && list[i]->open != open_memfd ?
+							      peers[i] :
+							      -1,
 						.events = POLLIN };
 		poll(p, (nfds_t)n_list, 50);
 		for (int i = 0; i < n_list; i++) {
@@ -638,7 +654,8 @@ static void __attribute__((noreturn)) start(char **words)
 int main(int argc, char **argv)
 {
 	if (argc == 6 && !strcmp(argv[1], "kcmp"))
-		return syscall(SYS_kcmp, atoi(argv[2]), atoi(argv[4]), KCMP_FILE, atoi(argv[3]), atoi(argv[5])) != 0;
+		return syscall(SYS_kcmp, atoi(argv[2]), atoi(argv[4]), KCMP_FILE, atoi(argv[3]),
+			       atoi(argv[5])) != 0;
 	if (argc >= 4 && !strcmp(argv[1], "offer")) {
 		int peer, fd;
 
@@ -650,7 +667,8 @@ int main(int argc, char **argv)
 		die(argv[3]);
 	}
 	if (argc < 4) {
-		fprintf(stderr, "usage: cprfd start|victim DIR KIND... [-- COMMAND] | kcmp PID FD PID FD\n");
+		fprintf(stderr,
+			"usage: cprfd start|victim DIR KIND... [-- COMMAND] | kcmp PID FD PID FD\n");
 		return 2;
 	}
 	dir = argv[2];

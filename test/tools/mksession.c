@@ -32,7 +32,8 @@ static int set_value(void *at, const ProtobufCFieldDescriptor *f, char *value)
 		*(const char **)at = value;
 		return 0;
 	case PROTOBUF_C_TYPE_BYTES:
-		*(ProtobufCBinaryData *)at = (ProtobufCBinaryData){ .data = (uint8_t *)value, .len = strlen(value) };
+		*(ProtobufCBinaryData *)at =
+			(ProtobufCBinaryData){ .data = (uint8_t *)value, .len = strlen(value) };
 		return 0;
 	case PROTOBUF_C_TYPE_ENUM:
 		v = protobuf_c_enum_descriptor_get_value_by_name(f->descriptor, value);
@@ -61,20 +62,20 @@ static int set(Mfd__SessionEntry *e, char *word)
 
 static int store(int dirfd, const char *name, const Mfd__SessionEntry *e)
 {
-	int fd, rc;
+	int fd, ret;
 
 	if (mkdirat(dirfd, name, 0700) && errno != EEXIST)
 		return -errno;
 	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY);
-	rc = fd < 0 ? -errno : mfd_session_file_store(fd, e, 0);
+	ret = fd < 0 ? -errno : mfd_session_file_store(fd, e, 0);
 	close(fd);
-	return rc;
+	return ret;
 }
 
 int main(int argc, char **argv)
 {
 	Mfd__SessionEntry e = MFD__SESSION_ENTRY__INIT;
-	int ended = argc > 1 && !strcmp(argv[1], "--ended"), dirfd, rc;
+	int ended = argc > 1 && !strcmp(argv[1], "--ended"), dirfd, ret;
 
 	argv += ended;
 	argc -= ended;
@@ -91,8 +92,8 @@ int main(int argc, char **argv)
 	if (mkdir(argv[1], 0700) && errno != EEXIST)
 		return 1;
 	dirfd = open(argv[1], O_RDONLY | O_DIRECTORY);
-	rc = ended ? mfd_session_file_bury(dirfd, e.name, &e) : store(dirfd, e.name, &e);
-	if (rc)
-		fprintf(stderr, "mksession: %s\n", strerror(-rc));
-	return !!rc;
+	ret = ended ? mfd_session_file_bury(dirfd, e.name, &e) : store(dirfd, e.name, &e);
+	if (ret)
+		fprintf(stderr, "mksession: %s\n", strerror(-ret));
+	return !!ret;
 }

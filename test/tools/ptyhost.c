@@ -6,13 +6,14 @@
  *	ptyhost DIR plain COMMAND...	the same without a controlling terminal
  *	ptyhost DIR split COMMAND...	plain, opened three times: 0 to read, 1 and 2 to write
  *	ptyhost DIR job COMMAND...	the terminal is that of COMMAND's parent's session
- *	ptyhost DIR with COMMAND...	COMMAND has it as 0 alone; its exit code goes to DIR/rc
+ *	ptyhost DIR with COMMAND...	COMMAND has it as 0 alone; its exit code goes to DIR/ret
  *	ptyhost DIR console SOCKET	the master comes through that socket, as from runc --console-socket
  *	ptyhost grab PID FD		holds that description as its own 3
  *	ptyhost echo [PATH]		the process: answers each line with what its terminal is like, SIGINT with "interrupted"; reads from PATH
  *
- * DIR/pid is COMMAND's, DIR/slave the slave's path.  What is written to the fifo DIR/keys is typed, what appears is in DIR/screen; "[hung up]"
- * there when the last slave was closed.  The size is 33 x 101.
+ * DIR/pid is COMMAND's, DIR/slave the slave's path.  What is written to the fifo DIR/keys is typed,
+ * what appears is in DIR/screen; "[hung up]" there when the last slave was closed.  The size is 33
+ * x 101.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,8 +77,8 @@ static void answer(const char *line)
 
 	ioctl(0, TIOCGWINSZ, &w);
 	tcgetattr(0, &t);
-	n = snprintf(text, sizeof(text), "got %s size=%ux%u intr=%u echo=%d session=%s\n", line, w.ws_row, w.ws_col,
-		     t.c_cc[VINTR], !!(t.c_lflag & ECHO),
+	n = snprintf(text, sizeof(text), "got %s size=%ux%u intr=%u echo=%d session=%s\n", line,
+		     w.ws_row, w.ws_col, t.c_cc[VINTR], !!(t.c_lflag & ECHO),
 		     ctty < 0		       ? "no" :
 		     tcgetpgrp(0) == getpgrp() ? "mine" :
 						 "other");
@@ -129,7 +130,10 @@ static int receive_master(const char *path)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	char name[256], control[CMSG_SPACE(sizeof(int))];
 	struct iovec v = { name, sizeof(name) };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr m = { .msg_iov = &v,
+			    .msg_iovlen = 1,
+			    .msg_control = control,
+			    .msg_controllen = sizeof(control) };
 	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), c, fd;
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
@@ -202,7 +206,8 @@ static void reap(void)
 	int status;
 
 	if (waitpid(-1, &status, WNOHANG) > 0) {
-		snprintf(text, sizeof(text), "%d", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+		snprintf(text, sizeof(text), "%d",
+			 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 		put("rc", text);
 	}
 }
@@ -246,7 +251,8 @@ static void __attribute__((noreturn)) hold(int master, int screen)
 
 static void __attribute__((noreturn)) grab(int pid, int fd)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), got = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0),
+	    got = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
 
 	if (got < 0 || dup2(got, 9) < 0 || dup2(9, 3) < 0)
 		die("grab");

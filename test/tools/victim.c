@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * victim: the process that tests and benches migrate; every byte of its memory can be verified at any time.
+ * victim: the process that tests and benches migrate; every byte of its memory can be verified at
+ * any time.
  *
  * Theory of operation
  *
- * Memory is a table of regions. What a page must hold follows from the region's seed, the page's index in the region
- * and the page's owner (the process of the tree that wrote it last), so nothing has to be remembered except the owner,
- * and a page that was swapped with another one, lost, or taken from the wrong process is found. The table and the
- * owners live in migrated memory themselves; they carry a checksum with a non-zero salt, so that a table which came
- * back as zeros is an error and not an empty table that verifies.
+ * Memory is a table of regions. What a page must hold follows from the region's seed, the page's
+ * index in the region and the page's owner (the process of the tree that wrote it last), so nothing
+ * has to be remembered except the owner, and a page that was swapped with another one, lost, or
+ * taken from the wrong process is found. The table and the owners live in migrated memory
+ * themselves; they carry a checksum with a non-zero salt, so that a table which came back as zeros
+ * is an error and not an empty table that verifies.
  *
- * The processes of a tree talk through one shared anonymous mapping ("control"), which CRIU dumps by itself and never
- * lazily. It is also the second witness of the --dirty sequence number: a whole round of writes that is lost leaves
- * private memory consistent with itself, but not with the control page.
+ * The processes of a tree talk through one shared anonymous mapping ("control"), which CRIU dumps
+ * by itself and never lazily. It is also the second witness of the --dirty sequence number: a whole
+ * round of writes that is lost leaves private memory consistent with itself, but not with the
+ * control page.
  *
- * Limits: registers (FPU, AVX) are not verified; the log is opened for each line, so no regular file is open when CRIU
- * looks, unless it looks at just that moment; commands are polled every tick, by rank 0 only.
+ * Limits: registers (FPU, AVX) are not verified; the log is opened for each line, so no regular
+ * file is open when CRIU looks, unless it looks at just that moment; commands are polled every
+ * tick, by rank 0 only.
  *
  * See usage() for options. Log lines (DIR/victim.log):
  *
@@ -101,7 +105,8 @@ struct region {
 };
 
 struct slot {
-	uint64_t done;	      /* last command generation answered; release, pairs with acquire in collect() */
+	/* last command generation answered; release, pairs with acquire in collect() */
+	uint64_t done;
 	uint64_t dirty_count; /* second witness of dirty.count, under the writer's dirty.lock */
 	uint64_t pages;
 	int32_t pid;
@@ -133,7 +138,10 @@ static struct {
 	struct region r[MAX_REGIONS];
 } table;
 
-/* Written by one thread, page after page for ever; everything is guarded by lock except the constants. */
+/*
+ * Written by one thread, page after page for ever; everything is guarded by lock except the
+ * constants.
+ */
 static struct {
 	pthread_mutex_t lock;
 	uint8_t *addr;
@@ -259,7 +267,10 @@ static inline __attribute__((always_inline)) uint64_t random_word(uint64_t seed,
 	return x ^ x >> 29;
 }
 
-/* Eight bytes with 10 bits of information: letters that hang together, so that compressors find something. */
+/*
+ * Eight bytes with 10 bits of information: letters that hang together, so that compressors find
+ * something.
+ */
 static inline __attribute__((always_inline)) uint64_t text_word(uint64_t seed, size_t i)
 {
 	/* clang-format off */
@@ -320,7 +331,10 @@ static size_t first_difference(uint64_t seed, enum fill fill, const uint8_t *p, 
 	return PAGE;
 }
 
-/* FILL_HALF changes its pattern each 64 MiB: every second page is zero, then every second block of 64 pages. */
+/*
+ * FILL_HALF changes its pattern each 64 MiB: every second page is zero, then every second block of
+ * 64 pages.
+ */
 static enum fill page_fill(const struct region *r, size_t i)
 {
 	size_t n = r->first + i;
@@ -344,7 +358,8 @@ static void code_make(uint32_t value, uint64_t out[CODE_WORDS])
 	uint8_t c[16] = { 0xb8, value, value >> 8, value >> 16, value >> 24, 0xc3, 0x90, 0x90,
 			  0x90, 0x90,  0x90,	   0x90,	0x90,	     0x90, 0x90, 0x90 };
 #elif defined(__aarch64__)
-	uint32_t c[4] = { 0x52800000 | (value & 0xffff) << 5, 0x72a00000 | (value >> 16) << 5, 0xd65f03c0, 0xd503201f };
+	uint32_t c[4] = { 0x52800000 | (value & 0xffff) << 5, 0x72a00000 | (value >> 16) << 5,
+			  0xd65f03c0, 0xd503201f };
 #else
 	uint32_t c[4] = { value, value, value, value };
 #endif
@@ -372,8 +387,8 @@ static void on_fault(int sig, siginfo_t *si, void *context)
 	(void)context;
 	if (probing)
 		siglongjmp(probe_env, sig);
-	say("exit signal %d (%s) at %p pid=%d rank=%d", sig, sig == SIGBUS ? "SIGBUS" : "SIGSEGV", si->si_addr,
-	    getpid(), rank);
+	say("exit signal %d (%s) at %p pid=%d rank=%d", sig, sig == SIGBUS ? "SIGBUS" : "SIGSEGV",
+	    si->si_addr, getpid(), rank);
 	signal(sig, SIG_DFL);
 	raise(sig);
 }
@@ -410,7 +425,8 @@ static uint64_t table_sum(void)
 			sum = (sum ^ (uint8_t)r->name[i]) * GOLDEN;
 		sum = mix(sum ^ r->seed) + (uintptr_t)r->addr;
 		sum = mix(sum ^ r->pages) + r->first;
-		sum = mix(sum ^ r->fill) + r->prot + r->shared * 256 + r->code * 512 + r->mixed * 1024;
+		sum = mix(sum ^ r->fill) + r->prot + r->shared * 256 + r->code * 512 +
+		      r->mixed * 1024;
 		for (i = 0; i < r->pages; i++)
 			sum = (sum ^ r->owner[i]) * GOLDEN + (sum >> 47);
 	}
@@ -477,7 +493,10 @@ static void region_protect(struct region *r, int prot)
 	r->prot = prot;
 }
 
-/* Cut region k after `pages` pages; the rest becomes the last entry of the table, whose index is returned. */
+/*
+ * Cut region k after `pages` pages; the rest becomes the last entry of the table, whose index is
+ * returned.
+ */
 static uint32_t split(uint32_t k, size_t pages)
 {
 	struct region *r = &table.r[k], *rest;
@@ -502,12 +521,12 @@ static void region_drop(uint32_t k)
 
 /* ---- verification ---- */
 
-static void bad_page(struct result *res, const char *name, size_t page, size_t offset, const void *addr,
-		     const char *why)
+static void bad_page(struct result *res, const char *name, size_t page, size_t offset,
+		     const void *addr, const char *why)
 {
 	if (res->bad++ < MAX_LINES)
-		say("verify BAD mapping=%s page=%zu offset=%zu addr=%p pid=%d rank=%d %s", name, page, offset, addr,
-		    getpid(), rank, why);
+		say("verify BAD mapping=%s page=%zu offset=%zu addr=%p pid=%d rank=%d %s", name,
+		    page, offset, addr, getpid(), rank, why);
 }
 
 static void verify_page(const struct region *r, size_t i, struct result *res)
@@ -557,7 +576,8 @@ static void verify_region(struct region *r, struct result *res)
 			verify_page(r, i, res);
 		} else {
 			(void)*(volatile uint8_t *)(r->addr + i * PAGE);
-			bad_page(res, r->name, r->first + i, 0, r->addr + i * PAGE, "must not be accessible");
+			bad_page(res, r->name, r->first + i, 0, r->addr + i * PAGE,
+				 "must not be accessible");
 		}
 	}
 	probing = 0;
@@ -651,10 +671,11 @@ static struct result verify_all(void)
 	if (!verify_stack_growth(32))
 		bad_page(&res, "stack-growth", 0, 0, &res, "content differs");
 	if (!res.bad)
-		say("verify OK pages=%lu us=%lu pid=%d rank=%d", res.pages, now_us(CLOCK_MONOTONIC) - start, getpid(),
-		    rank);
+		say("verify OK pages=%lu us=%lu pid=%d rank=%d", res.pages,
+		    now_us(CLOCK_MONOTONIC) - start, getpid(), rank);
 	else if (res.bad > MAX_LINES)
-		say("verify more BAD pages=%lu pid=%d rank=%d", res.bad - MAX_LINES, getpid(), rank);
+		say("verify more BAD pages=%lu pid=%d rank=%d", res.bad - MAX_LINES, getpid(),
+		    rank);
 	return res;
 }
 
@@ -688,7 +709,10 @@ static void set_owner(struct region *r, size_t from, size_t to, uint16_t owner, 
 	}
 }
 
-/* Forked without waiting: the child reads all memory while its parent goes on with the other actions. */
+/*
+ * Forked without waiting: the child reads all memory while its parent goes on with the other
+ * actions.
+ */
 static pid_t action_fork(void)
 {
 	struct result res;
@@ -779,8 +803,8 @@ static int action_unmap(struct result *res)
 	if (!faults(addr, false) || !faults(addr + (n - 1) * PAGE, false))
 		bad_page(res, "unmapped", 0, 0, addr, "still there after munmap");
 	/* A new mapping in the same place has nothing to do with the old one. */
-	if (mmap(addr, n / 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
-		 0) != addr)
+	if (mmap(addr, n / 2 * PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != addr)
 		return -errno;
 	fresh = region_add("fresh", addr, n / 2);
 	set_owner(fresh, 0, n / 2, OWNER_ZERO, false);
@@ -826,15 +850,16 @@ static struct result run_actions(const char *list)
 		table_seal();
 		total.bad += one.bad + !!err;
 		say("action %s %s us=%lu pid=%d rank=%d%s%s", name, one.bad || err ? "BAD" : "OK",
-		    now_us(CLOCK_MONOTONIC) - start, getpid(), rank, err ? " " : "", err ? strerror(-err) : "");
+		    now_us(CLOCK_MONOTONIC) - start, getpid(), rank, err ? " " : "",
+		    err ? strerror(-err) : "");
 	}
 	one = verify_all();
 	total.pages = one.pages;
 	total.bad += one.bad;
 	for (i = 0; i < nr_forked; i++) {
 		if (waitpid(forked[i], &status, 0) != forked[i] || status) {
-			say("verify BAD mapping=forked-child page=0 offset=0 pid=%d rank=%d status %#x", forked[i],
-			    rank, status);
+			say("verify BAD mapping=forked-child page=0 offset=0 pid=%d rank=%d status %#x",
+			    forked[i], rank, status);
 			total.bad++;
 		}
 	}
@@ -872,19 +897,22 @@ static void collect(enum command command, uint64_t gen, uint64_t start)
 		struct slot *slot = &control->slot[i];
 		bool dead = false;
 
-		while (__atomic_load_n(&slot->done, __ATOMIC_ACQUIRE) != gen) { /* pairs with answer() */
-			dead = (kill(slot->pid, 0) && errno == ESRCH) || now_us(CLOCK_MONOTONIC) > end;
+		/* pairs with answer() */
+		while (__atomic_load_n(&slot->done, __ATOMIC_ACQUIRE) != gen) {
+			dead = (kill(slot->pid, 0) && errno == ESRCH) ||
+			       now_us(CLOCK_MONOTONIC) > end;
 			if (dead)
 				break;
 			nap(500);
 		}
 		if (dead)
-			say("verify BAD mapping=process page=0 offset=0 pid=%d rank=%d does not answer", slot->pid, i);
+			say("verify BAD mapping=process page=0 offset=0 pid=%d rank=%d does not answer",
+			    slot->pid, i);
 		bad += dead || slot->bad;
 		pages += dead ? 0 : slot->pages;
 	}
-	say("%s all %s procs=%d pages=%lu us=%lu", command == CMD_ACTIONS ? "actions" : "verified", bad ? "BAD" : "OK",
-	    procs, pages, now_us(CLOCK_MONOTONIC) - start);
+	say("%s all %s procs=%d pages=%lu us=%lu", command == CMD_ACTIONS ? "actions" : "verified",
+	    bad ? "BAD" : "OK", procs, pages, now_us(CLOCK_MONOTONIC) - start);
 }
 
 static void root_command(enum command command, const char *actions)
@@ -944,7 +972,8 @@ static bool poll_root(void)
 
 static bool poll_control(void)
 {
-	uint64_t gen = __atomic_load_n(&control->gen, __ATOMIC_ACQUIRE); /* pairs with root_command() */
+	/* pairs with root_command() */
+	uint64_t gen = __atomic_load_n(&control->gen, __ATOMIC_ACQUIRE);
 
 	if (gen == my_gen)
 		return false;
@@ -964,7 +993,8 @@ static void __attribute__((noreturn)) run(void)
 		t = now_us(CLOCK_REALTIME);
 		mono = now_us(CLOCK_MONOTONIC);
 		if (t > last + (unsigned long)(opt.gap_us + opt.tick_us))
-			say("gap %lu %lu %lu rank=%d mono=%ld", last, t, t - last, rank, (long)(mono - last_mono));
+			say("gap %lu %lu %lu rank=%d mono=%ld", last, t, t - last, rank,
+			    (long)(mono - last_mono));
 		ticks++;
 		if (want_exit) {
 			say("exit signal %d pid=%d rank=%d", want_exit, getpid(), rank);
@@ -995,7 +1025,8 @@ static void *worker_main(void *arg)
 	}
 	for (;; beats++) {
 		i = beats % 16;
-		if (!page_equal(mix(thread_cookie + i + version[i] * GOLDEN), FILL_RANDOM, data[i], 0) ||
+		if (!page_equal(mix(thread_cookie + i + version[i] * GOLDEN), FILL_RANDOM, data[i],
+				0) ||
 		    thread_cookie != mix(id + rank * 1000 + SALT) || w->beats != beats)
 			__atomic_add_fetch(&w->bad, 1, __ATOMIC_RELAXED);
 		version[i]++;
@@ -1047,8 +1078,9 @@ static void start_threads(void)
 
 struct kind {
 	const char *name;
-	size_t pages;						    /* unless told */
-	const char *(*make)(const struct kind *kind, size_t pages); /* why it cannot be had, or NULL */
+	size_t pages; /* unless told */
+	/* why it cannot be had, or NULL */
+	const char *(*make)(const struct kind *kind, size_t pages);
 };
 
 static struct region *make_private(const char *name, size_t pages)
@@ -1169,7 +1201,8 @@ static const char *make_stack(const struct kind *kind, size_t pages)
 
 static struct region *make_file(const char *name, const char *path, size_t pages, int flags)
 {
-	int fd = path ? open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : memfd_create(name, MFD_CLOEXEC);
+	int fd = path ? open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) :
+			memfd_create(name, MFD_CLOEXEC);
 	struct region *r;
 	void *p;
 
@@ -1215,7 +1248,8 @@ static const char *make_file_private(const struct kind *kind, size_t pages)
 
 static const char *make_shared(const struct kind *kind, size_t pages)
 {
-	struct region *r = region_add(kind->name, map_pages(pages, PROT_READ | PROT_WRITE, MAP_SHARED), pages);
+	struct region *r =
+		region_add(kind->name, map_pages(pages, PROT_READ | PROT_WRITE, MAP_SHARED), pages);
 
 	r->shared = true;
 	region_fill(r);
@@ -1225,7 +1259,8 @@ static const char *make_shared(const struct kind *kind, size_t pages)
 static const char *make_hugetlb(const struct kind *kind, size_t pages)
 {
 	size_t len = (pages * PAGE + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB,
+		       -1, 0);
 
 	if (p == MAP_FAILED)
 		return "no huge pages are reserved (vm.nr_hugepages, vm.nr_overcommit_hugepages)";
@@ -1351,7 +1386,8 @@ static void make_dirty(void)
 	dirty.seed = mix(opt.seed + 77 * GOLDEN);
 	dirty.count = dirty.pages;
 	for (i = 0; i < dirty.pages; i++)
-		page_write(mix(dirty.seed + i * GOLDEN), FILL_RANDOM, (uint64_t *)(dirty.addr + i * PAGE));
+		page_write(mix(dirty.seed + i * GOLDEN), FILL_RANDOM,
+			   (uint64_t *)(dirty.addr + i * PAGE));
 }
 
 static void make_maps(void)
@@ -1431,7 +1467,8 @@ static void wait_ready(void)
 	int i;
 
 	for (i = 1; i < procs; i++) {
-		while (!__atomic_load_n(&control->slot[i].ready, __ATOMIC_ACQUIRE)) { /* pairs with settle() */
+		/* pairs with settle() */
+		while (!__atomic_load_n(&control->slot[i].ready, __ATOMIC_ACQUIRE)) {
 			if (waitpid(-1, NULL, WNOHANG) > 0)
 				fail("a child died while the tree grew");
 			nap(1000);
@@ -1487,7 +1524,8 @@ static void __attribute__((noreturn, noinline)) live(void)
 	uintptr_t area = (uintptr_t)alloca((opt.stack_pages + 1) * PAGE);
 
 	stack_area = (uint8_t *)(area + -area % PAGE);
-	control = map_pages((sizeof(*control) + PAGE - 1) / PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	control =
+		map_pages((sizeof(*control) + PAGE - 1) / PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
 	make_maps();
 	grow_tree(0);
 	settle();
@@ -1496,19 +1534,20 @@ static void __attribute__((noreturn, noinline)) live(void)
 
 /* ---- start ---- */
 
-static void __attribute__((noreturn)) usage(int rc)
+static void __attribute__((noreturn)) usage(int ret)
 {
 	size_t i;
 
-	fprintf(rc ? stderr : stdout,
+	fprintf(ret ? stderr : stdout,
 		"usage: victim [options] DIR\n"
 		"  --size MB          private memory, filled as told by --fill (default 16; 0 = none)\n"
 		"  --fill HOW         random (incompressible), zero, half (every other page zero), text (compressible)\n"
 		"  --huge             transparent huge pages for --size\n"
 		"  --map KIND[:MB]    one more mapping, repeatable; KIND = all for each of:\n                    ");
 	for (i = 0; i < NR_KINDS; i++)
-		fprintf(rc ? stderr : stdout, " %s%s", kinds[i].name, i % 10 == 9 ? "\n                    " : "");
-	fprintf(rc ? stderr : stdout,
+		fprintf(ret ? stderr : stdout, " %s%s", kinds[i].name,
+			i % 10 == 9 ? "\n                    " : "");
+	fprintf(ret ? stderr : stdout,
 		"\n"
 		"  --tree N           fork N children that share the memory and rewrite a tenth of it each\n"
 		"  --depth D          each child forks N again, D levels (default 1)\n"
@@ -1523,7 +1562,7 @@ static void __attribute__((noreturn)) usage(int rc)
 		"SIGUSR1 or DIR/cmd-verify verifies all memory of all processes, SIGUSR2 or DIR/cmd-actions (which may\n"
 		"hold a LIST) runs the actions, SIGTERM or DIR/cmd-exit ends, DIR/cmd-ping answers.\n"
 		"All answers go to DIR/victim.log\n");
-	exit(rc);
+	exit(ret);
 }
 
 static void add_map(char *arg)
@@ -1596,14 +1635,22 @@ static void set_fill(const char *arg)
 static void parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "size", required_argument, NULL, 's' },  { "fill", required_argument, NULL, 'f' },
-		{ "huge", no_argument, NULL, 'H' },	   { "map", required_argument, NULL, 'm' },
-		{ "tree", required_argument, NULL, 't' },  { "depth", required_argument, NULL, 'd' },
-		{ "zombie", no_argument, NULL, 'z' },	   { "threads", required_argument, NULL, 'T' },
-		{ "dirty", optional_argument, NULL, 'D' }, { "tick", required_argument, NULL, 'k' },
-		{ "gap", required_argument, NULL, 'g' },   { "on-restore", required_argument, NULL, 'r' },
-		{ "seed", required_argument, NULL, 'S' },  { "keep-stdio", no_argument, NULL, 'K' },
-		{ "help", no_argument, NULL, 'h' },	   { NULL, 0, NULL, 0 },
+		{ "size", required_argument, NULL, 's' },
+		{ "fill", required_argument, NULL, 'f' },
+		{ "huge", no_argument, NULL, 'H' },
+		{ "map", required_argument, NULL, 'm' },
+		{ "tree", required_argument, NULL, 't' },
+		{ "depth", required_argument, NULL, 'd' },
+		{ "zombie", no_argument, NULL, 'z' },
+		{ "threads", required_argument, NULL, 'T' },
+		{ "dirty", optional_argument, NULL, 'D' },
+		{ "tick", required_argument, NULL, 'k' },
+		{ "gap", required_argument, NULL, 'g' },
+		{ "on-restore", required_argument, NULL, 'r' },
+		{ "seed", required_argument, NULL, 'S' },
+		{ "keep-stdio", no_argument, NULL, 'K' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int c, level, width;
 
@@ -1657,8 +1704,8 @@ static void parse(int argc, char **argv)
 			usage(1);
 		}
 	}
-	if (optind != argc - 1 || opt.tree < 0 || opt.depth < 1 || opt.tick_us < 1 || opt.threads < 0 ||
-	    opt.threads > MAX_THREADS)
+	if (optind != argc - 1 || opt.tree < 0 || opt.depth < 1 || opt.tick_us < 1 ||
+	    opt.threads < 0 || opt.threads > MAX_THREADS)
 		usage(1);
 	for (level = 0, width = 1; opt.tree && level < opt.depth && procs <= MAX_PROCS; level++) {
 		width *= opt.tree;
@@ -1670,7 +1717,10 @@ static void parse(int argc, char **argv)
 	}
 }
 
-/* Nothing that the caller had open may reach CRIU: a terminal or a pipe to the outside cannot be dumped. */
+/*
+ * Nothing that the caller had open may reach CRIU: a terminal or a pipe to the outside cannot be
+ * dumped.
+ */
 static void close_files(void)
 {
 	int fd, i;
@@ -1695,7 +1745,9 @@ int main(int argc, char **argv)
 	}
 	close_files();
 	umask(022);
-	/* CRIU wants the session leader inside the dumped tree; a group leader cannot become one. */
+	/*
+	 * CRIU wants the session leader inside the dumped tree; a group leader cannot become one.
+	 */
 	if (getsid(0) != getpid() && setsid() < 0) {
 		if (fork())
 			_exit(0);

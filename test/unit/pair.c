@@ -20,13 +20,15 @@ static void die(const char *what)
 
 void pair_tcp(int fd[2], int small_window)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), size = 16 << 10;
 	socklen_t len = sizeof(sa);
 
 	if (small_window)
 		setsockopt(l, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	if (l < 0 || bind(l, (void *)&sa, sizeof(sa)) || listen(l, 1) || getsockname(l, (void *)&sa, &len))
+	if (l < 0 || bind(l, (void *)&sa, sizeof(sa)) || listen(l, 1) ||
+	    getsockname(l, (void *)&sa, &len))
 		die("listen");
 	fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd[0] < 0 || connect(fd[0], (void *)&sa, sizeof(sa)))

@@ -6,15 +6,23 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A connected TCP pair over the loopback device; small_window: the receiving end (fd[1]) takes little at a time. */
+/*
+ * A connected TCP pair over the loopback device; small_window: the receiving end (fd[1]) takes
+ * little at a time.
+ */
 void pair_tcp(int fd[2], int small_window);
 /* The same bytes for the same seed; never a zero byte. */
 void pair_pattern(void *buf, size_t len, uint64_t seed);
-/* Forks a child that stops itself at once, and waits until it stands.  It is a copy of the caller. */
+/*
+ * Forks a child that stops itself at once, and waits until it stands.  It is a copy of the caller.
+ */
 pid_t pair_frozen_child(void);
 pid_t pair_frozen_after(void (*first)(void *), void *arg); /* the same, after it has done that */
 void pair_reap(pid_t pid);				   /* kill and wait */
-/* KiB that smaps has under `field` ("AnonHugePages:") for the mapping at `at`; NULL: for all of them. */
+/*
+ * KiB that smaps has under `field` ("AnonHugePages:") for the mapping at `at`; NULL: for all of
+ * them.
+ */
 unsigned long pair_smaps_kib(pid_t pid, const char *field, const void *at);
 /* Exit status of pid, or -1 when it has not ended within the time (it is killed then). */
 int pair_status(pid_t pid, unsigned timeout_ms);

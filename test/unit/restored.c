@@ -141,9 +141,11 @@ static void on_done(void *arg, int code, const char *text)
 	atomic_fetch_add(&w->done, 1);
 }
 
-static void write_image(struct world *w, const char *name, uint32_t magic, const ProtobufCMessage **msgs, size_t n)
+static void write_image(struct world *w, const char *name, uint32_t magic,
+			const ProtobufCMessage **msgs, size_t n)
 {
-	assert_int_equal(mfd_image_write(w->dirfd, name, MFD_IMAGE_COMMON_MAGIC, magic, msgs, n), 0);
+	assert_int_equal(mfd_image_write(w->dirfd, name, MFD_IMAGE_COMMON_MAGIC, magic, msgs, n),
+			 0);
 }
 
 static void write_images(struct world *w)
@@ -180,7 +182,8 @@ void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy)
 	w->pages = pages;
 	w->span = span;
 	w->postcopy = postcopy;
-	w->area = mmap(NULL, span * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	w->area = mmap(NULL, span * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
 	assert_true(w->area != MAP_FAILED);
 	w->table = mfd_pagetable_new();
 	assert_int_equal(mfd_pagestore_create(w->dirfd, 0, &w->store, NULL), 0);
@@ -205,7 +208,8 @@ void world_start(struct world *w, unsigned threads)
 {
 	struct mfd_error err = { 0 };
 
-	if (mfd_pager_start(w->dirfd, w->store, w->postcopy, threads, &world_ops, w, &w->pager, &err))
+	if (mfd_pager_start(w->dirfd, w->store, w->postcopy, threads, &world_ops, w, &w->pager,
+			    &err))
 		fail_msg("%s", err.text);
 }
 
@@ -226,14 +230,17 @@ void world_close(struct world *w)
 
 void world_arrived(struct world *w, uint64_t vaddr, uint64_t n, int zero, const void *pages)
 {
-	struct mfd_wire_run run = { .vaddr = vaddr, .pages = (uint32_t)n, .flags = zero ? MFD_WIRE_RUN_ZERO : 0 };
+	struct mfd_wire_run run = { .vaddr = vaddr,
+				    .pages = (uint32_t)n,
+				    .flags = zero ? MFD_WIRE_RUN_ZERO : 0 };
 
 	if (mfd_pager_arrived(w->pager, TASK, &run, 1, pages))
 		die("arrived");
 }
 
 /* As a packet has them; *kept = pages that are not zero. */
-static unsigned runs_of(const struct world *w, uint64_t page, uint64_t n, struct mfd_wire_run *runs, uint64_t *kept)
+static unsigned runs_of(const struct world *w, uint64_t page, uint64_t n, struct mfd_wire_run *runs,
+			uint64_t *kept)
 {
 	unsigned count = 0;
 
@@ -243,14 +250,16 @@ static unsigned runs_of(const struct world *w, uint64_t page, uint64_t n, struct
 
 		*kept += !flags;
 		if (i == page || runs[count - 1].flags != flags)
-			runs[count++] = (struct mfd_wire_run){ .vaddr = (uintptr_t)w->area + i * PAGE, .flags = flags };
+			runs[count++] =
+				(struct mfd_wire_run){ .vaddr = (uintptr_t)w->area + i * PAGE,
+						       .flags = flags };
 		runs[count - 1].pages++;
 	}
 	return count;
 }
 
-static void fill_runs(const struct world *w, const struct mfd_wire_run *runs, unsigned count, int direct,
-		      uint64_t index, char *mem)
+static void fill_runs(const struct world *w, const struct mfd_wire_run *runs, unsigned count,
+		      int direct, uint64_t index, char *mem)
 {
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t vpage = runs[i].vaddr / PAGE,
@@ -259,7 +268,9 @@ static void fill_runs(const struct world *w, const struct mfd_wire_run *runs, un
 
 		for (uint32_t k = 0; !zero && k < runs[i].pages; k++, mem += PAGE)
 			page_fill(mem, vpage + k - (uintptr_t)w->area / PAGE);
-		assert_int_equal(mfd_pagetable_set(w->table, vpage, runs[i].pages, zero ? MFD_PAGE_ZERO : word), 0);
+		assert_int_equal(mfd_pagetable_set(w->table, vpage, runs[i].pages,
+						   zero ? MFD_PAGE_ZERO : word),
+				 0);
 		index += zero ? 0 : runs[i].pages;
 	}
 }
@@ -346,7 +357,8 @@ void page_check(const volatile char *mem, uint64_t i)
 
 	for (uint64_t k = 0; k < PAGE / 8; k++)
 		if (v[k] != word_of(i, k))
-			die("page %lu at %p: word %lu is %lx, not %lx", i, (const void *)mem, k, v[k], word_of(i, k));
+			die("page %lu at %p: word %lu is %lx, not %lx", i, (const void *)mem, k,
+			    v[k], word_of(i, k));
 }
 
 void page_check_zero(const volatile char *mem)
@@ -371,7 +383,8 @@ int task_uffd(void)
 {
 	struct uffdio_api api = { .api = UFFD_API,
 				  .features = UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
-					      UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP };
+					      UFFD_FEATURE_EVENT_REMOVE |
+					      UFFD_FEATURE_EVENT_UNMAP };
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
@@ -398,7 +411,8 @@ void task_finished(int sock)
 
 void task_register(int uffd, void *at, uint64_t pages)
 {
-	struct uffdio_register r = { .range = { (uintptr_t)at, pages * PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_register r = { .range = { (uintptr_t)at, pages * PAGE },
+				     .mode = UFFDIO_REGISTER_MODE_MISSING };
 
 	if (ioctl(uffd, UFFDIO_REGISTER, &r))
 		die("register");
@@ -410,8 +424,8 @@ int task_restore(struct world *w, int *uffd)
 
 	task_send(sock, -78, -1); /* a zombie */
 	task_send(sock, TASK, fd);
-	if (mmap(w->area, w->span * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-	    MAP_FAILED)
+	if (mmap(w->area, w->span * PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		die("mmap");
 	task_register(fd, w->area, w->span);
 	if (uffd)
@@ -554,8 +568,10 @@ static void wild_fork(struct wild *x)
 
 static void wild_step(struct wild *x)
 {
-	unsigned n = 1 + (unsigned)rand_r(&x->seed) % 30, a = (unsigned)rand_r(&x->seed) % (WILD_AREA - n);
-	unsigned b = (unsigned)rand_r(&x->seed) % (WILD_AREA - n), op = (unsigned)rand_r(&x->seed) % 40;
+	unsigned n = 1 + (unsigned)rand_r(&x->seed) % 30,
+		 a = (unsigned)rand_r(&x->seed) % (WILD_AREA - n);
+	unsigned b = (unsigned)rand_r(&x->seed) % (WILD_AREA - n),
+		 op = (unsigned)rand_r(&x->seed) % 40;
 
 	if (op >= 10) {
 		wild_check(x, a);

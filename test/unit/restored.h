@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * For tests of the pager: a session made by hand (folder, images, store, page table, callbacks that take notes), and what a child process
- * needs to play CRIU and the task it restores.
+ * For tests of the pager: a session made by hand (folder, images, store, page table, callbacks that
+ * take notes), and what a child process needs to play CRIU and the task it restores.
  *
- * The task's memory is one area at an address that is free in the test and so in its children.  Page i of it, as dumped,
- * holds words that depend on i alone, or zeros where i % 8 == 3, or i % 4096 == 3 when world_dense is set.
+ * The task's memory is one area at an address that is free in the test and so in its children.
+ * Page i of it, as dumped, holds words that depend on i alone, or zeros where i % 8 == 3, or i %
+ * 4096 == 3 when world_dense is set.
  */
 #ifndef RESTORED_H
 #define RESTORED_H
@@ -47,7 +48,11 @@ struct world {
 	/* Instead of holding them here. */
 	int (*hold)(struct world *w, const struct mfd_pager_held *h);
 	void (*unhold)(struct world *w, int uffd);
-	int feed; /* how pages that arrive late are handed over: 0 = as the receiver would, 1 = always the store */
+	/*
+	 * how pages that arrive late are handed over: 0 = as the receiver would, 1 = always the
+	 * store
+	 */
+	int feed;
 };
 
 extern int world_dense; /* before world_open and child_start */
@@ -57,7 +62,10 @@ int restored_needs_root(void **state); /* for a group's set-up */
 void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy);
 void world_start(struct world *w, unsigned threads);
 void world_close(struct world *w);
-/* A packet of these pages, before or after the start: into store and table, or (postcopy, restored) straight into the task. */
+/*
+ * A packet of these pages, before or after the start: into store and table, or (postcopy, restored)
+ * straight into the task.
+ */
 void world_bring(struct world *w, uint64_t page, uint64_t n);
 /* One run that is in the table already, in `pages` or (NULL) in the store: tell the pager. */
 void world_arrived(struct world *w, uint64_t vaddr, uint64_t n, int zero, const void *pages);
@@ -80,11 +88,14 @@ void task_register(int uffd, void *at, uint64_t pages);
 int task_restore(struct world *w, int *uffd);
 void task_check_all(struct world *w);
 
-/* mremap of `old` pages to `to`, where they are `new` pages then; flags besides MAYMOVE and FIXED. */
+/*
+ * mremap of `old` pages to `to`, where they are `new` pages then; flags besides MAYMOVE and FIXED.
+ */
 void task_move(char *from, char *to, uint64_t old, uint64_t new, int flags);
 /*
- * Waits for step 1 of the test, restores a world of WILD_AREA pages of address space, is child step 1, does things at random (forks, moves,
- * discards, unmaps, writes, reads) with a model of what it must see, is child step 2, and checks all.
+ * Waits for step 1 of the test, restores a world of WILD_AREA pages of address space, is child step
+ * 1, does things at random (forks, moves, discards, unmaps, writes, reads) with a model of what it
+ * must see, is child step 2, and checks all.
  */
 #define WILD_AREA 700U
 void task_wild(struct world *w, unsigned seed, int actions);

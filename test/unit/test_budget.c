@@ -98,7 +98,8 @@ static void test_order(void **state)
 	assert_int_equal(look(&small).ahead, 1);
 	assert_int_equal(mfd_budget_admit(&b, &small), 0);
 	mfd_budget_leave(&b, &first, 0);
-	assert_int_equal(mfd_budget_admit(&b, &small), 0); /* the large one's turn, though it has not looked yet */
+	/* the large one's turn, though it has not looked yet */
+	assert_int_equal(mfd_budget_admit(&b, &small), 0);
 	assert_int_equal(mfd_budget_admit(&b, &large), 1);
 	assert_int_equal(mfd_budget_admit(&b, &small), 1);
 }
@@ -154,7 +155,9 @@ static void test_raise(void **state)
 	assert_int_equal(look(NULL).free, 0);
 }
 
-/* Postcopy: a part is enough, half of what is free stays for others, and more is taken as it comes. */
+/*
+ * Postcopy: a part is enough, half of what is free stays for others, and more is taken as it comes.
+ */
 static void test_elastic(void **state)
 {
 	struct mfd_budget_claim large = { 0 }, safe = { 0 }, next = { 0 };
@@ -168,7 +171,8 @@ static void test_elastic(void **state)
 	assert_int_equal(look(NULL).promised, LIMIT);
 	assert_int_equal(mfd_budget_more(&b, &large, 1000), 160);
 	mfd_budget_leave(&b, &safe, 0);
-	assert_int_equal(mfd_budget_more(&b, &large, 1000), 160); /* not half of what is left, again and again */
+	/* not half of what is left, again and again */
+	assert_int_equal(mfd_budget_more(&b, &large, 1000), 160);
 	assert_int_equal(mfd_budget_more(&b, &large, 220), 220);
 	assert_int_equal(mfd_budget_more(&b, &large, 100), 220);
 	/* Not enough for the least. */
@@ -231,7 +235,10 @@ static void test_no_limit(void **state)
 	mfd_budget_fini(&none);
 }
 
-/* Many at once: whatever they do, the promises never exceed the limit, and every one that waits has its turn. */
+/*
+ * Many at once: whatever they do, the promises never exceed the limit, and every one that waits has
+ * its turn.
+ */
 #define THREADS 8
 #define TURNS	300
 
@@ -242,7 +249,8 @@ static void *churn(void *arg)
 
 	for (int i = 0; i < TURNS; i++) {
 		struct mfd_budget_claim c = { 0 };
-		uint64_t least = 1 + (uint64_t)rand_r(&seed) % LIMIT, want = least + (uint64_t)rand_r(&seed) % 100;
+		uint64_t least = 1 + (uint64_t)rand_r(&seed) % LIMIT,
+			 want = least + (uint64_t)rand_r(&seed) % 100;
 
 		if (mfd_budget_enter(&b, &c, least, want) < 0)
 			return (void *)1;
@@ -323,9 +331,10 @@ static void test_sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_two),	  T(test_given_back), T(test_too_big), T(test_order),	  T(test_leaves_queue),
-		T(test_change),	  T(test_raise),      T(test_elastic), T(test_not_asked), T(test_left),
-		T(test_no_limit), T(test_churn),      T(test_sizes),
+		T(test_two),	      T(test_given_back), T(test_too_big),  T(test_order),
+		T(test_leaves_queue), T(test_change),	  T(test_raise),    T(test_elastic),
+		T(test_not_asked),    T(test_left),	  T(test_no_limit), T(test_churn),
+		T(test_sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

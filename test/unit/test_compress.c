@@ -89,8 +89,12 @@ struct shares {
 	unsigned raw, lz4, zstd;
 };
 
-/* How 1000 payloads go when each way costs so many microseconds, and from the 300th on `then` of them without. */
-static struct shares auto_shares(int allowed, uint64_t raw, uint64_t lz4, uint64_t zstd, uint64_t then)
+/*
+ * How 1000 payloads go when each way costs so many microseconds, and from the 300th on `then` of
+ * them without.
+ */
+static struct shares auto_shares(int allowed, uint64_t raw, uint64_t lz4, uint64_t zstd,
+				 uint64_t then)
 {
 	struct shares n = { 0 };
 	char *text = malloc(LEN);
@@ -110,7 +114,10 @@ static struct shares auto_shares(int allowed, uint64_t raw, uint64_t lz4, uint64
 		n.raw += !packed;
 		n.lz4 += flags == MFD_WIRE_PACKET_LZ4;
 		n.zstd += flags == MFD_WIRE_PACKET_ZSTD;
-		mfd_compress_took(c, LEN, packed, !packed ? raw : flags == MFD_WIRE_PACKET_LZ4 ? lz4 : zstd);
+		mfd_compress_took(c, LEN, packed,
+				  !packed		       ? raw :
+				  flags == MFD_WIRE_PACKET_LZ4 ? lz4 :
+								 zstd);
 	}
 	mfd_compress_free(c);
 	free(text);
@@ -132,7 +139,8 @@ static void test_auto(void **state)
 	assert_in_range(n.raw, 950, 998);
 	assert_in_range(n.lz4, 1, 30);
 	assert_in_range(n.zstd, 1, 20);
-	n = auto_shares(BOTH, 3000, 4000, 1500, 100); /* the network recovers: found out without much delay */
+	/* the network recovers: found out without much delay */
+	n = auto_shares(BOTH, 3000, 4000, 1500, 100);
 	assert_in_range(n.raw, 500, 720);
 	n = auto_shares(MFD_WIRE_PACKET_LZ4, 8000, 4000, 1500, 0);
 	assert_in_range(n.lz4, 950, 999);
@@ -173,8 +181,8 @@ static void test_hostile(void **state)
 			x = x * 6364136223846793005ULL + 1442695040888963407ULL;
 			in[k] = (char)(x >> 56);
 		}
-		mfd_compress_undo(i & 1 ? MFD_WIRE_PACKET_LZ4 : MFD_WIRE_PACKET_ZSTD, in, 1 + x % sizeof(in), out,
-				  4096 + x % (LEN - 4096));
+		mfd_compress_undo(i & 1 ? MFD_WIRE_PACKET_LZ4 : MFD_WIRE_PACKET_ZSTD, in,
+				  1 + x % sizeof(in), out, 4096 + x % (LEN - 4096));
 	}
 	free(out);
 }
@@ -182,8 +190,9 @@ static void test_hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_off),	    cmocka_unit_test(test_auto),
-		cmocka_unit_test(test_auto_random), cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_off),
+		cmocka_unit_test(test_auto),	    cmocka_unit_test(test_auto_random),
+		cmocka_unit_test(test_hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Congestion control of a connection: by name, the system's, and CUBIC instead of BBR on a path as short as loopback. */
+/*
+ * Congestion control of a connection: by name, the system's, and CUBIC instead of BBR on a path as
+ * short as loopback.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

@@ -50,7 +50,8 @@ static void test_hello(void **state)
 {
 	struct pair *p = *state;
 	Mfd__Hello hello = MFD__HELLO__INIT, *got;
-	char session[] = "web-1", *options[] = { (char[]){ "--tcp-established" }, (char[]){ "--shell-job" } };
+	char session[] = "web-1",
+	     *options[] = { (char[]){ "--tcp-established" }, (char[]){ "--shell-job" } };
 	struct mfd_error err = { .code = 0 };
 	ProtobufCMessage *msg;
 	unsigned type;
@@ -134,7 +135,8 @@ static void test_abort(void **state)
 	protobuf_c_message_free_unpacked(msg, NULL);
 }
 
-static int recv_raw(struct pair *p, unsigned type, uint32_t len, const void *body, size_t body_len, const char *says)
+static int recv_raw(struct pair *p, unsigned type, uint32_t len, const void *body, size_t body_len,
+		    const char *says)
 {
 	struct mfd_wire_frame f = { .type = (uint16_t)type, .len = len };
 	struct mfd_error err = { .code = 0 };
@@ -156,7 +158,8 @@ static void test_bad_frames(void **state)
 
 	assert_int_equal(recv_raw(p, 0, 0, "", 0, "unknown type"), -EPROTO);
 	assert_int_equal(recv_raw(p, MFD_WIRE_MSG_MAX + 1, 0, "", 0, "unknown type"), -EPROTO);
-	assert_int_equal(recv_raw(p, MFD_WIRE_PING, MFD_WIRE_MAX_FRAME + 1, "", 0, "longer"), -EPROTO);
+	assert_int_equal(recv_raw(p, MFD_WIRE_PING, MFD_WIRE_MAX_FRAME + 1, "", 0, "longer"),
+			 -EPROTO);
 	assert_int_equal(recv_raw(p, MFD_WIRE_PING, UINT32_MAX, "", 0, "longer"), -EPROTO);
 	/* A required field is missing; junk. */
 	assert_int_equal(recv_raw(p, MFD_WIRE_HELLO, 0, "", 0, "HELLO"), -EPROTO);
@@ -173,7 +176,8 @@ static void test_unknown_field(void **state)
 
 	mfd_wire_frame_seal(&f);
 	assert_int_equal(mfd_io_write_all(p->a.conn.fd, &f, sizeof(f)), 0);
-	assert_int_equal(mfd_io_write_all(p->a.conn.fd, "\x0a\x01x\x98\x06\x05", 6), 0); /* field 99 */
+	/* field 99 */
+	assert_int_equal(mfd_io_write_all(p->a.conn.fd, "\x0a\x01x\x98\x06\x05", 6), 0);
 	assert_int_equal(mfd_control_recv(&p->b, &type, &msg, NULL), 0);
 	assert_string_equal(((Mfd__Abort *)msg)->reason, "x");
 	protobuf_c_message_free_unpacked(msg, NULL);
@@ -298,11 +302,20 @@ static void test_many_senders(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_hello),	    TEST(test_every_type),   TEST(test_unknown_type_to_send),
-		TEST(test_abort),	    TEST(test_bad_frames),   TEST(test_unknown_field),
-		TEST(test_magic),	    TEST(test_end_before),   TEST(test_end_in_frame),
-		TEST(test_end_before_body), TEST(test_end_in_body),  TEST(test_send_to_gone),
-		TEST(test_too_long),	    TEST(test_many_senders),
+		TEST(test_hello),
+		TEST(test_every_type),
+		TEST(test_unknown_type_to_send),
+		TEST(test_abort),
+		TEST(test_bad_frames),
+		TEST(test_unknown_field),
+		TEST(test_magic),
+		TEST(test_end_before),
+		TEST(test_end_in_frame),
+		TEST(test_end_before_body),
+		TEST(test_end_in_body),
+		TEST(test_send_to_gone),
+		TEST(test_too_long),
+		TEST(test_many_senders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,8 @@
 /*
  * The CPR table: what each call promises, and the same as a naive list after any sequence of calls.
  *
- * The table is compiled in here and not linked, so that its order can be checked and keys can be made to collide.
+ * The table is compiled in here and not linked, so that its order can be checked and keys can be
+ * made to collide.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +40,10 @@ static int open_null(void)
 	return fd;
 }
 
-/* Sorted, at or behind its home with no gap in between, counted right, and nothing in the last line. */
+/*
+ * Sorted, at or behind its home with no gap in between, counted right, and nothing in the last
+ * line.
+ */
 static void check_index(const struct index *ix)
 {
 	uint64_t last = 0;
@@ -71,7 +75,8 @@ static void check_table(const struct mfd_cpr *t)
 		if (t->names.slots[i].ref) {
 			const struct name *n = name_at(t, t->names.slots[i].ref);
 
-			assert_true(n->refs && scramble(n->hash) == t->names.slots[i].key && n->len == strlen(n->text));
+			assert_true(n->refs && scramble(n->hash) == t->names.slots[i].key &&
+				    n->len == strlen(n->text));
 			refs += n->refs;
 		}
 	assert_int_equal(refs, t->entries.used);
@@ -262,7 +267,8 @@ static void test_collisions(void **state)
 	for (int i = 0; i < 40; i++)
 		for (int k = 0; k < 5; k++) {
 			snprintf(name, sizeof(name), "name-%d", i);
-			assert_int_equal(mfd_cpr_find_fd(t, name, id[k][i]), i % 2 ? 100 * k + i : -ENOENT);
+			assert_int_equal(mfd_cpr_find_fd(t, name, id[k][i]),
+					 i % 2 ? 100 * k + i : -ENOENT);
 		}
 	mfd_cpr_free(t);
 }
@@ -275,10 +281,12 @@ static void test_tail(void **state)
 
 	assert_int_equal(mfd_cpr_reserve(t, 2000), 0);
 	for (uint64_t i = 0; i < 600; i++)
-		assert_int_equal(mfd_cpr_save_fd(t, "x", unscramble(UINT64_MAX - (i << 40)) ^ hash, i), 0);
+		assert_int_equal(
+			mfd_cpr_save_fd(t, "x", unscramble(UINT64_MAX - (i << 40)) ^ hash, i), 0);
 	check_table(t);
 	for (uint64_t i = 0; i < 600; i++)
-		assert_int_equal(mfd_cpr_find_fd(t, "x", unscramble(UINT64_MAX - (i << 40)) ^ hash), i);
+		assert_int_equal(mfd_cpr_find_fd(t, "x", unscramble(UINT64_MAX - (i << 40)) ^ hash),
+				 i);
 	mfd_cpr_free(t);
 }
 
@@ -329,9 +337,9 @@ static void model_put(struct model *m, const char *name, uint64_t id, int fd, in
 static void op_add(struct model *m, const char *name, uint64_t id, int at)
 {
 	int fd = (int)(rng() % 1000) - 1, *record = rng() % 2 ? malloc(sizeof(int)) : NULL;
-	int rc = mfd_cpr_add(m->t, name, id, fd, record);
+	int ret = mfd_cpr_add(m->t, name, id, fd, record);
 
-	assert_int_equal(rc, at >= 0 ? -EEXIST : 0);
+	assert_int_equal(ret, at >= 0 ? -EEXIST : 0);
 	if (at >= 0)
 		free(record);
 	else
@@ -359,25 +367,26 @@ static void op_take(struct model *m, const char *name, uint64_t id, int at)
 
 static void op_resave(struct model *m, const char *name, uint64_t id, int at)
 {
-	int fd = at >= 0 && m->items[at].fd >= 0 && rng() % 2 ? m->items[at].fd : (int)(rng() % 1000);
-	int rc = mfd_cpr_resave_fd(m->t, name, id, fd);
+	int fd = at >= 0 && m->items[at].fd >= 0 && rng() % 2 ? m->items[at].fd :
+								(int)(rng() % 1000);
+	int ret = mfd_cpr_resave_fd(m->t, name, id, fd);
 
 	if (at < 0) {
-		assert_int_equal(rc, 0);
+		assert_int_equal(ret, 0);
 		model_put(m, name, id, fd, NULL);
 	} else if (m->items[at].fd >= 0 && m->items[at].fd != fd) {
-		assert_int_equal(rc, -EEXIST);
+		assert_int_equal(ret, -EEXIST);
 	} else {
-		assert_int_equal(rc, 0);
+		assert_int_equal(ret, 0);
 		m->items[at].fd = fd;
 	}
 }
 
 static void op_record(struct model *m, const char *name, uint64_t id, int at)
 {
-	int *record = malloc(sizeof(int)), rc = mfd_cpr_set_record(m->t, name, id, record);
+	int *record = malloc(sizeof(int)), ret = mfd_cpr_set_record(m->t, name, id, record);
 
-	assert_int_equal(rc, at >= 0 ? 0 : -ENOENT);
+	assert_int_equal(ret, at >= 0 ? 0 : -ENOENT);
 	if (at >= 0)
 		m->items[at].record = record;
 	else
@@ -428,7 +437,10 @@ static void random_op(struct model *m, int grow)
 	uint64_t id;
 
 	pick_key(m, name, sizeof(name), &id);
-	/* deletes come up half as often while it is to grow, and twice as often while it is to shrink */
+	/*
+	 * deletes come up half as often while it is to grow, and twice as often while it is to
+	 * shrink
+	 */
 	n = grow ? 1 + rng() % (n - 1) : rng() % n;
 	ops[grow ? n : rng() % 2 ? n : n % 2](m, name, id, in_model(m, name, id));
 }
@@ -591,7 +603,10 @@ static void heap_free(void *ctx, void *p, size_t size)
 	free(p);
 }
 
-/* The largest key is that of empty slots, too: it is looked up where there is nothing at all, or almost nothing. */
+/*
+ * The largest key is that of empty slots, too: it is looked up where there is nothing at all, or
+ * almost nothing.
+ */
 static void test_largest_key(void **state)
 {
 	struct heap h = { .left = 1 };
@@ -614,7 +629,10 @@ static void test_largest_key(void **state)
 	assert_int_equal(h.blocks, 0);
 }
 
-/* With every allocation failing in turn: the table is as it was, and the same call succeeds when there is memory again. */
+/*
+ * With every allocation failing in turn: the table is as it was, and the same call succeeds when
+ * there is memory again.
+ */
 static void test_no_memory(void **state)
 {
 	struct heap h = { .left = 0 };
@@ -628,20 +646,20 @@ static void test_no_memory(void **state)
 	m->t = mfd_cpr_new(&o);
 	assert_non_null(m->t);
 	for (int i = 0; i < 2500; i++) {
-		int *record = malloc(sizeof(int)), rc;
+		int *record = malloc(sizeof(int)), ret;
 
 		snprintf(name, sizeof(name), "a name of some length %d", i);
 		for (long allowed = 0;; allowed++) { /* one more allocation than last time */
 			h.left = allowed;
-			rc = mfd_cpr_add(m->t, name, 7, i, record);
-			if (rc != -ENOMEM)
+			ret = mfd_cpr_add(m->t, name, 7, i, record);
+			if (ret != -ENOMEM)
 				break;
 			refused++;
 			assert_int_equal(mfd_cpr_find_fd(m->t, name, 7), -ENOENT);
 			assert_int_equal(mfd_cpr_count(m->t), i);
 			compare(m);
 		}
-		assert_int_equal(rc, 0);
+		assert_int_equal(ret, 0);
 		model_put(m, name, 7, i, record);
 		assert_int_equal(mfd_cpr_memory(m->t), h.bytes);
 	}

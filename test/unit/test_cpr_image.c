@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* cpr-fds.img: a table comes back as it was; what is damaged, doubled or newer is refused with a sentence; `show`. */
+/*
+ * cpr-fds.img: a table comes back as it was; what is damaged, doubled or newer is refused with a
+ * sentence; `show`.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -67,7 +70,11 @@ static const struct {
 	    .major = 8,
 	    .minor = 1,
 	    .path = "/var/log/app" } },
-	{ "pipe", 123, { .kind = MFD__CPR_KIND__PIPE, .how = MFD__CPR_HOW__INHERITED, .inherit_id = "pipe:[123]" } },
+	{ "pipe",
+	  123,
+	  { .kind = MFD__CPR_KIND__PIPE,
+	    .how = MFD__CPR_HOW__INHERITED,
+	    .inherit_id = "pipe:[123]" } },
 	{ "anon_inode:[eventfd]", 0, { .kind = MFD__CPR_KIND__EVENTFD, .how = MFD__CPR_HOW__KEPT } },
 };
 #define SAMPLES (sizeof(samples) / sizeof(*samples))
@@ -77,8 +84,9 @@ static struct mfd_cpr *sample_table(void)
 	struct mfd_cpr *t = mfd_cpr_new(NULL);
 
 	for (size_t i = 0; i < SAMPLES; i++)
-		assert_int_equal(
-			mfd_cpr_add(t, samples[i].name, samples[i].id, (int)i, mfd_cpr_record_new(&samples[i].r)), 0);
+		assert_int_equal(mfd_cpr_add(t, samples[i].name, samples[i].id, (int)i,
+					     mfd_cpr_record_new(&samples[i].r)),
+				 0);
 	return t;
 }
 
@@ -103,9 +111,10 @@ static void same_socket(const struct mfd_cpr_socket *a, const struct mfd_cpr_soc
 
 static void same_record(const struct mfd_cpr_record *a, const struct mfd_cpr_record *b)
 {
-	assert_true(a->kind == b->kind && a->how == b->how && a->has == b->has && a->flags == b->flags &&
-		    a->major == b->major && a->minor == b->minor && a->criu_id == b->criu_id &&
-		    a->position == b->position && a->n_owners == b->n_owners);
+	assert_true(a->kind == b->kind && a->how == b->how && a->has == b->has &&
+		    a->flags == b->flags && a->major == b->major && a->minor == b->minor &&
+		    a->criu_id == b->criu_id && a->position == b->position &&
+		    a->n_owners == b->n_owners);
 	same_text(a->path, b->path);
 	same_text(a->inherit_id, b->inherit_id);
 	if (a->n_owners)
@@ -216,7 +225,8 @@ static void test_same_bytes(void **state)
 	size_t n;
 
 	for (size_t i = SAMPLES; i--;)
-		assert_int_equal(mfd_cpr_add(u, samples[i].name, samples[i].id, 0, mfd_cpr_record_new(&samples[i].r)),
+		assert_int_equal(mfd_cpr_add(u, samples[i].name, samples[i].id, 0,
+					     mfd_cpr_record_new(&samples[i].r)),
 				 0);
 	assert_int_equal(mfd_cpr_store(t, d->fd, NULL, &why), 0);
 	n = read_file(d, a, sizeof(a));
@@ -229,11 +239,13 @@ static void test_same_bytes(void **state)
 
 static void test_extremes(void **state)
 {
-	static char name[MFD_CPR_MAX_NAME + 1], path[MFD_CPR_MAX_PATH + 1], inherit[MFD_CPR_MAX_INHERIT + 1];
+	static char name[MFD_CPR_MAX_NAME + 1], path[MFD_CPR_MAX_PATH + 1],
+		inherit[MFD_CPR_MAX_INHERIT + 1];
 	static struct mfd_cpr_owner many_owners[MFD_CPR_MAX_OWNERS];
 	static uint8_t address[MFD_CPR_MAX_ADDRESS];
-	struct mfd_cpr_socket s = { AF_UNIX,	SOCK_DGRAM, UINT32_MAX, UINT32_MAX,	 UINT64_MAX,
-				    UINT64_MAX, address,    address,	sizeof(address), sizeof(address) };
+	struct mfd_cpr_socket s = { AF_UNIX,	     SOCK_DGRAM,     UINT32_MAX, UINT32_MAX,
+				    UINT64_MAX,	     UINT64_MAX,     address,	 address,
+				    sizeof(address), sizeof(address) };
 	struct mfd_cpr_record r = { .kind = MFD__CPR_KIND__UNIX_DGRAM,
 				    .how = MFD__CPR_HOW__REOPEN,
 				    .has = ~0U & 31,
@@ -291,7 +303,9 @@ static void refuse_record(struct dir *d, const struct mfd_cpr_record *r, const c
 static void test_refuse_writing(void **state)
 {
 	static char path[MFD_CPR_MAX_PATH + 2];
-	struct mfd_cpr_record r = { .kind = MFD__CPR_KIND__REG, .how = MFD__CPR_HOW__REOPEN, .path = "relative" };
+	struct mfd_cpr_record r = { .kind = MFD__CPR_KIND__REG,
+				    .how = MFD__CPR_HOW__REOPEN,
+				    .path = "relative" };
 
 	refuse_record(*state, NULL, "nothing is known");
 	refuse_record(*state, &r, "no absolute path");
@@ -319,29 +333,29 @@ static void test_writer_errors(void **state)
 	struct mfd_cpr_image_header h = { .count = 1 };
 	struct dir *d = *state;
 	const char *why = "";
-	int rc = 0;
+	int ret = 0;
 
-	assert_int_equal(mfd_cpr_image_write(d->fd, &h, no_item, &rc, &why), -EINVAL);
+	assert_int_equal(mfd_cpr_image_write(d->fd, &h, no_item, &ret, &why), -EINVAL);
 	assert_non_null(strstr(why, "fewer"));
-	rc = -EIO;
-	assert_int_equal(mfd_cpr_image_write(d->fd, &h, no_item, &rc, &why), -EIO);
+	ret = -EIO;
+	assert_int_equal(mfd_cpr_image_write(d->fd, &h, no_item, &ret, &why), -EIO);
 	h.count = UINT64_MAX;
-	assert_int_equal(mfd_cpr_image_write(d->fd, &h, no_item, &rc, &why), -EINVAL);
+	assert_int_equal(mfd_cpr_image_write(d->fd, &h, no_item, &ret, &why), -EINVAL);
 	assert_int_equal(faccessat(d->fd, MFD_CPR_IMAGE_NAME, F_OK, 0), -1);
 	h.count = 0;
-	assert_int_equal(mfd_cpr_image_write(-1, &h, no_item, &rc, &why), -EBADF);
+	assert_int_equal(mfd_cpr_image_write(-1, &h, no_item, &ret, &why), -EBADF);
 }
 
 /* ---- what is not read ---- */
 
-static void refuse(struct dir *d, int rc, const char *sentence)
+static void refuse(struct dir *d, int ret, const char *sentence)
 {
 	struct mfd_cpr_image_header h;
 	struct mfd_cpr *t;
 	const char *why = "";
 	int got = mfd_cpr_load(d->fd, MFD_CPR_IMAGE_NAME, NULL, &t, &h, &why);
 
-	assert_int_equal(got, rc);
+	assert_int_equal(got, ret);
 	assert_null(t);
 	assert_null(h.session);
 	if (!strstr(why, sentence))
@@ -350,7 +364,9 @@ static void refuse(struct dir *d, int rc, const char *sentence)
 
 static void put_messages(struct dir *d, const ProtobufCMessage *const *m, size_t n)
 {
-	assert_int_equal(mfd_image_write(d->fd, MFD_CPR_IMAGE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_CPR, m, n), 0);
+	assert_int_equal(mfd_image_write(d->fd, MFD_CPR_IMAGE_NAME, MFD_IMAGE_SERVICE_MAGIC,
+					 MFD_IMAGE_CPR, m, n),
+			 0);
 }
 
 static void put_one(struct dir *d, uint32_t format, uint64_t count, Mfd__CprEntry *e, size_t n)
@@ -401,10 +417,10 @@ static void test_refuse_header(void **state)
 	refuse(d, -EBADMSG, "ends after 1 of 2 entries");
 }
 
-static void refuse_entry(struct dir *d, Mfd__CprEntry *e, int rc, const char *sentence)
+static void refuse_entry(struct dir *d, Mfd__CprEntry *e, int ret, const char *sentence)
 {
 	put_one(d, 1, 1, e, 1);
-	refuse(d, rc, sentence);
+	refuse(d, ret, sentence);
 	*e = good_entry();
 }
 
@@ -418,7 +434,8 @@ static void test_refuse_entry(void **state)
 
 	memset(text, '/', sizeof(text) - 1);
 	e.kind = 99;
-	refuse_entry(d, &e, -EPROTO, "entry 0 (one, 7): of a kind that only a newer criu-multifd knows");
+	refuse_entry(d, &e, -EPROTO,
+		     "entry 0 (one, 7): of a kind that only a newer criu-multifd knows");
 	e.how = 99;
 	refuse_entry(d, &e, -EPROTO, "a newer criu-multifd");
 	e.name = "";
@@ -441,7 +458,8 @@ static void test_refuse_entry(void **state)
 
 static void test_too_many_owners(void **state)
 {
-	Mfd__CprOwner o = MFD__CPR_OWNER__INIT, **list = malloc((MFD_CPR_MAX_OWNERS + 1) * sizeof(*list));
+	Mfd__CprOwner o = MFD__CPR_OWNER__INIT,
+		      **list = malloc((MFD_CPR_MAX_OWNERS + 1) * sizeof(*list));
 	Mfd__CprEntry e = good_entry();
 
 	for (unsigned i = 0; i <= MFD_CPR_MAX_OWNERS; i++)
@@ -452,7 +470,10 @@ static void test_too_many_owners(void **state)
 	free(list);
 }
 
-/* Cut anywhere it is refused; with any byte changed it is refused or is something valid, never more than it says. */
+/*
+ * Cut anywhere it is refused; with any byte changed it is refused or is something valid, never more
+ * than it says.
+ */
 static void test_damage(void **state)
 {
 	static uint8_t good[4096], bad[4096];
@@ -470,15 +491,15 @@ static void test_damage(void **state)
 	}
 	for (size_t i = 0; i < n; i++)
 		for (int bit = 0; bit < 8; bit++) {
-			int rc;
+			int ret;
 
 			memcpy(bad, good, n);
 			bad[i] ^= 1 << bit;
 			write_file(d, bad, n);
 			why = NULL;
-			rc = mfd_cpr_load(d->fd, MFD_CPR_IMAGE_NAME, NULL, &t, NULL, &why);
-			assert_true(rc == 0 || rc == -EBADMSG || rc == -EPROTO);
-			assert_true(!rc == !!t && !rc == !why);
+			ret = mfd_cpr_load(d->fd, MFD_CPR_IMAGE_NAME, NULL, &t, NULL, &why);
+			assert_true(ret == 0 || ret == -EBADMSG || ret == -EPROTO);
+			assert_true(!ret == !!t && !ret == !why);
 			if (t)
 				assert_int_equal(mfd_cpr_count(t), SAMPLES);
 			mfd_cpr_free(t);
@@ -569,7 +590,7 @@ static void plain_free(void *ctx, void *p, size_t size)
 
 static void test_load_no_memory(void **state)
 {
-	int left = 0, rc = -ENOMEM;
+	int left = 0, ret = -ENOMEM;
 	struct mfd_cpr_options o = { .alloc = no_alloc, .free = plain_free, .ctx = &left };
 	struct mfd_cpr *t = many(3000), *back;
 	struct mfd_cpr_image_header h;
@@ -578,14 +599,14 @@ static void test_load_no_memory(void **state)
 
 	assert_int_equal(mfd_cpr_store(t, d->fd, NULL, &why), 0);
 	mfd_cpr_free(t);
-	for (int i = 0; rc == -ENOMEM; i++) {
+	for (int i = 0; ret == -ENOMEM; i++) {
 		assert_true(i < 100);
 		left = i;
 		why = "";
-		rc = mfd_cpr_load(d->fd, MFD_CPR_IMAGE_NAME, &o, &back, &h, &why);
-		assert_true(rc ? !back && strstr(why, "memory") : !!back);
+		ret = mfd_cpr_load(d->fd, MFD_CPR_IMAGE_NAME, &o, &back, &h, &why);
+		assert_true(ret ? !back && strstr(why, "memory") : !!back);
 	}
-	assert_int_equal(rc, 0);
+	assert_int_equal(ret, 0);
 	assert_int_equal(mfd_cpr_count(back), 3000);
 	mfd_cpr_header_release(&h);
 	mfd_cpr_free(back);

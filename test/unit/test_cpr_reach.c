@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the server finds out about a session's images before it promises anything: which descriptors can be had, and who may read them. */
+/*
+ * What the server finds out about a session's images before it promises anything: which descriptors
+ * can be had, and who may read them.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -74,7 +77,9 @@ static int reach(struct mfd_cpr_image_item item, const char *boot)
 	char *ours = NULL;
 
 	if (!boot) {
-		assert_int_equal(mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &ours, NULL), 0);
+		assert_int_equal(mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63,
+						  &ours, NULL),
+				 0);
 		ours[strcspn(ours, "\n")] = 0;
 		h.boot_id = ours;
 	}
@@ -120,39 +125,43 @@ static void offer(int sock, const char *name)
 	close(fd);
 }
 
-static const struct mfd_cpr_image_item
-	map = { .name = "anon_inode:bpf-map",
-		.id = 4,
-		.record = { .kind = MFD__CPR_KIND__ANON_INODE, .how = MFD__CPR_HOW__KEPT, .has = MFD_CPR_HAS_CRIU_ID } },
-	fuse = { .name = "/dev/fuse",
-		 .id = 5,
-		 .record = { .kind = MFD__CPR_KIND__CHARDEV,
-			     .how = MFD__CPR_HOW__KEPT,
-			     .has = MFD_CPR_HAS_CRIU_ID,
-			     .path = "/dev/fuse" } },
-	eventfd = { .name = "anon_inode:[eventfd]",
-		    .id = 6,
-		    .record = { .kind = MFD__CPR_KIND__EVENTFD, .how = MFD__CPR_HOW__KEPT } },
-	a_pipe = { .name = "pipe:[9]",
-		   .id = 9,
-		   .record = { .kind = MFD__CPR_KIND__PIPE, .how = MFD__CPR_HOW__KEPT, .inherit_id = "pipe:[9]" } },
-	terminal = { .name = "tty[8807:1a]",
-		     .id = 10,
-		     .record = { .kind = MFD__CPR_KIND__TTY,
-				 .how = MFD__CPR_HOW__KEPT,
-				 .has = MFD_CPR_HAS_DEVICE,
-				 .major = 136,
-				 .minor = 7,
-				 .path = "/dev/pts/7",
-				 .inherit_id = "tty[8807:1a]" } },
-	dev_tty = { .name = "tty[500:5]",
-		    .id = 10,
-		    .record = { .kind = MFD__CPR_KIND__TTY,
-				.how = MFD__CPR_HOW__KEPT,
-				.has = MFD_CPR_HAS_DEVICE,
-				.major = 5,
-				.path = "/dev/tty",
-				.inherit_id = "tty[500:5]" } };
+static const struct mfd_cpr_image_item map = { .name = "anon_inode:bpf-map",
+					       .id = 4,
+					       .record = { .kind = MFD__CPR_KIND__ANON_INODE,
+							   .how = MFD__CPR_HOW__KEPT,
+							   .has = MFD_CPR_HAS_CRIU_ID } },
+				       fuse = { .name = "/dev/fuse",
+						.id = 5,
+						.record = { .kind = MFD__CPR_KIND__CHARDEV,
+							    .how = MFD__CPR_HOW__KEPT,
+							    .has = MFD_CPR_HAS_CRIU_ID,
+							    .path = "/dev/fuse" } },
+				       eventfd = { .name = "anon_inode:[eventfd]",
+						   .id = 6,
+						   .record = { .kind = MFD__CPR_KIND__EVENTFD,
+							       .how = MFD__CPR_HOW__KEPT } },
+				       a_pipe = { .name = "pipe:[9]",
+						  .id = 9,
+						  .record = { .kind = MFD__CPR_KIND__PIPE,
+							      .how = MFD__CPR_HOW__KEPT,
+							      .inherit_id = "pipe:[9]" } },
+				       terminal = { .name = "tty[8807:1a]",
+						    .id = 10,
+						    .record = { .kind = MFD__CPR_KIND__TTY,
+								.how = MFD__CPR_HOW__KEPT,
+								.has = MFD_CPR_HAS_DEVICE,
+								.major = 136,
+								.minor = 7,
+								.path = "/dev/pts/7",
+								.inherit_id = "tty[8807:1a]" } },
+				       dev_tty = { .name = "tty[500:5]",
+						   .id = 10,
+						   .record = { .kind = MFD__CPR_KIND__TTY,
+							       .how = MFD__CPR_HOW__KEPT,
+							       .has = MFD_CPR_HAS_DEVICE,
+							       .major = 5,
+							       .path = "/dev/tty",
+							       .inherit_id = "tty[500:5]" } };
 
 /* The keeper that has them may be another one, which the restore will be told of. */
 static void test_kept_on_this_boot(void **state)
@@ -164,7 +173,10 @@ static void test_kept_on_this_boot(void **state)
 	assert_int_equal(reach(terminal, NULL), 0);
 }
 
-/* Nothing of another host, or of this one before it was started again, is alive: a path, CRIU's own image, or an offer. */
+/*
+ * Nothing of another host, or of this one before it was started again, is alive: a path, CRIU's own
+ * image, or an offer.
+ */
 static void test_kept_elsewhere(void **state)
 {
 	int sock;
@@ -185,7 +197,10 @@ static void test_kept_elsewhere(void **state)
 	stop_keeper(keeper, sock);
 }
 
-/* A terminal is not had by its path, which is somebody else's here; a restore that is not the server's own may bring one. */
+/*
+ * A terminal is not had by its path, which is somebody else's here; a restore that is not the
+ * server's own may bring one.
+ */
 static void test_terminals(void **state)
 {
 	int sock;
@@ -241,7 +256,9 @@ static void put_userns(uint32_t first, uint32_t lower)
 	x.count = 1000;
 	e.n_gid_map = 1;
 	e.gid_map = list;
-	assert_int_equal(mfd_image_write(session.dirfd, "userns-9.img", MFD_IMAGE_COMMON_MAGIC, 0x55474906, &m, 1), 0);
+	assert_int_equal(mfd_image_write(session.dirfd, "userns-9.img", MFD_IMAGE_COMMON_MAGIC,
+					 0x55474906, &m, 1),
+			 0);
 }
 
 static void has_mode(const char *name, mode_t mode, gid_t group)

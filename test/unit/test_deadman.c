@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The dead man's switch in a process that does what CRIU does: a link to the sender, and an accept() without an end. */
+/*
+ * The dead man's switch in a process that does what CRIU does: a link to the sender, and an
+ * accept() without an end.
+ */
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -12,7 +15,10 @@
 #include <sys/wait.h>
 #include <cmocka.h>
 
-/* plugin/hooks is not linked into unit tests, since it needs CRIU's headers; this file of it does not. */
+/*
+ * plugin/hooks is not linked into unit tests, since it needs CRIU's headers; this file of it does
+ * not.
+ */
 #include "../../plugin/hooks/deadman.c"
 
 #include "pair.h"
@@ -40,8 +46,10 @@ static int listener(struct sockaddr_in *sa)
 	socklen_t len = sizeof(*sa);
 	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	*sa = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	if (l < 0 || bind(l, (void *)sa, sizeof(*sa)) || listen(l, 4) || getsockname(l, (void *)sa, &len))
+	*sa = (struct sockaddr_in){ .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	if (l < 0 || bind(l, (void *)sa, sizeof(*sa)) || listen(l, 4) ||
+	    getsockname(l, (void *)sa, &len))
 		return -1;
 	return l;
 }
@@ -51,7 +59,8 @@ static int unix_listener(void)
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	return bind(l, (void *)&sa, sizeof(sa_family_t)) || listen(l, 4) ? -1 : l; /* a name chosen by the kernel */
+	/* a name chosen by the kernel */
+	return bind(l, (void *)&sa, sizeof(sa_family_t)) || listen(l, 4) ? -1 : l;
 }
 
 static int still_listens(int fd)
@@ -180,7 +189,10 @@ static void test_quiet(void **state)
 	begin(PLAIN);
 	say(MFD_LINK_OK);
 	check_quiet();
-	/* An abort behind the commit: the sender, which is there, closes the gate by itself where that is still right. */
+	/*
+	 * An abort behind the commit: the sender, which is there, closes the gate by itself where
+	 * that is still right.
+	 */
 	begin(PLAIN);
 	say(MFD_LINK_COMMIT);
 	say(MFD_LINK_ABORT);
@@ -273,7 +285,10 @@ static void test_restores_action(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	/* TSan keeps a signal back until a call that it knows to block, and accept() is not one of those. */
+	/*
+	 * TSan keeps a signal back until a call that it knows to block, and accept() is not one of
+	 * those.
+	 */
 #ifndef __SANITIZE_THREAD__
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_abort),

@@ -86,7 +86,8 @@ static void test_log(void **state)
 	errno = EXDEV;
 	mfd_log_error("bad name '%s'", "a\nb\033[1m\x7f");
 	assert_int_equal(errno, EXDEV);
-	assert_string_equal(log_got(rd, buf, sizeof(buf)), "criu-multifd[serve]: error: bad name 'a?b?[1m?'\n");
+	assert_string_equal(log_got(rd, buf, sizeof(buf)),
+			    "criu-multifd[serve]: error: bad name 'a?b?[1m?'\n");
 	mfd_log_debug("hidden");
 	assert_string_equal(log_got(rd, buf, sizeof(buf)), "");
 	mfd_log_level_set(MFD_LOG_DEBUG);
@@ -104,17 +105,20 @@ static void test_log(void **state)
 	assert_true(strlen(buf) <= 2048 && strlen(buf) > 2000 && buf[strlen(buf) - 1] == '\n');
 
 	assert_int_equal(fstat(wr, &st), 0);
-	snprintf(text, sizeof(text), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	snprintf(text, sizeof(text), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
 	setenv("JOURNAL_STREAM", text, 1);
 	mfd_log_warn("to the journal");
 	assert_string_equal(log_got(rd, buf, sizeof(buf)), "<4>to the journal\n");
 	setenv("JOURNAL_STREAM", "1:1", 1);
 	mfd_log_warn("not to the journal");
-	assert_string_equal(log_got(rd, buf, sizeof(buf)), "criu-multifd[serve]: warning: not to the journal\n");
+	assert_string_equal(log_got(rd, buf, sizeof(buf)),
+			    "criu-multifd[serve]: warning: not to the journal\n");
 	unsetenv("JOURNAL_STREAM");
 	mfd_log_tag_set("0123456789012345678901234567890123456789");
 	mfd_log_info("x");
-	assert_string_equal(log_got(rd, buf, sizeof(buf)), "criu-multifd[0123456789012345678901234567890]: info: x\n");
+	assert_string_equal(log_got(rd, buf, sizeof(buf)),
+			    "criu-multifd[0123456789012345678901234567890]: info: x\n");
 	mfd_log_tag_set(NULL);
 	mfd_log_fd_set(STDERR_FILENO);
 	close(rd);
@@ -365,7 +369,8 @@ static void test_files(void **state)
 
 	assert_int_equal(mfd_io_replace_file(dirfd, "nowhere/x", "x", 1, 0600), -ENOENT);
 	assert_int_equal(mfd_io_replace_file(dirfd, "sub/", "x", 1, 0600), -EISDIR);
-	assert_int_equal(mfd_io_replace_file(dirfd, "sub", "x", 1, 0600), -EISDIR); /* and nothing is left behind */
+	/* and nothing is left behind */
+	assert_int_equal(mfd_io_replace_file(dirfd, "sub", "x", 1, 0600), -EISDIR);
 	assert_int_equal(mfd_io_read_file(AT_FDCWD, "/proc/self/maps", 1 << 20, &text, &len), 0);
 	assert_true(len > 100);
 	free(text);

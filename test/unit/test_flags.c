@@ -29,7 +29,12 @@ static int call(void *dest, const char *value, struct mfd_error *err)
 
 static const struct mfd_flag flags[] = {
 	{ .name = "once", .kind = MFD_FLAG_BOOL, .dest = &once, .help = "one" },
-	{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &dir, .arg = "DIR", .letter = 'd', .help = "where\nlines" },
+	{ .name = "dir",
+	  .kind = MFD_FLAG_STRING,
+	  .dest = &dir,
+	  .arg = "DIR",
+	  .letter = 'd',
+	  .help = "where\nlines" },
 	{ .name = "number", .kind = MFD_FLAG_UINT, .dest = &number, .min = 1, .max = 64 },
 	{ .name = "timeout", .kind = MFD_FLAG_MS, .dest = &ms },
 	{ .name = "mode", .kind = MFD_FLAG_CHOICE, .dest = &mode, .choices = modes },
@@ -76,7 +81,8 @@ static void bad(const char *line, const char *part)
 
 static void test_all_kinds(void **state)
 {
-	assert_int_equal(parse("--once --dir /x --number=64 --timeout 1.25 --mode=postcopy --call a=b"), 0);
+	assert_int_equal(
+		parse("--once --dir /x --number=64 --timeout 1.25 --mode=postcopy --call a=b"), 0);
 	assert_int_equal(once, 1);
 	assert_string_equal(dir, "/x");
 	assert_int_equal(number, 64);
@@ -141,8 +147,9 @@ static void test_errors(void **state)
 
 static void test_times(void **state)
 {
-	static const char *const wrong[] = { "x",    ".",   ".5",    "-1",  "1e3",
-					     "0x10", "inf", "1.2.3", "1,5", "99999999999999999999" };
+	static const char *const wrong[] = {
+		"x", ".", ".5", "-1", "1e3", "0x10", "inf", "1.2.3", "1,5", "99999999999999999999"
+	};
 	char line[64];
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
@@ -190,7 +197,8 @@ static void test_help(void **state)
 	mfd_flags_help(&table, f);
 	fclose(f);
 	assert_non_null(strstr(text, "Usage: criu-multifd test USAGE\nSUMMARY\n"));
-	assert_non_null(strstr(text, "  -d, --dir DIR           where\n                          lines\n"));
+	assert_non_null(
+		strstr(text, "  -d, --dir DIR           where\n                          lines\n"));
 	free(text);
 }
 
@@ -204,7 +212,8 @@ static void test_closest(void **state)
 	assert_null(mfd_flags_closest("x", names, 5, sizeof(*names)));
 	assert_null(mfd_flags_closest("migrate", names, 5, sizeof(*names)));
 	assert_null(mfd_flags_closest("", names, 5, sizeof(*names)));
-	assert_null(mfd_flags_closest("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", names, 5, sizeof(*names)));
+	assert_null(mfd_flags_closest("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", names,
+				      5, sizeof(*names)));
 }
 
 int main(void)

@@ -49,7 +49,9 @@ static int serve(int listener)
 	return n == 0 ? COMMITTED : n > 0 ? BYTES : BROKEN;
 }
 
-/* With a unix listener first CRIU-like code waits there, and goes on when somebody has connected. */
+/*
+ * With a unix listener first CRIU-like code waits there, and goes on when somebody has connected.
+ */
 static void wait_unix(int listener)
 {
 	int fd = accept(listener, NULL, NULL);
@@ -75,13 +77,16 @@ static int unix_listener(void)
 
 static int tcp_listener(int family, int any)
 {
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_addr = any ? in6addr_any : in6addr_loopback };
-	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(any ? INADDR_ANY : INADDR_LOOPBACK) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
+				   .sin6_addr = any ? in6addr_any : in6addr_loopback };
+	struct sockaddr_in v4 = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(any ? INADDR_ANY : INADDR_LOOPBACK) };
 	int l = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	bed.len = sizeof(bed.addr);
 	if (l < 0 ||
-	    bind(l, family == AF_INET ? (void *)&v4 : (void *)&v6, family == AF_INET ? sizeof(v4) : sizeof(v6)) ||
+	    bind(l, family == AF_INET ? (void *)&v4 : (void *)&v6,
+		 family == AF_INET ? sizeof(v4) : sizeof(v6)) ||
 	    listen(l, 8) || getsockname(l, (void *)&bed.addr, &bed.len)) {
 		if (l >= 0)
 			close(l);
@@ -222,7 +227,8 @@ static void test_unix_first(void **state)
 	snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, "mfd-test-gate-%d", getpid());
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(connect(fd, (void *)&sa,
-				 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(sa.sun_path + 1))),
+				 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+					     strlen(sa.sun_path + 1))),
 			 0);
 	close(fd);
 	assert_int_equal(poll_gate(20), 0);
@@ -258,7 +264,10 @@ static void test_stranger_outside(void **state)
 		}
 }
 
-/* Somebody is in the queue before our filter, and only CRIU's slowness has kept it from deciding: the dump must fail. */
+/*
+ * Somebody is in the queue before our filter, and only CRIU's slowness has kept it from deciding:
+ * the dump must fail.
+ */
 static void test_stranger_inside(void **state)
 {
 	struct mfd_error err = { 0 };

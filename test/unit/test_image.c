@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Images: what is written is read back, what is damaged is refused with file and offset, lazy ranges are cut right. */
+/*
+ * Images: what is written is read back, what is damaged is refused with file and offset, lazy
+ * ranges are cut right.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -56,7 +59,9 @@ static void put_pagemap(struct dir *d, uint32_t task, const struct pe *pe, size_
 		all[i + 1] = &e[i].base;
 	}
 	snprintf(name, sizeof(name), "pagemap-%u.img", task);
-	assert_int_equal(mfd_image_write(d->fd, name, MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PAGEMAP, all, n + 1), 0);
+	assert_int_equal(mfd_image_write(d->fd, name, MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PAGEMAP,
+					 all, n + 1),
+			 0);
 }
 
 static void put_mm(struct dir *d, uint32_t task, const uint64_t (*vma)[2], size_t n)
@@ -75,10 +80,12 @@ static void put_mm(struct dir *d, uint32_t task, const uint64_t (*vma)[2], size_
 	mm.n_vmas = n;
 	mm.vmas = p;
 	snprintf(name, sizeof(name), "mm-%u.img", task);
-	assert_int_equal(mfd_image_write(d->fd, name, MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_MM, &msg, 1), 0);
+	assert_int_equal(
+		mfd_image_write(d->fd, name, MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_MM, &msg, 1), 0);
 }
 
-static int ranges_of(struct dir *d, uint32_t task, struct mfd_lazy_range **r, size_t *n, const char **why)
+static int ranges_of(struct dir *d, uint32_t task, struct mfd_lazy_range **r, size_t *n,
+		     const char **why)
 {
 	*why = "";
 	return mfd_image_lazy_ranges(d->fd, task, r, n, why);
@@ -118,7 +125,9 @@ static void expect_refused(struct dir *d, uint32_t task, const char *part)
 
 static void test_ranges_are_cut_at_mappings(void **state)
 {
-	const uint64_t vmas[][2] = { { 0x10000, 0x12000 }, { 0x12000, 0x20000 }, { 0x30000, 0x31000 } };
+	const uint64_t vmas[][2] = { { 0x10000, 0x12000 },
+				     { 0x12000, 0x20000 },
+				     { 0x30000, 0x31000 } };
 	const struct pe pes[] = {
 		{ 0x10000, 1, MFD_PE_PRESENT, 0 },
 		{ 0x11000, 3, MFD_PE_LAZY, 0 },
@@ -159,7 +168,8 @@ static void test_old_page_count(void **state)
 
 static void test_nothing_lazy(void **state)
 {
-	const uint64_t vmas[][2] = { { 0x10000, 0x20000 }, { 0xffffffffff600000, 0xffffffffff601000 } };
+	const uint64_t vmas[][2] = { { 0x10000, 0x20000 },
+				     { 0xffffffffff600000, 0xffffffffff601000 } };
 	const struct pe pes[] = { { 0x10000, 5, MFD_PE_PRESENT, 0 } };
 
 	put_mm(*state, 7, vmas, 2);
@@ -187,7 +197,8 @@ static void test_no_mm_is_damage(void **state)
 static void test_lazy_outside_mappings(void **state)
 {
 	const uint64_t vmas[][2] = { { 0x10000, 0x12000 } };
-	const struct pe after[] = { { 0x11000, 2, MFD_PE_LAZY, 0 } }, before[] = { { 0xf000, 1, MFD_PE_LAZY, 0 } };
+	const struct pe after[] = { { 0x11000, 2, MFD_PE_LAZY, 0 } },
+			before[] = { { 0xf000, 1, MFD_PE_LAZY, 0 } };
 
 	put_mm(*state, 7, vmas, 1);
 	put_pagemap(*state, 7, after, 1);
@@ -205,7 +216,8 @@ static void test_bad_pagemap_entries(void **state)
 		{ { 0x5000, 2, 0, 0 }, { 0x1000, 1, MFD_PE_LAZY, 0 } },		  /* backwards */
 		{ { 0x100000000000000, 1, MFD_PE_LAZY, 0 } },			  /* too high */
 		{ { 0x1000, UINT64_MAX, MFD_PE_LAZY, 0 } },			  /* wraps */
-		{ { 0x1000, 1ULL << 52, MFD_PE_LAZY, 0 } },			  /* wraps in bytes */
+		/* wraps in bytes */
+		{ { 0x1000, 1ULL << 52, MFD_PE_LAZY, 0 } },
 	};
 
 	put_mm(*state, 7, vmas, 1);
@@ -248,7 +260,9 @@ static void put_pstree(struct dir *d, const uint32_t *pids, size_t n)
 		e[i].pid = pids[i];
 		all[i] = &e[i].base;
 	}
-	assert_int_equal(mfd_image_write(d->fd, "pstree.img", MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PSTREE, all, n), 0);
+	assert_int_equal(mfd_image_write(d->fd, "pstree.img", MFD_IMAGE_COMMON_MAGIC,
+					 MFD_IMAGE_PSTREE, all, n),
+			 0);
 }
 
 static void test_tasks(void **state)
@@ -267,7 +281,9 @@ static void test_tasks(void **state)
 	free(pids);
 }
 
-/* Every shorter file is either a shorter list or refused; never accepted as whole, never a crash. */
+/*
+ * Every shorter file is either a shorter list or refused; never accepted as whole, never a crash.
+ */
 static void test_truncation(void **state)
 {
 	const uint32_t want[] = { 1, 17, 4000000 };
@@ -276,7 +292,7 @@ static void test_truncation(void **state)
 	const char *why;
 	uint32_t *pids;
 	size_t n;
-	int rc;
+	int ret;
 
 	put_pstree(d, want, 3);
 	assert_int_equal(fstatat(d->fd, "pstree.img", &st, 0), 0);
@@ -285,9 +301,9 @@ static void test_truncation(void **state)
 
 		assert_int_equal(ftruncate(fd, len), 0);
 		close(fd);
-		rc = mfd_image_tasks(d->fd, &pids, &n, &why);
-		assert_true(rc == -EBADMSG || (!rc && n < 3));
-		if (rc)
+		ret = mfd_image_tasks(d->fd, &pids, &n, &why);
+		assert_true(ret == -EBADMSG || (!ret && n < 3));
+		if (ret)
 			assert_true(strstr(why, "pstree.img") && strstr(why, "offset"));
 		free(pids);
 	}
@@ -316,10 +332,12 @@ static void test_bad_frames(void **state)
 	expect_bad_pstree(*state, zero, 0, "offset 0");
 	expect_bad_pstree(*state, zero, sizeof(zero), "not an image");
 	expect_bad_pstree(*state, other, sizeof(other), "another kind");
-	expect_bad_pstree(*state, huge, sizeof(huge), "offset 8 claims 4294967295 bytes, 4 are left");
+	expect_bad_pstree(*state, huge, sizeof(huge),
+			  "offset 8 claims 4294967295 bytes, 4 are left");
 	expect_bad_pstree(*state, more, sizeof(more), "offset 8 claims 5 bytes, 4 are left");
 	expect_bad_pstree(*state, junk, sizeof(junk), "offset 8 is not a");
-	expect_bad_pstree(*state, none, sizeof(none), "offset 8 is not a"); /* required fields are missing */
+	/* required fields are missing */
+	expect_bad_pstree(*state, none, sizeof(none), "offset 8 is not a");
 }
 
 static void test_not_a_file(void **state)
@@ -329,8 +347,10 @@ static void test_not_a_file(void **state)
 	const char *why;
 
 	assert_int_equal(mkfifoat(d->fd, "pstree.img", 0600), 0);
-	assert_int_equal(mfd_image_open(d->fd, "pstree.img", MFD_IMAGE_PSTREE, &img, &why), -EBADMSG);
-	assert_int_equal(mfd_image_open(d->fd, "none", MFD_IMAGE_PSTREE, &img, NULL), -ENOENT); /* why may be NULL */
+	assert_int_equal(mfd_image_open(d->fd, "pstree.img", MFD_IMAGE_PSTREE, &img, &why),
+			 -EBADMSG);
+	/* why may be NULL */
+	assert_int_equal(mfd_image_open(d->fd, "none", MFD_IMAGE_PSTREE, &img, NULL), -ENOENT);
 }
 
 static void test_inventory_has_one_magic(void **state)
@@ -343,13 +363,17 @@ static void test_inventory_has_one_magic(void **state)
 	const char *why;
 
 	e.img_version = 2;
-	assert_int_equal(mfd_image_write(d->fd, "inventory.img", 0, MFD_IMAGE_INVENTORY, &msg, 1), 0);
-	assert_int_equal(mfd_image_open(d->fd, "inventory.img", MFD_IMAGE_INVENTORY, &img, &why), 0);
+	assert_int_equal(mfd_image_write(d->fd, "inventory.img", 0, MFD_IMAGE_INVENTORY, &msg, 1),
+			 0);
+	assert_int_equal(mfd_image_open(d->fd, "inventory.img", MFD_IMAGE_INVENTORY, &img, &why),
+			 0);
 	assert_int_equal(mfd_image_offset(img), 4);
-	assert_int_equal(mfd_image_next(img, &mfd_criu__inventory_entry__descriptor, &got, &why), 1);
+	assert_int_equal(mfd_image_next(img, &mfd_criu__inventory_entry__descriptor, &got, &why),
+			 1);
 	assert_int_equal(((MfdCriu__InventoryEntry *)got)->img_version, 2);
 	protobuf_c_message_free_unpacked(got, NULL);
-	assert_int_equal(mfd_image_next(img, &mfd_criu__inventory_entry__descriptor, &got, &why), 0);
+	assert_int_equal(mfd_image_next(img, &mfd_criu__inventory_entry__descriptor, &got, &why),
+			 0);
 	assert_int_equal(mfd_image_offset(img), mfd_image_size(img));
 	mfd_image_close(img);
 }
@@ -371,7 +395,8 @@ static void test_write_replaces(void **state)
 	free(pids);
 	assert_int_equal(fstatat(d->fd, "pstree.img", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	snprintf(cmd, sizeof(cmd), "[ \"$(ls -A %s)\" = pstree.img ]", d->path); /* no temporary file is left */
+	/* no temporary file is left */
+	snprintf(cmd, sizeof(cmd), "[ \"$(ls -A %s)\" = pstree.img ]", d->path);
 	assert_int_equal(system(cmd), 0);
 }
 
@@ -383,9 +408,12 @@ static void test_write_fails_cleanly(void **state)
 	char cmd[96];
 
 	assert_int_equal(mkdirat(d->fd, "pstree.img", 0700), 0); /* rename cannot replace it */
-	assert_int_equal(mfd_image_write(d->fd, "pstree.img", MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PSTREE, &msg, 1),
+	assert_int_equal(mfd_image_write(d->fd, "pstree.img", MFD_IMAGE_COMMON_MAGIC,
+					 MFD_IMAGE_PSTREE, &msg, 1),
 			 -EISDIR);
-	assert_int_equal(mfd_image_write(-1, "pstree.img", MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PSTREE, &msg, 1), -EBADF);
+	assert_int_equal(mfd_image_write(-1, "pstree.img", MFD_IMAGE_COMMON_MAGIC, MFD_IMAGE_PSTREE,
+					 &msg, 1),
+			 -EBADF);
 	snprintf(cmd, sizeof(cmd), "[ \"$(ls -A %s)\" = pstree.img ]", d->path);
 	assert_int_equal(system(cmd), 0);
 }
@@ -397,30 +425,34 @@ static void test_write_fails_cleanly(void **state)
 
 static int show(struct dir *d, const char *name, char *out, size_t len, const char **why)
 {
-	int fd = openat(d->fd, "out", O_RDWR | O_CREAT | O_TRUNC, 0600), rc;
+	int fd = openat(d->fd, "out", O_RDWR | O_CREAT | O_TRUNC, 0600), ret;
 	ssize_t n;
 
 	*why = NULL;
-	rc = mfd_image_show(d->fd, name, fd, why);
+	ret = mfd_image_show(d->fd, name, fd, why);
 	n = pread(fd, out, len - 1, 0);
 	assert_true(n >= 0);
 	out[n] = 0;
 	close(fd);
-	return rc;
+	return ret;
 }
 
 static void test_show(void **state)
 {
 	const uint64_t vmas[][2] = { { 0x10000, 0x12000 } };
-	const struct pe pes[] = { { 0x10000, 1, MFD_PE_LAZY | 8, 0 }, { 0x11000, 3, MFD_PE_PRESENT, 1 } };
+	const struct pe pes[] = { { 0x10000, 1, MFD_PE_LAZY | 8, 0 },
+				  { 0x11000, 3, MFD_PE_PRESENT, 1 } };
 	const char *why;
 	char out[4096];
 
 	put_pagemap(*state, 7, pes, 2);
 	put_mm(*state, 7, vmas, 1);
 	assert_int_equal(show(*state, "pagemap-7.img", out, sizeof(out), &why), 0);
-	assert_non_null(strstr(out, "{ \"vaddr\": \"0x10000\", \"flags\": [ \"LAZY\", \"0x8\" ], \"nr_pages\": 1 }"));
-	assert_non_null(strstr(out, "{ \"vaddr\": \"0x11000\", \"nr_pages\": 3, \"flags\": [ \"PRESENT\" ] }"));
+	assert_non_null(strstr(
+		out,
+		"{ \"vaddr\": \"0x10000\", \"flags\": [ \"LAZY\", \"0x8\" ], \"nr_pages\": 1 }"));
+	assert_non_null(strstr(
+		out, "{ \"vaddr\": \"0x11000\", \"nr_pages\": 3, \"flags\": [ \"PRESENT\" ] }"));
 	assert_int_equal(show(*state, "mm-7.img", out, sizeof(out), &why), 0);
 	assert_non_null(strstr(out, "\"start\": \"0x10000\", \"end\": \"0x12000\""));
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Talking to the keeper: what the client makes of answers, good and bad, and what the real one answers. */
+/*
+ * Talking to the keeper: what the client makes of answers, good and bad, and what the real one
+ * answers.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -54,8 +57,8 @@ static void say(struct talk *t, enum mfd_keeper_type type, int32_t code, uint32_
 	assert_int_equal(mfd_keeper_send(t->keeper, &m, fd), 0);
 }
 
-static void heard(struct talk *t, enum mfd_keeper_type type, const char *session, const char *name, uint64_t id,
-		  int with_fd)
+static void heard(struct talk *t, enum mfd_keeper_type type, const char *session, const char *name,
+		  uint64_t id, int with_fd)
 {
 	struct mfd_keeper_msg m;
 	int fd;
@@ -138,7 +141,8 @@ static void test_refusals(void **state)
 	assert_int_equal(mfd_keeper_get(t.client, "web", "x", 1), -ENOENT);
 	say(&t, MFD_KEEPER_FAILED, 0, 0, -1); /* no failure at all */
 	assert_int_equal(mfd_keeper_begin(t.client, "web"), -EPROTO);
-	say(&t, MFD_KEEPER_FAILED, -ENOENT, 0, zero); /* a descriptor nobody asked for is not left open */
+	/* a descriptor nobody asked for is not left open */
+	say(&t, MFD_KEEPER_FAILED, -ENOENT, 0, zero);
 	assert_int_equal(mfd_keeper_get(t.client, "web", "x", 1), -ENOENT);
 	assert_int_equal(open_descriptors(), before);
 	say(&t, MFD_KEEPER_ENTRY, 0, 0, -1);
@@ -304,7 +308,8 @@ static void test_precedence(void **state)
 	assert_int_equal(mfd_keeper_put(r.sock, "web", "n", 1, f[2]), 0);
 	assert_int_equal(mfd_keeper_has(r.sock, "web", "n", 1), MFD_KEEPER_KEPT);
 	got_file(r.sock, 1, f[2]);
-	assert_int_equal(mfd_keeper_begin(r.sock, "web"), 0); /* a new dump: kept ones go, offers stay */
+	/* a new dump: kept ones go, offers stay */
+	assert_int_equal(mfd_keeper_begin(r.sock, "web"), 0);
 	got_file(r.sock, 1, f[1]);
 	assert_int_equal(mfd_keeper_drop(r.sock, "web", NULL, 0, MFD_KEEPER_OFFERED), 0);
 	assert_int_equal(mfd_keeper_has(r.sock, "web", "n", 1), -ENOENT);
@@ -356,7 +361,8 @@ int main(void)
 		cmocka_unit_test(test_not_one_of_ours),
 		cmocka_unit_test(test_list),
 		cmocka_unit_test_setup_teardown(test_precedence, tmpdir_setup, tmpdir_teardown),
-		cmocka_unit_test_setup_teardown(test_ways_to_connect, tmpdir_setup, tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_ways_to_connect, tmpdir_setup,
+						tmpdir_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

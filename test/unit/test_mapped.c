@@ -28,17 +28,17 @@ static void lock_and_map(void *arg)
 {
 	const struct how *h = arg;
 	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = open(h->path, O_RDWR | O_CREAT, 0600), rc = ftruncate(fd, 4096);
+	int fd = open(h->path, O_RDWR | O_CREAT, 0600), ret = ftruncate(fd, 4096);
 
 	if (h->lock == POSIX)
-		rc |= fcntl(fd, F_SETLK, &all);
+		ret |= fcntl(fd, F_SETLK, &all);
 	if (h->lock == OFD)
-		rc |= fcntl(fd, F_OFD_SETLK, &all);
+		ret |= fcntl(fd, F_OFD_SETLK, &all);
 	if (h->lock == FLOCK)
-		rc |= flock(fd, LOCK_EX);
+		ret |= flock(fd, LOCK_EX);
 	if (h->map && mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED)
-		rc = -1;
-	if (rc)
+		ret = -1;
+	if (ret)
 		abort();
 }
 

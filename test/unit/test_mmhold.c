@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A task whose memory is held is gone at once, descriptors and all, and its memory is there until it is let go. */
+/*
+ * A task whose memory is held is gone at once, descriptors and all, and its memory is there until
+ * it is let go.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,7 +24,10 @@
 #define PAGE	  4096UL
 #define SETTLE_MS 5000
 
-/* The child has a writable mapping of the memfd, by which its memory is seen, and the only writing end of the pipe. */
+/*
+ * The child has a writable mapping of the memfd, by which its memory is seen, and the only writing
+ * end of the pipe.
+ */
 struct seen {
 	int memfd, pipe[2];
 	char *page; /* private, with a byte to read */
@@ -129,7 +135,10 @@ static void test_alive(void **state)
 	end(&s);
 }
 
-/* Who cannot be held neither keeps anybody waiting nor counts; nor does who comes when there is no room. */
+/*
+ * Who cannot be held neither keeps anybody waiting nor counts; nor does who comes when there is no
+ * room.
+ */
 static void test_some(void **state)
 {
 	struct mfd_mmhold *h = open_hold(3);
@@ -201,8 +210,9 @@ static void test_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_outlives),      cmocka_unit_test(test_alive),   cmocka_unit_test(test_some),
-		cmocka_unit_test(test_holder_killed), cmocka_unit_test(test_nothing),
+		cmocka_unit_test(test_outlives), cmocka_unit_test(test_alive),
+		cmocka_unit_test(test_some),	 cmocka_unit_test(test_holder_killed),
+		cmocka_unit_test(test_nothing),
 	};
 
 	pair_time_limit(60);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The multifd core: nothing lost, nothing twice, syncs are barriers, failures never leave the producer waiting. */
+/*
+ * The multifd core: nothing lost, nothing twice, syncs are barriers, failures never leave the
+ * producer waiting.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -59,7 +62,8 @@ static int send_one(void *arg, struct mfd_payload *p)
 
 	while (atomic_load(&b->gate))
 		usleep(100);
-	if (p->type != MFD_PAYLOAD_PAGES || p->sequence >= PAYLOADS || p->pages.npages != (uint32_t)p->sequence)
+	if (p->type != MFD_PAYLOAD_PAGES || p->sequence >= PAYLOADS ||
+	    p->pages.npages != (uint32_t)p->sequence)
 		atomic_fetch_add(&b->bad, 1);
 	else if (p->pages.runs[p->sequence % RUNS].vaddr != p->sequence << 12 ||
 		 atomic_fetch_add(&b->seen[p->sequence], 1))
@@ -98,12 +102,16 @@ static void prepare(unsigned channels)
 	bed.channels = channels;
 	bed.delays = 1;
 	for (unsigned i = 0; i < channels; i++)
-		bed.chan[i] = (struct channel){ .bed = &bed, .id = i, .random = i * 77 + 1, .code = -1000 - (int)i };
+		bed.chan[i] = (struct channel){
+			.bed = &bed, .id = i, .random = i * 77 + 1, .code = -1000 - (int)i
+		};
 }
 
 static void begin(void)
 {
-	struct mfd_multifd_ops ops = { .send = send_one, .sync = sync_one, .failed = one_failed, .arg = &bed };
+	struct mfd_multifd_ops ops = {
+		.send = send_one, .sync = sync_one, .failed = one_failed, .arg = &bed
+	};
 	void *priv[MAX_CHANNELS];
 
 	for (unsigned i = 0; i < bed.channels; i++)
@@ -269,7 +277,9 @@ static void test_all_fail(void **state)
 	}
 }
 
-/* Every channel is held up in send when the first one fails: those behind it are taken and dropped. */
+/*
+ * Every channel is held up in send when the first one fails: those behind it are taken and dropped.
+ */
 static void test_fail_while_full(void **state)
 {
 	uint64_t number;

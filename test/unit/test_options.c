@@ -123,7 +123,8 @@ static void test_bad_values(void **state)
 		{ "packet-size", "8M", "multiple of 64k" },
 		{ "packet-size", "1G", "multiple of 64k" },
 		{ "packet-size", "1MB", "multiple of 64k" },
-		{ "packet-size", "17592186044417M", "multiple of 64k" }, /* times 2^20 wraps around */
+		/* times 2^20 wraps around */
+		{ "packet-size", "17592186044417M", "multiple of 64k" },
 		{ "connect-timeout", "0", "milliseconds" },
 		{ "connect-timeout", "5m", "milliseconds" },
 		{ "connect-timeout", "s", "milliseconds" },
@@ -153,7 +154,8 @@ static void test_bad_values(void **state)
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct mfd_error err = { .code = 0 };
 
-		assert_int_equal(mfd_options_set(o, bad[i].name, bad[i].value, MFD_FROM_FLAG, "the place", &err),
+		assert_int_equal(mfd_options_set(o, bad[i].name, bad[i].value, MFD_FROM_FLAG,
+						 "the place", &err),
 				 -EINVAL);
 		if (!strstr(err.text, bad[i].says) || !strstr(err.text, "the place: ") ||
 		    !strstr(err.text, bad[i].name))
@@ -223,13 +225,16 @@ static void test_env(void **state)
 
 	setenv("CRIU_MULTIFD_CHANELS", "7", 1);
 	assert_int_equal(mfd_options_from_env(o, &err), -EINVAL);
-	assert_string_equal(err.text, "CRIU_MULTIFD_CHANELS: unknown option 'chanels', did you mean 'channels'?");
+	assert_string_equal(
+		err.text,
+		"CRIU_MULTIFD_CHANELS: unknown option 'chanels', did you mean 'channels'?");
 	unsetenv("CRIU_MULTIFD_CHANELS");
 	mfd_error_clear(&err);
 	setenv("CRIU_MULTIFD_CHANNELS", "seven", 1);
 	assert_int_equal(mfd_options_from_env(o, &err), -EINVAL);
-	assert_string_equal(err.text,
-			    "CRIU_MULTIFD_CHANNELS: bad value 'seven' for 'channels': a number from 1 to 64 is wanted");
+	assert_string_equal(
+		err.text,
+		"CRIU_MULTIFD_CHANNELS: bad value 'seven' for 'channels': a number from 1 to 64 is wanted");
 	unsetenv("CRIU_MULTIFD_CHANNELS");
 	setenv("CRIU_MULTIFD_CONFIGURATION_OF_THE_RATHER_LONG_KIND", "7", 1);
 	assert_int_equal(mfd_options_from_env(o, NULL), -EINVAL);
@@ -265,10 +270,11 @@ static void test_file(void **state)
 	struct mfd_options *o = *state;
 	struct mfd_error err = { .code = 0 };
 
-	if (from_text(o,
-		      "# the target\n\n  \t\r\ntarget=host:7\r\n channels =  8  # eight\nlog-file = /x/a#b c\n"
-		      "session = \"quoted # \\\"name\\\\\" # comment\nprogram =\nmode = safe",
-		      &err))
+	if (from_text(
+		    o,
+		    "# the target\n\n  \t\r\ntarget=host:7\r\n channels =  8  # eight\nlog-file = /x/a#b c\n"
+		    "session = \"quoted # \\\"name\\\\\" # comment\nprogram =\nmode = safe",
+		    &err))
 		fail_msg("%s", err.text);
 	assert_string_equal(o->target, "host:7");
 	assert_int_equal(o->channels, 8);
@@ -291,7 +297,8 @@ static void test_file_errors(void **state)
 	struct mfd_options *o = *state;
 	struct mfd_error err = { .code = 0 };
 
-	file_says(o, "# a\n\nchannels = many\n", ":3: bad value 'many' for 'channels': a number from 1 to 64");
+	file_says(o, "# a\n\nchannels = many\n",
+		  ":3: bad value 'many' for 'channels': a number from 1 to 64");
 	file_says(o, "chanels = 4", ":1: unknown option 'chanels', did you mean 'channels'?");
 	file_says(o, "target = a:1\nchannels\n", ":2: 'name = value' is wanted, not 'channels'");
 	file_says(o, "= 4\n", ":1: unknown option ''");
@@ -301,7 +308,9 @@ static void test_file_errors(void **state)
 	assert_non_null(strstr(err.text, "not a text file"));
 	mfd_error_clear(&err);
 	assert_int_equal(mfd_options_from_file(o, "/nonexistent/x", &err), -ENOENT);
-	assert_string_equal(err.text, "cannot read the configuration file /nonexistent/x: No such file or directory");
+	assert_string_equal(
+		err.text,
+		"cannot read the configuration file /nonexistent/x: No such file or directory");
 }
 
 static void test_file_from_env(void **state)
@@ -319,9 +328,11 @@ static void test_file_from_env(void **state)
 
 static void test_flags(void **state)
 {
-	char *argv[] = { (char[]){ "migrate" },		(char[]){ "--channels" }, (char[]){ "6" },
-			 (char[]){ "--mode=postcopy" }, (char[]){ "-t" },	  (char[]){ "--chanels" },
-			 (char[]){ "--session=" },	(char[]){ "--target" },	  NULL };
+	char *argv[] = {
+		(char[]){ "migrate" },	       (char[]){ "--channels" }, (char[]){ "6" },
+		(char[]){ "--mode=postcopy" }, (char[]){ "-t" },	 (char[]){ "--chanels" },
+		(char[]){ "--session=" },      (char[]){ "--target" },	 NULL
+	};
 	struct mfd_options *o = *state;
 	struct mfd_error err = { .code = 0 };
 	int i = 1;
@@ -396,7 +407,8 @@ static void test_write(void **state)
 
 	assert_string_equal(text, "");
 	free(text);
-	assert_int_equal(sizeof(values) / sizeof(values[0]), mfd_options_count); /* a new option comes with a test */
+	/* a new option comes with a test */
+	assert_int_equal(sizeof(values) / sizeof(values[0]), mfd_options_count);
 	for (i = 0; i < mfd_options_count; i++)
 		set_ok(o, values[i][0], values[i][1]);
 	text = written(o);
@@ -439,9 +451,10 @@ static void test_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_defaults), TEST(test_values),	       TEST(test_bad_values), TEST(test_unknown),
-		TEST(test_order),    TEST(test_env),	       TEST(test_file),	      TEST(test_file_errors),
-		TEST(test_flags),    TEST(test_file_from_env), TEST(test_write),      TEST(test_table),
+		TEST(test_defaults),	  TEST(test_values),	  TEST(test_bad_values),
+		TEST(test_unknown),	  TEST(test_order),	  TEST(test_env),
+		TEST(test_file),	  TEST(test_file_errors), TEST(test_flags),
+		TEST(test_file_from_env), TEST(test_write),	  TEST(test_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

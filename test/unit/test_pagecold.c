@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Pages of another process that were looked at count as such no more: whole blocks only, contents and huge pages untouched. */
+/*
+ * Pages of another process that were looked at count as such no more: whole blocks only, contents
+ * and huge pages untouched.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +35,8 @@ static void write_area(void *advice)
 /* A child that has written its copy of the area and stands still. */
 static void start(int advice)
 {
-	char *all = mmap(NULL, LEN + 2 * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *all = mmap(NULL, LEN + 2 * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
 
 	assert_ptr_not_equal(all, MAP_FAILED);
 	area = (char *)(((uintptr_t)all + BLOCK) & ~(BLOCK - 1)) + BLOCK - PAGE;
@@ -63,7 +67,10 @@ static unsigned long kib(const char *field)
 	return pair_smaps_kib(pid, field, area);
 }
 
-/* So much of the area may still count as looked at: `want`, and pages that a processor has not yet sorted in, at most 31 on each. */
+/*
+ * So much of the area may still count as looked at: `want`, and pages that a processor has not yet
+ * sorted in, at most 31 on each.
+ */
 static void check_referenced(unsigned long want)
 {
 	unsigned long is = kib("Referenced:");

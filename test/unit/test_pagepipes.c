@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Of a process's pipes those that it alone has, with something in them, stay open when it closes them; no others. */
+/*
+ * Of a process's pipes those that it alone has, with something in them, stay open when it closes
+ * them; no others.
+ */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,7 +70,10 @@ static void test_which(void **state)
 	assert_int_equal(write(full[1], "page", 4), 4);
 	assert_int_equal(write(other[1], "more", 4), 4);
 	assert_int_equal(write(half[1], "text", 4), 4);
-	/* The child has two writing ends, as of standard output and standard error, and somebody else reads. */
+	/*
+	 * The child has two writing ends, as of standard output and standard error, and somebody
+	 * else reads.
+	 */
 	twice = dup(half[1]);
 	pid = pair_frozen_after(close_reader, &half[0]);
 	inode[0] = inode_of_closed(full);
@@ -92,7 +98,10 @@ static void test_which(void **state)
 	close(twice);
 }
 
-/* Half of the descriptors that there may be are left to others. In a child, since what has been lowered cannot be raised again. */
+/*
+ * Half of the descriptors that there may be are left to others. In a child, since what has been
+ * lowered cannot be raised again.
+ */
 static void test_limit(void **state)
 {
 	struct rlimit few = { 40, 40 };

@@ -20,7 +20,10 @@
 
 static struct world world;
 
-/* ThreadSanitizer: the restored task starts threads although it was forked from a process that has some. */
+/*
+ * ThreadSanitizer: the restored task starts threads although it was forked from a process that has
+ * some.
+ */
 const char *__tsan_default_options(void);
 __attribute__((visibility("default"))) const char *__tsan_default_options(void)
 {
@@ -40,8 +43,12 @@ static void whole_restore(struct world *w)
 	task_check_all(w);
 }
 
-/* A world of the store alone, with every page there, whose restore is `fn` and waits for step 1 of the test. */
-static pid_t start_whole(uint64_t pages, uint64_t span, void (*fn)(struct world *w), unsigned threads)
+/*
+ * A world of the store alone, with every page there, whose restore is `fn` and waits for step 1 of
+ * the test.
+ */
+static pid_t start_whole(uint64_t pages, uint64_t span, void (*fn)(struct world *w),
+			 unsigned threads)
 {
 	pid_t pid;
 
@@ -208,7 +215,10 @@ static void test_exec(void **state)
 	world_close(&world);
 }
 
-/* Not CRIU's protocol, a foreign descriptor, a task without images: refused, and the next restore works. */
+/*
+ * Not CRIU's protocol, a foreign descriptor, a task without images: refused, and the next restore
+ * works.
+ */
 static void bad_restores(struct world *w)
 {
 	int sock, fd;
@@ -356,7 +366,10 @@ static void nothing_to_do(struct world *w)
 	task_finished(task_connect(w));
 }
 
-/* Takes the news that a task is whole from the pager's threads, and never gets to what is to be done then. */
+/*
+ * Takes the news that a task is whole from the pager's threads, and never gets to what is to be
+ * done then.
+ */
 static void *take_untidy(void *arg)
 {
 	struct world *w = arg;
@@ -406,7 +419,8 @@ static void test_stop_unused(void **state)
 
 static void changing(struct world *w)
 {
-	char *a = w->area, *far = mmap(NULL, 4096 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *a = w->area,
+	     *far = mmap(NULL, 4096 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int sock;
 
 	step_wait(&steps->test, 1);
@@ -414,11 +428,14 @@ static void changing(struct world *w)
 	task_finished(sock);
 	task_move(a + 100 * PAGE, far, 50, 80, 0); /* pages 100-149, and 30 new ones */
 	task_move(a + 200 * PAGE, far + 200 * PAGE, 100, 100, MREMAP_DONTUNMAP);
-	if (munmap(a + 400 * PAGE, 100 * PAGE) || madvise(a + 600 * PAGE, 100 * PAGE, MADV_DONTNEED) ||
-	    mprotect(a + 800 * PAGE, 50 * PAGE, PROT_READ) || mprotect(a + 900 * PAGE, 10 * PAGE, PROT_NONE))
+	if (munmap(a + 400 * PAGE, 100 * PAGE) ||
+	    madvise(a + 600 * PAGE, 100 * PAGE, MADV_DONTNEED) ||
+	    mprotect(a + 800 * PAGE, 50 * PAGE, PROT_READ) ||
+	    mprotect(a + 900 * PAGE, 10 * PAGE, PROT_NONE))
 		die("change");
-	task_move(far + 220 * PAGE, far + 400 * PAGE, 10, 10, 0); /* once more, a part: pages 220-229 */
-	task_move(far + 230 * PAGE, far + 500 * PAGE, 70, 5, 0);  /* shrunk: pages 230-234 */
+	/* once more, a part: pages 220-229 */
+	task_move(far + 220 * PAGE, far + 400 * PAGE, 10, 10, 0);
+	task_move(far + 230 * PAGE, far + 500 * PAGE, 70, 5, 0); /* shrunk: pages 230-234 */
 	step_done(&steps->child, 1);
 	for (uint64_t i = 0; i < 50; i++)
 		page_check(far + i * PAGE, 100 + i);
@@ -517,7 +534,10 @@ static void test_postcopy(void **state)
 	}
 }
 
-/* Two processes wait for the same page; it comes once. Asked again after a reconnect, not by itself. */
+/*
+ * Two processes wait for the same page; it comes once. Asked again after a reconnect, not by
+ * itself.
+ */
 static void wait_twice(struct world *w)
 {
 	int sock, status;
@@ -704,16 +724,26 @@ static void test_wild_stored(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_safe),	       cmocka_unit_test(test_faults_before_finished),
-		cmocka_unit_test(test_dies_early),     cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_exec),	       cmocka_unit_test(test_bad_restores),
-		cmocka_unit_test(test_threads),	       cmocka_unit_test(test_fork),
-		cmocka_unit_test(test_nothing_held),   cmocka_unit_test(test_no_tasks),
-		cmocka_unit_test(test_stop_unused),    cmocka_unit_test(test_changes_direct),
-		cmocka_unit_test(test_changes_stored), cmocka_unit_test(test_postcopy),
-		cmocka_unit_test(test_want_again),     cmocka_unit_test(test_complete),
-		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_stop_early),
-		cmocka_unit_test(test_wild_safe),      cmocka_unit_test(test_wild_direct),
+		cmocka_unit_test(test_safe),
+		cmocka_unit_test(test_faults_before_finished),
+		cmocka_unit_test(test_dies_early),
+		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_bad_restores),
+		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_nothing_held),
+		cmocka_unit_test(test_no_tasks),
+		cmocka_unit_test(test_stop_unused),
+		cmocka_unit_test(test_changes_direct),
+		cmocka_unit_test(test_changes_stored),
+		cmocka_unit_test(test_postcopy),
+		cmocka_unit_test(test_want_again),
+		cmocka_unit_test(test_complete),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_stop_early),
+		cmocka_unit_test(test_wild_safe),
+		cmocka_unit_test(test_wild_direct),
 		cmocka_unit_test(test_wild_stored),
 	};
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which mappings and pages of a real stopped task are reported, and that their content is read right. */
+/*
+ * Which mappings and pages of a real stopped task are reported, and that their content is read
+ * right.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -28,10 +31,25 @@
 #define GUARD	102 /* MADV_GUARD_INSTALL, Linux 6.13 */
 #define PATTERN 0x6d756c7469666400UL
 
-enum region_kind { PLAIN, NONE, EXEC, LOCKED, GUARDED, THP, SPARSE, HUGETLB, SHARED, ZERO, DEVZERO, FILECOW, KINDS };
+enum region_kind {
+	PLAIN,
+	NONE,
+	EXEC,
+	LOCKED,
+	GUARDED,
+	THP,
+	SPARSE,
+	HUGETLB,
+	SHARED,
+	ZERO,
+	DEVZERO,
+	FILECOW,
+	KINDS
+};
 
-static const char *const kind_names[KINDS] = { "plain",	 "none",    "exec",   "locked", "guard",   "thp",
-					       "sparse", "hugetlb", "shared", "zero",	"devzero", "file" };
+static const char *const kind_names[KINDS] = { "plain",	 "none", "exec",    "locked",
+					       "guard",	 "thp",	 "sparse",  "hugetlb",
+					       "shared", "zero", "devzero", "file" };
 
 struct region {
 	uint64_t start, len; /* bytes; 0 = not there */
@@ -43,7 +61,8 @@ struct region {
 struct plan {
 	struct region r[KINDS];
 	int no_guard;
-	int no_zero_page; /* a page that was only read is one of the task's own, as on some hypervisors' kernels */
+	/* a page that was only read is one of the task's own, as on some hypervisors' kernels */
+	int no_zero_page;
 };
 
 /* ---- the child ---- */
@@ -59,7 +78,8 @@ static void fill(uint64_t start, uint64_t len)
 /* Nothing lies beside it, so the kernel cannot merge it with another mapping. */
 static uint64_t map(struct region *r, uint64_t len, int flags, int fd)
 {
-	char *all = mmap(NULL, len + 2 * HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *all = mmap(NULL, len + 2 * HUGE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	char *at, *end = all + len + 2 * HUGE;
 
 	if (all == MAP_FAILED)
@@ -83,7 +103,8 @@ static int are_one_page(uint64_t a)
 	uint64_t entry[2] = { 0, 1 };
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 
-	if (fd < 0 || pread(fd, entry, sizeof(entry), (off_t)(a / PAGE * sizeof(*entry))) != (ssize_t)sizeof(entry))
+	if (fd < 0 || pread(fd, entry, sizeof(entry), (off_t)(a / PAGE * sizeof(*entry))) !=
+			      (ssize_t)sizeof(entry))
 		_exit(12);
 	close(fd);
 	return entry[0] == entry[1];
@@ -206,7 +227,8 @@ static int setup_child(void **state, int lock)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct mfd_error err = { .code = 0 };
 
-	f->plan = mmap(NULL, sizeof(*f->plan), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	f->plan = mmap(NULL, sizeof(*f->plan), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
 	f->pid = start_child(f->plan, lock);
 	if (mfd_pagescan_vmas(f->pid, &f->vmas, &err)) {
 		print_error("%s\n", err.text);
@@ -245,7 +267,8 @@ static uint64_t covered(const struct mfd_vmas *vmas, const struct region *r)
 
 	for (i = 0; i < vmas->n; i++) {
 		uint64_t a = vmas->v[i].start > r->start ? vmas->v[i].start : r->start;
-		uint64_t b = vmas->v[i].end < r->start + r->len ? vmas->v[i].end : r->start + r->len;
+		uint64_t b = vmas->v[i].end < r->start + r->len ? vmas->v[i].end :
+								  r->start + r->len;
 
 		if (a < b)
 			sum += b - a;
@@ -303,7 +326,8 @@ static void test_vma_bits(void **state)
 }
 
 /* All runs of [start, end), at most `step` a call, neighbours joined. */
-static size_t scan(pid_t pid, int pagemap, uint64_t start, uint64_t end, int step, struct mfd_run **out)
+static size_t scan(pid_t pid, int pagemap, uint64_t start, uint64_t end, int step,
+		   struct mfd_run **out)
 {
 	struct mfd_error err = { .code = 0 };
 	struct mfd_pagescan *s;
@@ -356,8 +380,8 @@ static void scan_kinds(struct fixture *f, int pagemap, int step)
 			continue;
 		n = scan(f->pid, pagemap, r->start, r->start + r->len, step, &runs);
 		if (sum_pages(runs, n) != r->pages)
-			fail_msg("%s: %lu of %lu pages, pagemap %d", kind_names[k], sum_pages(runs, n), r->pages,
-				 pagemap);
+			fail_msg("%s: %lu of %lu pages, pagemap %d", kind_names[k],
+				 sum_pages(runs, n), r->pages, pagemap);
 		free(runs);
 	}
 }
@@ -469,7 +493,10 @@ static void test_read_kinds(void **state)
 	mfd_pageread_close(&r);
 }
 
-/* Readable and PROT_NONE pages in turn, backwards, more runs than one system call takes, and a run that crosses. */
+/*
+ * Readable and PROT_NONE pages in turn, backwards, more runs than one system call takes, and a run
+ * that crosses.
+ */
 static void test_read_mixed(void **state)
 {
 	struct fixture *f = *state;
@@ -481,8 +508,10 @@ static void test_read_mixed(void **state)
 
 	for (i = 0; i < n; i++) {
 		runs[i].pages = i % 5 == 4 ? 0 : 1 + i % 2; /* empty runs are harmless */
-		runs[i].vaddr = i % 300 == 299 ? none + (i % 8) * PAGE : plain + (14 - i % 14) * PAGE;
-		if (runs[i].vaddr >= plain && runs[i].vaddr < plain + 64 * PAGE && runs[i].vaddr > plain + 14 * PAGE)
+		runs[i].vaddr = i % 300 == 299 ? none + (i % 8) * PAGE :
+						 plain + (14 - i % 14) * PAGE;
+		if (runs[i].vaddr >= plain && runs[i].vaddr < plain + 64 * PAGE &&
+		    runs[i].vaddr > plain + 14 * PAGE)
 			runs[i].pages = 1;
 	}
 	runs[n - 1] = (struct mfd_run){ none, 2 };
@@ -499,7 +528,8 @@ static void test_read_fails(void **state)
 {
 	struct fixture *f = *state;
 	struct mfd_run gap = { f->plan->r[PLAIN].start + 64 * PAGE, 1 };
-	struct mfd_run crossing[2] = { { f->plan->r[PLAIN].start, 1 }, { f->plan->r[PLAIN].start + 63 * PAGE, 2 } };
+	struct mfd_run crossing[2] = { { f->plan->r[PLAIN].start, 1 },
+				       { f->plan->r[PLAIN].start + 63 * PAGE, 2 } };
 	struct mfd_error err = { .code = 0 };
 	struct mfd_pagescan *s;
 	struct mfd_pageread r;
@@ -555,7 +585,8 @@ static unsigned exclusive(pid_t pid, const char *m)
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_int_equal(pread(fd, entry, sizeof(entry), (off_t)((uintptr_t)m / 4096 * 8)), sizeof(entry));
+	assert_int_equal(pread(fd, entry, sizeof(entry), (off_t)((uintptr_t)m / 4096 * 8)),
+			 sizeof(entry));
 	close(fd);
 	for (unsigned i = 0; i < SHARED; i++)
 		n += entry[i] >> 56 & 1;
@@ -576,10 +607,14 @@ static void write_all_but(void *arg)
 			p->m[i * PAGE] = 7;
 }
 
-/* What is shared by copy-on-write stays so: process_vm_readv alone would give the child a copy of every page. */
+/*
+ * What is shared by copy-on-write stays so: process_vm_readv alone would give the child a copy of
+ * every page.
+ */
 static void read_keeps_sharing(size_t from, size_t kept)
 {
-	char *m = mmap(NULL, SHARED * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *m = mmap(NULL, SHARED * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		       0);
 	char *buf = malloc(SHARED * 4096);
 	const struct mfd_run run = { .vaddr = (uintptr_t)m, .pages = SHARED };
 	struct mfd_error err = { 0 };

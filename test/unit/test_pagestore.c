@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The page store: contents, restart, torn journals, giving back, a full file system, many threads. */
+/*
+ * The page store: contents, restart, torn journals, giving back, a full file system, many threads.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -58,7 +60,8 @@ static uint64_t put(struct mfd_pagestore *s, uint32_t pages, int byte)
 	return index;
 }
 
-static void note(struct mfd_pagestore *s, uint64_t vaddr, uint64_t pages, unsigned st, uint64_t index)
+static void note(struct mfd_pagestore *s, uint64_t vaddr, uint64_t pages, unsigned st,
+		 uint64_t index)
 {
 	struct mfd_pagestore_record r;
 
@@ -101,7 +104,8 @@ static void restart(void **state, int durable)
 	assert_int_equal(mfd_pagestore_sync(s), 0);
 	mfd_pagestore_close(s);
 
-	assert_int_not_equal(mfd_pagestore_create(f->fd, durable, &s, &err), 0); /* must not exist */
+	/* must not exist */
+	assert_int_not_equal(mfd_pagestore_create(f->fd, durable, &s, &err), 0);
 	assert_int_equal(mfd_pagestore_open(f->fd, &s, each, &x, &err), 0);
 	assert_int_equal(x.n, 3);
 	assert_int_equal(x.r[0].task, 5);
@@ -164,8 +168,10 @@ static void test_lies(void **state)
 {
 	static const struct {
 		uint64_t vaddr, pages, index;
-	} lies[] = { { 0x1001, 1, 0 },		{ 1ULL << 56, 1, 0 },	   { 0x1000, 0, 0 },
-		     { 0x1000, 1ULL << 45, 0 }, { 0x1000, 1, 1ULL << 60 }, { 0x1000, 2, UINT64_MAX } };
+	} lies[] = {
+		{ 0x1001, 1, 0 },	   { 1ULL << 56, 1, 0 },      { 0x1000, 0, 0 },
+		{ 0x1000, 1ULL << 45, 0 }, { 0x1000, 1, 1ULL << 60 }, { 0x1000, 2, UINT64_MAX }
+	};
 	struct folder *f = *state;
 	struct mfd_pagestore *s;
 
@@ -215,14 +221,17 @@ static void test_release(void **state)
 	assert_int_equal(mfd_pagestore_remove(f->fd), 0);
 }
 
-/* A small file system of its own: -ENOSPC, never SIGBUS, and usable again once something was given back. */
+/*
+ * A small file system of its own: -ENOSPC, never SIGBUS, and usable again once something was given
+ * back.
+ */
 static void full(void **state, const char *options)
 {
 	struct folder *f = *state;
 	struct mfd_pagestore *s;
 	uint64_t index = 0, n = 0;
 	void *mem;
-	int rc;
+	int ret;
 
 	if (mount("none", f->path, "tmpfs", 0, options)) {
 		print_message("SKIP: no tmpfs with %s\n", options);
@@ -231,12 +240,12 @@ static void full(void **state, const char *options)
 	close(f->fd);
 	f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(mfd_pagestore_create(f->fd, 0, &s, NULL), 0);
-	while (!(rc = mfd_pagestore_reserve(s, 256, &index, &mem))) {
+	while (!(ret = mfd_pagestore_reserve(s, 256, &index, &mem))) {
 		memset(mem, 1, 256 * PAGE);
 		n++;
 		assert_true(n <= 16);
 	}
-	assert_int_equal(rc, -ENOSPC);
+	assert_int_equal(ret, -ENOSPC);
 	assert_true(n >= 12);
 	mfd_pagestore_release(s, 0, 512);
 	assert_int_equal(mfd_pagestore_reserve(s, 256, &index, &mem), 0);

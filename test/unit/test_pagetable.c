@@ -35,7 +35,8 @@ static uint64_t model_run(const uint64_t *m, uint64_t page, uint64_t max)
 
 static void test_random(void **state)
 {
-	static const uint64_t bases[] = { 0, 2048 - 100, (1ULL << 22) - 5000, (1ULL << 33) - 7, (1ULL << 44) - SPAN };
+	static const uint64_t bases[] = { 0, 2048 - 100, (1ULL << 22) - 5000, (1ULL << 33) - 7,
+					  (1ULL << 44) - SPAN };
 	unsigned seed = 1;
 
 	for (unsigned b = 0; b < sizeof(bases) / sizeof(*bases); b++) {
@@ -43,12 +44,14 @@ static void test_random(void **state)
 		uint64_t *m = calloc(SPAN, sizeof(*m)), w;
 
 		for (int i = 0; i < 3000; i++) {
-			uint64_t page = (unsigned)rand_r(&seed) % SPAN, n = 1 + (unsigned)rand_r(&seed) % 3000;
+			uint64_t page = (unsigned)rand_r(&seed) % SPAN,
+				 n = 1 + (unsigned)rand_r(&seed) % 3000;
 
 			if (n > SPAN - page)
 				n = SPAN - page;
 			if (i % 3) {
-				assert_int_equal(mfd_pagetable_run(t, bases[b] + page, n, &w), model_run(m, page, n));
+				assert_int_equal(mfd_pagetable_run(t, bases[b] + page, n, &w),
+						 model_run(m, page, n));
 				assert_int_equal(w, m[page]);
 				assert_int_equal(mfd_pagetable_get(t, bases[b] + page), m[page]);
 				continue;
@@ -130,7 +133,8 @@ static void test_concurrent(void **state)
 
 	for (unsigned i = 0; i <= WRITERS; i++) {
 		s[i] = (struct shared){ t, data, i };
-		assert_int_equal(pthread_create(&id[i], NULL, i < WRITERS ? writer : reader, &s[i]), 0);
+		assert_int_equal(pthread_create(&id[i], NULL, i < WRITERS ? writer : reader, &s[i]),
+				 0);
 	}
 	for (unsigned i = 0; i <= WRITERS; i++) {
 		pthread_join(id[i], &bad);

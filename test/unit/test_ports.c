@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Local ports in a row: that they are, what happens where they cannot be had, and connections made with them. */
+/*
+ * Local ports in a row: that they are, what happens where they cannot be had, and connections made
+ * with them.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -174,7 +177,10 @@ static int loopback_up(void)
 	return ret;
 }
 
-/* Runs in a child, so that this process's namespace stays; its result is the exit code, 77 when there is no such namespace. */
+/*
+ * Runs in a child, so that this process's namespace stays; its result is the exit code, 77 when
+ * there is no such namespace.
+ */
 static int in_namespace(int (*what)(void))
 {
 	int status;
@@ -273,7 +279,10 @@ static int full(void)
 		WANT(port_of(fd[i]) >= 40001 && port_of(fd[i]) <= 40006);
 	}
 	mfd_ports_release(&p);
-	/* All in use by now, but to another address they can be used again: the kernel knows, bind does not. */
+	/*
+	 * All in use by now, but to another address they can be used again: the kernel knows, bind
+	 * does not.
+	 */
 	l = listen_any("127.0.0.1:2001", &addr);
 	mfd_ports_reserve(&p, AF_INET, 2);
 	for (unsigned i = 0; i < 2; i++) {
@@ -285,7 +294,10 @@ static int full(void)
 	return 0;
 }
 
-/* The port was free when it was bound, and does not suit the connection: it is made from another one. */
+/*
+ * The port was free when it was bound, and does not suit the connection: it is made from another
+ * one.
+ */
 static int unsuitable(void)
 {
 	struct sockaddr_in only = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002) };
@@ -337,9 +349,11 @@ static void test_unsuitable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_v4),	 cmocka_unit_test(test_v6),	   cmocka_unit_test(test_v4_mapped),
-		cmocka_unit_test(test_release),	 cmocka_unit_test(test_time_wait), cmocka_unit_test(test_crowded),
-		cmocka_unit_test(test_reserved), cmocka_unit_test(test_full),	   cmocka_unit_test(test_unsuitable),
+		cmocka_unit_test(test_v4),	   cmocka_unit_test(test_v6),
+		cmocka_unit_test(test_v4_mapped),  cmocka_unit_test(test_release),
+		cmocka_unit_test(test_time_wait),  cmocka_unit_test(test_crowded),
+		cmocka_unit_test(test_reserved),   cmocka_unit_test(test_full),
+		cmocka_unit_test(test_unsuitable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,7 +77,8 @@ static void check(const struct mfd_ranges *r, const struct model *m)
 			assert_null(x);
 			continue;
 		}
-		assert_true(x->bit <= next && next < x->bit + x->pages && (x->bit >= b || next == b));
+		assert_true(x->bit <= next && next < x->bit + x->pages &&
+			    (x->bit >= b || next == b));
 		assert_int_equal(x->cur + (next - x->bit) * P, cur_of[next]);
 	}
 }
@@ -125,9 +126,11 @@ static void change(struct mfd_ranges *r, struct model *m, unsigned *seed)
 		assert_int_equal(mfd_ranges_remove(r, BASE + a * P, n * P, on_gone, m), 0);
 		model_remove(m, a, n);
 	} else if (a < b + n && b < a + n) {
-		assert_int_equal(mfd_ranges_remap(r, BASE + a * P, BASE + b * P, n * P, on_gone, m), -EINVAL);
+		assert_int_equal(mfd_ranges_remap(r, BASE + a * P, BASE + b * P, n * P, on_gone, m),
+				 -EINVAL);
 	} else {
-		assert_int_equal(mfd_ranges_remap(r, BASE + a * P, BASE + b * P, n * P, on_gone, m), 0);
+		assert_int_equal(mfd_ranges_remap(r, BASE + a * P, BASE + b * P, n * P, on_gone, m),
+				 0);
 		model_remap(m, a, b, n);
 	}
 }
@@ -184,7 +187,8 @@ static void test_many(void **state)
 
 	for (uint64_t i = 0; i < 300000; i++)
 		assert_int_equal(mfd_ranges_append(&r, BASE + 2 * i * P, 1), 0);
-	assert_int_equal(mfd_ranges_remap(&r, BASE, BASE - (1ULL << 40), 400000 * P, NULL, NULL), 0);
+	assert_int_equal(mfd_ranges_remap(&r, BASE, BASE - (1ULL << 40), 400000 * P, NULL, NULL),
+			 0);
 	assert_int_equal(mfd_ranges_find(&r, BASE - (1ULL << 40))->bit, 0);
 	assert_int_equal(mfd_ranges_remove(&r, BASE - (1ULL << 40), 1ULL << 41, NULL, NULL), 0);
 	assert_int_equal(r.n, 0);

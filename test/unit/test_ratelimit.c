@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The limit of bytes per second: it holds over a second, and a change holds at once for whoever sleeps. */
+/*
+ * The limit of bytes per second: it holds over a second, and a change holds at once for whoever
+ * sleeps.
+ */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +18,8 @@
 #include "ratelimit.h"
 
 #define MAX_SENDERS 16
-#define TRIES	    5 /* a busy machine may not let the senders run; that is not the limit's fault */
+/* a busy machine may not let the senders run; that is not the limit's fault */
+#define TRIES 5
 
 static struct mfd_ratelimit limit;
 static _Atomic uint64_t sent;
@@ -44,7 +48,9 @@ static void begin(uint64_t rate, unsigned n, size_t packet)
 	mfd_ratelimit_set(&limit, rate);
 	atomic_store(&quit, 0);
 	for (senders = 0; senders < n; senders++)
-		assert_int_equal(pthread_create(&sender[senders], NULL, send_main, (void *)(uintptr_t)packet), 0);
+		assert_int_equal(pthread_create(&sender[senders], NULL, send_main,
+						(void *)(uintptr_t)packet),
+				 0);
 }
 
 static void end(void)
@@ -136,7 +142,10 @@ static void *one_wait(void *arg)
 	return NULL;
 }
 
-/* Who sleeps for an hour is not told by a signal but looks up soon; and who is slowed down while asleep sleeps on. */
+/*
+ * Who sleeps for an hour is not told by a signal but looks up soon; and who is slowed down while
+ * asleep sleeps on.
+ */
 static void test_sleepers(void **state)
 {
 	uint64_t waited = 0, start;
@@ -218,7 +227,9 @@ static void test_races(void **state)
 	(void)state;
 	begin(1, 4, 1 << 18);
 	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(pthread_create(&changer[i], NULL, change_main, (void *)(uintptr_t)(i + 1)), 0);
+		assert_int_equal(pthread_create(&changer[i], NULL, change_main,
+						(void *)(uintptr_t)(i + 1)),
+				 0);
 	usleep(500000);
 	atomic_store(&changed, 1);
 	for (unsigned i = 0; i < 2; i++)
@@ -232,8 +243,9 @@ static void test_races(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_holds),	 cmocka_unit_test(test_unlimited), cmocka_unit_test(test_change),
-		cmocka_unit_test(test_sleepers), cmocka_unit_test(test_charge),	   cmocka_unit_test(test_races),
+		cmocka_unit_test(test_holds),  cmocka_unit_test(test_unlimited),
+		cmocka_unit_test(test_change), cmocka_unit_test(test_sleepers),
+		cmocka_unit_test(test_charge), cmocka_unit_test(test_races),
 	};
 
 	pair_time_limit(120);

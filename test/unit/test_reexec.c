@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Going on in a new program.  The program is this test: called as "heir" it is the one that goes on, called as "begin" it is one whose file
- * has been replaced meanwhile.
+ * Going on in a new program.  The program is this test: called as "heir" it is the one that goes
+ * on, called as "begin" it is one whose file has been replaced meanwhile.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,7 +33,8 @@ static int be_heir(char **argv)
 	struct mfd_error err = { 0 };
 	char *text, b[5] = "";
 
-	if (mfd_reexec_state(state, &text, &err) || strcmp(text, STATE) || fcntl(state, F_GETFD) >= 0)
+	if (mfd_reexec_state(state, &text, &err) || strcmp(text, STATE) ||
+	    fcntl(state, F_GETFD) >= 0)
 		return NO_STATE;
 	free(text);
 	if (fcntl(kept, F_GETFD) != 0 || pread(kept, b, 4, 0) != 4 || strcmp(b, "kept"))
@@ -45,16 +46,21 @@ static int be_heir(char **argv)
 	return HEIR_OK;
 }
 
-/* argv: begin EXPECTED: 0 = the result of mfd_reexec_begin is that, and the path is ours. Its file is gone or another one. */
+/*
+ * argv: begin EXPECTED: 0 = the result of mfd_reexec_begin is that, and the path is ours. Its file
+ * is gone or another one.
+ */
 static int be_begun(char **argv)
 {
 	struct mfd_error err = { 0 };
 	struct mfd_reexec r;
-	int rc = mfd_reexec_begin(&r, &err);
+	int ret = mfd_reexec_begin(&r, &err);
 
 	mfd_reexec_end(&r);
-	return rc == atoi(argv[2]) && !strcmp(r.path, argv[0]) && (!rc || strstr(mfd_error_text(&err), argv[0])) ? 0 :
-														   1;
+	return ret == atoi(argv[2]) && !strcmp(r.path, argv[0]) &&
+			       (!ret || strstr(mfd_error_text(&err), argv[0])) ?
+		       0 :
+		       1;
 }
 
 static int ended(pid_t pid)
@@ -68,7 +74,8 @@ static int ended(pid_t pid)
 
 static void go_on(struct dir *d)
 {
-	char kept_text[12], other_text[12], *argv[] = { "x", "heir", "@STATE", kept_text, other_text, NULL };
+	char kept_text[12], other_text[12],
+		*argv[] = { "x", "heir", "@STATE", kept_text, other_text, NULL };
 	int kept = openat(d->fd, "kept", O_RDWR | O_CREAT | O_CLOEXEC, 0600),
 	    other = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct mfd_error err = { 0 };
@@ -76,8 +83,8 @@ static void go_on(struct dir *d)
 
 	snprintf(kept_text, sizeof(kept_text), "%d", kept);
 	snprintf(other_text, sizeof(other_text), "%d", other);
-	if (write(kept, "kept", 4) != 4 || mfd_reexec_begin(&r, &err) || mfd_reexec_keep(&r, -1) || r.n ||
-	    mfd_reexec_keep(&r, kept))
+	if (write(kept, "kept", 4) != 4 || mfd_reexec_begin(&r, &err) || mfd_reexec_keep(&r, -1) ||
+	    r.n || mfd_reexec_keep(&r, kept))
 		_exit(1);
 	mfd_reexec_exec(&r, argv, STATE, strlen(STATE), &err);
 	_exit(2);
@@ -153,7 +160,10 @@ static void copy_self(const char *to)
 	close(out);
 }
 
-/* A copy of this program runs; before it looks for itself `script` (NULL: nothing) has taken its place. */
+/*
+ * A copy of this program runs; before it looks for itself `script` (NULL: nothing) has taken its
+ * place.
+ */
 static int begin_with(struct dir *d, const char *script, mode_t mode, int expected)
 {
 	char path[128], other[128], number[12], *argv[] = { path, "begin", number, NULL };
@@ -214,9 +224,11 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_goes_on, tmpdir_setup, tmpdir_teardown),
-		cmocka_unit_test_setup_teardown(test_failure_takes_it_back, tmpdir_setup, tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_failure_takes_it_back, tmpdir_setup,
+						tmpdir_teardown),
 		cmocka_unit_test(test_one_that_is_closed),
-		cmocka_unit_test_setup_teardown(test_program_was_replaced, tmpdir_setup, tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_program_was_replaced, tmpdir_setup,
+						tmpdir_teardown),
 	};
 	char b;
 

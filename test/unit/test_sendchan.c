@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Packets as a channel makes them from the memory of a really frozen task, decoded again on the other side. */
+/*
+ * Packets as a channel makes them from the memory of a really frozen task, decoded again on the
+ * other side.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -41,7 +44,8 @@ struct sink {
 	unsigned files_seen;
 };
 
-static const char *take_pages(struct sink *s, const struct mfd_wire_packet *h, void *table, const char *data)
+static const char *take_pages(struct sink *s, const struct mfd_wire_packet *h, void *table,
+			      const char *data)
 {
 	struct mfd_wire_run *run = table;
 	const char *why;
@@ -67,7 +71,8 @@ static const char *take_pages(struct sink *s, const struct mfd_wire_packet *h, v
 	return NULL;
 }
 
-static const char *take_file(struct sink *s, const struct mfd_wire_packet *h, void *table, const char *data)
+static const char *take_file(struct sink *s, const struct mfd_wire_packet *h, void *table,
+			     const char *data)
 {
 	char name[MFD_WIRE_MAX_NAME + 1];
 	struct mfd_wire_file f;
@@ -95,7 +100,8 @@ static const char *take_packet(struct sink *s, struct mfd_wire_packet *h, char *
 
 	if (mfd_wire_packet_open(h, &s->lim, &why))
 		return why;
-	if (mfd_conn_recv(&s->conn, table, h->table_len) || mfd_conn_recv(&s->conn, data, h->payload_len))
+	if (mfd_conn_recv(&s->conn, table, h->table_len) ||
+	    mfd_conn_recv(&s->conn, data, h->payload_len))
 		return "it ends inside a packet";
 	s->bytes += sizeof(*h) + h->table_len + h->payload_len;
 	if (h->type == MFD_WIRE_PACKET_SYNC)
@@ -108,7 +114,8 @@ static const char *take_packet(struct sink *s, struct mfd_wire_packet *h, char *
 		return "sequence";
 	s->packets++;
 	s->checksum += header_hash;
-	return h->type == MFD_WIRE_PACKET_PAGES ? take_pages(s, h, table, data) : take_file(s, h, table, data);
+	return h->type == MFD_WIRE_PACKET_PAGES ? take_pages(s, h, table, data) :
+						  take_file(s, h, table, data);
 }
 
 static void *drain(void *arg)
@@ -129,7 +136,8 @@ static void *drain(void *arg)
 struct bed {
 	struct sink sink;
 	struct mfd_sendchan c;
-	struct mfd_ratelimit limit; /* not on a stack: ASan's of gcc 12 does not keep to an alignment of 64 */
+	/* not on a stack: ASan's of gcc 12 does not keep to an alignment of 64 */
+	struct mfd_ratelimit limit;
 	struct mfd_pageread reader;
 	struct mfd_payload p;
 	pid_t child;
@@ -137,10 +145,14 @@ struct bed {
 
 static struct bed bed;
 
-/* One page in three is zero, one stretch is all zero and one has none; some pages differ from zero in one byte only. */
+/*
+ * One page in three is zero, one stretch is all zero and one has none; some pages differ from zero
+ * in one byte only.
+ */
 static void fill_memory(void)
 {
-	memory = mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(memory, MAP_FAILED);
 	for (unsigned i = 0; i < PAGES; i++) {
 		char *page = memory + (size_t)i * PAGE;
@@ -240,7 +252,8 @@ static void end(void)
 
 static void check_same(unsigned first, unsigned pages)
 {
-	assert_memory_equal(bed.sink.copy + (size_t)first * PAGE, memory + (size_t)first * PAGE, (size_t)pages * PAGE);
+	assert_memory_equal(bed.sink.copy + (size_t)first * PAGE, memory + (size_t)first * PAGE,
+			    (size_t)pages * PAGE);
 }
 
 /* All of it in full packets, twice: the second time with buffers that may still be in flight. */
@@ -253,7 +266,8 @@ static void send_everything(enum mfd_tristate zerocopy, int tcp, int checksum)
 	check_same(0, PAGES);
 	assert_int_equal(bed.c.st.pages + bed.c.st.zero_pages, 2 * PAGES);
 	assert_true(bed.c.st.zero_pages >= 2 * 512);
-	assert_true(bed.c.st.first_us && bed.c.st.last_us - bed.c.st.first_us >= bed.c.st.read_us + bed.c.st.send_us);
+	assert_true(bed.c.st.first_us &&
+		    bed.c.st.last_us - bed.c.st.first_us >= bed.c.st.read_us + bed.c.st.send_us);
 	if (zerocopy == MFD_OFF)
 		assert_int_equal(bed.c.zc.sends, 0);
 	else if (tcp)
@@ -501,7 +515,10 @@ static uint64_t send_full(void)
 	return mfd_io_now_us() - start;
 }
 
-/* Packets that are larger than what the limit lets through at once are sent in pieces, which arrive as if they were none. */
+/*
+ * Packets that are larger than what the limit lets through at once are sent in pieces, which arrive
+ * as if they were none.
+ */
 static void limited(enum mfd_tristate zerocopy)
 {
 	struct mfd_sendchan_stats st = { 0 };

@@ -116,15 +116,18 @@ static void test_refused(void **state)
 	const char *why = NULL;
 
 	e.format = MFD_SESSION_FILE_FORMAT + 1;
-	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1);
+	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg,
+			1);
 	assert_int_equal(mfd_session_file_load(fd, &got, &why), -EPROTO);
 	assert_non_null(strstr(why, "format 3"));
 	assert_null(got);
 	e.format = 1;
 	e.state = 99;
-	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1);
+	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg,
+			1);
 	assert_int_equal(mfd_session_file_load(fd, &got, &why), -EBADMSG);
-	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, NULL, 0);
+	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, NULL,
+			0);
 	assert_int_equal(mfd_session_file_load(fd, &got, &why), -EBADMSG);
 	assert_non_null(strstr(why, "no entry"));
 	e.state = MFD__SESSION_STATE__READY;

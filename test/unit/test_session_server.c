@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The restore server as a child process, and a source played by hand: every step of the protocol, every refusal, and what is
- * left on disk afterwards.  The server's log is in TMP/log (kept when MFD_TEST_KEEP is set).
+ * The restore server as a child process, and a source played by hand: every step of the protocol,
+ * every refusal, and what is left on disk afterwards.  The server's log is in TMP/log (kept when
+ * MFD_TEST_KEEP is set).
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -339,9 +340,11 @@ static void dial(struct mfd_conn *c)
 	mfd_conn_plain(c, fd);
 }
 
-static void greet(struct mfd_conn *c, unsigned role, unsigned channel, const uint8_t *id, const uint8_t *secret)
+static void greet(struct mfd_conn *c, unsigned role, unsigned channel, const uint8_t *id,
+		  const uint8_t *secret)
 {
-	struct mfd_wire_greeting g = { .magic = MFD_WIRE_MAGIC_GREETING, .version = MFD_WIRE_VERSION };
+	struct mfd_wire_greeting g = { .magic = MFD_WIRE_MAGIC_GREETING,
+				       .version = MFD_WIRE_VERSION };
 
 	g.role = (uint8_t)role;
 	g.channel = (uint16_t)channel;
@@ -375,7 +378,8 @@ static ProtobufCMessage *expect(struct source *s, unsigned want)
 	if (!m)
 		fail_msg("connection ended instead of %s", mfd_wire_msg_name(want));
 	if (type != want && type == MFD_WIRE_ABORT)
-		fail_msg("ABORT instead of %s: %s", mfd_wire_msg_name(want), ((Mfd__Abort *)m)->reason);
+		fail_msg("ABORT instead of %s: %s", mfd_wire_msg_name(want),
+			 ((Mfd__Abort *)m)->reason);
 	if (type != want)
 		fail_msg("%s instead of %s", mfd_wire_msg_name(type), mfd_wire_msg_name(want));
 	return m;
@@ -512,10 +516,12 @@ static void fill_page(uint8_t *p, uint32_t task, uint64_t vaddr)
 }
 
 /* One packet of one run; zero: without payload. */
-static void src_run(struct source *s, unsigned ch, uint32_t task, uint64_t vaddr, unsigned pages, int zero,
-		    uint64_t hash)
+static void src_run(struct source *s, unsigned ch, uint32_t task, uint64_t vaddr, unsigned pages,
+		    int zero, uint64_t hash)
 {
-	struct mfd_wire_run run = { .vaddr = vaddr, .pages = pages, .flags = zero ? MFD_WIRE_RUN_ZERO : 0 };
+	struct mfd_wire_run run = { .vaddr = vaddr,
+				    .pages = pages,
+				    .flags = zero ? MFD_WIRE_RUN_ZERO : 0 };
 	struct mfd_wire_packet p = {
 		.type = MFD_WIRE_PACKET_PAGES, .task = task, .entries = 1, .table_len = sizeof(run)
 	};
@@ -543,11 +549,13 @@ static void src_pages(struct source *s, unsigned ch, uint32_t task, uint64_t vad
 	src_run(s, ch, task, vaddr, pages, 0, 0);
 }
 
-static void src_file_part(struct source *s, unsigned ch, const char *name, const void *data, size_t len, uint64_t off,
-			  uint64_t size)
+static void src_file_part(struct source *s, unsigned ch, const char *name, const void *data,
+			  size_t len, uint64_t off, uint64_t size)
 {
 	uint8_t table[sizeof(struct mfd_wire_file) + 255 + 1];
-	struct mfd_wire_file f = { .offset = htole64(off), .size = htole64(size), .mode = htole32(04640) };
+	struct mfd_wire_file f = { .offset = htole64(off),
+				   .size = htole64(size),
+				   .mode = htole32(04640) };
 	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_FILE, .entries = 1 };
 
 	/* By hand: mfd_wire_file_seal does not make bad names. */
@@ -626,7 +634,8 @@ static void src_resume(struct source *s, const char *outcome)
 
 static char imgdir[96];
 
-static void write_one(int fd, const char *name, uint32_t magic, const ProtobufCMessage *const *e, size_t n)
+static void write_one(int fd, const char *name, uint32_t magic, const ProtobufCMessage *const *e,
+		      size_t n)
 {
 	assert_int_equal(mfd_image_write(fd, name, MFD_IMAGE_COMMON_MAGIC, magic, e, n), 0);
 }
@@ -715,7 +724,8 @@ static void commit(struct source *s)
 {
 	src_simple(s, MFD_WIRE_COMMIT);
 	expect_free(s, MFD_WIRE_COMMITTED);
-	assert_in_range(state_of(s->name, NULL, 0), MFD__SESSION_STATE__COMMITTED, MFD__SESSION_STATE__DONE);
+	assert_in_range(state_of(s->name, NULL, 0), MFD__SESSION_STATE__COMMITTED,
+			MFD__SESSION_STATE__DONE);
 }
 
 static void expect_end(struct source *s)
@@ -745,8 +755,10 @@ static int make_uffd(void *mem, size_t len)
 {
 	struct uffdio_api api = { .api = UFFD_API,
 				  .features = UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
-					      UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP };
-	struct uffdio_register reg = { .range = { (uintptr_t)mem, len }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+					      UFFD_FEATURE_EVENT_REMOVE |
+					      UFFD_FEATURE_EVENT_UNMAP };
+	struct uffdio_register reg = { .range = { (uintptr_t)mem, len },
+				       .mode = UFFDIO_REGISTER_MODE_MISSING };
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
@@ -764,7 +776,10 @@ static int page_right(const uint8_t *mem, unsigned i, int zeros)
 	return !memcmp(mem + (size_t)i * PAGE, want, PAGE);
 }
 
-/* The server has written down which process has our memory; it looks for who has the userfaultfd open. */
+/*
+ * The server has written down which process has our memory; it looks for who has the userfaultfd
+ * open.
+ */
 static void wait_found(const char *name, uint32_t vpid, int sock)
 {
 	char path[200], line[64], *text;
@@ -806,7 +821,8 @@ static pid_t restore(const char *name, unsigned pages, int zeros, int hold, uint
 	if (mem == MAP_FAILED || sock < 0)
 		_exit(10);
 	uffd = make_uffd(mem, (size_t)pages * PAGE);
-	if (uffd < 0 || mfd_io_write_all(sock, &vpid, 4) || mfd_io_send_fds(sock, "x", 1, &uffd, 1) < 0)
+	if (uffd < 0 || mfd_io_write_all(sock, &vpid, 4) ||
+	    mfd_io_send_fds(sock, "x", 1, &uffd, 1) < 0)
 		_exit(11);
 	/* As CRIU's restorer does, which need not wait: its tasks are known by their own pids. */
 	if (!hidden)
@@ -988,7 +1004,8 @@ static void test_ping(void **state)
 
 /* ---- tests: refusals ---- */
 
-static void hello_refused(const char *name, unsigned channels, unsigned page_size, const char *arch, const char *why)
+static void hello_refused(const char *name, unsigned channels, unsigned page_size, const char *arch,
+			  const char *why)
 {
 	struct source s;
 	Mfd__Hello h;
@@ -1055,7 +1072,8 @@ static void refuse_join(struct source *s, unsigned role, unsigned channel, unsig
 
 static void test_join_refused(void **state)
 {
-	struct mfd_wire_greeting g = { .magic = MFD_WIRE_MAGIC_GREETING, .role = MFD_WIRE_ROLE_DATA };
+	struct mfd_wire_greeting g = { .magic = MFD_WIRE_MAGIC_GREETING,
+				       .role = MFD_WIRE_ROLE_DATA };
 	struct mfd_wire_joined j;
 	struct mfd_conn c;
 	struct source s;
@@ -1088,7 +1106,9 @@ static void test_join_refused(void **state)
 	mfd_conn_close(&c);
 	/* garbage */
 	dial(&c);
-	mfd_conn_send(&c, "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: nobody knows what this is\r\n\r\n", 66, 0);
+	mfd_conn_send(&c,
+		      "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: nobody knows what this is\r\n\r\n",
+		      66, 0);
 	assert_int_not_equal(mfd_conn_recv(&c, &j, sizeof(j)), 0);
 	mfd_conn_close(&c);
 	/* the session goes on */
@@ -1099,7 +1119,10 @@ static void test_join_refused(void **state)
 	assert_int_equal(stop_server(), 0);
 }
 
-/* What HELLO_OK says to a source that offers, or does not offer, to be restored while its pages come. */
+/*
+ * What HELLO_OK says to a source that offers, or does not offer, to be restored while its pages
+ * come.
+ */
 static int early_of(struct source *s, const char *name, int offer, int confirm, int postcopy)
 {
 	Mfd__HelloOk *ok;
@@ -1166,7 +1189,9 @@ static void test_slow_greeting(void **state)
 
 	(void)state;
 	start_server(NULL, NULL);
-	/* More than may be pending: the last ones wait in the queue until the first are thrown out. */
+	/*
+	 * More than may be pending: the last ones wait in the queue until the first are thrown out.
+	 */
 	for (i = 0; i < 70; i++)
 		dial(&c[i]);
 	assert_int_not_equal(mfd_conn_recv(&c[0], &b, 1), -ETIMEDOUT);
@@ -1206,9 +1231,10 @@ static void bad_header(struct source *s)
 
 static void bad_table_len(struct source *s)
 {
-	struct mfd_wire_packet p = {
-		.type = MFD_WIRE_PACKET_PAGES, .entries = 0x10000000, .task = 7, .flags = MFD_WIRE_PACKET_HASHED
-	};
+	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES,
+				     .entries = 0x10000000,
+				     .task = 7,
+				     .flags = MFD_WIRE_PACKET_HASHED };
 
 	p.table_len = p.entries * 16;
 	mfd_wire_packet_seal(&p);
@@ -1474,7 +1500,8 @@ static void test_disconnects(void **state)
 		src_close(&s);
 		if (step > 0)
 			expect_gone("one", "lost");
-		mfd_session_file_exhume(rootfd, "one"); /* so that the next round sees its own tombstone */
+		/* so that the next round sees its own tombstone */
+		mfd_session_file_exhume(rootfd, "one");
 	}
 	assert_int_equal(stop_server(), 0);
 }
@@ -1791,7 +1818,8 @@ static void src_open_settable(struct source *s, const char *name, int postcopy)
 	join_all(s, postcopy);
 }
 
-static void src_setting(struct source *s, uint32_t id, const char *old, const char *value, const char *error)
+static void src_setting(struct source *s, uint32_t id, const char *old, const char *value,
+			const char *error)
 {
 	Mfd__Setting m = MFD__SETTING__INIT;
 
@@ -1830,7 +1858,8 @@ static void wait_limit(const char *name, uint64_t want)
 		if (got == want)
 			return;
 	}
-	fail_msg("the limit of %s is %llu, not %llu", name, (unsigned long long)got, (unsigned long long)want);
+	fail_msg("the limit of %s is %llu, not %llu", name, (unsigned long long)got,
+		 (unsigned long long)want);
 }
 
 static void test_set(void **state)
@@ -1939,11 +1968,16 @@ static void test_figures(void **state)
 	check_sums(f.entry);
 	assert_int_equal(f.entry->channel[0]->pages, 12);
 	assert_int_equal(f.entry->channel[1]->zero_pages, 4);
-	/* What this channel had to wait for between its two packets, and not what it waited for the first. */
+	/*
+	 * What this channel had to wait for between its two packets, and not what it waited for the
+	 * first.
+	 */
 	assert_in_range(f.entry->channel[1]->stalls, 1, f.entry->channel[1]->packets + 2);
 	assert_in_range(f.entry->channel[1]->stall_us, 40000, f.entry->channel[1]->receive_us);
-	assert_true(f.entry->started_us <= f.entry->joined_us && f.entry->joined_us <= f.entry->streaming_us);
-	assert_true(f.entry->streaming_us <= f.entry->images_us && f.entry->images_us <= f.entry->sent_us);
+	assert_true(f.entry->started_us <= f.entry->joined_us &&
+		    f.entry->joined_us <= f.entry->streaming_us);
+	assert_true(f.entry->streaming_us <= f.entry->images_us &&
+		    f.entry->images_us <= f.entry->sent_us);
 	assert_true(f.entry->sent_us <= f.entry->ready_us);
 	assert_int_equal(f.entry->restored_us + f.entry->installed_us, 0);
 	mfd_session_file_release(&f);
@@ -1966,9 +2000,11 @@ static void test_figures(void **state)
 	for (size_t i = 0; i < f.entry->n_pager_thread; i++)
 		put += f.entry->pager_thread[i]->pages;
 	assert_true(f.entry->n_pager_thread >= 2);
-	assert_int_equal(put + f.entry->direct_pages + f.entry->dropped_pages + f.entry->left_zero_pages,
+	assert_int_equal(put + f.entry->direct_pages + f.entry->dropped_pages +
+				 f.entry->left_zero_pages,
 			 f.entry->installed_pages);
-	assert_true(f.entry->committed_us <= f.entry->restored_us && f.entry->restored_us <= f.entry->installed_us);
+	assert_true(f.entry->committed_us <= f.entry->restored_us &&
+		    f.entry->restored_us <= f.entry->installed_us);
 	assert_true(f.entry->installed_us <= f.entry->done_us);
 	mfd_session_file_release(&f);
 	assert_int_equal(stop_server(), 0);
@@ -1979,7 +2015,8 @@ static void test_figures(void **state)
 #define M (1ULL << 20)
 
 /* wait_ms < 0: a source that knows nothing of it. */
-static void hello_memory(struct source *s, const char *name, uint64_t memory, int wait_ms, int postcopy)
+static void hello_memory(struct source *s, const char *name, uint64_t memory, int wait_ms,
+			 int postcopy)
 {
 	Mfd__Hello h;
 
@@ -2055,7 +2092,8 @@ static void test_memory_refused(void **state)
 	assert_int_equal(state_of("b", NULL, 0), 0);
 	src_close(&a);
 	expect_gone("a", "lost");
-	hello_memory(&a, "b", 18 * M, 60000, 0); /* the folder goes a moment before what was promised does */
+	/* the folder goes a moment before what was promised does */
+	hello_memory(&a, "b", 18 * M, 60000, 0);
 	until_hello_ok(&a);
 	src_close(&a);
 	expect_gone("b", "lost");
@@ -2086,7 +2124,8 @@ static void test_memory_queue(void **state)
 		ProtobufCMessage *m = next_msg(&b, &type);
 
 		assert_non_null(m);
-		assert_true(type == MFD_WIRE_QUEUED || strstr(((Mfd__Abort *)m)->reason, "more than the limit"));
+		assert_true(type == MFD_WIRE_QUEUED ||
+			    strstr(((Mfd__Abort *)m)->reason, "more than the limit"));
 		protobuf_c_message_free_unpacked(m, NULL);
 	}
 	src_close(&b);
@@ -2149,8 +2188,8 @@ static uint64_t pages_of(const char *name)
 }
 
 /*
- * Postcopy: a window.  Whoever does not keep to it is not read any further, and neither faults nor the restore wait for that; what was
- * held back then goes straight into the tasks.
+ * Postcopy: a window.  Whoever does not keep to it is not read any further, and neither faults nor
+ * the restore wait for that; what was held back then goes straight into the tasks.
  */
 static void test_memory_window(void **state)
 {
@@ -2251,7 +2290,10 @@ static void test_postcopy_early(void **state)
 }
 
 /* The pager asks for more than the one page; only that comes on the urgent channel here. */
-/* A task that faults has said before that the restore is finished, but a fault is read by another thread than that. */
+/*
+ * A task that faults has said before that the restore is finished, but a fault is read by another
+ * thread than that.
+ */
 static void wait_restored(const char *name)
 {
 	char path[200], *text;
@@ -2337,7 +2379,10 @@ static void test_postcopy_lost_early(void **state)
 	assert_int_equal(stop_server(), 0);
 }
 
-/* What a source does that comes back while the restored task runs: joins again, brings what is needed, ends, commits. */
+/*
+ * What a source does that comes back while the restored task runs: joins again, brings what is
+ * needed, ends, commits.
+ */
 static void come_back(struct source *s)
 {
 	Mfd__Need *n;
@@ -2401,7 +2446,10 @@ static void kill_worker(void)
 	assert_int_not_equal(worker_pid(), pid);
 }
 
-/* The worker dies, twice, while a restored task lacks pages: the next one serves it, and the source goes on as after a broken link. */
+/*
+ * The worker dies, twice, while a restored task lacks pages: the next one serves it, and the source
+ * goes on as after a broken link.
+ */
 static void test_pager_killed(void **state)
 {
 	struct source s;
@@ -2448,7 +2496,9 @@ static void test_pager_killed_discard(void **state)
 	assert_int_equal(stop_server(), 0);
 }
 
-/* A task that cannot be found cannot be killed: it must wait, since what it lacks would be zeros. */
+/*
+ * A task that cannot be found cannot be killed: it must wait, since what it lacks would be zeros.
+ */
 static void test_lost(void **state)
 {
 	struct source s;
@@ -2597,7 +2647,8 @@ static void test_many(void **state)
 		snprintf(name, sizeof(name), "s%d", i);
 		wait_state(name, MFD__SESSION_STATE__ABORTED);
 	}
-	for (i = 0; i < 300 && (threads_of(worker_pid()) > before || fds_of(worker_pid()) > fds); i++)
+	for (i = 0; i < 300 && (threads_of(worker_pid()) > before || fds_of(worker_pid()) > fds);
+	     i++)
 		usleep(10000);
 	assert_int_equal(threads_of(worker_pid()), before);
 	assert_int_equal(fds_of(worker_pid()), fds);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Settings of a running session on the source: what SET and the desk change, what they refuse, what the target hears. */
+/*
+ * Settings of a running session on the source: what SET and the desk change, what they refuse, what
+ * the target hears.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -79,12 +82,14 @@ static void test_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		mfd_error_clear(&err);
-		assert_int_equal(mfd_setting_change(up, sh, "max-bandwidth", bad[i], &c, &err), -EINVAL);
+		assert_int_equal(mfd_setting_change(up, sh, "max-bandwidth", bad[i], &c, &err),
+				 -EINVAL);
 		assert_non_null(strstr(err.text, "max-bandwidth: bytes per second are wanted"));
 	}
 	mfd_error_clear(&err);
 	assert_int_equal(mfd_setting_change(up, sh, "channels", "8", &c, &err), -EINVAL);
-	assert_non_null(strstr(err.text, "unknown setting 'channels': what can be set is max-bandwidth"));
+	assert_non_null(
+		strstr(err.text, "unknown setting 'channels': what can be set is max-bandwidth"));
 	assert_string_equal(c.now, "25000000");
 	assert_int_equal(atomic_load(&up->limit.bytes_per_s), 25000000);
 }
@@ -186,7 +191,9 @@ static void test_both_sides(void **state)
 	(void)state;
 	mfd_log_level_set(MFD_LOG_WARN); /* each change is told */
 	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(pthread_create(&t[i], NULL, change_main, (void *)(uintptr_t)((i + 1) * 1000000)), 0);
+		assert_int_equal(pthread_create(&t[i], NULL, change_main,
+						(void *)(uintptr_t)((i + 1) * 1000000)),
+				 0);
 	for (unsigned i = 0; i < 2; i++)
 		pthread_join(t[i], NULL);
 	assert_int_equal(atomic_load(&sh->max_bandwidth), atomic_load(&up->limit.bytes_per_s));

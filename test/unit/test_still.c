@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Pages for tasks that stand still: whole blocks get huge pages, and everything is there before anybody runs. */
+/*
+ * Pages for tasks that stand still: whole blocks get huge pages, and everything is there before
+ * anybody runs.
+ */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -135,7 +138,10 @@ static void test_huge(void **state)
 	mfd_pager_still(world.pager);
 	receive_all();
 	assert_int_equal(mfd_pager_stir(world.pager), 0);
-	/* Of eight blocks those at both ends are ordinary, what was stored may be two more, and the first that come are. */
+	/*
+	 * Of eight blocks those at both ends are ordinary, what was stored may be two more, and the
+	 * first that come are.
+	 */
 	if (mfd_thp_here())
 		assert_in_range(huge_kib(pid), 2 * 2048, 8 * 2048);
 	/* What was one mapping is one again when nothing watches it any more. */
@@ -154,8 +160,9 @@ static void *sweep_again(void *arg)
 }
 
 /*
- * Everything comes from the store, put in by the pager's threads and by three that are told of it over and over: a page that one has put in, and
- * whose place is given back, is not put in by another.
+ * Everything comes from the store, put in by the pager's threads and by three that are told of it
+ * over and over: a page that one has put in, and whose place is given back, is not put in by
+ * another.
  */
 static void test_many_hands(void **state)
 {
@@ -189,7 +196,10 @@ static void test_sparse(void **state)
 	mfd_pager_still(world.pager);
 	receive_all();
 	assert_int_equal(mfd_pager_stir(world.pager), 0);
-	/* One in seven is zero, an eighth would do: what is known of a block can look like that for a moment. */
+	/*
+	 * One in seven is zero, an eighth would do: what is known of a block can look like that for
+	 * a moment.
+	 */
 	assert_true(huge_kib(pid) <= 2 * 2048);
 	go_on(pid);
 }
@@ -229,7 +239,10 @@ static void test_never_still(void **state)
 	go_on(pid);
 }
 
-/* Somebody kills the stopped task: nothing of it can be written, and that is no failure of the pager's. */
+/*
+ * Somebody kills the stopped task: nothing of it can be written, and that is no failure of the
+ * pager's.
+ */
 static void test_killed(void **state)
 {
 	pid_t pid = begin(wants_huge, 1, 1);

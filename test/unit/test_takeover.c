@@ -2,8 +2,9 @@
 /*
  * The pager's process dies while restored tasks lack pages, and another one goes on.
  *
- * The test plays the supervisor: it holds what the pager's process asks it to hold.  That process is forked anew each time and finds its
- * way as a worker does: the journal says what is in the store, the books say the rest.
+ * The test plays the supervisor: it holds what the pager's process asks it to hold.  That process
+ * is forked anew each time and finds its way as a worker does: the journal says what is in the
+ * store, the books say the rest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -70,7 +71,9 @@ static void add(const struct mfd_guard_msg *m, int *fds, int n)
 	} else {
 		assert_true(nheld < MAX_HELD);
 		x = &held[nheld++];
-		x->h = (struct mfd_pager_held){ .uffd = fds[0], .book = -1, .writer = pager, .number = m->number };
+		x->h = (struct mfd_pager_held){
+			.uffd = fds[0], .book = -1, .writer = pager, .number = m->number
+		};
 		x->open = 1;
 	}
 	x->h.task = m->task;
@@ -236,7 +239,8 @@ static void bring(struct world *w, uint64_t page)
 
 static int is_absent(struct world *w, uint64_t page)
 {
-	return mfd_page_state(mfd_pagetable_get(w->table, (uintptr_t)w->area / PAGE + page)) == MFD_PAGE_ABSENT;
+	return mfd_page_state(mfd_pagetable_get(w->table, (uintptr_t)w->area / PAGE + page)) ==
+	       MFD_PAGE_ABSENT;
 }
 
 /* Slowly, what is asked for first. */
@@ -269,7 +273,8 @@ static void adopt(struct world *w)
 	for (unsigned i = 0; i < nheld; i++)
 		if (held[i].open)
 			list[n++] = held[i].h;
-	if (mfd_pager_adopt(w->dirfd, w->store, w->postcopy, 2, &world_ops, w, list, n, &again, &w->pager, &err)) {
+	if (mfd_pager_adopt(w->dirfd, w->store, w->postcopy, 2, &world_ops, w, list, n, &again,
+			    &w->pager, &err)) {
 		fprintf(stderr, "refused: %s\n", mfd_error_text(&err));
 		ask(REFUSED, NULL);
 		_exit(0);
@@ -499,7 +504,10 @@ static void *moves(void *arg)
 	return NULL;
 }
 
-/* A fork and a move at once: the pager, stopped meanwhile, reads both together, and dies at the fork. */
+/*
+ * A fork and a move at once: the pager, stopped meanwhile, reads both together, and dies at the
+ * fork.
+ */
 static void forks_and_moves(struct world *w)
 {
 	pthread_t id;
@@ -621,8 +629,20 @@ static void reads(struct world *w)
 
 static void test_damaged(void **state)
 {
-	/* The head; and the list in force, which is the second one of a task that has changed nothing yet. */
-	enum { MAGIC = 0, VERSION = 8, SERIAL = 16, BITS = 32, ROOM = 40, N = 64, COMMIT = 72, LIST = 36864 };
+	/*
+	 * The head; and the list in force, which is the second one of a task that has changed
+	 * nothing yet.
+	 */
+	enum {
+		MAGIC = 0,
+		VERSION = 8,
+		SERIAL = 16,
+		BITS = 32,
+		ROOM = 40,
+		N = 64,
+		COMMIT = 72,
+		LIST = 36864
+	};
 	static const struct {
 		off_t at;
 		uint64_t value;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Cutting a real stopped task's memory into payloads: all of it, once, within the limits, executable pages first. */
+/*
+ * Cutting a real stopped task's memory into payloads: all of it, once, within the limits,
+ * executable pages first.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -60,13 +63,17 @@ static int by_address(const void *a, const void *b)
 
 static char *map(size_t pages, int prot)
 {
-	char *p = mmap(NULL, pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *p =
+		mmap(NULL, pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	assert_ptr_not_equal(p, MAP_FAILED);
 	return p;
 }
 
-/* In `tiny` every mapping has two pages and another protection than its neighbours, so that the kernel cannot join them. */
+/*
+ * In `tiny` every mapping has two pages and another protection than its neighbours, so that the
+ * kernel cannot join them.
+ */
 static int setup(void **state)
 {
 	(void)state;
@@ -83,7 +90,8 @@ static int setup(void **state)
 	code = map(EXEC, PROT_READ | PROT_WRITE | PROT_EXEC);
 	for (unsigned i = 0; i < EXEC; i += 1 + i % 2)
 		code[i * PAGE] = 1;
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	assert_ptr_not_equal(shared, MAP_FAILED);
 	return 0;
 }
@@ -115,7 +123,8 @@ static void expected(pid_t pid, struct pages *out)
 	mfd_pagescan_vmas_free(&vmas);
 }
 
-static void take(const struct mfd_payload *p, uint32_t max, uint32_t vpid, int exec, struct pages *got)
+static void take(const struct mfd_payload *p, uint32_t max, uint32_t vpid, int exec,
+		 struct pages *got)
 {
 	uint64_t pages = 0;
 
@@ -179,7 +188,8 @@ static unsigned count_in(const struct pages *s, const char *start, size_t pages)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < s->n; i++)
-		n += s->p[i].vaddr >= (uintptr_t)start && s->p[i].vaddr < (uintptr_t)start + pages * PAGE;
+		n += s->p[i].vaddr >= (uintptr_t)start &&
+		     s->p[i].vaddr < (uintptr_t)start + pages * PAGE;
 	return n;
 }
 
@@ -343,7 +353,10 @@ static int has(const struct pages *s, uint64_t vaddr)
 	return 0;
 }
 
-/* What has been answered is left out, also in the middle of what was scanned already; all the rest comes once. */
+/*
+ * What has been answered is left out, also in the middle of what was scanned already; all the rest
+ * comes once.
+ */
 static void test_answered(void **state)
 {
 	struct mfd_payload p = { .runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run)) };
@@ -372,7 +385,8 @@ static void test_answered(void **state)
 		uint64_t page = (want.p[i].vaddr - (uintptr_t)big) / PAGE;
 
 		if (want.p[i].vaddr >= (uintptr_t)big && page < BIG &&
-		    (page % 100 < 16 || (page >= 3000 && page < 3900)) && !has(&got, want.p[i].vaddr)) {
+		    (page % 100 < 16 || (page >= 3000 && page < 3900)) &&
+		    !has(&got, want.p[i].vaddr)) {
 			add(&got, want.p[i].vaddr, 0);
 			left_out++;
 		}
@@ -451,10 +465,12 @@ static void test_fates(void **state)
 	(void)state;
 	assert_int_equal(mfd_shared_task_fill(&s[0], pid), 0);
 	assert_int_equal(s[0].vpid, pid);
-	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_ALIVE); /* stopped, and nobody traces it */
+	/* stopped, and nobody traces it */
+	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_ALIVE);
 	s[1] = s[0];
 	s[1].starttime--;
-	assert_int_equal(mfd_shared_task_fate(&s[1]), MFD_TASK_GONE); /* the pid is somebody else's by now */
+	/* the pid is somebody else's by now */
+	assert_int_equal(mfd_shared_task_fate(&s[1]), MFD_TASK_GONE);
 	atomic_store(&shared->ntasks, 2);
 	assert_int_equal(mfd_shared_tasks_alive(shared), 1);
 	assert_int_equal(mfd_shared_tasks_settle(shared), 1);
@@ -476,8 +492,9 @@ static void test_fates(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_task), cmocka_unit_test(test_several), cmocka_unit_test(test_small_first),
-		cmocka_unit_test(test_answered), cmocka_unit_test(test_reopen),	 cmocka_unit_test(test_no_task),
+		cmocka_unit_test(test_one_task),    cmocka_unit_test(test_several),
+		cmocka_unit_test(test_small_first), cmocka_unit_test(test_answered),
+		cmocka_unit_test(test_reopen),	    cmocka_unit_test(test_no_task),
 		cmocka_unit_test(test_fates),
 	};
 

@@ -18,7 +18,9 @@ static void says(struct mfd_event *e, size_t n, uint64_t start, const char *want
 
 static void test_order(void **state)
 {
-	struct mfd_event e[] = { { "c", 3500 }, { "never", 0 }, { "a", 1000 }, { "b", 1250 }, { "b2", 1250 } };
+	struct mfd_event e[] = {
+		{ "c", 3500 }, { "never", 0 }, { "a", 1000 }, { "b", 1250 }, { "b2", 1250 }
+	};
 
 	(void)state;
 	says(e, 5, 1000,

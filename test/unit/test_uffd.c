@@ -179,28 +179,36 @@ static void unmap_part(struct shared *x)
 		die("wrong page");
 }
 
-/* While an event is not read nothing can be put in; afterwards it can, except for what was unmapped. */
+/*
+ * While an event is not read nothing can be put in; afterwards it can, except for what was
+ * unmapped.
+ */
 static void test_changing(void **state)
 {
 	struct uffd_msg msg;
 	struct shared x;
 	uint64_t done;
-	int uffd, rc, status;
+	int uffd, ret, status;
 	pid_t pid = start_child(&x, &uffd, unmap_part);
 
-	for (uint64_t i = 0; (rc = mfd_uffd_zero(uffd, (uintptr_t)x.m + i % 8 * PAGE, PAGE, &done)) != -EAGAIN; i++) {
-		assert_int_equal(rc, 0);
+	for (uint64_t i = 0;
+	     (ret = mfd_uffd_zero(uffd, (uintptr_t)x.m + i % 8 * PAGE, PAGE, &done)) != -EAGAIN;
+	     i++) {
+		assert_int_equal(ret, 0);
 		usleep(100);
 	}
 	assert_int_equal(done, 0);
-	assert_int_equal(mfd_uffd_copy(uffd, (uintptr_t)x.m + 20 * PAGE, src + 20 * PAGE, PAGE, &done), -EAGAIN);
+	assert_int_equal(mfd_uffd_copy(uffd, (uintptr_t)x.m + 20 * PAGE, src + 20 * PAGE, PAGE,
+				       &done),
+			 -EAGAIN);
 	assert_int_equal(mfd_uffd_read(uffd, &msg, 1), 1);
 	assert_int_equal(msg.event, UFFD_EVENT_UNMAP);
 	assert_int_equal(msg.arg.remove.start, (uintptr_t)x.m + 8 * PAGE);
-	while ((rc = mfd_uffd_copy(uffd, (uintptr_t)x.m + 8 * PAGE, src, PAGE, &done)) == -EAGAIN)
+	while ((ret = mfd_uffd_copy(uffd, (uintptr_t)x.m + 8 * PAGE, src, PAGE, &done)) == -EAGAIN)
 		usleep(100);
-	assert_int_equal(rc, -ENOENT);
-	assert_int_equal(mfd_uffd_copy(uffd, (uintptr_t)x.m + 20 * PAGE, src + 20 * PAGE, PAGE, &done), 0);
+	assert_int_equal(ret, -ENOENT);
+	assert_int_equal(
+		mfd_uffd_copy(uffd, (uintptr_t)x.m + 20 * PAGE, src + 20 * PAGE, PAGE, &done), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	close(uffd);
@@ -211,8 +219,9 @@ static void test_changing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_present),	     cmocka_unit_test(test_split), cmocka_unit_test(test_unregistered),
-		cmocka_unit_test(test_read_nothing), cmocka_unit_test(test_gone),  cmocka_unit_test(test_changing),
+		cmocka_unit_test(test_present),	     cmocka_unit_test(test_split),
+		cmocka_unit_test(test_unregistered), cmocka_unit_test(test_read_nothing),
+		cmocka_unit_test(test_gone),	     cmocka_unit_test(test_changing),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

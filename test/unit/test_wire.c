@@ -145,7 +145,9 @@ static void test_packet_common(void **state)
 	assert_int_equal(reopen(pages_packet(), &lim), 0);
 }
 
-/* A header whose hash is right but whose reserved fields are set: from a newer or a hostile peer. */
+/*
+ * A header whose hash is right but whose reserved fields are set: from a newer or a hostile peer.
+ */
 static void test_packet_reserved(void **state)
 {
 	static const size_t offsets[] = { offsetof(struct mfd_wire_packet, zero0),
@@ -189,14 +191,17 @@ static void test_packet_pages(void **state)
 	ACCEPTED(pages_packet, p.flags |= MFD_WIRE_PACKET_ZSTD; p.payload_len = 1);
 	REFUSED(pages_packet, p.flags |= MFD_WIRE_PACKET_ZSTD; p.payload_len = 0);
 	REFUSED(pages_packet, p.flags |= MFD_WIRE_PACKET_ZSTD; p.payload_len = p.raw_len + 1);
-	REFUSED(pages_packet, p.flags |= MFD_WIRE_PACKET_ZSTD; p.payload_len = 1; p.raw_len = 2 << 20);
+	REFUSED(pages_packet, p.flags |= MFD_WIRE_PACKET_ZSTD; p.payload_len = 1;
+		p.raw_len = 2 << 20);
 	REFUSED(pages_packet, p.flags |= MFD_WIRE_PACKET_ZSTD; p.payload_len = p.raw_len = 0);
 }
 
 /* Limits that are themselves beyond the hard ones (a bug of ours) do not widen anything. */
 static void test_packet_hard_limits(void **state)
 {
-	const struct mfd_wire_limits wide = { .channels = 4, .packet_size = UINT32_MAX, .checksum = 1 };
+	const struct mfd_wire_limits wide = { .channels = 4,
+					      .packet_size = UINT32_MAX,
+					      .checksum = 1 };
 	struct mfd_wire_packet p = pages_packet();
 
 	(void)state;
@@ -316,7 +321,8 @@ static void test_runs_refused(void **state)
 	assert_int_equal(reopen_runs(two, 2, 0), -EPROTO);	   /* each fits, both do not */
 }
 
-static int file_open(const void *table, uint32_t len, uint32_t raw, struct mfd_wire_file *f, char *name)
+static int file_open(const void *table, uint32_t len, uint32_t raw, struct mfd_wire_file *f,
+		     char *name)
 {
 	const char *why = NULL;
 	int ret = mfd_wire_file_open(table, len, raw, f, name, &why);
@@ -386,8 +392,11 @@ static void test_file_refused(void **state)
 	assert_int_equal(file_with(FILE_WITH(.mode = 0100644, .size = 10), "a", 1, 10), -EPROTO);
 	assert_int_equal(file_with(FILE_WITH(.offset = 11, .size = 10), "a", 1, 0), -EPROTO);
 	assert_int_equal(file_with(FILE_WITH(.offset = 10, .size = 10), "a", 1, 0), 0);
-	assert_int_equal(file_with(FILE_WITH(.offset = UINT64_MAX, .size = 10), "a", 1, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = UINT64_MAX - 5, .size = UINT64_MAX), "a", 1, 5), -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = UINT64_MAX, .size = 10), "a", 1, 10),
+			 -EPROTO);
+	assert_int_equal(file_with(FILE_WITH(.offset = UINT64_MAX - 5, .size = UINT64_MAX), "a", 1,
+				   5),
+			 -EPROTO);
 	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "", 0, 10), -EPROTO);
 	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), ".", 1, 10), -EPROTO);
 	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "..", 2, 10), -EPROTO);
@@ -397,7 +406,8 @@ static void test_file_refused(void **state)
 	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "a\0b", 3, 10), -EPROTO);
 	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "a\n", 2, 10), -EPROTO);
 	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "a\x7f", 2, 10), -EPROTO);
-	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "\xc3\xa4", 2, 10), 0); /* UTF-8 */
+	/* UTF-8 */
+	assert_int_equal(file_with(FILE_WITH(.offset = 0, .size = 10), "\xc3\xa4", 2, 10), 0);
 }
 
 static int reopen_greeting(struct mfd_wire_greeting g)
@@ -414,7 +424,10 @@ static int reopen_greeting(struct mfd_wire_greeting g)
 
 static void test_greeting(void **state)
 {
-	struct mfd_wire_greeting g = { .role = MFD_WIRE_ROLE_DATA, .channel = 63, .secret = "secret" }, h;
+	struct mfd_wire_greeting g = { .role = MFD_WIRE_ROLE_DATA,
+				       .channel = 63,
+				       .secret = "secret" },
+				 h;
 	const char *why;
 
 	(void)state;

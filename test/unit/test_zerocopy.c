@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* MSG_ZEROCOPY: the accounting of completions, and real sends over loopback TCP (where the kernel copies in the end). */
+/*
+ * MSG_ZEROCOPY: the accounting of completions, and real sends over loopback TCP (where the kernel
+ * copies in the end).
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -45,7 +48,10 @@ static void test_complete(void **state)
 	assert_null(z.fell_back);
 }
 
-/* Any order of completions of a full window, wherever the 32-bit counter stands: nothing is left over for the next round. */
+/*
+ * Any order of completions of a full window, wherever the 32-bit counter stands: nothing is left
+ * over for the next round.
+ */
 static void window_at(uint32_t start, unsigned stride)
 {
 	struct mfd_zerocopy z = { .mode = MFD_ON, .next = start, .done = start };
@@ -55,8 +61,10 @@ static void window_at(uint32_t start, unsigned stride)
 
 		z.next = base + MFD_ZEROCOPY_WINDOW;
 		for (unsigned i = 1; i <= MFD_ZEROCOPY_WINDOW; i++) {
-			uint32_t n = base +
-				     i * stride % MFD_ZEROCOPY_WINDOW; /* an odd stride meets every number, base last */
+			uint32_t n =
+				base +
+				i * stride %
+					MFD_ZEROCOPY_WINDOW; /* an odd stride meets every number, base last */
 
 			assert_int_equal(z.done, base);
 			mfd_zerocopy_complete(&z, n, n, 0);
@@ -140,10 +148,14 @@ static void check_received(struct receiver *r)
 	assert_int_equal(r->wrong, 0);
 }
 
-/* Few buffers, written again as soon as their ticket allows it: a completion believed too early shows at the receiver. */
+/*
+ * Few buffers, written again as soon as their ticket allows it: a completion believed too early
+ * shows at the receiver.
+ */
 static void send_chunks(struct mfd_zerocopy *z, unsigned chunks, unsigned buffers)
 {
-	char *memory = mmap(NULL, (size_t)buffers * CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory = mmap(NULL, (size_t)buffers * CHUNK, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint32_t *ticket = calloc(buffers, sizeof(*ticket));
 
 	assert_ptr_not_equal(memory, MAP_FAILED);
@@ -153,7 +165,8 @@ static void send_chunks(struct mfd_zerocopy *z, unsigned chunks, unsigned buffer
 		if (i >= buffers)
 			assert_int_equal(mfd_zerocopy_wait(z, ticket[b], 10000), 0);
 		pair_pattern(memory + (size_t)b * CHUNK, CHUNK, i);
-		assert_int_equal(mfd_zerocopy_send(z, memory + (size_t)b * CHUNK, CHUNK, &ticket[b]), 0);
+		assert_int_equal(
+			mfd_zerocopy_send(z, memory + (size_t)b * CHUNK, CHUNK, &ticket[b]), 0);
 	}
 	assert_int_equal(mfd_zerocopy_flush(z, 10000), 0);
 	assert_int_equal(z->done, z->next);
@@ -162,7 +175,8 @@ static void send_chunks(struct mfd_zerocopy *z, unsigned chunks, unsigned buffer
 	free(ticket);
 }
 
-static void transfer(enum mfd_tristate mode, unsigned buffers, unsigned pause_us, struct mfd_zerocopy *z)
+static void transfer(enum mfd_tristate mode, unsigned buffers, unsigned pause_us,
+		     struct mfd_zerocopy *z)
 {
 	struct receiver r;
 	int fd[2];
@@ -265,7 +279,10 @@ static void test_refused(void **state)
 	}
 }
 
-/* In a child without CAP_IPC_LOCK and with nothing left to lock; the exit status names the line that went wrong. */
+/*
+ * In a child without CAP_IPC_LOCK and with nothing left to lock; the exit status names the line
+ * that went wrong.
+ */
 #define want(cond)                                 \
 	do {                                       \
 		if (!(cond))                       \
@@ -365,7 +382,9 @@ static void test_peer_gone(void **state)
 
 			pair_tcp(fd, 1);
 			assert_int_equal(mfd_zerocopy_init(&z, fd[0], mode), 0);
-			assert_int_equal(pthread_create(&t, NULL, ours ? shut_ours : reset_peer, &fd[!ours]), 0);
+			assert_int_equal(pthread_create(&t, NULL, ours ? shut_ours : reset_peer,
+							&fd[!ours]),
+					 0);
 			ret = send_on(&z);
 			assert_true(ret == -EPIPE || ret == -ECONNRESET);
 			pthread_join(t, NULL);

@@ -30,7 +30,8 @@ static int trusted(int fd)
 	struct ucred u;
 	socklen_t len = sizeof(u);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) &&
+	       (u.uid == 0 || u.uid == geteuid());
 }
 
 static void accept_client(struct mfd_keeper *k, int listener)
@@ -90,13 +91,17 @@ static void on_signal(struct mfd_keeper *k)
 		k->stop = 1;
 }
 
-/* The supervisor died without a word (it would have sent a signal): what is held may be wanted by the next server. */
+/*
+ * The supervisor died without a word (it would have sent a signal): what is held may be wanted by
+ * the next server.
+ */
 static void on_link(struct mfd_keeper *k)
 {
 	mfd_io_close(&k->link);
 	if (mfd_keeper_held(k))
-		mfd_log_warn("the restore server's supervisor died; keeping %zu descriptors for the next one",
-			     mfd_keeper_held(k));
+		mfd_log_warn(
+			"the restore server's supervisor died; keeping %zu descriptors for the next one",
+			mfd_keeper_held(k));
 	else
 		k->stop = 1;
 }
@@ -120,7 +125,10 @@ static void turn(struct mfd_keeper *k)
 		on_link(k);
 	serve_clients(k, p + 2, clients);
 	for (i = 0; i < n && k->n_clients < MFD_KEEPER_MAX_CLIENTS; i++) {
-		/* A session's socket may have been closed by a request a moment ago; its number is then nobody's or not listening. */
+		/*
+		 * A session's socket may have been closed by a request a moment ago; its number is
+		 * then nobody's or not listening.
+		 */
 		if (p[2 + clients + i].revents & POLLIN)
 			accept_client(k, p[2 + clients + i].fd);
 	}
@@ -136,7 +144,8 @@ static int open_dir(struct mfd_keeper *k, struct mfd_error *err)
 	k->dirfd = open(k->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (k->dirfd < 0)
 		return mfd_error_sys(err, -errno, "%s", k->dir);
-	k->lock = openat(k->dirfd, MFD_KEEPER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	k->lock =
+		openat(k->dirfd, MFD_KEEPER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (k->lock < 0)
 		return mfd_error_sys(err, -errno, "%s/" MFD_KEEPER_LOCK, k->dir);
 	if (flock(k->lock, LOCK_EX | LOCK_NB))
@@ -148,7 +157,7 @@ static int open_socket(struct mfd_keeper *k, struct mfd_error *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	mode_t mask;
-	int rc;
+	int ret;
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" MFD_KEEPER_SOCKET, k->dirfd);
 	unlinkat(k->dirfd, MFD_KEEPER_SOCKET, 0);
@@ -156,9 +165,11 @@ static int open_socket(struct mfd_keeper *k, struct mfd_error *err)
 	if (k->listen_fd < 0)
 		return mfd_error_sys(err, -errno, "socket");
 	mask = umask(0177);
-	rc = bind(k->listen_fd, (struct sockaddr *)&a, sizeof(a)) || listen(k->listen_fd, 128) ? -errno : 0;
+	ret = bind(k->listen_fd, (struct sockaddr *)&a, sizeof(a)) || listen(k->listen_fd, 128) ?
+		      -errno :
+		      0;
 	umask(mask);
-	return rc ? mfd_error_sys(err, rc, "%s/" MFD_KEEPER_SOCKET, k->dir) : 0;
+	return ret ? mfd_error_sys(err, ret, "%s/" MFD_KEEPER_SOCKET, k->dir) : 0;
 }
 
 static int open_signals(struct mfd_keeper *k, struct mfd_error *err)
@@ -210,18 +221,23 @@ static void loop(struct mfd_keeper *k)
 
 int mfd_keeper_run(const char *dir, int link, uint64_t keep_ms)
 {
-	struct mfd_keeper k = { .dir = dir, .dirfd = -1, .lock = -1, .listen_fd = -1, .link = link, .keep_ms = keep_ms };
+	struct mfd_keeper k = { .dir = dir,
+				.dirfd = -1,
+				.lock = -1,
+				.listen_fd = -1,
+				.link = link,
+				.keep_ms = keep_ms };
 	struct mfd_error err = { 0 };
-	int rc;
+	int ret;
 
 	mfd_log_tag_set("keeper");
 	raise_limit();
-	rc = open_dir(&k, &err);
-	if (rc == -EBUSY) {
+	ret = open_dir(&k, &err);
+	if (ret == -EBUSY) {
 		mfd_log_info("%s has a keeper that an earlier server left", dir);
 		return 0;
 	}
-	if (rc || open_signals(&k, &err) || open_socket(&k, &err)) {
+	if (ret || open_signals(&k, &err) || open_socket(&k, &err)) {
 		mfd_log_error("%s", mfd_error_text(&err));
 		return 1;
 	}
@@ -244,7 +260,8 @@ static int parse(struct config *c, int argc, char **argv)
 		  .kind = MFD_FLAG_STRING,
 		  .dest = &c->dir,
 		  .arg = "DIR",
-		  .help = "its folder; the socket is DIR/" MFD_KEEPER_SOCKET " (" MFD_DEFAULT_DIR ")" },
+		  .help = "its folder; the socket is DIR/" MFD_KEEPER_SOCKET " (" MFD_DEFAULT_DIR
+			  ")" },
 		{ .name = "keep-for",
 		  .kind = MFD_FLAG_UINT,
 		  .dest = &c->keep_for,
@@ -268,9 +285,12 @@ static int parse(struct config *c, int argc, char **argv)
 	const struct mfd_flags table = {
 		.verb = "keeper",
 		.usage = "[--dir DIR] [--keep-for SECONDS]",
-		.summary = "Holds open file descriptions from a dump to its restore; serve brings one of its own.",
-		.notes = "A dump hands them over with the plugin option keeper = DIR/" MFD_KEEPER_SOCKET ".\n"
-			 "SIGUSR2, or 'criu-multifd cpr exec', replaces the program and keeps what is held.",
+		.summary =
+			"Holds open file descriptions from a dump to its restore; serve brings one of its own.",
+		.notes =
+			"A dump hands them over with the plugin option keeper = DIR/" MFD_KEEPER_SOCKET
+			".\n"
+			"SIGUSR2, or 'criu-multifd cpr exec', replaces the program and keeps what is held.",
 		.flags = flags,
 	};
 	struct mfd_flags_args args;
@@ -281,16 +301,16 @@ static int parse(struct config *c, int argc, char **argv)
 /* A folder of its own need not exist yet. */
 static int begin(struct mfd_keeper *k, const struct config *c, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	if (c->state)
-		rc = mfd_keeper_state_load(k, (int)c->state, err);
+		ret = mfd_keeper_state_load(k, (int)c->state, err);
 	else if (mkdir(c->dir, 0700) && errno != EEXIST)
-		rc = mfd_error_sys(err, -errno, "%s", c->dir);
+		ret = mfd_error_sys(err, -errno, "%s", c->dir);
 	else
-		rc = open_dir(k, err);
-	rc = rc ? rc : open_signals(k, err);
-	return rc || c->state ? rc : open_socket(k, err);
+		ret = open_dir(k, err);
+	ret = ret ? ret : open_signals(k, err);
+	return ret || c->state ? ret : open_socket(k, err);
 }
 
 int mfd_keeper_main(int argc, char **argv)
@@ -298,10 +318,10 @@ int mfd_keeper_main(int argc, char **argv)
 	struct config c = { .dir = MFD_DEFAULT_DIR, .keep_for = 86400, .level = MFD_LOG_INFO };
 	struct mfd_keeper k = { .dirfd = -1, .lock = -1, .listen_fd = -1, .link = -1 };
 	struct mfd_error err = { 0 };
-	int rc = parse(&c, argc, argv);
+	int ret = parse(&c, argc, argv);
 
-	if (rc >= 0)
-		return rc;
+	if (ret >= 0)
+		return ret;
 	mfd_log_tag_set("keeper");
 	mfd_log_level_set((enum mfd_log_level)c.level);
 	k.dir = c.dir;

@@ -55,15 +55,15 @@ int mfd_keeper_make(struct mfd_keeper *k, const char *session, struct mfd_kept *
 int mfd_keeper_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, uint64_t since_ms)
 {
 	struct mfd_kept_since *since = malloc(sizeof(*since));
-	int rc;
+	int ret;
 
 	if (!since)
 		return -ENOMEM;
 	since->ms = since_ms;
-	rc = mfd_cpr_add(t, name, id, fd, since);
-	if (rc)
+	ret = mfd_cpr_add(t, name, id, fd, since);
+	if (ret)
 		free(since);
-	return rc;
+	return ret;
 }
 
 static void detach(struct mfd_kept *s)
@@ -78,9 +78,10 @@ int mfd_keeper_listen_in(struct mfd_kept *s, int image_dir)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	mode_t mask;
-	int sock, rc = 0;
+	int sock, ret = 0;
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" MFD_KEEPER_SESSION_SOCKET, image_dir);
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" MFD_KEEPER_SESSION_SOCKET,
+		 image_dir);
 	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (sock < 0)
 		return -errno;
@@ -88,11 +89,11 @@ int mfd_keeper_listen_in(struct mfd_kept *s, int image_dir)
 	unlinkat(image_dir, MFD_KEEPER_SESSION_SOCKET, 0);
 	mask = umask(0177);
 	if (bind(sock, (struct sockaddr *)&a, sizeof(a)) || listen(sock, 128))
-		rc = -errno;
+		ret = -errno;
 	umask(mask);
-	if (rc) {
+	if (ret) {
 		close(sock);
-		return rc;
+		return ret;
 	}
 	s->image_dir = image_dir;
 	s->sock = sock;
@@ -119,7 +120,8 @@ static int is_due(const struct mfd_keeper *k, const struct mfd_kept *s, uint64_t
 
 	if (!mfd_cpr_count(s->kept) && !mfd_cpr_count(s->offered))
 		return now - s->used_ms > 10000; /* an open .cpr.sock: its restore goes on */
-	return k->keep_ms && now - s->used_ms > k->keep_ms && fstatat(k->dirfd, s->name, &st, AT_SYMLINK_NOFOLLOW);
+	return k->keep_ms && now - s->used_ms > k->keep_ms &&
+	       fstatat(k->dirfd, s->name, &st, AT_SYMLINK_NOFOLLOW);
 }
 
 void mfd_keeper_expire(struct mfd_keeper *k)
@@ -135,8 +137,9 @@ void mfd_keeper_expire(struct mfd_keeper *k)
 			mfd_log_debug("%s: closed after %llu s", s->name,
 				      (unsigned long long)(now - s->used_ms) / 1000);
 		if (mfd_cpr_count(s->kept))
-			mfd_log_warn("%s: %zu descriptors kept for too long without a restore, closed", s->name,
-				     mfd_cpr_count(s->kept));
+			mfd_log_warn(
+				"%s: %zu descriptors kept for too long without a restore, closed",
+				s->name, mfd_cpr_count(s->kept));
 		mfd_keeper_remove(k, s);
 	}
 }

@@ -15,24 +15,25 @@
 static int begin(struct mfd_keeper *k, const struct mfd_keeper_msg *m)
 {
 	struct mfd_kept *s;
-	int rc = mfd_keeper_make(k, m->session, &s);
+	int ret = mfd_keeper_make(k, m->session, &s);
 
-	return rc ? rc : mfd_cpr_clear(s->kept);
+	return ret ? ret : mfd_cpr_clear(s->kept);
 }
 
 static int put(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int *fd)
 {
 	struct mfd_kept *s;
-	int rc = *fd < 0 ? -EBADF : mfd_keeper_make(k, m->session, &s);
+	int ret = *fd < 0 ? -EBADF : mfd_keeper_make(k, m->session, &s);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	if (m->type == MFD_KEEPER_PUT)
 		mfd_cpr_delete_fd(s->kept, m->name, m->id);
-	rc = mfd_keeper_add(m->type == MFD_KEEPER_PUT ? s->kept : s->offered, m->name, m->id, *fd, mfd_io_now_ms());
-	if (!rc)
+	ret = mfd_keeper_add(m->type == MFD_KEEPER_PUT ? s->kept : s->offered, m->name, m->id, *fd,
+			     mfd_io_now_ms());
+	if (!ret)
 		*fd = -1;
-	return rc;
+	return ret;
 }
 
 static int look_up(const struct mfd_kept *s, const char *name, uint64_t id, uint32_t *flags)
@@ -70,17 +71,17 @@ static int drop_from(struct mfd_cpr *t, const struct mfd_keeper_msg *m)
 static int drop(struct mfd_keeper *k, const struct mfd_keeper_msg *m)
 {
 	struct mfd_kept *s = mfd_keeper_find(k, m->session);
-	int rc = -ENOENT;
+	int ret = -ENOENT;
 
 	if (!s)
 		return -ENOENT;
 	if (m->flags & MFD_KEEPER_KEPT && !drop_from(s->kept, m))
-		rc = 0;
+		ret = 0;
 	if (m->flags & MFD_KEEPER_OFFERED && !drop_from(s->offered, m))
-		rc = 0;
+		ret = 0;
 	if (!mfd_cpr_count(s->kept) && !mfd_cpr_count(s->offered))
 		mfd_keeper_remove(k, s);
-	return rc;
+	return ret;
 }
 
 struct listing {
@@ -104,29 +105,29 @@ static int list(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int client
 {
 	struct listing l = { .client = client };
 	const struct mfd_kept *s;
-	int rc = 0;
+	int ret = 0;
 
-	for (s = k->sessions; s && !rc; s = s->next) {
+	for (s = k->sessions; s && !ret; s = s->next) {
 		if (*m->session && strcmp(s->name, m->session))
 			continue;
 		mfd_keeper_fill(&l.m, MFD_KEEPER_ENTRY, s->name, NULL, 0);
 		l.m.flags = MFD_KEEPER_KEPT;
-		rc = mfd_cpr_walk_fd(s->kept, list_one, &l);
+		ret = mfd_cpr_walk_fd(s->kept, list_one, &l);
 		l.m.flags = MFD_KEEPER_OFFERED;
-		rc = rc ? rc : mfd_cpr_walk_fd(s->offered, list_one, &l);
+		ret = ret ? ret : mfd_cpr_walk_fd(s->offered, list_one, &l);
 	}
-	return rc;
+	return ret;
 }
 
 static int attach(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int *fd)
 {
 	struct mfd_kept *s;
-	int rc = *fd < 0 ? -EBADF : mfd_keeper_make(k, m->session, &s);
+	int ret = *fd < 0 ? -EBADF : mfd_keeper_make(k, m->session, &s);
 
-	rc = rc ? rc : mfd_keeper_listen_in(s, *fd);
-	if (!rc)
+	ret = ret ? ret : mfd_keeper_listen_in(s, *fd);
+	if (!ret)
 		*fd = -1;
-	return rc;
+	return ret;
 }
 
 static int act(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
@@ -159,19 +160,20 @@ static int act(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int clie
 int mfd_keeper_serve(struct mfd_keeper *k, int client)
 {
 	static struct mfd_keeper_msg m; /* one thread; too large to clear for every request */
-	int fd = -1, rc = mfd_keeper_recv(client, &m, &fd);
+	int fd = -1, ret = mfd_keeper_recv(client, &m, &fd);
 
-	if (rc == -EMSGSIZE) /* it came without its descriptor: none is free here */
-		rc = -EMFILE;
-	else if (rc <= 0)
+	if (ret == -EMSGSIZE) /* it came without its descriptor: none is free here */
+		ret = -EMFILE;
+	else if (ret <= 0)
 		return 0;
 	else
-		rc = act(k, &m, &fd, client);
+		ret = act(k, &m, &fd, client);
 	mfd_io_close(&fd);
-	if (rc == ANSWERED)
+	if (ret == ANSWERED)
 		return 1;
-	mfd_log_debug("%s: request %u for %s: %s", m.session, m.type, m.name, rc ? strerror(-rc) : "ok");
-	mfd_keeper_fill(&m, rc ? MFD_KEEPER_FAILED : MFD_KEEPER_OK, NULL, NULL, 0);
-	m.code = rc;
+	mfd_log_debug("%s: request %u for %s: %s", m.session, m.type, m.name,
+		      ret ? strerror(-ret) : "ok");
+	mfd_keeper_fill(&m, ret ? MFD_KEEPER_FAILED : MFD_KEEPER_OK, NULL, NULL, 0);
+	m.code = ret;
 	return !mfd_keeper_send(client, &m, -1);
 }

@@ -7,9 +7,10 @@
  *	keeper_serve.c	requests (lib/keeper.h)
  *	keeper_exec.c	going on in a new program
  *
- * One thread.  It is a process of its own so that neither a crash of the restore server's worker nor a bug here can reach the other's
- * descriptors.  `criu-multifd serve` starts one for its folder unless there is one; if the server's supervisor dies, the keeper stays as
- * long as it holds something, and the next server finds it.
+ * One thread.  It is a process of its own so that neither a crash of the restore server's worker
+ * nor a bug here can reach the other's descriptors.  `criu-multifd serve` starts one for its folder
+ * unless there is one; if the server's supervisor dies, the keeper stays as long as it holds
+ * something, and the next server finds it.
  */
 #ifndef MFD_TARGET_KEEPER_H
 #define MFD_TARGET_KEEPER_H
@@ -27,9 +28,10 @@
 struct mfd_kept {
 	struct mfd_kept *next;
 	char name[256];
-	struct mfd_cpr *kept, *offered; /* both own their descriptors; records are struct mfd_kept_since */
-	uint64_t used_ms;		/* last request that named it */
-	int image_dir, sock;		/* ATTACH: the folder, and .cpr.sock listening in it; -1 */
+	/* both own their descriptors; records are struct mfd_kept_since */
+	struct mfd_cpr *kept, *offered;
+	uint64_t used_ms;    /* last request that named it */
+	int image_dir, sock; /* ATTACH: the folder, and .cpr.sock listening in it; -1 */
 };
 
 struct mfd_kept_since {
@@ -50,10 +52,12 @@ struct mfd_keeper {
 
 /* keeper_hold.c */
 struct mfd_kept *mfd_keeper_find(struct mfd_keeper *k, const char *session);
-int mfd_keeper_make(struct mfd_keeper *k, const char *session, struct mfd_kept **s); /* finds or makes */
+/* finds or makes */
+int mfd_keeper_make(struct mfd_keeper *k, const char *session, struct mfd_kept **s);
 int mfd_keeper_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd,
-		   uint64_t since_ms);				  /* takes fd over on success */
-int mfd_keeper_listen_in(struct mfd_kept *s, int image_dir);	  /* takes image_dir over on success */
+		   uint64_t since_ms); /* takes fd over on success */
+/* takes image_dir over on success */
+int mfd_keeper_listen_in(struct mfd_kept *s, int image_dir);
 void mfd_keeper_remove(struct mfd_keeper *k, struct mfd_kept *s); /* closes everything of it */
 void mfd_keeper_expire(struct mfd_keeper *k);
 size_t mfd_keeper_held(const struct mfd_keeper *k);
@@ -63,7 +67,8 @@ int mfd_keeper_serve(struct mfd_keeper *k, int client);
 
 /* keeper_exec.c */
 int mfd_keeper_state_load(struct mfd_keeper *k, int state, struct mfd_error *err);
-int mfd_keeper_exec(struct mfd_keeper *k); /* only returns when it failed: everything is as it was */
+/* only returns when it failed: everything is as it was */
+int mfd_keeper_exec(struct mfd_keeper *k);
 
 /* keeper.c: for serve: in a child; returns its exit code. `link` ends with the supervisor. */
 int mfd_keeper_run(const char *dir, int link, uint64_t keep_ms);

@@ -27,7 +27,8 @@
 #define SO_PEERPIDFD 77
 #endif
 
-#define UNHEARD "." MFD_LAZYSOCK_NAME /* its name until it listens: whoever sees the other one can connect */
+/* its name until it listens: whoever sees the other one can connect */
+#define UNHEARD "." MFD_LAZYSOCK_NAME
 
 static int bind_here(int fd, int dirfd)
 {
@@ -38,7 +39,10 @@ static int bind_here(int fd, int dirfd)
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dirfd, UNHEARD);
 	if (unlinkat(dirfd, UNHEARD, 0) && errno != ENOENT)
 		return -errno;
-	/* Linux makes the file with the socket's mode, so there is no moment at which others could connect. */
+	/*
+	 * Linux makes the file with the socket's mode, so there is no moment at which others could
+	 * connect.
+	 */
 	if (fchmod(fd, 0600) || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) ||
 	    bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8) ||
 	    renameat(dirfd, UNHEARD, dirfd, MFD_LAZYSOCK_NAME))
@@ -48,7 +52,7 @@ static int bind_here(int fd, int dirfd)
 
 int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	memset(s, 0, sizeof(*s));
 	s->dirfd = dirfd;
@@ -56,11 +60,11 @@ int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err)
 	s->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->listen < 0)
 		return mfd_error_sys(err, -errno, "cannot make %s", MFD_LAZYSOCK_NAME);
-	rc = bind_here(s->listen, dirfd);
-	if (!rc)
+	ret = bind_here(s->listen, dirfd);
+	if (!ret)
 		return 0;
 	mfd_io_close(&s->listen);
-	return mfd_error_sys(err, rc, "cannot make %s", MFD_LAZYSOCK_NAME);
+	return mfd_error_sys(err, ret, "cannot make %s", MFD_LAZYSOCK_NAME);
 }
 
 int mfd_lazysock_peer(int conn)
@@ -87,7 +91,8 @@ int mfd_lazysock_accept(struct mfd_lazysock *s)
 
 	s->conn = accept4(s->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (s->conn < 0)
-		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? -EAGAIN : -errno;
+		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? -EAGAIN :
+										    -errno;
 	s->have = s->task = 0;
 	/* Only root runs criu restore; whoever connects may decide what a task's memory is. */
 	if (getsockopt(s->conn, SOL_SOCKET, SO_PEERCRED, &who, &len) || who.uid) {
@@ -132,15 +137,22 @@ static int is_uffd(int fd)
 	return !strcmp(name, "anon_inode:[userfaultfd]");
 }
 
-/* Some bytes, what came with them, and from whom (SO_PASSCRED): by the time we look, the task may have closed its own descriptor. */
+/*
+ * Some bytes, what came with them, and from whom (SO_PASSCRED): by the time we look, the task may
+ * have closed its own descriptor.
+ */
 static ssize_t recv_some(int conn, void *buf, size_t size, int *fds, int *n, pid_t *pid)
 {
 	union {
-		char buf[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(MFD_IO_MAX_FDS * sizeof(int))];
+		char buf[CMSG_SPACE(sizeof(struct ucred)) +
+			 CMSG_SPACE(MFD_IO_MAX_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} u;
 	struct iovec iov = { buf, size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.buf, .msg_controllen = sizeof(u.buf) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = u.buf,
+			      .msg_controllen = sizeof(u.buf) };
 	ssize_t len = recvmsg(conn, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	struct ucred cred;
 
@@ -185,13 +197,13 @@ static int read_uffd(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
 int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
 {
 	int32_t value;
-	int rc;
+	int ret;
 
 	if (s->task)
 		return read_uffd(s, msg);
-	rc = read_word(s, &value);
-	if (rc <= 0)
-		return rc;
+	ret = read_word(s, &value);
+	if (ret <= 0)
+		return ret;
 	msg->uffd = -1;
 	msg->task = 0;
 	if (value == MFD_LAZYSOCK_FINISHED) {
@@ -209,14 +221,18 @@ int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg)
 	return read_uffd(s, msg);
 }
 
-/* Linux ends a read behind a byte that descriptors came with, and CRIU sends each pid whole: so no word is torn here. */
+/*
+ * Linux ends a read behind a byte that descriptors came with, and CRIU sends each pid whole: so no
+ * word is torn here.
+ */
 int mfd_lazysock_salvage(int conn, uint32_t *task, struct mfd_lazysock_msg *msg)
 {
 	int fds[MFD_IO_MAX_FDS], n;
 	int32_t word;
 	ssize_t len;
 
-	while ((len = recv_some(conn, &word, sizeof(word), fds, &n, &msg->pid)) > 0 || len == -EINTR) {
+	while ((len = recv_some(conn, &word, sizeof(word), fds, &n, &msg->pid)) > 0 ||
+	       len == -EINTR) {
 		if (n == 1 && is_uffd(fds[0])) {
 			msg->kind = MFD_LAZYSOCK_TASK;
 			msg->task = *task;
@@ -240,14 +256,15 @@ static void send_signal(struct mfd_lazysock *s, int sig)
 }
 
 /*
- * The thread that traces the process: when it ends the kernel lets go of what it traces, stopped or not, so there is no way to
- * leave the process behind stopped.
+ * The thread that traces the process: when it ends the kernel lets go of what it traces, stopped or
+ * not, so there is no way to leave the process behind stopped.
  */
 struct mfd_lazysock_tracer {
 	pthread_t thread;
 	pid_t pid;
 	int seized;
-	sem_t held;   /* posted when the process has stopped, will not stop in time, or cannot be traced */
+	/* posted when the process has stopped, will not stop in time, or cannot be traced */
+	sem_t held;
 	sem_t let_go; /* posted to end */
 };
 
@@ -256,9 +273,14 @@ static void *trace(void *arg)
 	struct mfd_lazysock_tracer *t = arg;
 	int status;
 
-	t->seized = !ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) && !ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL);
-	/* A process that sleeps where nothing interrupts it stops when it wakes: it does not run before that. */
-	for (int i = 0; t->seized && i < TRACE_WAIT_MS && !waitpid(t->pid, &status, __WALL | WNOHANG); i++)
+	t->seized = !ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) &&
+		    !ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL);
+	/*
+	 * A process that sleeps where nothing interrupts it stops when it wakes: it does not run
+	 * before that.
+	 */
+	for (int i = 0;
+	     t->seized && i < TRACE_WAIT_MS && !waitpid(t->pid, &status, __WALL | WNOHANG); i++)
 		usleep(1000);
 	sem_post(&t->held);
 	while (sem_wait(&t->let_go) && errno == EINTR)
@@ -278,7 +300,10 @@ static void end_tracer(struct mfd_lazysock *s)
 	s->tracer = NULL;
 }
 
-/* Not by SIGSTOP where that can be helped: its parent would see it stopped, and nsenter or a shell would stop, too. */
+/*
+ * Not by SIGSTOP where that can be helped: its parent would see it stopped, and nsenter or a shell
+ * would stop, too.
+ */
 void mfd_lazysock_stop(struct mfd_lazysock *s)
 {
 	struct mfd_lazysock_tracer *t = s->peer > 0 ? calloc(1, sizeof(*t)) : NULL;

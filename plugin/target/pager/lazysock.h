@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * CRIU's side of lazy-pages.socket: `criu restore --lazy-pages` connects once and says for every task its pid (int) and
- * userfaultfd (one byte with SCM_RIGHTS), -pid alone for a zombie, and at last that the restore is finished.  It is never answered.
+ * CRIU's side of lazy-pages.socket: `criu restore --lazy-pages` connects once and says for every
+ * task its pid (int) and userfaultfd (one byte with SCM_RIGHTS), -pid alone for a zombie, and at
+ * last that the restore is finished.  It is never answered.
  *
  * One object is used by one thread at a time; nothing here blocks.
  */
@@ -13,8 +14,9 @@
 
 #include "error.h"
 
-#define MFD_LAZYSOCK_NAME     "lazy-pages.socket"
-#define MFD_LAZYSOCK_FINISHED 0x52535446 /* CRIU's LAZY_PAGES_RESTORE_FINISHED, larger than any pid */
+#define MFD_LAZYSOCK_NAME "lazy-pages.socket"
+/* CRIU's LAZY_PAGES_RESTORE_FINISHED, larger than any pid */
+#define MFD_LAZYSOCK_FINISHED 0x52535446
 
 struct mfd_lazysock {
 	int dirfd;			    /* the caller's; the socket is made there */
@@ -32,8 +34,9 @@ enum mfd_lazysock_kind { MFD_LAZYSOCK_TASK, MFD_LAZYSOCK_ZOMBIE, MFD_LAZYSOCK_DO
 struct mfd_lazysock_msg {
 	enum mfd_lazysock_kind kind;
 	uint32_t task;
-	int uffd;  /* TASK: the receiver's, close-on-exec and non-blocking */
-	pid_t pid; /* TASK: the process that sent it, which is the restored task itself; 0 = not known */
+	int uffd; /* TASK: the receiver's, close-on-exec and non-blocking */
+	/* TASK: the process that sent it, which is the restored task itself; 0 = not known */
+	pid_t pid;
 };
 
 /* Make the listener, mode 0600; one that was left behind is replaced. */
@@ -43,17 +46,22 @@ int mfd_lazysock_accept(struct mfd_lazysock *s);
 /* 1 and *msg; 0: nothing more for now; -ECONNRESET: closed; -EPROTO: not CRIU. */
 int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg);
 /*
- * The next userfaultfd in a connection that a dead process had read from, maybe up to the middle of a message: 1 and *msg, whose task is 0
- * when that was lost; 0: nothing is left.  *task is for the next call, 0 in the first.
+ * The next userfaultfd in a connection that a dead process had read from, maybe up to the middle of
+ * a message: 1 and *msg, whose task is 0 when that was lost; 0: nothing is left.  *task is for the
+ * next call, 0 in the first.
  */
 int mfd_lazysock_salvage(int conn, uint32_t *task, struct mfd_lazysock_msg *msg);
-/* A pidfd of the process that connected; -errno.  To be asked while it is known to be alive, since it may go by a mere number. */
+/*
+ * A pidfd of the process that connected; -errno.  To be asked while it is known to be alive, since
+ * it may go by a mere number.
+ */
 int mfd_lazysock_peer(int conn);
 /* Stop the process that connected, and let it go on, even after its connection was hung up.  */
 void mfd_lazysock_stop(struct mfd_lazysock *s);
 void mfd_lazysock_continue(struct mfd_lazysock *s);
-void mfd_lazysock_hangup(struct mfd_lazysock *s);   /* close the connection */
-void mfd_lazysock_unlisten(struct mfd_lazysock *s); /* close the listener and remove the socket; the connection stays */
-void mfd_lazysock_close(struct mfd_lazysock *s);    /* all of it */
+void mfd_lazysock_hangup(struct mfd_lazysock *s); /* close the connection */
+/* close the listener and remove the socket; the connection stays */
+void mfd_lazysock_unlisten(struct mfd_lazysock *s);
+void mfd_lazysock_close(struct mfd_lazysock *s); /* all of it */
 
 #endif

@@ -24,12 +24,16 @@
 
 int mfd_pager_watch(struct mfd_pager *p, int fd, void *ptr, int oneshot)
 {
-	struct epoll_event ev = { .events = EPOLLIN | (oneshot ? EPOLLONESHOT : 0), .data.ptr = ptr };
+	struct epoll_event ev = { .events = EPOLLIN | (oneshot ? EPOLLONESHOT : 0),
+				  .data.ptr = ptr };
 
 	return epoll_ctl(p->epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
 
-/* `work` stays readable, and so all threads for bulk awake, until one of them has found nothing to do (pick). */
+/*
+ * `work` stays readable, and so all threads for bulk awake, until one of them has found nothing to
+ * do (pick).
+ */
 void mfd_pager_wake(struct mfd_pager *p)
 {
 	uint64_t one = 1;
@@ -70,7 +74,10 @@ static void report_failure(struct mfd_pager *p)
 		p->ops.done(p->arg, e.code, mfd_error_text(&e));
 }
 
-/* Every page is settled: what was left to the kernel becomes zero when the descriptors close (the other holder's, too). */
+/*
+ * Every page is settled: what was left to the kernel becomes zero when the descriptors close (the
+ * other holder's, too).
+ */
 static void report_success(struct mfd_pager *p)
 {
 	uint64_t absent = atomic_load(&p->absent);
@@ -79,8 +86,12 @@ static void report_success(struct mfd_pager *p)
 	if (atomic_exchange(&p->reported, 1))
 		return;
 	if (absent)
-		mfd_log_warn("pager: %llu lazy pages were never received and are zero", (unsigned long long)absent);
-	/* Children are appended by who holds their parent's lock with it open, so this meets them all. */
+		mfd_log_warn("pager: %llu lazy pages were never received and are zero",
+			     (unsigned long long)absent);
+	/*
+	 * Children are appended by who holds their parent's lock with it open, so this meets them
+	 * all.
+	 */
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
 		mfd_pager_task_let_go(t); /* whoever is to tidy up may not have come to it */
@@ -104,7 +115,8 @@ static void look_for_end(struct mfd_pager *p)
 _Thread_local struct pager_count *mfd_pager_mine;
 
 /* The next of its kind, whose counts begin at `first`. */
-static void be_thread(struct mfd_pager *p, const char *name, _Atomic unsigned *named, unsigned first)
+static void be_thread(struct mfd_pager *p, const char *name, _Atomic unsigned *named,
+		      unsigned first)
 {
 	unsigned number = atomic_fetch_add_explicit(named, 1, memory_order_relaxed);
 
@@ -119,8 +131,9 @@ static void look_around(struct mfd_pager *p)
 }
 
 /*
- * On call: sleeps until a task waits or CRIU speaks, and goes ahead of the bulk then.  It never does bulk work: at that priority it would keep
- * the tasks, and whoever fetches their pages, from the processor (1 GiB, postcopy: 12 to 20 ms for a fault instead of one).
+ * On call: sleeps until a task waits or CRIU speaks, and goes ahead of the bulk then.  It never
+ * does bulk work: at that priority it would keep the tasks, and whoever fetches their pages, from
+ * the processor (1 GiB, postcopy: 12 to 20 ms for a fault instead of one).
  */
 static void *on_call(void *arg)
 {
@@ -162,18 +175,21 @@ static void *in_bulk(void *arg)
 
 static int start_thread(struct mfd_pager *p, void *(*body)(void *))
 {
-	int rc = -pthread_create(&p->threads[p->nthreads], NULL, body, p);
+	int ret = -pthread_create(&p->threads[p->nthreads], NULL, body, p);
 
-	p->nthreads += !rc;
-	return rc;
+	p->nthreads += !ret;
+	return ret;
 }
 
-/* For bulk as many as were asked for, or one for each processor; on call always two: one may have to wait for the source's leave. */
+/*
+ * For bulk as many as were asked for, or one for each processor; on call always two: one may have
+ * to wait for the source's leave.
+ */
 static int start_threads(struct mfd_pager *p, unsigned bulk, struct mfd_error *err)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	sigset_t all, old;
-	int rc = 0;
+	int ret = 0;
 
 	if (!bulk)
 		bulk = cpus > 1 ? (unsigned)cpus : 1;
@@ -182,10 +198,10 @@ static int start_threads(struct mfd_pager *p, unsigned bulk, struct mfd_error *e
 	p->on_call = 2 + bulk / 8;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (!rc && p->nthreads < p->on_call + bulk)
-		rc = start_thread(p, p->nthreads < p->on_call ? on_call : in_bulk);
+	while (!ret && p->nthreads < p->on_call + bulk)
+		ret = start_thread(p, p->nthreads < p->on_call ? on_call : in_bulk);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return rc ? mfd_error_sys(err, rc, "cannot start the pager's threads") : 0;
+	return ret ? mfd_error_sys(err, ret, "cannot start the pager's threads") : 0;
 }
 
 /* ---- life ---- */
@@ -193,7 +209,7 @@ static int start_threads(struct mfd_pager *p, unsigned bulk, struct mfd_error *e
 /* adopt: there is nothing to listen for, the restore is finished. */
 static int open_fds(struct mfd_pager *p, int adopt, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	p->dirfd = fcntl(p->dirfd, F_DUPFD_CLOEXEC, 0);
 	p->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -201,13 +217,13 @@ static int open_fds(struct mfd_pager *p, int adopt, struct mfd_error *err)
 	p->work = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->dirfd < 0 || p->epfd < 0 || p->ctl < 0 || p->work < 0)
 		return mfd_error_sys(err, -errno, "cannot set up the pager");
-	rc = adopt ? 0 : mfd_lazysock_open(&p->sock, p->dirfd, err);
-	if (rc)
-		return rc;
-	rc = mfd_pager_watch(p, p->ctl, p, 0);
-	if (!rc && !adopt)
-		rc = mfd_pager_watch(p, p->sock.listen, PAGER_SOCK(p), 1);
-	return rc ? mfd_error_sys(err, rc, "cannot set up the pager") : 0;
+	ret = adopt ? 0 : mfd_lazysock_open(&p->sock, p->dirfd, err);
+	if (ret)
+		return ret;
+	ret = mfd_pager_watch(p, p->ctl, p, 0);
+	if (!ret && !adopt)
+		ret = mfd_pager_watch(p, p->sock.listen, PAGER_SOCK(p), 1);
+	return ret ? mfd_error_sys(err, ret, "cannot set up the pager") : 0;
 }
 
 static struct mfd_pager *new_pager(int dirfd, struct mfd_pagestore *store, int postcopy,
@@ -232,40 +248,41 @@ static struct mfd_pager *new_pager(int dirfd, struct mfd_pagestore *store, int p
 }
 
 int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **out, struct mfd_error *err)
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **out,
+		    struct mfd_error *err)
 {
 	struct mfd_pager *p = new_pager(dirfd, store, postcopy, ops, arg);
-	int rc;
+	int ret;
 
 	if (!p)
 		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
-	rc = open_fds(p, 0, err);
-	if (!rc)
-		rc = start_threads(p, threads, err);
-	if (rc)
+	ret = open_fds(p, 0, err);
+	if (!ret)
+		ret = start_threads(p, threads, err);
+	if (ret)
 		mfd_pager_stop(p);
 	else
 		*out = p;
-	return rc;
+	return ret;
 }
 
 int mfd_pager_adopt(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager_held *held, size_t n, uint64_t *again,
-		    struct mfd_pager **out, struct mfd_error *err)
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager_held *held,
+		    size_t n, uint64_t *again, struct mfd_pager **out, struct mfd_error *err)
 {
 	struct mfd_pager *p = new_pager(dirfd, store, postcopy, ops, arg);
-	int rc;
+	int ret;
 
 	if (!p)
 		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
-	rc = open_fds(p, 1, err);
-	if (!rc)
-		rc = mfd_pager_take_over(p, held, n, again, err);
-	if (!rc)
-		rc = start_threads(p, threads, err);
-	if (rc) {
+	ret = open_fds(p, 1, err);
+	if (!ret)
+		ret = mfd_pager_take_over(p, held, n, again, err);
+	if (!ret)
+		ret = start_threads(p, threads, err);
+	if (ret) {
 		mfd_pager_stop(p);
-		return rc;
+		return ret;
 	}
 	*out = p;
 	mfd_pager_wake(p);
@@ -306,7 +323,10 @@ static void complete_family(struct pager_family *f)
 
 	mfd_pager_family_sync(f);
 	for (t = mfd_pager_sibling(f, NULL); t; t = mfd_pager_sibling(f, t)) {
-		/* Chunks that have seen `complete` as 0 are over when the lock has been ours; the cursor then goes over all again. */
+		/*
+		 * Chunks that have seen `complete` as 0 are over when the lock has been ours; the
+		 * cursor then goes over all again.
+		 */
 		pthread_rwlock_wrlock(&t->lock);
 		pthread_rwlock_unlock(&t->lock);
 		pthread_mutex_lock(&f->p->lock);
@@ -314,7 +334,8 @@ static void complete_family(struct pager_family *f)
 		pthread_mutex_unlock(&f->p->lock);
 		for (uint64_t bit = 0; f->wanted && bit < f->img.bits; bit += 64)
 			if (atomic_load(&f->wanted[bit / 64]))
-				mfd_pager_fill_wait(t, bit, bit + 64 < f->img.bits ? bit + 64 : f->img.bits, 1);
+				mfd_pager_fill_wait(
+					t, bit, bit + 64 < f->img.bits ? bit + 64 : f->img.bits, 1);
 	}
 }
 

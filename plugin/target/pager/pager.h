@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The pager of one session: puts the pages of the store into the restored tasks through userfaultfd, from several threads,
- * faults first.
+ * The pager of one session: puts the pages of the store into the restored tasks through
+ * userfaultfd, from several threads, faults first.
  *
- * Life: created when the session is restorable (images complete; in safe mode everything verified).  It listens on
- * lazy-pages.socket as `criu lazy-pages` does, takes the tasks' userfaultfds, answers faults, and once CRIU says that
- * the restore is finished installs everything else.  When every lazy page of every task is in (or its task is gone) the
- * userfaultfds are closed, which tells the kernel that what was never touched is zero, and `done` is called.
+ * Life: created when the session is restorable (images complete; in safe mode everything
+ * verified).  It listens on lazy-pages.socket as `criu lazy-pages` does, takes the tasks'
+ * userfaultfds, answers faults, and once CRIU says that the restore is finished installs everything
+ * else.  When every lazy page of every task is in (or its task is gone) the userfaultfds are
+ * closed, which tells the kernel that what was never touched is zero, and `done` is called.
  *
  * Work that threads share:
  *   - one epoll set with all userfaultfds, for the threads on call: they do nothing but answer faults, read events and speak with CRIU,
@@ -17,8 +18,8 @@
  *   - a chunk cursor per task, under the pager's own lock (taken once per chunk; an atomic could not also hand out chunks that must be
  *     tried again).
  *
- * Pages that a task inherits by fork after the restore are installed for the child too; the store keeps the pages of a forked task's family
- * until all of it is done.
+ * Pages that a task inherits by fork after the restore are installed for the child too; the store
+ * keeps the pages of a forked task's family until all of it is done.
  */
 #ifndef MFD_PAGER_H
 #define MFD_PAGER_H
@@ -33,14 +34,18 @@
 struct mfd_pager;
 
 /*
- * What somebody else must hold for the pager, so that another process can go on (mfd_pager_adopt) should this one die.
- * A restore's connection is held, too, as task 0, until the restore is finished: should we die before we have read it, it holds userfaultfds,
- * and it says whom to end.
+ * What somebody else must hold for the pager, so that another process can go on (mfd_pager_adopt)
+ * should this one die. A restore's connection is held, too, as task 0, until the restore is
+ * finished: should we die before we have read it, it holds userfaultfds, and it says whom to end.
  */
 struct mfd_pager_held {
 	uint32_t task;
 	int uffd, book; /* book -1: none */
-	int pid;    /* hold: the process it came from, 0 = not known; set by it to the task's, as far as it is known */
+	/*
+	 * hold: the process it came from, 0 = not known; set by it to the task's, as far as it is
+	 * known
+	 */
+	int pid;
 	int forked; /* hold: the kernel made it, for a child */
 	int writer; /* adopt: the process that had this userfaultfd ... */
 	int number; /* ... under this number */
@@ -48,37 +53,48 @@ struct mfd_pager_held {
 };
 
 /*
- * What the session gives the pager.  Callbacks are called from pager threads and must not block for long; none of them may call
- * mfd_pager_stop.  A lock that a callback takes must not be held while a function of the pager is called.
+ * What the session gives the pager.  Callbacks are called from pager threads and must not block for
+ * long; none of them may call mfd_pager_stop.  A lock that a callback takes must not be held while
+ * a function of the pager is called.
  */
 struct mfd_pager_ops {
 	/* The page table of a task, NULL if the session has none. Lives as long as the pager. */
 	struct mfd_pagetable *(*table)(void *arg, uint32_t task);
 	/*
-	 * A restore connected; safe mode: return 0 at once.  Postcopy: the pager has stopped the restoring CRIU; ask the source for
-	 * leave and wait; 0 = go on, else the restore is refused (its connection is closed so that it fails).
+	 * A restore connected; safe mode: return 0 at once.  Postcopy: the pager has stopped the
+	 * restoring CRIU; ask the source for leave and wait; 0 = go on, else the restore is refused
+	 * (its connection is closed so that it fails).
 	 */
 	int (*started)(void *arg);
-	/* Postcopy: pages not here yet; ask the source.  Called at most once per range and connection. */
+	/*
+	 * Postcopy: pages not here yet; ask the source.  Called at most once per range and
+	 * connection.
+	 */
 	int (*want)(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages);
-	/* Copies of these descriptors must be held by somebody else before they are used (the supervisor); 0 or -errno. */
+	/*
+	 * Copies of these descriptors must be held by somebody else before they are used (the
+	 * supervisor); 0 or -errno.
+	 */
 	int (*hold)(void *arg, struct mfd_pager_held *h);
 	/*
-	 * Nothing depends on this one any more: the other holder closes its copies.  Ours is open until this has returned.
+	 * Nothing depends on this one any more: the other holder closes its copies.  Ours is open
+	 * until this has returned.
 	 */
 	void (*unhold)(void *arg, int uffd);
 	/*
-	 * The restore has failed, or is refused: whatever is left of it must die, for its tasks get no pages.  Its connection is still
-	 * open and held; afterwards nothing of it is held.
+	 * The restore has failed, or is refused: whatever is left of it must die, for its tasks get
+	 * no pages.  Its connection is still open and held; afterwards nothing of it is held.
 	 */
 	void (*abandon)(void *arg);
 	/* CRIU said that the restore is finished (all tasks exist). */
 	void (*restored)(void *arg);
 	/*
-	 * Everything is installed (code 0), or the pager gave up (-errno, text): the restored tasks must then be killed.  Called once.
-	 * When everything is installed the pager has closed its userfaultfds, after `unhold` of each: while a copy is open anywhere, a task
-	 * that touches a page that is zero, forks or unmaps waits for nobody.  When it gave up, both keep them.  In postcopy this may
-	 * come before mfd_pager_complete: what had not arrived by then belongs to no lazy page of a living task.
+	 * Everything is installed (code 0), or the pager gave up (-errno, text): the restored tasks
+	 * must then be killed.  Called once. When everything is installed the pager has closed its
+	 * userfaultfds, after `unhold` of each: while a copy is open anywhere, a task that touches
+	 * a page that is zero, forks or unmaps waits for nobody.  When it gave up, both keep them.
+	 * In postcopy this may come before mfd_pager_complete: what had not arrived by then belongs
+	 * to no lazy page of a living task.
 	 */
 	void (*done)(void *arg, int code, const char *text);
 };
@@ -86,14 +102,19 @@ struct mfd_pager_ops {
 #define MFD_PAGER_MAX_THREADS 64U
 
 struct mfd_pager_stats {
-	uint64_t lazy_pages;	  /* total over all tasks */
-	uint64_t installed_pages; /* copied by any way, zero pages that were only left to the kernel included once done */
+	uint64_t lazy_pages; /* total over all tasks */
+	/* copied by any way, zero pages that were only left to the kernel included once done */
+	uint64_t installed_pages;
 	uint64_t faults, remote_faults;
 	uint64_t tasks;
-	/* What installed_pages is made of, but for what a pager before this one (mfd_pager_adopt) had installed. */
+	/*
+	 * What installed_pages is made of, but for what a pager before this one (mfd_pager_adopt)
+	 * had installed.
+	 */
 	uint64_t zero_pages;	/* left to the kernel */
 	uint64_t dropped_pages; /* the tasks did not want them any more */
-	uint64_t direct_pages;	/* put in by threads that are not the pager's: receivers, straight from their buffers */
+	/* put in by threads that are not the pager's: receivers, straight from their buffers */
+	uint64_t direct_pages;
 	unsigned threads;
 	struct mfd_pager_thread_stats {
 		uint64_t pages;	 /* put in */
@@ -103,43 +124,52 @@ struct mfd_pager_stats {
 };
 
 /*
- * dirfd: the session's folder (images; lazy-pages.socket is made here). threads: for bulk work, 0 = number of processors; those on call come
- * on top. postcopy: pages may be ABSENT for now.  The pager's threads start at once.  A pager that is freed before `done` kills nothing
- * itself.
+ * dirfd: the session's folder (images; lazy-pages.socket is made here). threads: for bulk work, 0 =
+ * number of processors; those on call come on top. postcopy: pages may be ABSENT for now.  The
+ * pager's threads start at once.  A pager that is freed before `done` kills nothing itself.
  */
 int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **p, struct mfd_error *err);
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **p,
+		    struct mfd_error *err);
 /*
- * The same for a restore that is finished and whose pager died with its process: `held` is what `hold` was told and `unhold` was not, and
- * userfaultfds that the dead process had and nobody knows (book -1).  The store and the tables are as its journal says.
+ * The same for a restore that is finished and whose pager died with its process: `held` is what
+ * `hold` was told and `unhold` was not, and userfaultfds that the dead process had and nobody knows
+ * (book -1).  The store and the tables are as its journal says.
  *
- * Takes over the userfaultfds (of those without a book, the ones that it needs), not the books.  Pages that the table has as DIRECT and
- * that are not in become ABSENT, *again = how many; each must come again or the tasks must be killed.  When it fails
- * nothing can be said about the tasks' pages, and they must be killed before the last copies of their userfaultfds are closed.
+ * Takes over the userfaultfds (of those without a book, the ones that it needs), not the books.
+ * Pages that the table has as DIRECT and that are not in become ABSENT, *again = how many; each
+ * must come again or the tasks must be killed.  When it fails nothing can be said about the tasks'
+ * pages, and they must be killed before the last copies of their userfaultfds are closed.
  */
 int mfd_pager_adopt(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager_held *held, size_t n, uint64_t *again,
-		    struct mfd_pager **p, struct mfd_error *err);
+		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager_held *held,
+		    size_t n, uint64_t *again, struct mfd_pager **p, struct mfd_error *err);
 void mfd_pager_stop(struct mfd_pager *p); /* joins the threads, closes the userfaultfds, frees */
 
 /*
- * Postcopy, called by receiver threads:
- * mfd_pager_direct: may pages of `task` be installed straight from a buffer now (restore finished)?
- * mfd_pager_arrived: the n runs of a packet, at image addresses in host order, are here and in the page table.  `pages` holds those that are not
- * zero one after another (they are DIRECT in the table) or is NULL: they are in the store.  They are installed if the restore is
- * finished, and who waits for them is woken.  What cannot be installed because the task unmapped or discarded it counts as done.
+ * Postcopy, called by receiver threads: mfd_pager_direct: may pages of `task` be installed straight
+ * from a buffer now (restore finished)? mfd_pager_arrived: the n runs of a packet, at image
+ * addresses in host order, are here and in the page table.  `pages` holds those that are not zero
+ * one after another (they are DIRECT in the table) or is NULL: they are in the store.  They are
+ * installed if the restore is finished, and who waits for them is woken.  What cannot be installed
+ * because the task unmapped or discarded it counts as done.
  */
 int mfd_pager_direct(struct mfd_pager *p, uint32_t task);
-int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_run *runs, unsigned n,
-		      const void *pages);
-/* Postcopy: nothing more will arrive: what is still ABSENT in a range is zero (verification has made sure that none is lazy). */
+int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_run *runs,
+		      unsigned n, const void *pages);
+/*
+ * Postcopy: nothing more will arrive: what is still ABSENT in a range is zero (verification has
+ * made sure that none is lazy).
+ */
 void mfd_pager_complete(struct mfd_pager *p);
 
 /*
- * A restore that may still be killed and repeated (its tasks are stopped until the source has decided): from hold, called before it can
- * connect, until go or again, faults are answered but nothing else is installed, nothing leaves the store, and ops->restored is
- * not called.  go: the tasks run now (CRIU has finished, though the pager may not have read that yet); again: they were killed,
- * wait for another restore.  Without hold a restore is finished for good when CRIU says so, whether its tasks run or are stopped.
+ * A restore that may still be killed and repeated (its tasks are stopped until the source has
+ * decided): from hold, called before it can connect, until go or again, faults are answered but
+ * nothing else is installed, nothing leaves the store, and ops->restored is not called.  go: the
+ * tasks run now (CRIU has finished, though the pager may not have read that yet); again: they were
+ * killed, wait for another restore.  Without hold a restore is finished for good when CRIU says so,
+ * whether its tasks run or are stopped.
  */
 void mfd_pager_hold(struct mfd_pager *p);
 void mfd_pager_go(struct mfd_pager *p);
@@ -147,7 +177,8 @@ void mfd_pager_again(struct mfd_pager *p);
 int mfd_pager_finished(struct mfd_pager *p); /* nonzero once CRIU's last word has been read */
 
 /*
- * A restore after which the tasks are stopped while pages still come, and whose failure ends the session.
+ * A restore after which the tasks are stopped while pages still come, and whose failure ends the
+ * session.
  *
  *	expect_still	before it begins; `huge`: tasks that the kernel gives huge pages to get them at once (pager_still.c)
  *	still		CRIU has ended, none of its tasks can run; nonzero when one of them gets huge pages

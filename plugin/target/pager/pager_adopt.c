@@ -2,13 +2,16 @@
 /*
  * Taking over the userfaultfds of a pager that died with its process.
  *
- * Each comes with its book (pager_book.c): which pages are in, where the others belong, and the messages that the dead process had taken but not
- * dealt with.  Those are followed first, in the order in which the tasks appeared, so that a child that was just being forked
- * is made before its own messages count.  Its userfaultfd is found by the number it had in the dead process, which stands in the message.
+ * Each comes with its book (pager_book.c): which pages are in, where the others belong, and the
+ * messages that the dead process had taken but not dealt with.  Those are followed first, in the
+ * order in which the tasks appeared, so that a child that was just being forked is made before its
+ * own messages count.  Its userfaultfd is found by the number it had in the dead process, which
+ * stands in the message.
  *
  * Faults need no memory: all waiting threads are woken, and those that lack a page fault again.
  *
- * Nothing of this touches a task's memory, so until the last look has been good everything may still be given up.
+ * Nothing of this touches a task's memory, so until the last look has been good everything may
+ * still be given up.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,9 +31,9 @@ struct adoption {
 	struct mfd_error *err;
 };
 
-static int refuse(struct adoption *a, int rc, uint32_t task, const char *why)
+static int refuse(struct adoption *a, int ret, uint32_t task, const char *why)
 {
-	return mfd_error_set(a->err, rc, "task %u cannot be taken over: %s", task, why);
+	return mfd_error_set(a->err, ret, "task %u cannot be taken over: %s", task, why);
 }
 
 /* ---- reading the books ---- */
@@ -40,7 +43,7 @@ static int load_task(struct adoption *a, const struct mfd_pager_held *h, struct 
 	struct pager_family *f = mfd_pager_family(a->p, h->task), *new = NULL;
 	const char *why = "no memory";
 	struct pager_task *t;
-	int rc = -ENOMEM;
+	int ret = -ENOMEM;
 
 	if (!f)
 		f = new = mfd_pager_family_new(a->p, h->task, &why);
@@ -50,12 +53,15 @@ static int load_task(struct adoption *a, const struct mfd_pager_held *h, struct 
 		goto err;
 	}
 	t->uffd = h->uffd;
-	rc = mfd_book_open(t, h->book, &why);
-	if (rc) {
+	ret = mfd_book_open(t, h->book, &why);
+	if (ret) {
 		mfd_pager_task_free(t);
 		goto err;
 	}
-	/* Known from now on, so that the next member finds it; tasks are linked later, in their order. */
+	/*
+	 * Known from now on, so that the next member finds it; tasks are linked later, in their
+	 * order.
+	 */
 	if (new) {
 		new->next = a->p->families[new->id % PAGER_BUCKETS];
 		a->p->families[new->id % PAGER_BUCKETS] = new;
@@ -65,7 +71,7 @@ static int load_task(struct adoption *a, const struct mfd_pager_held *h, struct 
 err:
 	if (new)
 		mfd_pager_family_free(new);
-	return refuse(a, rc, h->task, why);
+	return refuse(a, ret, h->task, why);
 }
 
 static int take_one(struct adoption *a, const struct mfd_pager_held *h)
@@ -73,31 +79,34 @@ static int take_one(struct adoption *a, const struct mfd_pager_held *h)
 	enum pager_book_state state;
 	const char *why = NULL;
 	uint32_t task;
-	int rc;
+	int ret;
 
-	/* The connection of the restore, which is over; a userfaultfd that a message may name: replay looks for it. */
+	/*
+	 * The connection of the restore, which is over; a userfaultfd that a message may name:
+	 * replay looks for it.
+	 */
 	if (h->book < 0)
 		return 0;
-	rc = mfd_book_peek(h->book, &task, &state, &why);
-	if (!rc && task != h->task) {
+	ret = mfd_book_peek(h->book, &task, &state, &why);
+	if (!ret && task != h->task) {
 		why = "its book is another task's";
-		rc = -EBADMSG;
+		ret = -EBADMSG;
 	}
-	if (!rc && state == PAGER_BOOK_BROKEN) {
+	if (!ret && state == PAGER_BOOK_BROKEN) {
 		why = "its mappings could not be followed";
-		rc = -EIO;
+		ret = -EIO;
 	}
-	if (rc)
+	if (ret)
 		close(h->uffd);
-	if (rc)
-		return refuse(a, rc, h->task, why);
+	if (ret)
+		return refuse(a, ret, h->task, why);
 	if (state == PAGER_BOOK_PARKED) { /* of a restore that failed before this one */
 		a->p->inherited[a->p->n_inherited++] = h->uffd;
 		return 0;
 	}
-	rc = load_task(a, h, &a->tasks[a->n_tasks]);
-	a->n_tasks += !rc;
-	return rc;
+	ret = load_task(a, h, &a->tasks[a->n_tasks]);
+	a->n_tasks += !ret;
+	return ret;
 }
 
 static int by_serial(const void *a, const void *b)
@@ -140,8 +149,12 @@ static struct mfd_pager_held *find_held(const struct adoption *a, int writer, in
 	return NULL;
 }
 
-/* The child has its book if the dead process had come so far; a list of it says more than the descriptor. */
-static int follow_fork(struct adoption *a, struct pager_task *t, const struct uffd_msg *m, unsigned done)
+/*
+ * The child has its book if the dead process had come so far; a list of it says more than the
+ * descriptor.
+ */
+static int follow_fork(struct adoption *a, struct pager_task *t, const struct uffd_msg *m,
+		       unsigned done)
 {
 	struct mfd_pager_held *h = find_held(a, mfd_book_writer(t), (int)m->arg.fork.ufd);
 
@@ -152,7 +165,8 @@ static int follow_fork(struct adoption *a, struct pager_task *t, const struct uf
 		return mfd_pager_task_fork(t, h->uffd, done);
 	}
 	for (size_t i = 0; i < a->n_tasks; i++) {
-		if (a->tasks[i]->uffd == h->uffd && mfd_book_parent(a->tasks[i]) == mfd_book_serial(t)) {
+		if (a->tasks[i]->uffd == h->uffd &&
+		    mfd_book_parent(a->tasks[i]) == mfd_book_serial(t)) {
 			mfd_book_pass(t, done);
 			return 0;
 		}
@@ -164,18 +178,22 @@ static int replay(struct adoption *a, struct pager_task *t)
 {
 	struct uffd_msg *inbox = mfd_book_inbox(t);
 	unsigned i = mfd_book_done(t);
-	int rc = 0;
+	int ret = 0;
 
-	for (; !rc && i < PAGER_BATCH && inbox[i].event; i++) {
+	for (; !ret && i < PAGER_BATCH && inbox[i].event; i++) {
 		struct uffd_msg m = inbox[i];
 
 		if (m.event == UFFD_EVENT_PAGEFAULT)
 			continue;
-		mfd_log_info("pager: task %u: event 0x%x of the dead worker is dealt with", t->fam->id, m.event);
-		rc = m.event == UFFD_EVENT_FORK ? follow_fork(a, t, &m, i + 1) : mfd_pager_follow(t, &m, i + 1);
+		mfd_log_info("pager: task %u: event 0x%x of the dead worker is dealt with",
+			     t->fam->id, m.event);
+		ret = m.event == UFFD_EVENT_FORK ? follow_fork(a, t, &m, i + 1) :
+						   mfd_pager_follow(t, &m, i + 1);
 	}
-	if (rc)
-		return a->err->code ? rc : refuse(a, rc, t->fam->id, "an event of its mappings cannot be followed");
+	if (ret)
+		return a->err->code ? ret :
+				      refuse(a, ret, t->fam->id,
+					     "an event of its mappings cannot be followed");
 	mfd_book_clear(t, PAGER_BATCH);
 	return 0;
 }
@@ -196,54 +214,59 @@ static int has_places(struct pager_task *t)
 	return with_place == atomic_load(&t->left);
 }
 
-/* Pages [bit, bit + n) of image address img went straight into the tasks; what did not arrive in one of them must come again. */
-static int unsay(struct pager_family *f, struct mfd_pagetable *table, uint64_t bit, uint64_t n, uint64_t img,
-		 uint64_t *again)
+/*
+ * Pages [bit, bit + n) of image address img went straight into the tasks; what did not arrive in
+ * one of them must come again.
+ */
+static int unsay(struct pager_family *f, struct mfd_pagetable *table, uint64_t bit, uint64_t n,
+		 uint64_t img, uint64_t *again)
 {
 	struct pager_task *t;
-	int rc = 0;
+	int ret = 0;
 
 	for (t = f->first; t; t = t->sibling) {
 		uint64_t at = bit, run;
 
-		for (; !rc && (run = mfd_pager_unsettled(t, &at, bit + n)); at += run) {
+		for (; !ret && (run = mfd_pager_unsettled(t, &at, bit + n)); at += run) {
 			*again += run;
-			rc = mfd_pagetable_set(table, img / PAGER_PAGE + (at - bit), run, 0);
+			ret = mfd_pagetable_set(table, img / PAGER_PAGE + (at - bit), run, 0);
 		}
 	}
-	return rc;
+	return ret;
 }
 
 static int unsay_family(struct pager_family *f, uint64_t *again)
 {
 	struct mfd_pagetable *table = f->p->ops.table(f->p->arg, f->id);
-	int rc = 0;
+	int ret = 0;
 
 	for (size_t i = 0; table && i < f->img.n; i++) {
 		const struct mfd_range *r = &f->img.by_bit[i];
 		uint64_t n, word;
 
-		for (uint64_t off = 0; !rc && off < r->pages; off += n) {
+		for (uint64_t off = 0; !ret && off < r->pages; off += n) {
 			n = mfd_pager_state(f, r->img + off * PAGER_PAGE, r->pages - off, &word);
 			if (mfd_page_state(word) == MFD_PAGE_DIRECT)
-				rc = unsay(f, table, r->bit + off, n, r->img + off * PAGER_PAGE, again);
+				ret = unsay(f, table, r->bit + off, n, r->img + off * PAGER_PAGE,
+					    again);
 		}
 	}
-	return rc;
+	return ret;
 }
 
 static int check(struct adoption *a, uint64_t *again)
 {
 	struct mfd_pager *p = a->p;
-	int rc = 0;
+	int ret = 0;
 
 	for (struct pager_task *t = p->tasks; t; t = t->next)
 		if (!has_places(t))
-			return refuse(a, -EBADMSG, t->fam->id, "its book does not say where all its pages belong");
-	for (unsigned i = 0; !rc && i < PAGER_BUCKETS; i++)
-		for (struct pager_family *f = p->families[i]; !rc && f; f = f->next)
-			rc = unsay_family(f, again);
-	return rc ? mfd_error_sys(a->err, rc, "the page tables cannot be changed") : 0;
+			return refuse(a, -EBADMSG, t->fam->id,
+				      "its book does not say where all its pages belong");
+	for (unsigned i = 0; !ret && i < PAGER_BUCKETS; i++)
+		for (struct pager_family *f = p->families[i]; !ret && f; f = f->next)
+			ret = unsay_family(f, again);
+	return ret ? mfd_error_sys(a->err, ret, "the page tables cannot be changed") : 0;
 }
 
 static int start(struct adoption *a)
@@ -257,10 +280,10 @@ static int start(struct adoption *a)
 		mfd_uffd_wake_all(t->uffd);
 	}
 	for (size_t i = 0; i < a->n_tasks; i++) {
-		int rc = mfd_pager_watch(p, a->tasks[i]->uffd, a->tasks[i], 0);
+		int ret = mfd_pager_watch(p, a->tasks[i]->uffd, a->tasks[i], 0);
 
-		if (rc)
-			return mfd_error_sys(a->err, rc, "cannot wait for faults");
+		if (ret)
+			return mfd_error_sys(a->err, ret, "cannot wait for faults");
 	}
 	return 0;
 }
@@ -269,7 +292,7 @@ int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_held *held, size_t
 			struct mfd_error *err)
 {
 	struct adoption a = { .p = p, .held = held, .n = n, .err = err };
-	int rc = 0;
+	int ret = 0;
 
 	*again = 0;
 	a.tasks = calloc(n + 1, sizeof(struct pager_task *));
@@ -277,20 +300,20 @@ int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_held *held, size_t
 	if (!a.tasks || !p->inherited)
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	for (size_t i = 0; i < n; i++) {
-		if (!rc)
-			rc = take_one(&a, &held[i]);
+		if (!ret)
+			ret = take_one(&a, &held[i]);
 		else if (held[i].book >= 0)
 			close(held[i].uffd);
 	}
-	rc = rc ? rc : put_in_order(&a);
-	for (size_t i = 0; i < a.n_tasks && !rc; i++)
-		rc = replay(&a, a.tasks[i]);
-	rc = rc ? rc : check(&a, again);
-	rc = rc ? rc : start(&a);
+	ret = ret ? ret : put_in_order(&a);
+	for (size_t i = 0; i < a.n_tasks && !ret; i++)
+		ret = replay(&a, a.tasks[i]);
+	ret = ret ? ret : check(&a, again);
+	ret = ret ? ret : start(&a);
 	/* Those that nobody could find through the pager. */
 	for (size_t i = 0; i < a.n_tasks; i++)
 		if (!a.tasks[i]->linked)
 			mfd_pager_task_free(a.tasks[i]);
 	free(a.tasks);
-	return rc;
+	return ret;
 }

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A task's book: what another process must know to go on with its userfaultfd when this one dies at any moment.
+ * A task's book: what another process must know to go on with its userfaultfd when this one dies at
+ * any moment.
  *
- * A file in memory (memfd) that the supervisor holds together with the userfaultfd (images/FORMAT.md describes it):
+ * A file in memory (memfd) that the supervisor holds together with the userfaultfd
+ * (images/FORMAT.md describes it):
  *
  *	- which pages are settled: task->settled points into it;
  *	- the inbox: read(2) of the userfaultfd puts its messages here and nowhere else.  The kernel lets a task go on when it has handed a
  *	  message over, so a message in the private memory of a process that dies would be lost; here none is;
  *	- the intervals, twice: the list that is in force and room for the next.
  *
- * One store of `commit` moves from one list to the other and past the messages that made the difference.  What is done between reading a
- * message and that store (bits of pages that are gone) may be done again without harm, but for a fork: see mfd_pager_task_fork.
+ * One store of `commit` moves from one list to the other and past the messages that made the
+ * difference.  What is done between reading a message and that store (bits of pages that are gone)
+ * may be done again without harm, but for a fork: see mfd_pager_task_fork.
  *
- * The sizes are those of the worst case, an interval per page, but only what is used takes memory: 1 bit per page and 64 bytes per interval.
- * All of it is changed under task->lock for writing, but for the bits.
+ * The sizes are those of the worst case, an interval per page, but only what is used takes memory:
+ * 1 bit per page and 64 bytes per interval. All of it is changed under task->lock for writing, but
+ * for the bits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +42,8 @@ struct pager_book {
 	int32_t writer;		 /* process whose descriptor numbers the inbox means */
 	_Atomic uint32_t state;	 /* enum pager_book_state */
 	_Atomic uint64_t n[LISTS];
-	_Atomic uint64_t commit; /* list in force << 32 | messages of the inbox that are done with */
+	/* list in force << 32 | messages of the inbox that are done with */
+	_Atomic uint64_t commit;
 	struct uffd_msg inbox[PAGER_BATCH];
 };
 _Static_assert(sizeof(struct pager_book) <= PAGER_PAGE, "the head is one page");
@@ -66,7 +71,8 @@ static uint64_t book_len(uint64_t bits)
 
 static struct mfd_range *list_of(const struct pager_task *t, unsigned which)
 {
-	char *at = (char *)t->book + PAGER_PAGE + bits_len(t->book->bits) + which * list_len(t->book->room);
+	char *at = (char *)t->book + PAGER_PAGE + bits_len(t->book->bits) +
+		   which * list_len(t->book->room);
 
 	return (struct mfd_range *)(void *)at;
 }
@@ -85,7 +91,10 @@ static int map(struct pager_task *t, int fd, uint64_t len)
 	t->book = m;
 	t->book_len = len;
 	t->settled = (_Atomic uint64_t *)(void *)((char *)m + PAGER_PAGE);
-	/* A dying process cannot fault its pages in again, not even for the kernel's copy of a message. */
+	/*
+	 * A dying process cannot fault its pages in again, not even for the kernel's copy of a
+	 * message.
+	 */
 	(void)!mlock(m, PAGER_PAGE);
 	return 0;
 }
@@ -94,19 +103,21 @@ int mfd_book_make(struct pager_task *t, uint64_t parent, int *fd)
 {
 	uint64_t bits = t->fam->img.bits, len = book_len(bits);
 	struct pager_book *b;
-	int rc;
+	int ret;
 
 	*fd = memfd_create("criu-multifd-book", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (*fd < 0)
 		return -errno;
 	/* Sealed, so that who maps it later need not fear that it shrinks. */
-	rc = ftruncate(*fd, (off_t)len) || fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ? -errno :
-														0;
-	rc = rc ? rc : map(t, *fd, len);
-	if (rc) {
+	ret = ftruncate(*fd, (off_t)len) ||
+			      fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ?
+		      -errno :
+		      0;
+	ret = ret ? ret : map(t, *fd, len);
+	if (ret) {
 		close(*fd);
 		*fd = -1;
-		return rc;
+		return ret;
 	}
 	b = t->book;
 	b->magic = BOOK_MAGIC;
@@ -156,7 +167,8 @@ void mfd_book_pass(struct pager_task *t, unsigned done)
 {
 	struct pager_book *b = t->book;
 
-	atomic_store_explicit(&b->commit, (uint64_t)list_in_force(b) << 32 | done, memory_order_release);
+	atomic_store_explicit(&b->commit, (uint64_t)list_in_force(b) << 32 | done,
+			      memory_order_release);
 }
 
 void mfd_book_commit(struct pager_task *t, unsigned done)
@@ -199,7 +211,8 @@ static int head_wrong(const struct pager_book *b, uint64_t size, const char **wh
 	}
 	if (b->room != b->bits || size != book_len(b->bits) || !b->serial || b->parent >= b->serial)
 		return -EBADMSG;
-	if (list_in_force(b) >= LISTS || (uint32_t)b->commit > PAGER_BATCH || b->n[list_in_force(b)] > b->room)
+	if (list_in_force(b) >= LISTS || (uint32_t)b->commit > PAGER_BATCH ||
+	    b->n[list_in_force(b)] > b->room)
 		return -EBADMSG;
 	return 0;
 }
@@ -221,10 +234,10 @@ static int read_head(int fd, struct pager_book *head, const char **why)
 int mfd_book_peek(int fd, uint32_t *task, enum pager_book_state *state, const char **why)
 {
 	struct pager_book head;
-	int rc = read_head(fd, &head, why);
+	int ret = read_head(fd, &head, why);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	*task = head.task;
 	*state = (enum pager_book_state)atomic_load(&head.state);
 	return 0;
@@ -234,18 +247,19 @@ int mfd_book_open(struct pager_task *t, int fd, const char **why)
 {
 	struct pager_book head;
 	unsigned list;
-	int rc = read_head(fd, &head, why);
+	int ret = read_head(fd, &head, why);
 
-	if (!rc && (head.task != t->fam->id || head.bits != t->fam->img.bits)) {
+	if (!ret && (head.task != t->fam->id || head.bits != t->fam->img.bits)) {
 		*why = "its book does not fit its images";
-		rc = -EBADMSG;
+		ret = -EBADMSG;
 	}
-	rc = rc ? rc : map(t, fd, book_len(head.bits));
-	if (rc)
-		return rc;
+	ret = ret ? ret : map(t, fd, book_len(head.bits));
+	if (ret)
+		return ret;
 	list = list_in_force(t->book);
-	rc = mfd_ranges_load(&t->ranges, list_of(t, list), atomic_load(&t->book->n[list]), &t->fam->img);
-	if (rc)
-		*why = rc == -ENOMEM ? "no memory" : "the intervals in its book are damaged";
-	return rc;
+	ret = mfd_ranges_load(&t->ranges, list_of(t, list), atomic_load(&t->book->n[list]),
+			      &t->fam->img);
+	if (ret)
+		*why = ret == -ENOMEM ? "no memory" : "the intervals in its book are damaged";
+	return ret;
 }

@@ -2,8 +2,9 @@
 /*
  * The pager's conversation with CRIU: one restore at a time, until one is finished.
  *
- * Runs in whichever thread on call epoll gives the socket to, one at a time (EPOLLONESHOT).  Until CRIU says "finished" nothing is
- * released from the store, so that a restore that dies can be tried again.
+ * Runs in whichever thread on call epoll gives the socket to, one at a time (EPOLLONESHOT).  Until
+ * CRIU says "finished" nothing is released from the store, so that a restore that dies can be tried
+ * again.
  */
 #include <errno.h>
 #include <signal.h>
@@ -30,17 +31,22 @@ static void read_again(struct mfd_pager *p)
 		mfd_pager_fail(p, -errno, "cannot wait for CRIU's connection");
 }
 
-/* What lies unread in the connection are userfaultfds: they must not close should this process die. */
+/*
+ * What lies unread in the connection are userfaultfds: they must not close should this process die.
+ */
 static int hold_conn(struct mfd_pager *p)
 {
 	struct mfd_pager_held h = { .uffd = p->sock.conn, .book = -1 };
-	int rc = p->ops.hold ? p->ops.hold(p->arg, &h) : 0;
+	int ret = p->ops.hold ? p->ops.hold(p->arg, &h) : 0;
 
-	p->conn_held = !rc;
-	return rc;
+	p->conn_held = !ret;
+	return ret;
 }
 
-/* The restore is finished, so nothing depends on the connection: CRIU may keep it for as long as what it restored runs. */
+/*
+ * The restore is finished, so nothing depends on the connection: CRIU may keep it for as long as
+ * what it restored runs.
+ */
 static void unhold_conn(struct mfd_pager *p)
 {
 	if (p->conn_held && p->ops.unhold)
@@ -60,56 +66,60 @@ static void abandon(struct mfd_pager *p)
 }
 
 /*
- * In postcopy the restored tasks may only run once the source has agreed that it will not.  CRIU gives no moment to wait in, so the process
- * is stopped while the source is asked.
+ * In postcopy the restored tasks may only run once the source has agreed that it will not.  CRIU
+ * gives no moment to wait in, so the process is stopped while the source is asked.
  */
 static int ask_leave(struct mfd_pager *p)
 {
-	int rc;
+	int ret;
 
 	if (!p->postcopy)
 		return p->ops.started(p->arg);
 	mfd_lazysock_stop(&p->sock);
-	rc = p->ops.started(p->arg);
-	if (rc)
+	ret = p->ops.started(p->arg);
+	if (ret)
 		abandon(p); /* first, so that it finds the connection gone */
 	mfd_lazysock_continue(&p->sock);
-	return rc;
+	return ret;
 }
 
 static void greet(struct mfd_pager *p)
 {
-	int rc = mfd_lazysock_accept(&p->sock);
+	int ret = mfd_lazysock_accept(&p->sock);
 
-	if (rc) {
-		if (rc == -EPERM)
-			mfd_log_warn("pager: somebody who is not root connected to %s", MFD_LAZYSOCK_NAME);
-		else if (rc != -EAGAIN)
-			mfd_log_error("pager: cannot accept on %s: error %d", MFD_LAZYSOCK_NAME, -rc);
+	if (ret) {
+		if (ret == -EPERM)
+			mfd_log_warn("pager: somebody who is not root connected to %s",
+				     MFD_LAZYSOCK_NAME);
+		else if (ret != -EAGAIN)
+			mfd_log_error("pager: cannot accept on %s: error %d", MFD_LAZYSOCK_NAME,
+				      -ret);
 		listen_again(p);
 		return;
 	}
-	rc = hold_conn(p);
-	rc = rc ? rc : ask_leave(p);
-	if (!rc)
-		rc = mfd_pager_watch(p, p->sock.conn, PAGER_SOCK(p), 1);
-	if (rc) {
-		mfd_log_warn("pager: restore refused (error %d)", -rc);
+	ret = hold_conn(p);
+	ret = ret ? ret : ask_leave(p);
+	if (!ret)
+		ret = mfd_pager_watch(p, p->sock.conn, PAGER_SOCK(p), 1);
+	if (ret) {
+		mfd_log_warn("pager: restore refused (error %d)", -ret);
 		abandon(p);
 		listen_again(p);
 	}
 }
 
 /*
- * Everything may be installed from here on.  Whoever brings a page sets the table, takes task->lock for reading and looks at `running` inside.
- * If that was 0, its section came before ours on that lock, so the bulk work that starts below sees the table as it was set.
+ * Everything may be installed from here on.  Whoever brings a page sets the table, takes task->lock
+ * for reading and looks at `running` inside. If that was 0, its section came before ours on that
+ * lock, so the bulk work that starts below sees the table as it was set.
  */
 static void start_running(struct mfd_pager *p)
 {
 	struct pager_task *t;
 
 	mfd_lazysock_unlisten(&p->sock);
-	p->ops.restored(p->arg); /* before anything is released: a second restore is out of the question now */
+	/* before anything is released: a second restore is out of the question now */
+	p->ops.restored(p->arg);
 	unhold_conn(p);
 	if (atomic_load(&p->awaits_still) && !mfd_still_look(p))
 		atomic_store(&p->awaits_still, 0);
@@ -128,7 +138,7 @@ static void start_running(struct mfd_pager *p)
 static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 {
 	const char *why;
-	int rc;
+	int ret;
 
 	if (p->finished) {
 		if (m->uffd >= 0)
@@ -144,15 +154,15 @@ static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 			start_running(p);
 		return 0;
 	case MFD_LAZYSOCK_TASK:
-		rc = mfd_pager_task_add(p, m->task, m->uffd, m->pid, &why);
-		if (rc)
+		ret = mfd_pager_task_add(p, m->task, m->uffd, m->pid, &why);
+		if (ret)
 			mfd_log_error("pager: task %u cannot be restored: %s", m->task, why);
-		return rc;
+		return ret;
 	}
 	return -EPROTO;
 }
 
-static void hang_up(struct mfd_pager *p, int rc)
+static void hang_up(struct mfd_pager *p, int ret)
 {
 	if (p->finished) {
 		unhold_conn(p);
@@ -160,7 +170,7 @@ static void hang_up(struct mfd_pager *p, int rc)
 		return;
 	}
 	mfd_log_warn("pager: the restore ended before it was finished%s; waiting for another",
-		     rc == -ECONNRESET ? "" : " (refused)");
+		     ret == -ECONNRESET ? "" : " (refused)");
 	abandon(p);
 	mfd_pager_forget(p);
 	listen_again(p);
@@ -169,15 +179,15 @@ static void hang_up(struct mfd_pager *p, int rc)
 static void talk(struct mfd_pager *p)
 {
 	struct mfd_lazysock_msg m;
-	int rc;
+	int ret;
 
-	while ((rc = mfd_lazysock_read(&p->sock, &m)) > 0) {
-		rc = take_message(p, &m);
-		if (rc)
+	while ((ret = mfd_lazysock_read(&p->sock, &m)) > 0) {
+		ret = take_message(p, &m);
+		if (ret)
 			break;
 	}
-	if (rc)
-		hang_up(p, rc);
+	if (ret)
+		hang_up(p, ret);
 	else
 		read_again(p);
 }

@@ -2,14 +2,17 @@
 /*
  * What comes from a task's userfaultfd: faults, and news of its mappings.
  *
- * Reading a message about the mappings lets the task run on, so it is read and its ranges are changed under one hold of task->lock for
- * writing, and read into memory that outlives this process (pager_book.c).  Faults are answered after that, like any other reader, with ranges looked up afresh.
+ * Reading a message about the mappings lets the task run on, so it is read and its ranges are
+ * changed under one hold of task->lock for writing, and read into memory that outlives this process
+ * (pager_book.c).  Faults are answered after that, like any other reader, with ranges looked up
+ * afresh.
  *
- * A fault is never kept: when it cannot be answered just now, the thread that waits is woken and faults again (which a kernel
- * before 5.7 would not let it do twice in a system call).
+ * A fault is never kept: when it cannot be answered just now, the thread that waits is woken and
+ * faults again (which a kernel before 5.7 would not let it do twice in a system call).
  *
- * Not covered, as in CRIU: the kernel numbers no messages, so when one thread of a task unmaps a piece and another at the same time moves
- * lazy memory there, the two messages may come in the wrong order.
+ * Not covered, as in CRIU: the kernel numbers no messages, so when one thread of a task unmaps a
+ * piece and another at the same time moves lazy memory there, the two messages may come in the
+ * wrong order.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -21,18 +24,21 @@ struct wish { /* for ops->want */
 	uint64_t img, pages;
 };
 
-/* Memory that was never lazy, or not any more: zero from here to the end of the window or to the next lazy page. */
+/*
+ * Memory that was never lazy, or not any more: zero from here to the end of the window or to the
+ * next lazy page.
+ */
 static int answer_outside(struct pager_task *t, uint64_t addr)
 {
 	const struct mfd_range *next = mfd_ranges_above(&t->ranges, addr);
 	uint64_t window = PAGER_WINDOW * PAGER_PAGE, end = (addr | (window - 1)) + 1, done;
-	int rc;
+	int ret;
 
 	if (next && next->cur < end)
 		end = next->cur;
-	rc = mfd_uffd_zero(t->uffd, addr, end - addr, &done);
+	ret = mfd_uffd_zero(t->uffd, addr, end - addr, &done);
 	/* The window may reach over the end of the address space. */
-	return rc == -EINVAL ? mfd_uffd_zero(t->uffd, addr, PAGER_PAGE, &done) : rc;
+	return ret == -EINVAL ? mfd_uffd_zero(t->uffd, addr, PAGER_PAGE, &done) : ret;
 }
 
 struct place { /* of a fault in a lazy range */
@@ -42,7 +48,8 @@ struct place { /* of a fault in a lazy range */
 
 static struct place find_place(const struct mfd_range *r, uint64_t addr)
 {
-	uint64_t window = PAGER_WINDOW * PAGER_PAGE, start = addr & ~(window - 1), end = start + window;
+	uint64_t window = PAGER_WINDOW * PAGER_PAGE, start = addr & ~(window - 1),
+		 end = start + window;
 	uint64_t r_end = r->cur + r->pages * PAGER_PAGE;
 	struct place w = { .r = r, .bit = r->bit + (addr - r->cur) / PAGER_PAGE };
 
@@ -70,7 +77,10 @@ static int may_wish(struct pager_task *t, const struct place *w, uint64_t bit)
 	return mfd_page_state(word) == MFD_PAGE_ABSENT && !mfd_pager_is_wanted(t->fam, bit, 1);
 }
 
-/* Note that somebody waits for this page, and ask for as much of its window as nobody has asked for. */
+/*
+ * Note that somebody waits for this page, and ask for as much of its window as nobody has asked
+ * for.
+ */
 static struct wish make_wish(struct pager_task *t, const struct place *w)
 {
 	struct wish wish = { 0, 0 };
@@ -88,13 +98,18 @@ static struct wish make_wish(struct pager_task *t, const struct place *w)
 		hi++; /* waited for in any case: it may be on its way to the store only */
 	}
 	for (; lo < hi; lo++)
-		atomic_fetch_or_explicit(&t->fam->wanted[lo / 64], 1ULL << (lo % 64), memory_order_release);
+		atomic_fetch_or_explicit(&t->fam->wanted[lo / 64], 1ULL << (lo % 64),
+					 memory_order_release);
 	pthread_mutex_unlock(&t->fam->lock);
 	return wish;
 }
 
-/* The page's word; one that is nowhere yet is wished for, and then looked for once more (mfd_pager_family_sync). */
-static uint64_t look_up(struct pager_task *t, const struct place *w, int *complete, struct wish *wish)
+/*
+ * The page's word; one that is nowhere yet is wished for, and then looked for once more
+ * (mfd_pager_family_sync).
+ */
+static uint64_t look_up(struct pager_task *t, const struct place *w, int *complete,
+			struct wish *wish)
 {
 	uint64_t word;
 
@@ -115,13 +130,14 @@ static uint64_t look_up(struct pager_task *t, const struct place *w, int *comple
 static int answer_stored(struct pager_task *t, const struct place *w, uint64_t word)
 {
 	uint64_t bit = w->lo, done;
-	int rc;
+	int ret;
 
 	if (mfd_pager_is_settled(t, w->bit))
 		return 0; /* somebody was faster, and its place in the store may be gone */
-	rc = mfd_pager_put(t, w->bit, cur_of(w, w->bit), 1, mfd_pagestore_at(t->p->store, mfd_page_index(word)), &done);
+	ret = mfd_pager_put(t, w->bit, cur_of(w, w->bit), 1,
+			    mfd_pagestore_at(t->p->store, mfd_page_index(word)), &done);
 	/* The task runs on while its neighbours come; should that fail, they fault. */
-	return rc ? rc : mfd_pager_fill(t, &bit, w->hi);
+	return ret ? ret : mfd_pager_fill(t, &bit, w->hi);
 }
 
 static int answer_zero(struct pager_task *t, const struct place *w, int complete)
@@ -130,7 +146,10 @@ static int answer_zero(struct pager_task *t, const struct place *w, int complete
 
 	if (mfd_page_state(word) != MFD_PAGE_ZERO)
 		n = complete && mfd_page_state(word) == MFD_PAGE_ABSENT ? 1 : 0;
-	/* Also where the page counts as settled: it was left to the kernel, which does its part only at the end. */
+	/*
+	 * Also where the page counts as settled: it was left to the kernel, which does its part
+	 * only at the end.
+	 */
 	return n ? mfd_pager_put(t, w->bit, cur_of(w, w->bit), n, NULL, &done) : -EAGAIN;
 }
 
@@ -155,30 +174,33 @@ static int answer(struct pager_task *t, uint64_t addr, struct wish *wish)
 	case MFD_PAGE_DIRECT:
 		break;
 	}
-	return mfd_pager_is_settled(t, w.bit) ? 0 : -EINPROGRESS; /* its receiver is about to put it in, which wakes */
+	/* its receiver is about to put it in, which wakes */
+	return mfd_pager_is_settled(t, w.bit) ? 0 : -EINPROGRESS;
 }
 
 static void fault(struct pager_task *t, uint64_t addr)
 {
 	struct mfd_pager *p = t->p;
 	struct wish wish = { 0, 0 };
-	int rc = -EINPROGRESS;
+	int ret = -EINPROGRESS;
 
 	atomic_fetch_add_explicit(&p->faults, 1, memory_order_relaxed);
 	pthread_rwlock_rdlock(&t->lock);
 	if (t->uffd >= 0)
-		rc = answer(t, addr, &wish);
-	/* What woke it may have come before it slept, and EAGAIN or an unmapped page wake nobody. */
-	if (t->uffd >= 0 && rc != -EINPROGRESS)
+		ret = answer(t, addr, &wish);
+	/*
+	 * What woke it may have come before it slept, and EAGAIN or an unmapped page wake nobody.
+	 */
+	if (t->uffd >= 0 && ret != -EINPROGRESS)
 		mfd_uffd_wake(t->uffd, addr, PAGER_PAGE);
 	pthread_rwlock_unlock(&t->lock);
 	if (wish.pages)
 		p->ops.want(p->arg, t->fam->id, wish.img,
 			    wish.pages); /* lost with its connection: want_again repeats it */
-	if (!rc && mfd_pager_mine)
+	if (!ret && mfd_pager_mine)
 		mfd_counter_add(&mfd_pager_mine->faults, 1);
-	if (rc != -EINPROGRESS)
-		mfd_pager_verdict(t, rc);
+	if (ret != -EINPROGRESS)
+		mfd_pager_verdict(t, ret);
 }
 
 /* ---- mappings; task->lock held for writing ---- */
@@ -191,66 +213,66 @@ static void dropped(void *arg, const struct mfd_range *piece)
 /* Threads that wait for a page where there is none any more must look again. */
 static int removed(struct pager_task *t, uint64_t start, uint64_t end)
 {
-	int rc = mfd_ranges_remove(&t->ranges, start, end - start, dropped, t);
+	int ret = mfd_ranges_remove(&t->ranges, start, end - start, dropped, t);
 
 	mfd_uffd_wake(t->uffd, start, end - start);
-	return rc;
+	return ret;
 }
 
 static int remapped(struct pager_task *t, uint64_t from, uint64_t to, uint64_t len)
 {
-	int rc = mfd_ranges_remap(&t->ranges, from, to, len, dropped, t);
+	int ret = mfd_ranges_remap(&t->ranges, from, to, len, dropped, t);
 
 	mfd_uffd_wake(t->uffd, from, len);
-	return rc;
+	return ret;
 }
 
 int mfd_pager_follow(struct pager_task *t, const struct uffd_msg *m, unsigned done)
 {
-	int rc;
+	int ret;
 
 	switch (m->event) {
 	case UFFD_EVENT_FORK:
 		return mfd_pager_task_fork(t, (int)m->arg.fork.ufd, done);
 	case UFFD_EVENT_REMAP:
-		rc = remapped(t, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len);
+		ret = remapped(t, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len);
 		break;
 	case UFFD_EVENT_REMOVE: /* the mapping stays and is zero from now on */
 	case UFFD_EVENT_UNMAP:
-		rc = removed(t, m->arg.remove.start, m->arg.remove.end);
+		ret = removed(t, m->arg.remove.start, m->arg.remove.end);
 		break;
 	default:
-		rc = -EPROTO;
+		ret = -EPROTO;
 	}
-	if (!rc)
+	if (!ret)
 		mfd_book_commit(t, done);
-	return rc;
+	return ret;
 }
 
 /* The task has gone on and we have not: nobody can say any more which page belongs where. */
-static void lost_track(struct pager_task *t, const struct uffd_msg *m, int rc)
+static void lost_track(struct pager_task *t, const struct uffd_msg *m, int ret)
 {
 	mfd_book_mark(t, PAGER_BOOK_BROKEN);
-	mfd_pager_fail(t->p, rc, "cannot follow event 0x%x of task %u", m->event, t->fam->id);
+	mfd_pager_fail(t->p, ret, "cannot follow event 0x%x of task %u", m->event, t->fam->id);
 }
 
 /* Messages of the inbox; the faults' addresses go to `faults`, how many they are is returned. */
 static int handle(struct pager_task *t, int n, uint64_t *faults)
 {
 	struct uffd_msg *inbox = mfd_book_inbox(t);
-	int nfaults = 0, rc = 0;
+	int nfaults = 0, ret = 0;
 
-	for (int i = 0; !rc && i < n; i++) {
+	for (int i = 0; !ret && i < n; i++) {
 		struct uffd_msg m = inbox[i];
 
 		if (m.event == UFFD_EVENT_PAGEFAULT)
 			faults[nfaults++] = m.arg.pagefault.address & ~(PAGER_PAGE - 1);
 		else
-			rc = mfd_pager_follow(t, &m, (unsigned)i + 1);
-		if (rc)
-			lost_track(t, &m, rc);
+			ret = mfd_pager_follow(t, &m, (unsigned)i + 1);
+		if (ret)
+			lost_track(t, &m, ret);
 	}
-	if (!rc)
+	if (!ret)
 		mfd_book_clear(t, (unsigned)n);
 	return nfaults;
 }

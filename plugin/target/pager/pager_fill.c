@@ -2,9 +2,10 @@
 /*
  * Putting pages into tasks: from the store in bulk or around a fault, and from a receiver's buffer.
  *
- * A restored task may change its mappings at any moment.  While it does (from before the change until its event has been read and
- * the task has run on) the kernel refuses copies with EAGAIN, and events are read under task->lock for writing.  So whoever holds the lock
- * for reading and succeeds has put the page where it belongs.
+ * A restored task may change its mappings at any moment.  While it does (from before the change
+ * until its event has been read and the task has run on) the kernel refuses copies with EAGAIN, and
+ * events are read under task->lock for writing.  So whoever holds the lock for reading and succeeds
+ * has put the page where it belongs.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -12,28 +13,32 @@
 #include "pagerint.h"
 #include "uffd.h"
 
-#define CHANGING_US 20	  /* pause while a task's mappings change: it must get a processor to go on */
+/* pause while a task's mappings change: it must get a processor to go on */
+#define CHANGING_US 20
 #define STARVED_US  10000 /* pause when there is no memory */
 #define STARVED_MAX 1000  /* and how often until the pager gives up */
 
-int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const void *src, uint64_t *done)
+int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const void *src,
+		  uint64_t *done)
 {
 	const char *from = src;
 	uint64_t len;
-	int rc;
+	int ret;
 
 	for (*done = 0; *done < n;) {
 		uint64_t at = *done * PAGER_PAGE, want = n - *done;
 
-		rc = t->still ? mfd_still_put(t, bit + *done, cur + at, &want, from ? from + at : NULL) : 1;
-		if (rc < 0)
-			return rc;
-		if (!rc) {
+		ret = t->still ? mfd_still_put(t, bit + *done, cur + at, &want,
+					       from ? from + at : NULL) :
+				 1;
+		if (ret < 0)
+			return ret;
+		if (!ret) {
 			*done += want;
 			continue;
 		}
-		rc = from ? mfd_uffd_copy(t->uffd, cur + at, from + at, want * PAGER_PAGE, &len) :
-			    mfd_uffd_zero(t->uffd, cur + at, want * PAGER_PAGE, &len);
+		ret = from ? mfd_uffd_copy(t->uffd, cur + at, from + at, want * PAGER_PAGE, &len) :
+			     mfd_uffd_zero(t->uffd, cur + at, want * PAGER_PAGE, &len);
 		if (len) {
 			if (t->still && from)
 				mfd_still_prime(t, cur + at);
@@ -42,27 +47,31 @@ int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, 
 				atomic_store_explicit(&t->p->starved, 0, memory_order_relaxed);
 		}
 		*done += len / PAGER_PAGE;
-		/* Before the restore is finished a mapping may be unregistered because its turn has not come. */
-		if (rc == -ENOENT && atomic_load(&t->p->running)) {
+		/*
+		 * Before the restore is finished a mapping may be unregistered because its turn has
+		 * not come.
+		 */
+		if (ret == -ENOENT && atomic_load(&t->p->running)) {
 			mfd_pager_settle(t, bit + *done, 1, PAGER_DROPPED);
 			++*done;
-		} else if (rc) {
-			return rc;
+		} else if (ret) {
+			return ret;
 		}
 	}
 	return 0;
 }
 
 /* Put n pages that are all in the state of `word`. */
-static int put_state(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, uint64_t word, int complete,
-		     uint64_t *done)
+static int put_state(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, uint64_t word,
+		     int complete, uint64_t *done)
 {
 	struct mfd_pager *p = t->p;
 	enum mfd_page_state s = mfd_page_state(word);
 
 	*done = n;
 	if (s == MFD_PAGE_STORED)
-		return mfd_pager_put(t, bit, cur, n, mfd_pagestore_at(p->store, mfd_page_index(word)), done);
+		return mfd_pager_put(t, bit, cur, n,
+				     mfd_pagestore_at(p->store, mfd_page_index(word)), done);
 	if (s == MFD_PAGE_DIRECT || (s == MFD_PAGE_ABSENT && !complete))
 		return 0; /* whoever brings it puts it in */
 	if (s == MFD_PAGE_ABSENT && atomic_load(&p->running))
@@ -77,11 +86,12 @@ static int put_state(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t 
 int mfd_pager_fill(struct pager_task *t, uint64_t *bit, uint64_t end)
 {
 	uint64_t n, off, word, done;
-	int rc;
+	int ret;
 
 	while ((n = mfd_pager_unsettled(t, bit, end))) {
 		const struct mfd_range *r = mfd_ranges_from_bit(&t->ranges, *bit);
-		int complete = atomic_load(&t->p->complete); /* before the table: set after its last change */
+		/* before the table: set after its last change */
+		int complete = atomic_load(&t->p->complete);
 
 		if (!r || r->bit > *bit) {
 			/* Only settled pages are in no interval. */
@@ -92,44 +102,46 @@ int mfd_pager_fill(struct pager_task *t, uint64_t *bit, uint64_t end)
 		if (n > r->pages - off)
 			n = r->pages - off;
 		n = mfd_pager_state(t->fam, r->img + off * PAGER_PAGE, n, &word);
-		rc = put_state(t, *bit, r->cur + off * PAGER_PAGE, n, word, complete, &done);
+		ret = put_state(t, *bit, r->cur + off * PAGER_PAGE, n, word, complete, &done);
 		*bit += done;
-		if (rc)
-			return rc;
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
 
-int mfd_pager_verdict(struct pager_task *t, int rc)
+int mfd_pager_verdict(struct pager_task *t, int ret)
 {
 	struct mfd_pager *p = t->p;
 
-	if (!rc || rc == -EAGAIN)
-		return rc;
-	if (rc == -ENOENT)
+	if (!ret || ret == -EAGAIN)
+		return ret;
+	if (ret == -ENOENT)
 		return 0;
-	if (rc == -ESRCH) {
+	if (ret == -ESRCH) {
 		mfd_pager_task_gone(t);
 		return 0;
 	}
-	if (rc == -ENOMEM && atomic_fetch_add(&p->starved, 1) < STARVED_MAX) {
+	if (ret == -ENOMEM && atomic_fetch_add(&p->starved, 1) < STARVED_MAX) {
 		usleep(STARVED_US);
 		return -EAGAIN;
 	}
-	mfd_pager_fail(p, rc, "cannot put pages into task %u", t->fam->id);
-	return rc;
+	mfd_pager_fail(p, ret, "cannot put pages into task %u", t->fam->id);
+	return ret;
 }
 
 /* ---- in bulk ---- */
 
 /*
- * To the end of a page table, by the address that the page had when the task was dumped, which most have still: it is known without the task's
- * lock.  Behind the end of an interval it is the next one's number of pages that counts, not where it ends.
+ * To the end of a page table, by the address that the page had when the task was dumped, which most
+ * have still: it is known without the task's lock.  Behind the end of an interval it is the next
+ * one's number of pages that counts, not where it ends.
  */
 static uint64_t stripe_end(const struct pager_task *t, uint64_t bit)
 {
 	const struct mfd_range *r = mfd_ranges_from_bit(&t->fam->img, bit);
-	uint64_t page = r ? r->img / PAGER_PAGE + (bit - r->bit) : 0, end = bit + PAGER_STRIPE - page % PAGER_STRIPE;
+	uint64_t page = r ? r->img / PAGER_PAGE + (bit - r->bit) : 0,
+		 end = bit + PAGER_STRIPE - page % PAGER_STRIPE;
 
 	return end < t->fam->img.bits ? end : t->fam->img.bits;
 }
@@ -157,7 +169,9 @@ static int take(struct pager_task *t, struct pager_stripe *mine, struct pager_sp
 	if (!has_stripe(t->p, mine)) {
 		if (t->cursor >= bits)
 			return 0;
-		*mine = (struct pager_stripe){ t, { t->cursor, stripe_end(t, t->cursor) }, t->p->forgotten };
+		*mine = (struct pager_stripe){ t,
+					       { t->cursor, stripe_end(t, t->cursor) },
+					       t->p->forgotten };
 		t->cursor = mine->left.end;
 	}
 	n = mine->left.end - mine->left.bit;
@@ -166,7 +180,10 @@ static int take(struct pager_task *t, struct pager_stripe *mine, struct pager_sp
 	return 1;
 }
 
-/* The next chunk; a new stripe is of another task than the last if possible: two threads in one address space get in each other's way. */
+/*
+ * The next chunk; a new stripe is of another task than the last if possible: two threads in one
+ * address space get in each other's way.
+ */
 static struct pager_task *pick(struct mfd_pager *p, struct pager_stripe *mine, struct pager_span *s)
 {
 	struct pager_task *t = NULL, *first;
@@ -209,22 +226,25 @@ int mfd_pager_chunk(struct mfd_pager *p, struct pager_stripe *mine)
 {
 	struct pager_span s;
 	struct pager_task *t = pick(p, mine, &s);
-	int rc;
+	int ret;
 
 	if (!t)
 		return 0;
 	mfd_counter_add(&mfd_pager_mine->chunks, 1);
 	pthread_rwlock_rdlock(&t->lock);
-	rc = t->uffd < 0 ? 0 : mfd_pager_fill(t, &s.bit, s.end);
+	ret = t->uffd < 0 ? 0 : mfd_pager_fill(t, &s.bit, s.end);
 	pthread_rwlock_unlock(&t->lock);
-	if (mfd_pager_verdict(t, rc) == -EAGAIN)
+	if (mfd_pager_verdict(t, ret) == -EAGAIN)
 		put_back(t, &s);
 	return 1;
 }
 
 /* ---- what arrives ---- */
 
-/* Until the restore is finished nothing is put in unasked.  `running` is looked at under the lock: see start_running. */
+/*
+ * Until the restore is finished nothing is put in unasked.  `running` is looked at under the lock:
+ * see start_running.
+ */
 static int is_due(const struct pager_task *t, uint64_t bit, uint64_t end)
 {
 	return atomic_load(&t->p->running) || mfd_pager_is_wanted(t->fam, bit, end - bit);
@@ -232,19 +252,19 @@ static int is_due(const struct pager_task *t, uint64_t bit, uint64_t end)
 
 void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_due)
 {
-	int rc;
+	int ret;
 
 	do {
 		pthread_rwlock_rdlock(&t->lock);
 		if (t->uffd < 0 || (only_due && !is_due(t, bit, end)))
-			rc = 0;
+			ret = 0;
 		else
-			rc = mfd_pager_fill(t, &bit, end);
+			ret = mfd_pager_fill(t, &bit, end);
 		pthread_rwlock_unlock(&t->lock);
-		rc = mfd_pager_verdict(t, rc);
-		if (rc == -EAGAIN)
+		ret = mfd_pager_verdict(t, ret);
+		if (ret == -EAGAIN)
 			usleep(CHANGING_US); /* the pager's own threads read the event */
-	} while (rc == -EAGAIN && !atomic_load(&t->p->stop));
+	} while (ret == -EAGAIN && !atomic_load(&t->p->stop));
 }
 
 /* Number of the first lazy page at or after image address `img`. */
@@ -272,22 +292,24 @@ static int put_piece(struct pager_task *t, struct piece *w)
 {
 	const struct mfd_range *r;
 	uint64_t bit, limit, n, end, done;
-	int rc;
+	int ret;
 
-	while (w->vaddr < w->end && (r = mfd_ranges_from_img(&t->ranges, w->vaddr)) && r->img < w->end) {
+	while (w->vaddr < w->end && (r = mfd_ranges_from_img(&t->ranges, w->vaddr)) &&
+	       r->img < w->end) {
 		if (r->img > w->vaddr)
 			piece_skip(w, r->img);
-		end = r->img + r->pages * PAGER_PAGE < w->end ? r->img + r->pages * PAGER_PAGE : w->end;
+		end = r->img + r->pages * PAGER_PAGE < w->end ? r->img + r->pages * PAGER_PAGE :
+								w->end;
 		bit = r->bit + (w->vaddr - r->img) / PAGER_PAGE;
 		limit = r->bit + (end - r->img) / PAGER_PAGE;
 		n = mfd_pager_unsettled(t, &bit, limit);
 		piece_skip(w, r->img + (bit - r->bit) * PAGER_PAGE);
 		if (!n)
 			continue;
-		rc = mfd_pager_put(t, bit, r->cur + (bit - r->bit) * PAGER_PAGE, n, w->src, &done);
+		ret = mfd_pager_put(t, bit, r->cur + (bit - r->bit) * PAGER_PAGE, n, w->src, &done);
 		piece_skip(w, w->vaddr + done * PAGER_PAGE);
-		if (rc)
-			return rc;
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
@@ -322,49 +344,51 @@ static void next_piece(struct arrival *a)
 static int put_arrival(struct pager_task *t, struct arrival *a)
 {
 	for (; a->n; a->n--, a->runs++, a->piece.end = 0) {
-		int rc;
+		int ret;
 
 		if (!a->piece.end)
 			next_piece(a);
-		rc = a->piece.src ? put_piece(t, &a->piece) : fill_piece(t, &a->piece);
-		if (rc && rc != -ENOENT)
-			return rc;
+		ret = a->piece.src ? put_piece(t, &a->piece) : fill_piece(t, &a->piece);
+		if (ret && ret != -ENOENT)
+			return ret;
 	}
 	return 0;
 }
 
 static int bring(struct pager_task *t, struct arrival a)
 {
-	int rc;
+	int ret;
 
 	do {
 		pthread_rwlock_rdlock(&t->lock);
-		rc = t->uffd < 0 ? 0 : put_arrival(t, &a);
+		ret = t->uffd < 0 ? 0 : put_arrival(t, &a);
 		pthread_rwlock_unlock(&t->lock);
-		rc = mfd_pager_verdict(t, rc);
-		if (rc == -EAGAIN)
+		ret = mfd_pager_verdict(t, ret);
+		if (ret == -EAGAIN)
 			usleep(CHANGING_US); /* the pager's own threads read the event */
-	} while (rc == -EAGAIN && !atomic_load(&t->p->stop));
-	return rc;
+	} while (ret == -EAGAIN && !atomic_load(&t->p->stop));
+	return ret;
 }
 
 /*
- * Locks once for all runs: memory with a hole or a zero page between any two has a hundred of them in a packet.  A child that is forked meanwhile
- * stands behind its parent in the list, so it is met, too.
+ * Locks once for all runs: memory with a hole or a zero page between any two has a hundred of them
+ * in a packet.  A child that is forked meanwhile stands behind its parent in the list, so it is
+ * met, too.
  */
-int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_run *runs, unsigned n,
-		      const void *pages)
+int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_run *runs,
+		      unsigned n, const void *pages)
 {
 	struct pager_family *f = mfd_pager_family(p, task);
 	struct arrival a = { .runs = runs, .n = n, .next = pages };
-	int rc = 0;
+	int ret = 0;
 
 	if (!f)
 		return 0;
 	mfd_pager_family_sync(f);
-	for (struct pager_task *t = mfd_pager_sibling(f, NULL); t && !rc; t = mfd_pager_sibling(f, t))
-		rc = bring(t, a);
-	return rc;
+	for (struct pager_task *t = mfd_pager_sibling(f, NULL); t && !ret;
+	     t = mfd_pager_sibling(f, t))
+		ret = bring(t, a);
+	return ret;
 }
 
 int mfd_pager_direct(struct mfd_pager *p, uint32_t task)

@@ -2,22 +2,28 @@
 /*
  * Huge pages, while the restored tasks stand still.
  *
- * UFFDIO_COPY puts in pages of 4 KiB and nothing else.  From the end of an early restore to READY no task can run, though, and nothing of theirs
- * is the only copy: when anything fails, they are killed.  So a block of 2 MiB need not be watched: it is unregistered from
- * userfaultfd and written with process_vm_writev, whose first touch gets a huge page where the kernel gives them (transparent_hugepage
- * = always, or the process has asked with MADV_HUGEPAGE, which CRIU restores).  A GiB takes 0.08 s then instead of 0.2, and the
- * process has its huge pages at once and not when khugepaged comes by.
+ * UFFDIO_COPY puts in pages of 4 KiB and nothing else.  From the end of an early restore to READY
+ * no task can run, though, and nothing of theirs is the only copy: when anything fails, they are
+ * killed.  So a block of 2 MiB need not be watched: it is unregistered from userfaultfd and written
+ * with process_vm_writev, whose first touch gets a huge page where the kernel gives them
+ * (transparent_hugepage = always, or the process has asked with MADV_HUGEPAGE, which CRIU
+ * restores).  A GiB takes 0.08 s then instead of 0.2, and the process has its huge pages at once
+ * and not when khugepaged comes by.
  *
- * What is not there yet in such a block reads as zeros, so when the tasks may run, or whoever follows this process might serve them (READY), it must
- * be whole: mfd_pager_stir.  Blocks of which anything is in already, or that have zero pages here and there, and everything else go the
+ * What is not there yet in such a block reads as zeros, so when the tasks may run, or whoever
+ * follows this process might serve them (READY), it must be whole: mfd_pager_stir.  Blocks of which
+ * anything is in already, or that have zero pages here and there, and everything else go the
  * ordinary way.
  *
- * Unregistering a block splits its mapping.  The pieces become one again with the next block, or when the userfaultfd closes, if they share
- * what the kernel calls an anon_vma, which a mapping has from its first page on.  So the first page of each area goes the ordinary way
- * before any block is opened, else a process would be left with many mappings where it had one (mremap over them fails).
+ * Unregistering a block splits its mapping.  The pieces become one again with the next block, or
+ * when the userfaultfd closes, if they share what the kernel calls an anon_vma, which a mapping has
+ * from its first page on.  So the first page of each area goes the ordinary way before any block is
+ * opened, else a process would be left with many mappings where it had one (mremap over them
+ * fails).
  *
- * Not done: MADV_COLLAPSE where the kernel would not give huge pages by itself.  It costs as little, but each call waits until every
- * processor has drained its lists (lru_add_drain_all): a migration took 10 to 20 % longer.
+ * Not done: MADV_COLLAPSE where the kernel would not give huge pages by itself.  It costs as
+ * little, but each call waits until every processor has drained its lists (lru_add_drain_all): a
+ * migration took 10 to 20 % longer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -30,10 +36,11 @@
 #include "thp.h"
 #include "uffd.h"
 
-#define BLOCK_PAGES   (MFD_THP_SIZE / PAGER_PAGE)
-#define WORD_LOCKS    16U
-#define LEAST_DATA    64U /* pages that have come of a block when its first is put in, else it stays ordinary */
-#define ZEROS_OF_DATA 8U  /* an eighth of them may be zero besides */
+#define BLOCK_PAGES (MFD_THP_SIZE / PAGER_PAGE)
+#define WORD_LOCKS  16U
+/* pages that have come of a block when its first is put in, else it stays ordinary */
+#define LEAST_DATA    64U
+#define ZEROS_OF_DATA 8U /* an eighth of them may be zero besides */
 
 enum { FRESH, OPEN, ORDINARY };
 
@@ -49,8 +56,9 @@ struct pager_still {
 	size_t n;
 	pthread_mutex_t lock; /* who opens a block */
 	/*
-	 * Of pages in open blocks, by 64 of them: who writes.  Nothing else than the bits keeps two threads from writing the same page,
-	 * and the second from taking it out of a place of the store that the first has given back.
+	 * Of pages in open blocks, by 64 of them: who writes.  Nothing else than the bits keeps two
+	 * threads from writing the same page, and the second from taking it out of a place of the
+	 * store that the first has given back.
 	 */
 	pthread_mutex_t word[WORD_LOCKS];
 	_Atomic uint8_t state[]; /* of all blocks */
@@ -73,8 +81,12 @@ static int common(const struct mfd_range *r, const struct mfd_thp_area *v, struc
 	return 1;
 }
 
-/* Both lists are in the order of addresses.  `list` has room for all of both; *blocks = of the areas together. */
-static size_t intersect(const struct pager_task *t, const struct mfd_thp_areas *vmas, struct area *list, size_t *blocks)
+/*
+ * Both lists are in the order of addresses.  `list` has room for all of both; *blocks = of the
+ * areas together.
+ */
+static size_t intersect(const struct pager_task *t, const struct mfd_thp_areas *vmas,
+			struct area *list, size_t *blocks)
 {
 	const struct mfd_range *r = t->ranges.by_cur, *r_end = r + t->ranges.n;
 	const struct mfd_thp_area *v = vmas->v, *v_end = v + vmas->n;
@@ -95,7 +107,8 @@ static size_t intersect(const struct pager_task *t, const struct mfd_thp_areas *
 }
 
 /* NULL: there is none, or no memory. */
-static struct pager_still *new_still(const struct pager_task *t, const struct mfd_thp_areas *vmas, int pidfd)
+static struct pager_still *new_still(const struct pager_task *t, const struct mfd_thp_areas *vmas,
+				     int pidfd)
 {
 	struct area *areas = calloc(t->ranges.n + vmas->n, sizeof(*areas));
 	size_t blocks = 0, n = areas ? intersect(t, vmas, areas, &blocks) : 0;
@@ -158,7 +171,10 @@ static void look_at(struct pager_task *t)
 	pidfd = pidfd_open(t->pid, 0);
 	if (pidfd < 0)
 		return;
-	/* After the descriptor: should the process have ended, another one's mappings are of no use to it. */
+	/*
+	 * After the descriptor: should the process have ended, another one's mappings are of no use
+	 * to it.
+	 */
 	if (may_write(t->pid) && !mfd_thp_areas(t->pid, &vmas)) {
 		t->still = new_still(t, &vmas, pidfd);
 		mfd_thp_free(&vmas);
@@ -170,8 +186,8 @@ static void look_at(struct pager_task *t)
 /* ---- writing ---- */
 
 /*
- * The process cannot have ended and its number be another's: it was there a moment ago, and numbers come round only after tens
- * of thousands of others.  -ESRCH: it has ended.
+ * The process cannot have ended and its number be another's: it was there a moment ago, and numbers
+ * come round only after tens of thousands of others.  -ESRCH: it has ended.
  */
 static int write_task(const struct pager_still *s, uint64_t cur, const void *src, uint64_t len)
 {
@@ -188,8 +204,8 @@ static int write_task(const struct pager_still *s, uint64_t cur, const void *src
 }
 
 /*
- * Nothing of it is in but zeros, which it would read as anyhow, and of what has come so far most is data: a block whose pages are zero here
- * and there would become memory as a whole.
+ * Nothing of it is in but zeros, which it would read as anyhow, and of what has come so far most is
+ * data: a block whose pages are zero here and there would become memory as a whole.
  */
 static int is_worth_it(const struct pager_task *t, const struct area *a, uint64_t block)
 {
@@ -220,7 +236,8 @@ static void decide(struct pager_task *t, const struct area *a, uint64_t block)
 
 	pthread_mutex_lock(&s->lock);
 	if (atomic_load_explicit(state, memory_order_relaxed) == FRESH) {
-		if (atomic_load(&t->p->still) && atomic_load(&a->primed) && is_worth_it(t, a, block) &&
+		if (atomic_load(&t->p->still) && atomic_load(&a->primed) &&
+		    is_worth_it(t, a, block) &&
 		    !mfd_uffd_unregister(t->uffd, a->cur + block * MFD_THP_SIZE, MFD_THP_SIZE)) {
 			atomic_fetch_add_explicit(&t->p->blocks, 1, memory_order_relaxed);
 			is = OPEN;
@@ -251,21 +268,21 @@ static int put_open(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n
 {
 	pthread_mutex_t *word = &t->still->word[bit / 64 % WORD_LOCKS];
 	uint64_t end = bit + n, at = bit, run;
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(word);
-	for (; !rc && (run = mfd_pager_unsettled(t, &at, end)); at += run) {
+	for (; !ret && (run = mfd_pager_unsettled(t, &at, end)); at += run) {
 		/* Zero is what it reads as. */
 		if (src)
-			rc = write_task(t->still, cur + (at - bit) * PAGER_PAGE, src + (at - bit) * PAGER_PAGE,
-					run * PAGER_PAGE);
-		if (!rc)
+			ret = write_task(t->still, cur + (at - bit) * PAGER_PAGE,
+					 src + (at - bit) * PAGER_PAGE, run * PAGER_PAGE);
+		if (!ret)
 			mfd_pager_settle(t, at, run, PAGER_PUT);
 	}
 	pthread_mutex_unlock(word);
-	if (!rc && src && atomic_load_explicit(&t->p->starved, memory_order_relaxed))
+	if (!ret && src && atomic_load_explicit(&t->p->starved, memory_order_relaxed))
 		atomic_store_explicit(&t->p->starved, 0, memory_order_relaxed);
-	return rc;
+	return ret;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -315,7 +332,8 @@ int mfd_still_look(struct mfd_pager *p)
 {
 	int any = 0;
 
-	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t;
+	     t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
 		look_at(t);
 		any |= t->still != NULL;
@@ -339,7 +357,8 @@ int mfd_pager_still(struct mfd_pager *p)
 
 	atomic_store(&p->still, 1);
 	begin_sweep(p);
-	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t;
+	     t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_rdlock(&t->lock);
 		any |= t->still != NULL;
 		pthread_rwlock_unlock(&t->lock);

@@ -39,8 +39,9 @@ uint64_t mfd_pager_unsettled(const struct pager_task *t, uint64_t *bit, uint64_t
 	unsigned count;
 
 	while (first < end) {
-		uint64_t open = ~atomic_load_explicit(&t->settled[first / 64], memory_order_acquire) &
-				mask_of(first, end, &count);
+		uint64_t open =
+			~atomic_load_explicit(&t->settled[first / 64], memory_order_acquire) &
+			mask_of(first, end, &count);
 
 		if (open) {
 			first += (unsigned)__builtin_ctzll(open) - first % 64;
@@ -51,7 +52,8 @@ uint64_t mfd_pager_unsettled(const struct pager_task *t, uint64_t *bit, uint64_t
 	*bit = first;
 	while (first + n < end) {
 		uint64_t at = first + n, mask = mask_of(at, end, &count);
-		uint64_t set = atomic_load_explicit(&t->settled[at / 64], memory_order_acquire) & mask;
+		uint64_t set = atomic_load_explicit(&t->settled[at / 64], memory_order_acquire) &
+			       mask;
 
 		if (set)
 			return n + (unsigned)__builtin_ctzll(set) - at % 64;
@@ -66,7 +68,8 @@ uint64_t mfd_pager_settled_count(const struct pager_task *t)
 	unsigned count;
 
 	for (uint64_t bit = 0; bit < bits; bit += count)
-		n += (unsigned)__builtin_popcountll(atomic_load(&t->settled[bit / 64]) & mask_of(bit, bits, &count));
+		n += (unsigned)__builtin_popcountll(atomic_load(&t->settled[bit / 64]) &
+						    mask_of(bit, bits, &count));
 	return n;
 }
 
@@ -78,7 +81,8 @@ int mfd_pager_is_wanted(const struct pager_family *f, uint64_t bit, uint64_t n)
 	if (!f->wanted)
 		return 0;
 	for (; bit < end; bit += count)
-		if (atomic_load_explicit(&f->wanted[bit / 64], memory_order_acquire) & mask_of(bit, end, &count))
+		if (atomic_load_explicit(&f->wanted[bit / 64], memory_order_acquire) &
+		    mask_of(bit, end, &count))
 			return 1;
 	return 0;
 }
@@ -97,7 +101,8 @@ static struct mfd_pagetable *table_of(struct pager_family *f)
 
 	if (!t) {
 		t = f->p->ops.table(f->p->arg, f->id);
-		atomic_store_explicit(&f->table, t, memory_order_release); /* two threads store the same */
+		/* two threads store the same */
+		atomic_store_explicit(&f->table, t, memory_order_release);
 	}
 	return t;
 }
@@ -115,7 +120,9 @@ uint64_t mfd_pager_state(struct pager_family *f, uint64_t img, uint64_t max, uin
 /* Give back the stored ones among n pages that this thread has just settled. */
 static void release(struct pager_task *t, uint64_t bit, uint64_t n)
 {
-	/* Settled pages keep their image address even where the interval is gone: ask the family's. */
+	/*
+	 * Settled pages keep their image address even where the interval is gone: ask the family's.
+	 */
 	const struct mfd_range *r = mfd_ranges_from_bit(&t->fam->img, bit);
 	uint64_t end = bit + n, word;
 
@@ -149,7 +156,8 @@ static void credit(struct mfd_pager *p, uint64_t n, enum pager_how how)
 	if (how == PAGER_PUT && mfd_pager_mine)
 		mfd_counter_add(&mfd_pager_mine->pages, n);
 	else if (how != PAGER_LEFT_ZERO)
-		atomic_fetch_add_explicit(how == PAGER_PUT ? &p->direct : &p->dropped, n, memory_order_relaxed);
+		atomic_fetch_add_explicit(how == PAGER_PUT ? &p->direct : &p->dropped, n,
+					  memory_order_relaxed);
 }
 
 static void settle_count(struct pager_task *t, uint64_t n, enum pager_how how)
@@ -159,7 +167,8 @@ static void settle_count(struct pager_task *t, uint64_t n, enum pager_how how)
 	if (!n)
 		return;
 	credit(p, n, how);
-	atomic_fetch_add_explicit(how == PAGER_LEFT_ZERO ? &p->zero : &p->installed, n, memory_order_relaxed);
+	atomic_fetch_add_explicit(how == PAGER_LEFT_ZERO ? &p->zero : &p->installed, n,
+				  memory_order_relaxed);
 	/* acq_rel: who sees 0 comes after everything the others have put in. */
 	if (atomic_fetch_sub_explicit(&t->left, n, memory_order_acq_rel) != n)
 		return;
@@ -170,14 +179,18 @@ static void settle_count(struct pager_task *t, uint64_t n, enum pager_how how)
 
 void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager_how how)
 {
-	/* Nothing is released before the restore is finished, since it could fail and be tried again. */
+	/*
+	 * Nothing is released before the restore is finished, since it could fail and be tried
+	 * again.
+	 */
 	int giveback = how != PAGER_LEFT_ZERO && t->giveback && !atomic_load(&t->fam->forked);
 	uint64_t end = bit + n, total = 0;
 	unsigned count;
 
 	for (; bit < end; bit += count) {
 		uint64_t mask = mask_of(bit, end, &count);
-		uint64_t old = atomic_fetch_or_explicit(&t->settled[bit / 64], mask, memory_order_acq_rel);
+		uint64_t old =
+			atomic_fetch_or_explicit(&t->settled[bit / 64], mask, memory_order_acq_rel);
 
 		total += (unsigned)__builtin_popcountll(mask & ~old);
 		if (giveback)
@@ -217,20 +230,20 @@ static int load_ranges(struct pager_family *f, const char **why)
 {
 	struct mfd_lazy_range *lazy = NULL;
 	size_t n = 0;
-	int rc = mfd_image_lazy_ranges(f->p->dirfd, f->id, &lazy, &n, why);
+	int ret = mfd_image_lazy_ranges(f->p->dirfd, f->id, &lazy, &n, why);
 
-	for (size_t i = 0; !rc && i < n; i++)
-		rc = mfd_ranges_append(&f->img, lazy[i].start, lazy[i].pages);
+	for (size_t i = 0; !ret && i < n; i++)
+		ret = mfd_ranges_append(&f->img, lazy[i].start, lazy[i].pages);
 	free(lazy);
-	if (rc == -EINVAL)
+	if (ret == -EINVAL)
 		*why = "its lazy ranges are out of order or too many";
-	return rc;
+	return ret;
 }
 
 struct pager_family *mfd_pager_family_new(struct mfd_pager *p, uint32_t id, const char **why)
 {
 	struct pager_family *f = calloc(1, sizeof(*f));
-	int rc;
+	int ret;
 
 	*why = "out of memory";
 	if (!f)
@@ -238,12 +251,12 @@ struct pager_family *mfd_pager_family_new(struct mfd_pager *p, uint32_t id, cons
 	f->p = p;
 	f->id = id;
 	pthread_mutex_init(&f->lock, NULL);
-	rc = load_ranges(f, why);
-	if (!rc && p->postcopy) {
+	ret = load_ranges(f, why);
+	if (!ret && p->postcopy) {
 		f->wanted = calloc(words_of(f->img.bits) + 1, sizeof(*f->wanted));
-		rc = f->wanted ? 0 : -ENOMEM;
+		ret = f->wanted ? 0 : -ENOMEM;
 	}
-	if (!rc)
+	if (!ret)
 		return f;
 	mfd_pager_family_free(f);
 	return NULL;
@@ -308,8 +321,8 @@ void mfd_pager_task_free(struct pager_task *t)
 }
 
 /*
- * A writer is preferred: events must be read although readers come all the time.  No thread takes this lock for reading twice, which would
- * deadlock then.
+ * A writer is preferred: events must be read although readers come all the time.  No thread takes
+ * this lock for reading twice, which would deadlock then.
  */
 static void init_lock(pthread_rwlock_t *lock)
 {
@@ -335,7 +348,8 @@ struct pager_task *mfd_pager_task_new(struct pager_family *f)
 }
 
 /* *book is the caller's to close. */
-static struct pager_task *new_task(struct pager_family *f, const struct mfd_ranges *ranges, uint64_t parent, int *book)
+static struct pager_task *new_task(struct pager_family *f, const struct mfd_ranges *ranges,
+				   uint64_t parent, int *book)
 {
 	struct pager_task *t = mfd_pager_task_new(f);
 
@@ -351,11 +365,13 @@ static struct pager_task *new_task(struct pager_family *f, const struct mfd_rang
 
 static int hold(struct pager_task *t, int book, int pid, int forked)
 {
-	struct mfd_pager_held h = { .task = t->fam->id, .uffd = t->uffd, .book = book, .pid = pid, .forked = forked };
-	int rc = t->p->ops.hold ? t->p->ops.hold(t->p->arg, &h) : 0;
+	struct mfd_pager_held h = {
+		.task = t->fam->id, .uffd = t->uffd, .book = book, .pid = pid, .forked = forked
+	};
+	int ret = t->p->ops.hold ? t->p->ops.hold(t->p->arg, &h) : 0;
 
 	t->pid = h.forked ? 0 : h.pid;
-	return rc;
+	return ret;
 }
 
 void mfd_pager_task_link(struct pager_task *t, struct pager_family *new)
@@ -400,7 +416,7 @@ int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, cons
 {
 	struct pager_family *f;
 	struct pager_task *t;
-	int rc, book = -1;
+	int ret, book = -1;
 
 	*why = "it was announced twice";
 	f = mfd_pager_family(p, id) ? NULL : mfd_pager_family_new(p, id, why);
@@ -412,55 +428,60 @@ int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, cons
 		return -EBADMSG;
 	}
 	t->uffd = uffd;
-	rc = hold(t, book, pid, 0);
+	ret = hold(t, book, pid, 0);
 	close(book);
-	if (rc) {
+	if (ret) {
 		*why = "its userfaultfd could not be secured";
 		mfd_pager_task_free(t);
 		mfd_pager_family_free(f);
-		return rc;
+		return ret;
 	}
 	mfd_pager_task_count(t, 0);
 	mfd_pager_task_link(t, f);
-	rc = mfd_pager_watch(p, uffd, t, 0);
-	if (rc)
+	ret = mfd_pager_watch(p, uffd, t, 0);
+	if (ret)
 		*why = "cannot wait for its faults";
-	return rc;
+	return ret;
 }
 
 /*
- * The order matters for whoever takes over from us in the middle.  Until the child is held with its book, the parent's message says that there is
- * a child to be made; then the message is passed, and only then may others serve the child, who could find it finished and let go of it.
+ * The order matters for whoever takes over from us in the middle.  Until the child is held with its
+ * book, the parent's message says that there is a child to be made; then the message is passed, and
+ * only then may others serve the child, who could find it finished and let go of it.
  */
 int mfd_pager_task_fork(struct pager_task *parent, int uffd, unsigned done)
 {
 	struct mfd_pager *p = parent->p;
 	uint64_t left = atomic_load(&parent->left);
 	struct pager_task *t;
-	int rc, book;
+	int ret, book;
 
 	t = new_task(parent->fam, &parent->ranges, mfd_book_serial(parent), &book);
 	if (!t)
 		return -ENOMEM;
-	/* Nothing is put into the parent now, and the kernel had stopped that before it copied the page tables. */
+	/*
+	 * Nothing is put into the parent now, and the kernel had stopped that before it copied the
+	 * page tables.
+	 */
 	for (uint64_t i = 0; i < words_of(parent->fam->img.bits); i++)
-		atomic_store_explicit(&t->settled[i], atomic_load(&parent->settled[i]), memory_order_relaxed);
+		atomic_store_explicit(&t->settled[i], atomic_load(&parent->settled[i]),
+				      memory_order_relaxed);
 	t->giveback = 1;
 	t->uffd = uffd;
-	rc = hold(t, book, 0, 1);
+	ret = hold(t, book, 0, 1);
 	close(book);
-	if (rc) {
+	if (ret) {
 		t->uffd = -1;
 		mfd_pager_task_free(t);
-		return rc;
+		return ret;
 	}
 	atomic_store(&parent->fam->forked, 1);
 	mfd_book_pass(parent, done);
 	mfd_pager_task_count(t, parent->fam->img.bits - left);
 	mfd_pager_task_link(t, NULL);
-	rc = mfd_pager_watch(p, uffd, t, 0);
+	ret = mfd_pager_watch(p, uffd, t, 0);
 	mfd_pager_wake(p);
-	return rc;
+	return ret;
 }
 
 /* The other holder first, so that the number never means two things to it. */
@@ -487,8 +508,8 @@ void mfd_pager_task_gone(struct pager_task *t)
 }
 
 /*
- * A task that lacks nothing needs us no more: what was left to the kernel becomes zero when both copies of its userfaultfd are closed,
- * and its later children have all it has.
+ * A task that lacks nothing needs us no more: what was left to the kernel becomes zero when both
+ * copies of its userfaultfd are closed, and its later children have all it has.
  */
 void mfd_pager_tidy(struct mfd_pager *p)
 {
@@ -506,14 +527,18 @@ void mfd_pager_tidy(struct mfd_pager *p)
 }
 
 /*
- * A restore died before it was finished.  What is left of its tasks is about to be killed, but should one survive that, closing its
- * userfaultfd would let it run on with zeros: the descriptors stay open, unanswered, until the pager ends.
+ * A restore died before it was finished.  What is left of its tasks is about to be killed, but
+ * should one survive that, closing its userfaultfd would let it run on with zeros: the descriptors
+ * stay open, unanswered, until the pager ends.
  */
 void mfd_pager_forget(struct mfd_pager *p)
 {
 	struct pager_task *t;
 
-	/* First nobody may be able to fork any more: children are appended, so this meets them, too. */
+	/*
+	 * First nobody may be able to fork any more: children are appended, so this meets them,
+	 * too.
+	 */
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
 		if (t->uffd >= 0)

@@ -115,7 +115,8 @@ int mfd_ranges_append(struct mfd_ranges *r, uint64_t start, uint64_t pages)
 	const struct mfd_range *last = r->n ? &r->by_cur[r->n - 1] : NULL;
 	struct mfd_range new = { start, start, r->bits, pages };
 
-	if (start % MFD_RANGES_PAGE || start >= 1ULL << 56 || !pages || pages > MFD_RANGES_MAX_PAGES - r->bits)
+	if (start % MFD_RANGES_PAGE || start >= 1ULL << 56 || !pages ||
+	    pages > MFD_RANGES_MAX_PAGES - r->bits)
 		return -EINVAL;
 	if (last && start < last->cur + bytes(last))
 		return -EINVAL;
@@ -150,18 +151,21 @@ static int compare_cur(const void *a, const void *b)
 }
 
 /* Nonzero when x is no piece of `img`, or does not lie behind `before` (NULL: it is the first). */
-static int is_foreign(const struct mfd_range *x, const struct mfd_range *before, const struct mfd_ranges *img)
+static int is_foreign(const struct mfd_range *x, const struct mfd_range *before,
+		      const struct mfd_ranges *img)
 {
 	const struct mfd_range *r = mfd_ranges_from_bit(img, x->bit);
 
 	if (!r || r->bit > x->bit || !x->pages || x->pages > r->bit + r->pages - x->bit)
 		return 1;
-	if (x->img != r->img + (x->bit - r->bit) * MFD_RANGES_PAGE || x->cur % MFD_RANGES_PAGE || x->cur >= 1ULL << 57)
+	if (x->img != r->img + (x->bit - r->bit) * MFD_RANGES_PAGE || x->cur % MFD_RANGES_PAGE ||
+	    x->cur >= 1ULL << 57)
 		return 1;
 	return before && x->bit < before->bit + before->pages;
 }
 
-int mfd_ranges_load(struct mfd_ranges *to, const struct mfd_range *list, size_t n, const struct mfd_ranges *img)
+int mfd_ranges_load(struct mfd_ranges *to, const struct mfd_range *list, size_t n,
+		    const struct mfd_ranges *img)
 {
 	if (n && make_room(to, n))
 		return -ENOMEM;
@@ -229,7 +233,8 @@ static void forget_bits(struct mfd_ranges *r, size_t i, size_t j)
 			r->by_bit[to++] = r->by_bit[k];
 }
 
-int mfd_ranges_remove(struct mfd_ranges *r, uint64_t cur, uint64_t len, mfd_ranges_gone *gone, void *arg)
+int mfd_ranges_remove(struct mfd_ranges *r, uint64_t cur, uint64_t len, mfd_ranges_gone *gone,
+		      void *arg)
 {
 	size_t i, j;
 
@@ -251,8 +256,12 @@ int mfd_ranges_remove(struct mfd_ranges *r, uint64_t cur, uint64_t len, mfd_rang
 	return 0;
 }
 
-/* Move by_cur[i..j-1], a block whose cur has changed by `delta`, to where it belongs now; `block` has room for it. */
-static void move_block(struct mfd_ranges *r, size_t i, size_t j, uint64_t delta, struct mfd_range *block)
+/*
+ * Move by_cur[i..j-1], a block whose cur has changed by `delta`, to where it belongs now; `block`
+ * has room for it.
+ */
+static void move_block(struct mfd_ranges *r, size_t i, size_t j, uint64_t delta,
+		       struct mfd_range *block)
 {
 	size_t n = j - i, at;
 
@@ -269,11 +278,12 @@ static void move_block(struct mfd_ranges *r, size_t i, size_t j, uint64_t delta,
 	r->n += n;
 }
 
-int mfd_ranges_remap(struct mfd_ranges *r, uint64_t from, uint64_t to, uint64_t len, mfd_ranges_gone *gone, void *arg)
+int mfd_ranges_remap(struct mfd_ranges *r, uint64_t from, uint64_t to, uint64_t len,
+		     mfd_ranges_gone *gone, void *arg)
 {
 	struct mfd_range *block;
 	size_t i, j;
-	int rc;
+	int ret;
 
 	if (bad_span(from, len) || bad_span(to, len) || (from < to + len && to < from + len))
 		return -EINVAL;
@@ -286,14 +296,14 @@ int mfd_ranges_remap(struct mfd_ranges *r, uint64_t from, uint64_t to, uint64_t 
 	block = malloc((j - i + 1) * sizeof(*block));
 	if (!block)
 		return -ENOMEM;
-	rc = mfd_ranges_remove(r, to, len, gone, arg);
+	ret = mfd_ranges_remove(r, to, len, gone, arg);
 	split_at(r, from);
 	split_at(r, from + len);
 	i = cur_index(r, from);
 	for (j = i; j < r->n && r->by_cur[j].cur < from + len;)
 		j++;
-	if (!rc && i < j)
+	if (!ret && i < j)
 		move_block(r, i, j, to - from, block);
 	free(block);
-	return rc;
+	return ret;
 }

@@ -17,7 +17,8 @@ static const struct rule {
 	{ "ext-unix-sk", 1, NULL },
 	{ "file-locks", 1, NULL },
 	{ "link-remap", 1, NULL },
-	{ "manage-cgroups", 1, (const char *const[]){ "none", "props", "soft", "full", "strict", "ignore", NULL } },
+	{ "manage-cgroups", 1,
+	  (const char *const[]){ "none", "props", "soft", "full", "strict", "ignore", NULL } },
 	{ "network-lock", 0, (const char *const[]){ "iptables", "nftables", "skip", NULL } },
 };
 
@@ -47,11 +48,13 @@ static int allowed(const char *option)
 int mfd_policy_check(char *const *options, size_t n, struct mfd_error *err)
 {
 	if (n > MFD_POLICY_MAX)
-		return mfd_error_set(err, -EPERM, "%zu restore options are more than %d", n, MFD_POLICY_MAX);
+		return mfd_error_set(err, -EPERM, "%zu restore options are more than %d", n,
+				     MFD_POLICY_MAX);
 	for (size_t i = 0; i < n; i++)
 		if (!allowed(options[i]))
-			return mfd_error_set(err, -EPERM,
-					     "restore option '%.64s' is not one that a source may ask for here",
-					     options[i]);
+			return mfd_error_set(
+				err, -EPERM,
+				"restore option '%.64s' is not one that a source may ask for here",
+				options[i]);
 	return 0;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * `criu-multifd restore --from-server`: the process between the server and CRIU, in a program of its own because the server's
- * worker has threads.  Sets the namespaces up, runs CRIU, tells how it ended, and stays as warden of what was restored.
+ * `criu-multifd restore --from-server`: the process between the server and CRIU, in a program of
+ * its own because the server's worker has threads.  Sets the namespaces up, runs CRIU, tells how it
+ * ended, and stays as warden of what was restored.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -75,13 +76,13 @@ static int set_up_process(const char *folder)
 
 static int enter_network(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
 
 	if (fd < 0)
 		return -1;
-	rc = setns(fd, CLONE_NEWNET);
+	ret = setns(fd, CLONE_NEWNET);
 	close(fd);
-	return rc;
+	return ret;
 }
 
 /* Mounts of the host still arrive; ours stay here. */
@@ -146,8 +147,10 @@ int mfd_restore_child(int argc, char **argv)
 	int type = 0;
 	socklen_t len = sizeof(type);
 
-	if (argc < 7 || getsockopt(LINK, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_SEQPACKET) {
-		fprintf(stderr, "criu-multifd restore --from-server is started by criu-multifd serve alone\n");
+	if (argc < 7 || getsockopt(LINK, SOL_SOCKET, SO_TYPE, &type, &len) ||
+	    type != SOCK_SEQPACKET) {
+		fprintf(stderr,
+			"criu-multifd restore --from-server is started by criu-multifd serve alone\n");
 		return MFD_EXIT_USAGE;
 	}
 	if (set_up_process(argv[4]))

@@ -100,7 +100,10 @@ static int make_command(struct command *c, struct mfd_session *s)
 
 /* ---- the process ---- */
 
-/* Twice, so that the warden is nobody's child here.  Between fork and exec only system calls: other threads may hold any lock. */
+/*
+ * Twice, so that the warden is nobody's child here.  Between fork and exec only system calls: other
+ * threads may hold any lock.
+ */
 static int spawn(char **argv, int link)
 {
 	pid_t pid = fork();
@@ -148,12 +151,15 @@ static void watch(void *arg)
 	int code = -ECHILD;
 
 	if (listen_to(r->link, &m, -1)) {
-		code = m.word == MFD_RESTORER_ENDED && WIFEXITED(m.value) && !WEXITSTATUS(m.value) ? 0 : -EIO;
+		code = m.word == MFD_RESTORER_ENDED && WIFEXITED(m.value) && !WEXITSTATUS(m.value) ?
+			       0 :
+			       -EIO;
 		if (m.word == MFD_RESTORER_FAILED)
 			snprintf(text, sizeof(text), "%s", m.text);
-		else if (code &&
-			 mfd_hostcriu_complaint(s->dirfd, MFD_RESTORE_LOG, MFD_RESTORE_ERRORS, text, sizeof(text)))
-			snprintf(text, sizeof(text), "it ended with status %#x and said nothing", (unsigned)m.value);
+		else if (code && mfd_hostcriu_complaint(s->dirfd, MFD_RESTORE_LOG,
+							MFD_RESTORE_ERRORS, text, sizeof(text)))
+			snprintf(text, sizeof(text), "it ended with status %#x and said nothing",
+				 (unsigned)m.value);
 	}
 	pthread_mutex_lock(&s->lock);
 	mfd_io_close(&r->link);
@@ -172,7 +178,9 @@ static int take_warden(struct mfd_restore *r, char *text, size_t len)
 
 	if (!listen_to(r->link, &m, WARDEN_MS) || m.word != MFD_RESTORER_WARDEN || m.value <= 1) {
 		snprintf(text, len, "%s",
-			 m.word == MFD_RESTORER_FAILED ? m.text : "the process that shall run it did not start");
+			 m.word == MFD_RESTORER_FAILED ?
+				 m.text :
+				 "the process that shall run it did not start");
 		return -ECHILD;
 	}
 	r->warden = m.value;
@@ -186,47 +194,47 @@ static int take_warden(struct mfd_restore *r, char *text, size_t len)
 static int start(struct mfd_session *s, char **argv, char *text, size_t len)
 {
 	struct mfd_restore *r = &s->restore;
-	int pair[2], rc;
+	int pair[2], ret;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
-	rc = spawn(argv, pair[1]);
+	ret = spawn(argv, pair[1]);
 	close(pair[1]);
 	r->link = pair[0];
-	rc = rc ? rc : take_warden(r, text, len);
-	if (rc)
+	ret = ret ? ret : take_warden(r, text, len);
+	if (ret)
 		mfd_io_close(&r->link);
-	return rc;
+	return ret;
 }
 
 int mfd_restorer_start(struct mfd_session *s, char *text, size_t len)
 {
 	struct mfd_restore *r = &s->restore;
 	struct command c = { 0 };
-	int rc;
+	int ret;
 
 	mfd_restorer_release(s);
 	pthread_mutex_lock(&s->lock);
 	*r = (struct mfd_restore){ .warden_fd = -1, .link = -1, .busy = 1 };
 	pthread_mutex_unlock(&s->lock);
 	snprintf(text, len, "no memory");
-	rc = make_command(&c, s);
-	rc = rc ? rc : start(s, c.argv, text, len);
+	ret = make_command(&c, s);
+	ret = ret ? ret : start(s, c.argv, text, len);
 	free_command(&c);
-	if (!rc) {
+	if (!ret) {
 		atomic_fetch_add(&s->refs, 1);
-		rc = mfd_threads_start(&s->server->pool, watch, s);
-		if (rc)
+		ret = mfd_threads_start(&s->server->pool, watch, s);
+		if (ret)
 			mfd_session_put(s); /* never the last one */
 	}
-	if (rc) {
+	if (ret) {
 		mfd_restorer_kill(s);
 		mfd_io_close(&r->link);
 		pthread_mutex_lock(&s->lock);
 		r->busy = 0;
 		pthread_mutex_unlock(&s->lock);
 	}
-	return rc;
+	return ret;
 }
 
 /* ---- what was restored ---- */
@@ -248,15 +256,16 @@ int mfd_restorer_look_again(const struct mfd_session *s)
 {
 	struct mfd_descendant *list = NULL;
 	size_t n = 0, alive = 0, stopped = 0;
-	int rc = warden_lives(&s->restore) ? mfd_descent_list(s->restore.warden, &list, &n) : -ESRCH;
+	int ret = warden_lives(&s->restore) ? mfd_descent_list(s->restore.warden, &list, &n) :
+					      -ESRCH;
 
-	for (size_t i = 0; !rc && i < n; i++) {
+	for (size_t i = 0; !ret && i < n; i++) {
 		alive += (size_t)is_alive(&list[i]);
 		stopped += list[i].state == 'T';
 	}
 	free(list);
-	if (rc || alive < s->restore.n_alive)
-		return rc ? rc : -ESRCH;
+	if (ret || alive < s->restore.n_alive)
+		return ret ? ret : -ESRCH;
 	/* It may have read zeros where a page had not come (pager_still.c). */
 	return s->huge && stopped < s->restore.n_stopped ? -EBUSY : 0;
 }
@@ -266,14 +275,14 @@ int mfd_restorer_note_tasks(struct mfd_session *s)
 	struct mfd_restore *r = &s->restore;
 	struct mfd_descendant *list = NULL;
 	size_t n = 0;
-	int rc;
+	int ret;
 
 	if (!warden_lives(r))
 		return -ESRCH;
-	rc = mfd_descent_list(r->warden, &list, &n);
-	if (!rc && !(r->tasks = calloc(n + 1, sizeof(*r->tasks))))
-		rc = -ENOMEM;
-	for (size_t i = 0; !rc && i < n; i++) {
+	ret = mfd_descent_list(r->warden, &list, &n);
+	if (!ret && !(r->tasks = calloc(n + 1, sizeof(*r->tasks))))
+		ret = -ENOMEM;
+	for (size_t i = 0; !ret && i < n; i++) {
 		if (!r->root)
 			r->root = list[i].pid;
 		r->n_alive += (size_t)is_alive(&list[i]);
@@ -282,10 +291,13 @@ int mfd_restorer_note_tasks(struct mfd_session *s)
 			r->tasks[r->n_tasks++] = list[i].pid;
 	}
 	free(list);
-	return rc ? rc : n ? 0 : -ESRCH;
+	return ret ? ret : n ? 0 : -ESRCH;
 }
 
-/* "BOOT-ID 0 PID START-TIME": the last such line whose process still is the one that was meant; 0 = none. */
+/*
+ * "BOOT-ID 0 PID START-TIME": the last such line whose process still is the one that was meant; 0 =
+ * none.
+ */
 static pid_t find_warden(int dirfd)
 {
 	char *text = NULL, *line, *save;
@@ -298,8 +310,8 @@ static pid_t find_warden(int dirfd)
 		unsigned task;
 		int pid;
 
-		if (sscanf(line, "%*s %u %d %llu", &task, &pid, &start) == 3 && !task && pid > 1 && start &&
-		    mfd_holder_start_time(pid) == start)
+		if (sscanf(line, "%*s %u %d %llu", &task, &pid, &start) == 3 && !task && pid > 1 &&
+		    start && mfd_holder_start_time(pid) == start)
 			found = pid;
 	}
 	free(text);
@@ -322,7 +334,8 @@ void mfd_restorer_continue(struct mfd_session *s)
 
 	for (size_t i = 0; i < r->n_tasks; i++)
 		if (kill(r->tasks[i], SIGCONT))
-			mfd_log_error("%s: process %d cannot be continued: %s", s->name, r->tasks[i], strerror(errno));
+			mfd_log_error("%s: process %d cannot be continued: %s", s->name,
+				      r->tasks[i], strerror(errno));
 	r->resumed = 1;
 }
 

@@ -8,8 +8,9 @@
  *					 +-> criu restore --lazy-pages --leave-stopped, ends
  *					 +-> the restored tasks
  *
- * The warden is the ancestor of everything restored, so what must be continued or killed is found; it belongs to nobody but init,
- * lives as long as a restored task, and outlives the server.  In a pid namespace of their own restored pids never clash.
+ * The warden is the ancestor of everything restored, so what must be continued or killed is found;
+ * it belongs to nobody but init, lives as long as a restored task, and outlives the server.  In a
+ * pid namespace of their own restored pids never clash.
  *
  * struct mfd_restore is the session thread's but for the fields under session->lock.
  */
@@ -52,12 +53,20 @@ struct mfd_restorer_msg {
 	char text[248]; /* FAILED */
 };
 
-/* restorer.c.  Start it: 0 and `busy`, or -errno with a sentence in text; its end is told by `done`. */
+/*
+ * restorer.c.  Start it: 0 and `busy`, or -errno with a sentence in text; its end is told by
+ * `done`.
+ */
 int mfd_restorer_start(struct mfd_session *s, char *text, size_t len);
 int mfd_restorer_note_tasks(struct mfd_session *s); /* fills root and tasks */
-/* 0: what was noted is all there still, stopped tasks die by no will of theirs (the OOM killer); -ESRCH: it is not; or another -errno. */
+/*
+ * 0: what was noted is all there still, stopped tasks die by no will of theirs (the OOM killer);
+ * -ESRCH: it is not; or another -errno.
+ */
 int mfd_restorer_look_again(const struct mfd_session *s);
-/* The warden of a worker that died, from MFD_SESSION_ATTACHED; fills tasks. -ESRCH: it has ended. */
+/*
+ * The warden of a worker that died, from MFD_SESSION_ATTACHED; fills tasks. -ESRCH: it has ended.
+ */
 int mfd_restorer_adopt(struct mfd_session *s);
 void mfd_restorer_continue(struct mfd_session *s);
 void mfd_restorer_kill(struct mfd_session *s);	  /* everything, and wait */

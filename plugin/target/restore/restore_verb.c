@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* `criu-multifd restore`: criu restore --lazy-pages with the session's folder, once the session may be restored. */
+/*
+ * `criu-multifd restore`: criu restore --lazy-pages with the session's folder, once the session may
+ * be restored.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -25,18 +28,22 @@ static int may_restore(const Mfd__SessionEntry *e, struct mfd_error *err)
 {
 	if (e->confirm_restore && (e->state != MFD__SESSION_STATE__COMMITTED || e->restored_pid))
 		return mfd_error_set(err, -EBUSY, "is restored by its server");
-	if (e->state == MFD__SESSION_STATE__COMMITTED && !(e->has_installed_pages && e->installed_pages))
+	if (e->state == MFD__SESSION_STATE__COMMITTED &&
+	    !(e->has_installed_pages && e->installed_pages))
 		return 0;
-	if (e->postcopy && (e->state == MFD__SESSION_STATE__RESTORABLE || e->state == MFD__SESSION_STATE__READY))
+	if (e->postcopy &&
+	    (e->state == MFD__SESSION_STATE__RESTORABLE || e->state == MFD__SESSION_STATE__READY))
 		return 0;
 	if (e->state == MFD__SESSION_STATE__DONE || e->state == MFD__SESSION_STATE__RUNNING ||
 	    e->state == MFD__SESSION_STATE__COMMITTED)
 		return mfd_error_set(err, -EALREADY, "has been restored already");
 	if (e->state == MFD__SESSION_STATE__READY && e->in_doubt)
-		return mfd_error_set(err, -EAGAIN,
-				     "is complete, but its source cannot be reached and may still run it; "
-				     "see criu-multifd status");
-	return mfd_error_set(err, -EAGAIN, "is not ready; criu-multifd wait --for committed waits for it");
+		return mfd_error_set(
+			err, -EAGAIN,
+			"is complete, but its source cannot be reached and may still run it; "
+			"see criu-multifd status");
+	return mfd_error_set(err, -EAGAIN,
+			     "is not ready; criu-multifd wait --for committed waits for it");
 }
 
 static int check_session(const char *dir, const char *name, struct mfd_error *err)
@@ -68,8 +75,9 @@ struct words {
 };
 
 /*
- * runc's descriptors.json says what standard input, output and error were.  Where one was a pipe, ours takes its place, as runc
- * restore does with those it is given; one that the keeper has is the plugin's affair.
+ * runc's descriptors.json says what standard input, output and error were.  Where one was a pipe,
+ * ours takes its place, as runc restore does with those it is given; one that the keeper has is the
+ * plugin's affair.
  */
 static void add_runc(struct words *w, const char *folder)
 {
@@ -79,9 +87,12 @@ static void add_runc(struct words *w, const char *folder)
 	snprintf(path, sizeof(path), "%s/descriptors.json", folder);
 	list = access(path, R_OK) ? NULL : json_object_from_file(path);
 	for (int i = 0; list && json_object_is_type(list, json_type_array) && i < 3; i++) {
-		const char *text = (o = json_object_array_get_idx(list, (size_t)i)) ? json_object_get_string(o) : NULL;
+		const char *text = (o = json_object_array_get_idx(list, (size_t)i)) ?
+					   json_object_get_string(o) :
+					   NULL;
 
-		if (!text || strncmp(text, "pipe:[", 6) || strlen(text) > 40 || fcntl(i, F_GETFD) < 0)
+		if (!text || strncmp(text, "pipe:[", 6) || strlen(text) > 40 ||
+		    fcntl(i, F_GETFD) < 0)
 			continue;
 		snprintf(w->inherit[i], sizeof(w->inherit[i]), "fd[%d]:%s", i, text);
 		w->v[w->n++] = "--inherit-fd";
@@ -115,14 +126,14 @@ static int has_kept(const char *folder)
 static int add_plugin(struct words *w, const char *folder, struct mfd_error *err)
 {
 	char path[4200];
-	int rc;
+	int ret;
 
 	snprintf(path, sizeof(path), "%s/" MFD_CPR_IMAGE_NAME, folder);
 	if (access(path, F_OK) && !has_kept(folder))
 		return 0;
-	rc = mfd_hostcriu_plugins(w->plugins, sizeof(w->plugins), err);
-	if (rc)
-		return rc;
+	ret = mfd_hostcriu_plugins(w->plugins, sizeof(w->plugins), err);
+	if (ret)
+		return ret;
 	w->v[w->n++] = "--libdir";
 	w->v[w->n++] = w->plugins;
 	return 0;
@@ -130,8 +141,8 @@ static int add_plugin(struct words *w, const char *folder, struct mfd_error *err
 
 static int run_criu(const char *criu, const char *folder, const struct mfd_flags_args *args)
 {
-	struct words w = { .v = { criu, "restore", "--lazy-pages", "--images-dir", folder, "--restore-detached",
-				  "--log-file", "restore.log", "-v3" },
+	struct words w = { .v = { criu, "restore", "--lazy-pages", "--images-dir", folder,
+				  "--restore-detached", "--log-file", "restore.log", "-v3" },
 			   .n = 9 };
 	struct mfd_error err = { 0 };
 	char **argv;
@@ -157,7 +168,11 @@ int mfd_restore_main(int argc, char **argv)
 {
 	const char *dir = MFD_DEFAULT_DIR;
 	const struct mfd_flag flags[] = {
-		{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &dir, .arg = "DIR", .help = "the server's folder" },
+		{ .name = "dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &dir,
+		  .arg = "DIR",
+		  .help = "the server's folder" },
 		{ 0 },
 	};
 	const struct mfd_flags table = {
@@ -180,13 +195,13 @@ int mfd_restore_main(int argc, char **argv)
 	struct mfd_hostcriu criu;
 	struct mfd_error err = { 0 };
 	char folder[4096];
-	int rc;
+	int ret;
 
 	if (argc > 1 && !strcmp(argv[1], "--from-server"))
 		return mfd_restore_child(argc, argv);
-	rc = mfd_flags_begin(&table, argc, argv, &args);
-	if (rc >= 0)
-		return rc;
+	ret = mfd_flags_begin(&table, argc, argv, &args);
+	if (ret >= 0)
+		return ret;
 	if (check_session(dir, args.v[0], &err)) {
 		fprintf(stderr, "criu-multifd restore: session %s %s\n", args.v[0], err.text);
 		return MFD_EXIT_FAILED;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The session's own thread: takes one thing after the other that others have left under session->lock, and acts.  What a loss means
- * says standing.c, how it ends ending.c.
+ * The session's own thread: takes one thing after the other that others have left under
+ * session->lock, and acts.  What a loss means says standing.c, how it ends ending.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +15,22 @@
 #include "session.h"
 #include "ask_setting.h"
 
-enum what { NOTHING, TICK, FAILED, PAGER, REQUEST, MAIL, LOST, RESUME, JOINED, ASKED, RESTORE_ENDED, OPEN, STOP, NEWS };
+enum what {
+	NOTHING,
+	TICK,
+	FAILED,
+	PAGER,
+	REQUEST,
+	MAIL,
+	LOST,
+	RESUME,
+	JOINED,
+	ASKED,
+	RESTORE_ENDED,
+	OPEN,
+	STOP,
+	NEWS
+};
 
 #define QUEUED_TICK_MS 100
 
@@ -33,8 +48,8 @@ static int synced(const struct mfd_session *s, uint64_t sync)
 }
 
 /*
- * A lost data channel matters only while pages are due.  `lost` stays set until it has been dealt with: a source that comes back
- * meanwhile waits for that (session.c, oust).
+ * A lost data channel matters only while pages are due.  `lost` stays set until it has been dealt
+ * with: a source that comes back meanwhile waits for that (session.c, oust).
  */
 static void on_lost(struct mfd_session *s)
 {
@@ -42,7 +57,10 @@ static void on_lost(struct mfd_session *s)
 	int control;
 
 	pthread_mutex_lock(&s->lock);
-	/* What the source said last may have come since next() looked, and the end of its connection behind it. */
+	/*
+	 * What the source said last may have come since next() looked, and the end of its
+	 * connection behind it.
+	 */
 	if (s->mail && synced(s, s->mail->sync)) {
 		pthread_mutex_unlock(&s->lock);
 		return;
@@ -50,10 +68,13 @@ static void on_lost(struct mfd_session *s)
 	control = s->lost_control;
 	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
 	pthread_mutex_unlock(&s->lock);
-	if (control || (mfd_session_may_abort(s) && !s->ready_waits) || s->state == MFD__SESSION_STATE__RUNNING)
+	if (control || (mfd_session_may_abort(s) && !s->ready_waits) ||
+	    s->state == MFD__SESSION_STATE__RUNNING)
 		mfd_session_broken(s, -ECONNRESET, text);
 	pthread_mutex_lock(&s->lock);
-	/* The control connection may have followed a channel that did not matter: then once more. */
+	/*
+	 * The control connection may have followed a channel that did not matter: then once more.
+	 */
 	if (s->lost_control == control)
 		s->lost = s->lost_control = 0;
 	pthread_cond_broadcast(&s->cond);
@@ -113,8 +134,10 @@ static void on_started_ok(struct mfd_session *s)
 {
 	uint64_t start = mfd_io_now_us();
 
-	if (!s->postcopy || s->state != MFD__SESSION_STATE__RESTORABLE || s->leave != MFD_LEAVE_WAIT) {
-		mfd_log_debug("%s: STARTED_OK ignored in %s", s->name, mfd_session_file_state(s->state));
+	if (!s->postcopy || s->state != MFD__SESSION_STATE__RESTORABLE ||
+	    s->leave != MFD_LEAVE_WAIT) {
+		mfd_log_debug("%s: STARTED_OK ignored in %s", s->name,
+			      mfd_session_file_state(s->state));
 		return;
 	}
 	s->state = MFD__SESSION_STATE__RUNNING;
@@ -240,7 +263,8 @@ static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind)
 	if (s->state != MFD__SESSION_STATE__READY && s->state != MFD__SESSION_STATE__RESTORED)
 		return "error: pages are missing, it cannot run";
 	mfd_commit_commit(s, 0);
-	return s->state == MFD__SESSION_STATE__COMMITTED ? "ok" : "error: the commit could not be stored";
+	return s->state == MFD__SESSION_STATE__COMMITTED ? "ok" :
+							   "error: the commit could not be stored";
 }
 
 /* NULL: it is answered later. */
@@ -302,8 +326,8 @@ static int commit_is_due(struct mfd_session *s)
 }
 
 /*
- * Restored tasks keep the server alive until their pages are in, unless it is asked twice.  A restore that is not finished is killed: nothing
- * has left the store yet, so it can be repeated.
+ * Restored tasks keep the server alive until their pages are in, unless it is asked twice.  A
+ * restore that is not finished is killed: nothing has left the store yet, so it can be repeated.
  */
 static void on_stop(struct mfd_session *s)
 {
@@ -331,7 +355,8 @@ static void on_stop(struct mfd_session *s)
 	}
 	if (has_tasks(s)) {
 		mfd_session_set_error(s, "the restore server was stopped while pages were missing");
-		s->over = s->state == MFD__SESSION_STATE__COMMITTED ? MFD_OVER_BROKEN : MFD_OVER_ABORTED;
+		s->over = s->state == MFD__SESSION_STATE__COMMITTED ? MFD_OVER_BROKEN :
+								      MFD_OVER_ABORTED;
 		return;
 	}
 	if (s->state == MFD__SESSION_STATE__RUNNING) {
@@ -340,7 +365,8 @@ static void on_stop(struct mfd_session *s)
 	}
 	if (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED) {
 		s->in_doubt = 1;
-		s->state = MFD__SESSION_STATE__READY; /* what was restored is killed: nothing has left the store */
+		/* what was restored is killed: nothing has left the store */
+		s->state = MFD__SESSION_STATE__READY;
 		mfd_session_set_error(s, "the restore server ended");
 	}
 	s->over = MFD_OVER_KEPT;
@@ -370,8 +396,9 @@ static void tick(struct mfd_session *s)
 	if (!s->joined_said && s->joining && now > s->join_deadline)
 		mfd_session_broken(s, -ETIMEDOUT, "not all channels joined in time");
 	else if (now > heard && now - heard > s->server->stall_ms)
-		mfd_session_broken(s, -ETIMEDOUT,
-				   "connection lost: nothing came from the source within the stall timeout");
+		mfd_session_broken(
+			s, -ETIMEDOUT,
+			"connection lost: nothing came from the source within the stall timeout");
 	else if (now >= s->ping_ms) {
 		s->ping_ms = now + s->server->stall_ms / 3;
 		mfd_session_send(s, MFD_WIRE_PING, &ping.base);
@@ -382,12 +409,13 @@ static void tick(struct mfd_session *s)
 
 static int all_joined(const struct mfd_session *s)
 {
-	return s->control && s->joining && s->attached == s->limits.channels + (mfd_session_pages_follow(s) ? 1U : 0U);
+	return s->control && s->joining &&
+	       s->attached == s->limits.channels + (mfd_session_pages_follow(s) ? 1U : 0U);
 }
 
 /*
- * The first that may be read.  Leave to run or an abort must not wait behind an END whose packets are still on a slow link; the
- * order of those that wait for a sync is that of their syncs.
+ * The first that may be read.  Leave to run or an abort must not wait behind an END whose packets
+ * are still on a slow link; the order of those that wait for a sync is that of their syncs.
  */
 static struct mfd_mail **readable(struct mfd_session *s)
 {
@@ -411,7 +439,10 @@ static struct mfd_mail *take_mail(struct mfd_session *s)
 	return m;
 }
 
-/* Mail goes before a loss: a COMMIT or ABORT that came is honoured though the connection closed behind it. */
+/*
+ * Mail goes before a loss: a COMMIT or ABORT that came is honoured though the connection closed
+ * behind it.
+ */
 static enum what next(struct mfd_session *s)
 {
 	if (s->failure.code)
@@ -514,7 +545,8 @@ static void session_thread(void *arg)
 	/* reloaded, and nothing is restored any more though it may run; or everything is */
 	if (s->state == MFD__SESSION_STATE__COMMITTED && s->installed)
 		s->over = MFD_OVER_DONE;
-	else if (s->state == MFD__SESSION_STATE__COMMITTED || s->state == MFD__SESSION_STATE__RUNNING)
+	else if (s->state == MFD__SESSION_STATE__COMMITTED ||
+		 s->state == MFD__SESSION_STATE__RUNNING)
 		mfd_confirm_begin(s);
 	while (!s->over)
 		step(s);

@@ -13,7 +13,8 @@
 #define ANSWER_MS     5000
 
 /* lock held */
-static void finish(struct mfd_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void finish(struct mfd_session *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 static void finish(struct mfd_session *s, const char *fmt, ...)
 {
 	struct mfd_request *r = s->setting.request;
@@ -30,8 +31,8 @@ static void finish(struct mfd_session *s, const char *fmt, ...)
 /* lock held */
 static const char *refusal(struct mfd_session *s)
 {
-	if (s->state != MFD__SESSION_STATE__RECEIVING && s->state != MFD__SESSION_STATE__RESTORABLE &&
-	    s->state != MFD__SESSION_STATE__RUNNING)
+	if (s->state != MFD__SESSION_STATE__RECEIVING &&
+	    s->state != MFD__SESSION_STATE__RESTORABLE && s->state != MFD__SESSION_STATE__RUNNING)
 		return "error: too late: everything has been sent already";
 	if (s->queued)
 		return "error: it waits for memory, its channels are not connected yet";
@@ -74,7 +75,8 @@ void mfd_setting_tick(struct mfd_session *s, const char *over)
 	if (s->setting.request && over)
 		finish(s, "error: %s", over);
 	else if (s->setting.request && mfd_io_now_ms() > s->setting.end_ms)
-		finish(s, "error: the source has not answered within %u s; it may change the setting yet",
+		finish(s,
+		       "error: the source has not answered within %u s; it may change the setting yet",
 		       ANSWER_MS / 1000);
 	pthread_mutex_unlock(&s->lock);
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Promises of memory; the rules are in budget.h. Everything below happens under budget->lock, which is taken last of all. */
+/*
+ * Promises of memory; the rules are in budget.h. Everything below happens under budget->lock, which
+ * is taken last of all.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -94,9 +97,10 @@ static int try_admit(struct mfd_budget *b, struct mfd_budget_claim *c)
 	return 1;
 }
 
-int mfd_budget_enter(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t least, uint64_t want)
+int mfd_budget_enter(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t least,
+		     uint64_t want)
 {
-	int rc = -E2BIG;
+	int ret = -E2BIG;
 
 	pthread_mutex_lock(&b->lock);
 	if (!too_much(b, least)) {
@@ -104,10 +108,10 @@ int mfd_budget_enter(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t 
 		c->want = want > least ? want : least;
 		c->waiting = 1;
 		append(b, c);
-		rc = try_admit(b, c);
+		ret = try_admit(b, c);
 	}
 	pthread_mutex_unlock(&b->lock);
-	return rc;
+	return ret;
 }
 
 int mfd_budget_admit(struct mfd_budget *b, struct mfd_budget_claim *c)
@@ -120,35 +124,36 @@ int mfd_budget_admit(struct mfd_budget *b, struct mfd_budget_claim *c)
 	return yes;
 }
 
-int mfd_budget_change(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t least, uint64_t want)
+int mfd_budget_change(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t least,
+		      uint64_t want)
 {
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(&b->lock);
 	if (!c->waiting) {
-		rc = -EALREADY;
+		ret = -EALREADY;
 	} else if (too_much(b, least)) {
 		take_out(b, c);
-		rc = -E2BIG;
+		ret = -E2BIG;
 	} else {
 		c->least = least;
 		c->want = want > least ? want : least;
 	}
 	pthread_mutex_unlock(&b->lock);
-	return rc;
+	return ret;
 }
 
 int mfd_budget_raise(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t bytes)
 {
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(&b->lock);
 	if (bytes > c->promised && (!c->in || c->waiting || bytes - c->promised > free_bytes(b)))
-		rc = -ENOSPC;
+		ret = -ENOSPC;
 	else if (bytes > c->promised)
 		c->promised = bytes;
 	pthread_mutex_unlock(&b->lock);
-	return rc;
+	return ret;
 }
 
 uint64_t mfd_budget_more(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t want)
@@ -221,7 +226,8 @@ void mfd_budget_left_set(struct mfd_budget *b, unsigned seen, uint64_t bytes)
 	pthread_mutex_unlock(&b->lock);
 }
 
-void mfd_budget_look(struct mfd_budget *b, const struct mfd_budget_claim *c, struct mfd_budget_figures *f)
+void mfd_budget_look(struct mfd_budget *b, const struct mfd_budget_claim *c,
+		     struct mfd_budget_figures *f)
 {
 	const struct mfd_budget_claim *o;
 

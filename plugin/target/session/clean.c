@@ -18,27 +18,27 @@ static int remove_tree(int dirfd, const char *name, int depth);
 static int remove_children(int fd, int depth)
 {
 	struct dirent *d;
-	int rc = 0, one;
+	int ret = 0, one;
 	DIR *dir = fdopendir(fd);
 
 	if (!dir) {
-		rc = -errno;
+		ret = -errno;
 		close(fd);
-		return rc;
+		return ret;
 	}
 	while ((d = readdir(dir))) {
 		if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
 			continue;
 		one = remove_tree(dirfd(dir), d->d_name, depth + 1);
-		rc = rc ? rc : one;
+		ret = ret ? ret : one;
 	}
 	closedir(dir);
-	return rc;
+	return ret;
 }
 
 static int remove_tree(int dirfd, const char *name, int depth)
 {
-	int fd, rc;
+	int fd, ret;
 
 	if (!unlinkat(dirfd, name, 0) || errno == ENOENT)
 		return 0;
@@ -49,10 +49,10 @@ static int remove_tree(int dirfd, const char *name, int depth)
 	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	rc = remove_children(fd, depth);
-	if (!rc && unlinkat(dirfd, name, AT_REMOVEDIR) && errno != ENOENT)
-		rc = -errno;
-	return rc;
+	ret = remove_children(fd, depth);
+	if (!ret && unlinkat(dirfd, name, AT_REMOVEDIR) && errno != ENOENT)
+		ret = -errno;
+	return ret;
 }
 
 int mfd_clean_tree(int dirfd, const char *name)

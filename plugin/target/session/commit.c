@@ -29,16 +29,19 @@ static struct mfd_pagetable *op_table(void *arg, uint32_t task)
 static int op_started(void *arg)
 {
 	struct mfd_session *s = arg;
-	int rc;
+	int ret;
 
 	if (!s->postcopy && !s->confirm)
 		return 0;
 	pthread_mutex_lock(&s->lock);
-	/* What the server restores stays stopped until there is leave; nobody else may restore before. */
+	/*
+	 * What the server restores stays stopped until there is leave; nobody else may restore
+	 * before.
+	 */
 	if (s->confirm && (s->restore.busy || s->leave == MFD_LEAVE_WAIT)) {
-		rc = s->restore.busy ? 0 : -ECANCELED;
+		ret = s->restore.busy ? 0 : -ECANCELED;
 		pthread_mutex_unlock(&s->lock);
-		return rc;
+		return ret;
 	}
 	if (s->leave == MFD_LEAVE_WAIT) {
 		s->asked = 1;
@@ -46,9 +49,9 @@ static int op_started(void *arg)
 	}
 	while (s->leave == MFD_LEAVE_WAIT)
 		pthread_cond_wait(&s->cond, &s->lock);
-	rc = s->leave == MFD_LEAVE_GIVEN ? 0 : -ECANCELED;
+	ret = s->leave == MFD_LEAVE_GIVEN ? 0 : -ECANCELED;
 	pthread_mutex_unlock(&s->lock);
-	return rc;
+	return ret;
 }
 
 static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
@@ -64,15 +67,15 @@ static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	return mfd_session_send(s, MFD_WIRE_FAULT, &m.base);
 }
 
-static int note_held(struct mfd_session *s, const struct mfd_pager_held *h, int rc)
+static int note_held(struct mfd_session *s, const struct mfd_pager_held *h, int ret)
 {
 	pthread_mutex_lock(&s->lock);
-	if (!rc && h->task)
+	if (!ret && h->task)
 		s->held_tasks++;
-	else if (!rc)
+	else if (!ret)
 		s->held_conn = h->uffd + 1;
 	pthread_mutex_unlock(&s->lock);
-	return rc;
+	return ret;
 }
 
 /* Nonzero when it is the last of a task: every page of every task is in then. */
@@ -91,51 +94,59 @@ static int note_unheld(struct mfd_session *s, int uffd)
 
 static int count_hold(struct mfd_session *s)
 {
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(&s->lock);
 	if (s->ending)
-		rc = -ESHUTDOWN;
+		ret = -ESHUTDOWN;
 	else
 		s->holds++;
 	pthread_mutex_unlock(&s->lock);
-	return rc;
+	return ret;
 }
 
-/* Of a child that a task forks nobody can say which process it is, and the task waits for us: no look at all processes. */
+/*
+ * Of a child that a task forks nobody can say which process it is, and the task waits for us: no
+ * look at all processes.
+ */
 static int op_hold(void *arg, struct mfd_pager_held *h)
 {
 	struct mfd_session *s = arg;
-	int rc = count_hold(s), pid, sure, pidfd = -1;
+	int ret = count_hold(s), pid, sure, pidfd = -1;
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	if (h->forked)
-		return note_held(s, h, mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, -1, 1));
+		return note_held(
+			s, h, mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, -1, 1));
 	if (!h->task) {
 		pidfd = mfd_lazysock_peer(h->uffd);
-		rc = mfd_guard_hold(s->server, s->name, 0, h->uffd, -1, pidfd, 0);
+		ret = mfd_guard_hold(s->server, s->name, 0, h->uffd, -1, pidfd, 0);
 		mfd_io_close(&pidfd);
-		return note_held(s, h, rc);
+		return note_held(s, h, ret);
 	}
 	pid = mfd_holder_find(h->task, h->uffd, h->pid, &sure);
 	if (pid)
 		pidfd = pidfd_open(pid, 0);
-	rc = mfd_attached_mark(s->dirfd, h->task, pid);
-	if (!rc)
-		rc = mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, pidfd, 0);
+	ret = mfd_attached_mark(s->dirfd, h->task, pid);
+	if (!ret)
+		ret = mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, pidfd, 0);
 	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
 	h->pid = sure ? pid : 0;
 	mfd_io_close(&pidfd);
-	return note_held(s, h, rc);
+	return note_held(s, h, ret);
 }
 
-/* Early: before nobody holds anything any more by which whoever follows would know that the tasks live and lack nothing. */
+/*
+ * Early: before nobody holds anything any more by which whoever follows would know that the tasks
+ * live and lack nothing.
+ */
 static void op_unhold(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
-	if (note_unheld(s, uffd) && s->early && mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n"))
+	if (note_unheld(s, uffd) && s->early &&
+	    mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n"))
 		return; /* they are held until the commit */
 	mfd_guard_unhold(s->server, s->name, uffd);
 }
@@ -150,13 +161,13 @@ static void op_abandon(void *arg)
 static void op_restored(void *arg)
 {
 	struct mfd_session *s = arg;
-	int given, rc = mfd_attached_note(s->dirfd, MFD_SESSION_RESTORED_LINE "\n");
+	int given, ret = mfd_attached_note(s->dirfd, MFD_SESSION_RESTORED_LINE "\n");
 
-	if (rc)
-		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
-	if (rc &&
+	if (ret)
+		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-ret));
+	if (ret &&
 	    s->early) /* whoever follows would not know that pages have left the store; here the source can still go on */
-		mfd_session_fail(s, rc, "%s cannot be written", MFD_SESSION_ATTACHED);
+		mfd_session_fail(s, ret, "%s cannot be written", MFD_SESSION_ATTACHED);
 	mfd_figures_first(&s->times.restored_us);
 	pthread_mutex_lock(&s->lock);
 	given = s->leave == MFD_LEAVE_GIVEN;
@@ -198,48 +209,54 @@ int mfd_commit_start_pager(struct mfd_session *s)
 {
 	struct mfd_error err = { 0 };
 	struct mfd_pager *p = NULL;
-	int rc;
+	int ret;
 
 	if (atomic_load_explicit(&s->pager, memory_order_relaxed))
 		return 0;
-	/* lazy-pages.socket means: restore may begin.  What is dead on the source is not thrown away for want of an address. */
-	rc = mfd_address_take(s, &err);
-	if (rc && s->state != MFD__SESSION_STATE__COMMITTED) {
+	/*
+	 * lazy-pages.socket means: restore may begin.  What is dead on the source is not thrown
+	 * away for want of an address.
+	 */
+	ret = mfd_address_take(s, &err);
+	if (ret && s->state != MFD__SESSION_STATE__COMMITTED) {
 		mfd_session_set_error(s, mfd_error_text(&err));
-		return rc;
+		return ret;
 	}
 	mfd_error_clear(&err);
-	rc = mfd_pager_start(s->dirfd, s->store, mfd_session_pages_follow(s), s->server->threads, &pager_ops, s, &p,
-			     &err);
-	if (rc) {
+	ret = mfd_pager_start(s->dirfd, s->store, mfd_session_pages_follow(s), s->server->threads,
+			      &pager_ops, s, &p, &err);
+	if (ret) {
 		snprintf(s->error, sizeof(s->error), "pager: %s", mfd_error_text(&err));
 		mfd_log_error("%s: %s", s->name, s->error);
-		return rc;
+		return ret;
 	}
 	/*
-	 * Partner of the fence in receive.c: a channel that does not see the pager yet has set its page table words before the pager
-	 * looks for the first of them, which is after leave to run was given.
+	 * Partner of the fence in receive.c: a channel that does not see the pager yet has set its
+	 * page table words before the pager looks for the first of them, which is after leave to
+	 * run was given.
 	 */
 	atomic_store_explicit(&s->pager, p, memory_order_seq_cst);
 	return 0;
 }
 
 /*
- * The worker that served the restored tasks is dead: its pager is taken over.  Once everything was verified a page that was just on its way has
- * nobody to come from again.
+ * The worker that served the restored tasks is dead: its pager is taken over.  Once everything was
+ * verified a page that was just on its way has nobody to come from again.
  */
-static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_t n, struct mfd_error *err)
+static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_t n,
+		       struct mfd_error *err)
 {
 	struct mfd_pager *p = NULL;
 	uint64_t again = 0;
-	int rc = mfd_pager_adopt(s->dirfd, s->store, mfd_session_pages_follow(s), s->server->threads, &pager_ops, s,
-				 held, n, &again, &p, err);
+	int ret = mfd_pager_adopt(s->dirfd, s->store, mfd_session_pages_follow(s),
+				  s->server->threads, &pager_ops, s, held, n, &again, &p, err);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	if (again && s->state != MFD__SESSION_STATE__RUNNING) {
 		mfd_pager_stop(p);
-		return mfd_error_set(err, -ENODATA, "%llu pages were lost on their way into the tasks",
+		return mfd_error_set(err, -ENODATA,
+				     "%llu pages were lost on their way into the tasks",
 				     (unsigned long long)again);
 	}
 	atomic_store_explicit(&s->pager, p, memory_order_seq_cst);
@@ -250,23 +267,24 @@ int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err)
 {
 	struct mfd_pager_held *held;
 	size_t n, own;
-	int rc = mfd_takeover_list(s->server, s->name, &held, &n, &own);
+	int ret = mfd_takeover_list(s->server, s->name, &held, &n, &own);
 
-	if (rc)
-		return mfd_error_sys(err, rc, "take over");
+	if (ret)
+		return mfd_error_sys(err, ret, "take over");
 	s->restored = 1;
 	s->held_tasks = (unsigned)own;
 	s->holds = 1; /* none may be left, but then there is nothing to kill or release either */
 	s->leave = MFD_LEAVE_GIVEN;
 	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
-	rc = adopt_pager(s, held, n, err);
-	if (!rc) {
+	ret = adopt_pager(s, held, n, err);
+	if (!ret) {
 		mfd_takeover_done(s->server, s->name, held, n);
 		mfd_address_adopt(s);
-		mfd_log_info("%s: %zu userfaultfds taken over from the worker that died", s->name, own);
+		mfd_log_info("%s: %zu userfaultfds taken over from the worker that died", s->name,
+			     own);
 	}
 	free(held);
-	return rc;
+	return ret;
 }
 
 /* A restore may run: those that wait go on, later ones do not wait. */
@@ -300,15 +318,17 @@ static void refuse_ready(struct mfd_session *s, Mfd__SessionState before, const 
 }
 
 /*
- * Every page is in before the source has let go.  From here on the restored tasks need nobody, whatever becomes of this server; that is noted, early
- * before the last copies of their userfaultfds are closed.  In postcopy it is noted from READY on: until then the source has its tasks.
+ * Every page is in before the source has let go.  From here on the restored tasks need nobody,
+ * whatever becomes of this server; that is noted, early before the last copies of their
+ * userfaultfds are closed.  In postcopy it is noted from READY on: until then the source has its
+ * tasks.
  */
 static void stands_alone(struct mfd_session *s)
 {
-	int rc = mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n");
+	int ret = mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n");
 
-	if (rc) { /* they are held until the commit */
-		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-rc));
+	if (ret) { /* they are held until the commit */
+		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-ret));
 		return;
 	}
 	mfd_guard_release(s->server, s->name);
@@ -317,7 +337,8 @@ static void stands_alone(struct mfd_session *s)
 	pthread_mutex_unlock(&s->lock);
 	s->alone = 1;
 	s->stop_seen = 0; /* a server that is to end has waited for this */
-	mfd_log_info("%s: every page is in the %s tasks", s->name, s->early ? "stopped" : "restored");
+	mfd_log_info("%s: every page is in the %s tasks", s->name,
+		     s->early ? "stopped" : "restored");
 }
 
 /* Everything is here and compared: make it durable, then say so. */
@@ -329,7 +350,8 @@ void mfd_commit_ready(struct mfd_session *s)
 
 	atomic_store_explicit(&s->sealed, 1, memory_order_release);
 	if (mfd_filesink_sync(&s->files, &err) || mfd_pagestore_sync(s->store)) {
-		refuse_ready(s, before, err.code ? mfd_error_text(&err) : "page store: fsync failed");
+		refuse_ready(s, before,
+			     err.code ? mfd_error_text(&err) : "page store: fsync failed");
 		return;
 	}
 	s->state = MFD__SESSION_STATE__READY;
@@ -347,7 +369,8 @@ void mfd_commit_ready(struct mfd_session *s)
 		mfd_commit_complete(s);
 	else if (s->postcopy && s->installed)
 		stands_alone(s);
-	mfd_log_info("%s: ready: %llu lazy pages verified", s->name, (unsigned long long)s->lazy_pages);
+	mfd_log_info("%s: ready: %llu lazy pages verified", s->name,
+		     (unsigned long long)s->lazy_pages);
 	m.pages = s->lazy_pages;
 	mfd_session_send(s, MFD_WIRE_READY, &m.base);
 	mfd_confirm_verified(s);
@@ -374,7 +397,10 @@ static int store_commit(struct mfd_session *s)
 	s->error[0] = 0;
 	if (!mfd_session_store(s, 1))
 		return 0;
-	/* The source is dead and nothing was acknowledged: a person, or the source's next RESUME, can still decide. */
+	/*
+	 * The source is dead and nothing was acknowledged: a person, or the source's next RESUME,
+	 * can still decide.
+	 */
 	s->state = before;
 	s->committed_us = 0;
 	s->in_doubt = doubt;
@@ -401,7 +427,10 @@ void mfd_commit_look_done(struct mfd_session *s)
 static void after_commit(struct mfd_session *s)
 {
 	mfd_commit_leave(s);
-	/* Restored, stopped and complete by the time of the commit: there may be no pager any more, and need not. */
+	/*
+	 * Restored, stopped and complete by the time of the commit: there may be no pager any more,
+	 * and need not.
+	 */
 	if (s->installed) {
 		mfd_commit_look_done(s);
 		return;
@@ -443,7 +472,8 @@ void mfd_commit_pager_done(struct mfd_session *s)
 
 	pthread_mutex_lock(&s->lock);
 	code = s->pager_code;
-	snprintf(text, sizeof(text), "pager: %s", s->pager_text[0] ? s->pager_text : strerror(-code));
+	snprintf(text, sizeof(text), "pager: %s",
+		 s->pager_text[0] ? s->pager_text : strerror(-code));
 	pthread_mutex_unlock(&s->lock);
 	s->pager_seen = 1;
 	s->gave_up = code != 0;
@@ -457,13 +487,17 @@ void mfd_commit_pager_done(struct mfd_session *s)
 			mfd_verify_passed(s);
 		return;
 	}
-	if (s->state != MFD__SESSION_STATE__COMMITTED && !(s->early && mfd_session_only_copy(s) && s->restore.ok)) {
+	if (s->state != MFD__SESSION_STATE__COMMITTED &&
+	    !(s->early && mfd_session_only_copy(s) && s->restore.ok)) {
 		mfd_session_abort(s, code, "%s", text);
 		return;
 	}
 	mfd_log_error("%s: %s", s->name, text);
 	mfd_session_set_error(s, text);
-	/* RESTORED may have been acted on: a source that is alive says so by an abort, and a person may. */
+	/*
+	 * RESTORED may have been acted on: a source that is alive says so by an abort, and a person
+	 * may.
+	 */
 	if (s->state != MFD__SESSION_STATE__COMMITTED) {
 		mfd_session_store(s, 1);
 		return;

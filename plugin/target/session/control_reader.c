@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The thread of a control connection: HELLO or RESUME, then a reader that answers PING, notes SETTING and hands everything else to the
- * session's thread.  It never waits for the session, so the source is answered and its end is seen at any time.
+ * The thread of a control connection: HELLO or RESUME, then a reader that answers PING, notes
+ * SETTING and hands everything else to the session's thread.  It never waits for the session, so
+ * the source is answered and its end is seen at any time.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,11 +15,11 @@
 #include "memory.h"
 #include "ask_setting.h"
 
-static const char *ended(int rc, const struct mfd_error *err)
+static const char *ended(int ret, const struct mfd_error *err)
 {
 	if (err->code)
 		return mfd_error_text(err);
-	return rc == -ECONNRESET ? "closed by the source" : strerror(-rc);
+	return ret == -ECONNRESET ? "closed by the source" : strerror(-ret);
 }
 
 static uint64_t sync_of(unsigned type, const ProtobufCMessage *msg)
@@ -37,14 +38,15 @@ static int welcome(unsigned type)
 	       type == MFD_WIRE_COMMIT || type == MFD_WIRE_ABORT;
 }
 
-static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg, struct mfd_error *err)
+static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg,
+		  struct mfd_error *err)
 {
 	Mfd__Pong pong = MFD__PONG__INIT;
-	int rc = 0;
+	int ret = 0;
 
 	if (welcome(type)) {
-		rc = mfd_session_post(s, type, sync_of(type, msg), msg);
-		return rc ? mfd_error_set(err, rc, "too many control messages") : 0;
+		ret = mfd_session_post(s, type, sync_of(type, msg), msg);
+		return ret ? mfd_error_set(err, ret, "too many control messages") : 0;
 	}
 	if (type == MFD_WIRE_SETTING)
 		mfd_setting_came(s, (const Mfd__Setting *)msg);
@@ -54,8 +56,8 @@ static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg, s
 	if (type == MFD_WIRE_PING)
 		mfd_session_send(s, MFD_WIRE_PONG, &pong.base);
 	else if (type != MFD_WIRE_PONG && type != MFD_WIRE_SETTING && type != MFD_WIRE_SIZE)
-		rc = mfd_error_set(err, -EPROTO, "unexpected %s", mfd_wire_msg_name(type));
-	return rc;
+		ret = mfd_error_set(err, -EPROTO, "unexpected %s", mfd_wire_msg_name(type));
+	return ret;
 }
 
 static void read_all(struct mfd_session *s, struct mfd_peer *p)
@@ -63,21 +65,24 @@ static void read_all(struct mfd_session *s, struct mfd_peer *p)
 	struct mfd_error err = { 0 };
 	ProtobufCMessage *msg;
 	unsigned type;
-	int rc;
+	int ret;
 
 	do {
-		rc = mfd_control_recv(&p->control, &type, &msg, &err);
-		if (rc)
+		ret = mfd_control_recv(&p->control, &type, &msg, &err);
+		if (ret)
 			break;
 		mfd_session_heard(s, mfd_io_now_ms());
-		rc = handle(s, type, msg, &err);
-	} while (!rc);
+		ret = handle(s, type, msg, &err);
+	} while (!ret);
 	if (err.code)
 		mfd_log_warn("%s: %s: %s", s->name, p->text, mfd_error_text(&err));
-	mfd_session_detach_control(s, p, ended(rc, &err));
+	mfd_session_detach_control(s, p, ended(ret, &err));
 }
 
-/* Say why and give the source a moment to read it: closing with unread bytes would reset the connection. */
+/*
+ * Say why and give the source a moment to read it: closing with unread bytes would reset the
+ * connection.
+ */
 static void refuse(struct mfd_peer *p, int code, const char *why)
 {
 	ProtobufCMessage *msg;
@@ -104,13 +109,14 @@ static void open_session(struct mfd_peer *p, const Mfd__Hello *h)
 	mfd_session_put(s);
 }
 
-static void reopen_session(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r)
+static void reopen_session(struct mfd_peer *p, const struct mfd_wire_greeting *g,
+			   const Mfd__Resume *r)
 {
 	struct mfd_error err = { 0 };
 	struct mfd_session *s = NULL;
-	int rc = mfd_hello_resume(p, g, r, &s, &err);
+	int ret = mfd_hello_resume(p, g, r, &s, &err);
 
-	if (rc < 0)
+	if (ret < 0)
 		refuse(p, err.code, mfd_error_text(&err));
 	else if (s)
 		read_all(s, p);
@@ -132,10 +138,10 @@ void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 	struct mfd_error err = { 0 };
 	ProtobufCMessage *msg;
 	unsigned type;
-	int rc = mfd_control_recv(&p->control, &type, &msg, &err);
+	int ret = mfd_control_recv(&p->control, &type, &msg, &err);
 
-	if (rc) {
-		refuse(p, rc, err.code ? mfd_error_text(&err) : strerror(-rc));
+	if (ret) {
+		refuse(p, ret, err.code ? mfd_error_text(&err) : strerror(-ret));
 		return;
 	}
 	if (fresh && type == MFD_WIRE_HELLO)

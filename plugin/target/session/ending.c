@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The end of a session: what is told to whom, in which order things are taken down, what stays on disk. */
+/*
+ * The end of a session: what is told to whom, in which order things are taken down, what stays on
+ * disk.
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,8 +54,8 @@ static void shutdown_data(struct mfd_session *s)
 }
 
 /*
- * Shut down every connection and wait until their threads have let go.  The source gets `linger` ms to read our last words and
- * close the control connection itself.
+ * Shut down every connection and wait until their threads have let go.  The source gets `linger` ms
+ * to read our last words and close the control connection itself.
  */
 void mfd_session_disconnect(struct mfd_session *s, unsigned linger)
 {
@@ -75,7 +78,10 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* No channel is left that could use it.  Its own threads may be inside our callbacks, which `leave` lets go. */
+/*
+ * No channel is left that could use it.  Its own threads may be inside our callbacks, which `leave`
+ * lets go.
+ */
 static void stop_pager(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_exchange_explicit(&s->pager, NULL, memory_order_acq_rel);
@@ -113,24 +119,27 @@ static void end_done(struct mfd_session *s)
 	remove_store(s);
 	mfd_session_store(s, 1);
 	unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
-	mfd_log_info("%s: done: %llu pages installed", s->name, (unsigned long long)s->pager_last.installed_pages);
+	mfd_log_info("%s: done: %llu pages installed", s->name,
+		     (unsigned long long)s->pager_last.installed_pages);
 }
 
 static void end_aborted(struct mfd_session *s)
 {
 	Mfd__SessionEntry e;
-	int rc, buried;
+	int ret, buried;
 
 	mfd_address_drop(s);
 	s->state = MFD__SESSION_STATE__ABORTED;
 	s->in_doubt = 0;
 	mfd_session_entry(s, &e);
-	/* The store first: a full file system may be the very reason, and the tombstone needs room. */
+	/*
+	 * The store first: a full file system may be the very reason, and the tombstone needs room.
+	 */
 	remove_store(s);
 	buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
-	rc = mfd_clean_tree(s->server->dirfd, s->name);
-	if (rc)
-		mfd_log_error("%s: cannot remove its folder: %s", s->name, strerror(-rc));
+	ret = mfd_clean_tree(s->server->dirfd, s->name);
+	if (ret)
+		mfd_log_error("%s: cannot remove its folder: %s", s->name, strerror(-ret));
 	if (buried)
 		buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
 	if (buried)
@@ -156,7 +165,8 @@ void mfd_session_wind_up(struct mfd_session *s)
 	s->ending = 1;
 	s->leave = s->over == MFD_OVER_DONE ? MFD_LEAVE_GIVEN : MFD_LEAVE_REFUSED;
 	if (s->request) {
-		snprintf(s->request->answer, sizeof(s->request->answer), "error: session %s has just ended", s->name);
+		snprintf(s->request->answer, sizeof(s->request->answer),
+			 "error: session %s has just ended", s->name);
 		s->request->done = 1;
 		s->request = NULL;
 	}
@@ -167,7 +177,9 @@ void mfd_session_wind_up(struct mfd_session *s)
 		mfd_restorer_release(s);
 	else
 		mfd_restorer_kill(s);
-	/* The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then. */
+	/*
+	 * The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then.
+	 */
 	if (s->over != MFD_OVER_DONE && !keeps && has_holds(s)) {
 		mfd_attached_note(s->dirfd, MFD_SESSION_KILLED_LINE "\n");
 		mfd_guard_kill(s->server, s->name);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A session's inherited descriptors, as the server sees them: before it promises anything to the source, everything in cpr-fds.img
- * must be in reach; and when the session is over, the keeper lets go.
+ * A session's inherited descriptors, as the server sees them: before it promises anything to the
+ * source, everything in cpr-fds.img must be in reach; and when the session is over, the keeper lets
+ * go.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,8 @@ static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 	struct reach *r = ctx;
 	char *boot = NULL;
 
-	if (h->boot_id && !mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
+	if (h->boot_id &&
+	    !mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
 		boot[strcspn(boot, "\n")] = 0;
 		r->same_boot = !strcmp(boot, h->boot_id);
 	}
@@ -36,13 +38,19 @@ static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 	return 0;
 }
 
-/* CRIU restores these by itself, if not as the same; and a path may exist in the tasks' mounts alone. */
+/*
+ * CRIU restores these by itself, if not as the same; and a path may exist in the tasks' mounts
+ * alone.
+ */
 static int has_fallback(const struct mfd_cpr_record *r)
 {
 	return !r->inherit_id && (r->path || !(r->has & MFD_CPR_HAS_CRIU_ID));
 }
 
-/* runc notes where standard input, output and error went, and its restore gives CRIU pipes of its own for those. */
+/*
+ * runc notes where standard input, output and error went, and its restore gives CRIU pipes of its
+ * own for those.
+ */
 static int given_by_runc(struct mfd_session *s, const char *inherit_id)
 {
 	char *text, quoted[64];
@@ -64,16 +72,22 @@ static int has(const struct reach *r, const char *name, uint64_t id)
 /* Another entry's terminal under that name. */
 static int is_dev_tty(const struct mfd_cpr_record *r)
 {
-	return r->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 && !r->minor;
+	return r->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 &&
+	       !r->minor;
 }
 
-/* A restore that somebody else starts may be started on a terminal; the plugin looks then, before CRIU makes a task. */
+/*
+ * A restore that somebody else starts may be started on a terminal; the plugin looks then, before
+ * CRIU makes a task.
+ */
 static int has_terminal(const struct reach *r, uint64_t id)
 {
 	return !r->s->confirm || has(r, MFD_KEEPER_TERMINAL, id);
 }
 
-/* What was kept on this very host may be with another keeper, which the restore will be told about. */
+/*
+ * What was kept on this very host may be with another keeper, which the restore will be told about.
+ */
 static int look_for(void *ctx, const struct mfd_cpr_image_item *item)
 {
 	struct reach *r = ctx;
@@ -82,7 +96,8 @@ static int look_for(void *ctx, const struct mfd_cpr_image_item *item)
 		return 0;
 	if (given_by_runc(r->s, item->record.inherit_id) || is_dev_tty(&item->record))
 		return 0;
-	if (has(r, item->name, item->id) || (item->record.kind == MFD__CPR_KIND__TTY && has_terminal(r, item->id)))
+	if (has(r, item->name, item->id) ||
+	    (item->record.kind == MFD__CPR_KIND__TTY && has_terminal(r, item->id)))
 		return 0;
 	snprintf(
 		r->text, r->len,
@@ -96,17 +111,17 @@ int mfd_cpr_in_reach(struct mfd_session *s, char *text, size_t len)
 {
 	struct reach r = { .s = s, .text = text, .len = len };
 	const char *why = NULL;
-	int rc;
+	int ret;
 
 	r.keeper = mfd_keeper_connect_at(s->server->dirfd, MFD_KEEPER_SOCKET);
 	text[0] = 0;
-	rc = mfd_cpr_image_read(s->dirfd, MFD_CPR_IMAGE_NAME, take_header, look_for, &r, &why);
+	ret = mfd_cpr_image_read(s->dirfd, MFD_CPR_IMAGE_NAME, take_header, look_for, &r, &why);
 	mfd_io_close(&r.keeper);
 	if (faccessat(s->dirfd, MFD_CPR_IMAGE_NAME, F_OK, 0))
 		return 0;
-	if (rc && !*text)
-		snprintf(text, len, "%s", why ? why : strerror(-rc));
-	return rc;
+	if (ret && !*text)
+		snprintf(text, len, "%s", why ? why : strerror(-ret));
+	return ret;
 }
 
 void mfd_cpr_ended(struct mfd_session *s)

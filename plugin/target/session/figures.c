@@ -40,7 +40,8 @@ static void fill_channel(Mfd__SessionChannel *c, const struct mfd_totals *t, int
 	mfd__session_channel__init(c);
 	c->has_urgent = urgent;
 	c->urgent = urgent;
-	c->has_packets = c->has_pages = c->has_zero_pages = c->has_wire_bytes = c->has_file_bytes = 1;
+	c->has_packets = c->has_pages = c->has_zero_pages = c->has_wire_bytes = c->has_file_bytes =
+		1;
 	c->has_stalls = c->has_stall_us = c->has_receive_us = 1;
 	c->packets = t->packets;
 	c->pages = t->pages;
@@ -62,7 +63,8 @@ static void entry_channels(struct mfd_session *s, Mfd__SessionEntry *e)
 	for (unsigned i = 0; i <= MFD_SESSION_URGENT; i++) {
 		struct mfd_totals t = s->past[i];
 
-		if (i == MFD_SESSION_URGENT ? !mfd_session_pages_follow(s) : i >= s->limits.channels)
+		if (i == MFD_SESSION_URGENT ? !mfd_session_pages_follow(s) :
+					      i >= s->limits.channels)
 			continue;
 		add_counts(&t, &s->channels[i].n);
 		e->pages += t.pages;
@@ -117,8 +119,8 @@ void mfd_figures_first(_Atomic uint64_t *at)
 {
 	uint64_t never = 0;
 
-	atomic_compare_exchange_strong_explicit(at, &never, mfd_clean_now_us(), memory_order_relaxed,
-						memory_order_relaxed);
+	atomic_compare_exchange_strong_explicit(at, &never, mfd_clean_now_us(),
+						memory_order_relaxed, memory_order_relaxed);
 }
 
 static void entry_times(struct mfd_session *s, Mfd__SessionEntry *e)

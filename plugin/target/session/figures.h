@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a session has counted and when it got how far.  Included by session.h, whose objects hold these. */
+/*
+ * What a session has counted and when it got how far.  Included by session.h, whose objects hold
+ * these.
+ */
 #ifndef MFD_FIGURES_H
 #define MFD_FIGURES_H
 
@@ -19,15 +22,20 @@ struct mfd_totals {
 	uint64_t stalls, stall_us, receive_us;
 };
 
-/* CLOCK_REALTIME, since sessions outlive the server; 0 = has not happened. The session's thread alone, but for the atomics. */
+/*
+ * CLOCK_REALTIME, since sessions outlive the server; 0 = has not happened. The session's thread
+ * alone, but for the atomics.
+ */
 struct mfd_times {
 	uint64_t joined_us, images_us, restorable_us, running_us, sent_us, installed_us;
-	_Atomic uint64_t streaming_us, restored_us; /* a channel's or the pager's thread: mfd_figures_first */
+	/* a channel's or the pager's thread: mfd_figures_first */
+	_Atomic uint64_t streaming_us, restored_us;
 };
 
 /* What an entry's lists point to. */
 struct mfd_figures {
-	Mfd__SessionChannel channel[MFD_WIRE_MAX_CHANNELS + 1], *channels[MFD_WIRE_MAX_CHANNELS + 1];
+	Mfd__SessionChannel channel[MFD_WIRE_MAX_CHANNELS + 1],
+		*channels[MFD_WIRE_MAX_CHANNELS + 1];
 	Mfd__SessionPagerThread thread[MFD_PAGER_MAX_THREADS], *threads[MFD_PAGER_MAX_THREADS];
 };
 
@@ -38,7 +46,8 @@ void mfd_figures_first(_Atomic uint64_t *at); /* now, unless it has happened bef
 /* The session's thread only. */
 void mfd_figures_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows lists of s */
 void mfd_figures_load(struct mfd_session *s, const Mfd__SessionEntry *e);
-void mfd_figures_keep(struct mfd_session *s); /* the channels begin anew; what they counted is kept */
-void mfd_figures_time(uint64_t *at);	      /* now, unless it has happened before */
+/* the channels begin anew; what they counted is kept */
+void mfd_figures_keep(struct mfd_session *s);
+void mfd_figures_time(uint64_t *at); /* now, unless it has happened before */
 
 #endif

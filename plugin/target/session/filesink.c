@@ -34,7 +34,8 @@ void mfd_filesink_free(struct mfd_filesink *fs)
 
 int mfd_filesink_reserved(const char *name)
 {
-	static const char *const own[] = { "session.img", "pages.store", "pages.journal", "lazy-pages.socket" };
+	static const char *const own[] = { "session.img", "pages.store", "pages.journal",
+					   "lazy-pages.socket" };
 	unsigned i;
 
 	if (!mfd_wire_name_ok(name, strlen(name)) || name[0] == '.')
@@ -70,7 +71,8 @@ static int entry(struct mfd_filesink *fs, const struct mfd_wire_file *w, const c
 	*fresh = !f;
 	if (!f) {
 		if (fs->files >= MFD_FILESINK_MAX)
-			return mfd_error_set(err, -EPROTO, "more than %u image files", MFD_FILESINK_MAX);
+			return mfd_error_set(err, -EPROTO, "more than %u image files",
+					     MFD_FILESINK_MAX);
 		f = malloc(sizeof(*f) + strlen(name) + 1);
 		if (!f)
 			return mfd_error_set(err, -ENOMEM, "no memory");
@@ -88,45 +90,49 @@ static int entry(struct mfd_filesink *fs, const struct mfd_wire_file *w, const c
 	return 0;
 }
 
-static int open_file(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name, int fresh,
-		     struct mfd_error *err)
+static int open_file(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name,
+		     int fresh, struct mfd_error *err)
 {
-	int fd = openat(fs->dirfd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	int fd = openat(fs->dirfd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK,
+			0600);
 	struct stat st;
-	int rc = 0;
+	int ret = 0;
 
 	if (fd < 0)
 		return mfd_error_sys(err, -errno, "%s", name);
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-		rc = mfd_error_set(err, -EPROTO, "%s: not a regular file", name);
+		ret = mfd_error_set(err, -EPROTO, "%s: not a regular file", name);
 	else if (fresh && (ftruncate(fd, (off_t)w->size) || fchmod(fd, w->mode & 0777)))
-		rc = mfd_error_sys(err, -errno, "%s", name);
-	if (rc)
+		ret = mfd_error_sys(err, -errno, "%s", name);
+	if (ret)
 		close(fd);
-	return rc ? rc : fd;
+	return ret ? ret : fd;
 }
 
-int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name, const void *buf,
-		       uint32_t len, struct mfd_error *err)
+int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *w, const char *name,
+		       const void *buf, uint32_t len, struct mfd_error *err)
 {
 	struct mfd_filesink_file *f = NULL;
-	int fd, rc, fresh = 0;
+	int fd, ret, fresh = 0;
 
 	if (mfd_filesink_reserved(name))
 		return mfd_error_set(err, -EPROTO, "image name \"%s\" is not allowed", name);
 	if (w->size > INT64_MAX)
 		return mfd_error_set(err, -EPROTO, "%s: impossible size", name);
-	/* The first piece makes the file inside the lock, so that no other can write before it has its size. */
+	/*
+	 * The first piece makes the file inside the lock, so that no other can write before it has
+	 * its size.
+	 */
 	pthread_mutex_lock(&fs->lock);
-	rc = entry(fs, w, name, &f, &fresh, err);
-	fd = rc ? rc : open_file(fs, w, name, fresh, err);
+	ret = entry(fs, w, name, &f, &fresh, err);
+	fd = ret ? ret : open_file(fs, w, name, fresh, err);
 	pthread_mutex_unlock(&fs->lock);
 	if (fd < 0)
 		return fd;
-	rc = mfd_io_pwrite_all(fd, buf, len, w->offset);
+	ret = mfd_io_pwrite_all(fd, buf, len, w->offset);
 	close(fd);
-	if (rc)
-		return mfd_error_sys(err, rc, "%s", name);
+	if (ret)
+		return mfd_error_sys(err, ret, "%s", name);
 	pthread_mutex_lock(&fs->lock);
 	f->got += len;
 	pthread_mutex_unlock(&fs->lock);
@@ -149,15 +155,15 @@ static int walk(struct mfd_filesink *fs,
 {
 	struct mfd_filesink_file *f;
 	unsigned i;
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(&fs->lock);
-	for (i = 0; !rc && i < MFD_FILESINK_BUCKETS; i++) {
-		for (f = fs->buckets[i]; !rc && f; f = f->next)
-			rc = each(fs, f, err);
+	for (i = 0; !ret && i < MFD_FILESINK_BUCKETS; i++) {
+		for (f = fs->buckets[i]; !ret && f; f = f->next)
+			ret = each(fs, f, err);
 	}
 	pthread_mutex_unlock(&fs->lock);
-	return rc;
+	return ret;
 }
 
 static int check_one(struct mfd_filesink *fs, struct mfd_filesink_file *f, struct mfd_error *err)
@@ -165,8 +171,8 @@ static int check_one(struct mfd_filesink *fs, struct mfd_filesink_file *f, struc
 	(void)fs;
 	if (f->got == f->size)
 		return 0;
-	return mfd_error_set(err, -EPROTO, "%s: %llu bytes of %llu have come", f->name, (unsigned long long)f->got,
-			     (unsigned long long)f->size);
+	return mfd_error_set(err, -EPROTO, "%s: %llu bytes of %llu have come", f->name,
+			     (unsigned long long)f->got, (unsigned long long)f->size);
 }
 
 int mfd_filesink_complete(struct mfd_filesink *fs, struct mfd_error *err)
@@ -177,20 +183,20 @@ int mfd_filesink_complete(struct mfd_filesink *fs, struct mfd_error *err)
 static int sync_one(struct mfd_filesink *fs, struct mfd_filesink_file *f, struct mfd_error *err)
 {
 	int fd = openat(fs->dirfd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	int rc = 0;
+	int ret = 0;
 
 	if (fd < 0 || fsync(fd))
-		rc = mfd_error_sys(err, -errno, "%s: fsync", f->name);
+		ret = mfd_error_sys(err, -errno, "%s: fsync", f->name);
 	if (fd >= 0)
 		close(fd);
-	return rc;
+	return ret;
 }
 
 int mfd_filesink_sync(struct mfd_filesink *fs, struct mfd_error *err)
 {
-	int rc = walk(fs, sync_one, err);
+	int ret = walk(fs, sync_one, err);
 
-	if (!rc && fsync(fs->dirfd))
-		rc = mfd_error_sys(err, -errno, "fsync of the session's folder");
-	return rc;
+	if (!ret && fsync(fs->dirfd))
+		ret = mfd_error_sys(err, -errno, "fsync of the session's folder");
+	return ret;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Image files of a session, written in pieces by several channels at once.  Names come from the network: they are checked here
- * once more, opened without following links, and never one of the server's own files.
+ * Image files of a session, written in pieces by several channels at once.  Names come from the
+ * network: they are checked here once more, opened without following links, and never one of the
+ * server's own files.
  */
 #ifndef MFD_FILESINK_H
 #define MFD_FILESINK_H
@@ -30,13 +31,17 @@ struct mfd_filesink {
 
 void mfd_filesink_init(struct mfd_filesink *fs, int dirfd);
 void mfd_filesink_free(struct mfd_filesink *fs);
-/* A name that the server keeps for itself (session.img, pages.store ...) or that is not one at all; nonzero if so. */
+/*
+ * A name that the server keeps for itself (session.img, pages.store ...) or that is not one at all;
+ * nonzero if so.
+ */
 int mfd_filesink_reserved(const char *name);
-int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *f, const char *name, const void *buf,
-		       uint32_t len, struct mfd_error *err);
+int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *f, const char *name,
+		       const void *buf, uint32_t len, struct mfd_error *err);
 uint64_t mfd_filesink_files(struct mfd_filesink *fs);
 /* 0, or -EPROTO naming the first file that has not come as a whole. */
 int mfd_filesink_complete(struct mfd_filesink *fs, struct mfd_error *err);
-int mfd_filesink_sync(struct mfd_filesink *fs, struct mfd_error *err); /* fsync of every file and the folder */
+/* fsync of every file and the folder */
+int mfd_filesink_sync(struct mfd_filesink *fs, struct mfd_error *err);
 
 #endif

@@ -22,8 +22,9 @@ static int check_name(const char *name, struct mfd_error *err)
 {
 	if (mfd_wire_name_ok(name, strlen(name)) && !mfd_filesink_reserved(name))
 		return 0;
-	return mfd_error_set(err, -EINVAL,
-			     "session name is not allowed: 1 to 255 bytes, no '/', not starting with '.'");
+	return mfd_error_set(
+		err, -EINVAL,
+		"session name is not allowed: 1 to 255 bytes, no '/', not starting with '.'");
 }
 
 static int check_limits(const Mfd__Hello *h, struct mfd_error *err)
@@ -31,8 +32,8 @@ static int check_limits(const Mfd__Hello *h, struct mfd_error *err)
 	if (!h->channels)
 		return mfd_error_set(err, -EINVAL, "0 channels asked for");
 	if (h->packet_size < MFD_WIRE_MIN_PACKET || h->packet_size % MFD_WIRE_PAGE_SIZE)
-		return mfd_error_set(err, -EINVAL, "packet size %u: at least %u and whole pages", h->packet_size,
-				     MFD_WIRE_MIN_PACKET);
+		return mfd_error_set(err, -EINVAL, "packet size %u: at least %u and whole pages",
+				     h->packet_size, MFD_WIRE_MIN_PACKET);
 	return 0;
 }
 
@@ -41,19 +42,22 @@ static int check_machine(const Mfd__Hello *h, struct mfd_error *err)
 	struct utsname u;
 
 	if (h->page_size != (uint32_t)sysconf(_SC_PAGESIZE))
-		return mfd_error_set(err, -EINVAL, "page size is %u on the source and %ld here", h->page_size,
-				     sysconf(_SC_PAGESIZE));
+		return mfd_error_set(err, -EINVAL, "page size is %u on the source and %ld here",
+				     h->page_size, sysconf(_SC_PAGESIZE));
 	if (h->arch && !uname(&u) && strcmp(h->arch, u.machine))
-		return mfd_error_set(err, -EINVAL, "the source is %.32s, this machine is %s", h->arch, u.machine);
+		return mfd_error_set(err, -EINVAL, "the source is %.32s, this machine is %s",
+				     h->arch, u.machine);
 	return 0;
 }
 
 static int check_restore(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
 {
 	if (h->confirm_restore && !sv->restore)
-		return mfd_error_set(err, -EPERM,
-				     "this server does not restore by itself (criu-multifd serve --restore allows it)");
-	return mfd_policy_check(h->restore_option, h->n_restore_option, err) ?: mfd_address_check(sv, h, err);
+		return mfd_error_set(
+			err, -EPERM,
+			"this server does not restore by itself (criu-multifd serve --restore allows it)");
+	return mfd_policy_check(h->restore_option, h->n_restore_option, err) ?:
+		       mfd_address_check(sv, h, err);
 }
 
 /* What is on disk under this name: only an ended session gives way. */
@@ -61,43 +65,46 @@ static int make_room(struct mfd_session *s, struct mfd_error *err)
 {
 	struct mfd_session_file f;
 	Mfd__SessionState st;
-	int ended, rc = mfd_session_file_find(s->server->dirfd, s->name, &f);
+	int ended, ret = mfd_session_file_find(s->server->dirfd, s->name, &f);
 
-	if (rc && rc != -ENOENT)
-		return mfd_error_sys(err, rc, "session %s", s->name);
-	if (!rc) {
+	if (ret && ret != -ENOENT)
+		return mfd_error_sys(err, ret, "session %s", s->name);
+	if (!ret) {
 		ended = f.ended;
 		st = f.entry ? f.entry->state : MFD__SESSION_STATE__COMMITTED;
 		mfd_session_file_release(&f);
 		if (!ended && st != MFD__SESSION_STATE__DONE && st != MFD__SESSION_STATE__ABORTED)
 			return mfd_error_set(err, -EEXIST, "session %s is in use", s->name);
 	}
-	rc = mfd_clean_tree(s->server->dirfd, s->name);
-	if (rc)
-		return mfd_error_sys(err, rc, "session %s: removing the one before", s->name);
+	ret = mfd_clean_tree(s->server->dirfd, s->name);
+	if (ret)
+		return mfd_error_sys(err, ret, "session %s: removing the one before", s->name);
 	mfd_session_file_exhume(s->server->dirfd, s->name);
 	return 0;
 }
 
 static int make_folder(struct mfd_session *s, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	if (mkdirat(s->server->dirfd, s->name, 0700))
 		return mfd_error_sys(err, -errno, "session folder %s", s->name);
-	s->dirfd = openat(s->server->dirfd, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	s->dirfd =
+		openat(s->server->dirfd, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (s->dirfd < 0)
 		return mfd_error_sys(err, -errno, "session folder %s", s->name);
 	s->files.dirfd = s->dirfd;
-	rc = mfd_pagestore_create(s->dirfd, s->server->durable, &s->store, err);
-	return rc;
+	ret = mfd_pagestore_create(s->dirfd, s->server->durable, &s->store, err);
+	return ret;
 }
 
 static struct mfd_wire_limits limits_of(const Mfd__Hello *h)
 {
 	return (struct mfd_wire_limits){
-		.channels = h->channels < MFD_WIRE_MAX_CHANNELS ? h->channels : MFD_WIRE_MAX_CHANNELS,
-		.packet_size = h->packet_size < MFD_WIRE_MAX_PACKET ? h->packet_size : MFD_WIRE_MAX_PACKET,
+		.channels = h->channels < MFD_WIRE_MAX_CHANNELS ? h->channels :
+								  MFD_WIRE_MAX_CHANNELS,
+		.packet_size = h->packet_size < MFD_WIRE_MAX_PACKET ? h->packet_size :
+								      MFD_WIRE_MAX_PACKET,
 		.checksum = h->checksum,
 		.compress = (int)h->compress & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4),
 	};
@@ -113,7 +120,8 @@ static int check_memory(struct mfd_server *sv, const Mfd__Hello *h, struct mfd_e
 /* Not where sessions shall survive the host: what is in tasks only does not. */
 int mfd_hello_early(const struct mfd_server *sv, const Mfd__Hello *h)
 {
-	return h->early_restore && h->confirm_restore && !h->postcopy && sv->restore && !sv->durable;
+	return h->early_restore && h->confirm_restore && !h->postcopy && sv->restore &&
+	       !sv->durable;
 }
 
 static void set_up(struct mfd_session *s, const Mfd__Hello *h)
@@ -143,45 +151,47 @@ int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_
 
 static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
 {
-	int rc = make_room(s, err);
+	int ret = make_room(s, err);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	set_up(s, h);
-	rc = mfd_hello_restore_options(s, h->restore_option, h->n_restore_option);
-	rc = rc ? rc : mfd_address_keep(s, h->move_address, h->n_move_address);
-	if (rc)
-		return mfd_error_sys(err, rc, "session");
+	ret = mfd_hello_restore_options(s, h->restore_option, h->n_restore_option);
+	ret = ret ? ret : mfd_address_keep(s, h->move_address, h->n_move_address);
+	if (ret)
+		return mfd_error_sys(err, ret, "session");
 	if (mfd_tables_init(&s->tables))
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	if (getrandom(s->id, sizeof(s->id), 0) != sizeof(s->id) ||
 	    getrandom(s->secret, sizeof(s->secret), 0) != sizeof(s->secret))
 		return mfd_error_sys(err, -errno, "getrandom");
-	rc = make_folder(s, err);
-	if (!rc && mfd_memory_enter(s, h, err) < 0)
-		rc = err->code;
-	if (!rc) {
-		rc = mfd_session_store(s, 0);
-		if (rc)
-			mfd_error_sys(err, rc, "session.img");
+	ret = make_folder(s, err);
+	if (!ret && mfd_memory_enter(s, h, err) < 0)
+		ret = err->code;
+	if (!ret) {
+		ret = mfd_session_store(s, 0);
+		if (ret)
+			mfd_error_sys(err, ret, "session.img");
 	}
-	if (rc) {
+	if (ret) {
 		mfd_pagestore_remove(s->dirfd);
 		mfd_clean_tree(s->server->dirfd, s->name);
 		mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
 	}
-	return rc;
+	return ret;
 }
 
-static int claim(struct mfd_server *sv, const char *name, struct mfd_session **s, struct mfd_error *err)
+static int claim(struct mfd_server *sv, const char *name, struct mfd_session **s,
+		 struct mfd_error *err)
 {
-	int rc = mfd_session_claim(sv, name, s);
+	int ret = mfd_session_claim(sv, name, s);
 
-	if (rc == -EEXIST)
-		return mfd_error_set(err, rc, "session %s is in use", name);
-	if (rc == -EMFILE)
-		return mfd_error_set(err, rc, "this server has %u sessions already", sv->max_sessions);
-	return rc ? mfd_error_sys(err, rc, "session %s", name) : 0;
+	if (ret == -EEXIST)
+		return mfd_error_set(err, ret, "session %s is in use", name);
+	if (ret == -EMFILE)
+		return mfd_error_set(err, ret, "this server has %u sessions already",
+				     sv->max_sessions);
+	return ret ? mfd_error_sys(err, ret, "session %s", name) : 0;
 }
 
 void mfd_hello_ok(struct mfd_session *s)
@@ -216,7 +226,7 @@ void mfd_hello_ok(struct mfd_session *s)
 /* From here on the session's thread ends what goes wrong. */
 static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	pthread_mutex_lock(&s->lock);
 	s->live = 1;
@@ -224,8 +234,8 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 	pthread_mutex_unlock(&s->lock);
 	mfd_session_attach_control(s, p, MFD_OUTCOME_NONE);
 	atomic_fetch_add(&s->refs, 1); /* the thread's */
-	rc = mfd_session_start(s);
-	if (!rc)
+	ret = mfd_session_start(s);
+	if (!ret)
 		return 0;
 	pthread_mutex_lock(&s->send_lock);
 	pthread_mutex_lock(&s->lock);
@@ -237,33 +247,35 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 	mfd_pagestore_remove(s->dirfd);
 	mfd_clean_tree(s->server->dirfd, s->name);
 	mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
-	return mfd_error_sys(err, rc, "thread");
+	return mfd_error_sys(err, ret, "thread");
 }
 
-int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **out, struct mfd_error *err)
+int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **out,
+		   struct mfd_error *err)
 {
 	struct mfd_session *s;
-	int rc, queued;
+	int ret, queued;
 
-	rc = check_name(h->session, err);
-	rc = rc ? rc : check_limits(h, err);
-	rc = rc ? rc : check_machine(h, err);
-	rc = rc ? rc : check_restore(p->server, h, err);
-	rc = rc ? rc : check_memory(p->server, h, err);
-	rc = rc ? rc : claim(p->server, h->session, &s, err);
-	if (rc)
-		return rc;
-	rc = make_session(s, h, err);
+	ret = check_name(h->session, err);
+	ret = ret ? ret : check_limits(h, err);
+	ret = ret ? ret : check_machine(h, err);
+	ret = ret ? ret : check_restore(p->server, h, err);
+	ret = ret ? ret : check_memory(p->server, h, err);
+	ret = ret ? ret : claim(p->server, h->session, &s, err);
+	if (ret)
+		return ret;
+	ret = make_session(s, h, err);
 	queued = s->queued; /* the thread's own once it runs */
-	rc = rc ? rc : launch(s, p, err);
-	if (rc) {
+	ret = ret ? ret : launch(s, p, err);
+	if (ret) {
 		mfd_session_unclaim(s);
-		return rc;
+		return ret;
 	}
 	mfd_listener_settled(p);
 	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB%s", s->name, p->text,
-		     s->source[0] ? s->source : "?", s->postcopy ? "postcopy" : "safe", s->limits.channels,
-		     s->limits.packet_size >> 10, queued ? "; waits for memory" : "");
+		     s->source[0] ? s->source : "?", s->postcopy ? "postcopy" : "safe",
+		     s->limits.channels, s->limits.packet_size >> 10,
+		     queued ? "; waits for memory" : "");
 	if (!queued)
 		mfd_hello_ok(s);
 	*out = s;
@@ -292,8 +304,8 @@ static int same_bytes(const ProtobufCBinaryData *a, const uint8_t *b, size_t n)
 }
 
 /*
- * The session is not alive here, but it may have come to its good end while the source was away: the source that asks
- * again whether its commit came through gets the same answer again.
+ * The session is not alive here, but it may have come to its good end while the source was away:
+ * the source that asks again whether its commit came through gets the same answer again.
  */
 static int answer_from_disk(struct mfd_peer *p, const struct mfd_wire_greeting *g, const char *name)
 {
@@ -307,7 +319,8 @@ static int answer_from_disk(struct mfd_peer *p, const struct mfd_wire_greeting *
 	if (f.entry && !f.ended && f.entry->has_session_id && f.entry->has_secret)
 		mine = same_bytes(&f.entry->session_id, g->session, sizeof(g->session)) &&
 		       same_bytes(&f.entry->secret, g->secret, sizeof(g->secret)) &&
-		       (f.entry->state == MFD__SESSION_STATE__COMMITTED || f.entry->state == MFD__SESSION_STATE__DONE);
+		       (f.entry->state == MFD__SESSION_STATE__COMMITTED ||
+			f.entry->state == MFD__SESSION_STATE__DONE);
 	if (mine) {
 		ok.state = (char *)mfd_session_file_state(f.entry->state);
 		mfd_control_send(&p->control, MFD_WIRE_RESUME_OK, &ok.base);
@@ -327,15 +340,17 @@ static void drain(struct mfd_peer *p)
 }
 
 /*
- * A session that exists but cannot be had just now: close without a word, so that the source tries again.  "No such session" would let
- * it resume its tasks.
+ * A session that exists but cannot be had just now: close without a word, so that the source tries
+ * again.  "No such session" would let it resume its tasks.
  */
-static int attach(struct mfd_peer *p, struct mfd_session *s, enum mfd_outcome outcome, struct mfd_session **out)
+static int attach(struct mfd_peer *p, struct mfd_session *s, enum mfd_outcome outcome,
+		  struct mfd_session **out)
 {
-	int rc = mfd_session_attach_control(s, p, outcome);
+	int ret = mfd_session_attach_control(s, p, outcome);
 
-	if (rc) {
-		mfd_log_warn("%s: %s: cannot be resumed just now: %s", s->name, p->text, strerror(-rc));
+	if (ret) {
+		mfd_log_warn("%s: %s: cannot be resumed just now: %s", s->name, p->text,
+			     strerror(-ret));
 		mfd_session_put(s);
 		return 0;
 	}
@@ -349,13 +364,13 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 {
 	enum mfd_outcome outcome = outcome_of(r->outcome);
 	struct mfd_session *s;
-	int rc;
+	int ret;
 
 	if (outcome == MFD_OUTCOME_NONE)
 		return mfd_error_set(err, -EPROTO, "unknown outcome in RESUME");
-	rc = check_name(r->session, err);
-	if (rc)
-		return rc;
+	ret = check_name(r->session, err);
+	if (ret)
+		return ret;
 	s = mfd_session_find_id(p->server, g->session, g->secret);
 	if (s && strcmp(s->name, r->session)) {
 		mfd_session_put(s);
@@ -367,7 +382,10 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 		mfd_setting_offered(s, r->settings, r->has_max_bandwidth, r->max_bandwidth);
 		return attach(p, s, outcome, out);
 	}
-	/* Whatever the source wanted: a commit that happened (a person may have decided) is what it must hear of. */
+	/*
+	 * Whatever the source wanted: a commit that happened (a person may have decided) is what it
+	 * must hear of.
+	 */
 	if (!answer_from_disk(p, g, r->session))
 		return mfd_error_set(err, -ENOENT, "no such session");
 	drain(p);

@@ -5,8 +5,11 @@
 
 #include "session.h"
 
-/* Opens a session and answers HELLO_OK; *s with a reference.  -errno and a sentence for the source. */
-int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **s, struct mfd_error *err);
+/*
+ * Opens a session and answers HELLO_OK; *s with a reference.  -errno and a sentence for the source.
+ */
+int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **s,
+		   struct mfd_error *err);
 /* 0 and *s; 0 and no *s when everything has been answered; -errno and a sentence. */
 int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r,
 		     struct mfd_session **s, struct mfd_error *err);

@@ -18,12 +18,14 @@
 #include "memory.h"
 #include "size.h"
 
-#define MIB	      (1ULL << 20)
-#define RECEIVER      (128ULL << 10) /* of a channel, beside its buffers: thread, tables */
-#define BLOCK	      (2 * MIB)	     /* the store grows by huge pages */
-#define SMALL	      MIB	     /* images of a small process; session, page tables' roots, journal */
-#define URGENT_ROOM   (8 * MIB)	     /* postcopy: answers to faults and images, beside the window */
-#define WINDOW	      (16 * MIB)     /* postcopy: pages that may come before the restore, at least */
+#define MIB	 (1ULL << 20)
+#define RECEIVER (128ULL << 10) /* of a channel, beside its buffers: thread, tables */
+#define BLOCK	 (2 * MIB)	/* the store grows by huge pages */
+/* images of a small process; session, page tables' roots, journal */
+#define SMALL	    MIB
+#define URGENT_ROOM (8 * MIB) /* postcopy: answers to faults and images, beside the window */
+/* postcopy: pages that may come before the restore, at least */
+#define WINDOW	      (16 * MIB)
 #define TELL_MS	      1000
 #define SWEEP_MS      1000  /* between two looks at ended sessions, when memory is short */
 #define SWEEP_IDLE_MS 30000 /* ... and when it is not */
@@ -46,14 +48,17 @@ static uint64_t base_of(const struct mfd_wire_limits *lim, int urgent)
 	return channels * (packets * lim->packet_size + RECEIVER) + BLOCK;
 }
 
-/* Pages, and for each 16 bytes of journal and tables on an average; a session whose pages lie all apart takes twice that. */
+/*
+ * Pages, and for each 16 bytes of journal and tables on an average; a session whose pages lie all
+ * apart takes twice that.
+ */
 static uint64_t content_of(const struct mfd_server *sv, uint64_t need)
 {
 	return (sv->store_in_memory ? need : 0) + need / 64 + SMALL;
 }
 
-static struct plan plan_for(const struct mfd_server *sv, const struct mfd_wire_limits *lim, int postcopy, int early,
-			    int hold_ok, uint64_t need)
+static struct plan plan_for(const struct mfd_server *sv, const struct mfd_wire_limits *lim,
+			    int postcopy, int early, int hold_ok, uint64_t need)
 {
 	struct plan p = { .base = base_of(lim, postcopy || early) };
 	uint64_t urgent = postcopy ? URGENT_ROOM : 0;
@@ -72,8 +77,8 @@ static struct plan plan_for(const struct mfd_server *sv, const struct mfd_wire_l
 
 static struct plan plan_of(struct mfd_session *s)
 {
-	struct plan p = plan_for(s->server, &s->limits, s->postcopy, s->early, atomic_load(&s->memory.hold_ok),
-				 atomic_load(&s->memory.need));
+	struct plan p = plan_for(s->server, &s->limits, s->postcopy, s->early,
+				 atomic_load(&s->memory.hold_ok), atomic_load(&s->memory.need));
 
 	/* A session that was reloaded has more that is not for packets. */
 	p.least += s->memory.base - p.base;
@@ -87,7 +92,10 @@ static int elastic(struct mfd_session *s)
 	return s->postcopy && atomic_load(&s->memory.hold_ok) && s->server->store_in_memory;
 }
 
-/* Several threads may come from the budget with different answers: the largest is the latest, as promises rise while packets come. */
+/*
+ * Several threads may come from the budget with different answers: the largest is the latest, as
+ * promises rise while packets come.
+ */
 static void update_granted(struct mfd_session *s)
 {
 	uint64_t promised = mfd_budget_promised(&s->server->budget, &s->memory.claim);
@@ -100,17 +108,20 @@ static void update_granted(struct mfd_session *s)
 
 /* ---- sentences ---- */
 
-static int say_too_much(struct mfd_server *sv, const char *name, uint64_t least, struct mfd_error *err)
+static int say_too_much(struct mfd_server *sv, const char *name, uint64_t least,
+			struct mfd_error *err)
 {
 	char need[MFD_SIZE_TEXT], limit[MFD_SIZE_TEXT];
 
-	return mfd_error_set(err, -E2BIG,
-			     "session %.255s needs %s of memory here, more than the limit of %s for all sessions "
-			     "(criu-multifd serve --max-memory)",
-			     name, mfd_size_text(least, need), mfd_size_text(sv->max_memory, limit));
+	return mfd_error_set(
+		err, -E2BIG,
+		"session %.255s needs %s of memory here, more than the limit of %s for all sessions "
+		"(criu-multifd serve --max-memory)",
+		name, mfd_size_text(least, need), mfd_size_text(sv->max_memory, limit));
 }
 
-static int say_not_now(struct mfd_server *sv, const char *name, uint64_t least, struct mfd_error *err)
+static int say_not_now(struct mfd_server *sv, const char *name, uint64_t least,
+		       struct mfd_error *err)
 {
 	char need[MFD_SIZE_TEXT], room[MFD_SIZE_TEXT], limit[MFD_SIZE_TEXT], left[MFD_SIZE_TEXT];
 	struct mfd_budget_figures f;
@@ -120,8 +131,8 @@ static int say_not_now(struct mfd_server *sv, const char *name, uint64_t least, 
 		err, -ENOSPC,
 		"session %.255s needs %s of memory here, %s of the limit of %s are free (criu-multifd serve "
 		"--max-memory; images of ended sessions hold %s)",
-		name, mfd_size_text(least, need), mfd_size_text(f.free, room), mfd_size_text(sv->max_memory, limit),
-		mfd_size_text(f.left, left));
+		name, mfd_size_text(least, need), mfd_size_text(f.free, room),
+		mfd_size_text(sv->max_memory, limit), mfd_size_text(f.left, left));
 }
 
 static int fail_short(struct mfd_session *s, uint64_t least)
@@ -148,13 +159,15 @@ static int is_memory(int fd)
 static uint64_t folder_bytes(const struct mfd_server *sv, int dirfd)
 {
 	uint64_t sum = mfd_pagestore_left(dirfd);
-	DIR *d = sv->dir_in_memory ? fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) : NULL;
+	DIR *d = sv->dir_in_memory ?
+			 fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) :
+			 NULL;
 	struct dirent *e;
 	struct stat st;
 
 	while (d && (e = readdir(d))) {
-		if (strcmp(e->d_name, "pages.store") && !fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
-		    S_ISREG(st.st_mode))
+		if (strcmp(e->d_name, "pages.store") &&
+		    !fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
 			sum += (uint64_t)st.st_blocks * 512;
 	}
 	if (d)
@@ -170,7 +183,10 @@ static int is_live(struct mfd_server *sv, const char *name)
 	return s != NULL;
 }
 
-/* A person removes folders of ended sessions, and new sessions of the same name do: nobody tells us.  Nonzero: looked. */
+/*
+ * A person removes folders of ended sessions, and new sessions of the same name do: nobody tells
+ * us.  Nonzero: looked.
+ */
 static int sweep(struct mfd_server *sv)
 {
 	unsigned seen = mfd_budget_left_begin(&sv->budget);
@@ -179,7 +195,8 @@ static int sweep(struct mfd_server *sv)
 	struct dirent *e;
 	DIR *d;
 
-	if ((then && now - then < SWEEP_MS) || !atomic_compare_exchange_strong(&sv->swept_ms, &then, now))
+	if ((then && now - then < SWEEP_MS) ||
+	    !atomic_compare_exchange_strong(&sv->swept_ms, &then, now))
 		return 0;
 	dirfd = openat(sv->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	d = dirfd < 0 ? NULL : fdopendir(dirfd);
@@ -220,7 +237,8 @@ static uint64_t used_now(struct mfd_session *s)
 	else
 		bytes += mfd_filesink_files(&s->files) * FILE_ROUND;
 	return store + journal + bytes + pages * sizeof(uint64_t) +
-	       (atomic_load(&s->sealed) ? 0 : base_of(&s->limits, mfd_session_pages_follow(s)) - BLOCK);
+	       (atomic_load(&s->sealed) ? 0 :
+					  base_of(&s->limits, mfd_session_pages_follow(s)) - BLOCK);
 }
 
 /* ---- coming in ---- */
@@ -228,7 +246,8 @@ static uint64_t used_now(struct mfd_session *s)
 int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, const Mfd__Hello *h,
 		     struct mfd_error *err)
 {
-	struct plan p = plan_for(sv, lim, h->postcopy, mfd_hello_early(sv, h), h->has_wait_ms, h->memory);
+	struct plan p =
+		plan_for(sv, lim, h->postcopy, mfd_hello_early(sv, h), h->has_wait_ms, h->memory);
 	struct mfd_budget_figures f;
 
 	if (!sv->max_memory)
@@ -239,14 +258,16 @@ int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, c
 	if (p.least > f.free)
 		sweep(sv);
 	mfd_budget_look(&sv->budget, NULL, &f);
-	return h->wait_ms || (p.least <= f.free && !f.waiting) ? 0 : say_not_now(sv, h->session, p.least, err);
+	return h->wait_ms || (p.least <= f.free && !f.waiting) ?
+		       0 :
+		       say_not_now(sv, h->session, p.least, err);
 }
 
 int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
 {
 	struct mfd_server *sv = s->server;
 	struct plan p;
-	int rc;
+	int ret;
 
 	if (!sv->max_memory)
 		return 1;
@@ -254,18 +275,18 @@ int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_erro
 	atomic_store(&s->memory.hold_ok, h->has_wait_ms);
 	atomic_store(&s->memory.need, h->memory);
 	p = plan_of(s);
-	rc = mfd_budget_enter(&sv->budget, &s->memory.claim, p.least, p.want);
-	if (rc == 1)
+	ret = mfd_budget_enter(&sv->budget, &s->memory.claim, p.least, p.want);
+	if (ret == 1)
 		update_granted(s);
-	else if (!rc && h->wait_ms)
+	else if (!ret && h->wait_ms)
 		s->queued = 1;
-	else if (!rc)
-		rc = say_not_now(sv, s->name, p.least, err);
+	else if (!ret)
+		ret = say_not_now(sv, s->name, p.least, err);
 	else
-		rc = say_too_much(sv, s->name, p.least, err);
-	if (rc < 0)
+		ret = say_too_much(sv, s->name, p.least, err);
+	if (ret < 0)
 		mfd_budget_leave(&sv->budget, &s->memory.claim, 0);
-	return rc;
+	return ret;
 }
 
 void mfd_memory_adopt(struct mfd_session *s)
@@ -304,37 +325,42 @@ void mfd_memory_size(struct mfd_session *s, uint64_t bytes)
 {
 	struct mfd_budget *b = &s->server->budget;
 	struct plan p;
-	int rc;
+	int ret;
 
 	if (!s->server->max_memory || atomic_load(&s->sealed) || atomic_load(&s->memory.open))
 		return;
 	atomic_store(&s->memory.need, bytes);
 	p = plan_of(s);
-	rc = mfd_budget_change(b, &s->memory.claim, p.least, p.want);
-	if (rc == -EALREADY && elastic(s)) {
+	ret = mfd_budget_change(b, &s->memory.claim, p.least, p.want);
+	if (ret == -EALREADY && elastic(s)) {
 		widen(s);
-	} else if (rc == -EALREADY) {
-		rc = mfd_budget_raise(b, &s->memory.claim, p.want);
+	} else if (ret == -EALREADY) {
+		ret = mfd_budget_raise(b, &s->memory.claim, p.want);
 		update_granted(s);
 	}
-	if (rc == -E2BIG || rc == -ENOSPC)
+	if (ret == -E2BIG || ret == -ENOSPC)
 		fail_short(s, p.least);
 }
 
 uint64_t mfd_memory_room(struct mfd_session *s)
 {
-	uint64_t granted = atomic_load(&s->memory.granted), not_for_pages = atomic_load(&s->memory.taken_before);
+	uint64_t granted = atomic_load(&s->memory.granted),
+		 not_for_pages = atomic_load(&s->memory.taken_before);
 
-	if (!s->server->max_memory || !elastic(s) || atomic_load(&s->memory.open) || atomic_load(&s->sealed))
+	if (!s->server->max_memory || !elastic(s) || atomic_load(&s->memory.open) ||
+	    atomic_load(&s->sealed))
 		return UINT64_MAX;
 	not_for_pages += URGENT_ROOM;
 	/* The reverse of content_of. */
-	return granted > not_for_pages ? (granted - not_for_pages) / 65 * 64 & ~(uint64_t)(MFD_WIRE_PAGE_SIZE - 1) : 0;
+	return granted > not_for_pages ?
+		       (granted - not_for_pages) / 65 * 64 & ~(uint64_t)(MFD_WIRE_PAGE_SIZE - 1) :
+		       0;
 }
 
 /* ---- receivers ---- */
 
-uint64_t mfd_memory_cost_pages(const struct mfd_session *s, uint64_t raw, uint64_t pages, uint32_t runs)
+uint64_t mfd_memory_cost_pages(const struct mfd_session *s, uint64_t raw, uint64_t pages,
+			       uint32_t runs)
 {
 	return (s->server->store_in_memory ? raw : 0) + pages * sizeof(uint64_t) +
 	       (s->server->dir_in_memory ? runs * sizeof(struct mfd_pagestore_record) : 0);
@@ -342,10 +368,15 @@ uint64_t mfd_memory_cost_pages(const struct mfd_session *s, uint64_t raw, uint64
 
 uint64_t mfd_memory_cost_file(const struct mfd_session *s, uint64_t bytes)
 {
-	return s->server->dir_in_memory ? (bytes + FILE_ROUND - 1) / FILE_ROUND * FILE_ROUND + FILE_ROUND / 4 : 0;
+	return s->server->dir_in_memory ?
+		       (bytes + FILE_ROUND - 1) / FILE_ROUND * FILE_ROUND + FILE_ROUND / 4 :
+		       0;
 }
 
-/* Nothing is read from this connection until pages need no store, or there is room; a connection that has ended is noticed. */
+/*
+ * Nothing is read from this connection until pages need no store, or there is room; a connection
+ * that has ended is noticed.
+ */
 static int hold(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t now)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
@@ -362,10 +393,11 @@ static int hold(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64
 	}
 }
 
-int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t bytes, enum mfd_memory_what what)
+int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t bytes,
+		    enum mfd_memory_what what)
 {
 	uint64_t now, keep = s->postcopy && what == MFD_MEMORY_PAGES ? URGENT_ROOM : 0;
-	int rc;
+	int ret;
 
 	if (!s->server->max_memory)
 		return 0;
@@ -374,10 +406,10 @@ int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, ui
 		return 0;
 	/* Once there is a pager the images are in: what stands behind these pages can wait. */
 	if (keep && (elastic(s) || atomic_load(&s->pager))) {
-		rc = hold(s, c, task, now);
-		if (rc)
+		ret = hold(s, c, task, now);
+		if (ret)
 			atomic_fetch_sub(&s->memory.taken, bytes);
-		return rc;
+		return ret;
 	}
 	if (mfd_budget_raise(&s->server->budget, &s->memory.claim, s->memory.base + keep + now))
 		return fail_short(s, s->memory.base + keep + now);
@@ -449,7 +481,10 @@ int mfd_memory_may_open(const struct mfd_session *s)
 	return s->server->max_memory && s->postcopy && s->restored && !atomic_load(&s->memory.open);
 }
 
-/* The pager says that it has finished a moment before it takes pages: until then they would want the store. */
+/*
+ * The pager says that it has finished a moment before it takes pages: until then they would want
+ * the store.
+ */
 static void await_direct(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_acquire);
@@ -522,18 +557,21 @@ void mfd_memory_begin(struct mfd_server *sv)
 	mfd_memory_unpublish(sv);
 }
 
-/* Without the fsync of session.img: nobody needs it after a crash, and the main thread must not wait for a disk. */
+/*
+ * Without the fsync of session.img: nobody needs it after a crash, and the main thread must not
+ * wait for a disk.
+ */
 static void replace(struct mfd_server *sv, const char *text)
 {
-	int fd = openat(sv->dirfd, MFD_SERVER_MEMORY ".tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-			0600);
-	int rc = fd < 0 ? -errno : mfd_io_write_all(fd, text, strlen(text));
+	int fd = openat(sv->dirfd, MFD_SERVER_MEMORY ".tmp",
+			O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int ret = fd < 0 ? -errno : mfd_io_write_all(fd, text, strlen(text));
 
 	mfd_io_close(&fd);
-	if (!rc && renameat(sv->dirfd, MFD_SERVER_MEMORY ".tmp", sv->dirfd, MFD_SERVER_MEMORY))
-		rc = -errno;
-	if (rc)
-		mfd_log_debug("%s/" MFD_SERVER_MEMORY ": %s", sv->dir, strerror(-rc));
+	if (!ret && renameat(sv->dirfd, MFD_SERVER_MEMORY ".tmp", sv->dirfd, MFD_SERVER_MEMORY))
+		ret = -errno;
+	if (ret)
+		mfd_log_debug("%s/" MFD_SERVER_MEMORY ": %s", sv->dir, strerror(-ret));
 }
 
 void mfd_memory_publish(struct mfd_server *sv)
@@ -548,11 +586,13 @@ void mfd_memory_publish(struct mfd_server *sv)
 	if (now - atomic_load(&sv->swept_ms) > SWEEP_IDLE_MS)
 		sweep(sv);
 	mfd_budget_look(&sv->budget, NULL, &f);
-	snprintf(text, sizeof(text),
-		 "{\"limit\":%llu,\"used\":%llu,\"promised\":%llu,\"free\":%llu,\"ended\":%llu,\"sessions\":%u,"
-		 "\"waiting\":%u,\"server_pid\":%d}\n",
-		 (unsigned long long)f.limit, (unsigned long long)f.used, (unsigned long long)f.promised,
-		 (unsigned long long)f.free, (unsigned long long)f.left, f.claims, f.waiting, getppid());
+	snprintf(
+		text, sizeof(text),
+		"{\"limit\":%llu,\"used\":%llu,\"promised\":%llu,\"free\":%llu,\"ended\":%llu,\"sessions\":%u,"
+		"\"waiting\":%u,\"server_pid\":%d}\n",
+		(unsigned long long)f.limit, (unsigned long long)f.used,
+		(unsigned long long)f.promised, (unsigned long long)f.free,
+		(unsigned long long)f.left, f.claims, f.waiting, getppid());
 	if (!strcmp(text, sv->published))
 		return;
 	snprintf(sv->published, sizeof(sv->published), "%s", text);

@@ -1,52 +1,69 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * --max-memory: what sessions take of the server's memory, against what the budget (budget.h) has promised them.
+ * --max-memory: what sessions take of the server's memory, against what the budget (budget.h) has
+ * promised them.
  *
- * Counted: page store, its journal and tables, image files, the receivers' buffers.  Only what is memory: a store or a folder on a disk
- * counts nothing.  Not counted: the restored tasks, and what the kernel buffers for connections.
+ * Counted: page store, its journal and tables, image files, the receivers' buffers.  Only what is
+ * memory: a store or a folder on a disk counts nothing.  Not counted: the restored tasks, and what
+ * the kernel buffers for connections.
  *
- * A session's promise has a fixed part (buffers) and one that packets draw on.  `taken` is what packets have drawn, added up
- * before they are stored; beyond `granted` nothing is stored:
+ * A session's promise has a fixed part (buffers) and one that packets draw on.  `taken` is what
+ * packets have drawn, added up before they are stored; beyond `granted` nothing is stored:
  *
  *	safe		the promise covers everything the source has announced, or HELLO is not answered yet.  Should more come, the promise is
  *			raised at once, or the session fails while its source can still go on: nobody is frozen in a queue.
  *	postcopy	the promise is a window: HELLO_OK and ROOM tell the source how many pages it may send; the rest follows when
  *			the restore has finished, and goes straight into the tasks.  Answers to faults are not held up, whatever is promised.
  *
- * Memory is given back when it is: once everything has come (or goes straight into tasks) the promise is what the session really takes,
- * looked at with every tick of its thread.
+ * Memory is given back when it is: once everything has come (or goes straight into tasks) the
+ * promise is what the session really takes, looked at with every tick of its thread.
  */
 #ifndef MFD_MEMORY_H
 #define MFD_MEMORY_H
 
 #include "session.h"
 
-/* Before anything is made of a HELLO: 0, or -E2BIG (never possible here) or -ENOSPC (not now, and the source would not wait). */
+/*
+ * Before anything is made of a HELLO: 0, or -E2BIG (never possible here) or -ENOSPC (not now, and
+ * the source would not wait).
+ */
 int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, const Mfd__Hello *h,
 		     struct mfd_error *err);
-/* The session's folder and limits are there: 1 = admitted, 0 = s->queued: its thread answers HELLO later; -errno as above. */
+/*
+ * The session's folder and limits are there: 1 = admitted, 0 = s->queued: its thread answers HELLO
+ * later; -errno as above.
+ */
 int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err);
 /* A session that is reloaded is in, whatever the limit. */
 void mfd_memory_adopt(struct mfd_session *s);
 /* SIZE. The control connection's thread. */
 void mfd_memory_size(struct mfd_session *s, uint64_t bytes);
-/* Postcopy: what the source may send on data channels before ROOM says otherwise; UINT64_MAX: everything. */
+/*
+ * Postcopy: what the source may send on data channels before ROOM says otherwise; UINT64_MAX:
+ * everything.
+ */
 uint64_t mfd_memory_room(struct mfd_session *s);
 
 /* Receivers. Before so many bytes of pages, table words and journal, or of a file, are stored. */
 enum mfd_memory_what { MFD_MEMORY_PAGES, MFD_MEMORY_FILE, MFD_MEMORY_URGENT };
-/* 0; 1 = do not store them, they can go into the task by now; -errno: the session has failed, or its connection has ended. */
+/*
+ * 0; 1 = do not store them, they can go into the task by now; -errno: the session has failed, or
+ * its connection has ended.
+ */
 int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t bytes,
 		    enum mfd_memory_what what);
-uint64_t mfd_memory_cost_pages(const struct mfd_session *s, uint64_t raw, uint64_t pages, uint32_t runs);
+uint64_t mfd_memory_cost_pages(const struct mfd_session *s, uint64_t raw, uint64_t pages,
+			       uint32_t runs);
 uint64_t mfd_memory_cost_file(const struct mfd_session *s, uint64_t bytes);
 
 /* The session's thread. */
-int mfd_memory_admitted(struct mfd_session *s); /* of a queued one: 1 once it is; tells the source now and then */
+/* of a queued one: 1 once it is; tells the source now and then */
+int mfd_memory_admitted(struct mfd_session *s);
 void mfd_memory_tick(struct mfd_session *s);
-int mfd_memory_may_open(const struct mfd_session *s); /* s->lock held: mfd_memory_open has something to do */
-void mfd_memory_open(struct mfd_session *s);	      /* postcopy: the restore has finished */
-void mfd_memory_resumed(struct mfd_session *s);	      /* what the source sends counts from now on */
+/* s->lock held: mfd_memory_open has something to do */
+int mfd_memory_may_open(const struct mfd_session *s);
+void mfd_memory_open(struct mfd_session *s);	/* postcopy: the restore has finished */
+void mfd_memory_resumed(struct mfd_session *s); /* what the source sends counts from now on */
 void mfd_memory_entry(struct mfd_session *s, Mfd__SessionEntry *e);
 void mfd_memory_end(struct mfd_session *s);
 

@@ -23,7 +23,10 @@ int mfd_confirm_busy(struct mfd_session *s)
 	return busy;
 }
 
-/* The tasks on the source are gone when it is committed: then everything stays for a person to restore. */
+/*
+ * The tasks on the source are gone when it is committed: then everything stays for a person to
+ * restore.
+ */
 static void failed(struct mfd_session *s, int code, const char *text)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
@@ -35,7 +38,8 @@ static void failed(struct mfd_session *s, int code, const char *text)
 		mfd_session_abort(s, code, "criu restore failed: %.400s", text);
 		return;
 	}
-	snprintf(s->error, sizeof(s->error), "criu restore failed: %.400s; try again with criu-multifd restore", text);
+	snprintf(s->error, sizeof(s->error),
+		 "criu restore failed: %.400s; try again with criu-multifd restore", text);
 	mfd_log_error("%s: %s", s->name, s->error);
 	mfd_session_store(s, 1);
 }
@@ -44,21 +48,24 @@ void mfd_confirm_begin(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 	char text[480];
-	int rc;
+	int ret;
 
 	if (!s->confirm || !s->server->restore || !p || s->restore.ok || mfd_confirm_busy(s))
 		return;
-	/* While pages come a failure ends the session, so nothing will be repeated, and they go into the stopped tasks. */
+	/*
+	 * While pages come a failure ends the session, so nothing will be repeated, and they go
+	 * into the stopped tasks.
+	 */
 	if (!s->early || s->state != MFD__SESSION_STATE__RECEIVING)
 		mfd_pager_hold(p);
 	else
 		mfd_pager_expect_still(p, s->server->huge_pages);
 	mfd_log_info("%s: restoring", s->name);
-	rc = mfd_restorer_start(s, text, sizeof(text));
-	if (!rc)
+	ret = mfd_restorer_start(s, text, sizeof(text));
+	if (!ret)
 		mfd_attached_mark(s->dirfd, 0, s->restore.warden);
 	else
-		failed(s, rc, text);
+		failed(s, ret, text);
 }
 
 void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us)
@@ -75,10 +82,12 @@ void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us)
 /* An early restore ended a while ago, and the source lets go by this word. */
 static void now_restored(struct mfd_session *s)
 {
-	int rc = mfd_restorer_look_again(s);
+	int ret = mfd_restorer_look_again(s);
 
-	if (rc) {
-		failed(s, rc, rc == -EBUSY ? "somebody has let a restored task go on" : "a restored task has died");
+	if (ret) {
+		failed(s, ret,
+		       ret == -EBUSY ? "somebody has let a restored task go on" :
+				       "a restored task has died");
 		return;
 	}
 	s->state = MFD__SESSION_STATE__RESTORED;
@@ -111,7 +120,8 @@ static void succeeded(struct mfd_session *s)
 	case MFD__SESSION_STATE__RECEIVING: /* early: when everything is verified */
 		s->huge = mfd_pager_still(atomic_load_explicit(&s->pager, memory_order_relaxed));
 		break;
-	case MFD__SESSION_STATE__RESTORABLE: /* pages still come: leave to run is what the source gives now */
+	/* pages still come: leave to run is what the source gives now */
+	case MFD__SESSION_STATE__RESTORABLE:
 		mfd_session_send(s, MFD_WIRE_STARTED, &started.base);
 		break;
 	default:
@@ -130,16 +140,16 @@ static void await_last_word(struct mfd_session *s)
 
 int mfd_confirm_adopt(struct mfd_session *s)
 {
-	int rc;
+	int ret;
 
 	if (!s->confirm)
 		return 0;
-	rc = mfd_restorer_adopt(s);
+	ret = mfd_restorer_adopt(s);
 	s->restore.ok = 1;
 	if (s->early && s->state != MFD__SESSION_STATE__COMMITTED)
-		return rc;
+		return ret;
 	s->restore.resumed = 1;
-	if (!rc)
+	if (!ret)
 		mfd_restorer_continue(s);
 	return 0;
 }
@@ -157,7 +167,8 @@ void mfd_confirm_ended(struct mfd_session *s)
 	if (!code) {
 		await_last_word(s);
 		code = mfd_restorer_note_tasks(s);
-		snprintf(text, sizeof(text), "criu says that it succeeded, but there are no restored tasks");
+		snprintf(text, sizeof(text),
+			 "criu says that it succeeded, but there are no restored tasks");
 	}
 	if (code)
 		failed(s, code, text);
@@ -181,7 +192,10 @@ int mfd_confirm_continue(struct mfd_session *s)
 
 	if (!s->restore.ok || s->restore.resumed)
 		return 0;
-	/* First: should the worker die in between, the tasks are taken over and continued, and not restored a second time. */
+	/*
+	 * First: should the worker die in between, the tasks are taken over and continued, and not
+	 * restored a second time.
+	 */
 	if (p)
 		mfd_pager_go(p);
 	mfd_address_lift(s);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The thread of one data channel: header, table, payload, and the payload of pages straight into the page store.
+ * The thread of one data channel: header, table, payload, and the payload of pages straight into
+ * the page store.
  *
- * Per packet of 1 MiB this is three receives, one write of journal records and no lock.  Order of publication: payload checked, then
- * page table words (release), then the journal, then the pager is told.
+ * Per packet of 1 MiB this is three receives, one write of journal records and no lock.  Order of
+ * publication: payload checked, then page table words (release), then the journal, then the pager
+ * is told.
  */
 #include <endian.h>
 #include <errno.h>
@@ -22,7 +24,8 @@
 #include "threadname.h"
 
 #define TABLE_BYTES (MFD_WIRE_MAX_RUNS * sizeof(struct mfd_wire_run))
-_Static_assert(TABLE_BYTES >= sizeof(struct mfd_wire_file) + MFD_WIRE_MAX_NAME, "a file table fits");
+_Static_assert(TABLE_BYTES >= sizeof(struct mfd_wire_file) + MFD_WIRE_MAX_NAME,
+	       "a file table fits");
 
 /* Private to the thread. */
 struct receiver {
@@ -33,7 +36,10 @@ struct receiver {
 	uint32_t task; /* whose table `table` is; tasks come in long runs */
 	struct mfd_pagetable *pages;
 	struct mfd_gentle manners;
-	void *buf;    /* MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed */
+	/*
+	 * MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed
+	 */
+	void *buf;
 	void *packed; /* the same for a compressed payload as it came */
 	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
 	struct mfd_pagestore_record records[MFD_WIRE_MAX_RUNS];
@@ -55,12 +61,12 @@ static int fail(struct receiver *r, int code, const char *why)
 static int receive(struct receiver *r, void *buf, size_t len)
 {
 	uint64_t start = mfd_io_now_us();
-	int rc = len ? mfd_conn_recv(&r->p->control.conn, buf, len) : 0;
+	int ret = len ? mfd_conn_recv(&r->p->control.conn, buf, len) : 0;
 
 	count(&r->n->receive_us, mfd_io_now_us() - start);
-	if (rc == -EFAULT || rc == -ENOSPC)
+	if (ret == -EFAULT || ret == -ENOSPC)
 		return fail(r, -ENOSPC, "page store is full");
-	return rc;
+	return ret;
 }
 
 static int need_buf(struct receiver *r, void **buf)
@@ -69,7 +75,8 @@ static int need_buf(struct receiver *r, void **buf)
 
 	if (*buf)
 		return 0;
-	m = mmap(NULL, MFD_WIRE_MAX_PACKET, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	m = mmap(NULL, MFD_WIRE_MAX_PACKET, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 0);
 	if (m == MAP_FAILED)
 		return fail(r, -ENOMEM, "no memory");
 	*buf = m;
@@ -89,24 +96,24 @@ static int check_hash(struct receiver *r, const struct mfd_wire_packet *h, const
 static int receive_payload(struct receiver *r, const struct mfd_wire_packet *h, void *dst)
 {
 	int packed = h->flags & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4);
-	int rc = packed ? need_buf(r, &r->packed) : 0;
+	int ret = packed ? need_buf(r, &r->packed) : 0;
 	void *to = packed ? r->packed : dst;
 
-	rc = rc ? rc : receive(r, to, h->payload_len);
-	rc = rc ? rc : check_hash(r, h, to);
-	if (!rc && packed && mfd_compress_undo(h->flags, to, h->payload_len, dst, h->raw_len))
-		rc = fail(r, -EBADMSG, "a compressed payload does not hold what it says");
-	return rc;
+	ret = ret ? ret : receive(r, to, h->payload_len);
+	ret = ret ? ret : check_hash(r, h, to);
+	if (!ret && packed && mfd_compress_undo(h->flags, to, h->payload_len, dst, h->raw_len))
+		ret = fail(r, -EBADMSG, "a compressed payload does not hold what it says");
+	return ret;
 }
 
 static int find_table(struct receiver *r, uint32_t task)
 {
-	int rc = 0;
+	int ret = 0;
 
 	if (!r->pages || r->task != task)
-		rc = mfd_tables_get(&r->s->tables, task, &r->pages);
-	if (rc)
-		return fail(r, rc, rc == -EMFILE ? "too many tasks" : "no memory");
+		ret = mfd_tables_get(&r->s->tables, task, &r->pages);
+	if (ret)
+		return fail(r, ret, ret == -EMFILE ? "too many tasks" : "no memory");
 	r->task = task;
 	return 0;
 }
@@ -116,9 +123,9 @@ static int publish(struct receiver *r, const struct mfd_wire_packet *h, int dire
 {
 	uint64_t pages = 0, zero = 0;
 	uint32_t i;
-	int rc = 0;
+	int ret = 0;
 
-	for (i = 0; !rc && i < h->entries; i++) {
+	for (i = 0; !ret && i < h->entries; i++) {
 		const struct mfd_wire_run *w = &r->runs[i];
 		enum mfd_page_state st = direct ? MFD_PAGE_DIRECT : MFD_PAGE_STORED;
 		uint64_t at = direct ? 0 : index + pages;
@@ -130,14 +137,17 @@ static int publish(struct receiver *r, const struct mfd_wire_packet *h, int dire
 		} else {
 			pages += w->pages;
 		}
-		rc = mfd_pagetable_set(r->pages, w->vaddr >> MFD_WIRE_PAGE_SHIFT, w->pages, mfd_page_word(st, at));
+		ret = mfd_pagetable_set(r->pages, w->vaddr >> MFD_WIRE_PAGE_SHIFT, w->pages,
+					mfd_page_word(st, at));
 		mfd_pagestore_record_fill(&r->records[i], h->task, w->vaddr, w->pages, st, at);
 	}
-	if (rc)
-		return fail(r, rc, "no memory for page tables");
-	rc = mfd_pagestore_append(r->s->store, r->records, h->entries);
-	if (rc)
-		return fail(r, rc, rc == -ENOSPC ? "page store is full" : "page store journal cannot be written");
+	if (ret)
+		return fail(r, ret, "no memory for page tables");
+	ret = mfd_pagestore_append(r->s->store, r->records, h->entries);
+	if (ret)
+		return fail(r, ret,
+			    ret == -ENOSPC ? "page store is full" :
+					     "page store journal cannot be written");
 	count(&r->n->pages, pages);
 	count(&r->n->zero_pages, zero);
 	return 0;
@@ -148,7 +158,8 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 	struct mfd_pager *pager;
 
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wtsan" /* it does not see fences; nothing here is reported for it */
+/* it does not see fences; nothing here is reported for it */
+#pragma GCC diagnostic ignored "-Wtsan"
 #endif
 	/* Partner: commit.c's store of s->pager.  Either we see it, or the pager sees our words. */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -158,8 +169,9 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 }
 
 /*
- * Between enter and leave what comes is made known.  Partner: mfd_verify_end, which closes the door (sealed), then waits until nobody is inside: what it has
- * verified is not changed by an answer to a fault that is late.  0: drop it.
+ * Between enter and leave what comes is made known.  Partner: mfd_verify_end, which closes the door
+ * (sealed), then waits until nobody is inside: what it has verified is not changed by an answer to
+ * a fault that is late.  0: drop it.
  */
 static int enter(struct receiver *r)
 {
@@ -176,41 +188,45 @@ static void leave(struct receiver *r)
 }
 
 /* Straight into the task: it waits for nothing else than this copy. */
-static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h, struct mfd_pager *pager)
+static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h,
+			struct mfd_pager *pager)
 {
-	int rc = need_buf(r, &r->buf);
+	int ret = need_buf(r, &r->buf);
 
-	rc = rc ? rc : receive_payload(r, h, r->buf);
-	if (rc)
-		return rc;
+	ret = ret ? ret : receive_payload(r, h, r->buf);
+	if (ret)
+		return ret;
 	if (!enter(r))
 		return 0;
-	rc = publish(r, h, 1, 0);
-	if (!rc && (rc = mfd_pager_arrived(pager, h->task, r->runs, h->entries, r->buf)))
-		rc = fail(r, rc, "a page cannot be installed");
+	ret = publish(r, h, 1, 0);
+	if (!ret && (ret = mfd_pager_arrived(pager, h->task, r->runs, h->entries, r->buf)))
+		ret = fail(r, ret, "a page cannot be installed");
 	leave(r);
-	return rc;
+	return ret;
 }
 
 static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
 {
 	uint64_t index = 0;
 	void *mem = NULL;
-	int rc = 0;
+	int ret = 0;
 
 	if (h->raw_len) {
-		rc = mfd_pagestore_reserve(r->s->store, h->raw_len >> MFD_WIRE_PAGE_SHIFT, &index, &mem);
-		if (rc)
-			return fail(r, rc, rc == -ENOSPC ? "page store is full" : "page store cannot grow");
+		ret = mfd_pagestore_reserve(r->s->store, h->raw_len >> MFD_WIRE_PAGE_SHIFT, &index,
+					    &mem);
+		if (ret)
+			return fail(r, ret,
+				    ret == -ENOSPC ? "page store is full" :
+						     "page store cannot grow");
 	}
-	rc = receive_payload(r, h, mem);
-	if (rc || !enter(r))
-		return rc;
-	rc = publish(r, h, 0, index);
-	if (!rc && mfd_session_pages_follow(r->s))
+	ret = receive_payload(r, h, mem);
+	if (ret || !enter(r))
+		return ret;
+	ret = publish(r, h, 0, index);
+	if (!ret && mfd_session_pages_follow(r->s))
 		tell_pager(r, h);
 	leave(r);
-	return rc;
+	return ret;
 }
 
 static int may_store(struct receiver *r, const struct mfd_wire_packet *h)
@@ -222,29 +238,32 @@ static int may_store(struct receiver *r, const struct mfd_wire_packet *h)
 		pages += r->runs[i].pages;
 	return mfd_memory_take(r->s, &r->p->control.conn, h->task,
 			       mfd_memory_cost_pages(r->s, h->raw_len, pages, h->entries),
-			       r->channel == MFD_SESSION_URGENT ? MFD_MEMORY_URGENT : MFD_MEMORY_PAGES);
+			       r->channel == MFD_SESSION_URGENT ? MFD_MEMORY_URGENT :
+								  MFD_MEMORY_PAGES);
 }
 
 static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
 {
 	struct mfd_pager *pager;
 	const char *why = NULL;
-	int rc;
+	int ret;
 
 	memcpy(r->runs, r->table, h->table_len);
-	rc = mfd_wire_runs_open(r->runs, h->entries, h->raw_len, &r->s->limits, &why);
-	if (rc)
-		return fail(r, rc, why);
-	rc = find_table(r, h->task);
-	if (rc)
-		return rc;
-	pager = mfd_session_pages_follow(r->s) ? atomic_load_explicit(&r->s->pager, memory_order_acquire) : NULL;
+	ret = mfd_wire_runs_open(r->runs, h->entries, h->raw_len, &r->s->limits, &why);
+	if (ret)
+		return fail(r, ret, why);
+	ret = find_table(r, h->task);
+	if (ret)
+		return ret;
+	pager = mfd_session_pages_follow(r->s) ?
+			atomic_load_explicit(&r->s->pager, memory_order_acquire) :
+			NULL;
 	if (pager && mfd_pager_direct(pager, h->task))
 		return pages_direct(r, h, pager);
-	rc = may_store(r, h);
-	if (rc > 0)
+	ret = may_store(r, h);
+	if (ret > 0)
 		return pages_direct(r, h, atomic_load_explicit(&r->s->pager, memory_order_acquire));
-	return rc ? rc : pages_stored(r, h);
+	return ret ? ret : pages_stored(r, h);
 }
 
 static int on_file(struct receiver *r, const struct mfd_wire_packet *h)
@@ -253,117 +272,130 @@ static int on_file(struct receiver *r, const struct mfd_wire_packet *h)
 	struct mfd_error err = { 0 };
 	struct mfd_wire_file f;
 	const char *why = NULL;
-	int rc = mfd_wire_file_open(r->table, h->table_len, h->raw_len, &f, name, &why);
+	int ret = mfd_wire_file_open(r->table, h->table_len, h->raw_len, &f, name, &why);
 
-	if (rc)
-		return fail(r, rc, why);
-	rc = mfd_memory_take(r->s, &r->p->control.conn, 0, mfd_memory_cost_file(r->s, h->raw_len), MFD_MEMORY_FILE);
-	rc = rc ? rc : need_buf(r, &r->buf);
-	rc = rc ? rc : receive_payload(r, h, r->buf);
-	if (rc)
-		return rc;
-	rc = mfd_filesink_write(&r->s->files, &f, name, r->buf, h->raw_len, &err);
-	if (rc)
-		return fail(r, rc, mfd_error_text(&err));
+	if (ret)
+		return fail(r, ret, why);
+	ret = mfd_memory_take(r->s, &r->p->control.conn, 0, mfd_memory_cost_file(r->s, h->raw_len),
+			      MFD_MEMORY_FILE);
+	ret = ret ? ret : need_buf(r, &r->buf);
+	ret = ret ? ret : receive_payload(r, h, r->buf);
+	if (ret)
+		return ret;
+	ret = mfd_filesink_write(&r->s->files, &f, name, r->buf, h->raw_len, &err);
+	if (ret)
+		return fail(r, ret, mfd_error_text(&err));
 	count(&r->n->file_bytes, h->raw_len);
 	return 0;
 }
 
-/* The urgent channel takes part in no SYNC: its answer to a fault may be overtaken by the same pages and by END. */
+/*
+ * The urgent channel takes part in no SYNC: its answer to a fault may be overtaken by the same
+ * pages and by END.
+ */
 static int drop_late(struct receiver *r, const struct mfd_wire_packet *h)
 {
-	int rc;
+	int ret;
 
 	if (r->channel != MFD_SESSION_URGENT || h->type != MFD_WIRE_PACKET_PAGES)
 		return fail(r, -EPROTO, "a packet came after everything was verified");
-	rc = receive(r, r->table, h->table_len);
-	rc = rc ? rc : need_buf(r, &r->buf);
-	return rc ? rc : receive_payload(r, h, r->buf);
+	ret = receive(r, r->table, h->table_len);
+	ret = ret ? ret : need_buf(r, &r->buf);
+	return ret ? ret : receive_payload(r, h, r->buf);
 }
 
 static int on_packet(struct receiver *r, const struct mfd_wire_packet *h)
 {
-	int rc;
+	int ret;
 
 	if (h->type == MFD_WIRE_PACKET_SYNC) {
 		mfd_session_synced(r->s, r->channel, h->sequence);
 		count(&r->n->wire_bytes, sizeof(*h));
 		return 0;
 	}
-	if (h->table_len > sizeof(r->table) || h->payload_len > MFD_WIRE_MAX_PACKET || h->raw_len > MFD_WIRE_MAX_PACKET)
-		return fail(r, -EPROTO, "packet too long"); /* packet_open has refused this already */
+	if (h->table_len > sizeof(r->table) || h->payload_len > MFD_WIRE_MAX_PACKET ||
+	    h->raw_len > MFD_WIRE_MAX_PACKET)
+		return fail(r, -EPROTO,
+			    "packet too long"); /* packet_open has refused this already */
 	if (atomic_load_explicit(&r->s->sealed, memory_order_acquire))
 		return drop_late(r, h);
-	rc = receive(r, r->table, h->table_len);
-	if (rc)
-		return rc;
-	rc = h->type == MFD_WIRE_PACKET_PAGES ? on_pages(r, h) : on_file(r, h);
-	if (rc)
-		return rc;
+	ret = receive(r, r->table, h->table_len);
+	if (ret)
+		return ret;
+	ret = h->type == MFD_WIRE_PACKET_PAGES ? on_pages(r, h) : on_file(r, h);
+	if (ret)
+		return ret;
 	count(&r->n->packets, 1);
 	count(&r->n->checksum, h->header_hash);
 	count(&r->n->wire_bytes, sizeof(*h) + h->table_len + h->payload_len);
 	return 0;
 }
 
-static const char *ended(int rc)
+static const char *ended(int ret)
 {
-	switch (rc) {
+	switch (ret) {
 	case -ECONNRESET:
 		return "closed by the source";
 	case -EPIPE:
 		return "closed by the source inside a packet";
 	default:
-		return strerror(-rc);
+		return strerror(-ret);
 	}
 }
 
-/* Until the restore is over the bulk of the pages gives way to CRIU; its images and what tasks wait for do not. */
+/*
+ * Until the restore is over the bulk of the pages gives way to CRIU; its images and what tasks wait
+ * for do not.
+ */
 static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 {
-	mfd_gentle_be(&r->manners, mfd_session_pages_follow(r->s) && r->channel != MFD_SESSION_URGENT &&
-					   h->type == MFD_WIRE_PACKET_PAGES &&
-					   !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
+	mfd_gentle_be(&r->manners,
+		      mfd_session_pages_follow(r->s) && r->channel != MFD_SESSION_URGENT &&
+			      h->type == MFD_WIRE_PACKET_PAGES &&
+			      !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
 }
 
-/* One look whether a header is there: when it must be waited for, the channel has stalled.  Before the first and after the last it has not. */
+/*
+ * One look whether a header is there: when it must be waited for, the channel has stalled.  Before
+ * the first and after the last it has not.
+ */
 static int receive_header(struct receiver *r, struct mfd_wire_packet *h)
 {
 	struct pollfd p = { .fd = r->p->control.conn.fd, .events = POLLIN };
 	int stalled = mfd_counter_get(&r->n->wire_bytes) && !poll(&p, 1, 0);
 	uint64_t before = mfd_counter_get(&r->n->receive_us);
-	int rc = receive(r, h, sizeof(*h));
+	int ret = receive(r, h, sizeof(*h));
 
-	if (!rc && stalled) {
+	if (!ret && stalled) {
 		count(&r->n->stalls, 1);
 		count(&r->n->stall_us, mfd_counter_get(&r->n->receive_us) - before);
 	}
-	return rc;
+	return ret;
 }
 
 static int receive_packet(struct receiver *r)
 {
 	struct mfd_wire_packet h;
 	const char *why = NULL;
-	int rc = receive_header(r, &h);
+	int ret = receive_header(r, &h);
 
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	if (!mfd_counter_get(&r->n->wire_bytes))
 		mfd_figures_first(&r->s->times.streaming_us);
-	rc = mfd_wire_packet_open(&h, &r->s->limits, &why);
-	if (rc)
-		return fail(r, rc, why);
+	ret = mfd_wire_packet_open(&h, &r->s->limits, &why);
+	if (ret)
+		return fail(r, ret, why);
 	mind_manners(r, &h);
-	rc = on_packet(r, &h);
+	ret = on_packet(r, &h);
 	mfd_session_heard(r->s, mfd_io_now_ms());
-	return rc;
+	return ret;
 }
 
 static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned channel)
 {
 	struct receiver *r = calloc(1, sizeof(*r));
-	int rc = -ENOMEM;
+	int ret = -ENOMEM;
 
 	if (r) {
 		r->s = s;
@@ -374,15 +406,15 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 			mfd_gentle_first();
 		mfd_threadname_set(channel == MFD_SESSION_URGENT ? "urgent" : "recv", channel);
 		do
-			rc = receive_packet(r);
-		while (!rc);
+			ret = receive_packet(r);
+		while (!ret);
 		if (r->buf)
 			munmap(r->buf, MFD_WIRE_MAX_PACKET);
 		if (r->packed)
 			munmap(r->packed, MFD_WIRE_MAX_PACKET);
 		free(r);
 	}
-	mfd_session_leave(s, channel, ended(rc));
+	mfd_session_leave(s, channel, ended(ret));
 }
 
 void mfd_receive_answer(struct mfd_peer *p, unsigned status)
@@ -403,8 +435,8 @@ void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 	unsigned status = MFD_WIRE_JOIN_SESSION;
 
 	if (s)
-		status = channel > MFD_SESSION_URGENT ||
-					 (channel == MFD_SESSION_URGENT && g->role == MFD_WIRE_ROLE_DATA) ?
+		status = channel > MFD_SESSION_URGENT || (channel == MFD_SESSION_URGENT &&
+							  g->role == MFD_WIRE_ROLE_DATA) ?
 				 MFD_WIRE_JOIN_CHANNEL :
 				 mfd_session_join(s, p, channel);
 	if (status) {
@@ -413,8 +445,8 @@ void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 	} else {
 		mfd_listener_settled(p);
 		/*
-		 * The answer goes out after the session counts us, so that a source that has all its answers also gets JOINED; a failure
-		 * shows as the end of the connection.
+		 * The answer goes out after the session counts us, so that a source that has all
+		 * its answers also gets JOINED; a failure shows as the end of the connection.
 		 */
 		mfd_receive_answer(p, MFD_WIRE_JOIN_OK);
 		receive_all(s, p, channel);

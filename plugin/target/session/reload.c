@@ -13,9 +13,10 @@
  *					stopped until the commit, whoever died
  *	DONE, ABORTED			stay as they are
  *
- * When only the worker died, or a standby (standby.h) has kept what a killed server held, a restore that was finished goes on: its tasks are
- * taken over (takeover.h), in whatever state the session is.  One that was not finished has failed, its tasks are killed, and the next may
- * begin; in postcopy also where the source has given leave already.
+ * When only the worker died, or a standby (standby.h) has kept what a killed server held, a restore
+ * that was finished goes on: its tasks are taken over (takeover.h), in whatever state the session
+ * is.  One that was not finished has failed, its tasks are killed, and the next may begin; in
+ * postcopy also where the source has given leave already.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,8 @@
 #include "ask_setting.h"
 #include "takeover.h"
 
-static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e, const char *why)
+static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e,
+		 const char *why)
 {
 	Mfd__SessionEntry copy = MFD__SESSION_ENTRY__INIT;
 
@@ -74,14 +76,16 @@ static int add_record(void *arg, const struct mfd_pagestore_record *r)
 	struct mfd_pagetable *t;
 	uint64_t pages = r->pages_flags >> 8;
 	unsigned st = r->pages_flags & 0xff;
-	int rc = mfd_tables_get(&s->tables, r->task, &t);
+	int ret = mfd_tables_get(&s->tables, r->task, &t);
 
-	if (rc)
-		return rc;
-	if (r->vaddr >= MFD_WIRE_MAX_VADDR || pages > (MFD_WIRE_MAX_VADDR - r->vaddr) >> MFD_WIRE_PAGE_SHIFT)
+	if (ret)
+		return ret;
+	if (r->vaddr >= MFD_WIRE_MAX_VADDR ||
+	    pages > (MFD_WIRE_MAX_VADDR - r->vaddr) >> MFD_WIRE_PAGE_SHIFT)
 		return -EBADMSG;
 	return mfd_pagetable_set(t, r->vaddr >> MFD_WIRE_PAGE_SHIFT, pages,
-				 mfd_page_word((enum mfd_page_state)st, st == MFD_PAGE_STORED ? r->index : 0));
+				 mfd_page_word((enum mfd_page_state)st,
+					       st == MFD_PAGE_STORED ? r->index : 0));
 }
 
 static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
@@ -90,7 +94,8 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	s->state = e->state == MFD__SESSION_STATE__RESTORED ? MFD__SESSION_STATE__READY : e->state;
 	s->limits.channels = e->channels && e->channels <= MFD_WIRE_MAX_CHANNELS ? e->channels : 1;
 	s->limits.packet_size = e->packet_size;
-	s->limits.compress = MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4; /* a source that comes back uses what it did */
+	/* a source that comes back uses what it did */
+	s->limits.compress = MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4;
 	s->limits.checksum = 1;
 	s->postcopy = e->postcopy;
 	s->confirm = e->confirm_restore;
@@ -108,7 +113,7 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 
 static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	if (e->session_id.len != sizeof(s->id) || e->secret.len != sizeof(s->secret))
 		return mfd_error_set(err, -EBADMSG, "session.img has no id");
@@ -122,17 +127,20 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 	if (mfd_hello_restore_options(s, e->restore_option, e->n_restore_option) ||
 	    mfd_address_keep(s, e->move_address, e->n_move_address))
 		return mfd_error_set(err, -ENOMEM, "no memory");
-	rc = mfd_pagestore_open(s->dirfd, &s->store, add_record, s, err);
-	return rc;
+	ret = mfd_pagestore_open(s->dirfd, &s->store, add_record, s, err);
+	return ret;
 }
 
-/* Nobody has to bring them a page: what is left to do is to let them go on, or to kill them, when that is decided. */
+/*
+ * Nobody has to bring them a page: what is left to do is to let them go on, or to kill them, when
+ * that is decided.
+ */
 static int stand_by(struct mfd_session *s, struct mfd_error *err)
 {
-	int rc = mfd_confirm_adopt(s);
+	int ret = mfd_confirm_adopt(s);
 
-	if (rc)
-		return mfd_error_set(err, rc, "the restored tasks are gone");
+	if (ret)
+		return mfd_error_set(err, ret, "the restored tasks are gone");
 	s->restored = s->installed = s->alone = s->complete_said = 1;
 	mfd_address_adopt(s);
 	mfd_takeover_needless(s->server, s->name);
@@ -165,36 +173,41 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 {
 	struct mfd_session *s;
 	char what[64];
-	int rc = mfd_session_claim(sv, name, &s);
+	int ret = mfd_session_claim(sv, name, &s);
 
-	if (rc)
-		return mfd_error_sys(err, rc, "session");
-	rc = fill(s, dirfd, e, err);
-	rc = rc ? rc : restart_pager(s, take_over, err);
-	if (!rc)
+	if (ret)
+		return mfd_error_sys(err, ret, "session");
+	ret = fill(s, dirfd, e, err);
+	ret = ret ? ret : restart_pager(s, take_over, err);
+	if (!ret)
 		mfd_memory_adopt(s);
-	if (!rc && s->state != MFD__SESSION_STATE__COMMITTED) {
+	if (!ret && s->state != MFD__SESSION_STATE__COMMITTED) {
 		s->in_doubt = 1;
 		snprintf(s->error, sizeof(s->error),
 			 "the restore server was restarted, the source has not come back yet");
 	}
-	if (!rc)
+	if (!ret)
 		mfd_session_store(s, 1);
-	snprintf(what, sizeof(what), "%s%s", mfd_session_file_state(s->state), s->in_doubt ? ", in doubt" : "");
-	s->live = !rc;
-	if (!rc)
-		rc = mfd_session_start(s); /* takes over our reference */
-	if (rc) {
+	snprintf(what, sizeof(what), "%s%s", mfd_session_file_state(s->state),
+		 s->in_doubt ? ", in doubt" : "");
+	s->live = !ret;
+	if (!ret)
+		ret = mfd_session_start(s); /* takes over our reference */
+	if (ret) {
 		struct mfd_pager *p = atomic_exchange(&s->pager, NULL);
 
-		if (p) /* its threads know the session; userfaultfds that it closes are held by the supervisor, too */
+		/*
+		 * its threads know the session; userfaultfds that it closes are held by the
+		 * supervisor, too
+		 */
+		if (p)
 			mfd_pager_stop(p);
 		mfd_budget_leave(&sv->budget, &s->memory.claim, 0);
 		mfd_session_unclaim(s);
 	} else {
 		mfd_log_info("%s: reloaded, %s", name, what);
 	}
-	return rc;
+	return ret;
 }
 
 static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
@@ -211,7 +224,8 @@ static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 static int may_be_restored(const Mfd__SessionEntry *e)
 {
 	return e->state == MFD__SESSION_STATE__RUNNING || e->state == MFD__SESSION_STATE__READY ||
-	       e->state == MFD__SESSION_STATE__RESTORED || e->state == MFD__SESSION_STATE__COMMITTED;
+	       e->state == MFD__SESSION_STATE__RESTORED ||
+	       e->state == MFD__SESSION_STATE__COMMITTED;
 }
 
 /* The store goes when the tasks have gone on, just before DONE is written. */
@@ -227,10 +241,14 @@ static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	mfd_takeover_needless(sv, name);
 }
 
-/* The worker died, the supervisor lives: 1 = the restored tasks are served again; 0 = there are none any more. */
+/*
+ * The worker died, the supervisor lives: 1 = the restored tasks are served again; 0 = there are
+ * none any more.
+ */
 static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	enum mfd_attached left = may_be_restored(e) ? mfd_attached_left(dirfd) : MFD_ATTACHED_NOTHING;
+	enum mfd_attached left = may_be_restored(e) ? mfd_attached_left(dirfd) :
+						      MFD_ATTACHED_NOTHING;
 	struct mfd_error err = { 0 };
 
 	if (left == MFD_ATTACHED_COMPLETE && e->state == MFD__SESSION_STATE__COMMITTED &&
@@ -242,15 +260,19 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 		if (!revive(sv, dirfd, name, e, left, &err))
 			return 1;
 		if (left == MFD_ATTACHED_COMPLETE && err.code != -ESRCH) {
-			/* They need nobody, and may be the only copy: whatever it is that fails here, it is no reason to kill them. */
-			mfd_log_error("%s: its restored tasks stay as they are; it cannot be reloaded: %s", name,
-				      mfd_error_text(&err));
+			/*
+			 * They need nobody, and may be the only copy: whatever it is that fails
+			 * here, it is no reason to kill them.
+			 */
+			mfd_log_error(
+				"%s: its restored tasks stay as they are; it cannot be reloaded: %s",
+				name, mfd_error_text(&err));
 			note_broken(dirfd, e, mfd_error_text(&err));
 			mfd_takeover_needless(sv, name);
 			return 1;
 		}
-		mfd_log_error("%s: the restored tasks cannot be taken over and are killed: %s", name,
-			      mfd_error_text(&err));
+		mfd_log_error("%s: the restored tasks cannot be taken over and are killed: %s",
+			      name, mfd_error_text(&err));
 	}
 	mfd_takeover_kill(sv, name);
 	return 0;
@@ -258,10 +280,14 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 
 static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	/* After a server was killed: whoever lacks pages is held by its standby, and nobody else. */
+	/*
+	 * After a server was killed: whoever lacks pages is held by its standby, and nobody else.
+	 */
 	int reborn = sv->reborn && (!sv->orphaned || mfd_takeover_has(sv, name)), restored;
 
-	/* Its tasks are on their own, also if the lines about them could not be removed any more. */
+	/*
+	 * Its tasks are on their own, also if the lines about them could not be removed any more.
+	 */
 	if (e->state == MFD__SESSION_STATE__DONE) {
 		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
 		return;
@@ -290,8 +316,9 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 		return;
 	case MFD__SESSION_STATE__COMMITTED:
 		if (restored)
-			note_broken(dirfd, e,
-				    "the restore server died while pages were missing; the restored tasks were killed");
+			note_broken(
+				dirfd, e,
+				"the restore server died while pages were missing; the restored tasks were killed");
 		else
 			keep(sv, dirfd, name, e);
 		return;
@@ -309,7 +336,8 @@ static void reload_folder(struct mfd_server *sv, const struct mfd_session_file *
 	if (f->entry)
 		reload(sv, fd, f->name, f->entry);
 	else
-		mfd_log_warn("%s: left alone: %s", f->name, f->why ? f->why : "unreadable session.img");
+		mfd_log_warn("%s: left alone: %s", f->name,
+			     f->why ? f->why : "unreadable session.img");
 	close(fd);
 }
 
@@ -317,10 +345,10 @@ void mfd_reload_all(struct mfd_server *sv)
 {
 	struct mfd_session_file *list = NULL;
 	size_t i, n = 0;
-	int rc = mfd_session_file_list(sv->dirfd, &list, &n);
+	int ret = mfd_session_file_list(sv->dirfd, &list, &n);
 
-	if (rc)
-		mfd_log_error("%s: %s", sv->dir, strerror(-rc));
+	if (ret)
+		mfd_log_error("%s: %s", sv->dir, strerror(-ret));
 	for (i = 0; i < n; i++) {
 		if (!list[i].ended)
 			reload_folder(sv, &list[i]);

@@ -2,8 +2,9 @@
 /*
  * Who depends on a session: what may be thrown away, and what a broken connection means.
  *
- * One question decides: can the source still go on by itself?  Before READY (postcopy: before leave to run was given) it can,
- * and will, so everything here is thrown away.  Afterwards nobody but the source or a person can tell, so the session is kept, in doubt.
+ * One question decides: can the source still go on by itself?  Before READY (postcopy: before leave
+ * to run was given) it can, and will, so everything here is thrown away.  Afterwards nobody but the
+ * source or a person can tell, so the session is kept, in doubt.
  */
 #include "log.h"
 #include "session.h"
@@ -22,8 +23,8 @@ int mfd_session_keeps_tasks(const struct mfd_session *s)
 }
 
 /*
- * Early, and RESTORED has not been said: the source waits for it and can go on.  The session is not kept: the restore may be finishing just
- * now, and then pages leave the store.
+ * Early, and RESTORED has not been said: the source waits for it and can go on.  The session is not
+ * kept: the restore may be finishing just now, and then pages leave the store.
  */
 static int unconfirmed(const struct mfd_session *s)
 {
@@ -32,8 +33,8 @@ static int unconfirmed(const struct mfd_session *s)
 
 int mfd_session_may_abort(const struct mfd_session *s)
 {
-	return s->state == MFD__SESSION_STATE__RECEIVING || s->state == MFD__SESSION_STATE__RESTORABLE ||
-	       unconfirmed(s);
+	return s->state == MFD__SESSION_STATE__RECEIVING ||
+	       s->state == MFD__SESSION_STATE__RESTORABLE || unconfirmed(s);
 }
 
 static void doubt(struct mfd_session *s, const char *text)

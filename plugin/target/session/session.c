@@ -50,23 +50,23 @@ static struct mfd_session *find_locked(struct mfd_server *sv, const char *name)
 int mfd_session_claim(struct mfd_server *sv, const char *name, struct mfd_session **out)
 {
 	struct mfd_session *s = NULL;
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(&sv->lock);
 	if (find_locked(sv, name))
-		rc = -EEXIST;
+		ret = -EEXIST;
 	else if (sv->n_sessions >= sv->max_sessions)
-		rc = -EMFILE;
+		ret = -EMFILE;
 	else if (!(s = alloc(sv, name)))
-		rc = -ENOMEM;
-	if (!rc) {
+		ret = -ENOMEM;
+	if (!ret) {
 		s->next = sv->sessions;
 		sv->sessions = s;
 		sv->n_sessions++;
 	}
 	pthread_mutex_unlock(&sv->lock);
 	*out = s;
-	return rc;
+	return ret;
 }
 
 /* The list's reference goes. */
@@ -118,12 +118,14 @@ static int is(struct mfd_session *s, const uint8_t *id, const uint8_t *secret)
 	int yes;
 
 	pthread_mutex_lock(&s->lock);
-	yes = s->live && !s->ending && !memcmp(s->id, id, sizeof(s->id)) && same_secret(s->secret, secret);
+	yes = s->live && !s->ending && !memcmp(s->id, id, sizeof(s->id)) &&
+	      same_secret(s->secret, secret);
 	pthread_mutex_unlock(&s->lock);
 	return yes;
 }
 
-struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id, const uint8_t *secret)
+struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id,
+					const uint8_t *secret)
 {
 	struct mfd_session *s;
 
@@ -205,15 +207,16 @@ int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...)
 
 int mfd_session_send(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg)
 {
-	int rc = -ENOTCONN;
+	int ret = -ENOTCONN;
 
 	pthread_mutex_lock(&s->send_lock);
 	if (s->control)
-		rc = mfd_control_send(&s->control->control, type, msg);
+		ret = mfd_control_send(&s->control->control, type, msg);
 	pthread_mutex_unlock(&s->send_lock);
-	if (rc)
-		mfd_log_debug("%s: %s not sent: %s", s->name, mfd_wire_msg_name(type), strerror(-rc));
-	return rc;
+	if (ret)
+		mfd_log_debug("%s: %s not sent: %s", s->name, mfd_wire_msg_name(type),
+			      strerror(-ret));
+	return ret;
 }
 
 /* ---- control connection ---- */
@@ -243,17 +246,17 @@ static int oust(struct mfd_session *s)
 
 int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum mfd_outcome outcome)
 {
-	int rc = 0;
+	int ret = 0;
 
 	if (outcome != MFD_OUTCOME_NONE)
 		oust(s);
 	pthread_mutex_lock(&s->send_lock);
 	pthread_mutex_lock(&s->lock);
 	if (s->ending)
-		rc = -ENOENT;
+		ret = -ENOENT;
 	else if (s->control || s->lost)
-		rc = -EBUSY;
-	if (!rc) {
+		ret = -EBUSY;
+	if (!ret) {
 		s->control = p;
 		s->resume = outcome;
 		pthread_cond_broadcast(&s->cond);
@@ -261,7 +264,7 @@ int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum m
 	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_unlock(&s->send_lock);
 	mfd_session_heard(s, mfd_io_now_ms());
-	return rc;
+	return ret;
 }
 
 static void note_loss(struct mfd_session *s, const char *what, const char *why)
@@ -289,11 +292,11 @@ void mfd_session_detach_control(struct mfd_session *s, struct mfd_peer *p, const
 int mfd_session_post(struct mfd_session *s, unsigned type, uint64_t sync, ProtobufCMessage *msg)
 {
 	struct mfd_mail *m = calloc(1, sizeof(*m));
-	int rc = 0;
+	int ret = 0;
 
 	pthread_mutex_lock(&s->lock);
 	if (!m || s->n_mail >= MFD_SESSION_MAX_MAIL) {
-		rc = -EPROTO;
+		ret = -EPROTO;
 	} else {
 		m->type = type;
 		m->sync = sync;
@@ -304,11 +307,11 @@ int mfd_session_post(struct mfd_session *s, unsigned type, uint64_t sync, Protob
 		pthread_cond_broadcast(&s->cond);
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (rc) {
+	if (ret) {
 		protobuf_c_message_free_unpacked(msg, NULL);
 		free(m);
 	}
-	return rc;
+	return ret;
 }
 
 /* ---- data connections ---- */
@@ -320,7 +323,8 @@ unsigned mfd_session_join(struct mfd_session *s, struct mfd_peer *p, unsigned ch
 	pthread_mutex_lock(&s->lock);
 	if (s->ending)
 		status = MFD_WIRE_JOIN_SESSION;
-	else if (channel == MFD_SESSION_URGENT ? !mfd_session_pages_follow(s) : channel >= s->limits.channels)
+	else if (channel == MFD_SESSION_URGENT ? !mfd_session_pages_follow(s) :
+						 channel >= s->limits.channels)
 		status = channel == MFD_SESSION_URGENT ? MFD_WIRE_JOIN_ROLE : MFD_WIRE_JOIN_CHANNEL;
 	else if (s->channels[channel].peer)
 		status = MFD_WIRE_JOIN_TWICE;
@@ -379,7 +383,8 @@ void mfd_session_request(struct mfd_session *s, struct mfd_request *r)
 
 int mfd_session_wait_until(struct mfd_session *s, uint64_t ms)
 {
-	struct timespec ts = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+	struct timespec ts = { .tv_sec = (time_t)(ms / 1000),
+			       .tv_nsec = (long)(ms % 1000) * 1000000 };
 
 	return -pthread_cond_timedwait(&s->cond, &s->lock, &ts);
 }

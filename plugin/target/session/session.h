@@ -2,16 +2,19 @@
 /*
  * One migration on the target.
  *
- * Who does what: the session's own thread (session.c) is an actor.  Everyone else tells it what has happened - a control
- * message, a connection lost, a channel that has seen a sync, a pager that is done - by setting a field under
- * `lock` and signalling `cond`; it alone decides, changes `state`, writes session.img, starts and stops the pager and ends the session.
- * So nothing in the state machine runs twice or at the same time.
+ * Who does what: the session's own thread (session.c) is an actor.  Everyone else tells it what has
+ * happened - a control message, a connection lost, a channel that has seen a sync, a pager that is
+ * done - by setting a field under `lock` and signalling `cond`; it alone decides, changes `state`,
+ * writes session.img, starts and stops the pager and ends the session. So nothing in the state
+ * machine runs twice or at the same time.
  *
- * The data path (receive.c) takes no lock: the page tables are lock-free, the counters belong to the channel.
+ * The data path (receive.c) takes no lock: the page tables are lock-free, the counters belong to
+ * the channel.
  *
- * Life: claimed by name (in server->sessions), set up by HELLO or from disk, thread started, ended by its thread, which
- * shuts down every connection, waits until their threads have let go, and leaves the list.  References: the list's, the
- * thread's, and one per connection thread that has found it.
+ * Life: claimed by name (in server->sessions), set up by HELLO or from disk, thread started, ended
+ * by its thread, which shuts down every connection, waits until their threads have let go, and
+ * leaves the list.  References: the list's, the thread's, and one per connection thread that has
+ * found it.
  */
 #ifndef MFD_SESSION_H
 #define MFD_SESSION_H
@@ -31,8 +34,12 @@
 #define MFD_SESSION_MAX_MAIL 64
 #define MFD_SESSION_MAX_NEED 65536		   /* ranges in one NEED */
 #define MFD_SESSION_URGENT   MFD_WIRE_MAX_CHANNELS /* index of the urgent channel */
-#define MFD_SESSION_LINGER   1000		   /* ms that the source has to read our last message */
-/* In the session's folder: "BOOT-ID TASK PID START-TIME" per task handed to the pager, and when the restore is finished (reload.c) this. */
+/* ms that the source has to read our last message */
+#define MFD_SESSION_LINGER 1000
+/*
+ * In the session's folder: "BOOT-ID TASK PID START-TIME" per task handed to the pager, and when the
+ * restore is finished (reload.c) this.
+ */
 #define MFD_SESSION_ATTACHED	  ".attached"
 #define MFD_SESSION_RESTORED_LINE "restored"
 #define MFD_SESSION_KILLED_LINE	  "killed" /* not to be taken over: whoever died was killing them */
@@ -108,18 +115,23 @@ struct mfd_session {
 	_Atomic(struct mfd_pager *)
 		pager; /* set by the session's thread (release) once it runs; taken back when no channel is left */
 	_Atomic uint64_t heard_ms; /* when anything came from the source */
-	_Atomic int hurry;	   /* postcopy: the restore is over, receivers need not give way to it; a hint */
-	_Atomic unsigned direct;   /* packets that are just made known; what they bring counts as here already */
-	_Atomic int sealed;	   /* verified: no packet may come any more */
+	/* postcopy: the restore is over, receivers need not give way to it; a hint */
+	_Atomic int hurry;
+	/* packets that are just made known; what they bring counts as here already */
+	_Atomic unsigned direct;
+	_Atomic int sealed; /* verified: no packet may come any more */
 	struct mfd_memory {
-		struct mfd_budget_claim claim;	 /* server->budget's lock */
-		uint64_t base;			 /* constant: of what is promised, not for packets */
+		struct mfd_budget_claim claim; /* server->budget's lock */
+		/* constant: of what is promised, not for packets */
+		uint64_t base;
 		_Atomic uint64_t granted, taken; /* to packets, by packets */
 		_Atomic uint64_t taken_before;	 /* of taken, before the latest RESUME */
-		_Atomic uint64_t need;		 /* what its tasks have, as the source says; 0 = not known */
-		_Atomic int hold_ok;		 /* the source understands ROOM */
-		_Atomic int open;		 /* postcopy: everything goes straight into tasks by now */
-	} memory;				 /* memory.h */
+		/* what its tasks have, as the source says; 0 = not known */
+		_Atomic uint64_t need;
+		_Atomic int hold_ok; /* the source understands ROOM */
+		/* postcopy: everything goes straight into tasks by now */
+		_Atomic int open;
+	} memory; /* memory.h */
 
 	pthread_mutex_t send_lock; /* sending on `control`; taken before `lock` */
 	pthread_mutex_t lock;
@@ -160,14 +172,20 @@ struct mfd_session {
 	int resumed; /* the source came back: what it says at the END counts from then on */
 	uint64_t missing_before;
 	int complete_said, images_in;
-	int pager_seen, installed, gave_up; /* pager_done was dealt with; its good end; its bad one */
-	int huge;			    /* early: a stopped task gets huge pages */
-	int ready_waits;		    /* early: all is verified, but huge pages are being filled */
-	int alone; /* READY: the restored tasks are complete and noted as such, nobody holds anything of theirs */
+	/* pager_done was dealt with; its good end; its bad one */
+	int pager_seen, installed, gave_up;
+	int huge; /* early: a stopped task gets huge pages */
+	/* early: all is verified, but huge pages are being filled */
+	int ready_waits;
+	/*
+	 * READY: the restored tasks are complete and noted as such, nobody holds anything of theirs
+	 */
+	int alone;
 	uint64_t lazy_pages, ready_us, committed_us, done_us;
 	uint64_t join_deadline, tick_ms, ping_ms, moved;
 	unsigned stop_seen;
-	struct mfd_totals past[MFD_WIRE_MAX_CHANNELS + 1]; /* of connections before a resume, or before a restart */
+	/* of connections before a resume, or before a restart */
+	struct mfd_totals past[MFD_WIRE_MAX_CHANNELS + 1];
 	struct mfd_times times;
 	struct mfd_figures figures;
 	struct mfd_pager_stats pager_last;
@@ -178,19 +196,29 @@ struct mfd_session {
 };
 
 /* ---- session.c: life and the actor ---- */
-/* A new object under this name: 0, -EEXIST (the name is in use), -EMFILE (too many).  *s has the caller's reference. */
+/*
+ * A new object under this name: 0, -EEXIST (the name is in use), -EMFILE (too many).  *s has the
+ * caller's reference.
+ */
 int mfd_session_claim(struct mfd_server *sv, const char *name, struct mfd_session **s);
-void mfd_session_unclaim(struct mfd_session *s); /* leaves the list and drops the caller's reference */
-struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name); /* with a reference, or NULL */
-struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id, const uint8_t *secret);
+/* leaves the list and drops the caller's reference */
+void mfd_session_unclaim(struct mfd_session *s);
+/* with a reference, or NULL */
+struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name);
+struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id,
+					const uint8_t *secret);
 void mfd_session_put(struct mfd_session *s);
 void mfd_session_drop_mail(struct mfd_session *s); /* lock held, or nobody else is left */
-/* Start the thread; the caller's reference becomes the thread's.  On failure the caller still has it. */
+/*
+ * Start the thread; the caller's reference becomes the thread's.  On failure the caller still has
+ * it.
+ */
 int mfd_session_start(struct mfd_session *s);
 void mfd_session_stop_all(struct mfd_server *sv, unsigned level);
 
 /* Any thread. */
-int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 int mfd_session_send(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg);
 static inline void mfd_session_heard(struct mfd_session *s, uint64_t now_ms)
 {
@@ -198,8 +226,9 @@ static inline void mfd_session_heard(struct mfd_session *s, uint64_t now_ms)
 }
 
 /*
- * A restore may begin before every page is here: faults are asked of the source, which has an urgent connection for the answers, and once the
- * restore has finished pages go straight into the tasks.
+ * A restore may begin before every page is here: faults are asked of the source, which has an
+ * urgent connection for the answers, and once the restore has finished pages go straight into the
+ * tasks.
  */
 static inline int mfd_session_pages_follow(const struct mfd_session *s)
 {
@@ -209,22 +238,27 @@ static inline int mfd_session_pages_follow(const struct mfd_session *s)
 /* Connection threads.  0 or -errno / enum mfd_wire_join_status. */
 int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum mfd_outcome outcome);
 void mfd_session_detach_control(struct mfd_session *s, struct mfd_peer *p, const char *why);
-int mfd_session_post(struct mfd_session *s, unsigned type, uint64_t sync, ProtobufCMessage *msg); /* takes msg over */
+/* takes msg over */
+int mfd_session_post(struct mfd_session *s, unsigned type, uint64_t sync, ProtobufCMessage *msg);
 unsigned mfd_session_join(struct mfd_session *s, struct mfd_peer *p, unsigned channel);
-void mfd_session_leave(struct mfd_session *s, unsigned channel, const char *why); /* why NULL: an ordinary end */
+/* why NULL: an ordinary end */
+void mfd_session_leave(struct mfd_session *s, unsigned channel, const char *why);
 void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync);
 /* Wait until the session's thread has dealt with it (or the session has ended). */
 void mfd_session_request(struct mfd_session *s, struct mfd_request *r);
 
 /* The session's thread only. */
-void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t); /* of the data channels since HELLO or RESUME */
+/* of the data channels since HELLO or RESUME */
+void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t);
 void mfd_session_set_error(struct mfd_session *s, const char *text);
-int mfd_session_wait_until(struct mfd_session *s, uint64_t ms); /* s->lock held; CLOCK_MONOTONIC; 0 or -ETIMEDOUT */
+/* s->lock held; CLOCK_MONOTONIC; 0 or -ETIMEDOUT */
+int mfd_session_wait_until(struct mfd_session *s, uint64_t ms);
 
 /* ---- entry.c: session.img ---- */
 void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows strings of s */
 int mfd_session_store(struct mfd_session *s, int sync);
-void mfd_session_store_moving(struct mfd_session *s); /* with every tick: only when something has moved */
+/* with every tick: only when something has moved */
+void mfd_session_store_moving(struct mfd_session *s);
 
 /* ---- standing.c: who depends on the session ---- */
 /* Early and verified: the stopped tasks may be all there is, should the source have let go. */
@@ -233,34 +267,47 @@ int mfd_session_only_copy(const struct mfd_session *s);
 int mfd_session_keeps_tasks(const struct mfd_session *s);
 /* The source can go on by itself. */
 int mfd_session_may_abort(const struct mfd_session *s);
-/* Something that must not go on: aborts the session where that is safe, leaves it in doubt where it is not. */
+/*
+ * Something that must not go on: aborts the session where that is safe, leaves it in doubt where it
+ * is not.
+ */
 void mfd_session_broken(struct mfd_session *s, int code, const char *text);
 
 /* ---- ending.c ---- */
-void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void mfd_session_disconnect(struct mfd_session *s, unsigned linger_ms); /* for the source to close by itself */
-void mfd_session_wind_up(struct mfd_session *s);			/* once s->over is set: the last thing done */
+void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* for the source to close by itself */
+void mfd_session_disconnect(struct mfd_session *s, unsigned linger_ms);
+/* once s->over is set: the last thing done */
+void mfd_session_wind_up(struct mfd_session *s);
 
 /* ---- pieces of the actor ---- */
 void mfd_hello_ok(struct mfd_session *s);			     /* hello.c */
 void mfd_verify_images(struct mfd_session *s, const Mfd__Images *m); /* verify.c */
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *m);
-void mfd_verify_passed(struct mfd_session *s);	 /* all is here, and nothing that ready_waits for is left */
+/* all is here, and nothing that ready_waits for is left */
+void mfd_verify_passed(struct mfd_session *s);
 void mfd_verify_need_all(struct mfd_session *s); /* after a resume */
 void mfd_commit_ready(struct mfd_session *s);	 /* commit.c */
 void mfd_commit_commit(struct mfd_session *s, int answer);
 int mfd_commit_start_pager(struct mfd_session *s);
 void mfd_commit_pager_done(struct mfd_session *s);
-void mfd_commit_look_done(struct mfd_session *s); /* committed, every page is in, the tasks go on: then it is over */
-void mfd_commit_complete(struct mfd_session *s);  /* no page will come any more: what is absent is zero */
+/* committed, every page is in, the tasks go on: then it is over */
+void mfd_commit_look_done(struct mfd_session *s);
+/* no page will come any more: what is absent is zero */
+void mfd_commit_complete(struct mfd_session *s);
 void mfd_commit_asked(struct mfd_session *s);
 void mfd_commit_leave(struct mfd_session *s);
-/* While sessions are reloaded: the pager of tasks whose worker has died. When it fails they must be killed. */
+/*
+ * While sessions are reloaded: the pager of tasks whose worker has died. When it fails they must be
+ * killed.
+ */
 int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err);
 
 /* ---- cpr.c ---- */
 int mfd_cpr_in_reach(struct mfd_session *s, char *text,
-		     size_t len);	   /* every inherited descriptor, or -errno and which is not */
+		     /* every inherited descriptor, or -errno and which is not */
+		     size_t len);
 void mfd_cpr_ended(struct mfd_session *s); /* done or aborted: the keeper lets go */
 
 /* ---- admit.c ---- */

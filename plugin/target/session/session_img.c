@@ -25,7 +25,8 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->session_id.len = sizeof(s->id);
 	e->secret.data = s->secret;
 	e->secret.len = sizeof(s->secret);
-	e->has_postcopy = e->has_confirm_restore = e->has_channels = e->has_packet_size = e->has_server_pid = 1;
+	e->has_postcopy = e->has_confirm_restore = e->has_channels = e->has_packet_size =
+		e->has_server_pid = 1;
 	e->postcopy = s->postcopy;
 	e->confirm_restore = s->confirm;
 	e->has_early_restore = s->early;
@@ -51,13 +52,13 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 int mfd_session_store(struct mfd_session *s, int sync)
 {
 	Mfd__SessionEntry e;
-	int rc;
+	int ret;
 
 	mfd_session_entry(s, &e);
-	rc = mfd_session_file_store(s->dirfd, &e, sync);
-	if (rc)
-		mfd_log_error("%s: session.img: %s", s->name, strerror(-rc));
-	return rc;
+	ret = mfd_session_file_store(s->dirfd, &e, sync);
+	if (ret)
+		mfd_log_error("%s: session.img: %s", s->name, strerror(-ret));
+	return ret;
 }
 
 void mfd_session_store_moving(struct mfd_session *s)

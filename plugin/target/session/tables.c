@@ -22,7 +22,8 @@ void mfd_tables_free(struct mfd_tables *t)
 	if (!t->slots)
 		return;
 	for (i = 0; t->count && i < MFD_TABLES_SLOTS; i++) {
-		struct mfd_tables_entry *e = atomic_load_explicit(&t->slots[i], memory_order_relaxed);
+		struct mfd_tables_entry *e =
+			atomic_load_explicit(&t->slots[i], memory_order_relaxed);
 
 		if (!e)
 			continue;
@@ -40,14 +41,18 @@ static unsigned first_slot(uint32_t task)
 	return (uint32_t)(task * 2654435761U) % MFD_TABLES_SLOTS;
 }
 
-/* The entry of `task`, or NULL and in *slot the free place for it; there always is one, half of the slots stay empty. */
+/*
+ * The entry of `task`, or NULL and in *slot the free place for it; there always is one, half of the
+ * slots stay empty.
+ */
 static struct mfd_tables_entry *probe(const struct mfd_tables *t, uint32_t task, unsigned *slot)
 {
 	unsigned i = first_slot(task);
 
 	for (;; i = (i + 1) % MFD_TABLES_SLOTS) {
 		/* acquire: partner of the release store in add() */
-		struct mfd_tables_entry *e = atomic_load_explicit(&t->slots[i], memory_order_acquire);
+		struct mfd_tables_entry *e =
+			atomic_load_explicit(&t->slots[i], memory_order_acquire);
 
 		if (!e || e->task == task) {
 			*slot = i;
@@ -89,7 +94,7 @@ int mfd_tables_get(struct mfd_tables *t, uint32_t task, struct mfd_pagetable **t
 {
 	struct mfd_tables_entry *e;
 	unsigned slot;
-	int rc = 0;
+	int ret = 0;
 
 	*table = mfd_tables_find(t, task);
 	if (*table)
@@ -99,7 +104,7 @@ int mfd_tables_get(struct mfd_tables *t, uint32_t task, struct mfd_pagetable **t
 	if (e)
 		*table = e->table;
 	else
-		rc = add(t, task, slot, table);
+		ret = add(t, task, slot, table);
 	pthread_mutex_unlock(&t->lock);
-	return rc;
+	return ret;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Page tables of a session's tasks by pid: an open-addressed array of pointers.  Entries are only added (under the lock) and
- * published with a release store, so looking one up takes no lock.
+ * Page tables of a session's tasks by pid: an open-addressed array of pointers.  Entries are only
+ * added (under the lock) and published with a release store, so looking one up takes no lock.
  */
 #ifndef MFD_TABLES_H
 #define MFD_TABLES_H
@@ -21,9 +21,10 @@ struct mfd_tables_entry {
 };
 
 struct mfd_tables {
-	pthread_mutex_t lock;			   /* adding */
-	_Atomic(struct mfd_tables_entry *) *slots; /* MFD_TABLES_SLOTS, calloc: touched only where used */
-	unsigned count;				   /* lock */
+	pthread_mutex_t lock; /* adding */
+	/* MFD_TABLES_SLOTS, calloc: touched only where used */
+	_Atomic(struct mfd_tables_entry *) *slots;
+	unsigned count; /* lock */
 };
 
 int mfd_tables_init(struct mfd_tables *t); /* 0 or -ENOMEM */

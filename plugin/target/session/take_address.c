@@ -20,34 +20,37 @@ static int allowed(const struct mfd_server *sv, const struct mfd_netaddr *a)
 
 static int check(const struct mfd_server *sv, const struct mfd_netaddr *a, struct mfd_error *err)
 {
-	int rc;
+	int ret;
 
 	if (!allowed(sv, a))
-		return mfd_error_set(err, -EPERM,
-				     "%s may not be moved to %s (criu-multifd serve --allow-address %s allows it)",
-				     a->text, a->to, a->text);
-	rc = mfd_netaddr_has(a, a->to, err); /* is there such a device? */
-	if (rc >= 0)
-		rc = mfd_netaddr_has(a, NULL, err);
-	if (rc > 0)
-		rc = mfd_error_set(err, -EADDRINUSE, "%s cannot be moved to %s: the target has that address already",
-				   a->text, a->to);
+		return mfd_error_set(
+			err, -EPERM,
+			"%s may not be moved to %s (criu-multifd serve --allow-address %s allows it)",
+			a->text, a->to, a->text);
+	ret = mfd_netaddr_has(a, a->to, err); /* is there such a device? */
+	if (ret >= 0)
+		ret = mfd_netaddr_has(a, NULL, err);
+	if (ret > 0)
+		ret = mfd_error_set(err, -EADDRINUSE,
+				    "%s cannot be moved to %s: the target has that address already",
+				    a->text, a->to);
 	/* There is nothing to lift: this only shows that nft works. */
-	return rc ? rc : mfd_netaddr_hold(a, 1, err);
+	return ret ? ret : mfd_netaddr_hold(a, 1, err);
 }
 
 int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
 {
 	struct mfd_netaddr a;
-	int rc = 0;
+	int ret = 0;
 
 	if (h->n_move_address > MFD_NETADDR_MAX)
-		return mfd_error_set(err, -EINVAL, "at most %d addresses move in one session", MFD_NETADDR_MAX);
-	for (size_t i = 0; i < h->n_move_address && !rc; i++) {
-		rc = mfd_netaddr_parse(h->move_address[i], &a, err);
-		rc = rc ? rc : check(sv, &a, err);
+		return mfd_error_set(err, -EINVAL, "at most %d addresses move in one session",
+				     MFD_NETADDR_MAX);
+	for (size_t i = 0; i < h->n_move_address && !ret; i++) {
+		ret = mfd_netaddr_parse(h->move_address[i], &a, err);
+		ret = ret ? ret : check(sv, &a, err);
 	}
-	return rc;
+	return ret;
 }
 
 int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n)
@@ -66,24 +69,24 @@ int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n)
 static int take(const char *word, struct mfd_error *err)
 {
 	struct mfd_netaddr a;
-	int rc = mfd_netaddr_parse(word, &a, err);
+	int ret = mfd_netaddr_parse(word, &a, err);
 
-	rc = rc ? rc : mfd_netaddr_hold(&a, 0, err);
-	return rc ? rc : mfd_netaddr_add(&a, a.to, err);
+	ret = ret ? ret : mfd_netaddr_hold(&a, 0, err);
+	return ret ? ret : mfd_netaddr_add(&a, a.to, err);
 }
 
 int mfd_address_take(struct mfd_session *s, struct mfd_error *err)
 {
-	int rc = 0;
+	int ret = 0;
 
 	if (!s->n_move_addresses || atomic_load(&s->has_addresses) != NONE)
 		return 0;
 	atomic_store(&s->has_addresses, HELD);
-	for (size_t i = 0; i < s->n_move_addresses && !rc; i++)
-		rc = take(s->move_addresses[i], err);
-	if (rc)
+	for (size_t i = 0; i < s->n_move_addresses && !ret; i++)
+		ret = take(s->move_addresses[i], err);
+	if (ret)
 		mfd_log_error("%s: %s", s->name, mfd_error_text(err));
-	return rc;
+	return ret;
 }
 
 static void lift(const struct mfd_session *s, const char *word)
@@ -91,7 +94,8 @@ static void lift(const struct mfd_session *s, const char *word)
 	struct mfd_error err = { 0 };
 	struct mfd_netaddr a;
 
-	if (mfd_netaddr_parse(word, &a, &err) || mfd_netaddr_hold(&a, 1, &err) || mfd_netaddr_announce(&a, a.to, &err))
+	if (mfd_netaddr_parse(word, &a, &err) || mfd_netaddr_hold(&a, 1, &err) ||
+	    mfd_netaddr_announce(&a, a.to, &err))
 		mfd_log_error("%s: %s", s->name, mfd_error_text(&err));
 	else
 		mfd_log_info("%s: %s is on %s now", s->name, a.text, a.to);

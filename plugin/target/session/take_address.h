@@ -13,7 +13,8 @@
 #include "session.h"
 
 int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err);
-int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n); /* copies them; 0 or -ENOMEM */
+/* copies them; 0 or -ENOMEM */
+int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n);
 /* Each may be repeated. */
 int mfd_address_take(struct mfd_session *s, struct mfd_error *err);
 void mfd_address_adopt(struct mfd_session *s); /* the worker before took them */

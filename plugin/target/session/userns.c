@@ -2,9 +2,11 @@
 /*
  * The root of a restored user namespace may read its own images, nobody else's.
  *
- * CRIU's tasks open most images when they are root in the new namespace already, which outside is some unprivileged id: a folder of mode 0700
- * and files of mode 0600 are closed to it.  Its group, as the images say it will be, is let in.  The rest of the folder (the page
- * store, session.img with the secret) stays closed.  What the host's settings do not allow is said while the source still runs.
+ * CRIU's tasks open most images when they are root in the new namespace already, which outside is
+ * some unprivileged id: a folder of mode 0700 and files of mode 0600 are closed to it.  Its group,
+ * as the images say it will be, is let in.  The rest of the folder (the page store, session.img
+ * with the secret) stays closed.  What the host's settings do not allow is said while the source
+ * still runs.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -49,31 +51,32 @@ static gid_t outer_group(int dir, const char *name)
 
 static int open_to(int dir, const char *name, gid_t group, mode_t add)
 {
-	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), rc = 0;
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), ret = 0;
 	struct stat st;
 
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) || fchown(fd, (uid_t)-1, group) || fchmod(fd, (st.st_mode & 0700) | add))
-		rc = -errno;
+		ret = -errno;
 	close(fd);
-	return rc;
+	return ret;
 }
 
 static int each_image(int dir, int (*each)(int dir, const char *name, gid_t *group), gid_t *group)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
 	if (!d)
 		return -errno;
-	while (!rc && (e = readdir(d))) {
-		if (!fnmatch("*.img", e->d_name, FNM_PERIOD) && strcmp(e->d_name, MFD_SESSION_FILE_NAME))
-			rc = each(dir, e->d_name, group);
+	while (!ret && (e = readdir(d))) {
+		if (!fnmatch("*.img", e->d_name, FNM_PERIOD) &&
+		    strcmp(e->d_name, MFD_SESSION_FILE_NAME))
+			ret = each(dir, e->d_name, group);
 	}
 	closedir(d);
-	return rc;
+	return ret;
 }
 
 static int look(int dir, const char *name, gid_t *group)
@@ -88,7 +91,10 @@ static int let_in(int dir, const char *name, gid_t *group)
 	return open_to(dir, name, *group, 0040);
 }
 
-/* CRIU asks for the userfaultfd from inside. Kernels before 5.2 have no such switch, and let everybody. */
+/*
+ * CRIU asks for the userfaultfd from inside. Kernels before 5.2 have no such switch, and let
+ * everybody.
+ */
 static int may_fault(void)
 {
 	char *text = NULL;
@@ -101,20 +107,22 @@ static int may_fault(void)
 int mfd_admit_userns(struct mfd_session *s, char *text, size_t len)
 {
 	gid_t group = 0;
-	int rc = each_image(s->dirfd, look, &group);
+	int ret = each_image(s->dirfd, look, &group);
 
-	if (!rc && group && !may_fault()) {
-		snprintf(text, len,
-			 "a user namespace cannot be restored with lazy pages here: that needs sysctl "
-			 "vm.unprivileged_userfaultfd=1");
+	if (!ret && group && !may_fault()) {
+		snprintf(
+			text, len,
+			"a user namespace cannot be restored with lazy pages here: that needs sysctl "
+			"vm.unprivileged_userfaultfd=1");
 		return -EPERM;
 	}
-	if (!rc && group) {
-		rc = each_image(s->dirfd, let_in, &group);
-		rc = rc ? rc : open_to(s->dirfd, ".", group, 0010);
+	if (!ret && group) {
+		ret = each_image(s->dirfd, let_in, &group);
+		ret = ret ? ret : open_to(s->dirfd, ".", group, 0010);
 	}
-	if (rc)
-		snprintf(text, len, "the images cannot be opened to group %u, the user namespace's: %s", group,
-			 strerror(-rc));
-	return rc;
+	if (ret)
+		snprintf(text, len,
+			 "the images cannot be opened to group %u, the user namespace's: %s", group,
+			 strerror(-ret));
+	return ret;
 }

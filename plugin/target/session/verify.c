@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Has everything come?  Counts against what the source says, pages against what the pagemap images ask for. */
+/*
+ * Has everything come?  Counts against what the source says, pages against what the pagemap images
+ * ask for.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +27,8 @@ static int add(struct missing *m, uint32_t task, uint64_t page, uint64_t n)
 	Mfd__PageRange *r = m->n ? &m->ranges[m->n - 1] : NULL;
 
 	m->pages += n;
-	if (r && r->task == task && r->vaddr + (r->pages << MFD_WIRE_PAGE_SHIFT) == page << MFD_WIRE_PAGE_SHIFT) {
+	if (r && r->task == task &&
+	    r->vaddr + (r->pages << MFD_WIRE_PAGE_SHIFT) == page << MFD_WIRE_PAGE_SHIFT) {
 		r->pages += n;
 		return 0;
 	}
@@ -47,22 +51,23 @@ static int add(struct missing *m, uint32_t task, uint64_t page, uint64_t n)
 	return 0;
 }
 
-static int check_range(struct missing *m, const struct mfd_pagetable *t, uint32_t task, uint64_t page, uint64_t n)
+static int check_range(struct missing *m, const struct mfd_pagetable *t, uint32_t task,
+		       uint64_t page, uint64_t n)
 {
 	uint64_t word, run;
-	int rc = 0;
+	int ret = 0;
 
 	m->lazy += n;
 	if (!t)
 		return add(m, task, page, n);
-	while (!rc && n) {
+	while (!ret && n) {
 		run = mfd_pagetable_run(t, page, n, &word);
 		if (mfd_page_state(word) == MFD_PAGE_ABSENT)
-			rc = add(m, task, page, run);
+			ret = add(m, task, page, run);
 		page += run;
 		n -= run;
 	}
-	return rc;
+	return ret;
 }
 
 static int check_task(struct mfd_session *s, struct missing *m, uint32_t task, const char **why)
@@ -70,14 +75,14 @@ static int check_task(struct mfd_session *s, struct missing *m, uint32_t task, c
 	const struct mfd_pagetable *t = mfd_tables_find(&s->tables, task);
 	struct mfd_lazy_range *r = NULL;
 	size_t i, n = 0;
-	int rc = mfd_image_lazy_ranges(s->dirfd, task, &r, &n, why);
+	int ret = mfd_image_lazy_ranges(s->dirfd, task, &r, &n, why);
 
-	if (rc == -ENOENT) /* a zombie */
+	if (ret == -ENOENT) /* a zombie */
 		return 0;
-	for (i = 0; !rc && i < n; i++)
-		rc = check_range(m, t, task, r[i].start >> MFD_WIRE_PAGE_SHIFT, r[i].pages);
+	for (i = 0; !ret && i < n; i++)
+		ret = check_range(m, t, task, r[i].start >> MFD_WIRE_PAGE_SHIFT, r[i].pages);
 	free(r);
-	return rc;
+	return ret;
 }
 
 /* 0 and *m (free m->ranges), or -errno with a sentence in text. */
@@ -87,25 +92,26 @@ static int find_missing(struct mfd_session *s, struct missing *m, char *text, si
 	uint32_t *tasks = NULL;
 	size_t i, n = 0;
 	char name[40];
-	int rc;
+	int ret;
 
 	memset(m, 0, sizeof(*m));
-	rc = mfd_image_tasks(s->dirfd, &tasks, &n, &why);
-	for (i = 0; !rc && i < n; i++) {
+	ret = mfd_image_tasks(s->dirfd, &tasks, &n, &why);
+	for (i = 0; !ret && i < n; i++) {
 		snprintf(name, sizeof(name), "pagemap-%u.img", tasks[i]);
 		what = name;
-		rc = check_task(s, m, tasks[i], &why);
+		ret = check_task(s, m, tasks[i], &why);
 	}
 	free(tasks);
-	if (rc) {
+	if (ret) {
 		free(m->ranges);
 		m->ranges = NULL;
-		snprintf(text, len, "%s: %s", what, rc == -EBADMSG && why ? why : strerror(-rc));
+		snprintf(text, len, "%s: %s", what, ret == -EBADMSG && why ? why : strerror(-ret));
 	}
-	return rc;
+	return ret;
 }
 
-static int check_files(struct mfd_session *s, uint64_t files, uint64_t bytes, char *text, size_t len)
+static int check_files(struct mfd_session *s, uint64_t files, uint64_t bytes, char *text,
+		       size_t len)
 {
 	uint64_t have = mfd_filesink_files(&s->files);
 	struct mfd_error err = { 0 };
@@ -113,9 +119,10 @@ static int check_files(struct mfd_session *s, uint64_t files, uint64_t bytes, ch
 
 	mfd_session_totals(s, &t);
 	if (have != files || t.file_bytes != bytes) {
-		snprintf(text, len, "the source sent %llu image files with %llu bytes, %llu with %llu came",
-			 (unsigned long long)files, (unsigned long long)bytes, (unsigned long long)have,
-			 (unsigned long long)t.file_bytes);
+		snprintf(text, len,
+			 "the source sent %llu image files with %llu bytes, %llu with %llu came",
+			 (unsigned long long)files, (unsigned long long)bytes,
+			 (unsigned long long)have, (unsigned long long)t.file_bytes);
 		return -EPROTO;
 	}
 	if (mfd_filesink_complete(&s->files, &err)) {
@@ -130,21 +137,21 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	Mfd__ImagesOk ok = MFD__IMAGES_OK__INIT;
 	struct missing m;
 	char text[512];
-	int rc;
+	int ret;
 
 	if (s->state != MFD__SESSION_STATE__RECEIVING || s->images_in) {
 		mfd_session_broken(s, -EPROTO, "IMAGES at the wrong time");
 		return;
 	}
-	rc = check_files(s, msg->files, msg->bytes, text, sizeof(text));
-	if (!rc)
-		rc = mfd_cpr_in_reach(s, text, sizeof(text));
-	if (!rc)
-		rc = mfd_admit_userns(s, text, sizeof(text));
-	if (!rc)
-		rc = find_missing(s, &m, text, sizeof(text));
-	if (rc) {
-		mfd_session_broken(s, rc, text);
+	ret = check_files(s, msg->files, msg->bytes, text, sizeof(text));
+	if (!ret)
+		ret = mfd_cpr_in_reach(s, text, sizeof(text));
+	if (!ret)
+		ret = mfd_admit_userns(s, text, sizeof(text));
+	if (!ret)
+		ret = find_missing(s, &m, text, sizeof(text));
+	if (ret) {
+		mfd_session_broken(s, ret, text);
 		return;
 	}
 	free(m.ranges);
@@ -184,17 +191,17 @@ static int compare(const char *what, uint64_t said, uint64_t came, char *text, s
 static int check_counts(struct mfd_session *s, const Mfd__End *e, char *text, size_t len)
 {
 	struct mfd_totals t;
-	int rc;
+	int ret;
 
 	mfd_session_totals(s, &t);
-	rc = compare("packets", e->packets, t.packets, text, len);
-	rc = rc ? rc : compare("pages", e->pages, t.pages, text, len);
-	rc = rc ? rc : compare("zero pages", e->zero_pages, t.zero_pages, text, len);
-	rc = rc ? rc : compare("checksum", e->checksum, t.checksum, text, len);
+	ret = compare("packets", e->packets, t.packets, text, len);
+	ret = ret ? ret : compare("pages", e->pages, t.pages, text, len);
+	ret = ret ? ret : compare("zero pages", e->zero_pages, t.zero_pages, text, len);
+	ret = ret ? ret : compare("checksum", e->checksum, t.checksum, text, len);
 	/* After a resume the counts begin again, and no file comes twice. */
-	if (!rc && !s->resumed)
-		rc = check_files(s, e->files, e->file_bytes, text, len);
-	return rc;
+	if (!ret && !s->resumed)
+		ret = check_files(s, e->files, e->file_bytes, text, len);
+	return ret;
 }
 
 static void send_need(struct mfd_session *s, struct missing *m)
@@ -213,12 +220,16 @@ static void send_need(struct mfd_session *s, struct missing *m)
 	need.ranges = list;
 	need.has_pages = 1;
 	need.pages = m->pages;
-	mfd_log_info("%s: %llu pages in %zu ranges are missing", s->name, (unsigned long long)m->pages, m->n);
+	mfd_log_info("%s: %llu pages in %zu ranges are missing", s->name,
+		     (unsigned long long)m->pages, m->n);
 	mfd_session_send(s, MFD_WIRE_NEED, &need.base);
 	free(list);
 }
 
-/* Asked once; again only for ranges that did not fit into the message before, and only while that gets fewer. */
+/*
+ * Asked once; again only for ranges that did not fit into the message before, and only while that
+ * gets fewer.
+ */
 static int may_ask(struct mfd_session *s, const struct missing *m)
 {
 	int may = !s->needed || (s->needed == 2 && m->pages < s->missing_before);
@@ -232,34 +243,38 @@ static void still_missing(struct mfd_session *s, const struct missing *m)
 {
 	char text[200];
 
-	snprintf(text, sizeof(text), "%llu lazy pages have not come, the first is task %u address 0x%llx",
-		 (unsigned long long)m->pages, m->ranges[0].task, (unsigned long long)m->ranges[0].vaddr);
+	snprintf(text, sizeof(text),
+		 "%llu lazy pages have not come, the first is task %u address 0x%llx",
+		 (unsigned long long)m->pages, m->ranges[0].task,
+		 (unsigned long long)m->ranges[0].vaddr);
 	mfd_session_broken(s, -ENODATA, text);
 }
 
 /*
- * What goes straight into a task is in the table a moment before it is in the task.  On data channels the sync comes behind it; the urgent one has
- * none, so READY must wait: should we die then, nobody else would have the page.  First the door is closed: receive.c, enter().
+ * What goes straight into a task is in the table a moment before it is in the task.  On data
+ * channels the sync comes behind it; the urgent one has none, so READY must wait: should we die
+ * then, nobody else would have the page.  First the door is closed: receive.c, enter().
  */
 static int close_door(struct mfd_session *s, char *text, size_t len)
 {
 	uint64_t end = mfd_io_now_ms() + s->server->stall_ms;
-	int rc = 0;
+	int ret = 0;
 
 	atomic_store(&s->sealed, 1);
-	while (!rc && atomic_load(&s->direct)) {
+	while (!ret && atomic_load(&s->direct)) {
 		if (mfd_io_now_ms() > end)
-			rc = -ETIMEDOUT;
+			ret = -ETIMEDOUT;
 		usleep(200);
 	}
 	pthread_mutex_lock(&s->lock);
-	if (!rc)
-		rc = s->failure.code;
-	snprintf(text, len, "%s", s->failure.code ? mfd_error_text(&s->failure) : "a page cannot be installed");
+	if (!ret)
+		ret = s->failure.code;
+	snprintf(text, len, "%s",
+		 s->failure.code ? mfd_error_text(&s->failure) : "a page cannot be installed");
 	pthread_mutex_unlock(&s->lock);
-	if (rc)
+	if (ret)
 		atomic_store(&s->sealed, 0);
-	return rc;
+	return ret;
 }
 
 /* From here on the tasks are needed: nothing of theirs may be half in. */
@@ -278,24 +293,25 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 {
 	struct missing m;
 	char text[512];
-	int rc;
+	int ret;
 
-	if (s->state != (s->postcopy ? MFD__SESSION_STATE__RESTORABLE : MFD__SESSION_STATE__RECEIVING) &&
+	if (s->state != (s->postcopy ? MFD__SESSION_STATE__RESTORABLE :
+				       MFD__SESSION_STATE__RECEIVING) &&
 	    s->state != MFD__SESSION_STATE__RUNNING) {
 		mfd_session_broken(s, -EPROTO, "END at the wrong time");
 		return;
 	}
 	mfd_figures_time(&s->times.sent_us);
-	rc = check_counts(s, e, text, sizeof(text));
-	if (!rc)
-		rc = find_missing(s, &m, text, sizeof(text));
-	if (!rc && !m.pages) {
-		rc = close_door(s, text, sizeof(text));
-		if (rc)
+	ret = check_counts(s, e, text, sizeof(text));
+	if (!ret)
+		ret = find_missing(s, &m, text, sizeof(text));
+	if (!ret && !m.pages) {
+		ret = close_door(s, text, sizeof(text));
+		if (ret)
 			free(m.ranges);
 	}
-	if (rc) {
-		mfd_session_broken(s, rc, text);
+	if (ret) {
+		mfd_session_broken(s, ret, text);
 		return;
 	}
 	s->lazy_pages = m.lazy;
@@ -316,10 +332,10 @@ void mfd_verify_need_all(struct mfd_session *s)
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 	struct missing m;
 	char text[512];
-	int rc = find_missing(s, &m, text, sizeof(text));
+	int ret = find_missing(s, &m, text, sizeof(text));
 
-	if (rc) {
-		mfd_session_broken(s, rc, text);
+	if (ret) {
+		mfd_session_broken(s, ret, text);
 		return;
 	}
 	send_need(s, &m);

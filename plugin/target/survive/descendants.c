@@ -21,16 +21,16 @@ struct all {
 static int read_stat(struct mfd_descendant *d)
 {
 	char path[40], *text = NULL, *p;
-	int rc;
+	int ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", d->pid);
-	rc = mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL);
-	if (rc)
-		return rc;
+	ret = mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL);
+	if (ret)
+		return ret;
 	p = strrchr(text, ')'); /* the name before it may hold anything */
-	rc = p && sscanf(p + 1, " %c %d", &d->state, &d->ppid) == 2 ? 0 : -EIO;
+	ret = p && sscanf(p + 1, " %c %d", &d->state, &d->ppid) == 2 ? 0 : -EIO;
 	free(text);
-	return rc;
+	return ret;
 }
 
 static int add(struct all *a, pid_t pid)
@@ -54,14 +54,14 @@ static int read_all(struct all *a)
 {
 	DIR *d = opendir("/proc");
 	struct dirent *e;
-	int rc = d ? 0 : -errno;
+	int ret = d ? 0 : -errno;
 
-	while (d && !rc && (e = readdir(d)))
+	while (d && !ret && (e = readdir(d)))
 		if (isdigit((unsigned char)e->d_name[0]))
-			rc = add(a, (pid_t)strtol(e->d_name, NULL, 10));
+			ret = add(a, (pid_t)strtol(e->d_name, NULL, 10));
 	if (d)
 		closedir(d);
-	return rc;
+	return ret;
 }
 
 static uint32_t read_inner(pid_t pid)
@@ -107,11 +107,11 @@ static size_t sort_out(struct all *a, pid_t root)
 int mfd_descent_list(pid_t root, struct mfd_descendant **list, size_t *n)
 {
 	struct all a = { 0 };
-	int rc = read_all(&a);
+	int ret = read_all(&a);
 
-	if (rc) {
+	if (ret) {
 		free(a.v);
-		return rc;
+		return ret;
 	}
 	*n = sort_out(&a, root);
 	for (size_t i = 0; i < *n; i++)

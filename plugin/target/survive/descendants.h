@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * All descendants of a process, as /proc shows them.  A look takes a moment in which processes come and go: what must reach
- * all of them (kill) is repeated until nothing is left.
+ * All descendants of a process, as /proc shows them.  A look takes a moment in which processes come
+ * and go: what must reach all of them (kill) is repeated until nothing is left.
  */
 #ifndef MFD_DESCENT_H
 #define MFD_DESCENT_H
@@ -18,7 +18,10 @@ struct mfd_descendant {
 
 /* *list is to be freed. 0 or -errno. */
 int mfd_descent_list(pid_t root, struct mfd_descendant **list, size_t *n);
-/* SIGKILL to all descendants of root and root itself, until they are gone or timeout_ms have passed: -EBUSY. */
+/*
+ * SIGKILL to all descendants of root and root itself, until they are gone or timeout_ms have
+ * passed: -EBUSY.
+ */
 int mfd_descent_kill(pid_t root, unsigned timeout_ms);
 
 #endif

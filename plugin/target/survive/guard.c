@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The worker's side of the socket to its supervisor: one request at a time, each acknowledged.  When the supervisor is dead what it would
- * hold goes to its standby, which acknowledges only what an heir hands over.
+ * The worker's side of the socket to its supervisor: one request at a time, each acknowledged.
+ * When the supervisor is dead what it would hold goes to its standby, which acknowledges only what
+ * an heir hands over.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -46,13 +47,13 @@ static int exchange(struct mfd_server *sv, struct mfd_guard_msg *m, const int *f
 static int request(struct mfd_server *sv, enum mfd_guard_kind kind, const char *session)
 {
 	struct mfd_guard_msg m = { .kind = kind };
-	int rc;
+	int ret;
 
 	snprintf(m.session, sizeof(m.session), "%s", session);
-	rc = exchange(sv, &m, NULL, 0);
-	if (rc)
-		mfd_log_error("%s: supervisor: %s", session[0] ? session : "start", strerror(-rc));
-	return rc;
+	ret = exchange(sv, &m, NULL, 0);
+	if (ret)
+		mfd_log_error("%s: supervisor: %s", session[0] ? session : "start", strerror(-ret));
+	return ret;
 }
 
 int mfd_guard_ready(struct mfd_server *sv)
@@ -75,7 +76,8 @@ int mfd_guard_exec(struct mfd_server *sv)
 	return request(sv, MFD_GUARD_EXEC, "");
 }
 
-int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int book, int pidfd, int forked)
+int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int book,
+		   int pidfd, int forked)
 {
 	struct mfd_guard_msg m = { .kind = MFD_GUARD_HOLD, .task = task, .number = uffd };
 	int fds[3] = { uffd }, n = 1;

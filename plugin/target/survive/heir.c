@@ -2,16 +2,20 @@
 /*
  * The heir of the worker's descriptors.
  *
- * When a restored task forks, the kernel makes the child's userfaultfd inside the read(2) that takes the news, in the table of whoever reads.
- * Until the supervisor has a copy the worker is its only owner; should it die in between, the child would run on with zeros.
- * So the worker shares its table of descriptors (CLONE_FILES) with a process that does nothing but wait for its death, and then hands
- * all userfaultfds to the supervisor, with the numbers they had.  It is in the table until that is done, so nothing closes before.
+ * When a restored task forks, the kernel makes the child's userfaultfd inside the read(2) that
+ * takes the news, in the table of whoever reads. Until the supervisor has a copy the worker is its
+ * only owner; should it die in between, the child would run on with zeros. So the worker shares its
+ * table of descriptors (CLONE_FILES) with a process that does nothing but wait for its death, and
+ * then hands all userfaultfds to the supervisor, with the numbers they had.  It is in the table
+ * until that is done, so nothing closes before.
  *
- * If the supervisor is dead, too, its standby gets them (standby.h).  If that is dead as well, nobody is left to serve these tasks.  Then the
- * heir holds on to the userfaultfds, and to nothing else, until the tasks have ended: they wait for their missing pages, which is better than
- * zeros.  A new server on the same folder ends them (reload.c).
+ * If the supervisor is dead, too, its standby gets them (standby.h).  If that is dead as well,
+ * nobody is left to serve these tasks.  Then the heir holds on to the userfaultfds, and to nothing
+ * else, until the tasks have ended: they wait for their missing pages, which is better than zeros.
+ * A new server on the same folder ends them (reload.c).
  *
- * It is the worker's child: the supervisor knows nothing of it but its messages, and that the link ends when it has ended.
+ * It is the worker's child: the supervisor knows nothing of it but its messages, and that the link
+ * ends when it has ended.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -51,7 +55,10 @@ static int is_uffd(int dir, const char *name)
 	return !strcmp(link, "anon_inode:[userfaultfd]");
 }
 
-/* Nonzero when it has been taken. One acknowledgement may lie there already: the worker's, who died before it read it. */
+/*
+ * Nonzero when it has been taken. One acknowledgement may lie there already: the worker's, who died
+ * before it read it.
+ */
 static int tell(int sock, struct mfd_guard_msg *m, int fd)
 {
 	struct mfd_guard_msg ack;
@@ -69,7 +76,10 @@ static int hand_over(const struct will *w, int fd)
 	return tell(w->link, &m, fd) || tell(w->standby, &m, fd) ? 0 : -1;
 }
 
-/* One look at the table: closes what is no userfaultfd (the lock and the listening socket are for a new server) or serves nobody. */
+/*
+ * One look at the table: closes what is no userfaultfd (the lock and the listening socket are for a
+ * new server) or serves nobody.
+ */
 static int hold_on(void)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -114,14 +124,22 @@ static int be_heir(void *arg)
 
 int mfd_heir_start(int link, int standby)
 {
-	/* The child has a copy of all memory, its stack among it; what is in the table for it stays there. */
-	struct will w = { .link = link, .standby = standby, .pidfd = pidfd_open(getpid(), 0), .worker = getpid() };
-	char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-	int rc = 0;
+	/*
+	 * The child has a copy of all memory, its stack among it; what is in the table for it stays
+	 * there.
+	 */
+	struct will w = { .link = link,
+			  .standby = standby,
+			  .pidfd = pidfd_open(getpid(), 0),
+			  .worker = getpid() };
+	char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	int ret = 0;
 
-	if (w.pidfd < 0 || stack == MAP_FAILED || clone(be_heir, stack + STACK, CLONE_FILES | SIGCHLD, &w) < 0)
-		rc = -errno;
+	if (w.pidfd < 0 || stack == MAP_FAILED ||
+	    clone(be_heir, stack + STACK, CLONE_FILES | SIGCHLD, &w) < 0)
+		ret = -errno;
 	if (stack != MAP_FAILED)
 		munmap(stack, STACK);
-	return rc;
+	return ret;
 }

@@ -2,9 +2,11 @@
 /*
  * Which process lives in the memory that a userfaultfd serves, and how to be sure that it is gone.
  *
- * The kernel does not say whose memory a userfaultfd belongs to.  But CRIU's restored task hands it over itself, so the message's
- * credentials name the process, and a pidfd keeps it.  Where they do not (a sender in a foreign pid namespace), kcmp() may find it,
- * as long as its restorer has not closed its own descriptor, which is a matter of milliseconds.  Children that the task forks later have userfaultfds that only the pager has; they are found as descendants, and in the pid
+ * The kernel does not say whose memory a userfaultfd belongs to.  But CRIU's restored task hands it
+ * over itself, so the message's credentials name the process, and a pidfd keeps it.  Where they do
+ * not (a sender in a foreign pid namespace), kcmp() may find it, as long as its restorer has not
+ * closed its own descriptor, which is a matter of milliseconds.  Children that the task forks later
+ * have userfaultfds that only the pager has; they are found as descendants, and in the pid
  * namespaces of the tasks that are known.
  */
 #include <ctype.h>
@@ -33,15 +35,15 @@ static int each_process(int (*each)(int pid, void *arg), void *arg)
 {
 	DIR *d = opendir("/proc");
 	struct dirent *e;
-	int rc = 0;
+	int ret = 0;
 
-	while (d && !rc && (e = readdir(d))) {
+	while (d && !ret && (e = readdir(d))) {
 		if (isdigit((unsigned char)e->d_name[0]))
-			rc = each(atoi(e->d_name), arg);
+			ret = each(atoi(e->d_name), arg);
 	}
 	if (d)
 		closedir(d);
-	return rc;
+	return ret;
 }
 
 /* The number behind `key` (last of several) in /proc/PID/status; -1. */
@@ -80,7 +82,9 @@ uint64_t mfd_holder_start_time(int pid)
 		return 0;
 	p = strrchr(text, ')'); /* the name before it may hold anything */
 	if (!p ||
-	    sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &t) != 1)
+	    sscanf(p + 1,
+		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		   &t) != 1)
 		t = 0;
 	free(text);
 	return t;
@@ -125,8 +129,8 @@ static int is_wanted(int pid, void *arg)
 	struct wanted *w = arg;
 
 	/* Neither the supervisor nor the heir, who shares our table. */
-	if (pid == getpid() || pid == getppid() || !syscall(SYS_kcmp, getpid(), pid, KCMP_FILES, 0, 0) ||
-	    !has_open(pid, w->uffd))
+	if (pid == getpid() || pid == getppid() ||
+	    !syscall(SYS_kcmp, getpid(), pid, KCMP_FILES, 0, 0) || !has_open(pid, w->uffd))
 		return 0;
 	w->pid = pid;
 	w->sure = status_last(pid, "NSpid:") == (long)w->task;
@@ -196,7 +200,10 @@ static void note_namespace(struct doomed *d, int pid)
 {
 	ino_t ns = pid_namespace(pid);
 
-	/* Restored with the tree only when its first process is one of the tasks; else others live there, too. */
+	/*
+	 * Restored with the tree only when its first process is one of the tasks; else others live
+	 * there, too.
+	 */
 	if (ns && ns != pid_namespace(getpid()) && status_last(pid, "NSpid:") == 1 && d->n_ns < 64)
 		d->ns[d->n_ns++] = ns;
 }
@@ -248,27 +255,29 @@ static int wait_gone(int pid, int pidfd)
 
 static int kill_one(int pid)
 {
-	int rc, fd = pidfd_open(pid, 0);
+	int ret, fd = pidfd_open(pid, 0);
 
 	if (fd < 0)
 		return errno == ESRCH ? 0 : -errno;
-	rc = wait_gone(pid, fd);
+	ret = wait_gone(pid, fd);
 	close(fd);
-	return rc;
+	return ret;
 }
 
 /*
- * Kill every task of `session` in the list (the supervisor's: those that may lack pages), with all descendants and everything else in the pid
- * namespaces restored for it, and wait until they are dead.  Nonzero: somebody may still live, so the userfaultfds must stay open.
+ * Kill every task of `session` in the list (the supervisor's: those that may lack pages), with all
+ * descendants and everything else in the pid namespaces restored for it, and wait until they are
+ * dead.  Nonzero: somebody may still live, so the userfaultfds must stay open.
  *
- * Not found: a task whose hand-over did not say who it is; a child forked after the restore whose restored parent is dead already, outside
- * a pid namespace of its own.  Their userfaultfds know that somebody still lives there (mfd_uffd_ended).
+ * Not found: a task whose hand-over did not say who it is; a child forked after the restore whose
+ * restored parent is dead already, outside a pid namespace of its own.  Their userfaultfds know
+ * that somebody still lives there (mfd_uffd_ended).
  */
 int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 {
 	const struct mfd_holder *h;
 	struct doomed d = { 0 };
-	int i, rc = 0;
+	int i, ret = 0;
 
 	for (h = list; h; h = h->next) {
 		int pid = strcmp(h->session, session) || !h->task ? 0 : mfd_holder_pid(h->pidfd);
@@ -287,7 +296,7 @@ int mfd_holder_kill(const struct mfd_holder *list, const char *session)
 	for (i = 0; i < d.n; i++)
 		kill(d.pids[i], SIGKILL);
 	for (i = 0; i < d.n; i++)
-		rc = kill_one(d.pids[i]) ? -EBUSY : rc;
+		ret = kill_one(d.pids[i]) ? -EBUSY : ret;
 	free(d.pids);
-	return rc;
+	return ret;
 }

@@ -15,13 +15,14 @@
 
 int mfd_attached_note(int dirfd, const char *line)
 {
-	int rc, fd = openat(dirfd, MFD_SESSION_ATTACHED, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int ret, fd = openat(dirfd, MFD_SESSION_ATTACHED,
+			     O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return -errno;
-	rc = mfd_io_write_all(fd, line, strlen(line));
+	ret = mfd_io_write_all(fd, line, strlen(line));
 	close(fd);
-	return rc;
+	return ret;
 }
 
 /* "": it cannot be read. */
@@ -72,7 +73,8 @@ static struct mfd_holder *parse(const char *line, const char *boot, const char *
 	unsigned task;
 	int pid, pidfd;
 
-	if (sscanf(line, "%39s %u %d %llu", id, &task, &pid, &start) != 4 || strcmp(id, boot) || pid <= 1 || !start)
+	if (sscanf(line, "%39s %u %d %llu", id, &task, &pid, &start) != 4 || strcmp(id, boot) ||
+	    pid <= 1 || !start)
 		return NULL;
 	pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0)

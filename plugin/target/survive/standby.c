@@ -97,7 +97,10 @@ static void drop(struct mfd_holder **list, uint64_t id)
 	free(h);
 }
 
-/* Takes the descriptors over. What was held under that id is closed only after the new copies are in the list. */
+/*
+ * Takes the descriptors over. What was held under that id is closed only after the new copies are
+ * in the list.
+ */
 static int add(struct mfd_holder **list, const struct message *m, int *fds, int nfds)
 {
 	struct mfd_holder *h = calloc(1, sizeof(*h)), **old = find(list, m->id);
@@ -131,7 +134,7 @@ static int add(struct mfd_holder **list, const struct message *m, int *fds, int 
 /* One message: its op, 0 at the end of the connection, -errno. */
 static int receive(int sock, struct mfd_holder **list)
 {
-	int fds[MAX_FDS] = { -1, -1, -1 }, nfds = MAX_FDS, rc;
+	int fds[MAX_FDS] = { -1, -1, -1 }, nfds = MAX_FDS, ret;
 	struct message m;
 	ssize_t n = mfd_io_recv_fds(sock, &m, sizeof(m), fds, &nfds);
 
@@ -139,17 +142,20 @@ static int receive(int sock, struct mfd_holder **list)
 		return 0;
 	if (n != (ssize_t)sizeof(m))
 		return n < 0 ? (int)n : -EPROTO;
-	rc = m.op == OP_ADD ? add(list, &m, fds, nfds) : 0;
+	ret = m.op == OP_ADD ? add(list, &m, fds, nfds) : 0;
 	if (m.op == OP_DROP)
 		drop(list, m.id);
 	for (int i = 0; i < MAX_FDS; i++)
 		mfd_io_close(&fds[i]);
-	return rc ? rc : (int)m.op;
+	return ret ? ret : (int)m.op;
 }
 
 /* ---- the process ---- */
 
-/* Entries of ended tasks go; others, like a restore's connection, only matter beside tasks. Nonzero while there is a task. */
+/*
+ * Entries of ended tasks go; others, like a restore's connection, only matter beside tasks. Nonzero
+ * while there is a task.
+ */
 static int tasks_left(struct mfd_holder **list)
 {
 	struct mfd_holder **p = list;
@@ -164,7 +170,10 @@ static int tasks_left(struct mfd_holder **list)
 			free(h);
 			continue;
 		}
-		/* What an heir has found may be of a task; the rest is a restore's connection, and nobody's. */
+		/*
+		 * What an heir has found may be of a task; the rest is a restore's connection, and
+		 * nobody's.
+		 */
 		left += h->task != 0 || !h->session[0];
 		p = &h->next;
 	}
@@ -176,7 +185,8 @@ static int is_root(int fd)
 	struct ucred u;
 	socklen_t len = sizeof(u);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) && (u.uid == 0 || u.uid == geteuid());
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) &&
+	       (u.uid == 0 || u.uid == geteuid());
 }
 
 /* Nonzero when the next server has it all: not before it says so is anything let go. */
@@ -203,7 +213,8 @@ static int hand_over(int sock, struct mfd_holder *list)
 
 static struct mfd_holder **find_number(struct mfd_holder **list, const struct mfd_guard_msg *m)
 {
-	while (*list && ((*list)->writer == m->writer ? (*list)->number : (*list)->there) != m->number)
+	while (*list &&
+	       ((*list)->writer == m->writer ? (*list)->number : (*list)->there) != m->number)
 		list = &(*list)->next;
 	return list;
 }
@@ -320,7 +331,7 @@ static void keep_only(const int *fds)
 static int listen_in(int dirfd)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), ret;
 
 	if (fd < 0)
 		return -errno;
@@ -328,16 +339,19 @@ static int listen_in(int dirfd)
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" STANDBY_SOCKET, dirfd);
 	if (!bind(fd, (struct sockaddr *)&a, sizeof(a)) && !listen(fd, 4))
 		return fd;
-	rc = -errno;
+	ret = -errno;
 	close(fd);
-	return rc;
+	return ret;
 }
 
 static void be_standby(const int *fds)
 {
 	sigset_t all;
 
-	/* Whoever ends the server by its process group means the server; this ends when there is nothing to hold. */
+	/*
+	 * Whoever ends the server by its process group means the server; this ends when there is
+	 * nothing to hold.
+	 */
 	setsid();
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
@@ -347,44 +361,44 @@ static void be_standby(const int *fds)
 
 int mfd_standby_start(struct mfd_standby *s, int dirfd)
 {
-	int link[2] = { -1, -1 }, orphans[2] = { -1, -1 }, listener, rc;
+	int link[2] = { -1, -1 }, orphans[2] = { -1, -1 }, listener, ret;
 
 	listener = listen_in(dirfd);
 	if (listener < 0)
 		return listener;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, orphans)) {
-		rc = -errno;
+		ret = -errno;
 	} else {
 		s->pid = fork();
 		if (!s->pid)
 			be_standby((int[]){ link[1], orphans[1], listener });
-		rc = s->pid < 0 ? -errno : 0;
+		ret = s->pid < 0 ? -errno : 0;
 	}
 	mfd_io_close(&s->orphans); /* of an earlier one */
-	s->link = rc ? -1 : link[0];
-	s->orphans = rc ? -1 : orphans[0];
+	s->link = ret ? -1 : link[0];
+	s->orphans = ret ? -1 : orphans[0];
 	close(listener);
 	mfd_io_close(&link[1]);
 	mfd_io_close(&orphans[1]);
-	if (rc) {
+	if (ret) {
 		mfd_io_close(&link[0]);
 		mfd_io_close(&orphans[0]);
 	}
-	return rc;
+	return ret;
 }
 
 /* ---- the supervisor's side ---- */
 
 void mfd_standby_add(struct mfd_standby *s, const struct mfd_holder *h)
 {
-	int rc = s->link >= 0 ? send_hold(s->link, h) : 0;
+	int ret = s->link >= 0 ? send_hold(s->link, h) : 0;
 
-	if (!rc)
+	if (!ret)
 		return;
 	mfd_log_warn(
 		"the standby is gone (%s): should the whole server be killed, restored tasks that lack pages are lost",
-		strerror(-rc));
+		strerror(-ret));
 	mfd_io_close(&s->link);
 }
 
@@ -411,32 +425,33 @@ static int connect_in(int dirfd)
 {
 	struct timeval t = { .tv_sec = ANSWER_MS / 1000 };
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), ret;
 
 	if (fd < 0)
 		return -errno;
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" STANDBY_SOCKET, dirfd);
-	if (!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) && !connect(fd, (struct sockaddr *)&a, sizeof(a)))
+	if (!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) &&
+	    !connect(fd, (struct sockaddr *)&a, sizeof(a)))
 		return fd;
-	rc = -errno;
+	ret = -errno;
 	close(fd);
-	return rc;
+	return ret;
 }
 
 int mfd_standby_inherit(int dirfd, struct mfd_holder **list, int *conn)
 {
-	int n = 0, rc;
+	int n = 0, ret;
 
 	*conn = connect_in(dirfd);
 	if (*conn < 0)
 		return *conn == -ENOENT || *conn == -ECONNREFUSED ? 0 : *conn;
-	while ((rc = receive(*conn, list)) == OP_ADD)
+	while ((ret = receive(*conn, list)) == OP_ADD)
 		n++;
-	if (rc == OP_END)
+	if (ret == OP_END)
 		return n;
 	/* It had nothing to hold and ended while we were asking. */
 	mfd_io_close(conn);
-	return rc == 0 && !n ? 0 : -EPROTO;
+	return ret == 0 && !n ? 0 : -EPROTO;
 }
 
 void mfd_standby_relieve(int *conn)

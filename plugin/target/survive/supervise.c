@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The supervisor: as small as can be, since what it guards against is a crash.  It holds the listening socket, a second reference to
- * every userfaultfd (when the last one closes the kernel takes missing pages for zeros) and pidfds of the restored
- * tasks; it starts the worker again when that dies, and the new one takes the tasks over (takeover.h, pager_adopt.c).  Only where that is
+ * The supervisor: as small as can be, since what it guards against is a crash.  It holds the
+ * listening socket, a second reference to every userfaultfd (when the last one closes the kernel
+ * takes missing pages for zeros) and pidfds of the restored tasks; it starts the worker again when
+ * that dies, and the new one takes the tasks over (takeover.h, pager_adopt.c).  Only where that is
  * impossible are they killed.
  *
- * SIGUSR2, or EXEC from the worker, upgrades the server in place: the worker is asked to end as for a stop, and then this process goes on in
- * the program that lies at its path now (supervise_exec.c).  While restored tasks lack pages the worker is killed instead, which it is made
- * for: the first worker of the new program takes them over.
+ * SIGUSR2, or EXEC from the worker, upgrades the server in place: the worker is asked to end as for
+ * a stop, and then this process goes on in the program that lies at its path now
+ * (supervise_exec.c).  While restored tasks lack pages the worker is killed instead, which it is
+ * made for: the first worker of the new program takes them over.
  *
- * The worker ends on its own: with exit code 0 or 1, which becomes ours.  Signals are for the supervisor alone, so that a
- * signal to the whole process group counts once; it passes them on through an eventfd.
+ * The worker ends on its own: with exit code 0 or 1, which becomes ours.  Signals are for the
+ * supervisor alone, so that a signal to the whole process group counts once; it passes them on
+ * through an eventfd.
  */
 #include <errno.h>
 #include <poll.h>
@@ -58,8 +61,9 @@ static void close_hold(struct mfd_holder *h)
 }
 
 /*
- * A restore's connection with something unread in it: userfaultfds.  Whether the restore has failed is not known, so they stay where they
- * are, for ever; a task of it that should run waits then instead of reading zeros.
+ * A restore's connection with something unread in it: userfaultfds.  Whether the restore has failed
+ * is not known, so they stay where they are, for ever; a task of it that should run waits then
+ * instead of reading zeros.
  */
 static int must_stay(const struct mfd_holder *h)
 {
@@ -93,7 +97,10 @@ static void drop_holds(struct supervisor *su, const char *session)
 		p = strcmp((*p)->session, session) ? &(*p)->next : drop(su, p);
 }
 
-/* Of a session whose tasks have been killed: if somebody still lives there nobody could say who, and it waits from now on. */
+/*
+ * Of a session whose tasks have been killed: if somebody still lives there nobody could say who,
+ * and it waits from now on.
+ */
 static void keep_lost(struct supervisor *su, const char *session)
 {
 	unsigned n = 0;
@@ -106,8 +113,9 @@ static void keep_lost(struct supervisor *su, const char *session)
 		n++;
 	}
 	if (n)
-		mfd_log_error("%s: %u tasks that lack pages could not be found to be killed; they wait for ever",
-			      session, n);
+		mfd_log_error(
+			"%s: %u tasks that lack pages could not be found to be killed; they wait for ever",
+			session, n);
 }
 
 static void drop_ended(struct supervisor *su)
@@ -115,7 +123,8 @@ static void drop_ended(struct supervisor *su)
 	struct mfd_holder **p = &su->held;
 
 	while (*p)
-		p = !strcmp((*p)->session, LOST) && mfd_uffd_ended((*p)->uffd) ? drop(su, p) : &(*p)->next;
+		p = !strcmp((*p)->session, LOST) && mfd_uffd_ended((*p)->uffd) ? drop(su, p) :
+										 &(*p)->next;
 }
 
 /* The number that the present worker has it under. */
@@ -142,7 +151,10 @@ static int take_fd(int *fd)
 	return taken;
 }
 
-/* One that the heir of an earlier worker found has an owner now: it keeps the name that a message somewhere may have for it. */
+/*
+ * One that the heir of an earlier worker found has an owner now: it keeps the name that a message
+ * somewhere may have for it.
+ */
 static struct mfd_holder *make_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *fd)
 {
 	struct mfd_holder *h = m->kind == MFD_GUARD_HOLD ? *find_number(su, "", m->number) : NULL;
@@ -211,16 +223,16 @@ static int unhold(struct supervisor *su, const struct mfd_guard_msg *m)
 /* Tasks that will not die keep their userfaultfds: better a leak than pages of zeros. */
 static int kill_session(struct supervisor *su, const char *session)
 {
-	int rc = mfd_unfinished_cut(&su->held, session);
+	int ret = mfd_unfinished_cut(&su->held, session);
 
-	rc = mfd_holder_kill(su->held, session) ?: rc;
+	ret = mfd_holder_kill(su->held, session) ?: ret;
 	mfd_unfinished_end(su->held, session);
-	if (rc)
-		return rc;
+	if (ret)
+		return ret;
 	drop_ended(su);
 	keep_lost(su, session);
 	drop_holds(su, session);
-	return rc;
+	return ret;
 }
 
 static void pass_on(struct supervisor *su)
@@ -235,15 +247,15 @@ static void pass_on(struct supervisor *su)
 static int want_exec(struct supervisor *su)
 {
 	struct mfd_error err = { 0 };
-	int rc = 0;
+	int ret = 0;
 
 	if (su->exec_wanted)
 		return -EALREADY;
 	drop_ended(su);
-	rc = mfd_supervise_exec_check(&err);
-	if (rc) {
+	ret = mfd_supervise_exec_check(&err);
+	if (ret) {
 		mfd_log_error("the program is not replaced: %s", mfd_error_text(&err));
-		return rc;
+		return ret;
 	}
 	mfd_log_info("replacing the program");
 	su->exec_wanted = 1;
@@ -313,9 +325,12 @@ static void close_holds(struct supervisor *su)
 static int be_worker(struct supervisor *su, int link)
 {
 	sigset_t none;
-	int rc;
+	int ret;
 
-	/* Its end is noticed through the socket; signals of a terminal or a control group are the supervisor's business. */
+	/*
+	 * Its end is noticed through the socket; signals of a terminal or a control group are the
+	 * supervisor's business.
+	 */
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
@@ -330,10 +345,11 @@ static int be_worker(struct supervisor *su, int link)
 	su->sv->inherited = su->held;
 	su->sv->guard_fd = link;
 	su->sv->standby_fd = take_fd(&su->standby.orphans);
-	rc = mfd_heir_start(link, su->sv->standby_fd);
-	if (rc)
-		mfd_log_warn("no heir (%s): should this worker die just when a restored task forks, the task is killed",
-			     strerror(-rc));
+	ret = mfd_heir_start(link, su->sv->standby_fd);
+	if (ret)
+		mfd_log_warn(
+			"no heir (%s): should this worker die just when a restored task forks, the task is killed",
+			strerror(-ret));
 	return mfd_listener_run(su->sv);
 }
 
@@ -347,8 +363,8 @@ static int restart_allowed(struct supervisor *su)
 }
 
 /*
- * The keeper of descriptors (keeperproc.h) is a process of its own.  It notices our death by its end of the link; when an earlier server
- * has left one it ends at once, which is fine.
+ * The keeper of descriptors (keeperproc.h) is a process of its own.  It notices our death by its
+ * end of the link; when an earlier server has left one it ends at once, which is fine.
  */
 static int start_keeper(struct supervisor *su)
 {
@@ -377,15 +393,18 @@ static int start_keeper(struct supervisor *su)
 	return su->keeper < 0 ? -errno : 0;
 }
 
-/* It ends by itself only when an earlier server left one; otherwise what it held is lost, and later sessions need another. */
+/*
+ * It ends by itself only when an earlier server left one; otherwise what it held is lost, and later
+ * sessions need another.
+ */
 static void keeper_died(struct supervisor *su, int status)
 {
 	mfd_io_close(&su->keeper_link);
 	su->keeper = 0;
 	if (!WIFSIGNALED(status))
 		return;
-	mfd_log_error("the keeper died of signal %d (%s); the descriptors it held are closed", WTERMSIG(status),
-		      strsignal(WTERMSIG(status)));
+	mfd_log_error("the keeper died of signal %d (%s); the descriptors it held are closed",
+		      WTERMSIG(status), strsignal(WTERMSIG(status)));
 	if (restart_allowed(su) && start_keeper(su))
 		mfd_log_error("cannot start a keeper: %s", strerror(errno));
 }
@@ -405,13 +424,13 @@ static void end_keeper(struct supervisor *su)
 /* Afterwards it holds what we hold. */
 static void start_standby(struct supervisor *su)
 {
-	int rc = mfd_standby_start(&su->standby, su->sv->dirfd);
+	int ret = mfd_standby_start(&su->standby, su->sv->dirfd);
 
-	if (rc)
+	if (ret)
 		mfd_log_warn(
 			"no standby (%s): should the whole server be killed, restored tasks that lack pages are lost",
-			strerror(-rc));
-	for (struct mfd_holder *h = su->held; h && !rc; h = h->next)
+			strerror(-ret));
+	for (struct mfd_holder *h = su->held; h && !ret; h = h->next)
 		mfd_standby_add(&su->standby, h);
 }
 
@@ -481,7 +500,10 @@ static void kill_held(struct supervisor *su)
 	}
 }
 
-/* What it handed over before it died, and what its heir did then.  The heir's end is that of the link. */
+/*
+ * What it handed over before it died, and what its heir did then.  The heir's end is that of the
+ * link.
+ */
 static void drain(struct supervisor *su)
 {
 	struct pollfd p = { .fd = su->link, .events = POLLIN };
@@ -491,11 +513,15 @@ static void drain(struct supervisor *su)
 	mfd_io_close(&su->link);
 }
 
-/* Killed by a signal: another one follows, which takes over its tasks (takeover.h) unless that itself seems to be what kills it. */
+/*
+ * Killed by a signal: another one follows, which takes over its tasks (takeover.h) unless that
+ * itself seems to be what kills it.
+ */
 static int follow_worker(struct supervisor *su)
 {
 	if (su->early++ >= MAX_EARLY) {
-		mfd_log_error("workers die before they are ready; restored tasks are not taken over but killed");
+		mfd_log_error(
+			"workers die before they are ready; restored tasks are not taken over but killed");
 		kill_held(su);
 	}
 	su->sv->reborn = 1;
@@ -506,7 +532,7 @@ static int follow_worker(struct supervisor *su)
 /* The worker is dead: -1 = a new one runs, else the exit code of the server. */
 static int worker_died(struct supervisor *su, int status)
 {
-	int rc;
+	int ret;
 
 	drain(su);
 	if (su->exec_wanted && WIFSIGNALED(status)) {
@@ -517,18 +543,19 @@ static int worker_died(struct supervisor *su, int status)
 		kill_held(su);
 		return WEXITSTATUS(status);
 	}
-	mfd_log_error("worker %d died of signal %d (%s)", su->worker, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	mfd_log_error("worker %d died of signal %d (%s)", su->worker, WTERMSIG(status),
+		      strsignal(WTERMSIG(status)));
 	if (!restart_allowed(su)) {
 		mfd_log_error("the worker dies too often, giving up");
 		kill_held(su);
 		return 1;
 	}
-	rc = follow_worker(su);
-	if (rc) {
-		mfd_log_error("cannot start a worker: %s", strerror(-rc));
+	ret = follow_worker(su);
+	if (ret) {
+		mfd_log_error("cannot start a worker: %s", strerror(-ret));
 		kill_held(su);
 	}
-	return rc ? 1 : -1;
+	return ret ? 1 : -1;
 }
 
 static int on_signal(struct supervisor *su)
@@ -550,18 +577,24 @@ static int on_signal(struct supervisor *su)
 	}
 	if (su->keeper > 0 && waitpid(su->keeper, &status, WNOHANG) == su->keeper)
 		keeper_died(su, status);
-	if (su->standby.link >= 0 && waitpid(su->standby.pid, &status, WNOHANG) == su->standby.pid) {
+	if (su->standby.link >= 0 &&
+	    waitpid(su->standby.pid, &status, WNOHANG) == su->standby.pid) {
 		mfd_log_error("the standby died");
 		mfd_io_close(&su->standby.link);
 		start_standby(su);
 	}
-	/* Only our worker: --listen may have been started by something that left us other children. */
+	/*
+	 * Only our worker: --listen may have been started by something that left us other children.
+	 */
 	if (waitpid(su->worker, &status, WNOHANG) != su->worker)
 		return -1;
 	return worker_died(su, status);
 }
 
-/* For a new program, while it serves tasks.  It may just be telling somebody that this is going to happen. */
+/*
+ * For a new program, while it serves tasks.  It may just be telling somebody that this is going to
+ * happen.
+ */
 static void kill_worker(struct supervisor *su)
 {
 	usleep(LAST_WORDS_US);
@@ -590,26 +623,29 @@ static int watch(struct supervisor *su)
 	return code;
 }
 
-/* The worker has ended; only returns when the new program could not be started, and then the old one goes on. */
+/*
+ * The worker has ended; only returns when the new program could not be started, and then the old
+ * one goes on.
+ */
 static int go_on(struct supervisor *su)
 {
-	int rc;
+	int ret;
 
 	su->exec_wanted = 0;
 	mfd_standby_end(&su->standby); /* the new program starts its own */
 	mfd_supervise_exec(su);
 	start_standby(su);
-	rc = start_worker(su);
-	if (rc)
-		mfd_log_error("cannot start a worker: %s", strerror(-rc));
-	return rc ? 1 : -1;
+	ret = start_worker(su);
+	if (ret)
+		mfd_log_error("cannot start a worker: %s", strerror(-ret));
+	return ret ? 1 : -1;
 }
 
 int mfd_supervise_loop(struct supervisor *su)
 {
 	struct mfd_server *sv = su->sv;
 	sigset_t set;
-	int rc, code;
+	int ret, code;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -620,14 +656,14 @@ int mfd_supervise_loop(struct supervisor *su)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	su->signals = signalfd(-1, &set, SFD_CLOEXEC);
 	sv->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = su->signals < 0 || sv->stop_fd < 0 ? -errno : 0;
-	if (!rc)
+	ret = su->signals < 0 || sv->stop_fd < 0 ? -errno : 0;
+	if (!ret)
 		inherit(su);
-	if (!rc && !su->keeper)
-		rc = start_keeper(su);
-	rc = rc ? rc : start_worker(su);
-	if (rc) {
-		mfd_log_error("cannot start: %s", strerror(-rc));
+	if (!ret && !su->keeper)
+		ret = start_keeper(su);
+	ret = ret ? ret : start_worker(su);
+	if (ret) {
+		mfd_log_error("cannot start: %s", strerror(-ret));
 		return 1;
 	}
 	do {
@@ -642,9 +678,11 @@ int mfd_supervise_loop(struct supervisor *su)
 
 int mfd_supervise_run(struct mfd_server *sv, const char *address)
 {
-	struct supervisor su = {
-		.sv = sv, .address = address, .link = -1, .keeper_link = -1, .standby = { .link = -1, .orphans = -1 }
-	};
+	struct supervisor su = { .sv = sv,
+				 .address = address,
+				 .link = -1,
+				 .keeper_link = -1,
+				 .standby = { .link = -1, .orphans = -1 } };
 
 	return mfd_supervise_loop(&su);
 }

@@ -10,9 +10,10 @@
 
 #define MAX_RESTARTS   20    /* within ... */
 #define RESTART_WINDOW 60000 /* ms */
-#define MAX_EARLY      3     /* workers in a row that may die before they are ready and leave the tasks to the next */
-#define LAST_WORDS_US  50000
-#define DRAIN_MS       5000 /* a dead worker's heir has for each message */
+/* workers in a row that may die before they are ready and leave the tasks to the next */
+#define MAX_EARLY     3
+#define LAST_WORDS_US 50000
+#define DRAIN_MS      5000 /* a dead worker's heir has for each message */
 
 struct supervisor {
 	struct mfd_server *sv;
@@ -33,8 +34,9 @@ struct supervisor {
 };
 
 /*
- * unfinished.c: restores of `session` that are not finished, by their connections in the list.  cut: no more comes through; the
- * userfaultfds that nobody had read are in the list, too.  end: once the tasks are dead, see to it that CRIU ends.
+ * unfinished.c: restores of `session` that are not finished, by their connections in the list.
+ * cut: no more comes through; the userfaultfds that nobody had read are in the list, too.  end:
+ * once the tasks are dead, see to it that CRIU ends.
  */
 int mfd_unfinished_cut(struct mfd_holder **list, const char *session);
 void mfd_unfinished_end(const struct mfd_holder *list, const char *session);
@@ -43,6 +45,7 @@ int mfd_supervise_loop(struct supervisor *su);
 
 /* supervise_exec.c */
 int mfd_supervise_exec_check(struct mfd_error *err); /* is there a program that runs? */
-void mfd_supervise_exec(struct supervisor *su);	     /* only returns when it failed: everything is as it was */
+/* only returns when it failed: everything is as it was */
+void mfd_supervise_exec(struct supervisor *su);
 
 #endif

@@ -30,7 +30,8 @@ int mfd_takeover_has(struct mfd_server *sv, const char *session)
 	return h != NULL;
 }
 
-int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pager_held **list, size_t *n, size_t *own)
+int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pager_held **list,
+		      size_t *n, size_t *own)
 {
 	const struct mfd_holder *h;
 	size_t all = 0;
@@ -82,7 +83,8 @@ static int is_taken(const struct mfd_holder *h, const struct mfd_pager_held *lis
 	return 0;
 }
 
-void mfd_takeover_done(struct mfd_server *sv, const char *session, const struct mfd_pager_held *list, size_t n)
+void mfd_takeover_done(struct mfd_server *sv, const char *session,
+		       const struct mfd_pager_held *list, size_t n)
 {
 	for (struct mfd_holder *h = sv->inherited; h; h = h->next) {
 		if (is_unclaimed(h) && is_taken(h, list, n))
@@ -112,15 +114,17 @@ void mfd_takeover_needless(struct mfd_server *sv, const char *session)
 }
 
 /*
- * A userfaultfd that CRIU had just handed over: its restore fails, since its connection is closed.  But a task that has its own copy open still is
- * killed here, in case it does not.  Others are of tasks that lack nothing: the worker died between letting go and closing.
+ * A userfaultfd that CRIU had just handed over: its restore fails, since its connection is closed.
+ * But a task that has its own copy open still is killed here, in case it does not.  Others are of
+ * tasks that lack nothing: the worker died between letting go and closing.
  */
 static void end_unclaimed(struct mfd_holder *h)
 {
 	int sure, pid = mfd_holder_find(0, h->uffd, 0, &sure);
 
 	if (pid > 1) {
-		mfd_log_warn("killing process %d, which was being restored when the worker died", pid);
+		mfd_log_warn("killing process %d, which was being restored when the worker died",
+			     pid);
 		kill(pid, SIGKILL);
 	}
 }
@@ -136,7 +140,8 @@ void mfd_takeover_end(struct mfd_server *sv)
 		if (is_unclaimed(h) || h->session[0] == '/')
 			continue;
 		memcpy(session, h->session, sizeof(session));
-		mfd_log_error("%s: its restored tasks belong to no session that could be reloaded", session);
+		mfd_log_error("%s: its restored tasks belong to no session that could be reloaded",
+			      session);
 		mfd_takeover_kill(sv, session);
 	}
 }

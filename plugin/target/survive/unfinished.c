@@ -2,11 +2,13 @@
 /*
  * The end of a restore that is not finished, whose tasks have nobody to bring their pages any more.
  *
- * To kill the tasks that are known is not enough.  CRIU's connection may hold userfaultfds that the worker had not read when it died; their
- * tasks wait for pages that nobody brings (they touch memory while they are restored: rseq), and CRIU waits for them.  So they
- * are read here, and say whom to kill.  And CRIU itself does not notice everywhere that a task of its has died: once it has been told
- * to ignore its children (ignore_kids(), before the last stages) it waits for the dead one's turn for ever.  It is given a moment to fail
- * and clean up by itself, and is killed then.
+ * To kill the tasks that are known is not enough.  CRIU's connection may hold userfaultfds that the
+ * worker had not read when it died; their tasks wait for pages that nobody brings (they touch
+ * memory while they are restored: rseq), and CRIU waits for them.  So they are read here, and say
+ * whom to kill.  And CRIU itself does not notice everywhere that a task of its has died: once it
+ * has been told to ignore its children (ignore_kids(), before the last stages) it waits for the
+ * dead one's turn for ever.  It is given a moment to fail and clean up by itself, and is killed
+ * then.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,12 +55,18 @@ static int read_rest(struct mfd_holder **list, int conn, const char *session)
 	struct mfd_lazysock_msg m;
 	uint32_t task = 0;
 
-	/* What it holds can still be read; what a task would send now fails, and so does its restore. */
+	/*
+	 * What it holds can still be read; what a task would send now fails, and so does its
+	 * restore.
+	 */
 	shutdown(conn, SHUT_RDWR);
 	while (mfd_lazysock_salvage(conn, &task, &m)) {
 		struct mfd_holder *h = new_hold(&m, session);
 
-		/* Closing it would be as good as filling in zeros; the task cannot run while its restore is not finished. */
+		/*
+		 * Closing it would be as good as filling in zeros; the task cannot run while its
+		 * restore is not finished.
+		 */
 		if (!h) {
 			close(m.uffd);
 			return -ENOMEM;
@@ -72,12 +80,12 @@ static int read_rest(struct mfd_holder **list, int conn, const char *session)
 int mfd_unfinished_cut(struct mfd_holder **list, const char *session)
 {
 	struct mfd_holder *h;
-	int rc = 0;
+	int ret = 0;
 
 	for (h = *list; h; h = h->next)
 		if (is_connection(h, session))
-			rc = read_rest(list, h->uffd, session) ?: rc;
-	return rc;
+			ret = read_rest(list, h->uffd, session) ?: ret;
+	return ret;
 }
 
 /* In a process of its own, which nobody waits for: the supervisor has other things to do. */
@@ -90,7 +98,8 @@ static void see_off(int pidfd, int pid, const char *session)
 	close_range(4, ~0U, 0);
 	if (poll(&p, 1, GRACE_MS) || !mfd_holder_pid(p.fd))
 		return;
-	mfd_log_warn("%s: killing process %d, which restores it and has not ended with the tasks", session, pid);
+	mfd_log_warn("%s: killing process %d, which restores it and has not ended with the tasks",
+		     session, pid);
 	if (mfd_descent_kill(pid, KILL_MS))
 		mfd_log_error("%s: process %d does not die", session, pid);
 }
@@ -117,8 +126,8 @@ static void end(int pidfd, const char *session)
 		_exit(0);
 	}
 	if (child < 0)
-		mfd_log_error("%s: whether process %d, which restores it, ends is not known: %s", session, pid,
-			      strerror(errno));
+		mfd_log_error("%s: whether process %d, which restores it, ends is not known: %s",
+			      session, pid, strerror(errno));
 	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
 }

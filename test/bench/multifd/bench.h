@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the parts of this benchmark share: clocks, lists of numbers, and a bad end.  Every part prints one JSON object per run. */
+/*
+ * What the parts of this benchmark share: clocks, lists of numbers, and a bad end.  Every part
+ * prints one JSON object per run.
+ */
 #ifndef MFD_BENCH_H
 #define MFD_BENCH_H
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What handing a payload to a channel costs: the lockless swap of lib/multifd.c and the queue of locked.c, one after the other in every
- * round.  The channels do nothing, or hash a fixed amount that stays in the cache.
+ * What handing a payload to a channel costs: the lockless swap of lib/multifd.c and the queue of
+ * locked.c, one after the other in every round.  The channels do nothing, or hash a fixed amount
+ * that stays in the cache.
  *
  *	ns		wall time of a payload, from the first handed over to the last done: 1e9 / ns is payloads per second
  *	producer_ns	the producer's processor time of a payload: what dispatch takes from who scans the page tables
@@ -162,8 +163,8 @@ static void one(const struct core *c, unsigned channels, unsigned work, unsigned
 	check(lane, channels, warm + n);
 	printf("{\"what\":\"dispatch\",\"core\":\"%s\",\"channels\":%u,\"work\":%u,\"rep\":%u,\"payloads\":%llu,\"ns\":%.1f,"
 	       "\"producer_ns\":%.1f,\"cpu_ns\":%.1f,\"sleeps\":%.4f}\n",
-	       c->name, channels, work, rep, (unsigned long long)n, (double)wall / (double)n, (double)own / (double)n,
-	       (double)all / (double)n, (double)slept / (double)n);
+	       c->name, channels, work, rep, (unsigned long long)n, (double)wall / (double)n,
+	       (double)own / (double)n, (double)all / (double)n, (double)slept / (double)n);
 	for (unsigned i = 0; i < channels; i++)
 		free(lane[i].bytes);
 	free(lane);
@@ -171,7 +172,8 @@ static void one(const struct core *c, unsigned channels, unsigned work, unsigned
 
 static void __attribute__((noreturn)) usage(void)
 {
-	fprintf(stderr, "usage: multifd dispatch [--channels LIST] [--work LIST] [--payloads N] [--reps N]\n");
+	fprintf(stderr,
+		"usage: multifd dispatch [--channels LIST] [--work LIST] [--payloads N] [--reps N]\n");
 	exit(2);
 }
 

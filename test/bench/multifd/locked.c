@@ -19,9 +19,10 @@ struct locked {
 	unsigned channels;
 	struct mfd_payload *own; /* the producer's */
 
-	pthread_mutex_t lock;		    /* all below, and lane.sync */
-	pthread_cond_t work;		    /* a full payload, a sync or quit; channels wait */
-	pthread_cond_t done;		    /* an empty payload or an answered sync; the producer waits */
+	pthread_mutex_t lock; /* all below, and lane.sync */
+	pthread_cond_t work;  /* a full payload, a sync or quit; channels wait */
+	/* an empty payload or an answered sync; the producer waits */
+	pthread_cond_t done;
 	struct mfd_payload **full, **empty; /* a ring and a stack, each with room for `channels` */
 	unsigned first, nfull, nempty;
 	unsigned sleepers, producer_sleeps; /* who waits on work, on done */
@@ -111,8 +112,8 @@ static void payload_free(struct mfd_payload *p)
 }
 
 /* A benchmark may simply give up when there is no memory. */
-int locked_start(struct locked **out, unsigned channels, void *const *channel, const struct mfd_multifd_ops *ops,
-		 unsigned max_runs)
+int locked_start(struct locked **out, unsigned channels, void *const *channel,
+		 const struct mfd_multifd_ops *ops, unsigned max_runs)
 {
 	struct locked *l = calloc(1, sizeof(*l) + channels * sizeof(l->lane[0]));
 

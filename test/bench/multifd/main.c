@@ -37,8 +37,10 @@ struct bench_list bench_numbers(const char *text, unsigned least, unsigned most)
 	do {
 		unsigned long v = strtoul(at, &end, 10);
 
-		if (end == at || (*end && *end != ',') || v < least || v > most || l.n == BENCH_LIST)
-			bench_die("\"%s\" is not a list of numbers from %u to %u", text, least, most);
+		if (end == at || (*end && *end != ',') || v < least || v > most ||
+		    l.n == BENCH_LIST)
+			bench_die("\"%s\" is not a list of numbers from %u to %u", text, least,
+				  most);
 		l.v[l.n++] = (unsigned)v;
 		at = end + 1;
 	} while (*end);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What sending costs: memory goes through the real multifd core and the real lib/sendchan.c (read, zero test, hash, send) over real TCP
- * to a receiver that discards it inside the kernel (recv with MSG_TRUNC), so that the receiver's copy to user space is not
- * in the picture; its TCP work is, on the same processors.
+ * What sending costs: memory goes through the real multifd core and the real lib/sendchan.c (read,
+ * zero test, hash, send) over real TCP to a receiver that discards it inside the kernel (recv with
+ * MSG_TRUNC), so that the receiver's copy to user space is not in the picture; its TCP work is, on
+ * the same processors.
  *
  * Methods take turns on the same memory:
  *
@@ -13,9 +14,10 @@
  *	uring-fixed	the same from registered buffers
  *	uring-msg	IORING_OP_SENDMSG_ZC
  *
- * send_* is the time in the send calls, header and pages, reap_* that in taking completions (and, by the wall clock, waiting for them).
- * Over the loopback device and veth the receiving side's work on a segment is done inside the sender's call: it is in all
- * of them.  copied/sent are the kernel's own words: where they are equal the path copies, and zero-copy can only lose.
+ * send_* is the time in the send calls, header and pages, reap_* that in taking completions (and,
+ * by the wall clock, waiting for them). Over the loopback device and veth the receiving side's work
+ * on a segment is done inside the sender's call: it is in all of them.  copied/sent are the
+ * kernel's own words: where they are equal the path copies, and zero-copy can only lose.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -144,9 +146,12 @@ static void fail_of(struct sender *s, int code)
 	bench_die("sending: %s", c->err.code ? c->err.text : strerror(-code));
 }
 
-static void open_channels(struct sender *s, const struct method *m, const struct mfd_sock_addr *at, unsigned packet)
+static void open_channels(struct sender *s, const struct method *m, const struct mfd_sock_addr *at,
+			  unsigned packet)
 {
-	struct mfd_wire_limits lim = { .packet_size = packet, .channels = opt.channels, .checksum = 1 };
+	struct mfd_wire_limits lim = { .packet_size = packet,
+				       .channels = opt.channels,
+				       .checksum = 1 };
 	struct mfd_multifd_ops ops = { .send = mfd_sendchan_send, .sync = mfd_sendchan_sync };
 	void *priv[MAX_CHANNELS];
 	struct mfd_error err;
@@ -185,7 +190,8 @@ static void send_range(struct sender *s, size_t from, size_t to, unsigned packet
 		p->pages.runs = p->runs_memory;
 		p->pages.nruns = 1;
 		p->pages.npages = (uint32_t)pages;
-		p->pages.runs[0] = (struct mfd_run){ .vaddr = (uintptr_t)memory + at, .pages = pages };
+		p->pages.runs[0] =
+			(struct mfd_run){ .vaddr = (uintptr_t)memory + at, .pages = pages };
 		ret = mfd_multifd_send(s->m);
 	}
 	if (!ret)
@@ -218,19 +224,22 @@ static double per_gib(uint64_t ns)
 	return (double)ns / 1e6 / ((double)opt.mib / 1024);
 }
 
-static void print(const struct method *m, unsigned packet, unsigned rep, const struct figures *f, double target_cpu_ms)
+static void print(const struct method *m, unsigned packet, unsigned rep, const struct figures *f,
+		  double target_cpu_ms)
 {
 	printf("{\"what\":\"send\",\"path\":\"%s\",\"method\":\"%s\",\"packet\":%u,\"channels\":%u,\"mib\":%u,\"rep\":%u,",
 	       opt.path, m->name, packet, opt.channels, opt.mib, rep);
-	printf("\"ms\":%.1f,\"source_cpu_ms\":%.1f,\"target_cpu_ms\":%.1f,", per_gib(f->wall), per_gib(f->cpu),
-	       target_cpu_ms / ((double)opt.mib / 1024));
+	printf("\"ms\":%.1f,\"source_cpu_ms\":%.1f,\"target_cpu_ms\":%.1f,", per_gib(f->wall),
+	       per_gib(f->cpu), target_cpu_ms / ((double)opt.mib / 1024));
 	printf("\"send_calls\":%llu,\"send_wall_ms\":%.1f,\"send_cpu_ms\":%.1f,",
-	       (unsigned long long)wrap_sending.calls, per_gib(wrap_sending.wall_ns), per_gib(wrap_sending.cpu_ns));
+	       (unsigned long long)wrap_sending.calls, per_gib(wrap_sending.wall_ns),
+	       per_gib(wrap_sending.cpu_ns));
 	printf("\"reap_calls\":%llu,\"reap_wall_ms\":%.1f,\"reap_cpu_ms\":%.1f,",
-	       (unsigned long long)wrap_reaping.calls, per_gib(wrap_reaping.wall_ns), per_gib(wrap_reaping.cpu_ns));
+	       (unsigned long long)wrap_reaping.calls, per_gib(wrap_reaping.wall_ns),
+	       per_gib(wrap_reaping.cpu_ns));
 	printf("\"sent\":%llu,\"completions\":%llu,\"copied\":%llu,\"flush_waits\":%llu,\"fell_back\":",
-	       (unsigned long long)f->sent, (unsigned long long)f->completions, (unsigned long long)f->copied,
-	       (unsigned long long)f->flush_waits);
+	       (unsigned long long)f->sent, (unsigned long long)f->completions,
+	       (unsigned long long)f->copied, (unsigned long long)f->flush_waits);
 	printf(f->fell_back ? "\"%s\"}\n" : "null}\n", f->fell_back);
 }
 
@@ -290,7 +299,8 @@ static void want(const char *list)
 	while (*list) {
 		size_t n = strcspn(list, ","), i;
 
-		for (i = 0; i < METHODS && (strncmp(methods[i].name, list, n) || methods[i].name[n]); i++)
+		for (i = 0;
+		     i < METHODS && (strncmp(methods[i].name, list, n) || methods[i].name[n]); i++)
 			;
 		if (i == METHODS)
 			bench_die("no method is called %.*s", (int)n, list);
@@ -301,8 +311,9 @@ static void want(const char *list)
 
 static void __attribute__((noreturn)) usage(void)
 {
-	fprintf(stderr, "usage: multifd send [--mib N] [--channels N] [--packets KIB,...] [--methods LIST] [--reps N]\n"
-			"                    [--path NAME --address IP --source-netns FILE --target-netns FILE]\n");
+	fprintf(stderr,
+		"usage: multifd send [--mib N] [--channels N] [--packets KIB,...] [--methods LIST] [--reps N]\n"
+		"                    [--path NAME --address IP --source-netns FILE --target-netns FILE]\n");
 	exit(2);
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Zero-copy sends through io_uring, one ring for each channel, made by the channel's own thread (so that the kernel may know that nobody
- * else submits).  A send is one io_uring_enter that submits and waits for the first completion: bytes of a stream must
- * stay in order, so nothing else could be sent on this socket meanwhile.  The second completion, the notification, says that the
- * buffer is free and whether the kernel has copied all the same.
+ * Zero-copy sends through io_uring, one ring for each channel, made by the channel's own thread (so
+ * that the kernel may know that nobody else submits).  A send is one io_uring_enter that submits
+ * and waits for the first completion: bytes of a stream must stay in order, so nothing else could
+ * be sent on this socket meanwhile.  The second completion, the notification, says that the buffer
+ * is free and whether the kernel has copied all the same.
  */
 #include "uring.h"
 
@@ -42,7 +43,8 @@ static struct engine *engine_of(int fd)
 
 static int ring_init(struct io_uring *ring)
 {
-	struct io_uring_params p = { .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };
+	struct io_uring_params p = { .flags = IORING_SETUP_SINGLE_ISSUER |
+					      IORING_SETUP_DEFER_TASKRUN };
 	int ret = io_uring_queue_init_params(ENTRIES, ring, &p);
 
 	return ret == -EINVAL ? io_uring_queue_init(ENTRIES, ring, 0) : ret;
@@ -66,7 +68,10 @@ static int init(struct mfd_zerocopy *z, int fd)
 	return 0;
 }
 
-/* Take what has completed.  1 when the send itself was among it, with *res; a notification's user_data is its ticket. */
+/*
+ * Take what has completed.  1 when the send itself was among it, with *res; a notification's
+ * user_data is its ticket.
+ */
 static int reap(struct mfd_zerocopy *z, struct engine *e, int *res, int *more)
 {
 	struct io_uring_cqe *cqe;
@@ -76,7 +81,8 @@ static int reap(struct mfd_zerocopy *z, struct engine *e, int *res, int *more)
 		if (cqe->flags & IORING_CQE_F_NOTIF) {
 			uint32_t n = (uint32_t)cqe->user_data;
 
-			mfd_zerocopy_complete(z, n, n, ((uint32_t)cqe->res & IORING_NOTIF_USAGE_ZC_COPIED) != 0);
+			mfd_zerocopy_complete(
+				z, n, n, ((uint32_t)cqe->res & IORING_NOTIF_USAGE_ZC_COPIED) != 0);
 		} else {
 			sent = 1;
 			*res = cqe->res;
@@ -97,9 +103,11 @@ static void prepare(struct engine *e, struct msghdr *msg, uint32_t number)
 		io_uring_prep_sendmsg_zc(sqe, e->fd, msg, flags);
 		sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
 	} else if (kind == URING_SEND_FIXED) {
-		io_uring_prep_send_zc_fixed(sqe, e->fd, v->iov_base, v->iov_len, flags, IORING_SEND_ZC_REPORT_USAGE, 0);
+		io_uring_prep_send_zc_fixed(sqe, e->fd, v->iov_base, v->iov_len, flags,
+					    IORING_SEND_ZC_REPORT_USAGE, 0);
 	} else {
-		io_uring_prep_send_zc(sqe, e->fd, v->iov_base, v->iov_len, flags, IORING_SEND_ZC_REPORT_USAGE);
+		io_uring_prep_send_zc(sqe, e->fd, v->iov_base, v->iov_len, flags,
+				      IORING_SEND_ZC_REPORT_USAGE);
 	}
 	sqe->user_data = number;
 }
@@ -116,7 +124,10 @@ static int send_all(struct mfd_zerocopy *z, const void *buf, size_t len, uint32_
 		return ret;
 	*ticket = z->next - 1;
 	prepare(e, &msg, z->next);
-	/* Notifications may come before the send's own completion of the kernel's later ones: the number must exist. */
+	/*
+	 * Notifications may come before the send's own completion of the kernel's later ones: the
+	 * number must exist.
+	 */
 	z->next++;
 	l = wrap_begin();
 	for (int done = 0; ret >= 0 && !done;) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Meters around the calls of the library under test (ld --wrap): what lib/conn.c and lib/zerocopy.c ask of the kernel is timed, and its
- * zero-copy engine can be replaced by another one, without a change in either.
+ * Meters around the calls of the library under test (ld --wrap): what lib/conn.c and lib/zerocopy.c
+ * ask of the kernel is timed, and its zero-copy engine can be replaced by another one, without a
+ * change in either.
  */
 #ifndef MFD_BENCH_WRAP_H
 #define MFD_BENCH_WRAP_H
@@ -16,8 +17,10 @@ struct wrap_meter {
 	_Atomic uint64_t calls, wall_ns, cpu_ns;
 };
 
-extern struct wrap_meter wrap_sending; /* sendmsg, send, or what the other engine does in their place */
-extern struct wrap_meter wrap_reaping; /* completions: recvmsg(MSG_ERRQUEUE), poll, or the other engine's */
+/* sendmsg, send, or what the other engine does in their place */
+extern struct wrap_meter wrap_sending;
+/* completions: recvmsg(MSG_ERRQUEUE), poll, or the other engine's */
+extern struct wrap_meter wrap_reaping;
 
 struct wrap_lap {
 	uint64_t wall, cpu;
@@ -34,6 +37,7 @@ struct wrap_engine {
 	int (*wait)(struct mfd_zerocopy *z, uint32_t ticket, unsigned timeout_ms);
 };
 
-extern const struct wrap_engine *wrap_engine; /* NULL = the library's own; set while no channel is open */
+/* NULL = the library's own; set while no channel is open */
+extern const struct wrap_engine *wrap_engine;
 
 #endif
