@@ -1,90 +1,113 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * A connection's plain TCP operations, and the calls that go through whichever operations it has.
- */
+/* Connections: opening and closing them, waiting for them, and the way to their operations. */
 #include <errno.h>
-#include <limits.h>
 #include <stdint.h>
 #include <sys/socket.h>
-#include <unistd.h>
+#include <sys/time.h>
 
-#include "conn.h"
+#include "conn_ops.h"
 
-/* SO_RCVTIMEO and SO_SNDTIMEO report as EAGAIN; the sockets themselves are blocking. */
-static int socket_error(void)
+void mfd_conn_swap(struct mfd_conn *c, const struct mfd_conn_ops *ops, void *transport)
 {
-	return errno == EAGAIN || errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
+	c->ops = ops;
+	c->transport = transport;
+	c->open = 1;
 }
-
-static int plain_send(struct mfd_conn *c, struct iovec *iov, int n, int more)
-{
-	while (n > 0) {
-		struct msghdr msg = { .msg_iov = iov,
-				      .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX) };
-		ssize_t ret;
-
-		if (iov->iov_len == 0) {
-			iov++;
-			n--;
-			continue;
-		}
-		ret = sendmsg(c->fd, &msg, MSG_NOSIGNAL | (more || n > IOV_MAX ? MSG_MORE : 0));
-		if (ret < 0 && errno == EINTR)
-			continue;
-		if (ret < 0)
-			return socket_error();
-
-		for (; n > 0 && (size_t)ret >= iov->iov_len; n--, iov++)
-			ret -= (ssize_t)iov->iov_len;
-		if (n > 0) {
-			iov->iov_base = (char *)iov->iov_base + ret;
-			iov->iov_len -= (size_t)ret;
-		}
-	}
-	return 0;
-}
-
-static int plain_recv(struct mfd_conn *c, void *buf, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = recv(c->fd, (char *)buf + done, len - done, MSG_WAITALL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == ECONNRESET && done ? -EPIPE : socket_error();
-		if (n == 0)
-			return done ? -EPIPE : -ECONNRESET;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
-static void plain_close(struct mfd_conn *c)
-{
-	close(c->fd);
-}
-
-static const struct mfd_conn_ops plain_ops = {
-	.send = plain_send,
-	.recv = plain_recv,
-	.close = plain_close,
-};
 
 void mfd_conn_plain(struct mfd_conn *c, int fd)
 {
-	c->ops = &plain_ops;
-	c->fd = fd;
-	c->tls = NULL;
+	*c = (struct mfd_conn){ .conn_fd = fd };
+	mfd_conn_swap(c, &mfd_conn_plain_ops, NULL);
+}
+
+void mfd_conn_move(struct mfd_conn *to, struct mfd_conn *from)
+{
+	*to = *from;
+	*from = (struct mfd_conn){ 0 };
+}
+
+/* A socket with the congestion control that the path of `like` asks for, if one can be had. */
+static int prepare(const struct mfd_sock_addr *to, int bound, const struct mfd_conn *like,
+		   const struct mfd_conn_config *cfg)
+{
+	if (!like)
+		return bound;
+	if (bound < 0)
+		bound = mfd_sock_bound(to->sa.ss_family, 0);
+	if (bound >= 0)
+		mfd_congestion_prepare(bound, like->conn_fd, cfg->congestion);
+	return bound;
+}
+
+int mfd_conn_connect(struct mfd_conn *c, const struct mfd_sock_addr *to, int bound,
+		     const struct mfd_conn *like, const struct mfd_conn_config *cfg,
+		     struct mfd_error *err)
+{
+	int fd, ret;
+
+	fd = mfd_sock_connect(to, prepare(to, bound, like, cfg), cfg->connect_ms, err);
+	if (fd < 0)
+		return fd;
+	mfd_conn_plain(c, fd);
+	ret = mfd_conn_configure(c, cfg);
+	if (ret)
+		mfd_error_sys(err, ret, "setting up the connection to %s", to->text);
+	else
+		ret = mfd_conn_handshake(c, MFD_CONN_SOURCE, cfg, err);
+	if (ret)
+		mfd_conn_close(c);
+	return ret;
+}
+
+int mfd_conn_congestion(struct mfd_conn *c, const char *want, char name[MFD_CONGESTION_NAME],
+			struct mfd_error *err)
+{
+	return c->open ? mfd_congestion_set(c->conn_fd, want, name, err) : -ENOTCONN;
+}
+
+int mfd_conn_accept(struct mfd_conn *c, int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	mfd_conn_plain(c, fd);
+	return 0;
+}
+
+int mfd_conn_configure(struct mfd_conn *c, const struct mfd_conn_config *cfg)
+{
+	const struct timeval forever = { 0 };
+	int ret;
+
+	if (!c->open)
+		return -ENOTCONN;
+	ret = mfd_sock_tune(c->conn_fd, cfg->stall_ms);
+	if (!ret && cfg->silence_is_normal &&
+	    setsockopt(c->conn_fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever)))
+		ret = -errno;
+	return ret;
+}
+
+int mfd_conn_handshake(struct mfd_conn *c, enum mfd_conn_end end, const struct mfd_conn_config *cfg,
+		       struct mfd_error *err)
+{
+	return cfg->security ? cfg->security->handshake(c, end, cfg, err) : 0;
+}
+
+int mfd_conn_is_open(const struct mfd_conn *c)
+{
+	return c->open;
+}
+
+int mfd_conn_peer_text(const struct mfd_conn *c, char *buf, size_t len)
+{
+	return c->open ? mfd_sock_peer_text(c->conn_fd, buf, len) : -ENOTCONN;
 }
 
 int mfd_conn_sendv(struct mfd_conn *c, struct iovec *iov, int n, int more)
 {
-	if (!c->ops || c->fd < 0)
-		return -ENOTCONN;
-	return c->ops->send(c, iov, n, more);
+	return c->open ? c->ops->send(c, iov, n, more) : -ENOTCONN;
 }
 
 int mfd_conn_send(struct mfd_conn *c, const void *buf, size_t len, int more)
@@ -96,22 +119,94 @@ int mfd_conn_send(struct mfd_conn *c, const void *buf, size_t len, int more)
 
 int mfd_conn_recv(struct mfd_conn *c, void *buf, size_t len)
 {
-	if (!c->ops || c->fd < 0)
+	return c->open ? c->ops->recv(c, buf, len) : -ENOTCONN;
+}
+
+int mfd_conn_watch(const struct mfd_conn *c, struct pollfd *p)
+{
+	*p = (struct pollfd){ .fd = c->open ? c->conn_fd : -1, .events = POLLIN };
+	return c->open && c->ops->buffered && c->ops->buffered(c) > 0;
+}
+
+int mfd_conn_wait(struct mfd_conn *c, int ms)
+{
+	struct pollfd p;
+	int ret;
+
+	if (!c->open)
 		return -ENOTCONN;
-	return c->ops->recv(c, buf, len);
+	if (mfd_conn_watch(c, &p))
+		return 1;
+	ret = poll(&p, 1, ms);
+	return ret < 0 ? -errno : ret;
+}
+
+int mfd_conn_gone(const struct mfd_conn *c, int ms)
+{
+	struct pollfd p = { .fd = c->conn_fd, .events = POLLRDHUP };
+	int ret;
+
+	if (!c->open)
+		return -ENOTCONN;
+	ret = poll(&p, 1, ms);
+	return ret < 0 ? -errno : ret;
+}
+
+int mfd_conn_stall_ms(const struct mfd_conn *c)
+{
+	struct timeval stall = { 0 };
+	socklen_t len = sizeof(stall);
+
+	if (!c->open)
+		return -ENOTCONN;
+	if (getsockopt(c->conn_fd, SOL_SOCKET, SO_RCVTIMEO, &stall, &len))
+		return -errno;
+	return (int)(stall.tv_sec * 1000 + stall.tv_usec / 1000);
+}
+
+int mfd_conn_zerocopy(struct mfd_conn *c, struct mfd_zerocopy *z, enum mfd_tristate mode)
+{
+	int ret;
+
+	if (!c->open)
+		return -ENOTCONN;
+	if (c->ops->zerocopy) {
+		ret = c->ops->zerocopy(c, z, mode);
+	} else {
+		mfd_zerocopy_none(z, mode);
+		ret = mode == MFD_ON ? -EOPNOTSUPP : 0;
+	}
+	if (!ret)
+		c->zerocopy = z;
+	return ret;
+}
+
+int mfd_conn_zerocopy_send(struct mfd_conn *c, const void *buf, size_t len, uint32_t *ticket)
+{
+	if (!c->open || !c->zerocopy)
+		return -ENOTCONN;
+	return mfd_zerocopy_send(c->zerocopy, buf, len, ticket);
+}
+
+int mfd_conn_zerocopy_wait(struct mfd_conn *c, uint32_t ticket, unsigned timeout_ms)
+{
+	return c->zerocopy ? mfd_zerocopy_wait(c->zerocopy, ticket, timeout_ms) : 0;
+}
+
+int mfd_conn_zerocopy_flush(struct mfd_conn *c, unsigned timeout_ms)
+{
+	return c->zerocopy ? mfd_zerocopy_flush(c->zerocopy, timeout_ms) : 0;
 }
 
 void mfd_conn_shutdown(struct mfd_conn *c)
 {
-	if (c->fd >= 0)
-		shutdown(c->fd, SHUT_RDWR);
+	if (c->open)
+		shutdown(c->conn_fd, SHUT_RDWR);
 }
 
 void mfd_conn_close(struct mfd_conn *c)
 {
-	if (c->ops && c->fd >= 0)
+	if (c->open)
 		c->ops->close(c);
-	c->ops = NULL;
-	c->fd = -1;
-	c->tls = NULL;
+	*c = (struct mfd_conn){ 0 };
 }

@@ -1,42 +1,145 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A connection between the hosts after its transport is set up.  Callers never ask whether bytes go
- * in the clear or through TLS: the operations were chosen when the connection was made.
+ * A connection between the two hosts.  It alone knows its descriptor and its transport: callers
+ * connect or accept, wait, send, receive and close through the functions below and never ask
+ * whether the bytes go in the clear.
  *
- * One thread may send while another receives; two threads may not do the same direction at once.
- * mfd_conn_shutdown may be called from any thread at any time and makes both directions fail soon.
+ *	source					target
+ *	mfd_conn_connect			mfd_conn_accept		the main thread; never blocks
+ *	  TCP, socket options			mfd_conn_configure	socket options
+ *	  handshake				mfd_conn_handshake	the connection's own thread
+ *	              send, recv, wait, gone, zero-copy, shutdown, close
+ *
+ * A connection begins with the operations of plain TCP.  A handshake (struct mfd_conn_security)
+ * swaps them; conn_ops.h is the page for the author of another transport.
+ *
+ * What a transport has received and not yet handed out lies where poll() does not see it.  So
+ * every wait for a connection goes through mfd_conn_wait or mfd_conn_watch, which count those bytes
+ * first.  test/checks/conn finds any other place that uses a connection's descriptor.
+ *
+ * Threads: one may send while another receives; two may not do the same direction at once.
+ * mfd_conn_shutdown may be called by any thread at any time between opening and closing and makes
+ * both directions fail soon.  Closing is for the owner, when no other thread uses the connection.
+ *
+ * A zeroed struct is a connection that is not open: close, shutdown and is_open are fine with it,
+ * the other functions return -ENOTCONN.
  */
 #ifndef MFD_CONN_H
 #define MFD_CONN_H
 
+#include <poll.h>
 #include <stddef.h>
 #include <sys/uio.h>
 
-struct mfd_conn;
+#include "congestion.h"
+#include "error.h"
+#include "sock.h"
+#include "zerocopy.h"
 
-struct mfd_conn_ops {
-	/*
-	 * Send everything / receive exactly len bytes: 0 or -errno (-ECONNRESET at a clean end
-	 * before the first byte, -EPIPE inside, -ETIMEDOUT when nothing moved for the stall time).
-	 * `more`: more follows at once.
-	 */
-	int (*send)(struct mfd_conn *c, struct iovec *iov, int n, int more);
-	int (*recv)(struct mfd_conn *c, void *buf, size_t len);
-	void (*close)(struct mfd_conn *c);
-};
+struct mfd_conn_ops;
 
+/* Its fields belong to lib/conn*.c.  The struct may move in memory (mfd_conn_move). */
 struct mfd_conn {
-	const struct mfd_conn_ops *ops;
-	int fd;
-	void *tls; /* private to the TLS operations */
+	const struct mfd_conn_ops *ops; /* changed by the handshake alone */
+	int open;			/* set before other threads know the connection */
+	int conn_fd;			/* valid while open */
+	struct mfd_zerocopy *zerocopy;	/* NULL: not asked for */
+	void *transport;		/* private to ops */
 };
 
-/* Takes over the descriptor of a connected socket; plain TCP. */
+enum mfd_conn_end { MFD_CONN_SOURCE, MFD_CONN_TARGET };
+
+struct mfd_conn_config;
+
+/*
+ * Credentials, and the handshake that uses them.  An implementation puts this struct first in its
+ * own; the object is constant and is shared by all connections.
+ */
+struct mfd_conn_security {
+	/*
+	 * Prove who both ends are and swap the operations of `c` (mfd_conn_swap).  0 or -errno with
+	 * err filled; the caller closes the connection after a failure.
+	 */
+	int (*handshake)(struct mfd_conn *c, enum mfd_conn_end end,
+			 const struct mfd_conn_config *cfg, struct mfd_error *err);
+};
+
+/* What one end wants of its connections. */
+struct mfd_conn_config {
+	const struct mfd_conn_security *security; /* NULL: plain TCP, the peer is not proved */
+	unsigned connect_ms;			  /* time to connect, 0 = no limit */
+	/* an end that does not move for so long counts as dead, 0 = never; see mfd_sock_tune */
+	unsigned stall_ms;
+	int silence_is_normal;	/* receiving has no limit: another thread watches the session */
+	const char *congestion; /* option "congestion"; NULL: as the system has it */
+};
+
+/*
+ * Connect to `to`.  `bound`: a socket from mfd_sock_bound, taken over whatever happens, or -1.
+ * `like`: an open connection to the same target, by whose path congestion control is chosen, or
+ * NULL: it is left alone.  0, or -errno with err filled and *c not open.
+ */
+int mfd_conn_connect(struct mfd_conn *c, const struct mfd_sock_addr *to, int bound,
+		     const struct mfd_conn *like, const struct mfd_conn_config *cfg,
+		     struct mfd_error *err);
+/*
+ * Set what `want` (option "congestion") asks for, once something has been received, and write what
+ * is used to `name`.  0, or -errno with err filled.
+ */
+int mfd_conn_congestion(struct mfd_conn *c, const char *want, char name[MFD_CONGESTION_NAME],
+			struct mfd_error *err);
+
+/* Accept one connection, plain so far, from a listening socket: 0, or -errno of accept4(2). */
+int mfd_conn_accept(struct mfd_conn *c, int listener);
+int mfd_conn_configure(struct mfd_conn *c, const struct mfd_conn_config *cfg);
+/* 0, or -errno with err filled.  May block for as long as the peer likes: see mfd_conn_shutdown. */
+int mfd_conn_handshake(struct mfd_conn *c, enum mfd_conn_end end, const struct mfd_conn_config *cfg,
+		       struct mfd_error *err);
+
+/* Take over the descriptor of a connected socket, plain. */
 void mfd_conn_plain(struct mfd_conn *c, int fd);
-int mfd_conn_send(struct mfd_conn *c, const void *buf, size_t len, int more);
-int mfd_conn_sendv(struct mfd_conn *c, struct iovec *iov, int n, int more); /* iov is modified */
-int mfd_conn_recv(struct mfd_conn *c, void *buf, size_t len);
+/* Make *to what *from is, before anything else has been asked of it; *from is not open then. */
+void mfd_conn_move(struct mfd_conn *to, struct mfd_conn *from);
 void mfd_conn_shutdown(struct mfd_conn *c);
-void mfd_conn_close(struct mfd_conn *c); /* fine when never opened (fd -1) or closed */
+void mfd_conn_close(struct mfd_conn *c);
+int mfd_conn_is_open(const struct mfd_conn *c);
+int mfd_conn_peer_text(const struct mfd_conn *c, char *buf, size_t len);
+
+/*
+ * Send everything, or receive exactly len bytes.  0, or -errno: -ECONNRESET at a clean end before
+ * the first byte, -EPIPE at an end inside, -ETIMEDOUT when nothing moved for the stall time.
+ * `more`: more follows at once.  sendv modifies iov.
+ */
+int mfd_conn_send(struct mfd_conn *c, const void *buf, size_t len, int more);
+int mfd_conn_sendv(struct mfd_conn *c, struct iovec *iov, int n, int more);
+int mfd_conn_recv(struct mfd_conn *c, void *buf, size_t len);
+
+/*
+ * Wait up to ms (-1 = without limit) until receiving would not block.  1 = it would not: there is
+ * something, or the connection has ended; 0 = the time is over; -errno (-EINTR).
+ */
+int mfd_conn_wait(struct mfd_conn *c, int ms);
+/*
+ * Fill *p with what poll(2) shall look for beside other descriptors.  Nonzero: received bytes are
+ * buffered in the connection already, so the caller must not wait.
+ */
+int mfd_conn_watch(const struct mfd_conn *c, struct pollfd *p);
+/*
+ * Wait up to ms until the peer has closed the connection or it has failed, whatever may still be
+ * read from it.  1 = it has, 0 = it has not, -errno.
+ */
+int mfd_conn_gone(const struct mfd_conn *c, int ms);
+/* For how long receiving waits at most, in ms; 0 = without limit. -errno. */
+int mfd_conn_stall_ms(const struct mfd_conn *c);
+
+/*
+ * Zero-copy, which a transport offers or not; semantics and counters in zerocopy.h.  `z` is the
+ * caller's, outlives the connection's use and stays readable after it.  mfd_conn_zerocopy returns
+ * 0, or with mode `on` -errno if the transport or the kernel refuses; z->mode says what it is then.
+ */
+int mfd_conn_zerocopy(struct mfd_conn *c, struct mfd_zerocopy *z, enum mfd_tristate mode);
+int mfd_conn_zerocopy_send(struct mfd_conn *c, const void *buf, size_t len, uint32_t *ticket);
+int mfd_conn_zerocopy_wait(struct mfd_conn *c, uint32_t ticket, unsigned timeout_ms);
+int mfd_conn_zerocopy_flush(struct mfd_conn *c, unsigned timeout_ms);
 
 #endif

@@ -43,9 +43,7 @@ static const ProtobufCMessageDescriptor *descriptor(unsigned type)
 
 void mfd_control_init(struct mfd_control *c)
 {
-	c->conn.ops = NULL;
-	c->conn.fd = -1;
-	c->conn.tls = NULL;
+	c->conn = (struct mfd_conn){ 0 };
 	pthread_mutex_init(&c->send_lock, NULL);
 }
 

@@ -26,11 +26,9 @@ int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn
 {
 	int ret;
 
-	*c = (struct mfd_sendchan){ .conn = *conn, .lim = *lim, .stall_ms = stall_ms, .id = id };
-	*conn = (struct mfd_conn){ .fd = -1 };
-	if (c->conn.tls)
-		zerocopy = MFD_OFF;
-	ret = mfd_zerocopy_init(&c->zc, c->conn.fd, zerocopy);
+	*c = (struct mfd_sendchan){ .lim = *lim, .stall_ms = stall_ms, .id = id };
+	mfd_conn_move(&c->conn, conn);
+	ret = mfd_conn_zerocopy(&c->conn, &c->zc, zerocopy);
 	if (ret) {
 		mfd_error_sys(&c->err, ret, "channel %u: zerocopy = on, but the kernel refuses it",
 			      id);
@@ -71,7 +69,7 @@ static int take_buffer(struct mfd_sendchan *c, unsigned *index)
 		int ret, wait = (int32_t)(c->zc.done - c->flight[i].ticket) <= 0;
 		uint64_t t0 = wait ? mfd_io_now_us() : 0;
 
-		ret = mfd_zerocopy_wait(&c->zc, c->flight[i].ticket, c->stall_ms);
+		ret = mfd_conn_zerocopy_wait(&c->conn, c->flight[i].ticket, c->stall_ms);
 		if (wait) {
 			mfd_counter_add(&c->st.reclaims, 1);
 			mfd_counter_add(&c->st.reclaims_us, mfd_io_now_us() - t0);
@@ -115,7 +113,8 @@ static int send_piece(struct mfd_sendchan *c, struct piece *p, unsigned buf, int
 		ret = mfd_conn_sendv(&c->conn, p->iov, p->n - 1, 1);
 	if (ret)
 		return ret;
-	ret = mfd_zerocopy_send(&c->zc, data->iov_base, data->iov_len, &c->flight[buf].ticket);
+	ret = mfd_conn_zerocopy_send(&c->conn, data->iov_base, data->iov_len,
+				     &c->flight[buf].ticket);
 	c->flight[buf].in_flight = !ret && (int32_t)(c->flight[buf].ticket - c->zc.done) >= 0;
 	return ret;
 }
@@ -377,7 +376,7 @@ int mfd_sendchan_sync(void *chan, uint64_t number)
 		return mfd_error_sys(&c->err, ret, "channel %u: sending sync %llu", c->id,
 				     (unsigned long long)number);
 	mfd_counter_add(&c->st.wire_bytes, sizeof(h));
-	ret = mfd_zerocopy_flush(&c->zc, c->stall_ms);
+	ret = mfd_conn_zerocopy_flush(&c->conn, c->stall_ms);
 	if (ret)
 		return mfd_error_sys(&c->err, ret, "channel %u: flushing zero-copy sends", c->id);
 	return 0;

@@ -34,6 +34,13 @@ int mfd_zerocopy_init(struct mfd_zerocopy *z, int fd, enum mfd_tristate mode)
 	return 0;
 }
 
+void mfd_zerocopy_none(struct mfd_zerocopy *z, enum mfd_tristate mode)
+{
+	*z = (struct mfd_zerocopy){ .fd = -1, .mode = MFD_OFF };
+	if (mode == MFD_AUTO)
+		fall_back(z, "the connection's transport has no zero-copy");
+}
+
 void mfd_zerocopy_complete(struct mfd_zerocopy *z, uint32_t lo, uint32_t hi, int copied)
 {
 	uint32_t n = hi - lo + 1;

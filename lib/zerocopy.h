@@ -40,6 +40,8 @@ struct mfd_zerocopy {
  * the object off and sets fell_back.
  */
 int mfd_zerocopy_init(struct mfd_zerocopy *z, int fd, enum mfd_tristate mode);
+/* The object of a connection whose transport has no zero-copy: off, and with `auto` it says why. */
+void mfd_zerocopy_none(struct mfd_zerocopy *z, enum mfd_tristate mode);
 /*
  * Send all of buf.  With zero-copy, *ticket is what mfd_zerocopy_wait takes before the buffer may
  * be written again; without, the buffer is free on return.  -ENOBUFS in mode `on` when the memory

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The control connection's reader on the source. */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 
 #include "gentle.h"
 #include "inbox.h"
@@ -101,18 +99,15 @@ static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
  */
 static int wait_heard(struct mfd_inbox *in)
 {
-	struct pollfd p = { .fd = in->session->control.conn.fd, .events = POLLIN };
+	struct mfd_conn *conn = &in->session->control.conn;
 	Mfd__Ping ping = MFD__PING__INIT;
-	struct timeval stall = { 0 };
-	socklen_t len = sizeof(stall);
-	int ret, ms;
+	int ret, ms = mfd_conn_stall_ms(conn);
 
-	if (getsockopt(p.fd, SOL_SOCKET, SO_RCVTIMEO, &stall, &len))
-		return -errno;
-	ms = (int)(stall.tv_sec * 1000 + stall.tv_usec / 1000);
+	if (ms < 0)
+		return ms;
 	for (int i = 0; i < 3; i++) {
-		ret = poll(&p, 1, ms ? ms / 3 + 1 : -1);
-		if (ret > 0 || (ret < 0 && errno == EINTR))
+		ret = mfd_conn_wait(conn, ms ? ms / 3 + 1 : -1);
+		if (ret > 0 || ret == -EINTR)
 			return 0;
 		ret = mfd_control_send(&in->session->control, MFD_WIRE_PING, &ping.base);
 		if (ret)

@@ -77,7 +77,7 @@ void mfd_setting_tell(struct mfd_uplink *s, const struct mfd_shared *sh, const c
 {
 	Mfd__Setting m = MFD__SETTING__INIT;
 
-	if (!sh->settings || s->control.conn.fd < 0)
+	if (!sh->settings || !mfd_conn_is_open(&s->control.conn))
 		return;
 	m.name = (char *)name;
 	m.value = (char *)change->now;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Opening a session: hello, limits, joining the channels. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,26 +19,26 @@
 #define MFD_VERSION "unknown"
 #endif
 
-/* `bound`: a socket to do it with, taken over, or -1. */
+/* `bound` and `like` as mfd_conn_connect takes them. */
 static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh,
-		      const struct mfd_options *o, int bound, unsigned role, unsigned channel,
-		      struct mfd_error *err)
+		      const struct mfd_options *o, int bound, const struct mfd_conn *like,
+		      unsigned role, unsigned channel, struct mfd_error *err)
 {
+	const struct mfd_conn_config cfg = { .connect_ms = o->connect_timeout,
+					     .stall_ms = o->stall_timeout,
+					     .congestion = o->congestion };
 	struct mfd_wire_greeting g = { .role = (uint8_t)role, .channel = (uint16_t)channel };
-	int fd, ret;
+	int ret;
 
-	fd = mfd_sock_connect(&sh->target, bound, o->connect_timeout, err);
-	if (fd < 0)
-		return fd;
-	mfd_conn_plain(conn, fd);
-	ret = mfd_sock_tune(fd, o->stall_timeout);
+	ret = mfd_conn_connect(conn, &sh->target, bound, like, &cfg, err);
+	if (ret)
+		return ret;
 	if (sh->connected) {
 		memcpy(g.session, sh->id, sizeof(g.session));
 		memcpy(g.secret, sh->secret, sizeof(g.secret));
 	}
 	mfd_wire_greeting_seal(&g);
-	if (!ret)
-		ret = mfd_conn_send(conn, &g, sizeof(g), 0);
+	ret = mfd_conn_send(conn, &g, sizeof(g), 0);
 	if (ret) {
 		mfd_conn_close(conn);
 		return mfd_error_sys(err, ret, "greeting %s", sh->target.text);
@@ -54,11 +53,11 @@ static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh,
 static int next_message(struct mfd_uplink *s, unsigned *type, ProtobufCMessage **msg,
 			struct mfd_error *err)
 {
-	struct pollfd p = { .fd = s->control.conn.fd, .events = POLLIN };
 	uint64_t end = mfd_io_now_ms() + s->queue.stall_ms;
 	int ret = 0;
 
-	while (!ret && mfd_queue_waits(&s->queue) && s->waiting && poll(&p, 1, 100) == 0) {
+	while (!ret && mfd_queue_waits(&s->queue) && s->waiting &&
+	       mfd_conn_wait(&s->control.conn, 100) == 0) {
 		ret = s->waiting(s->waiting_arg);
 		if (!ret && mfd_io_now_ms() > end)
 			ret = -ETIMEDOUT;
@@ -241,14 +240,10 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 		struct mfd_error *err)
 {
 	struct mfd_wire_joined j;
-	struct mfd_conn conn = { .fd = -1 };
+	struct mfd_conn conn = { 0 };
 	int ret;
 
-	if (bound < 0)
-		bound = mfd_sock_bound(sh->target.sa.ss_family, 0);
-	if (bound >= 0)
-		mfd_congestion_prepare(bound, s->control.conn.fd, o->congestion);
-	ret = connect_as(&conn, sh, o, bound, role, channel, err);
+	ret = connect_as(&conn, sh, o, bound, &s->control.conn, role, channel, err);
 	if (ret)
 		return ret;
 	ret = mfd_conn_recv(&conn, &j, sizeof(j));
@@ -258,7 +253,7 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 		ret = mfd_error_set(err, -ECONNREFUSED, "joining channel %u: %s", channel,
 				    mfd_wire_join_error(le16toh(j.status)));
 	if (!ret)
-		ret = mfd_congestion_set(conn.fd, o->congestion, s->congestion, err);
+		ret = mfd_conn_congestion(&conn, o->congestion, s->congestion, err);
 	if (!ret) {
 		ret = mfd_sendchan_init(c, channel, &conn, &s->lim,
 					s->lim.compress ? MFD_OFF : o->zerocopy, o->stall_timeout);
@@ -345,7 +340,7 @@ int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	mfd_control_init(&s->control);
 	ret = mfd_netaddr_check_here(o->move_address, err);
 	if (!ret)
-		ret = connect_as(&s->control.conn, sh, o, -1, MFD_WIRE_ROLE_CONTROL, 0, err);
+		ret = connect_as(&s->control.conn, sh, o, -1, NULL, MFD_WIRE_ROLE_CONTROL, 0, err);
 	if (!ret)
 		ret = send_hello(s, o, sh, err);
 	if (!ret)
@@ -365,7 +360,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	int ret;
 
 	mfd_control_init(&s->control);
-	ret = connect_as(&s->control.conn, sh, o, -1, MFD_WIRE_ROLE_CONTROL, 0, err);
+	ret = connect_as(&s->control.conn, sh, o, -1, NULL, MFD_WIRE_ROLE_CONTROL, 0, err);
 	if (ret)
 		return ret;
 	r.session = sh->session;

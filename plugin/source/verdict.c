@@ -102,7 +102,7 @@ int mfd_verdict_tell(struct mfd_options *o, struct mfd_shared *sh, const char *o
 	if (!strcmp(outcome, "commit"))
 		mfd_address_release(o);
 	for (;;) {
-		struct mfd_uplink s = { .wake_fd = -1, .control.conn.fd = -1 };
+		struct mfd_uplink s = { .wake_fd = -1 };
 		char state[32];
 
 		mfd_error_clear(err);
@@ -133,7 +133,7 @@ static int tell_target(struct mfd_worker *w)
 
 	mfd_address_release(w->o);
 	/* else a person has decided while there was no connection */
-	if (w->session.control.conn.fd >= 0)
+	if (mfd_conn_is_open(&w->session.control.conn))
 		ret = mfd_control_send(&w->session.control, MFD_WIRE_COMMIT, &commit.base);
 	if (!w->leave_us)
 		w->leave_us = mfd_io_now_us();
@@ -300,7 +300,7 @@ int mfd_verdict_abort(struct mfd_worker *w)
 		return 1;
 	if (phase == MFD_PHASE_RUNNING)
 		mfd_address_back(w->o);
-	if (w->session.control.conn.fd >= 0)
+	if (mfd_conn_is_open(&w->session.control.conn))
 		mfd_control_send_abort(&w->session.control, w->err.code, text);
 	if (phase == MFD_PHASE_CONNECTING || w->dump_result_known) {
 		mfd_worker_reply(w, MFD_LINK_FAILED, w->err.code, text);

@@ -361,9 +361,7 @@ static int wait_ms(const struct mfd_worker *w, int busy)
  */
 static int still_there(struct mfd_worker *w)
 {
-	struct pollfd p = { .fd = w->session.control.conn.fd, .events = POLLRDHUP };
-
-	if (p.fd >= 0 && poll(&p, 1, 0) > 0)
+	if (mfd_conn_gone(&w->session.control.conn, 0) > 0)
 		return mfd_error_set(&w->err, -ECONNRESET,
 				     "the target has closed the connection before the verdict");
 	return 0;
@@ -533,7 +531,6 @@ static int init(struct mfd_worker *w)
 	w->session.wake_fd = w->wake;
 	w->session.waiting = glance;
 	w->session.waiting_arg = w;
-	w->session.control.conn.fd = -1;
 	w->start_us = mfd_io_now_us();
 	mfd_tasks_init(&w->tasks, w->sh);
 	w->desk = mfd_desk_open();

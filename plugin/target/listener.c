@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "io.h"
@@ -73,6 +71,15 @@ static void close_peer(struct mfd_peer *p)
 	free(p);
 }
 
+/*
+ * Silence on a connection is normal (a channel may rest); the session's thread watches over all of
+ * them together.
+ */
+static struct mfd_conn_config config(const struct mfd_server *sv)
+{
+	return (struct mfd_conn_config){ .stall_ms = sv->stall_ms, .silence_is_normal = 1 };
+}
+
 static void greet(struct mfd_peer *p)
 {
 	struct mfd_wire_greeting g;
@@ -102,42 +109,34 @@ static void greet(struct mfd_peer *p)
 
 static void connection_thread(void *arg)
 {
+	const struct mfd_conn_config cfg = config(((struct mfd_peer *)arg)->server);
+	struct mfd_error err = { 0 };
 	struct mfd_peer *p = arg;
 
-	greet(p);
+	if (mfd_conn_handshake(&p->control.conn, MFD_CONN_TARGET, &cfg, &err))
+		mfd_log_warn("%s: refused: %s", p->text, mfd_error_text(&err));
+	else
+		greet(p);
 	close_peer(p);
 }
 
-/*
- * Silence on a connection is normal (a channel may rest); the session's thread watches over all of
- * them together.
- */
-static int tune(struct mfd_server *sv, int fd)
+static void take_connection(struct mfd_server *sv, struct mfd_conn *conn)
 {
-	struct timeval forever = { 0 };
-	int ret = mfd_sock_tune(fd, sv->stall_ms);
-
-	if (!ret && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever)))
-		ret = -errno;
-	return ret;
-}
-
-static void take_connection(struct mfd_server *sv, int fd)
-{
+	const struct mfd_conn_config cfg = config(sv);
 	struct mfd_peer *p = calloc(1, sizeof(*p));
 	int ret;
 
 	if (!p) {
-		close(fd);
+		mfd_conn_close(conn);
 		return;
 	}
 	p->server = sv;
 	mfd_control_init(&p->control);
-	mfd_conn_plain(&p->control.conn, fd);
-	if (mfd_sock_peer_text(fd, p->text, sizeof(p->text)))
+	mfd_conn_move(&p->control.conn, conn);
+	if (mfd_conn_peer_text(&p->control.conn, p->text, sizeof(p->text)))
 		snprintf(p->text, sizeof(p->text), "?");
 	enlist(p);
-	ret = tune(sv, fd);
+	ret = mfd_conn_configure(&p->control.conn, &cfg);
 	if (!ret)
 		ret = mfd_threads_start(&sv->pool, connection_thread, p);
 	if (ret) {
@@ -148,12 +147,13 @@ static void take_connection(struct mfd_server *sv, int fd)
 
 static void accept_all(struct mfd_server *sv)
 {
-	int fd = accept4(sv->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct mfd_conn conn = { 0 };
+	int ret = mfd_conn_accept(&conn, sv->listen_fd);
 
-	if (fd >= 0) {
-		take_connection(sv, fd);
-	} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
-		mfd_log_error("accept: %s", strerror(errno));
+	if (!ret) {
+		take_connection(sv, &conn);
+	} else if (ret == -EMFILE || ret == -ENFILE || ret == -ENOMEM) {
+		mfd_log_error("accept: %s", strerror(-ret));
 		/* the connection stays in the queue and poll() would come back at once */
 		usleep(100000);
 	}

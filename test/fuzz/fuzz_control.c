@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn_ops.h"
 #include "control.h"
 #include "wire.h"
 
@@ -20,7 +21,7 @@ struct input {
 
 static int input_recv(struct mfd_conn *c, void *buf, size_t len)
 {
-	struct input *in = c->tls;
+	struct input *in = c->transport;
 	size_t n = len < in->left ? len : in->left;
 
 	if (!len)
@@ -35,7 +36,7 @@ static int input_recv(struct mfd_conn *c, void *buf, size_t len)
 
 static void input_close(struct mfd_conn *c)
 {
-	c->tls = NULL;
+	c->transport = NULL;
 }
 
 static const struct mfd_conn_ops input_ops = { .recv = input_recv, .close = input_close };
@@ -63,9 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int ret;
 
 	mfd_control_init(&c);
-	c.conn.ops = &input_ops;
-	c.conn.fd = 0;
-	c.conn.tls = &in;
+	mfd_conn_swap(&c.conn, &input_ops, &in);
 	while ((ret = mfd_control_recv(&c, &type, &msg, &err)) == 0) {
 		look(type, msg);
 		protobuf_c_message_free_unpacked(msg, NULL);

@@ -19,6 +19,7 @@
 
 struct pair {
 	struct mfd_control a, b;
+	int fd; /* of a */
 };
 
 static int setup(void **state)
@@ -30,6 +31,7 @@ static int setup(void **state)
 		return -1;
 	mfd_control_init(&p->a);
 	mfd_control_init(&p->b);
+	p->fd = fds[0];
 	mfd_conn_plain(&p->a.conn, fds[0]);
 	mfd_conn_plain(&p->b.conn, fds[1]);
 	*state = p;
@@ -144,8 +146,8 @@ static int recv_raw(struct pair *p, unsigned type, uint32_t len, const void *bod
 	int ret;
 
 	mfd_wire_frame_seal(&f);
-	assert_int_equal(mfd_io_write_all(p->a.conn.fd, &f, sizeof(f)), 0);
-	assert_int_equal(mfd_io_write_all(p->a.conn.fd, body, body_len), 0);
+	assert_int_equal(mfd_io_write_all(p->fd, &f, sizeof(f)), 0);
+	assert_int_equal(mfd_io_write_all(p->fd, body, body_len), 0);
 	ret = mfd_control_recv(&p->b, &type, &msg, &err);
 	assert_int_equal(err.code, ret);
 	assert_non_null(strstr(err.text, says));
@@ -175,9 +177,9 @@ static void test_unknown_field(void **state)
 	unsigned type;
 
 	mfd_wire_frame_seal(&f);
-	assert_int_equal(mfd_io_write_all(p->a.conn.fd, &f, sizeof(f)), 0);
+	assert_int_equal(mfd_io_write_all(p->fd, &f, sizeof(f)), 0);
 	/* field 99 */
-	assert_int_equal(mfd_io_write_all(p->a.conn.fd, "\x0a\x01x\x98\x06\x05", 6), 0);
+	assert_int_equal(mfd_io_write_all(p->fd, "\x0a\x01x\x98\x06\x05", 6), 0);
 	assert_int_equal(mfd_control_recv(&p->b, &type, &msg, NULL), 0);
 	assert_string_equal(((Mfd__Abort *)msg)->reason, "x");
 	protobuf_c_message_free_unpacked(msg, NULL);
@@ -190,7 +192,7 @@ static void test_magic(void **state)
 	ProtobufCMessage *msg;
 	unsigned type;
 
-	assert_int_equal(mfd_io_write_all(p->a.conn.fd, "GET / HTTP/1.1\r\n\r\n", 18), 0);
+	assert_int_equal(mfd_io_write_all(p->fd, "GET / HTTP/1.1\r\n\r\n", 18), 0);
 	assert_int_equal(mfd_control_recv(&p->b, &type, &msg, &err), -EPROTO);
 	assert_non_null(strstr(err.text, "no message where one should begin"));
 }
@@ -205,7 +207,7 @@ static int ends_after(struct pair *p, size_t keep)
 
 	mfd_wire_frame_seal(&f);
 	memcpy(bytes, &f, sizeof(f));
-	assert_int_equal(mfd_io_write_all(p->a.conn.fd, bytes, keep), 0);
+	assert_int_equal(mfd_io_write_all(p->fd, bytes, keep), 0);
 	mfd_conn_close(&p->a.conn);
 	return mfd_control_recv(&p->b, &type, &msg, NULL);
 }

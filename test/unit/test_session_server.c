@@ -401,14 +401,10 @@ static void expect_abort(struct source *s, const char *why)
 
 static void src_init(struct source *s, const char *name)
 {
-	unsigned i;
-
 	memset(s, 0, sizeof(*s));
 	s->name = name;
 	mfd__end__init(&s->end);
 	mfd_control_init(&s->c);
-	for (i = 0; i <= MAXCH; i++)
-		s->ch[i].fd = -1;
 }
 
 static void src_close(struct source *s)
@@ -1538,7 +1534,6 @@ static void test_doubt_commit(void **state)
 	src_resume(&other, "commit");
 	expect_abort(&other, "no such session");
 	mfd_control_close(&other.c);
-	s.c.conn.fd = -1;
 	mfd_control_init(&s.c);
 	src_resume(&s, "commit");
 	ok = (Mfd__ResumeOk *)expect(&s, MFD_WIRE_RESUME_OK);
@@ -1575,7 +1570,7 @@ static void test_doubt_abort(void **state)
 
 		mfd_control_init(&t.c);
 		for (unsigned i = 0; i <= MAXCH; i++)
-			t.ch[i].fd = -1;
+			t.ch[i] = (struct mfd_conn){ 0 };
 		src_resume(&t, "abort");
 		expect_free(&t, MFD_WIRE_RESUME_OK);
 		expect_end(&t);

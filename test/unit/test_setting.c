@@ -23,6 +23,7 @@
 static struct mfd_uplink *up;
 static struct mfd_shared *sh;
 static struct mfd_control target;
+static int target_fd;
 
 static int setup(void **state)
 {
@@ -37,6 +38,7 @@ static int setup(void **state)
 	mfd_control_init(&up->control);
 	mfd_control_init(&target);
 	mfd_conn_plain(&up->control.conn, fd[0]);
+	target_fd = fd[1];
 	mfd_conn_plain(&target.conn, fd[1]);
 	atomic_store(&sh->max_bandwidth, 25000000);
 	mfd_ratelimit_set(&up->limit, 25000000);
@@ -140,7 +142,7 @@ static void test_tell(void **state)
 
 	(void)state;
 	mfd_setting_tell(up, sh, "max-bandwidth", &c);
-	assert_int_equal(recv(target.conn.fd, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(recv(target_fd, &byte, 1, MSG_DONTWAIT), -1);
 	sh->settings = 1;
 	mfd_setting_tell(up, sh, "max-bandwidth", &c);
 	m = hear();
@@ -160,7 +162,7 @@ static void test_catch_up(void **state)
 	sh->settings = 1;
 	up->hello_bandwidth = atomic_load(&sh->max_bandwidth);
 	mfd_setting_catch_up(up, sh);
-	assert_int_equal(recv(target.conn.fd, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(recv(target_fd, &byte, 1, MSG_DONTWAIT), -1);
 	atomic_store(&sh->max_bandwidth, 3);
 	mfd_setting_catch_up(up, sh);
 	m = hear();

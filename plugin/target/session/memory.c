@@ -379,7 +379,6 @@ uint64_t mfd_memory_cost_file(const struct mfd_session *s, uint64_t bytes)
  */
 static int hold(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t now)
 {
-	struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
 	struct mfd_pager *pager;
 
 	for (;;) {
@@ -388,7 +387,7 @@ static int hold(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64
 			return 1;
 		if (now + URGENT_ROOM <= atomic_load(&s->memory.granted))
 			return 0;
-		if (poll(&p, 1, HOLD_MS) > 0)
+		if (mfd_conn_gone(c, HOLD_MS) > 0)
 			return -ECONNRESET;
 	}
 }

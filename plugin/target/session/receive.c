@@ -9,7 +9,6 @@
  */
 #include <endian.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,8 +360,8 @@ static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
  */
 static int receive_header(struct receiver *r, struct mfd_wire_packet *h)
 {
-	struct pollfd p = { .fd = r->p->control.conn.fd, .events = POLLIN };
-	int stalled = mfd_counter_get(&r->n->wire_bytes) && !poll(&p, 1, 0);
+	int stalled = mfd_counter_get(&r->n->wire_bytes) &&
+		      mfd_conn_wait(&r->p->control.conn, 0) == 0;
 	uint64_t before = mfd_counter_get(&r->n->receive_us);
 	int ret = receive(r, h, sizeof(*h));
 

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The operations of a transport, for lib/conn*.c alone.
+ *
+ * Another transport is a file lib/conn_NAME.c: a struct mfd_conn_security whose handshake makes the
+ * transport's own state and calls mfd_conn_swap.  What it must keep to:
+ *
+ *   - The struct mfd_conn moves in memory: the state must not point to it.
+ *   - send and recv may run at the same time, each on one thread at a time.
+ *   - shutdown(2) on the descriptor, by any thread, must make both fail.
+ *   - SO_RCVTIMEO and SO_SNDTIMEO of the descriptor are set: EAGAIN means -ETIMEDOUT.
+ *   - recv takes no more from the socket than it hands out, or `buffered` tells what is left.
+ */
+#ifndef MFD_CONN_OPS_H
+#define MFD_CONN_OPS_H
+
+#include "conn.h"
+
+struct mfd_conn_ops {
+	/* As mfd_conn_sendv and mfd_conn_recv. */
+	int (*send)(struct mfd_conn *c, struct iovec *iov, int n, int more);
+	int (*recv)(struct mfd_conn *c, void *buf, size_t len);
+	/* Bytes that recv would return without the socket.  NULL: there are never any. */
+	size_t (*buffered)(const struct mfd_conn *c);
+	/* As mfd_conn_zerocopy.  NULL: the transport does not offer it. */
+	int (*zerocopy)(struct mfd_conn *c, struct mfd_zerocopy *z, enum mfd_tristate mode);
+	/* Free the state and close the descriptor. */
+	void (*close)(struct mfd_conn *c);
+};
+
+/* conn_plain.c */
+extern const struct mfd_conn_ops mfd_conn_plain_ops;
+
+/* Give the connection another transport, whose state is `transport`; afterwards it is open. */
+void mfd_conn_swap(struct mfd_conn *c, const struct mfd_conn_ops *ops, void *transport);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The operations of plain TCP (and of the socket pairs that tests use). */
+#include <errno.h>
+#include <limits.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn_ops.h"
+
+/* SO_RCVTIMEO and SO_SNDTIMEO report as EAGAIN; the sockets themselves are blocking. */
+static int socket_error(void)
+{
+	return errno == EAGAIN || errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
+}
+
+static int plain_send(struct mfd_conn *c, struct iovec *iov, int n, int more)
+{
+	while (n > 0) {
+		struct msghdr msg = { .msg_iov = iov,
+				      .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX) };
+		ssize_t ret;
+
+		if (iov->iov_len == 0) {
+			iov++;
+			n--;
+			continue;
+		}
+		ret = sendmsg(c->conn_fd, &msg,
+			      MSG_NOSIGNAL | (more || n > IOV_MAX ? MSG_MORE : 0));
+		if (ret < 0 && errno == EINTR)
+			continue;
+		if (ret < 0)
+			return socket_error();
+
+		for (; n > 0 && (size_t)ret >= iov->iov_len; n--, iov++)
+			ret -= (ssize_t)iov->iov_len;
+		if (n > 0) {
+			iov->iov_base = (char *)iov->iov_base + ret;
+			iov->iov_len -= (size_t)ret;
+		}
+	}
+	return 0;
+}
+
+static int plain_recv(struct mfd_conn *c, void *buf, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = recv(c->conn_fd, (char *)buf + done, len - done, MSG_WAITALL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == ECONNRESET && done ? -EPIPE : socket_error();
+		if (n == 0)
+			return done ? -EPIPE : -ECONNRESET;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+static int plain_zerocopy(struct mfd_conn *c, struct mfd_zerocopy *z, enum mfd_tristate mode)
+{
+	return mfd_zerocopy_init(z, c->conn_fd, mode);
+}
+
+static void plain_close(struct mfd_conn *c)
+{
+	close(c->conn_fd);
+}
+
+const struct mfd_conn_ops mfd_conn_plain_ops = {
+	.send = plain_send,
+	.recv = plain_recv,
+	.zerocopy = plain_zerocopy,
+	.close = plain_close,
+};
