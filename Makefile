@@ -155,7 +155,7 @@ help:
 	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
 	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
 	@echo 'make install     DESTDIR, PREFIX=/usr/local; uninstall takes it away again'
-	@echo 'make format      clang-format everything; check-format only looks'
+	@echo 'make format      clang-format everything; check-format looks, at columns and prose, too'
 	@echo 'make clean'
 	@echo 'Variables: SANITIZE BUILD CC CFLAGS LDFLAGS WERROR= V=1 CRIU (the criu to test with) CRIU_INCLUDE'
 
@@ -384,6 +384,8 @@ format:
 
 check-format:
 	@$(if $(C_FILES),clang-format --dry-run -Werror $(C_FILES),true)
+	@test/checks/columns
+	@test/checks/prose
 
 clean:
 	rm -rf build
