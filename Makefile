@@ -103,16 +103,22 @@ TEST_A := $(BUILD)/libunit.a $(BUILD)/libsource.a $(BUILD)/libtarget.a $(BUILD)/
 INC_proto  := -iquote proto -iquote $(GEN)
 INC_images := -iquote images -iquote $(GEN)
 INC_lib    := -iquote lib -iquote proto -iquote images -iquote $(GEN)
-# The rooms of the target: each sees itself and what lies to its right.
-ROOMS      := plugin/target/session plugin/target/restore plugin/target/survive plugin/target/pager plugin/target/keeper
-INC_rooms  := $(ROOMS:%=-iquote %)
-INC_test   := -iquote plugin/source -iquote plugin/target $(INC_rooms) -iquote plugin/cli $(INC_lib)
+# The rooms of the target, each with those to its right: a room sees itself and what lies below it.
+TARGET     := plugin/target
+INC_pager   = -iquote $(TARGET)/pager
+INC_keeper  = -iquote $(TARGET)/keeper
+INC_survive = -iquote $(TARGET)/survive $(INC_pager) $(INC_keeper)
+INC_restore = -iquote $(TARGET)/restore $(INC_survive)
+INC_session = -iquote $(TARGET)/session $(INC_restore)
+INC_target  = -iquote $(TARGET) $(INC_session)
+INC_test   := -iquote plugin/source $(INC_target) -iquote plugin/cli $(INC_lib)
 
 $(OBJ)/proto/%.o:         INC = $(INC_proto)
 $(OBJ)/images/%.o:        INC = $(INC_images)
 $(OBJ)/lib/%.o:           INC = $(INC_lib)
 $(OBJ)/plugin/source/%.o: INC = -iquote plugin/source $(INC_lib)
-$(OBJ)/plugin/target/%.o: INC = -iquote plugin/target $(INC_rooms) $(INC_lib)
+$(OBJ)/plugin/target/%.o: INC = $(INC_target) $(INC_lib)
+$(foreach r,session restore survive pager keeper,$(eval $(OBJ)/$(TARGET)/$(r)/%.o: INC = $(INC_$(r)) $(INC_lib)))
 $(OBJ)/plugin/cli/%.o:    INC = -iquote plugin/cli $(INC_lib)
 $(OBJ)/test/%.o:          INC = $(INC_test) -Wno-unused-parameter
 

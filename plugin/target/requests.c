@@ -22,34 +22,36 @@
 
 #include "session_file.h"
 #include "io.h"
+#include "listener.h"
 #include "log.h"
 #include "session.h"
 
-#define MAX_REQUEST 512
+#define REQUEST_SOCKET ".serve.sock"
+#define MAX_REQUEST    512
 
 struct caller {
 	struct mfd_server *sv;
 	int fd;
 };
 
-int mfd_requests_listen(struct mfd_server *sv, struct mfd_error *err)
+int mfd_requests_listen(struct mfd_server *sv, int *fd, struct mfd_error *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	mode_t mask;
 	int ret;
 
 	/* Through the descriptor, since DIR may be longer than sun_path. */
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" MFD_SERVER_SOCKET, sv->dirfd);
-	unlinkat(sv->dirfd, MFD_SERVER_SOCKET, 0);
-	sv->request_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (sv->request_fd < 0)
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" REQUEST_SOCKET, sv->dirfd);
+	unlinkat(sv->dirfd, REQUEST_SOCKET, 0);
+	*fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*fd < 0)
 		return mfd_error_sys(err, -errno, "socket");
 	mask = umask(0177);
-	ret = bind(sv->request_fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
+	ret = bind(*fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
 	umask(mask);
-	if (!ret && listen(sv->request_fd, 16))
+	if (!ret && listen(*fd, 16))
 		ret = -errno;
-	return ret ? mfd_error_sys(err, ret, "%s/" MFD_SERVER_SOCKET, sv->dir) : 0;
+	return ret ? mfd_error_sys(err, ret, "%s/" REQUEST_SOCKET, sv->dir) : 0;
 }
 
 static void ask_live(struct mfd_session *s, struct mfd_request *r, char *answer, size_t len)
@@ -148,7 +150,7 @@ static void answer_request(struct mfd_server *sv, char *text, char *answer, size
 	char *name;
 
 	if (!strcmp(text, "exec")) {
-		int ret = mfd_guard_exec(sv);
+		int ret = mfd_guard_exec(&sv->guard);
 
 		snprintf(answer, len,
 			 ret ? "error: the program is not replaced: %s (the log says more)" : "ok",
@@ -195,10 +197,10 @@ static int is_root(int fd)
 	       (u.uid == 0 || u.uid == geteuid());
 }
 
-void mfd_requests_accept(struct mfd_server *sv)
+void mfd_requests_accept(struct mfd_server *sv, int listener)
 {
 	struct timeval t = { .tv_sec = 5 };
-	int fd = accept4(sv->request_fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	struct caller *c;
 
 	if (fd < 0)

@@ -14,12 +14,15 @@
 #include "flags.h"
 #include "hostcriu.h"
 #include "io.h"
+#include "listener.h"
 #include "log.h"
 #include "netaddr.h"
-#include "server.h"
 #include "size.h"
+#include "sock.h"
+#include "supervise.h"
 
 #define MAX_RESTORE_OPTIONS 64
+#define LOCK_FILE	    ".lock"
 
 struct config {
 	const char *listen, *dir;
@@ -247,7 +250,7 @@ static int make_folders(const char *dir)
  * The folder and the lock that makes us its only server; the lock is inherited by the worker and
  * ends with the last of both.
  */
-static int open_dir(struct mfd_server *sv, struct mfd_error *err)
+static int open_dir(struct mfd_supervise *sv, struct mfd_error *err)
 {
 	int i, lock, ret = make_folders(sv->dir);
 
@@ -256,9 +259,9 @@ static int open_dir(struct mfd_server *sv, struct mfd_error *err)
 	sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (sv->dirfd < 0)
 		return mfd_error_sys(err, -errno, "%s", sv->dir);
-	lock = openat(sv->dirfd, MFD_SERVER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	lock = openat(sv->dirfd, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (lock < 0)
-		return mfd_error_sys(err, -errno, "%s/" MFD_SERVER_LOCK, sv->dir);
+		return mfd_error_sys(err, -errno, "%s/" LOCK_FILE, sv->dir);
 	/*
 	 * A server that was killed a moment ago is not quite gone: its worker's heir (heir.h) is.
 	 */
@@ -275,7 +278,8 @@ static int open_dir(struct mfd_server *sv, struct mfd_error *err)
  * Socket activation: 0 = none, 1 = sv->listen_fd is systemd's.  The environment is not to reach
  * criu and what it restores.
  */
-static int passed_socket(struct mfd_server *sv, struct mfd_sock_addr *addr, struct mfd_error *err)
+static int passed_socket(struct mfd_supervise *sv, struct mfd_sock_addr *addr,
+			 struct mfd_error *err)
 {
 	int ret, n = sd_listen_fds(1);
 
@@ -292,7 +296,7 @@ static int passed_socket(struct mfd_server *sv, struct mfd_sock_addr *addr, stru
 	return 1;
 }
 
-static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd_sock_addr *addr,
+static int open_socket(struct mfd_supervise *sv, const struct config *c, struct mfd_sock_addr *addr,
 		       struct mfd_error *err)
 {
 	int passed = passed_socket(sv, addr, err);
@@ -316,16 +320,16 @@ static int open_socket(struct mfd_server *sv, const struct config *c, struct mfd
 }
 
 /* What restoring needs is looked for now: a source shall not find out at its READY. */
-static int prepare_restore(struct mfd_server *sv, const struct config *c, struct mfd_error *err)
+static int prepare_restore(struct mfd_restore_host *host, const struct config *c,
+			   struct mfd_error *err)
 {
 	static struct mfd_hostcriu criu; /* the server's for good */
 	static char plugins[4096], netns[4096];
 	int ret;
 
-	sv->restore = c->restore;
-	sv->host_pids = c->pid_namespace == PIDS_HOST;
-	sv->restore_options = c->restore_options;
-	sv->n_restore_options = c->n_restore_options;
+	*host = (struct mfd_restore_host){ .own_pids = c->pid_namespace == PIDS_OWN,
+					   .options = c->restore_options,
+					   .n_options = c->n_restore_options };
 	if (!c->restore)
 		return c->n_restore_options || c->netns ?
 			       mfd_error_set(err, -EINVAL,
@@ -334,46 +338,94 @@ static int prepare_restore(struct mfd_server *sv, const struct config *c, struct
 	ret = mfd_hostcriu_find(&criu, err);
 	if (ret)
 		return ret;
-	sv->criu = criu.path;
+	host->criu = criu.path;
 	if (!mfd_hostcriu_plugins(plugins, sizeof(plugins), NULL))
-		sv->plugins = plugins;
+		host->plugins = plugins;
 	if (!c->netns)
 		return 0;
 	snprintf(netns, sizeof(netns), "%s%s", strchr(c->netns, '/') ? "" : "/run/netns/",
 		 c->netns);
-	sv->netns = netns;
+	host->netns = netns;
 	return access(netns, R_OK) ?
 		       mfd_error_sys(err, -errno, "--network-namespace %s", c->netns) :
 		       0;
 }
 
-/* The command line has been understood. */
-static int serve(struct mfd_server *sv, const struct config *c)
+/* In the worker's process. */
+static int work(void *arg, const struct mfd_supervise_birth *b)
 {
-	struct mfd_error err = { 0 };
-	struct mfd_sock_addr addr;
+	struct mfd_listener *l = arg;
+	struct mfd_server *sv = &l->server;
 
-	mfd_log_tag_set("serve");
-	mfd_log_level_set((enum mfd_log_level)c->level);
+	l->listen_fd = b->listen_fd;
+	l->stop_fd = b->stop_fd;
+	mfd_guard_init(&sv->guard, b->guard_fd, b->standby_fd);
+	sv->takeover = (struct mfd_takeover){ .after = b->after,
+					      .inherited = b->inherited,
+					      .guard = &sv->guard };
+	return mfd_listener_run(l);
+}
+
+static void configure(struct mfd_server *sv, const struct config *c)
+{
 	sv->dir = c->dir;
 	sv->threads = c->threads;
 	sv->max_sessions = c->max_sessions;
 	sv->max_memory = c->max_memory;
 	sv->stall_ms = c->stall_ms;
-	sv->keep_ms = (uint64_t)c->keep_for * 1000;
 	sv->allow_address = c->allow_address;
 	sv->n_allow_address = c->n_allow_address;
 	sv->durable = c->durable;
 	sv->huge_pages = c->huge_pages == HUGE_ON;
 	sv->once = c->once;
-	if (c->state) {
-		sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		return sv->dirfd < 0 ? fail((mfd_error_sys(&err, -errno, "%s", sv->dir), &err)) :
-				       mfd_supervise_resume(sv, (int)c->state);
+	sv->restore = c->restore;
+}
+
+/*
+ * The new program of a server that goes on.  Restored tasks may depend on it: it starts also if it
+ * cannot restore anything itself.
+ */
+static int resume(struct mfd_supervise *sv, const struct config *c)
+{
+	struct mfd_listener *l = sv->arg;
+	struct mfd_error err = { 0 };
+
+	if (prepare_restore(&l->server.criu, c, &err)) {
+		l->server.restore = 0;
+		mfd_log_error("nothing is restored here from now on: %s", mfd_error_text(&err));
 	}
-	if (prepare_restore(sv, c, &err) || open_dir(sv, &err) || open_socket(sv, c, &addr, &err))
+	sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (sv->dirfd < 0)
+		return fail((mfd_error_sys(&err, -errno, "%s", sv->dir), &err));
+	l->server.dirfd = sv->dirfd;
+	return mfd_supervise_resume(sv, (int)c->state);
+}
+
+/* The command line has been understood. */
+static int serve(const struct config *c, char **words)
+{
+	struct mfd_listener l = { .listen_fd = -1, .request_fd = -1, .stop_fd = -1 };
+	struct mfd_supervise sv = { .dir = c->dir,
+				    .dirfd = -1,
+				    .listen_fd = -1,
+				    .lock_fd = -1,
+				    .keep_ms = (uint64_t)c->keep_for * 1000,
+				    .words = words,
+				    .work = work,
+				    .arg = &l };
+	struct mfd_error err = { 0 };
+	struct mfd_sock_addr addr;
+
+	mfd_log_tag_set("serve");
+	mfd_log_level_set((enum mfd_log_level)c->level);
+	configure(&l.server, c);
+	if (c->state)
+		return resume(&sv, c);
+	if (prepare_restore(&l.server.criu, c, &err) || open_dir(&sv, &err) ||
+	    open_socket(&sv, c, &addr, &err))
 		return fail(&err);
-	return mfd_supervise_run(sv, addr.text);
+	l.server.dirfd = sv.dirfd;
+	return mfd_supervise_run(&sv, addr.text);
 }
 
 int mfd_serve_main(int argc, char **argv)
@@ -384,24 +436,16 @@ int mfd_serve_main(int argc, char **argv)
 			    .max_sessions = 64,
 			    .stall_ms = 10000,
 			    .keep_for = 86400 };
-	struct mfd_server sv = { .dirfd = -1,
-				 .listen_fd = -1,
-				 .request_fd = -1,
-				 .stop_fd = -1,
-				 .guard_fd = -1,
-				 .standby_fd = -1,
-				 .lock_fd = -1 };
+	char **words; /* for an exec of our own later; parsing reorders argv */
 	int ret;
 
-	sv.words =
-		calloc((size_t)argc + 1,
-		       sizeof(*sv.words)); /* for an exec of our own later; parsing reorders argv */
-	if (!sv.words)
+	words = calloc((size_t)argc + 1, sizeof(*words));
+	if (!words)
 		return MFD_EXIT_FAILED;
-	memcpy(sv.words, argv, (size_t)argc * sizeof(*argv));
+	memcpy(words, argv, (size_t)argc * sizeof(*argv));
 	ret = parse(&c, argc, argv);
 	if (ret < 0)
-		ret = serve(&sv, &c);
-	free(sv.words);
+		ret = serve(&c, words);
+	free(words);
 	return ret;
 }

@@ -25,7 +25,7 @@
 #include "io.h"
 #include "keeper_client.h"
 #include "keeperproc.h"
-#include "server.h"
+
 #include "session.h"
 #include "tmpdir.h"
 

@@ -28,7 +28,7 @@
 #include "io.h"
 #include "log.h"
 #include "restored.h"
-#include "server.h"
+#include "guard.h"
 
 enum { RESTORED = 100, DONE, REFUSED };
 #define MAX_HELD 512
@@ -93,11 +93,11 @@ static void drop(struct held *x)
 static void act(const struct mfd_guard_msg *m, int *fds, int n)
 {
 	switch (m->kind) {
-	case MFD_GUARD_HOLD:
+	case MFD_GUARD_DEPOSIT:
 	case MFD_GUARD_FOUND:
 		add(m, fds, n);
 		break;
-	case MFD_GUARD_UNHOLD:
+	case MFD_GUARD_WITHDRAW:
 		drop(find(m->number));
 		break;
 	case RESTORED:
@@ -156,7 +156,7 @@ static int ask(unsigned kind, const struct mfd_pager_held *h)
 		m.number = h->uffd;
 		m.flags = h->forked ? MFD_GUARD_FORKED : 0;
 	}
-	if (kind == MFD_GUARD_HOLD) {
+	if (kind == MFD_GUARD_DEPOSIT) {
 		fds[n++] = h->uffd;
 		if (h->book >= 0)
 			fds[n++] = h->book;
@@ -173,7 +173,7 @@ static int remote_hold(struct world *w, const struct mfd_pager_held *h)
 {
 	if (h->forked && at_fork)
 		at_fork(0);
-	ask(MFD_GUARD_HOLD, h);
+	ask(MFD_GUARD_DEPOSIT, h);
 	if (h->forked && at_fork)
 		at_fork(1);
 	return 0;
@@ -183,7 +183,7 @@ static void remote_unhold(struct world *w, int uffd)
 {
 	struct mfd_pager_held h = { .uffd = uffd };
 
-	ask(MFD_GUARD_UNHOLD, &h);
+	ask(MFD_GUARD_WITHDRAW, &h);
 }
 
 static int from_journal(void *arg, const struct mfd_pagestore_record *r)

@@ -18,7 +18,8 @@
 #include "io.h"
 #include "log.h"
 #include "options_allowed.h"
-#include "session.h"
+#include "restore_run.h"
+#include "restored_notes.h"
 
 #define WARDEN_MS 10000 /* to be there; it only has to make its namespaces */
 #define KILL_MS	  10000
@@ -40,26 +41,26 @@ static void free_command(struct command *c)
 	free(c->argv);
 }
 
-static int add_dashes(struct command *c, const struct mfd_session *s)
+static int add_dashes(struct command *c, char *const *options, size_t n)
 {
-	for (size_t i = 0; i < s->n_restore_options && i < MFD_POLICY_MAX; i++) {
-		if (asprintf(&c->option[i], "--%s", s->restore_options[i]) < 0)
+	for (size_t i = 0; i < n && i < MFD_POLICY_MAX; i++) {
+		if (asprintf(&c->option[i], "--%s", options[i]) < 0)
 			return -ENOMEM;
 		c->n_options++;
 	}
 	return 0;
 }
 
-static int make_command(struct command *c, struct mfd_session *s)
+static int make_command(struct command *c, const struct mfd_restore_host *host, int dirfd,
+			char *const *options, size_t n_options)
 {
-	const struct mfd_server *sv = s->server;
 	char self[40], *own[OWN_WORDS] = { "criu-multifd",
 					   "restore",
 					   "--from-server",
-					   sv->host_pids ? "host" : "own",
-					   (char *)(sv->netns ? sv->netns : "-"),
+					   host->own_pids ? "own" : "host",
+					   (char *)(host->netns ? host->netns : "-"),
 					   c->folder,
-					   (char *)sv->criu,
+					   (char *)host->criu,
 					   "restore",
 					   "--lazy-pages",
 					   "--leave-stopped",
@@ -74,25 +75,25 @@ static int make_command(struct command *c, struct mfd_session *s)
 	size_t n = OWN_WORDS;
 	ssize_t len;
 
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", s->dirfd);
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", dirfd);
 	len = readlink(self, c->folder, sizeof(c->folder) - 1);
 	if (len <= 0 || (size_t)len >= sizeof(c->folder) - 1)
 		return -ENAMETOOLONG;
 	c->folder[len] = 0;
 	snprintf(c->pidfile, sizeof(c->pidfile), "%s/" MFD_RESTORE_PID, c->folder);
 	unlink(c->pidfile);
-	if (add_dashes(c, s))
+	if (add_dashes(c, options, n_options))
 		return -ENOMEM;
-	c->argv = calloc(n + 2 + sv->n_restore_options + c->n_options + 1, sizeof(*c->argv));
+	c->argv = calloc(n + 2 + host->n_options + c->n_options + 1, sizeof(*c->argv));
 	if (!c->argv)
 		return -ENOMEM;
 	memcpy(c->argv, own, sizeof(own));
-	if (sv->plugins) {
+	if (host->plugins) {
 		c->argv[n++] = "--libdir";
-		c->argv[n++] = (char *)sv->plugins;
+		c->argv[n++] = (char *)host->plugins;
 	}
-	for (size_t i = 0; i < sv->n_restore_options; i++)
-		c->argv[n++] = (char *)sv->restore_options[i];
+	for (size_t i = 0; i < host->n_options; i++)
+		c->argv[n++] = (char *)host->options[i];
 	for (size_t i = 0; i < c->n_options; i++)
 		c->argv[n++] = c->option[i];
 	return 0;
@@ -141,35 +142,65 @@ static int listen_to(int link, struct mfd_restorer_msg *m, int timeout_ms)
 	return n == (ssize_t)sizeof(*m);
 }
 
-/* Waits for CRIU to end; a thread of the worker's pool with a reference to the session. */
+struct watch {
+	struct mfd_restore *r;
+	int dirfd;
+};
+
+/* CRIU's end, as the warden tells it: 0, or -errno and a sentence. */
+static int await_end(const struct watch *w, char *text, size_t len)
+{
+	struct mfd_restorer_msg m = { 0 };
+
+	snprintf(text, len, "the process that ran it is gone");
+	if (!listen_to(w->r->link, &m, -1))
+		return -ECHILD;
+	if (m.word == MFD_RESTORER_ENDED && WIFEXITED(m.value) && !WEXITSTATUS(m.value))
+		return 0;
+	if (m.word == MFD_RESTORER_FAILED)
+		snprintf(text, len, "%s", m.text);
+	else if (mfd_hostcriu_complaint(w->dirfd, MFD_RESTORE_LOG, MFD_RESTORE_ERRORS, text, len))
+		snprintf(text, len, "it ended with status %#x and said nothing", (unsigned)m.value);
+	return -EIO;
+}
+
+/* A thread of its own. */
 static void watch(void *arg)
 {
-	struct mfd_session *s = arg;
-	struct mfd_restore *r = &s->restore;
-	struct mfd_restorer_msg m = { 0 };
-	char text[480] = "the process that ran it is gone";
-	int code = -ECHILD;
+	struct watch *w = arg;
+	struct mfd_restore *r = w->r;
+	struct mfd_restore_what what = r->what;
+	char text[sizeof(r->text)];
+	int code = await_end(w, text, sizeof(text));
 
-	if (listen_to(r->link, &m, -1)) {
-		code = m.word == MFD_RESTORER_ENDED && WIFEXITED(m.value) && !WEXITSTATUS(m.value) ?
-			       0 :
-			       -EIO;
-		if (m.word == MFD_RESTORER_FAILED)
-			snprintf(text, sizeof(text), "%s", m.text);
-		else if (code && mfd_hostcriu_complaint(s->dirfd, MFD_RESTORE_LOG,
-							MFD_RESTORE_ERRORS, text, sizeof(text)))
-			snprintf(text, sizeof(text), "it ended with status %#x and said nothing",
-				 (unsigned)m.value);
-	}
-	pthread_mutex_lock(&s->lock);
+	free(w);
+	pthread_mutex_lock(what.lock);
 	mfd_io_close(&r->link);
 	r->code = code;
 	snprintf(r->text, sizeof(r->text), "%s", text);
 	r->busy = 0;
 	r->done = 1;
-	pthread_cond_broadcast(&s->cond);
-	pthread_mutex_unlock(&s->lock);
-	mfd_session_put(s);
+	pthread_cond_broadcast(what.cond);
+	pthread_mutex_unlock(what.lock);
+	what.unref(what.arg);
+}
+
+/* Its reference is taken before it runs: it may have ended before this returns. */
+static int start_watch(struct mfd_restore *r, int dirfd)
+{
+	struct watch *w = malloc(sizeof(*w));
+	int ret;
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct watch){ .r = r, .dirfd = dirfd };
+	r->what.ref(r->what.arg);
+	ret = mfd_threads_start(r->what.pool, watch, w);
+	if (ret) {
+		r->what.unref(r->what.arg);
+		free(w);
+	}
+	return ret;
 }
 
 static int take_warden(struct mfd_restore *r, char *text, size_t len)
@@ -191,9 +222,8 @@ static int take_warden(struct mfd_restore *r, char *text, size_t len)
 	return -ECHILD;
 }
 
-static int start(struct mfd_session *s, char **argv, char *text, size_t len)
+static int start(struct mfd_restore *r, char **argv, char *text, size_t len)
 {
-	struct mfd_restore *r = &s->restore;
 	int pair[2], ret;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -207,32 +237,46 @@ static int start(struct mfd_session *s, char **argv, char *text, size_t len)
 	return ret;
 }
 
-int mfd_restorer_start(struct mfd_session *s, char *text, size_t len)
+void mfd_restore_init(struct mfd_restore *r, const struct mfd_restore_what *what)
 {
-	struct mfd_restore *r = &s->restore;
+	*r = (struct mfd_restore){ .what = *what, .warden_fd = -1, .link = -1 };
+}
+
+static void set_busy(struct mfd_restore *r, int busy)
+{
+	pthread_mutex_lock(r->what.lock);
+	r->busy = busy;
+	pthread_mutex_unlock(r->what.lock);
+}
+
+/* What an earlier one has left. */
+static void forget(struct mfd_restore *r)
+{
+	struct mfd_restore_what what = r->what;
+
+	mfd_restore_release(r);
+	pthread_mutex_lock(what.lock);
+	mfd_restore_init(r, &what);
+	pthread_mutex_unlock(what.lock);
+}
+
+int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, size_t n, char *text,
+		      size_t len)
+{
 	struct command c = { 0 };
 	int ret;
 
-	mfd_restorer_release(s);
-	pthread_mutex_lock(&s->lock);
-	*r = (struct mfd_restore){ .warden_fd = -1, .link = -1, .busy = 1 };
-	pthread_mutex_unlock(&s->lock);
+	forget(r);
+	set_busy(r, 1);
 	snprintf(text, len, "no memory");
-	ret = make_command(&c, s);
-	ret = ret ? ret : start(s, c.argv, text, len);
+	ret = make_command(&c, r->what.host, dirfd, options, n);
+	ret = ret ? ret : start(r, c.argv, text, len);
 	free_command(&c);
-	if (!ret) {
-		atomic_fetch_add(&s->refs, 1);
-		ret = mfd_threads_start(&s->server->pool, watch, s);
-		if (ret)
-			mfd_session_put(s); /* never the last one */
-	}
+	ret = ret ? ret : start_watch(r, dirfd);
 	if (ret) {
-		mfd_restorer_kill(s);
+		mfd_restore_kill(r);
 		mfd_io_close(&r->link);
-		pthread_mutex_lock(&s->lock);
-		r->busy = 0;
-		pthread_mutex_unlock(&s->lock);
+		set_busy(r, 0);
 	}
 	return ret;
 }
@@ -252,27 +296,25 @@ static int is_alive(const struct mfd_descendant *d)
 	return d->state != 'Z' && d->state != 'X';
 }
 
-int mfd_restorer_look_again(const struct mfd_session *s)
+int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped)
 {
 	struct mfd_descendant *list = NULL;
 	size_t n = 0, alive = 0, stopped = 0;
-	int ret = warden_lives(&s->restore) ? mfd_descent_list(s->restore.warden, &list, &n) :
-					      -ESRCH;
+	int ret = warden_lives(r) ? mfd_descent_list(r->warden, &list, &n) : -ESRCH;
 
 	for (size_t i = 0; !ret && i < n; i++) {
 		alive += (size_t)is_alive(&list[i]);
 		stopped += list[i].state == 'T';
 	}
 	free(list);
-	if (ret || alive < s->restore.n_alive)
+	if (ret || alive < r->n_alive)
 		return ret ? ret : -ESRCH;
 	/* It may have read zeros where a page had not come (pager_still.c). */
-	return s->huge && stopped < s->restore.n_stopped ? -EBUSY : 0;
+	return all_stopped && stopped < r->n_stopped ? -EBUSY : 0;
 }
 
-int mfd_restorer_note_tasks(struct mfd_session *s)
+int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
 {
-	struct mfd_restore *r = &s->restore;
 	struct mfd_descendant *list = NULL;
 	size_t n = 0;
 	int ret;
@@ -287,73 +329,41 @@ int mfd_restorer_note_tasks(struct mfd_session *s)
 			r->root = list[i].pid;
 		r->n_alive += (size_t)is_alive(&list[i]);
 		r->n_stopped += list[i].state == 'T';
-		if (is_alive(&list[i]) && !mfd_image_was_stopped(s->dirfd, list[i].inner))
+		if (is_alive(&list[i]) && !mfd_image_was_stopped(dirfd, list[i].inner))
 			r->tasks[r->n_tasks++] = list[i].pid;
 	}
 	free(list);
 	return ret ? ret : n ? 0 : -ESRCH;
 }
 
-/*
- * "BOOT-ID 0 PID START-TIME": the last such line whose process still is the one that was meant; 0 =
- * none.
- */
-static pid_t find_warden(int dirfd)
+int mfd_restore_adopt(struct mfd_restore *r, int dirfd)
 {
-	char *text = NULL, *line, *save;
-	pid_t found = 0;
-
-	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
-		return 0;
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		unsigned long long start;
-		unsigned task;
-		int pid;
-
-		if (sscanf(line, "%*s %u %d %llu", &task, &pid, &start) == 3 && !task && pid > 1 &&
-		    start && mfd_holder_start_time(pid) == start)
-			found = pid;
-	}
-	free(text);
-	return found;
-}
-
-int mfd_restorer_adopt(struct mfd_session *s)
-{
-	struct mfd_restore *r = &s->restore;
-
-	r->warden = find_warden(s->dirfd);
+	r->warden = mfd_notes_warden(dirfd);
 	r->warden_fd = r->warden ? pidfd_open(r->warden, 0) : -1;
-	return mfd_restorer_note_tasks(s);
+	return mfd_restore_note_tasks(r, dirfd);
 }
 
 /* Stopped, so that none of them can have ended or forked since they were noted. */
-void mfd_restorer_continue(struct mfd_session *s)
+void mfd_restore_continue(struct mfd_restore *r)
 {
-	struct mfd_restore *r = &s->restore;
-
 	for (size_t i = 0; i < r->n_tasks; i++)
 		if (kill(r->tasks[i], SIGCONT))
-			mfd_log_error("%s: process %d cannot be continued: %s", s->name,
+			mfd_log_error("%s: process %d cannot be continued: %s", r->what.name,
 				      r->tasks[i], strerror(errno));
 	r->resumed = 1;
 }
 
-void mfd_restorer_kill(struct mfd_session *s)
+void mfd_restore_kill(struct mfd_restore *r)
 {
-	struct mfd_restore *r = &s->restore;
-
 	if (warden_lives(r) && mfd_descent_kill(r->warden, KILL_MS))
-		mfd_log_error("%s: what was restored does not die", s->name);
-	mfd_restorer_release(s);
+		mfd_log_error("%s: what was restored does not die", r->what.name);
+	mfd_restore_release(r);
 	r->root = 0;
 	r->ok = 0;
 }
 
-void mfd_restorer_release(struct mfd_session *s)
+void mfd_restore_release(struct mfd_restore *r)
 {
-	struct mfd_restore *r = &s->restore;
-
 	mfd_io_close(&r->warden_fd);
 	r->warden = 0;
 	free(r->tasks);

@@ -8,28 +8,55 @@
  *					 +-> criu restore --lazy-pages --leave-stopped, ends
  *					 +-> the restored tasks
  *
- * The warden is the ancestor of everything restored, so what must be continued or killed is found;
- * it belongs to nobody but init, lives as long as a restored task, and outlives the server.  In a
- * pid namespace of their own restored pids never clash.
- *
- * struct mfd_restore is the session thread's but for the fields under session->lock.
+ * The warden is the ancestor of everything restored, so what must be continued or killed is found.
+ * It is a child of init alone, lives as long as a restored task, and outlives the server.  In a pid
+ * namespace of their own restored pids never clash.
  */
-#ifndef MFD_RESTORER_H
-#define MFD_RESTORER_H
+#ifndef MFD_RESTORE_RUN_H
+#define MFD_RESTORE_RUN_H
 
+#include <pthread.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "threads.h"
 
 #define MFD_RESTORE_LOG	   "restore.log" /* in the session's folder */
 #define MFD_RESTORE_ERRORS "restore.err" /* CRIU's standard error */
 #define MFD_RESTORE_PID	   ".restore.pid"
 
-struct mfd_session;
+/* How a server restores; constant. */
+struct mfd_restore_host {
+	const char *criu, *plugins; /* plugins: for --libdir; may be NULL */
+	const char *netns; /* network namespace of what is restored; NULL: the server's own */
+	int own_pids;	   /* nonzero: in a new pid namespace; 0: in the server's */
+	const char *const *options; /* words for criu's command line, always */
+	size_t n_options;
+};
 
+/* What is restored, and how its end is told; constant once mfd_restore_init was called. */
+struct mfd_restore_what {
+	const char *name;		     /* for the log */
+	const struct mfd_restore_host *host; /* ... and for the process that runs criu */
+	struct mfd_threads *pool;	     /* for the thread that waits for CRIU's end */
+	pthread_mutex_t *lock;		     /* guards the fields that are named below */
+	pthread_cond_t *cond;		     /* signalled when `done` is set */
+	/* That thread has started (ref), and has nothing of its caller's any more (unref). */
+	void (*ref)(void *arg);
+	void (*unref)(void *arg);
+	void *arg;
+};
+
+/*
+ * One restore at a time.  Belongs to one thread of its owner (the session's) but for the fields
+ * under the lock.
+ */
 struct mfd_restore {
+	struct mfd_restore_what what;
 	pid_t warden; /* 0 = none; valid while warden_fd says so */
 	int warden_fd;
-	int link;     /* from the warden; its thread's */
+	int link;     /* from the warden; of the thread that waits for CRIU's end */
 	int ok;	      /* CRIU said so: all tasks exist, stopped */
 	int resumed;  /* ... and were continued */
 	pid_t root;   /* first task, as seen here; 0 = not known */
@@ -38,9 +65,9 @@ struct mfd_restore {
 	size_t n_alive;	  /* of everything restored, zombies apart, when it was noted */
 	size_t n_stopped; /* of those */
 
-	/* session->lock */
+	/* what.lock */
 	int busy; /* CRIU is at work */
-	int done; /* it has ended and nobody has looked yet */
+	int done; /* it has ended and its owner has not looked yet */
 	int code; /* 0, or -errno and text */
 	char text[480];
 };
@@ -53,24 +80,28 @@ struct mfd_restorer_msg {
 	char text[248]; /* FAILED */
 };
 
+void mfd_restore_init(struct mfd_restore *r, const struct mfd_restore_what *what);
 /*
- * restorer.c.  Start it: 0 and `busy`, or -errno with a sentence in text; its end is told by
- * `done`.
+ * Start it, from the images in dirfd, with options (n of them, without dashes) for criu: 0 and
+ * `busy`, or -errno with a sentence in text.  `done` tells its end.
  */
-int mfd_restorer_start(struct mfd_session *s, char *text, size_t len);
-int mfd_restorer_note_tasks(struct mfd_session *s); /* fills root and tasks */
+int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, size_t n, char *text,
+		      size_t len);
+int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd); /* fills root and tasks */
 /*
- * 0: what was noted is all there still, stopped tasks die by no will of theirs (the OOM killer);
- * -ESRCH: it is not; or another -errno.
+ * 0: what was noted is all there still.  Stopped tasks die by no will of theirs (the OOM killer):
+ * -ESRCH.  -EBUSY: all_stopped, and one that was stopped when it was noted runs.  Or another
+ * -errno.
  */
-int mfd_restorer_look_again(const struct mfd_session *s);
+int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped);
 /*
- * The warden of a worker that died, from MFD_SESSION_ATTACHED; fills tasks. -ESRCH: it has ended.
+ * After the death of the worker that restored them: the warden from the notes in dirfd; fills
+ * tasks.  -ESRCH: it has ended.
  */
-int mfd_restorer_adopt(struct mfd_session *s);
-void mfd_restorer_continue(struct mfd_session *s);
-void mfd_restorer_kill(struct mfd_session *s);	  /* everything, and wait */
-void mfd_restorer_release(struct mfd_session *s); /* they are on their own now */
+int mfd_restore_adopt(struct mfd_restore *r, int dirfd);
+void mfd_restore_continue(struct mfd_restore *r);
+void mfd_restore_kill(struct mfd_restore *r);	 /* everything, and wait */
+void mfd_restore_release(struct mfd_restore *r); /* the tasks are on their own now */
 
 /* restore_child.c: `restore --from-server own|host NETNS|- FOLDER CRIU ARGUMENTS...` */
 int mfd_restore_child(int argc, char **argv);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "take_address.h"
+#include "holder.h"
 #include "restored_notes.h"
 #include "own_restore.h"
 #include "io.h"
@@ -117,20 +118,22 @@ static int op_hold(void *arg, struct mfd_pager_held *h)
 	if (ret)
 		return ret;
 	if (h->forked)
-		return note_held(
-			s, h, mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, -1, 1));
+		return note_held(s, h,
+				 mfd_guard_deposit(&s->server->guard, s->name, h->task, h->uffd,
+						   h->book, -1, 1));
 	if (!h->task) {
 		pidfd = mfd_lazysock_peer(h->uffd);
-		ret = mfd_guard_hold(s->server, s->name, 0, h->uffd, -1, pidfd, 0);
+		ret = mfd_guard_deposit(&s->server->guard, s->name, 0, h->uffd, -1, pidfd, 0);
 		mfd_io_close(&pidfd);
 		return note_held(s, h, ret);
 	}
 	pid = mfd_holder_find(h->task, h->uffd, h->pid, &sure);
 	if (pid)
 		pidfd = pidfd_open(pid, 0);
-	ret = mfd_attached_mark(s->dirfd, h->task, pid);
+	ret = mfd_notes_mark(s->dirfd, h->task, pid);
 	if (!ret)
-		ret = mfd_guard_hold(s->server, s->name, h->task, h->uffd, h->book, pidfd, 0);
+		ret = mfd_guard_deposit(&s->server->guard, s->name, h->task, h->uffd, h->book,
+					pidfd, 0);
 	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
 	h->pid = sure ? pid : 0;
 	mfd_io_close(&pidfd);
@@ -145,29 +148,28 @@ static void op_unhold(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
-	if (note_unheld(s, uffd) && s->early &&
-	    mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n"))
+	if (note_unheld(s, uffd) && s->early && mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE))
 		return; /* they are held until the commit */
-	mfd_guard_unhold(s->server, s->name, uffd);
+	mfd_guard_withdraw(&s->server->guard, s->name, uffd);
 }
 
 static void op_abandon(void *arg)
 {
 	struct mfd_session *s = arg;
 
-	mfd_guard_kill(s->server, s->name);
+	mfd_guard_kill(&s->server->guard, s->name);
 }
 
 static void op_restored(void *arg)
 {
 	struct mfd_session *s = arg;
-	int given, ret = mfd_attached_note(s->dirfd, MFD_SESSION_RESTORED_LINE "\n");
+	int given, ret = mfd_notes_add(s->dirfd, MFD_NOTE_RESTORED);
 
 	if (ret)
-		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-ret));
+		mfd_log_error("%s: %s: %s", s->name, MFD_NOTES_FILE, strerror(-ret));
 	if (ret &&
 	    s->early) /* whoever follows would not know that pages have left the store; here the source can still go on */
-		mfd_session_fail(s, ret, "%s cannot be written", MFD_SESSION_ATTACHED);
+		mfd_session_fail(s, ret, "%s cannot be written", MFD_NOTES_FILE);
 	mfd_figures_first(&s->times.restored_us);
 	pthread_mutex_lock(&s->lock);
 	given = s->leave == MFD_LEAVE_GIVEN;
@@ -267,7 +269,7 @@ int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err)
 {
 	struct mfd_pager_held *held;
 	size_t n, own;
-	int ret = mfd_takeover_list(s->server, s->name, &held, &n, &own);
+	int ret = mfd_takeover_list(&s->server->takeover, s->name, &held, &n, &own);
 
 	if (ret)
 		return mfd_error_sys(err, ret, "take over");
@@ -278,7 +280,7 @@ int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err)
 	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
 	ret = adopt_pager(s, held, n, err);
 	if (!ret) {
-		mfd_takeover_done(s->server, s->name, held, n);
+		mfd_takeover_done(&s->server->takeover, s->name, held, n);
 		mfd_address_adopt(s);
 		mfd_log_info("%s: %zu userfaultfds taken over from the worker that died", s->name,
 			     own);
@@ -325,13 +327,13 @@ static void refuse_ready(struct mfd_session *s, Mfd__SessionState before, const 
  */
 static void stands_alone(struct mfd_session *s)
 {
-	int ret = mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n");
+	int ret = mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE);
 
 	if (ret) { /* they are held until the commit */
-		mfd_log_error("%s: %s: %s", s->name, MFD_SESSION_ATTACHED, strerror(-ret));
+		mfd_log_error("%s: %s: %s", s->name, MFD_NOTES_FILE, strerror(-ret));
 		return;
 	}
-	mfd_guard_release(s->server, s->name);
+	mfd_guard_withdraw_all(&s->server->guard, s->name);
 	pthread_mutex_lock(&s->lock);
 	s->holds = 0;
 	pthread_mutex_unlock(&s->lock);

@@ -34,9 +34,9 @@ void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
 	m.code = code;
 	/* Should we die in between: whoever follows shall not take for tasks what was killed. */
 	if (s->early && s->restore.ok)
-		mfd_attached_note(s->dirfd, MFD_SESSION_KILLED_LINE "\n");
+		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
 	/* Before the source hears that its tasks are the only ones. */
-	mfd_restorer_kill(s);
+	mfd_restore_kill(&s->restore);
 	mfd_address_drop(s);
 	if (!s->aborted_by_source)
 		mfd_session_send(s, MFD_WIRE_ABORT, &m.base);
@@ -118,7 +118,7 @@ static void end_done(struct mfd_session *s)
 	s->in_doubt = 0;
 	remove_store(s);
 	mfd_session_store(s, 1);
-	unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
+	unlinkat(s->dirfd, MFD_NOTES_FILE, 0);
 	mfd_log_info("%s: done: %llu pages installed", s->name,
 		     (unsigned long long)s->pager_last.installed_pages);
 }
@@ -154,7 +154,7 @@ static void count_end(struct mfd_session *s)
 	if (s->over != MFD_OVER_KEPT && !sv->ended++)
 		sv->result = s->over == MFD_OVER_DONE ? 0 : 1;
 	pthread_mutex_unlock(&sv->lock);
-	mfd_listener_wake(sv);
+	mfd_threads_wake(&sv->pool);
 }
 
 void mfd_session_wind_up(struct mfd_session *s)
@@ -174,25 +174,25 @@ void mfd_session_wind_up(struct mfd_session *s)
 	pthread_mutex_unlock(&s->lock);
 	mfd_session_disconnect(s, s->over == MFD_OVER_KEPT ? 0 : MFD_SESSION_LINGER);
 	if (s->over == MFD_OVER_DONE || keeps)
-		mfd_restorer_release(s);
+		mfd_restore_release(&s->restore);
 	else
-		mfd_restorer_kill(s);
+		mfd_restore_kill(&s->restore);
 	/*
 	 * The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then.
 	 */
 	if (s->over != MFD_OVER_DONE && !keeps && has_holds(s)) {
-		mfd_attached_note(s->dirfd, MFD_SESSION_KILLED_LINE "\n");
-		mfd_guard_kill(s->server, s->name);
+		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
+		mfd_guard_kill(&s->server->guard, s->name);
 	}
 	/* Those that lack nothing are not held any more, and their source may go on. */
 	if (s->over == MFD_OVER_ABORTED)
-		mfd_attached_kill(s->dirfd, s->name);
+		mfd_notes_kill(s->dirfd, s->name);
 	stop_pager(s);
 	/* Should we die before DONE is written: they run and lack nothing. */
 	if (s->over == MFD_OVER_DONE)
-		mfd_attached_note(s->dirfd, MFD_SESSION_COMPLETE_LINE "\n");
+		mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE);
 	if ((s->over == MFD_OVER_DONE || keeps) && has_holds(s))
-		mfd_guard_release(s->server, s->name);
+		mfd_guard_withdraw_all(&s->server->guard, s->name);
 	if (s->over == MFD_OVER_DONE)
 		end_done(s);
 	else if (s->over == MFD_OVER_ABORTED)
@@ -200,7 +200,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	else
 		mfd_session_store(s, 1);
 	if (s->over == MFD_OVER_KEPT && !keeps)
-		unlinkat(s->dirfd, MFD_SESSION_ATTACHED, 0);
+		unlinkat(s->dirfd, MFD_NOTES_FILE, 0);
 	if (s->over == MFD_OVER_DONE || s->over == MFD_OVER_ABORTED)
 		mfd_cpr_ended(s);
 	mfd_memory_end(s);

@@ -31,7 +31,7 @@ static void failed(struct mfd_session *s, int code, const char *text)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 
-	mfd_restorer_kill(s);
+	mfd_restore_kill(&s->restore);
 	if (p)
 		mfd_pager_again(p);
 	if (s->state != MFD__SESSION_STATE__COMMITTED) {
@@ -61,9 +61,10 @@ void mfd_confirm_begin(struct mfd_session *s)
 	else
 		mfd_pager_expect_still(p, s->server->huge_pages);
 	mfd_log_info("%s: restoring", s->name);
-	ret = mfd_restorer_start(s, text, sizeof(text));
+	ret = mfd_restore_start(&s->restore, s->dirfd, s->restore_options, s->n_restore_options,
+				text, sizeof(text));
 	if (!ret)
-		mfd_attached_mark(s->dirfd, 0, s->restore.warden);
+		mfd_notes_mark(s->dirfd, 0, s->restore.warden);
 	else
 		failed(s, ret, text);
 }
@@ -82,7 +83,7 @@ void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us)
 /* An early restore ended a while ago, and the source lets go by this word. */
 static void now_restored(struct mfd_session *s)
 {
-	int ret = mfd_restorer_look_again(s);
+	int ret = mfd_restore_look_again(&s->restore, s->huge);
 
 	if (ret) {
 		failed(s, ret,
@@ -144,13 +145,13 @@ int mfd_confirm_adopt(struct mfd_session *s)
 
 	if (!s->confirm)
 		return 0;
-	ret = mfd_restorer_adopt(s);
+	ret = mfd_restore_adopt(&s->restore, s->dirfd);
 	s->restore.ok = 1;
 	if (s->early && s->state != MFD__SESSION_STATE__COMMITTED)
 		return ret;
 	s->restore.resumed = 1;
 	if (!ret)
-		mfd_restorer_continue(s);
+		mfd_restore_continue(&s->restore);
 	return 0;
 }
 
@@ -166,7 +167,7 @@ void mfd_confirm_ended(struct mfd_session *s)
 	pthread_mutex_unlock(&s->lock);
 	if (!code) {
 		await_last_word(s);
-		code = mfd_restorer_note_tasks(s);
+		code = mfd_restore_note_tasks(&s->restore, s->dirfd);
 		snprintf(text, sizeof(text),
 			 "criu says that it succeeded, but there are no restored tasks");
 	}
@@ -199,7 +200,7 @@ int mfd_confirm_continue(struct mfd_session *s)
 	if (p)
 		mfd_pager_go(p);
 	mfd_address_lift(s);
-	mfd_restorer_continue(s);
+	mfd_restore_continue(&s->restore);
 	mfd_log_info("%s: the restored tasks go on", s->name);
 	return 1;
 }

@@ -7,7 +7,7 @@
  * early: the restore begins when the images are here, and pages that come after it has finished go
  * straight into the stopped tasks, which are then the only place they are in.  Before READY a
  * failure ends the session anyway.  From READY on the tasks must not be lost: a worker that follows
- * takes them over, pages still to be put in or not (MFD_SESSION_COMPLETE_LINE), and leaves them
+ * takes them over, pages still to be put in or not (MFD_NOTE_COMPLETE), and leaves them
  * stopped.
  */
 #ifndef MFD_CONFIRM_H

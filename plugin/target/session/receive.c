@@ -442,7 +442,7 @@ void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 		mfd_log_warn("%s: channel refused: %s", p->text, mfd_wire_join_error(status));
 		mfd_receive_answer(p, status);
 	} else {
-		mfd_listener_settled(p);
+		mfd_peer_settled(p);
 		/*
 		 * The answer goes out after the session counts us, so that a source that has all
 		 * its answers also gets JOINED; a failure shows as the end of the connection.

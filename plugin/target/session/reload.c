@@ -9,7 +9,7 @@
  *					killed here by what .attached says.  Had it not been finished nothing has left the
  *					store, and it can be repeated.  Otherwise COMMITTED stays for a person and
  *					everything else is cleaned: the source still has its tasks
- *	restored, complete		(READY or later, MFD_SESSION_COMPLETE_LINE) the tasks need no pager: they stay, after an early restore
+ *	restored, complete		(READY or later, MFD_NOTE_COMPLETE) the tasks need no pager: they stay, after an early restore
  *					stopped until the commit, whoever died
  *	DONE, ABORTED			stay as they are
  *
@@ -143,15 +143,16 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 		return mfd_error_set(err, ret, "the restored tasks are gone");
 	s->restored = s->installed = s->alone = s->complete_said = 1;
 	mfd_address_adopt(s);
-	mfd_takeover_needless(s->server, s->name);
+	mfd_takeover_needless(&s->server->takeover, s->name);
 	return 0;
 }
 
-static int restart_pager(struct mfd_session *s, enum mfd_attached take_over, struct mfd_error *err)
+static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
+			 struct mfd_error *err)
 {
 	int wanted = s->state == MFD__SESSION_STATE__COMMITTED || s->postcopy || s->confirm;
 
-	if (take_over == MFD_ATTACHED_COMPLETE)
+	if (take_over == MFD_NOTES_COMPLETE)
 		return stand_by(s, err);
 	if (take_over && mfd_commit_take_over(s, err))
 		return err->code;
@@ -169,7 +170,7 @@ static int restart_pager(struct mfd_session *s, enum mfd_attached take_over, str
 }
 
 static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e,
-		  enum mfd_attached take_over, struct mfd_error *err)
+		  enum mfd_notes_left take_over, struct mfd_error *err)
 {
 	struct mfd_session *s;
 	char what[64];
@@ -214,7 +215,7 @@ static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 {
 	struct mfd_error err = { 0 };
 
-	if (!revive(sv, dirfd, name, e, MFD_ATTACHED_NOTHING, &err))
+	if (!revive(sv, dirfd, name, e, MFD_NOTES_NOTHING, &err))
 		return;
 	/* Nothing is thrown away that may be the only copy. */
 	mfd_log_error("%s: cannot be reloaded: %s", name, mfd_error_text(&err));
@@ -237,8 +238,8 @@ static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	e->done_us = mfd_clean_now_us();
 	e->has_done_us = 1;
 	mfd_session_file_store(dirfd, e, 1);
-	unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
-	mfd_takeover_needless(sv, name);
+	unlinkat(dirfd, MFD_NOTES_FILE, 0);
+	mfd_takeover_needless(&sv->takeover, name);
 }
 
 /*
@@ -247,11 +248,10 @@ static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
  */
 static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	enum mfd_attached left = may_be_restored(e) ? mfd_attached_left(dirfd) :
-						      MFD_ATTACHED_NOTHING;
+	enum mfd_notes_left left = may_be_restored(e) ? mfd_notes_left(dirfd) : MFD_NOTES_NOTHING;
 	struct mfd_error err = { 0 };
 
-	if (left == MFD_ATTACHED_COMPLETE && e->state == MFD__SESSION_STATE__COMMITTED &&
+	if (left == MFD_NOTES_COMPLETE && e->state == MFD__SESSION_STATE__COMMITTED &&
 	    !mfd_pagestore_exists(dirfd)) {
 		finish(sv, dirfd, name, e);
 		return 1;
@@ -259,7 +259,7 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 	if (left) {
 		if (!revive(sv, dirfd, name, e, left, &err))
 			return 1;
-		if (left == MFD_ATTACHED_COMPLETE && err.code != -ESRCH) {
+		if (left == MFD_NOTES_COMPLETE && err.code != -ESRCH) {
 			/*
 			 * They need nobody, and may be the only copy: whatever it is that fails
 			 * here, it is no reason to kill them.
@@ -268,13 +268,13 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 				"%s: its restored tasks stay as they are; it cannot be reloaded: %s",
 				name, mfd_error_text(&err));
 			note_broken(dirfd, e, mfd_error_text(&err));
-			mfd_takeover_needless(sv, name);
+			mfd_takeover_needless(&sv->takeover, name);
 			return 1;
 		}
 		mfd_log_error("%s: the restored tasks cannot be taken over and are killed: %s",
 			      name, mfd_error_text(&err));
 	}
-	mfd_takeover_kill(sv, name);
+	mfd_takeover_kill(&sv->takeover, name);
 	return 0;
 }
 
@@ -283,19 +283,19 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	/*
 	 * After a server was killed: whoever lacks pages is held by its standby, and nobody else.
 	 */
-	int reborn = sv->reborn && (!sv->orphaned || mfd_takeover_has(sv, name)), restored;
+	int reborn = mfd_takeover_expected(&sv->takeover, name), restored;
 
 	/*
 	 * Its tasks are on their own, also if the lines about them could not be removed any more.
 	 */
 	if (e->state == MFD__SESSION_STATE__DONE) {
-		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
+		unlinkat(dirfd, MFD_NOTES_FILE, 0);
 		return;
 	}
-	if ((reborn || (may_be_restored(e) && mfd_attached_left(dirfd) == MFD_ATTACHED_COMPLETE)) &&
+	if ((reborn || (may_be_restored(e) && mfd_notes_left(dirfd) == MFD_NOTES_COMPLETE)) &&
 	    follow(sv, dirfd, name, e))
 		return;
-	restored = mfd_attached_kill(dirfd, name);
+	restored = mfd_notes_kill(dirfd, name);
 	switch (e->state) {
 	case MFD__SESSION_STATE__DONE:
 	case MFD__SESSION_STATE__ABORTED:
@@ -354,5 +354,5 @@ void mfd_reload_all(struct mfd_server *sv)
 			reload_folder(sv, &list[i]);
 	}
 	mfd_session_file_list_free(list, n);
-	mfd_takeover_end(sv);
+	mfd_takeover_end(&sv->takeover);
 }

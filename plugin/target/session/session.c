@@ -12,6 +12,18 @@
 #include "log.h"
 #include "session.h"
 
+static void take_ref(void *arg)
+{
+	struct mfd_session *s = arg;
+
+	atomic_fetch_add(&s->refs, 1);
+}
+
+static void drop_ref(void *arg)
+{
+	mfd_session_put(arg);
+}
+
 static struct mfd_session *alloc(struct mfd_server *sv, const char *name)
 {
 	struct mfd_session *s = aligned_alloc(64, sizeof(*s)); /* the channels' counters are */
@@ -22,7 +34,6 @@ static struct mfd_session *alloc(struct mfd_server *sv, const char *name)
 	memset(s, 0, sizeof(*s));
 	s->server = sv;
 	s->dirfd = -1;
-	s->restore.warden_fd = s->restore.link = -1;
 	s->mail_end = &s->mail;
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	atomic_init(&s->refs, 2);
@@ -33,6 +44,14 @@ static struct mfd_session *alloc(struct mfd_server *sv, const char *name)
 	pthread_cond_init(&s->cond, &attr);
 	pthread_condattr_destroy(&attr);
 	mfd_filesink_init(&s->files, -1);
+	mfd_restore_init(&s->restore, &(struct mfd_restore_what){ .name = s->name,
+								  .host = &sv->criu,
+								  .pool = &sv->pool,
+								  .lock = &s->lock,
+								  .cond = &s->cond,
+								  .ref = take_ref,
+								  .unref = drop_ref,
+								  .arg = s });
 	return s;
 }
 

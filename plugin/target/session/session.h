@@ -36,16 +36,6 @@
 #define MFD_SESSION_URGENT   MFD_WIRE_MAX_CHANNELS /* index of the urgent channel */
 /* ms that the source has to read our last message */
 #define MFD_SESSION_LINGER 1000
-/*
- * In the session's folder: "BOOT-ID TASK PID START-TIME" per task handed to the pager, and when the
- * restore is finished (reload.c) this.
- */
-#define MFD_SESSION_ATTACHED	  ".attached"
-#define MFD_SESSION_RESTORED_LINE "restored"
-#define MFD_SESSION_KILLED_LINE	  "killed" /* not to be taken over: whoever died was killing them */
-#define MFD_SESSION_COMPLETE_LINE \
-	"complete" /* what is restored lacks no page and needs no pager, though it is stopped still */
-
 struct mfd_channel {
 	struct mfd_peer *peer; /* session->lock; NULL: not connected */
 	uint64_t sync;	       /* session->lock; last sync seen */

@@ -1,42 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The worker's side of the socket to its supervisor: one request at a time, each acknowledged.
- * When the supervisor is dead what it would hold goes to its standby, which acknowledges only what
- * an heir hands over.
+ * The worker's side of the socket to its supervisor.  When the supervisor is dead, what it would
+ * hold goes to its standby.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "guard.h"
 #include "io.h"
 #include "log.h"
-#include "server.h"
 
-static int tell_standby(struct mfd_server *sv, struct mfd_guard_msg *m, const int *fds, int nfds)
+void mfd_guard_init(struct mfd_guard *g, int fd, int standby_fd)
+{
+	g->fd = fd;
+	g->standby_fd = standby_fd;
+	pthread_mutex_init(&g->lock, NULL);
+}
+
+static int tell_standby(struct mfd_guard *g, struct mfd_guard_msg *m, const int *fds, int nfds)
 {
 	ssize_t n;
 
-	if (sv->standby_fd < 0 || m->kind == MFD_GUARD_KILL || m->kind == MFD_GUARD_EXEC)
+	if (g->standby_fd < 0 || m->kind == MFD_GUARD_KILL || m->kind == MFD_GUARD_EXEC)
 		return -EPIPE;
 	m->writer = getpid();
-	n = mfd_io_send_fds(sv->standby_fd, m, sizeof(*m), fds, nfds);
+	n = mfd_io_send_fds(g->standby_fd, m, sizeof(*m), fds, nfds);
 	return n < 0 ? (int)n : 0;
 }
 
-static int exchange(struct mfd_server *sv, struct mfd_guard_msg *m, const int *fds, int nfds)
+static int exchange(struct mfd_guard *g, struct mfd_guard_msg *m, const int *fds, int nfds)
 {
 	struct mfd_guard_msg ack = { 0 };
 	int none = 0;
 	ssize_t n;
 
-	pthread_mutex_lock(&sv->guard_lock);
-	n = mfd_io_send_fds(sv->guard_fd, m, sizeof(*m), fds, nfds);
+	pthread_mutex_lock(&g->lock);
+	n = mfd_io_send_fds(g->fd, m, sizeof(*m), fds, nfds);
 	if (n >= 0)
-		n = mfd_io_recv_fds(sv->guard_fd, &ack, sizeof(ack), NULL, &none);
-	pthread_mutex_unlock(&sv->guard_lock);
+		n = mfd_io_recv_fds(g->fd, &ack, sizeof(ack), NULL, &none);
+	pthread_mutex_unlock(&g->lock);
 	if (n == 0 || n == -EPIPE || n == -ECONNRESET)
-		return tell_standby(sv, m, fds, nfds);
+		return tell_standby(g, m, fds, nfds);
 	if (n < 0)
 		return (int)n;
 	if (n != sizeof(ack) || ack.kind != MFD_GUARD_ACK)
@@ -44,42 +50,42 @@ static int exchange(struct mfd_server *sv, struct mfd_guard_msg *m, const int *f
 	return ack.code;
 }
 
-static int request(struct mfd_server *sv, enum mfd_guard_kind kind, const char *session)
+static int request(struct mfd_guard *g, enum mfd_guard_kind kind, const char *session)
 {
 	struct mfd_guard_msg m = { .kind = kind };
 	int ret;
 
 	snprintf(m.session, sizeof(m.session), "%s", session);
-	ret = exchange(sv, &m, NULL, 0);
+	ret = exchange(g, &m, NULL, 0);
 	if (ret)
 		mfd_log_error("%s: supervisor: %s", session[0] ? session : "start", strerror(-ret));
 	return ret;
 }
 
-int mfd_guard_ready(struct mfd_server *sv)
+int mfd_guard_ready(struct mfd_guard *g)
 {
-	return request(sv, MFD_GUARD_READY, "");
+	return request(g, MFD_GUARD_READY, "");
 }
 
-int mfd_guard_release(struct mfd_server *sv, const char *session)
+int mfd_guard_withdraw_all(struct mfd_guard *g, const char *session)
 {
-	return request(sv, MFD_GUARD_RELEASE, session);
+	return request(g, MFD_GUARD_WITHDRAW_ALL, session);
 }
 
-int mfd_guard_kill(struct mfd_server *sv, const char *session)
+int mfd_guard_kill(struct mfd_guard *g, const char *session)
 {
-	return request(sv, MFD_GUARD_KILL, session);
+	return request(g, MFD_GUARD_KILL, session);
 }
 
-int mfd_guard_exec(struct mfd_server *sv)
+int mfd_guard_exec(struct mfd_guard *g)
 {
-	return request(sv, MFD_GUARD_EXEC, "");
+	return request(g, MFD_GUARD_EXEC, "");
 }
 
-int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, int uffd, int book,
-		   int pidfd, int forked)
+int mfd_guard_deposit(struct mfd_guard *g, const char *session, uint32_t task, int uffd, int book,
+		      int pidfd, int forked)
 {
-	struct mfd_guard_msg m = { .kind = MFD_GUARD_HOLD, .task = task, .number = uffd };
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_DEPOSIT, .task = task, .number = uffd };
 	int fds[3] = { uffd }, n = 1;
 
 	if (book >= 0) {
@@ -92,13 +98,13 @@ int mfd_guard_hold(struct mfd_server *sv, const char *session, uint32_t task, in
 	}
 	m.flags |= forked ? MFD_GUARD_FORKED : 0;
 	snprintf(m.session, sizeof(m.session), "%s", session);
-	return exchange(sv, &m, fds, n);
+	return exchange(g, &m, fds, n);
 }
 
-int mfd_guard_unhold(struct mfd_server *sv, const char *session, int uffd)
+int mfd_guard_withdraw(struct mfd_guard *g, const char *session, int uffd)
 {
-	struct mfd_guard_msg m = { .kind = MFD_GUARD_UNHOLD, .number = uffd };
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_WITHDRAW, .number = uffd };
 
 	snprintf(m.session, sizeof(m.session), "%s", session);
-	return exchange(sv, &m, NULL, 0);
+	return exchange(g, &m, NULL, 0);
 }

@@ -31,9 +31,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "guard.h"
 #include "heir.h"
 #include "io.h"
-#include "server.h"
 #include "uffd.h"
 
 #define STACK	     262144

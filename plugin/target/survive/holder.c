@@ -24,9 +24,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "holder.h"
 #include "io.h"
 #include "log.h"
-#include "server.h"
 
 #define KILL_WAIT_MS 5000
 
@@ -273,9 +273,9 @@ static int kill_one(int pid)
  * restored parent is dead already, outside a pid namespace of its own.  Their userfaultfds know
  * that somebody still lives there (mfd_uffd_ended).
  */
-int mfd_holder_kill(const struct mfd_holder *list, const char *session)
+int mfd_holder_kill(const struct mfd_deposit *list, const char *session)
 {
-	const struct mfd_holder *h;
+	const struct mfd_deposit *h;
 	struct doomed d = { 0 };
 	int i, ret = 0;
 

@@ -8,14 +8,20 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
-#include "restored_notes.h"
+#include "holder.h"
 #include "io.h"
 #include "log.h"
-#include "session.h"
+#include "restored_notes.h"
 
-int mfd_attached_note(int dirfd, const char *line)
+static const char *const notes[] = {
+	[MFD_NOTE_RESTORED] = "restored",
+	[MFD_NOTE_KILLED] = "killed",
+	[MFD_NOTE_COMPLETE] = "complete",
+};
+
+static int add_line(int dirfd, const char *line)
 {
-	int ret, fd = openat(dirfd, MFD_SESSION_ATTACHED,
+	int ret, fd = openat(dirfd, MFD_NOTES_FILE,
 			     O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
@@ -23,6 +29,14 @@ int mfd_attached_note(int dirfd, const char *line)
 	ret = mfd_io_write_all(fd, line, strlen(line));
 	close(fd);
 	return ret;
+}
+
+int mfd_notes_add(int dirfd, enum mfd_note note)
+{
+	char line[16];
+
+	snprintf(line, sizeof(line), "%s\n", notes[note]);
+	return add_line(dirfd, line);
 }
 
 /* "": it cannot be read. */
@@ -36,38 +50,38 @@ static void read_boot(char boot[64])
 	free(text);
 }
 
-int mfd_attached_mark(int dirfd, uint32_t task, int pid)
+int mfd_notes_mark(int dirfd, uint32_t task, int pid)
 {
 	char line[128], boot[64];
 
 	read_boot(boot);
 	snprintf(line, sizeof(line), "%s %u %d %llu\n", boot[0] ? boot : "-", task, pid,
 		 (unsigned long long)(pid ? mfd_holder_start_time(pid) : 0));
-	return mfd_attached_note(dirfd, line);
+	return add_line(dirfd, line);
 }
 
-enum mfd_attached mfd_attached_left(int dirfd)
+enum mfd_notes_left mfd_notes_left(int dirfd)
 {
 	int restored = 0, killed = 0, complete = 0;
 	char *text = NULL, *line, *save;
 
-	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
-		return MFD_ATTACHED_NOTHING;
+	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
+		return MFD_NOTES_NOTHING;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		restored |= !strcmp(line, MFD_SESSION_RESTORED_LINE);
-		killed |= !strcmp(line, MFD_SESSION_KILLED_LINE);
-		complete |= !strcmp(line, MFD_SESSION_COMPLETE_LINE);
+		restored |= !strcmp(line, notes[MFD_NOTE_RESTORED]);
+		killed |= !strcmp(line, notes[MFD_NOTE_KILLED]);
+		complete |= !strcmp(line, notes[MFD_NOTE_COMPLETE]);
 	}
 	free(text);
 	if (!restored || killed)
-		return MFD_ATTACHED_NOTHING;
-	return complete ? MFD_ATTACHED_COMPLETE : MFD_ATTACHED_RESTORED;
+		return MFD_NOTES_NOTHING;
+	return complete ? MFD_NOTES_COMPLETE : MFD_NOTES_RESTORED;
 }
 
 /* NULL: the line names no task, or the task has ended. */
-static struct mfd_holder *parse(const char *line, const char *boot, const char *session)
+static struct mfd_deposit *parse(const char *line, const char *boot, const char *session)
 {
-	struct mfd_holder *h;
+	struct mfd_deposit *h;
 	unsigned long long start;
 	char id[40];
 	unsigned task;
@@ -85,24 +99,44 @@ static struct mfd_holder *parse(const char *line, const char *boot, const char *
 		close(pidfd);
 		return NULL;
 	}
-	h->task = task ? task : MFD_HOLDER_UNKNOWN;
+	h->task = task ? task : MFD_DEPOSIT_UNKNOWN;
 	h->uffd = h->book = -1;
 	h->pidfd = pidfd;
 	snprintf(h->session, sizeof(h->session), "%s", session);
 	return h;
 }
 
-int mfd_attached_kill(int dirfd, const char *session)
+pid_t mfd_notes_warden(int dirfd)
+{
+	char *text = NULL, *line, *save;
+	pid_t found = 0;
+
+	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
+		return 0;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		unsigned long long start;
+		unsigned task;
+		int pid;
+
+		if (sscanf(line, "%*s %u %d %llu", &task, &pid, &start) == 3 && !task && pid > 1 &&
+		    start && mfd_holder_start_time(pid) == start)
+			found = pid;
+	}
+	free(text);
+	return found;
+}
+
+int mfd_notes_kill(int dirfd, const char *session)
 {
 	char *text = NULL, *line, *save, boot[64];
-	struct mfd_holder *list = NULL, *h;
+	struct mfd_deposit *list = NULL, *h;
 	int restored = 0;
 
-	if (mfd_io_read_file(dirfd, MFD_SESSION_ATTACHED, 16 << 20, &text, NULL))
+	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
 		return 0;
 	read_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		restored |= !strcmp(line, MFD_SESSION_RESTORED_LINE);
+		restored |= !strcmp(line, notes[MFD_NOTE_RESTORED]);
 		h = parse(line, boot, session);
 		if (!h)
 			continue;
@@ -118,9 +152,10 @@ int mfd_attached_kill(int dirfd, const char *session)
 		free(h);
 	}
 	if (!restored)
-		unlinkat(dirfd, MFD_SESSION_ATTACHED, 0);
-	else if (mfd_attached_note(dirfd, MFD_SESSION_KILLED_LINE
-				   "\n")) /* no later worker may take them for tasks that live */
-		mfd_log_error("%s cannot be written", MFD_SESSION_ATTACHED);
+		unlinkat(dirfd, MFD_NOTES_FILE, 0);
+	else if (mfd_notes_add(
+			 dirfd,
+			 MFD_NOTE_KILLED)) /* no later worker may take them for tasks that live */
+		mfd_log_error("%s cannot be written", MFD_NOTES_FILE);
 	return restored;
 }

@@ -1,38 +1,49 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a session's folder says of its restored tasks (MFD_SESSION_ATTACHED): who they are, and how
- * far their restore was.  The supervisor knows a task only as long as it lacks pages; this file
- * knows it to the end, but for what it forks later, and is there after a crash of everything.
+ * What a session's folder says of its restored tasks: which processes they are, and how far their
+ * restore was.  The supervisor knows a task only as long as that lacks pages; this file knows it to
+ * the end, but for what the task forks later, and is there after a crash of everything.
+ *
+ * MFD_NOTES_FILE has a line "BOOT-ID TASK PID START-TIME" for each task that was handed to the
+ * pager (TASK 0: the warden, see restore_run.h), and the lines of enum mfd_note.
  */
-#ifndef MFD_ATTACHED_H
-#define MFD_ATTACHED_H
+#ifndef MFD_RESTORED_NOTES_H
+#define MFD_RESTORED_NOTES_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
-/*
- * Any thread.  Before a page is installed: this task is `pid` here (0: not known); task 0: who has
- * restored them, and ends with them. 0 or -errno.
- */
-int mfd_attached_mark(int dirfd, uint32_t task, int pid);
-/*
- * One of the lines in session.h, with its end.  "restored" before a page leaves the store. 0 or
- * -errno.
- */
-int mfd_attached_note(int dirfd, const char *line);
+#define MFD_NOTES_FILE ".attached"
 
-/* How much of a restore there was when nobody looked after it any more. */
-enum mfd_attached {
-	MFD_ATTACHED_NOTHING,  /* none was finished, or what it made was about to be killed */
-	MFD_ATTACHED_RESTORED, /* the tasks exist, and pages may have left the store */
-	MFD_ATTACHED_COMPLETE, /* ... and lack none */
+enum mfd_note {
+	MFD_NOTE_RESTORED, /* the tasks exist; written before a page leaves the store */
+	MFD_NOTE_KILLED,   /* not to be taken over: a worker has begun to kill them */
+	MFD_NOTE_COMPLETE, /* the tasks lack no page and need no pager, though they may be stopped */
 };
-enum mfd_attached mfd_attached_left(int dirfd);
 
 /*
- * Kill those tasks that are still what they were then, their descendants and the pid namespaces
+ * Any thread; written before a page is installed.  This task is `pid` here (0: not known); task 0:
+ * the warden, which ends with the tasks.  0 or -errno.
+ */
+int mfd_notes_mark(int dirfd, uint32_t task, int pid);
+/* Any thread. 0 or -errno. */
+int mfd_notes_add(int dirfd, enum mfd_note note);
+
+/* How much of a restore there was when the process that served its pages died. */
+enum mfd_notes_left {
+	MFD_NOTES_NOTHING,  /* none was finished, or its tasks were about to be killed */
+	MFD_NOTES_RESTORED, /* the tasks exist, and pages may have left the store */
+	MFD_NOTES_COMPLETE, /* ... and lack none */
+};
+enum mfd_notes_left mfd_notes_left(int dirfd);
+/* The warden that was noted last, if it is the same process still; 0: none. */
+pid_t mfd_notes_warden(int dirfd);
+
+/*
+ * Kill those tasks that are still what they were then, their descendants, and the pid namespaces
  * restored for them.  Nonzero when a restore had been finished, so that pages may have left the
  * store.
  */
-int mfd_attached_kill(int dirfd, const char *session);
+int mfd_notes_kill(int dirfd, const char *session);
 
 #endif

@@ -14,9 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "deposit.h"
+#include "guard.h"
 #include "io.h"
 #include "log.h"
-#include "server.h"
 #include "standby.h"
 #include "uffd.h"
 
@@ -38,7 +39,7 @@ struct message {
 
 /* ---- messages ---- */
 
-static int send_hold(int sock, const struct mfd_holder *h)
+static int send_hold(int sock, const struct mfd_deposit *h)
 {
 	struct message m = { .op = OP_ADD,
 			     .id = h->id,
@@ -72,23 +73,23 @@ static void send_op(int sock, enum op op, uint64_t id)
 	(void)!mfd_io_send_fds(sock, &m, sizeof(m), NULL, 0);
 }
 
-static void close_hold(struct mfd_holder *h)
+static void close_hold(struct mfd_deposit *h)
 {
 	mfd_io_close(&h->uffd);
 	mfd_io_close(&h->book);
 	mfd_io_close(&h->pidfd);
 }
 
-static struct mfd_holder **find(struct mfd_holder **list, uint64_t id)
+static struct mfd_deposit **find(struct mfd_deposit **list, uint64_t id)
 {
 	while (*list && (*list)->id != id)
 		list = &(*list)->next;
 	return list;
 }
 
-static void drop(struct mfd_holder **list, uint64_t id)
+static void drop(struct mfd_deposit **list, uint64_t id)
 {
-	struct mfd_holder **p = find(list, id), *h = *p;
+	struct mfd_deposit **p = find(list, id), *h = *p;
 
 	if (!h)
 		return;
@@ -101,9 +102,9 @@ static void drop(struct mfd_holder **list, uint64_t id)
  * Takes the descriptors over. What was held under that id is closed only after the new copies are
  * in the list.
  */
-static int add(struct mfd_holder **list, const struct message *m, int *fds, int nfds)
+static int add(struct mfd_deposit **list, const struct message *m, int *fds, int nfds)
 {
-	struct mfd_holder *h = calloc(1, sizeof(*h)), **old = find(list, m->id);
+	struct mfd_deposit *h = calloc(1, sizeof(*h)), **old = find(list, m->id);
 	int n = 0;
 
 	if (!h || nfds != __builtin_popcount(m->with)) {
@@ -132,7 +133,7 @@ static int add(struct mfd_holder **list, const struct message *m, int *fds, int 
 }
 
 /* One message: its op, 0 at the end of the connection, -errno. */
-static int receive(int sock, struct mfd_holder **list)
+static int receive(int sock, struct mfd_deposit **list)
 {
 	int fds[MAX_FDS] = { -1, -1, -1 }, nfds = MAX_FDS, ret;
 	struct message m;
@@ -156,13 +157,13 @@ static int receive(int sock, struct mfd_holder **list)
  * Entries of ended tasks go; others, like a restore's connection, only matter beside tasks. Nonzero
  * while there is a task.
  */
-static int tasks_left(struct mfd_holder **list)
+static int tasks_left(struct mfd_deposit **list)
 {
-	struct mfd_holder **p = list;
+	struct mfd_deposit **p = list;
 	int left = 0;
 
 	while (*p) {
-		struct mfd_holder *h = *p;
+		struct mfd_deposit *h = *p;
 
 		if ((h->task || !h->session[0]) && h->uffd >= 0 && mfd_uffd_ended(h->uffd)) {
 			*p = h->next;
@@ -190,10 +191,10 @@ static int is_root(int fd)
 }
 
 /* Nonzero when the next server has it all: not before it says so is anything let go. */
-static int hand_over(int sock, struct mfd_holder *list)
+static int hand_over(int sock, struct mfd_deposit *list)
 {
 	struct timeval t = { .tv_sec = ANSWER_MS / 1000 };
-	struct mfd_holder *none = NULL;
+	struct mfd_deposit *none = NULL;
 	int done = 0;
 
 	if (is_root(sock) && !setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) &&
@@ -211,7 +212,7 @@ static int hand_over(int sock, struct mfd_holder *list)
 
 /* ---- workers without a supervisor, and their heirs ---- */
 
-static struct mfd_holder **find_number(struct mfd_holder **list, const struct mfd_guard_msg *m)
+static struct mfd_deposit **find_number(struct mfd_deposit **list, const struct mfd_guard_msg *m)
 {
 	while (*list &&
 	       ((*list)->writer == m->writer ? (*list)->number : (*list)->there) != m->number)
@@ -219,7 +220,7 @@ static struct mfd_holder **find_number(struct mfd_holder **list, const struct mf
 	return list;
 }
 
-static int add_orphan(struct mfd_holder **list, const struct mfd_guard_msg *g, int *fds, int nfds)
+static int add_orphan(struct mfd_deposit **list, const struct mfd_guard_msg *g, int *fds, int nfds)
 {
 	static uint64_t id = 1ULL << 63; /* the supervisor's are smaller */
 	struct message m = { .op = OP_ADD,
@@ -229,21 +230,21 @@ static int add_orphan(struct mfd_holder **list, const struct mfd_guard_msg *g, i
 			     .writer = g->writer,
 			     .number = g->number,
 			     .there = -1 };
-	struct mfd_holder *known = *find_number(list, g);
+	struct mfd_deposit *known = *find_number(list, g);
 
 	if (known && g->kind == MFD_GUARD_FOUND)
 		return 0;
 	m.with |= g->flags & MFD_GUARD_BOOK ? WITH_BOOK : 0;
 	m.with |= g->flags & MFD_GUARD_PIDFD ? WITH_PIDFD : 0;
 	m.id = known && !known->session[0] ? known->id : id++;
-	if (g->kind == MFD_GUARD_HOLD)
+	if (g->kind == MFD_GUARD_DEPOSIT)
 		memcpy(m.session, g->session, sizeof(m.session));
 	return add(list, &m, fds, nfds);
 }
 
-static void release(struct mfd_holder **list, const char *session)
+static void release(struct mfd_deposit **list, const char *session)
 {
-	struct mfd_holder *h = *list, *next;
+	struct mfd_deposit *h = *list, *next;
 
 	for (; h; h = next) {
 		next = h->next;
@@ -253,25 +254,25 @@ static void release(struct mfd_holder **list, const char *session)
 }
 
 /* Zero when all of them are gone. */
-static int follow_orphan(int sock, struct mfd_holder **list)
+static int follow_orphan(int sock, struct mfd_deposit **list)
 {
 	struct mfd_guard_msg m, ack = { .kind = MFD_GUARD_ACK };
 	int fds[MAX_FDS] = { -1, -1, -1 }, nfds = MAX_FDS;
-	struct mfd_holder *h;
+	struct mfd_deposit *h;
 	ssize_t n = mfd_io_recv_fds(sock, &m, sizeof(m), fds, &nfds);
 
 	if (n != (ssize_t)sizeof(m))
 		return n > 0 || n == -EMSGSIZE;
 	m.session[sizeof(m.session) - 1] = 0;
-	if (m.kind == MFD_GUARD_HOLD || m.kind == MFD_GUARD_FOUND)
+	if (m.kind == MFD_GUARD_DEPOSIT || m.kind == MFD_GUARD_FOUND)
 		ack.code = add_orphan(list, &m, fds, nfds);
 	/* An heir lets go then; a worker has what it tells us of itself. */
 	if (m.kind == MFD_GUARD_FOUND && !ack.code)
 		(void)!mfd_io_send_fds(sock, &ack, sizeof(ack), NULL, 0);
-	h = m.kind == MFD_GUARD_UNHOLD ? *find_number(list, &m) : NULL;
+	h = m.kind == MFD_GUARD_WITHDRAW ? *find_number(list, &m) : NULL;
 	if (h && !strcmp(h->session, m.session))
 		drop(list, h->id);
-	if (m.kind == MFD_GUARD_RELEASE)
+	if (m.kind == MFD_GUARD_WITHDRAW_ALL)
 		release(list, m.session);
 	for (int i = 0; i < MAX_FDS; i++)
 		mfd_io_close(&fds[i]);
@@ -280,7 +281,7 @@ static int follow_orphan(int sock, struct mfd_holder **list)
 
 /* ---- the next server ---- */
 
-static void wait_for_server(int listener, struct mfd_holder **list)
+static void wait_for_server(int listener, struct mfd_deposit **list)
 {
 	struct pollfd p = { .fd = listener, .events = POLLIN };
 
@@ -299,7 +300,7 @@ enum { LINK = 3, ORPHANS, LISTENER, N_KEPT };
 
 static int stand_by(void)
 {
-	struct mfd_holder *list = NULL;
+	struct mfd_deposit *list = NULL;
 	int op;
 
 	prctl(PR_SET_NAME, "mfd-standby");
@@ -390,7 +391,7 @@ int mfd_standby_start(struct mfd_standby *s, int dirfd)
 
 /* ---- the supervisor's side ---- */
 
-void mfd_standby_add(struct mfd_standby *s, const struct mfd_holder *h)
+void mfd_standby_add(struct mfd_standby *s, const struct mfd_deposit *h)
 {
 	int ret = s->link >= 0 ? send_hold(s->link, h) : 0;
 
@@ -438,7 +439,7 @@ static int connect_in(int dirfd)
 	return ret;
 }
 
-int mfd_standby_inherit(int dirfd, struct mfd_holder **list, int *conn)
+int mfd_standby_inherit(int dirfd, struct mfd_deposit **list, int *conn)
 {
 	int n = 0, ret;
 

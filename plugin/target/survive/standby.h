@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct mfd_holder;
+struct mfd_deposit;
 
 struct mfd_standby {
 	int link;    /* -1: there is none */
@@ -33,7 +33,7 @@ int mfd_standby_start(struct mfd_standby *s, int dirfd);
  * New, or changed: h->id tells. Without a standby, and when it is gone, nothing happens (it is told
  * to the log once).
  */
-void mfd_standby_add(struct mfd_standby *s, const struct mfd_holder *h);
+void mfd_standby_add(struct mfd_standby *s, const struct mfd_deposit *h);
 void mfd_standby_drop(struct mfd_standby *s, uint64_t id);
 /* The server ends in good order, or goes on in a new program: nothing is to be held any more. */
 void mfd_standby_end(struct mfd_standby *s);
@@ -43,7 +43,7 @@ void mfd_standby_end(struct mfd_standby *s);
  * process, -errno.  It keeps its copies until *conn, then the caller's, has been answered with
  * mfd_standby_relieve.
  */
-int mfd_standby_inherit(int dirfd, struct mfd_holder **list, int *conn);
+int mfd_standby_inherit(int dirfd, struct mfd_deposit **list, int *conn);
 void mfd_standby_relieve(int *conn);
 
 #endif

@@ -30,11 +30,12 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "guard.h"
 #include "heir.h"
+#include "holder.h"
 #include "io.h"
 #include "keeperproc.h"
 #include "log.h"
-#include "server.h"
 #include "supervisor.h"
 #include "uffd.h"
 
@@ -52,7 +53,7 @@ static void say_ready(struct supervisor *su)
 	sd_notify(0, "READY=1");
 }
 
-static void close_hold(struct mfd_holder *h)
+static void close_hold(struct mfd_deposit *h)
 {
 	mfd_io_close(&h->uffd);
 	mfd_io_close(&h->book);
@@ -65,7 +66,7 @@ static void close_hold(struct mfd_holder *h)
  * is not known, so they stay where they are, for ever; a task of it that should run waits then
  * instead of reading zeros.
  */
-static int must_stay(const struct mfd_holder *h)
+static int must_stay(const struct mfd_deposit *h)
 {
 	int unread = 0;
 
@@ -73,9 +74,9 @@ static int must_stay(const struct mfd_holder *h)
 }
 
 /* Where the next one is. */
-static struct mfd_holder **drop(struct supervisor *su, struct mfd_holder **p)
+static struct mfd_deposit **drop(struct supervisor *su, struct mfd_deposit **p)
 {
-	struct mfd_holder *h = *p;
+	struct mfd_deposit *h = *p;
 
 	if (must_stay(h)) {
 		shutdown(h->uffd, SHUT_RDWR);
@@ -91,7 +92,7 @@ static struct mfd_holder **drop(struct supervisor *su, struct mfd_holder **p)
 
 static void drop_holds(struct supervisor *su, const char *session)
 {
-	struct mfd_holder **p = &su->held;
+	struct mfd_deposit **p = &su->held;
 
 	while (*p)
 		p = strcmp((*p)->session, session) ? &(*p)->next : drop(su, p);
@@ -105,7 +106,7 @@ static void keep_lost(struct supervisor *su, const char *session)
 {
 	unsigned n = 0;
 
-	for (struct mfd_holder *h = su->held; h; h = h->next) {
+	for (struct mfd_deposit *h = su->held; h; h = h->next) {
 		if (strcmp(h->session, session) || !h->task || mfd_uffd_ended(h->uffd))
 			continue;
 		strcpy(h->session, LOST);
@@ -120,7 +121,7 @@ static void keep_lost(struct supervisor *su, const char *session)
 
 static void drop_ended(struct supervisor *su)
 {
-	struct mfd_holder **p = &su->held;
+	struct mfd_deposit **p = &su->held;
 
 	while (*p)
 		p = !strcmp((*p)->session, LOST) && mfd_uffd_ended((*p)->uffd) ? drop(su, p) :
@@ -128,14 +129,14 @@ static void drop_ended(struct supervisor *su)
 }
 
 /* The number that the present worker has it under. */
-static int number_of(const struct supervisor *su, const struct mfd_holder *h)
+static int number_of(const struct supervisor *su, const struct mfd_deposit *h)
 {
 	return h->writer == su->worker ? h->number : h->uffd;
 }
 
-static struct mfd_holder **find_number(struct supervisor *su, const char *session, int number)
+static struct mfd_deposit **find_number(struct supervisor *su, const char *session, int number)
 {
-	struct mfd_holder **p;
+	struct mfd_deposit **p;
 
 	for (p = &su->held; *p; p = &(*p)->next)
 		if ((!session || !strcmp((*p)->session, session)) && number_of(su, *p) == number)
@@ -155,9 +156,10 @@ static int take_fd(int *fd)
  * One that the heir of an earlier worker found has an owner now: it keeps the name that a message
  * somewhere may have for it.
  */
-static struct mfd_holder *make_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *fd)
+static struct mfd_deposit *make_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *fd)
 {
-	struct mfd_holder *h = m->kind == MFD_GUARD_HOLD ? *find_number(su, "", m->number) : NULL;
+	struct mfd_deposit *h = m->kind == MFD_GUARD_DEPOSIT ? *find_number(su, "", m->number) :
+							       NULL;
 
 	if (h)
 		return h;
@@ -177,7 +179,7 @@ static struct mfd_holder *make_hold(struct supervisor *su, const struct mfd_guar
 static int add_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *fds, int nfds)
 {
 	int more = !!(m->flags & MFD_GUARD_BOOK) + !!(m->flags & MFD_GUARD_PIDFD), n = 1;
-	struct mfd_holder *h;
+	struct mfd_deposit *h;
 
 	if (nfds != 1 + more)
 		return -EINVAL;
@@ -198,7 +200,7 @@ static int add_hold(struct supervisor *su, const struct mfd_guard_msg *m, int *f
 /* From the heir: most of them are held already. */
 static int add_found(struct supervisor *su, const struct mfd_guard_msg *m, int *fds, int nfds)
 {
-	struct mfd_holder *h;
+	struct mfd_deposit *h;
 
 	if (nfds != 1)
 		return -EINVAL;
@@ -212,7 +214,7 @@ static int add_found(struct supervisor *su, const struct mfd_guard_msg *m, int *
 
 static int unhold(struct supervisor *su, const struct mfd_guard_msg *m)
 {
-	struct mfd_holder **p = find_number(su, m->session, m->number);
+	struct mfd_deposit **p = find_number(su, m->session, m->number);
 
 	if (!*p)
 		return -ENOENT;
@@ -239,7 +241,7 @@ static void pass_on(struct supervisor *su)
 {
 	uint64_t one = 1;
 
-	if (write(su->sv->stop_fd, &one, sizeof(one)) < 0)
+	if (write(su->stop_fd, &one, sizeof(one)) < 0)
 		mfd_log_error("eventfd: %s", strerror(errno));
 }
 
@@ -275,14 +277,14 @@ static int act(struct supervisor *su, struct mfd_guard_msg *m, int *fds, int nfd
 		drop_holds(su, ""); /* the worker has looked at them */
 		say_ready(su);
 		return 0;
-	case MFD_GUARD_HOLD:
+	case MFD_GUARD_DEPOSIT:
 		return add_hold(su, m, fds, nfds);
-	case MFD_GUARD_UNHOLD:
+	case MFD_GUARD_WITHDRAW:
 		return unhold(su, m);
 	case MFD_GUARD_FOUND:
 		m->session[0] = 0;
 		return add_found(su, m, fds, nfds);
-	case MFD_GUARD_RELEASE:
+	case MFD_GUARD_WITHDRAW_ALL:
 		drop_holds(su, m->session);
 		return 0;
 	case MFD_GUARD_KILL:
@@ -313,7 +315,7 @@ static int serve_worker(struct supervisor *su)
 /* In a child that has nothing to do with them. */
 static void close_holds(struct supervisor *su)
 {
-	struct mfd_holder *h;
+	struct mfd_deposit *h;
 
 	while ((h = su->held)) {
 		su->held = h->next;
@@ -324,6 +326,11 @@ static void close_holds(struct supervisor *su)
 /* The worker's life, in the child. */
 static int be_worker(struct supervisor *su, int link)
 {
+	struct mfd_supervise_birth b = { .listen_fd = su->sv->listen_fd,
+					 .stop_fd = su->stop_fd,
+					 .guard_fd = link,
+					 .after = su->after,
+					 .inherited = su->held };
 	sigset_t none;
 	int ret;
 
@@ -342,15 +349,13 @@ static int be_worker(struct supervisor *su, int link)
 	mfd_io_close(&su->link);
 	mfd_io_close(&su->keeper_link);
 	mfd_io_close(&su->standby.link);
-	su->sv->inherited = su->held;
-	su->sv->guard_fd = link;
-	su->sv->standby_fd = take_fd(&su->standby.orphans);
-	ret = mfd_heir_start(link, su->sv->standby_fd);
+	b.standby_fd = take_fd(&su->standby.orphans);
+	ret = mfd_heir_start(link, b.standby_fd);
 	if (ret)
 		mfd_log_warn(
 			"no heir (%s): should this worker die just when a restored task forks, the task is killed",
 			strerror(-ret));
-	return mfd_listener_run(su->sv);
+	return su->sv->work(su->sv->arg, &b);
 }
 
 static int restart_allowed(struct supervisor *su)
@@ -379,7 +384,7 @@ static int start_keeper(struct supervisor *su)
 		close(pair[0]);
 		mfd_io_close(&su->signals);
 		mfd_io_close(&su->sv->listen_fd);
-		mfd_io_close(&su->sv->stop_fd);
+		mfd_io_close(&su->stop_fd);
 		mfd_io_close(&su->sv->lock_fd);
 		mfd_io_close(&su->standby.link);
 		mfd_io_close(&su->standby.orphans);
@@ -430,7 +435,7 @@ static void start_standby(struct supervisor *su)
 		mfd_log_warn(
 			"no standby (%s): should the whole server be killed, restored tasks that lack pages are lost",
 			strerror(-ret));
-	for (struct mfd_holder *h = su->held; h && !ret; h = h->next)
+	for (struct mfd_deposit *h = su->held; h && !ret; h = h->next)
 		mfd_standby_add(&su->standby, h);
 }
 
@@ -438,7 +443,7 @@ static void end_standby(struct supervisor *su)
 {
 	int tasks = 0;
 
-	for (struct mfd_holder *h = su->held; h; h = h->next)
+	for (struct mfd_deposit *h = su->held; h; h = h->next)
 		tasks += h->task != 0;
 	if (tasks) /* that would not die: it holds on to them */
 		mfd_io_close(&su->standby.link);
@@ -450,7 +455,7 @@ static void inherit(struct supervisor *su)
 {
 	int conn = -1, n = mfd_standby_inherit(su->sv->dirfd, &su->held, &conn);
 
-	for (struct mfd_holder *h = su->held; n > 0 && h; h = h->next) {
+	for (struct mfd_deposit *h = su->held; n > 0 && h; h = h->next) {
 		h->id = ++su->last_id;
 		h->writer = h->writer == getpid() ? 0 : h->writer;
 	}
@@ -458,7 +463,7 @@ static void inherit(struct supervisor *su)
 		mfd_log_warn(
 			"an earlier server was killed; its standby has handed over %d descriptors of restored tasks",
 			n);
-		su->sv->reborn = su->sv->orphaned = 1;
+		su->after = MFD_TAKEOVER_SERVER;
 	} else if (n < 0) {
 		mfd_log_error("the standby of an earlier server cannot be asked: %s", strerror(-n));
 	}
@@ -487,7 +492,7 @@ static int start_worker(struct supervisor *su)
 /* Nobody will serve the pages of these tasks any more. */
 static void kill_held(struct supervisor *su)
 {
-	struct mfd_holder *h = su->held;
+	struct mfd_deposit *h = su->held;
 	char session[256];
 
 	while (h) {
@@ -524,8 +529,7 @@ static int follow_worker(struct supervisor *su)
 			"workers die before they are ready; restored tasks are not taken over but killed");
 		kill_held(su);
 	}
-	su->sv->reborn = 1;
-	su->sv->orphaned = 0;
+	su->after = MFD_TAKEOVER_WORKER;
 	return start_worker(su);
 }
 
@@ -536,7 +540,7 @@ static int worker_died(struct supervisor *su, int status)
 
 	drain(su);
 	if (su->exec_wanted && WIFSIGNALED(status)) {
-		su->sv->reborn = 1;
+		su->after = MFD_TAKEOVER_WORKER;
 		return 0;
 	}
 	if (WIFEXITED(status)) {
@@ -643,7 +647,6 @@ static int go_on(struct supervisor *su)
 
 int mfd_supervise_loop(struct supervisor *su)
 {
-	struct mfd_server *sv = su->sv;
 	sigset_t set;
 	int ret, code;
 
@@ -655,8 +658,8 @@ int mfd_supervise_loop(struct supervisor *su)
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	su->signals = signalfd(-1, &set, SFD_CLOEXEC);
-	sv->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ret = su->signals < 0 || sv->stop_fd < 0 ? -errno : 0;
+	su->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = su->signals < 0 || su->stop_fd < 0 ? -errno : 0;
 	if (!ret)
 		inherit(su);
 	if (!ret && !su->keeper)
@@ -676,7 +679,7 @@ int mfd_supervise_loop(struct supervisor *su)
 	return code;
 }
 
-int mfd_supervise_run(struct mfd_server *sv, const char *address)
+int mfd_supervise_run(struct mfd_supervise *sv, const char *address)
 {
 	struct supervisor su = { .sv = sv,
 				 .address = address,

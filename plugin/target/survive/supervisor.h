@@ -5,8 +5,9 @@
 
 #include <sys/types.h>
 
-#include "server.h"
+#include "error.h"
 #include "standby.h"
+#include "supervise.h"
 
 #define MAX_RESTARTS   20    /* within ... */
 #define RESTART_WINDOW 60000 /* ms */
@@ -16,14 +17,16 @@
 #define DRAIN_MS      5000 /* a dead worker's heir has for each message */
 
 struct supervisor {
-	struct mfd_server *sv;
+	struct mfd_supervise *sv;
+	int stop_fd; /* eventfd: the worker is asked to end */
+	enum mfd_takeover_after after;
 	const char *address;
 	int signals; /* signalfd: TERM, INT, USR2, CHLD */
 	int link;    /* to the worker */
 	pid_t worker;
 	pid_t keeper; /* 0: none */
 	int keeper_link;
-	struct mfd_holder *held;
+	struct mfd_deposit *held;
 	uint64_t last_id; /* of a hold */
 	struct mfd_standby standby;
 	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
@@ -38,8 +41,8 @@ struct supervisor {
  * cut: no more comes through; the userfaultfds that nobody had read are in the list, too.  end:
  * once the tasks are dead, see to it that CRIU ends.
  */
-int mfd_unfinished_cut(struct mfd_holder **list, const char *session);
-void mfd_unfinished_end(const struct mfd_holder *list, const char *session);
+int mfd_unfinished_cut(struct mfd_deposit **list, const char *session);
+void mfd_unfinished_end(const struct mfd_deposit *list, const char *session);
 
 int mfd_supervise_loop(struct supervisor *su);
 

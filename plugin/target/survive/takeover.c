@@ -6,43 +6,50 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "holder.h"
 #include "io.h"
 #include "log.h"
 #include "takeover.h"
 
-static int is_of(const struct mfd_holder *h, const char *session)
+static int is_of(const struct mfd_deposit *h, const char *session)
 {
 	return !strcmp(h->session, session);
 }
 
 /* Found in the dead worker by its heir; nobody had been told whose it is. */
-static int is_unclaimed(const struct mfd_holder *h)
+static int is_unclaimed(const struct mfd_deposit *h)
 {
 	return !h->session[0];
 }
 
-int mfd_takeover_has(struct mfd_server *sv, const char *session)
+static int has_task(const struct mfd_takeover *t, const char *session)
 {
-	const struct mfd_holder *h;
+	const struct mfd_deposit *h;
 
-	for (h = sv->inherited; h && !(is_of(h, session) && h->task);)
+	for (h = t->inherited; h && !(is_of(h, session) && h->task);)
 		h = h->next;
 	return h != NULL;
 }
 
-int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pager_held **list,
-		      size_t *n, size_t *own)
+int mfd_takeover_expected(const struct mfd_takeover *t, const char *session)
 {
-	const struct mfd_holder *h;
+	return t->after == MFD_TAKEOVER_WORKER ||
+	       (t->after == MFD_TAKEOVER_SERVER && has_task(t, session));
+}
+
+int mfd_takeover_list(const struct mfd_takeover *t, const char *session,
+		      struct mfd_pager_held **list, size_t *n, size_t *own)
+{
+	const struct mfd_deposit *h;
 	size_t all = 0;
 
 	*n = *own = 0;
-	for (h = sv->inherited; h; h = h->next)
+	for (h = t->inherited; h; h = h->next)
 		all++;
 	*list = calloc(all + 1, sizeof(**list));
 	if (!*list)
 		return -ENOMEM;
-	for (h = sv->inherited; h; h = h->next) {
+	for (h = t->inherited; h; h = h->next) {
 		if (!is_of(h, session) && !is_unclaimed(h))
 			continue;
 		*own += is_of(h, session);
@@ -56,16 +63,16 @@ int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pag
 	return 0;
 }
 
-static void forget(struct mfd_holder *h)
+static void forget(struct mfd_deposit *h)
 {
 	h->uffd = h->book = h->pidfd = -1;
 	h->task = 0;
 	strcpy(h->session, "/"); /* no session's name */
 }
 
-static void close_all(struct mfd_server *sv, const char *session)
+static void close_all(struct mfd_takeover *t, const char *session)
 {
-	for (struct mfd_holder *h = sv->inherited; h; h = h->next) {
+	for (struct mfd_deposit *h = t->inherited; h; h = h->next) {
 		if (!is_of(h, session))
 			continue;
 		mfd_io_close(&h->uffd);
@@ -75,7 +82,7 @@ static void close_all(struct mfd_server *sv, const char *session)
 	}
 }
 
-static int is_taken(const struct mfd_holder *h, const struct mfd_pager_held *list, size_t n)
+static int is_taken(const struct mfd_deposit *h, const struct mfd_pager_held *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (list[i].taken && list[i].uffd == h->uffd)
@@ -83,16 +90,16 @@ static int is_taken(const struct mfd_holder *h, const struct mfd_pager_held *lis
 	return 0;
 }
 
-void mfd_takeover_done(struct mfd_server *sv, const char *session,
+void mfd_takeover_done(struct mfd_takeover *t, const char *session,
 		       const struct mfd_pager_held *list, size_t n)
 {
-	for (struct mfd_holder *h = sv->inherited; h; h = h->next) {
+	for (struct mfd_deposit *h = t->inherited; h; h = h->next) {
 		if (is_unclaimed(h) && is_taken(h, list, n))
 			forget(h);
 		if (!is_of(h, session))
 			continue;
 		if (!h->task) { /* the connection of the restore */
-			mfd_guard_unhold(sv, session, h->uffd);
+			mfd_guard_withdraw(t->guard, session, h->uffd);
 			mfd_io_close(&h->uffd);
 		}
 		mfd_io_close(&h->book);
@@ -101,16 +108,16 @@ void mfd_takeover_done(struct mfd_server *sv, const char *session,
 	}
 }
 
-void mfd_takeover_kill(struct mfd_server *sv, const char *session)
+void mfd_takeover_kill(struct mfd_takeover *t, const char *session)
 {
-	mfd_guard_kill(sv, session);
-	close_all(sv, session);
+	mfd_guard_kill(t->guard, session);
+	close_all(t, session);
 }
 
-void mfd_takeover_needless(struct mfd_server *sv, const char *session)
+void mfd_takeover_needless(struct mfd_takeover *t, const char *session)
 {
-	mfd_guard_release(sv, session);
-	close_all(sv, session);
+	mfd_guard_withdraw_all(t->guard, session);
+	close_all(t, session);
 }
 
 /*
@@ -118,7 +125,7 @@ void mfd_takeover_needless(struct mfd_server *sv, const char *session)
  * But a task that has its own copy open still is killed here, in case it does not.  Others are of
  * tasks that lack nothing: the worker died between letting go and closing.
  */
-static void end_unclaimed(struct mfd_holder *h)
+static void end_unclaimed(struct mfd_deposit *h)
 {
 	int sure, pid = mfd_holder_find(0, h->uffd, 0, &sure);
 
@@ -129,12 +136,12 @@ static void end_unclaimed(struct mfd_holder *h)
 	}
 }
 
-void mfd_takeover_end(struct mfd_server *sv)
+void mfd_takeover_end(struct mfd_takeover *t)
 {
-	struct mfd_holder *h;
+	struct mfd_deposit *h;
 	char session[256];
 
-	for (h = sv->inherited; h; h = h->next) {
+	for (h = t->inherited; h; h = h->next) {
 		if (is_unclaimed(h))
 			end_unclaimed(h);
 		if (is_unclaimed(h) || h->session[0] == '/')
@@ -142,17 +149,17 @@ void mfd_takeover_end(struct mfd_server *sv)
 		memcpy(session, h->session, sizeof(session));
 		mfd_log_error("%s: its restored tasks belong to no session that could be reloaded",
 			      session);
-		mfd_takeover_kill(sv, session);
+		mfd_takeover_kill(t, session);
 	}
 }
 
-void mfd_takeover_free(struct mfd_server *sv)
+void mfd_takeover_free(struct mfd_takeover *t)
 {
-	struct mfd_holder *h;
+	struct mfd_deposit *h;
 
-	close_all(sv, "");
-	while ((h = sv->inherited)) {
-		sv->inherited = h->next;
+	close_all(t, "");
+	while ((h = t->inherited)) {
+		t->inherited = h->next;
 		free(h);
 	}
 }

@@ -1,32 +1,47 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a worker that follows a dead one has inherited: the supervisor's holds (sv->inherited),
- * copies of which it has under the same numbers. Main thread only, while the sessions are reloaded.
+ * What a worker has inherited: the supervisor's deposits, of which it has copies under the same
+ * numbers.  Main thread only, while the sessions are reloaded.
  */
 #ifndef MFD_TAKEOVER_H
 #define MFD_TAKEOVER_H
 
-#include "session.h"
+#include <stddef.h>
 
-/* Nonzero: a task of it is among them. */
-int mfd_takeover_has(struct mfd_server *sv, const char *session);
+#include "deposit.h"
+#include "guard.h"
+#include "pager.h"
+
+enum mfd_takeover_after {
+	MFD_TAKEOVER_START,  /* a server starts, and no standby of an earlier one has a deposit */
+	MFD_TAKEOVER_WORKER, /* the worker before this one died */
+	MFD_TAKEOVER_SERVER, /* a whole server died: only tasks of deposits may live and lack pages */
+};
+
+struct mfd_takeover {
+	enum mfd_takeover_after after;
+	struct mfd_deposit *inherited;
+	struct mfd_guard *guard;
+};
+
+/* Nonzero: restored tasks of this session may live and lack pages. */
+int mfd_takeover_expected(const struct mfd_takeover *t, const char *session);
 /*
- * The session's holds and everything unclaimed, for mfd_pager_adopt; *list is to be freed.  *own =
- * how many are the session's.
+ * The session's deposits and everything unclaimed, for mfd_pager_adopt; *list is to be freed.  *own
+ * = how many are the session's.
  */
-int mfd_takeover_list(struct mfd_server *sv, const char *session, struct mfd_pager_held **list,
-		      size_t *n, size_t *own);
+int mfd_takeover_list(const struct mfd_takeover *t, const char *session,
+		      struct mfd_pager_held **list, size_t *n, size_t *own);
 /* The pager has taken `list` over: what it does not need is closed, here and at the supervisor. */
-void mfd_takeover_done(struct mfd_server *sv, const char *session,
+void mfd_takeover_done(struct mfd_takeover *t, const char *session,
 		       const struct mfd_pager_held *list, size_t n);
-/* they cannot be: the tasks are killed */
-void mfd_takeover_kill(struct mfd_server *sv, const char *session);
-/* they lack nothing: its holds are let go */
-void mfd_takeover_needless(struct mfd_server *sv, const char *session);
-/* whatever is left has no session */
-void mfd_takeover_end(struct mfd_server *sv);
-void mfd_takeover_free(
-	struct mfd_server *
-		sv); /* after mfd_guard_ready, which makes the supervisor close what nobody claimed */
+/* It cannot: the tasks are killed. */
+void mfd_takeover_kill(struct mfd_takeover *t, const char *session);
+/* The tasks lack nothing: the session's deposits are withdrawn. */
+void mfd_takeover_needless(struct mfd_takeover *t, const char *session);
+/* Kill the tasks of all sessions that are left. */
+void mfd_takeover_end(struct mfd_takeover *t);
+/* After mfd_guard_ready, by which the supervisor closes what no session has claimed. */
+void mfd_takeover_free(struct mfd_takeover *t);
 
 #endif

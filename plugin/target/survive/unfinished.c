@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "descendants.h"
+#include "holder.h"
 #include "lazysock.h"
 #include "log.h"
 #include "supervisor.h"
@@ -29,20 +30,20 @@
 #define GRACE_MS 2000
 #define KILL_MS	 5000
 
-static int is_connection(const struct mfd_holder *h, const char *session)
+static int is_connection(const struct mfd_deposit *h, const char *session)
 {
 	return !h->task && h->uffd >= 0 && !strcmp(h->session, session);
 }
 
-static struct mfd_holder *new_hold(const struct mfd_lazysock_msg *m, const char *session)
+static struct mfd_deposit *new_hold(const struct mfd_lazysock_msg *m, const char *session)
 {
-	struct mfd_holder *h = calloc(1, sizeof(*h));
+	struct mfd_deposit *h = calloc(1, sizeof(*h));
 	int pid, sure;
 
 	if (!h)
 		return NULL;
 	pid = mfd_holder_find(m->task, m->uffd, m->pid, &sure);
-	h->task = m->task ? m->task : MFD_HOLDER_UNKNOWN;
+	h->task = m->task ? m->task : MFD_DEPOSIT_UNKNOWN;
 	h->uffd = m->uffd;
 	h->pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
 	h->book = h->number = -1;
@@ -50,7 +51,7 @@ static struct mfd_holder *new_hold(const struct mfd_lazysock_msg *m, const char 
 	return h;
 }
 
-static int read_rest(struct mfd_holder **list, int conn, const char *session)
+static int read_rest(struct mfd_deposit **list, int conn, const char *session)
 {
 	struct mfd_lazysock_msg m;
 	uint32_t task = 0;
@@ -61,7 +62,7 @@ static int read_rest(struct mfd_holder **list, int conn, const char *session)
 	 */
 	shutdown(conn, SHUT_RDWR);
 	while (mfd_lazysock_salvage(conn, &task, &m)) {
-		struct mfd_holder *h = new_hold(&m, session);
+		struct mfd_deposit *h = new_hold(&m, session);
 
 		/*
 		 * Closing it would be as good as filling in zeros; the task cannot run while its
@@ -77,9 +78,9 @@ static int read_rest(struct mfd_holder **list, int conn, const char *session)
 	return 0;
 }
 
-int mfd_unfinished_cut(struct mfd_holder **list, const char *session)
+int mfd_unfinished_cut(struct mfd_deposit **list, const char *session)
 {
-	struct mfd_holder *h;
+	struct mfd_deposit *h;
 	int ret = 0;
 
 	for (h = *list; h; h = h->next)
@@ -132,9 +133,9 @@ static void end(int pidfd, const char *session)
 		;
 }
 
-void mfd_unfinished_end(const struct mfd_holder *list, const char *session)
+void mfd_unfinished_end(const struct mfd_deposit *list, const char *session)
 {
-	for (const struct mfd_holder *h = list; h; h = h->next)
+	for (const struct mfd_deposit *h = list; h; h = h->next)
 		if (is_connection(h, session))
 			end(h->pidfd, session);
 }

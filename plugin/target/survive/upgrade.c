@@ -6,7 +6,7 @@
  *	serve 1
  *	own LISTENER LOCK KEEPER_PID KEEPER_LINK
  *	address TEXT
- *	hold TASK UFFD BOOK PIDFD FORKED WRITER NUMBER SESSION	struct mfd_holder
+ *	hold TASK UFFD BOOK PIDFD FORKED WRITER NUMBER SESSION	struct mfd_deposit
  */
 #include <errno.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ int mfd_supervise_exec_check(struct mfd_error *err)
 static int write_state(const struct supervisor *su, FILE *f, struct mfd_reexec *r)
 {
 	const int own[] = { su->sv->listen_fd, su->sv->lock_fd, su->keeper_link };
-	const struct mfd_holder *h;
+	const struct mfd_deposit *h;
 	int ret = 0;
 
 	fprintf(f, "serve 1\nown %d %d %d %d\naddress %s\n", su->sv->listen_fd, su->sv->lock_fd,
@@ -99,7 +99,7 @@ void mfd_supervise_exec(struct supervisor *su)
 
 static int load_hold(struct supervisor *su, const char *line)
 {
-	struct mfd_holder *h = calloc(1, sizeof(*h));
+	struct mfd_deposit *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
@@ -110,7 +110,7 @@ static int load_hold(struct supervisor *su, const char *line)
 	if (sscanf(line, "hold %u %d %d %d %d %d %d %255[^\n]", &h->task, &h->uffd, &h->book,
 		   &h->pidfd, &h->forked, &h->writer, &h->number, h->session) < 7)
 		return -EPROTO;
-	su->sv->reborn = 1;
+	su->after = MFD_TAKEOVER_WORKER;
 	if (h->book >= 0)
 		mfd_reexec_adopt(h->book);
 	if (h->pidfd >= 0)
@@ -122,7 +122,7 @@ static int load(struct supervisor *su, char *text)
 {
 	char *line, *save;
 	static char address[72]; /* for the rest of our life */
-	struct mfd_server *sv = su->sv;
+	struct mfd_supervise *sv = su->sv;
 	int ret = 0;
 
 	for (line = strtok_r(text, "\n", &save); line && !ret; line = strtok_r(NULL, "\n", &save)) {
@@ -142,7 +142,7 @@ static int load(struct supervisor *su, char *text)
 	return ret || !*address ? -EPROTO : 0;
 }
 
-int mfd_supervise_resume(struct mfd_server *sv, int state)
+int mfd_supervise_resume(struct mfd_supervise *sv, int state)
 {
 	struct supervisor su = {
 		.sv = sv, .link = -1, .keeper_link = -1, .standby = { .link = -1, .orphans = -1 }

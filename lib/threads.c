@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The worker's threads: one list, joined by the main thread alone, so that none is forgotten and
- * none outlives it.
- */
+/* A list of threads: start, notice the end of, join. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "server.h"
+#include "threads.h"
 
 struct mfd_thread {
 	struct mfd_threads *pool;
@@ -22,27 +20,30 @@ struct mfd_thread {
 int mfd_threads_init(struct mfd_threads *t)
 {
 	t->all = NULL;
-	t->count = 0;
 	pthread_mutex_init(&t->lock, NULL);
 	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return t->wake < 0 ? -errno : 0;
+}
+
+void mfd_threads_wake(struct mfd_threads *t)
+{
+	uint64_t one = 1;
+
+	/* A counter that is full wakes as well. */
+	if (write(t->wake, &one, sizeof(one)) < 0)
+		errno = 0;
 }
 
 static void *run(void *arg)
 {
 	struct mfd_thread *me = arg;
 	struct mfd_threads *t = me->pool;
-	uint64_t one = 1;
 
 	me->fn(me->arg);
 	pthread_mutex_lock(&t->lock);
 	me->ended = 1;
-	/*
-	 * A full counter wakes as well; inside the lock, since the pool may go once nobody is in
-	 * the list.
-	 */
-	if (write(t->wake, &one, sizeof(one)) < 0)
-		errno = 0;
+	/* Inside the lock: the main thread may free the pool once the list is empty. */
+	mfd_threads_wake(t);
 	pthread_mutex_unlock(&t->lock);
 	return NULL;
 }
@@ -62,7 +63,6 @@ int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
 	if (!ret) {
 		me->next = t->all;
 		t->all = me;
-		t->count++;
 	}
 	pthread_mutex_unlock(&t->lock);
 	if (ret)
@@ -70,19 +70,17 @@ int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
 	return ret;
 }
 
-/* Take one off the list: one that has ended, or any. */
+/* Take one thread off the list: one that has ended, or any. */
 static struct mfd_thread *take(struct mfd_threads *t, int any)
 {
 	struct mfd_thread **p, *me = NULL;
 
 	pthread_mutex_lock(&t->lock);
-	for (p = &t->all; *p; p = &(*p)->next) {
-		if (!any && !(*p)->ended)
-			continue;
+	for (p = &t->all; *p && !any && !(*p)->ended;)
+		p = &(*p)->next;
+	if (*p) {
 		me = *p;
 		*p = me->next;
-		t->count--;
-		break;
 	}
 	pthread_mutex_unlock(&t->lock);
 	return me;

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The worker of a restore server, as its sessions see it.
+ *
+ *	main thread	(listener.c)	accepts connections and requests, watches the clock, joins threads
+ *	one thread	(listener.c)	per connection, from its greeting to its end: it becomes the control reader
+ *					(control_reader.c) or the receiver of one channel (receive.c) of a session
+ *	one thread	(session.c)	per live session, the only one that changes the session's state
+ *	one thread	(requests.c)	per request on DIR/.serve.sock, short
+ *	one thread	(restore_run.c)	per criu restore that the server runs itself
+ *	threads		(pager)		of each session's pager, which joins them
+ *
+ * All but the pager's are in `pool` and are joined by the main thread.  The other processes of a
+ * server are described in survive/README.md.
+ */
+#ifndef MFD_SERVER_H
+#define MFD_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "budget.h"
+#include "guard.h"
+#include "peer.h"
+#include "restore_run.h"
+#include "takeover.h"
+#include "threads.h"
+
+#define MFD_SERVER_MEMORY ".memory" /* figures of --max-memory, for status */
+
+struct mfd_session;
+
+struct mfd_server {
+	/* Constant once the worker runs. */
+	const char *dir;
+	int dirfd;
+	unsigned threads, max_sessions, stall_ms;
+	uint64_t max_memory; /* bytes, 0: no limit */
+	int durable, once, huge_pages;
+	int restore;			  /* sources may ask for it: confirm = restore */
+	struct mfd_restore_host criu;	  /* ... and this is how */
+	const char *const *allow_address; /* rules (netaddr.h): what sources may move here */
+	size_t n_allow_address;
+
+	/* With locks or atomics of their own. */
+	struct mfd_guard guard;
+	struct mfd_takeover takeover; /* main thread, until the sessions are reloaded */
+	struct mfd_threads pool;
+	struct mfd_peers peers;
+	struct mfd_budget budget;
+	int dir_in_memory, store_in_memory; /* constant, of the worker: what lies there is memory */
+	_Atomic uint64_t swept_ms;	    /* when ended sessions were last looked at (memory.c) */
+	uint64_t published_ms;		    /* main thread, and what was published then */
+	char published[320];
+
+	pthread_mutex_t lock;	      /* guards the rest */
+	struct mfd_session *sessions; /* live ones and claimed names, linked by `next` */
+	unsigned n_sessions;
+	int ended;  /* sessions that have ended; --once looks at it */
+	int result; /* exit code that the first of them means */
+};
+
+/* reload.c: what an earlier worker or server has left in `dir`; main thread */
+void mfd_reload_all(struct mfd_server *sv);
+
+/* The rest of a connection's life after its greeting (in host order). */
+struct mfd_wire_greeting;
+void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g); /* control_reader.c */
+void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g); /* receive.c */
+/* answers with an enum mfd_wire_join_status */
+void mfd_receive_answer(struct mfd_peer *p, unsigned status);
+
+#endif
