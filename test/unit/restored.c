@@ -68,12 +68,12 @@ static int on_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	return 0;
 }
 
-static int on_hold(void *arg, struct mfd_pager_held *h)
+static int on_deposit(void *arg, struct mfd_pager_held *h)
 {
 	struct world *w = arg;
 
-	if (w->hold)
-		return w->hold(w, h);
+	if (w->deposit)
+		return w->deposit(w, h);
 	pthread_mutex_lock(&w->lock);
 	assert_true(w->nheld < sizeof(w->held) / sizeof(*w->held));
 	w->numbers[w->nheld] = h->uffd;
@@ -82,13 +82,13 @@ static int on_hold(void *arg, struct mfd_pager_held *h)
 	return 0;
 }
 
-static void on_unhold(void *arg, int uffd)
+static void on_withdraw(void *arg, int uffd)
 {
 	struct world *w = arg;
 	unsigned i;
 
-	if (w->unhold) {
-		w->unhold(w, uffd);
+	if (w->withdraw) {
+		w->withdraw(w, uffd);
 		return;
 	}
 	pthread_mutex_lock(&w->lock);
@@ -118,7 +118,7 @@ static void on_abandon(void *arg)
 	struct world *w = arg;
 
 	w->abandoned = 1;
-	if (!w->unhold)
+	if (!w->withdraw)
 		release_held(w);
 }
 
@@ -193,23 +193,35 @@ void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy)
 	steps_reset();
 }
 
-const struct mfd_pager_ops world_ops = {
+static const struct mfd_pager_ops world_ops = {
 	.table = on_table,
 	.started = on_started,
 	.want = on_want,
-	.hold = on_hold,
-	.unhold = on_unhold,
+	.deposit = on_deposit,
+	.withdraw = on_withdraw,
 	.abandon = on_abandon,
 	.restored = on_restored,
 	.done = on_done,
 };
 
+struct mfd_pager_config world_config(struct world *w, unsigned threads)
+{
+	return (struct mfd_pager_config){
+		.dirfd = w->dirfd,
+		.store = w->store,
+		.postcopy = w->postcopy,
+		.threads = threads,
+		.ops = &world_ops,
+		.arg = w,
+	};
+}
+
 void world_start(struct world *w, unsigned threads)
 {
+	struct mfd_pager_config config = world_config(w, threads);
 	struct mfd_error err = { 0 };
 
-	if (mfd_pager_start(w->dirfd, w->store, w->postcopy, threads, &world_ops, w, &w->pager,
-			    &err))
+	if (mfd_pager_start(&config, &w->pager, &err))
 		fail_msg("%s", err.text);
 }
 

@@ -46,8 +46,8 @@ struct world {
 	unsigned nheld;
 	atomic_int abandoned; /* a restore was */
 	/* Instead of holding them here. */
-	int (*hold)(struct world *w, const struct mfd_pager_held *h);
-	void (*unhold)(struct world *w, int uffd);
+	int (*deposit)(struct world *w, const struct mfd_pager_held *h);
+	void (*withdraw)(struct world *w, int uffd);
 	/*
 	 * how pages that arrive late are handed over: 0 = as the receiver would, 1 = always the
 	 * store
@@ -56,10 +56,10 @@ struct world {
 };
 
 extern int world_dense; /* before world_open and child_start */
-extern const struct mfd_pager_ops world_ops;
 
 int restored_needs_root(void **state); /* for a group's set-up */
 void world_open(struct world *w, uint64_t pages, uint64_t span, int postcopy);
+struct mfd_pager_config world_config(struct world *w, unsigned threads);
 void world_start(struct world *w, unsigned threads);
 void world_close(struct world *w);
 /*

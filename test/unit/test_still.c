@@ -60,7 +60,7 @@ static pid_t begin(void (*task)(struct world *w), int huge, int dense)
 	world_open(&world, PAGES, SPAN, 1);
 	pid = child_start(&world, task);
 	world_start(&world, 2);
-	mfd_pager_expect_still(world.pager, huge);
+	mfd_pager_expect_stop(world.pager, huge);
 	/* Two thirds of a block, from before there were any tasks. */
 	world_bring(&world, 700, 300);
 	step_done(&steps->test, 1);
@@ -115,7 +115,7 @@ static unsigned mappings(pid_t pid)
 
 static void go_on(pid_t pid)
 {
-	mfd_pager_go(world.pager);
+	mfd_pager_keep(world.pager);
 	kill(pid, SIGCONT);
 	mfd_pager_complete(world.pager);
 	world_wait_done(&world);
@@ -135,9 +135,9 @@ static void test_huge(void **state)
 		assert_true(areas.n >= 1 && areas.v[0].start % MFD_THP_SIZE == 0);
 	mfd_thp_free(&areas);
 	world_bring(&world, 0, 100); /* before CRIU has ended: its block stays ordinary */
-	mfd_pager_still(world.pager);
+	mfd_pager_tasks_stopped(world.pager);
 	receive_all();
-	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	assert_int_equal(mfd_pager_make_whole(world.pager), 0);
 	/*
 	 * Of eight blocks those at both ends are ordinary, what was stored may be two more, and the
 	 * first that come are.
@@ -176,13 +176,13 @@ static void test_many_hands(void **state)
 		world_bring(&world, 0, 100);
 		receive_all();
 		world_bring(&world, 100, 600);
-		mfd_pager_still(world.pager);
+		mfd_pager_tasks_stopped(world.pager);
 		for (unsigned i = 0; i < 3; i++)
 			assert_int_equal(pthread_create(&id[i], NULL, sweep_again, NULL), 0);
 		mfd_pager_complete(world.pager); /* begins all over, too */
 		for (unsigned i = 0; i < 3; i++)
 			pthread_join(id[i], NULL);
-		assert_int_equal(mfd_pager_stir(world.pager), 0);
+		assert_int_equal(mfd_pager_make_whole(world.pager), 0);
 		go_on(pid);
 	}
 }
@@ -193,9 +193,9 @@ static void test_sparse(void **state)
 	pid_t pid = begin(wants_huge, 1, 0);
 
 	(void)state;
-	mfd_pager_still(world.pager);
+	mfd_pager_tasks_stopped(world.pager);
 	receive_all();
-	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	assert_int_equal(mfd_pager_make_whole(world.pager), 0);
 	/*
 	 * One in seven is zero, an eighth would do: what is known of a block can look like that for
 	 * a moment.
@@ -210,8 +210,8 @@ static void test_none_wanted(void **state)
 
 	(void)state;
 	receive_all();
-	mfd_pager_still(world.pager);
-	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	mfd_pager_tasks_stopped(world.pager);
+	assert_int_equal(mfd_pager_make_whole(world.pager), 0);
 	assert_int_equal(huge_kib(pid), 0);
 	go_on(pid);
 }
@@ -221,9 +221,9 @@ static void test_switched_off(void **state)
 	pid_t pid = begin(wants_huge, 0, 1);
 
 	(void)state;
-	mfd_pager_still(world.pager);
+	mfd_pager_tasks_stopped(world.pager);
 	receive_all();
-	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	assert_int_equal(mfd_pager_make_whole(world.pager), 0);
 	assert_int_equal(huge_kib(pid), 0);
 	go_on(pid);
 }
@@ -235,7 +235,7 @@ static void test_never_still(void **state)
 
 	(void)state;
 	receive_all();
-	assert_int_equal(mfd_pager_stir(world.pager), 0);
+	assert_int_equal(mfd_pager_make_whole(world.pager), 0);
 	go_on(pid);
 }
 
@@ -248,13 +248,13 @@ static void test_killed(void **state)
 	pid_t pid = begin(wants_huge, 1, 1);
 
 	(void)state;
-	mfd_pager_still(world.pager);
+	mfd_pager_tasks_stopped(world.pager);
 	world_bring(&world, 1500, 1000);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	receive_all();
-	assert_int_equal(mfd_pager_stir(world.pager), 0);
-	mfd_pager_go(world.pager);
+	assert_int_equal(mfd_pager_make_whole(world.pager), 0);
+	mfd_pager_keep(world.pager);
 	mfd_pager_complete(world.pager);
 	world_wait_done(&world);
 	world_close(&world);

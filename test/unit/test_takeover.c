@@ -266,6 +266,7 @@ static void feed(struct world *w)
 static void adopt(struct world *w)
 {
 	static struct mfd_pager_held list[MAX_HELD];
+	struct mfd_pager_config config = world_config(w, 2);
 	struct mfd_error err = { 0 };
 	uint64_t again;
 	size_t n = 0;
@@ -273,8 +274,9 @@ static void adopt(struct world *w)
 	for (unsigned i = 0; i < nheld; i++)
 		if (held[i].open)
 			list[n++] = held[i].h;
-	if (mfd_pager_adopt(w->dirfd, w->store, w->postcopy, 2, &world_ops, w, list, n, &again,
-			    &w->pager, &err)) {
+	config.held = list;
+	config.n_held = n;
+	if (mfd_pager_adopt(&config, &w->pager, &again, &err)) {
 		fprintf(stderr, "refused: %s\n", mfd_error_text(&err));
 		ask(REFUSED, NULL);
 		_exit(0);
@@ -289,8 +291,8 @@ static void adopt(struct world *w)
 static void be_pager(struct world *w, int with_heir)
 {
 	reopen(w);
-	w->hold = remote_hold;
-	w->unhold = remote_unhold;
+	w->deposit = remote_hold;
+	w->withdraw = remote_unhold;
 	if (with_heir && mfd_heir_start(ask_fd, -1))
 		die("no heir");
 	if (restored) {

@@ -226,39 +226,36 @@ static int open_fds(struct mfd_pager *p, int adopt, struct mfd_error *err)
 	return ret ? mfd_error_sys(err, ret, "cannot set up the pager") : 0;
 }
 
-static struct mfd_pager *new_pager(int dirfd, struct mfd_pagestore *store, int postcopy,
-				   const struct mfd_pager_ops *ops, void *arg)
+static struct mfd_pager *new_pager(const struct mfd_pager_config *c)
 {
 	struct mfd_pager *p = aligned_alloc(64, sizeof(*p));
 
 	if (!p)
 		return NULL;
 	memset(p, 0, sizeof(*p));
-	p->dirfd = dirfd;
-	p->store = store;
-	p->postcopy = postcopy;
-	p->ops = *ops;
-	p->arg = arg;
+	p->dirfd = c->dirfd;
+	p->store = c->store;
+	p->postcopy = c->postcopy;
+	p->ops = *c->ops;
+	p->arg = c->arg;
 	p->sock.listen = p->sock.conn = p->sock.peer_pidfd = -1;
 	p->epfd = p->ctl = p->work = -1;
-	atomic_store(&p->complete, !postcopy);
+	atomic_store(&p->complete, !c->postcopy);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->sock_lock, NULL);
 	return p;
 }
 
-int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **out,
-		    struct mfd_error *err)
+int mfd_pager_start(const struct mfd_pager_config *c, struct mfd_pager **out, struct mfd_error *err)
 {
-	struct mfd_pager *p = new_pager(dirfd, store, postcopy, ops, arg);
+	struct mfd_pager *p = new_pager(c);
 	int ret;
 
 	if (!p)
 		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
 	ret = open_fds(p, 0, err);
 	if (!ret)
-		ret = start_threads(p, threads, err);
+		ret = start_threads(p, c->threads, err);
 	if (ret)
 		mfd_pager_stop(p);
 	else
@@ -266,20 +263,19 @@ int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsign
 	return ret;
 }
 
-int mfd_pager_adopt(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager_held *held,
-		    size_t n, uint64_t *again, struct mfd_pager **out, struct mfd_error *err)
+int mfd_pager_adopt(const struct mfd_pager_config *c, struct mfd_pager **out, uint64_t *again,
+		    struct mfd_error *err)
 {
-	struct mfd_pager *p = new_pager(dirfd, store, postcopy, ops, arg);
+	struct mfd_pager *p = new_pager(c);
 	int ret;
 
 	if (!p)
 		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
 	ret = open_fds(p, 1, err);
 	if (!ret)
-		ret = mfd_pager_take_over(p, held, n, again, err);
+		ret = mfd_pager_take_over(p, c->held, c->n_held, again, err);
 	if (!ret)
-		ret = start_threads(p, threads, err);
+		ret = start_threads(p, c->threads, err);
 	if (ret) {
 		mfd_pager_stop(p);
 		return ret;

@@ -42,11 +42,11 @@ struct mfd_pager_held {
 	uint32_t task;
 	int uffd, book; /* book -1: none */
 	/*
-	 * hold: the process it came from, 0 = not known; set by it to the task's, as far as it is
-	 * known
+	 * deposit: the process that the userfaultfd came from, 0 = not known; ops->deposit sets it
+	 * to the task's, as far as that is known
 	 */
 	int pid;
-	int forked; /* hold: the kernel made it, for a child */
+	int forked; /* deposit: the kernel made it, for a child */
 	int writer; /* adopt: the process that had this userfaultfd ... */
 	int number; /* ... under this number */
 	int taken;  /* set by adopt: this one, which nobody knew, is a child's */
@@ -75,12 +75,12 @@ struct mfd_pager_ops {
 	 * Copies of these descriptors must be held by somebody else before they are used (the
 	 * supervisor); 0 or -errno.
 	 */
-	int (*hold)(void *arg, struct mfd_pager_held *h);
+	int (*deposit)(void *arg, struct mfd_pager_held *h);
 	/*
 	 * Nothing depends on this one any more: the other holder closes its copies.  Ours is open
 	 * until this has returned.
 	 */
-	void (*unhold)(void *arg, int uffd);
+	void (*withdraw)(void *arg, int uffd);
 	/*
 	 * The restore has failed, or is refused: whatever is left of it must die, for its tasks get
 	 * no pages.  Its connection is still open and held; afterwards nothing of it is held.
@@ -91,7 +91,7 @@ struct mfd_pager_ops {
 	/*
 	 * Everything is installed (code 0), or the pager gave up (-errno, text): the restored tasks
 	 * must then be killed.  Called once. When everything is installed the pager has closed its
-	 * userfaultfds, after `unhold` of each: while a copy is open anywhere, a task that touches
+	 * userfaultfds, after `withdraw` of each: while a copy is open anywhere, a task that touches
 	 * a page that is zero, forks or unmaps waits for nobody.  When it gave up, both keep them.
 	 * In postcopy this may come before mfd_pager_complete: what had not arrived by then belongs
 	 * to no lazy page of a living task.
@@ -123,27 +123,34 @@ struct mfd_pager_stats {
 	} thread[MFD_PAGER_MAX_THREADS];
 };
 
+struct mfd_pager_config {
+	int dirfd; /* the session's folder: images; lazy-pages.socket is made here; duplicated */
+	struct mfd_pagestore *store;
+	int postcopy;	  /* pages may be ABSENT for now */
+	unsigned threads; /* for bulk work, 0 = number of processors; those on call come on top */
+	const struct mfd_pager_ops *ops;
+	void *arg; /* of ops */
+	/*
+	 * mfd_pager_adopt only: what ops->deposit was told and ops->withdraw was not, and
+	 * userfaultfds of the dead process whose task is not known (book -1).
+	 */
+	struct mfd_pager_held *held;
+	size_t n_held;
+};
+
+/* Start the pager's threads at once.  A pager that is freed before ops->done kills no task. */
+int mfd_pager_start(const struct mfd_pager_config *c, struct mfd_pager **p, struct mfd_error *err);
 /*
- * dirfd: the session's folder (images; lazy-pages.socket is made here). threads: for bulk work, 0 =
- * number of processors; those on call come on top. postcopy: pages may be ABSENT for now.  The
- * pager's threads start at once.  A pager that is freed before `done` kills nothing itself.
- */
-int mfd_pager_start(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager **p,
-		    struct mfd_error *err);
-/*
- * The same for a restore that is finished and whose pager died with its process: `held` is what
- * `hold` was told and `unhold` was not, and userfaultfds that the dead process had and nobody knows
- * (book -1).  The store and the tables are as its journal says.
+ * The same for a restore that is finished and whose pager died with its process.  The store and the
+ * tables are as its journal says.
  *
  * Takes over the userfaultfds (of those without a book, the ones that it needs), not the books.
  * Pages that the table has as DIRECT and that are not in become ABSENT, *again = how many; each
  * must come again or the tasks must be killed.  When it fails nothing can be said about the tasks'
  * pages, and they must be killed before the last copies of their userfaultfds are closed.
  */
-int mfd_pager_adopt(int dirfd, struct mfd_pagestore *store, int postcopy, unsigned threads,
-		    const struct mfd_pager_ops *ops, void *arg, struct mfd_pager_held *held,
-		    size_t n, uint64_t *again, struct mfd_pager **p, struct mfd_error *err);
+int mfd_pager_adopt(const struct mfd_pager_config *c, struct mfd_pager **p, uint64_t *again,
+		    struct mfd_error *err);
 void mfd_pager_stop(struct mfd_pager *p); /* joins the threads, closes the userfaultfds, frees */
 
 /*
@@ -164,30 +171,35 @@ int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_
 void mfd_pager_complete(struct mfd_pager *p);
 
 /*
- * A restore that may still be killed and repeated (its tasks are stopped until the source has
- * decided): from hold, called before it can connect, until go or again, faults are answered but
- * nothing else is installed, nothing leaves the store, and ops->restored is not called.  go: the
- * tasks run now (CRIU has finished, though the pager may not have read that yet); again: they were
- * killed, wait for another restore.  Without hold a restore is finished for good when CRIU says so,
- * whether its tasks run or are stopped.
+ * A provisional restore may still be killed and repeated: its tasks are stopped until the source
+ * has decided.  From mfd_pager_provisional, called before CRIU can connect, until
+ * mfd_pager_keep or mfd_pager_undo, faults are answered but nothing else is installed, nothing
+ * leaves the store, and ops->restored is not called.
+ *
+ *	keep	the tasks run now; CRIU has finished, though the pager may not have read that yet
+ *	undo	the tasks were killed; wait for another restore
+ *
+ * A restore that is not provisional is final when CRIU says that it is finished, whether its tasks
+ * run or are stopped; keep and undo then change nothing.
  */
-void mfd_pager_hold(struct mfd_pager *p);
-void mfd_pager_go(struct mfd_pager *p);
-void mfd_pager_again(struct mfd_pager *p);
+void mfd_pager_provisional(struct mfd_pager *p);
+void mfd_pager_keep(struct mfd_pager *p);
+void mfd_pager_undo(struct mfd_pager *p);
 int mfd_pager_finished(struct mfd_pager *p); /* nonzero once CRIU's last word has been read */
 
 /*
- * A restore after which the tasks are stopped while pages still come, and whose failure ends the
- * session.
+ * An early restore: pages still come when it is finished, its tasks stay stopped meanwhile, and its
+ * failure ends the session.  Only while the tasks are stopped can they get huge pages.
  *
- *	expect_still	before it begins; `huge`: tasks that the kernel gives huge pages to get them at once (pager_still.c)
- *	still		CRIU has ended, none of its tasks can run; nonzero when one of them gets huge pages
- *	stir		before anybody depends on what is restored, and when nothing will come any more; nonzero: the pager has failed
- *	go		they run now
+ *	expect_stop	before the restore begins; huge 0: no huge pages, nothing changes
+ *	tasks_stopped	CRIU has ended, none of its tasks can run; nonzero when one of them gets
+ *			huge pages
+ *	make_whole	before anything depends on the tasks, and before they may run; nonzero: the
+ *			pager has failed
  */
-void mfd_pager_expect_still(struct mfd_pager *p, int huge);
-int mfd_pager_still(struct mfd_pager *p);
-int mfd_pager_stir(struct mfd_pager *p);
+void mfd_pager_expect_stop(struct mfd_pager *p, int huge);
+int mfd_pager_tasks_stopped(struct mfd_pager *p);
+int mfd_pager_make_whole(struct mfd_pager *p);
 
 /* Postcopy after a reconnect: ask again (ops->want) for every page a task waits for. */
 void mfd_pager_want_again(struct mfd_pager *p);

@@ -37,7 +37,7 @@ static void read_again(struct mfd_pager *p)
 static int hold_conn(struct mfd_pager *p)
 {
 	struct mfd_pager_held h = { .uffd = p->sock.conn, .book = -1 };
-	int ret = p->ops.hold ? p->ops.hold(p->arg, &h) : 0;
+	int ret = p->ops.deposit ? p->ops.deposit(p->arg, &h) : 0;
 
 	p->conn_held = !ret;
 	return ret;
@@ -49,8 +49,8 @@ static int hold_conn(struct mfd_pager *p)
  */
 static void unhold_conn(struct mfd_pager *p)
 {
-	if (p->conn_held && p->ops.unhold)
-		p->ops.unhold(p->arg, p->sock.conn);
+	if (p->conn_held && p->ops.withdraw)
+		p->ops.withdraw(p->arg, p->sock.conn);
 	p->conn_held = 0;
 }
 
@@ -202,14 +202,14 @@ void mfd_pager_restore_event(struct mfd_pager *p)
 	pthread_mutex_unlock(&p->sock_lock);
 }
 
-void mfd_pager_hold(struct mfd_pager *p)
+void mfd_pager_provisional(struct mfd_pager *p)
 {
 	pthread_mutex_lock(&p->sock_lock);
 	p->held = 1;
 	pthread_mutex_unlock(&p->sock_lock);
 }
 
-void mfd_pager_go(struct mfd_pager *p)
+void mfd_pager_keep(struct mfd_pager *p)
 {
 	pthread_mutex_lock(&p->sock_lock);
 	if (p->held && p->finished)
@@ -218,7 +218,7 @@ void mfd_pager_go(struct mfd_pager *p)
 	pthread_mutex_unlock(&p->sock_lock);
 }
 
-void mfd_pager_again(struct mfd_pager *p)
+void mfd_pager_undo(struct mfd_pager *p)
 {
 	pthread_mutex_lock(&p->sock_lock);
 	if (p->held && p->finished) {

@@ -11,7 +11,7 @@
  * and not when khugepaged comes by.
  *
  * What is not there yet in such a block reads as zeros, so when the tasks may run, or whoever
- * follows this process might serve them (READY), it must be whole: mfd_pager_stir.  Blocks of which
+ * follows this process might serve them (READY), it must be whole: mfd_pager_make_whole.  Blocks of which
  * anything is in already, or that have zero pages here and there, and everything else go the
  * ordinary way.
  *
@@ -323,7 +323,7 @@ void mfd_still_prime(struct pager_task *t, uint64_t cur)
 
 /* ---- when ---- */
 
-void mfd_pager_expect_still(struct mfd_pager *p, int huge)
+void mfd_pager_expect_stop(struct mfd_pager *p, int huge)
 {
 	atomic_store(&p->awaits_still, huge && mfd_thp_here());
 }
@@ -351,7 +351,7 @@ static void begin_sweep(struct mfd_pager *p)
 	mfd_pager_wake(p);
 }
 
-int mfd_pager_still(struct mfd_pager *p)
+int mfd_pager_tasks_stopped(struct mfd_pager *p)
 {
 	int any = 0;
 
@@ -381,7 +381,7 @@ static void make_whole(struct pager_task *t, struct pager_still *s)
 	}
 }
 
-int mfd_pager_stir(struct mfd_pager *p)
+int mfd_pager_make_whole(struct mfd_pager *p)
 {
 	struct pager_still *s;
 	struct pager_task *t;

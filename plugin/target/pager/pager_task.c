@@ -368,7 +368,7 @@ static int hold(struct pager_task *t, int book, int pid, int forked)
 	struct mfd_pager_held h = {
 		.task = t->fam->id, .uffd = t->uffd, .book = book, .pid = pid, .forked = forked
 	};
-	int ret = t->p->ops.hold ? t->p->ops.hold(t->p->arg, &h) : 0;
+	int ret = t->p->ops.deposit ? t->p->ops.deposit(t->p->arg, &h) : 0;
 
 	t->pid = h.forked ? 0 : h.pid;
 	return ret;
@@ -489,8 +489,8 @@ void mfd_pager_task_let_go(struct pager_task *t)
 {
 	if (t->uffd < 0)
 		return;
-	if (t->p->ops.unhold)
-		t->p->ops.unhold(t->p->arg, t->uffd);
+	if (t->p->ops.withdraw)
+		t->p->ops.withdraw(t->p->arg, t->uffd);
 	epoll_ctl(t->p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
 	mfd_io_close(&t->uffd);
 }

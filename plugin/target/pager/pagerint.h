@@ -91,7 +91,7 @@ struct pager_task {
 	struct mfd_ranges ranges;
 	int giveback;		   /* settled pages leave the store; lock */
 	struct pager_still *still; /* pager_still.c; lock */
-	int pid;		   /* the process, as ops->hold has found it; 0 = not known */
+	int pid;		   /* the process, as ops->deposit has found it; 0 = not known */
 	int linked;		   /* it is in pager->tasks; whoever made it */
 
 	struct pager_book *book; /* shared memory, see pager_book.c */
@@ -137,8 +137,9 @@ struct mfd_pager {
 	 */
 	struct mfd_lazysock sock;
 	pthread_mutex_t sock_lock;
-	int held, finished; /* sock_lock: mfd_pager_hold; CRIU has said that it is finished */
-	int conn_held;	    /* sock_lock: by ops->hold */
+	int held,
+		finished; /* sock_lock: mfd_pager_provisional; CRIU has said that it is finished */
+	int conn_held;	  /* sock_lock: by ops->deposit */
 
 	pthread_mutex_t lock;
 	struct pager_family *families[PAGER_BUCKETS]; /* lock */
@@ -162,7 +163,7 @@ struct mfd_pager {
 	atomic_int complete;	 /* ABSENT is zero; from the start in safe mode */
 	atomic_int failed;	 /* error is set */
 	atomic_int reported;	 /* done has been called: exchanged by who calls it */
-	atomic_int awaits_still; /* no bulk work before mfd_pager_still */
+	atomic_int awaits_still; /* no bulk work before mfd_pager_tasks_stopped */
 	atomic_int still;	 /* blocks may be unregistered and written: no task runs */
 	/* a task has nothing left: its userfaultfd can go (mfd_pager_tidy) */
 	atomic_int untidy;

@@ -110,7 +110,7 @@ static int count_hold(struct mfd_session *s)
  * Of a child that a task forks nobody can say which process it is, and the task waits for us: no
  * look at all processes.
  */
-static int op_hold(void *arg, struct mfd_pager_held *h)
+static int op_deposit(void *arg, struct mfd_pager_held *h)
 {
 	struct mfd_session *s = arg;
 	int ret = count_hold(s), pid, sure, pidfd = -1;
@@ -144,7 +144,7 @@ static int op_hold(void *arg, struct mfd_pager_held *h)
  * Early: before nobody holds anything any more by which whoever follows would know that the tasks
  * live and lack nothing.
  */
-static void op_unhold(void *arg, int uffd)
+static void op_withdraw(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
@@ -198,8 +198,8 @@ static const struct mfd_pager_ops pager_ops = {
 	.table = op_table,
 	.started = op_started,
 	.want = op_want,
-	.hold = op_hold,
-	.unhold = op_unhold,
+	.deposit = op_deposit,
+	.withdraw = op_withdraw,
 	.abandon = op_abandon,
 	.restored = op_restored,
 	.done = op_done,
@@ -207,8 +207,21 @@ static const struct mfd_pager_ops pager_ops = {
 
 /* ---- the actor's part ---- */
 
+static struct mfd_pager_config pager_config(struct mfd_session *s)
+{
+	return (struct mfd_pager_config){
+		.dirfd = s->dirfd,
+		.store = s->store,
+		.postcopy = mfd_session_pages_follow(s),
+		.threads = s->server->threads,
+		.ops = &pager_ops,
+		.arg = s,
+	};
+}
+
 int mfd_commit_start_pager(struct mfd_session *s)
 {
+	struct mfd_pager_config config = pager_config(s);
 	struct mfd_error err = { 0 };
 	struct mfd_pager *p = NULL;
 	int ret;
@@ -225,8 +238,7 @@ int mfd_commit_start_pager(struct mfd_session *s)
 		return ret;
 	}
 	mfd_error_clear(&err);
-	ret = mfd_pager_start(s->dirfd, s->store, mfd_session_pages_follow(s), s->server->threads,
-			      &pager_ops, s, &p, &err);
+	ret = mfd_pager_start(&config, &p, &err);
 	if (ret) {
 		snprintf(s->error, sizeof(s->error), "pager: %s", mfd_error_text(&err));
 		mfd_log_error("%s: %s", s->name, s->error);
@@ -248,11 +260,14 @@ int mfd_commit_start_pager(struct mfd_session *s)
 static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_t n,
 		       struct mfd_error *err)
 {
+	struct mfd_pager_config config = pager_config(s);
 	struct mfd_pager *p = NULL;
 	uint64_t again = 0;
-	int ret = mfd_pager_adopt(s->dirfd, s->store, mfd_session_pages_follow(s),
-				  s->server->threads, &pager_ops, s, held, n, &again, &p, err);
+	int ret;
 
+	config.held = held;
+	config.n_held = n;
+	ret = mfd_pager_adopt(&config, &p, &again, err);
 	if (ret)
 		return ret;
 	if (again && s->state != MFD__SESSION_STATE__RUNNING) {

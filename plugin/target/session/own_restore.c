@@ -33,7 +33,7 @@ static void failed(struct mfd_session *s, int code, const char *text)
 
 	mfd_restore_kill(&s->restore);
 	if (p)
-		mfd_pager_again(p);
+		mfd_pager_undo(p);
 	if (s->state != MFD__SESSION_STATE__COMMITTED) {
 		mfd_session_abort(s, code, "criu restore failed: %.400s", text);
 		return;
@@ -57,9 +57,9 @@ void mfd_confirm_begin(struct mfd_session *s)
 	 * into the stopped tasks.
 	 */
 	if (!s->early || s->state != MFD__SESSION_STATE__RECEIVING)
-		mfd_pager_hold(p);
+		mfd_pager_provisional(p);
 	else
-		mfd_pager_expect_still(p, s->server->huge_pages);
+		mfd_pager_expect_stop(p, s->server->huge_pages);
 	mfd_log_info("%s: restoring", s->name);
 	ret = mfd_restore_start(&s->restore, s->dirfd, s->restore_options, s->n_restore_options,
 				text, sizeof(text));
@@ -119,7 +119,8 @@ static void succeeded(struct mfd_session *s)
 		now_restored(s);
 		break;
 	case MFD__SESSION_STATE__RECEIVING: /* early: when everything is verified */
-		s->huge = mfd_pager_still(atomic_load_explicit(&s->pager, memory_order_relaxed));
+		s->huge = mfd_pager_tasks_stopped(
+			atomic_load_explicit(&s->pager, memory_order_relaxed));
 		break;
 	/* pages still come: leave to run is what the source gives now */
 	case MFD__SESSION_STATE__RESTORABLE:
@@ -198,7 +199,7 @@ int mfd_confirm_continue(struct mfd_session *s)
 	 * restored a second time.
 	 */
 	if (p)
-		mfd_pager_go(p);
+		mfd_pager_keep(p);
 	mfd_address_lift(s);
 	mfd_restore_continue(&s->restore);
 	mfd_log_info("%s: the restored tasks go on", s->name);

@@ -283,7 +283,7 @@ void mfd_verify_passed(struct mfd_session *s)
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 
 	s->ready_waits = 0;
-	if (s->early && p && mfd_pager_stir(p))
+	if (s->early && p && mfd_pager_make_whole(p))
 		mfd_session_broken(s, -EIO, "the pager has failed");
 	else
 		mfd_commit_ready(s);
