@@ -15,7 +15,7 @@
 #include <fcntl.h>
 #include <cmocka.h>
 
-#include "pagerint.h"
+#include "pager_int.h"
 #include "restored.h"
 
 static struct world world;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The pager's threads and life; pagerint.h says which file does what. */
+/* The pager's threads and life; pager_int.h says which file does what. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,51 +15,10 @@
 #include "gentle.h"
 #include "io.h"
 #include "log.h"
-#include "pagerint.h"
+#include "pager_int.h"
 #include "threadname.h"
 
 #define EVENTS 8
-
-/* ---- small services for the other files ---- */
-
-int mfd_pager_watch(struct mfd_pager *p, int fd, void *ptr, int oneshot)
-{
-	struct epoll_event ev = { .events = EPOLLIN | (oneshot ? EPOLLONESHOT : 0),
-				  .data.ptr = ptr };
-
-	return epoll_ctl(p->epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
-}
-
-/*
- * `work` stays readable, and so all threads for bulk awake, until one of them has found nothing to
- * do (pick).
- */
-void mfd_pager_wake(struct mfd_pager *p)
-{
-	uint64_t one = 1;
-
-	pthread_mutex_lock(&p->lock);
-	if (!p->work_set) {
-		p->work_set = 1;
-		(void)!write(p->work, &one, sizeof(one));
-	}
-	pthread_mutex_unlock(&p->lock);
-}
-
-void mfd_pager_fail(struct mfd_pager *p, int code, const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	pthread_mutex_lock(&p->lock);
-	mfd_error_sys(&p->error, code, "%s", text);
-	atomic_store(&p->failed, 1);
-	pthread_mutex_unlock(&p->lock);
-	mfd_pager_wake(p);
-}
 
 /* ---- the end ---- */
 
@@ -111,8 +70,6 @@ static void look_for_end(struct mfd_pager *p)
 }
 
 /* ---- threads ---- */
-
-_Thread_local struct pager_count *mfd_pager_mine;
 
 /* The next of its kind, whose counts begin at `first`. */
 static void be_thread(struct mfd_pager *p, const char *name, _Atomic unsigned *named,

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "pagerint.h"
+#include "pager_int.h"
 #include "uffd.h"
 
 struct adoption {

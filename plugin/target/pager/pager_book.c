@@ -27,7 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "pagerint.h"
+#include "pager_int.h"
 
 #define BOOK_MAGIC   0x6b6f6f62444d464dULL
 #define BOOK_VERSION 1U

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "pagerint.h"
+#include "pager_int.h"
 
 /* epoll gives the descriptor to one thread and then forgets it until this call. */
 static void listen_again(struct mfd_pager *p)
@@ -108,31 +108,13 @@ static void greet(struct mfd_pager *p)
 	}
 }
 
-/*
- * Everything may be installed from here on.  Whoever brings a page sets the table, takes task->lock
- * for reading and looks at `running` inside. If that was 0, its section came before ours on that
- * lock, so the bulk work that starts below sees the table as it was set.
- */
+/* Final: before anything is released, a second restore is out of the question. */
 static void start_running(struct mfd_pager *p)
 {
-	struct pager_task *t;
-
 	mfd_lazysock_unlisten(&p->sock);
-	/* before anything is released: a second restore is out of the question now */
 	p->ops.restored(p->arg);
 	unhold_conn(p);
-	if (atomic_load(&p->awaits_still) && !mfd_still_look(p))
-		atomic_store(&p->awaits_still, 0);
-	atomic_store(&p->running, 1);
-	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
-		pthread_rwlock_wrlock(&t->lock);
-		mfd_pager_giveback(t);
-		pthread_rwlock_unlock(&t->lock);
-	}
-	pthread_mutex_lock(&p->lock);
-	p->sweeping = !atomic_load(&p->awaits_still);
-	pthread_mutex_unlock(&p->lock);
-	mfd_pager_wake(p);
+	mfd_pager_open(p);
 }
 
 static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)

@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "pagerint.h"
+#include "pager_int.h"
 #include "uffd.h"
 
 struct wish { /* for ops->want */

@@ -32,7 +32,7 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "pagerint.h"
+#include "pager_int.h"
 #include "thp.h"
 #include "uffd.h"
 
@@ -128,7 +128,7 @@ static struct pager_still *new_still(const struct pager_task *t, const struct mf
 	return s;
 }
 
-void mfd_still_free(struct pager_task *t)
+void mfd_huge_free(struct pager_task *t)
 {
 	struct pager_still *s = t->still;
 
@@ -161,7 +161,7 @@ static int may_write(int pid)
 }
 
 /* t->lock held for writing.  A task whose mappings cannot be read gets ordinary pages. */
-static void look_at(struct pager_task *t)
+void mfd_huge_look(struct pager_task *t)
 {
 	struct mfd_thp_areas vmas;
 	int pidfd;
@@ -290,7 +290,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src)
+int mfd_huge_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src)
 {
 	const struct area *a = find(t->still, cur);
 	_Atomic uint8_t *state;
@@ -313,7 +313,7 @@ int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n,
 	return put_open(t, bit, cur, *n, src);
 }
 
-void mfd_still_prime(struct pager_task *t, uint64_t cur)
+void mfd_huge_prime(struct pager_task *t, uint64_t cur)
 {
 	struct area *a = find(t->still, cur);
 
@@ -321,85 +321,18 @@ void mfd_still_prime(struct pager_task *t, uint64_t cur)
 		atomic_store(&a->primed, 1);
 }
 
-/* ---- when ---- */
-
-void mfd_pager_expect_stop(struct mfd_pager *p, int huge)
-{
-	atomic_store(&p->awaits_still, huge && mfd_thp_here());
-}
-
-int mfd_still_look(struct mfd_pager *p)
-{
-	int any = 0;
-
-	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t;
-	     t = mfd_pager_next_task(p, t)) {
-		pthread_rwlock_wrlock(&t->lock);
-		look_at(t);
-		any |= t->still != NULL;
-		pthread_rwlock_unlock(&t->lock);
-	}
-	return any;
-}
-
-static void begin_sweep(struct mfd_pager *p)
-{
-	pthread_mutex_lock(&p->lock);
-	if (atomic_exchange(&p->awaits_still, 0))
-		p->sweeping = atomic_load(&p->running);
-	pthread_mutex_unlock(&p->lock);
-	mfd_pager_wake(p);
-}
-
-int mfd_pager_tasks_stopped(struct mfd_pager *p)
-{
-	int any = 0;
-
-	atomic_store(&p->still, 1);
-	begin_sweep(p);
-	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t;
-	     t = mfd_pager_next_task(p, t)) {
-		pthread_rwlock_rdlock(&t->lock);
-		any |= t->still != NULL;
-		pthread_rwlock_unlock(&t->lock);
-	}
-	return any;
-}
-
-/* What has come to the store meanwhile, and was not swept yet. */
-static void make_whole(struct pager_task *t, struct pager_still *s)
+int mfd_huge_next_open(const struct pager_still *s, size_t *at, uint64_t *bit)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		const struct area *a = &s->areas[i];
 
-		for (uint64_t b = 0; b < a->blocks; b++) {
-			uint64_t bit = a->bit + b * BLOCK_PAGES;
-
-			if (atomic_load(&s->state[a->first + b]) == OPEN)
-				mfd_pager_fill_wait(t, bit, bit + BLOCK_PAGES, 0);
+		for (; *at < a->first + a->blocks; ++*at) {
+			if (atomic_load(&s->state[*at]) != OPEN)
+				continue;
+			*bit = a->bit + (*at - a->first) * BLOCK_PAGES;
+			++*at;
+			return 1;
 		}
 	}
-}
-
-int mfd_pager_make_whole(struct mfd_pager *p)
-{
-	struct pager_still *s;
-	struct pager_task *t;
-
-	begin_sweep(p); /* should nobody have said that they stand still */
-	atomic_store(&p->still, 0);
-	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
-		/* Whoever was about to open a block has done so when the lock has been ours. */
-		pthread_rwlock_wrlock(&t->lock);
-		s = t->still;
-		pthread_rwlock_unlock(&t->lock);
-		if (s)
-			make_whole(t, s);
-		pthread_rwlock_wrlock(&t->lock);
-		mfd_still_free(t);
-		pthread_rwlock_unlock(&t->lock);
-	}
-	mfd_log_debug("pager: %llu blocks of 2 MiB were put in as a whole",
-		      (unsigned long long)atomic_load(&p->blocks));
-	return atomic_load(&p->failed) ? -EIO : 0;
+	return 0;
 }

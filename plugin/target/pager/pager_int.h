@@ -20,8 +20,8 @@
  * suffices) after the page is in, never before: a settled page may be copied to a forked child's
  * account, and its place in the store may be gone.
  */
-#ifndef MFD_PAGERINT_H
-#define MFD_PAGERINT_H
+#ifndef MFD_PAGER_INT_H
+#define MFD_PAGER_INT_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -42,8 +42,15 @@
 #define PAGER_MAX_THREADS MFD_PAGER_MAX_THREADS
 #define PAGER_BUCKETS	  64U
 #define PAGER_BATCH	  32U /* messages read at a time */
+/* pause while a task's mappings change: it must get a processor to go on */
+#define PAGER_CHANGING_US 20
 
 struct pager_task;
+
+static inline uint64_t mfd_pager_words(uint64_t bits)
+{
+	return (bits + 63) / 64;
+}
 
 /*
  * The tasks that one dumped task has become: itself and what it forked since. They share the image:
@@ -247,6 +254,8 @@ uint64_t mfd_pager_unsettled(const struct pager_task *t, uint64_t *bit, uint64_t
 enum pager_how { PAGER_PUT, PAGER_DROPPED, PAGER_LEFT_ZERO };
 /* Settle [bit, bit + n) and release from the store what is not needed any more. task->lock held. */
 void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager_how how);
+/* Of a task that has ended: whatever is not settled counts as dropped. */
+void mfd_pager_drop_rest(struct pager_task *t);
 /* Nonzero when a task waits for a page of [bit, bit + n). */
 int mfd_pager_is_wanted(const struct pager_family *f, uint64_t bit, uint64_t n);
 /*
@@ -260,13 +269,18 @@ void mfd_pager_family_sync(struct pager_family *f);
  * pager_still.c: t->lock held for reading, t->still is not NULL.  Puts up to *n pages at cur, which
  * becomes how many it was asked about: 0, an error, or 1: these go the ordinary way.
  */
-int mfd_still_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src);
-/* All tasks exist: which of them may get huge pages? 0: none. No lock held. */
-int mfd_still_look(struct mfd_pager *p);
+int mfd_huge_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src);
+/* May it get huge pages? t->lock held for writing. */
+void mfd_huge_look(struct pager_task *t);
+/* From number *at on, the next open block; *bit = its first page. 0: there is none. */
+int mfd_huge_next_open(const struct pager_still *s, size_t *at, uint64_t *bit);
 /* a page is in there, put by UFFDIO_COPY */
-void mfd_still_prime(struct pager_task *t, uint64_t cur);
+void mfd_huge_prime(struct pager_task *t, uint64_t cur);
 /* t->lock held for writing, or nobody else has t */
-void mfd_still_free(struct pager_task *t);
+void mfd_huge_free(struct pager_task *t);
+
+/* pager_open.c: the restore is final. sock_lock held. */
+void mfd_pager_open(struct mfd_pager *p);
 
 /* pager_fault.c */
 void mfd_pager_serve(struct pager_task *t); /* read and handle what its userfaultfd has */

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Bulk work: which chunk of which task a thread fills next. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "pager_int.h"
+
+/*
+ * To the end of a page table, by the address that the page had when the task was dumped, which most
+ * have still: it is known without the task's lock.  Behind the end of an interval it is the next
+ * one's number of pages that counts, not where it ends.
+ */
+static uint64_t stripe_end(const struct pager_task *t, uint64_t bit)
+{
+	const struct mfd_range *r = mfd_ranges_from_bit(&t->fam->img, bit);
+	uint64_t page = r ? r->img / PAGER_PAGE + (bit - r->bit) : 0,
+		 end = bit + PAGER_STRIPE - page % PAGER_STRIPE;
+
+	return end < t->fam->img.bits ? end : t->fam->img.bits;
+}
+
+static int has_stripe(const struct mfd_pager *p, const struct pager_stripe *mine)
+{
+	return mine->t && mine->left.bit < mine->left.end && mine->restore == p->forgotten;
+}
+
+/* What was put back goes first, so that each thread has put back one chunk at most. */
+static int take(struct pager_task *t, struct pager_stripe *mine, struct pager_span *s)
+{
+	uint64_t bits = t->fam->img.bits, n;
+
+	if (!atomic_load(&t->left)) {
+		t->cursor = bits;
+		t->redos = 0;
+		mine->t = NULL;
+		return 0;
+	}
+	if (t->redos) {
+		*s = t->redo[--t->redos];
+		return 1;
+	}
+	if (!has_stripe(t->p, mine)) {
+		if (t->cursor >= bits)
+			return 0;
+		*mine = (struct pager_stripe){ t,
+					       { t->cursor, stripe_end(t, t->cursor) },
+					       t->p->forgotten };
+		t->cursor = mine->left.end;
+	}
+	n = mine->left.end - mine->left.bit;
+	s->bit = mine->left.bit;
+	s->end = mine->left.bit += n < PAGER_CHUNK ? n : PAGER_CHUNK;
+	return 1;
+}
+
+/*
+ * The next chunk; a new stripe is of another task than the last if possible: two threads in one
+ * address space get in each other's way.
+ */
+static struct pager_task *pick(struct mfd_pager *p, struct pager_stripe *mine, struct pager_span *s)
+{
+	struct pager_task *t = NULL, *first;
+
+	pthread_mutex_lock(&p->lock);
+	if (p->sweeping && !atomic_load(&p->failed) && p->tasks) {
+		t = first = has_stripe(p, mine) ? mine->t : p->turn ? p->turn : p->tasks;
+		while (!take(t, mine, s)) {
+			t = t->next ? t->next : p->tasks;
+			if (t == first) {
+				t = NULL;
+				break;
+			}
+		}
+	}
+	if (t) {
+		p->turn = t->next;
+	} else if (p->work_set) {
+		uint64_t n;
+
+		p->work_set = 0;
+		(void)!read(p->work, &n, sizeof(n));
+	}
+	pthread_mutex_unlock(&p->lock);
+	return t;
+}
+
+/* A chunk could not be finished: read the event that is in the way, then let anybody try again. */
+static void put_back(struct pager_task *t, const struct pager_span *s)
+{
+	mfd_pager_serve(t);
+	usleep(PAGER_CHANGING_US);
+	pthread_mutex_lock(&t->p->lock);
+	t->redo[t->redos++] = *s;
+	pthread_mutex_unlock(&t->p->lock);
+	mfd_pager_wake(t->p);
+}
+
+int mfd_pager_chunk(struct mfd_pager *p, struct pager_stripe *mine)
+{
+	struct pager_span s;
+	struct pager_task *t = pick(p, mine, &s);
+	int ret;
+
+	if (!t)
+		return 0;
+	mfd_counter_add(&mfd_pager_mine->chunks, 1);
+	pthread_rwlock_rdlock(&t->lock);
+	ret = t->uffd < 0 ? 0 : mfd_pager_fill(t, &s.bit, s.end);
+	pthread_rwlock_unlock(&t->lock);
+	if (mfd_pager_verdict(t, ret) == -EAGAIN)
+		put_back(t, &s);
+	return 1;
+}
