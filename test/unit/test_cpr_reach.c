@@ -43,7 +43,7 @@ static int set_up(void **state)
 		return -1;
 	d = *state;
 	server.dirfd = d->fd;
-	session.confirm = 0;
+	session.plan = mfd_plan(MFD_PLAN_SAFE);
 	text[0] = 0;
 	if (mkdirat(d->fd, "web", 0700))
 		return -1;
@@ -166,7 +166,7 @@ static const struct mfd_cpr_image_item map = { .name = "anon_inode:bpf-map",
 /* The keeper that has them may be another one, which the restore will be told of. */
 static void test_kept_on_this_boot(void **state)
 {
-	session.confirm = 1;
+	session.plan = mfd_plan(MFD_PLAN_SAFE_CONFIRM);
 	assert_int_equal(reach(map, NULL), 0);
 	assert_int_equal(reach(fuse, NULL), 0);
 	assert_int_equal(reach(a_pipe, NULL), 0);
@@ -207,7 +207,7 @@ static void test_terminals(void **state)
 	pid_t keeper;
 
 	assert_int_equal(reach(terminal, OTHER_BOOT), 0);
-	session.confirm = 1;
+	session.plan = mfd_plan(MFD_PLAN_SAFE_CONFIRM);
 	assert_int_equal(reach(terminal, OTHER_BOOT), -ENOENT);
 	assert_non_null(strstr(text, "cpr offer web tty[8807:1a]"));
 	assert_int_equal(reach(dev_tty, OTHER_BOOT), 0); /* the other entry's */

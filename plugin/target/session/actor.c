@@ -134,7 +134,7 @@ static void on_started_ok(struct mfd_session *s)
 {
 	uint64_t start = mfd_io_now_us();
 
-	if (!s->postcopy || s->state != MFD__SESSION_STATE__RESTORABLE ||
+	if (!s->plan->postcopy || s->state != MFD__SESSION_STATE__RESTORABLE ||
 	    s->leave != MFD_LEAVE_WAIT) {
 		mfd_log_debug("%s: STARTED_OK ignored in %s", s->name,
 			      mfd_session_file_state(s->state));
@@ -322,7 +322,7 @@ static int connected(struct mfd_session *s)
 /* Postcopy: they ran before READY, and the server ends when COMMIT has come. */
 static int commit_is_due(struct mfd_session *s)
 {
-	return !s->early && s->stop_seen == 1 && connected(s);
+	return !s->plan->early && s->stop_seen == 1 && connected(s);
 }
 
 /*
@@ -410,7 +410,7 @@ static void tick(struct mfd_session *s)
 static int all_joined(const struct mfd_session *s)
 {
 	return s->control && s->joining &&
-	       s->attached == s->limits.channels + (mfd_session_pages_follow(s) ? 1U : 0U);
+	       s->attached == s->limits.channels + (s->plan->follow ? 1U : 0U);
 }
 
 /*

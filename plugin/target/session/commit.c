@@ -32,14 +32,14 @@ static int op_started(void *arg)
 	struct mfd_session *s = arg;
 	int ret;
 
-	if (!s->postcopy && !s->confirm)
+	if (!s->plan->postcopy && !s->plan->confirm)
 		return 0;
 	pthread_mutex_lock(&s->lock);
 	/*
 	 * What the server restores stays stopped until there is leave; nobody else may restore
 	 * before.
 	 */
-	if (s->confirm && (s->restore.busy || s->leave == MFD_LEAVE_WAIT)) {
+	if (s->plan->confirm && (s->restore.busy || s->leave == MFD_LEAVE_WAIT)) {
 		ret = s->restore.busy ? 0 : -ECANCELED;
 		pthread_mutex_unlock(&s->lock);
 		return ret;
@@ -148,7 +148,7 @@ static void op_withdraw(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
-	if (note_unheld(s, uffd) && s->early && mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE))
+	if (note_unheld(s, uffd) && s->plan->early && mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE))
 		return; /* they are held until the commit */
 	mfd_guard_withdraw(&s->server->guard, s->name, uffd);
 }
@@ -168,7 +168,7 @@ static void op_restored(void *arg)
 	if (ret)
 		mfd_log_error("%s: %s: %s", s->name, MFD_NOTES_FILE, strerror(-ret));
 	if (ret &&
-	    s->early) /* whoever follows would not know that pages have left the store; here the source can still go on */
+	    s->plan->early) /* whoever follows would not know that pages have left the store; here the source can still go on */
 		mfd_session_fail(s, ret, "%s cannot be written", MFD_NOTES_FILE);
 	mfd_figures_first(&s->times.restored_us);
 	pthread_mutex_lock(&s->lock);
@@ -212,7 +212,7 @@ static struct mfd_pager_config pager_config(struct mfd_session *s)
 	return (struct mfd_pager_config){
 		.dirfd = s->dirfd,
 		.store = s->store,
-		.postcopy = mfd_session_pages_follow(s),
+		.postcopy = s->plan->follow,
 		.threads = s->server->threads,
 		.ops = &pager_ops,
 		.arg = s,
@@ -355,7 +355,7 @@ static void stands_alone(struct mfd_session *s)
 	s->alone = 1;
 	s->stop_seen = 0; /* a server that is to end has waited for this */
 	mfd_log_info("%s: every page is in the %s tasks", s->name,
-		     s->early ? "stopped" : "restored");
+		     s->plan->early ? "stopped" : "restored");
 }
 
 /* Everything is here and compared: make it durable, then say so. */
@@ -377,14 +377,14 @@ void mfd_commit_ready(struct mfd_session *s)
 		refuse_ready(s, before, "session.img cannot be written");
 		return;
 	}
-	if (s->confirm && !s->postcopy && mfd_commit_start_pager(s)) {
+	if (s->plan->confirm && !s->plan->postcopy && mfd_commit_start_pager(s)) {
 		mfd_session_abort(s, -EIO, "%s", s->error);
 		return;
 	}
 	/* Nothing runs that could touch what is still absent, and nothing more comes. */
-	if (s->early)
+	if (s->plan->early)
 		mfd_commit_complete(s);
-	else if (s->postcopy && s->installed)
+	else if (s->plan->postcopy && s->installed)
 		stands_alone(s);
 	mfd_log_info("%s: ready: %llu lazy pages verified", s->name,
 		     (unsigned long long)s->lazy_pages);
@@ -429,7 +429,7 @@ void mfd_commit_complete(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 
-	if (mfd_session_pages_follow(s) && !s->complete_said)
+	if (s->plan->follow && !s->complete_said)
 		mfd_pager_complete(p);
 	s->complete_said = 1;
 }
@@ -498,14 +498,15 @@ void mfd_commit_pager_done(struct mfd_session *s)
 		s->installed = 1;
 		mfd_figures_time(&s->times.installed_us);
 		mfd_commit_look_done(s);
-		if (s->early ? s->state != MFD__SESSION_STATE__COMMITTED : mfd_session_only_copy(s))
+		if (s->plan->early ? s->state != MFD__SESSION_STATE__COMMITTED :
+				     mfd_session_only_copy(s))
 			stands_alone(s);
 		if (s->ready_waits)
 			mfd_verify_passed(s);
 		return;
 	}
 	if (s->state != MFD__SESSION_STATE__COMMITTED &&
-	    !(s->early && mfd_session_only_copy(s) && s->restore.ok)) {
+	    !(s->plan->early && mfd_session_only_copy(s) && s->restore.ok)) {
 		mfd_session_abort(s, code, "%s", text);
 		return;
 	}

@@ -33,7 +33,7 @@ void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
 	m.has_code = 1;
 	m.code = code;
 	/* Should we die in between: whoever follows shall not take for tasks what was killed. */
-	if (s->early && s->restore.ok)
+	if (s->plan->early && s->restore.ok)
 		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
 	/* Before the source hears that its tasks are the only ones. */
 	mfd_restore_kill(&s->restore);

@@ -82,7 +82,7 @@ static int is_dev_tty(const struct mfd_cpr_record *r)
  */
 static int has_terminal(const struct reach *r, uint64_t id)
 {
-	return !r->s->confirm || has(r, MFD_KEEPER_TERMINAL, id);
+	return !r->s->plan->confirm || has(r, MFD_KEEPER_TERMINAL, id);
 }
 
 /*

@@ -63,8 +63,7 @@ static void entry_channels(struct mfd_session *s, Mfd__SessionEntry *e)
 	for (unsigned i = 0; i <= MFD_SESSION_URGENT; i++) {
 		struct mfd_totals t = s->past[i];
 
-		if (i == MFD_SESSION_URGENT ? !mfd_session_pages_follow(s) :
-					      i >= s->limits.channels)
+		if (i == MFD_SESSION_URGENT ? !s->plan->follow : i >= s->limits.channels)
 			continue;
 		add_counts(&t, &s->channels[i].n);
 		e->pages += t.pages;

@@ -117,19 +117,10 @@ static int check_memory(struct mfd_server *sv, const Mfd__Hello *h, struct mfd_e
 	return mfd_memory_check(sv, &lim, h, err);
 }
 
-/* Not where sessions shall survive the host: what is in tasks only does not. */
-int mfd_hello_early(const struct mfd_server *sv, const Mfd__Hello *h)
-{
-	return h->early_restore && h->confirm_restore && !h->postcopy && sv->restore &&
-	       !sv->durable;
-}
-
 static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 {
 	s->limits = limits_of(h);
-	s->postcopy = h->postcopy;
-	s->confirm = h->confirm_restore;
-	s->early = mfd_hello_early(s->server, h);
+	s->plan = mfd_plan_granted(h, mfd_server_restores_early(s->server));
 	s->state = MFD__SESSION_STATE__RECEIVING;
 	s->started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
@@ -210,7 +201,7 @@ void mfd_hello_ok(struct mfd_session *s)
 	ok.has_move_addresses = s->n_move_addresses > 0;
 	ok.move_addresses = (uint32_t)s->n_move_addresses;
 	ok.has_settings = ok.settings = 1;
-	ok.has_early_restore = ok.early_restore = s->early;
+	ok.has_early_restore = ok.early_restore = s->plan->early;
 	ok.has_memory_limit = s->server->max_memory > 0;
 	ok.memory_limit = s->server->max_memory;
 	ok.room = mfd_memory_room(s);
@@ -273,7 +264,7 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 	}
 	mfd_peer_settled(p);
 	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB%s", s->name, p->text,
-		     s->source[0] ? s->source : "?", s->postcopy ? "postcopy" : "safe",
+		     s->source[0] ? s->source : "?", s->plan->postcopy ? "postcopy" : "safe",
 		     s->limits.channels, s->limits.packet_size >> 10,
 		     queued ? "; waits for memory" : "");
 	if (!queued)

@@ -13,8 +13,6 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 /* 0 and *s; 0 and no *s when everything has been answered; -errno and a sentence. */
 int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r,
 		     struct mfd_session **s, struct mfd_error *err);
-/* Nonzero: a session with this HELLO is restored while its pages still come (session->early). */
-int mfd_hello_early(const struct mfd_server *sv, const Mfd__Hello *h);
 /* Copies what the source asks of the restore; the session frees it. */
 int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_t n);
 

@@ -12,7 +12,6 @@
 #include <linux/magic.h>
 #include <unistd.h>
 
-#include "hello.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
@@ -36,7 +35,7 @@
 
 /* ---- how much is promised ---- */
 
-struct plan {
+struct promise {
 	uint64_t base, least, want;
 };
 
@@ -57,15 +56,15 @@ static uint64_t content_of(const struct mfd_server *sv, uint64_t need)
 	return (sv->store_in_memory ? need : 0) + need / 64 + SMALL;
 }
 
-static struct plan plan_for(const struct mfd_server *sv, const struct mfd_wire_limits *lim,
-			    int postcopy, int early, int hold_ok, uint64_t need)
+static struct promise promise_for(const struct mfd_server *sv, const struct mfd_wire_limits *lim,
+				  const struct mfd_plan *plan, int hold_ok, uint64_t need)
 {
-	struct plan p = { .base = base_of(lim, postcopy || early) };
-	uint64_t urgent = postcopy ? URGENT_ROOM : 0;
+	struct promise p = { .base = base_of(lim, plan->follow) };
+	uint64_t urgent = plan->postcopy ? URGENT_ROOM : 0;
 
 	p.want = p.base + urgent + content_of(sv, need);
 	p.least = p.want;
-	if (postcopy && hold_ok && sv->store_in_memory) {
+	if (plan->postcopy && hold_ok && sv->store_in_memory) {
 		p.least = p.base + urgent + WINDOW;
 		if (need && p.want < p.least)
 			p.least = p.want;
@@ -75,10 +74,11 @@ static struct plan plan_for(const struct mfd_server *sv, const struct mfd_wire_l
 	return p;
 }
 
-static struct plan plan_of(struct mfd_session *s)
+static struct promise promise_of(struct mfd_session *s)
 {
-	struct plan p = plan_for(s->server, &s->limits, s->postcopy, s->early,
-				 atomic_load(&s->memory.hold_ok), atomic_load(&s->memory.need));
+	struct promise p = promise_for(s->server, &s->limits, s->plan,
+				       atomic_load(&s->memory.hold_ok),
+				       atomic_load(&s->memory.need));
 
 	/* A session that was reloaded has more that is not for packets. */
 	p.least += s->memory.base - p.base;
@@ -89,7 +89,7 @@ static struct plan plan_of(struct mfd_session *s)
 
 static int elastic(struct mfd_session *s)
 {
-	return s->postcopy && atomic_load(&s->memory.hold_ok) && s->server->store_in_memory;
+	return s->plan->postcopy && atomic_load(&s->memory.hold_ok) && s->server->store_in_memory;
 }
 
 /*
@@ -237,8 +237,7 @@ static uint64_t used_now(struct mfd_session *s)
 	else
 		bytes += mfd_filesink_files(&s->files) * FILE_ROUND;
 	return store + journal + bytes + pages * sizeof(uint64_t) +
-	       (atomic_load(&s->sealed) ? 0 :
-					  base_of(&s->limits, mfd_session_pages_follow(s)) - BLOCK);
+	       (atomic_load(&s->sealed) ? 0 : base_of(&s->limits, s->plan->follow) - BLOCK);
 }
 
 /* ---- coming in ---- */
@@ -246,8 +245,8 @@ static uint64_t used_now(struct mfd_session *s)
 int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, const Mfd__Hello *h,
 		     struct mfd_error *err)
 {
-	struct plan p =
-		plan_for(sv, lim, h->postcopy, mfd_hello_early(sv, h), h->has_wait_ms, h->memory);
+	struct promise p = promise_for(sv, lim, mfd_plan_granted(h, mfd_server_restores_early(sv)),
+				       h->has_wait_ms, h->memory);
 	struct mfd_budget_figures f;
 
 	if (!sv->max_memory)
@@ -266,15 +265,15 @@ int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, c
 int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
 {
 	struct mfd_server *sv = s->server;
-	struct plan p;
+	struct promise p;
 	int ret;
 
 	if (!sv->max_memory)
 		return 1;
-	s->memory.base = base_of(&s->limits, mfd_session_pages_follow(s));
+	s->memory.base = base_of(&s->limits, s->plan->follow);
 	atomic_store(&s->memory.hold_ok, h->has_wait_ms);
 	atomic_store(&s->memory.need, h->memory);
-	p = plan_of(s);
+	p = promise_of(s);
 	ret = mfd_budget_enter(&sv->budget, &s->memory.claim, p.least, p.want);
 	if (ret == 1)
 		update_granted(s);
@@ -315,7 +314,7 @@ static void widen(struct mfd_session *s)
 {
 	uint64_t before = atomic_load(&s->memory.granted);
 
-	mfd_budget_more(&s->server->budget, &s->memory.claim, plan_of(s).want);
+	mfd_budget_more(&s->server->budget, &s->memory.claim, promise_of(s).want);
 	update_granted(s);
 	if (atomic_load(&s->memory.granted) > before && atomic_load(&s->memory.hold_ok))
 		tell_room(s);
@@ -324,13 +323,13 @@ static void widen(struct mfd_session *s)
 void mfd_memory_size(struct mfd_session *s, uint64_t bytes)
 {
 	struct mfd_budget *b = &s->server->budget;
-	struct plan p;
+	struct promise p;
 	int ret;
 
 	if (!s->server->max_memory || atomic_load(&s->sealed) || atomic_load(&s->memory.open))
 		return;
 	atomic_store(&s->memory.need, bytes);
-	p = plan_of(s);
+	p = promise_of(s);
 	ret = mfd_budget_change(b, &s->memory.claim, p.least, p.want);
 	if (ret == -EALREADY && elastic(s)) {
 		widen(s);
@@ -395,7 +394,7 @@ static int hold(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64
 int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t bytes,
 		    enum mfd_memory_what what)
 {
-	uint64_t now, keep = s->postcopy && what == MFD_MEMORY_PAGES ? URGENT_ROOM : 0;
+	uint64_t now, keep = s->plan->postcopy && what == MFD_MEMORY_PAGES ? URGENT_ROOM : 0;
 	int ret;
 
 	if (!s->server->max_memory)
@@ -425,7 +424,7 @@ static void tell_queued(struct mfd_session *s)
 
 	s->queued_told_ms = mfd_io_now_ms();
 	mfd_budget_look(&s->server->budget, &s->memory.claim, &f);
-	m.need = plan_of(s).least;
+	m.need = promise_of(s).least;
 	m.free = f.free;
 	m.limit = f.limit;
 	m.has_ahead = 1;
@@ -450,7 +449,7 @@ int mfd_memory_admitted(struct mfd_session *s)
 		int swept = sweep(s->server), admitted = mfd_budget_admit(b, &s->memory.claim);
 
 		if (!admitted && swept && is_hopeless(s))
-			fail_short(s, plan_of(s).least);
+			fail_short(s, promise_of(s).least);
 		else if (!admitted && mfd_io_now_ms() - s->queued_told_ms >= TELL_MS)
 			tell_queued(s);
 		if (!admitted)
@@ -477,7 +476,8 @@ void mfd_memory_tick(struct mfd_session *s)
 
 int mfd_memory_may_open(const struct mfd_session *s)
 {
-	return s->server->max_memory && s->postcopy && s->restored && !atomic_load(&s->memory.open);
+	return s->server->max_memory && s->plan->postcopy && s->restored &&
+	       !atomic_load(&s->memory.open);
 }
 
 /*

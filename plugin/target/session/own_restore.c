@@ -50,13 +50,13 @@ void mfd_confirm_begin(struct mfd_session *s)
 	char text[480];
 	int ret;
 
-	if (!s->confirm || !s->server->restore || !p || s->restore.ok || mfd_confirm_busy(s))
+	if (!s->plan->confirm || !s->server->restore || !p || s->restore.ok || mfd_confirm_busy(s))
 		return;
 	/*
 	 * While pages come a failure ends the session, so nothing will be repeated, and they go
 	 * into the stopped tasks.
 	 */
-	if (!s->early || s->state != MFD__SESSION_STATE__RECEIVING)
+	if (!s->plan->early || s->state != MFD__SESSION_STATE__RECEIVING)
 		mfd_pager_provisional(p);
 	else
 		mfd_pager_expect_stop(p, s->server->huge_pages);
@@ -144,11 +144,11 @@ int mfd_confirm_adopt(struct mfd_session *s)
 {
 	int ret;
 
-	if (!s->confirm)
+	if (!s->plan->confirm)
 		return 0;
 	ret = mfd_restore_adopt(&s->restore, s->dirfd);
 	s->restore.ok = 1;
-	if (s->early && s->state != MFD__SESSION_STATE__COMMITTED)
+	if (s->plan->early && s->state != MFD__SESSION_STATE__COMMITTED)
 		return ret;
 	s->restore.resumed = 1;
 	if (!ret)
@@ -180,7 +180,7 @@ void mfd_confirm_ended(struct mfd_session *s)
 
 void mfd_confirm_verified(struct mfd_session *s)
 {
-	if (!s->confirm || s->restore.resumed)
+	if (!s->plan->confirm || s->restore.resumed)
 		return;
 	if (s->restore.ok)
 		now_restored(s);

@@ -222,7 +222,7 @@ static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
 	if (ret || !enter(r))
 		return ret;
 	ret = publish(r, h, 0, index);
-	if (!ret && mfd_session_pages_follow(r->s))
+	if (!ret && r->s->plan->follow)
 		tell_pager(r, h);
 	leave(r);
 	return ret;
@@ -254,9 +254,8 @@ static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
 	ret = find_table(r, h->task);
 	if (ret)
 		return ret;
-	pager = mfd_session_pages_follow(r->s) ?
-			atomic_load_explicit(&r->s->pager, memory_order_acquire) :
-			NULL;
+	pager = r->s->plan->follow ? atomic_load_explicit(&r->s->pager, memory_order_acquire) :
+				     NULL;
 	if (pager && mfd_pager_direct(pager, h->task))
 		return pages_direct(r, h, pager);
 	ret = may_store(r, h);
@@ -349,7 +348,7 @@ static const char *ended(int ret)
 static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 {
 	mfd_gentle_be(&r->manners,
-		      mfd_session_pages_follow(r->s) && r->channel != MFD_SESSION_URGENT &&
+		      r->s->plan->follow && r->channel != MFD_SESSION_URGENT &&
 			      h->type == MFD_WIRE_PACKET_PAGES &&
 			      !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
 }

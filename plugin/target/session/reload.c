@@ -97,9 +97,6 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	/* a source that comes back uses what it did */
 	s->limits.compress = MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4;
 	s->limits.checksum = 1;
-	s->postcopy = e->postcopy;
-	s->confirm = e->confirm_restore;
-	s->early = e->early_restore;
 	mfd_figures_load(s, e);
 	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
 	s->joined_said = 1;
@@ -117,6 +114,11 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 
 	if (e->session_id.len != sizeof(s->id) || e->secret.len != sizeof(s->secret))
 		return mfd_error_set(err, -EBADMSG, "session.img has no id");
+	s->plan = mfd_plan_loaded(e);
+	if (!s->plan)
+		return mfd_error_set(err, -EBADMSG,
+				     "session.img: early_restore without confirm_restore, or with "
+				     "postcopy, is no plan of a session");
 	s->dirfd = dup(dirfd);
 	if (s->dirfd < 0)
 		return mfd_error_sys(err, -errno, "dup");
@@ -150,7 +152,7 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
 			 struct mfd_error *err)
 {
-	int wanted = s->state == MFD__SESSION_STATE__COMMITTED || s->postcopy || s->confirm;
+	int wanted = s->state == MFD__SESSION_STATE__COMMITTED || s->plan->id != MFD_PLAN_SAFE;
 
 	if (take_over == MFD_NOTES_COMPLETE)
 		return stand_by(s, err);

@@ -13,7 +13,7 @@
 /* READY or RESTORED may have been acted on: the source's tasks are dead, and COMMIT was lost. */
 int mfd_session_only_copy(const struct mfd_session *s)
 {
-	return (s->early || s->postcopy) &&
+	return (s->plan->early || s->plan->postcopy) &&
 	       (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED);
 }
 
@@ -28,7 +28,7 @@ int mfd_session_keeps_tasks(const struct mfd_session *s)
  */
 static int unconfirmed(const struct mfd_session *s)
 {
-	return s->early && s->state == MFD__SESSION_STATE__READY && !s->restore.ok;
+	return s->plan->early && s->state == MFD__SESSION_STATE__READY && !s->restore.ok;
 }
 
 int mfd_session_may_abort(const struct mfd_session *s)

@@ -342,8 +342,7 @@ unsigned mfd_session_join(struct mfd_session *s, struct mfd_peer *p, unsigned ch
 	pthread_mutex_lock(&s->lock);
 	if (s->ending)
 		status = MFD_WIRE_JOIN_SESSION;
-	else if (channel == MFD_SESSION_URGENT ? !mfd_session_pages_follow(s) :
-						 channel >= s->limits.channels)
+	else if (channel == MFD_SESSION_URGENT ? !s->plan->follow : channel >= s->limits.channels)
 		status = channel == MFD_SESSION_URGENT ? MFD_WIRE_JOIN_ROLE : MFD_WIRE_JOIN_CHANNEL;
 	else if (s->channels[channel].peer)
 		status = MFD_WIRE_JOIN_TWICE;

@@ -27,6 +27,7 @@
 #include "proto/control.pb-c.h"
 #include "pager.h"
 #include "pagestore.h"
+#include "plan.h"
 #include "restore_run.h"
 #include "tables.h"
 #include "wire.h"
@@ -88,8 +89,7 @@ struct mfd_session {
 	int dirfd;
 	uint8_t id[MFD_WIRE_SESSION_ID_LEN], secret[MFD_WIRE_SECRET_LEN];
 	struct mfd_wire_limits limits;
-	int postcopy, confirm;
-	int early; /* safe, confirm: restored, stopped, while pages still come */
+	const struct mfd_plan *plan;
 	char source[256];
 	char **restore_options; /* asked for by the source, checked, without dashes */
 	size_t n_restore_options;
@@ -215,14 +215,10 @@ static inline void mfd_session_heard(struct mfd_session *s, uint64_t now_ms)
 	atomic_store_explicit(&s->heard_ms, now_ms, memory_order_relaxed);
 }
 
-/*
- * A restore may begin before every page is here: faults are asked of the source, which has an
- * urgent connection for the answers, and once the restore has finished pages go straight into the
- * tasks.
- */
-static inline int mfd_session_pages_follow(const struct mfd_session *s)
+/* What is in tasks alone does not survive the host. */
+static inline int mfd_server_restores_early(const struct mfd_server *sv)
 {
-	return s->postcopy || s->early;
+	return sv->restore && !sv->durable;
 }
 
 /* Connection threads.  0 or -errno / enum mfd_wire_join_status. */

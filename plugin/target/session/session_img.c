@@ -25,12 +25,8 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->session_id.len = sizeof(s->id);
 	e->secret.data = s->secret;
 	e->secret.len = sizeof(s->secret);
-	e->has_postcopy = e->has_confirm_restore = e->has_channels = e->has_packet_size =
-		e->has_server_pid = 1;
-	e->postcopy = s->postcopy;
-	e->confirm_restore = s->confirm;
-	e->has_early_restore = s->early;
-	e->early_restore = s->early;
+	mfd_plan_entry(s->plan, e);
+	e->has_channels = e->has_packet_size = e->has_server_pid = 1;
 	e->channels = s->limits.channels;
 	e->packet_size = s->limits.packet_size;
 	e->restore_option = s->restore_options;

@@ -158,13 +158,13 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	s->lazy_pages = m.lazy;
 	s->images_in = 1;
 	mfd_figures_time(&s->times.images_us);
-	if (!mfd_session_pages_follow(s))
+	if (!s->plan->follow)
 		return;
 	if (mfd_commit_start_pager(s)) {
 		mfd_session_abort(s, -EIO, "%s", s->error);
 		return;
 	}
-	if (s->early) {
+	if (s->plan->early) {
 		mfd_confirm_begin(s);
 		return;
 	}
@@ -283,7 +283,7 @@ void mfd_verify_passed(struct mfd_session *s)
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 
 	s->ready_waits = 0;
-	if (s->early && p && mfd_pager_make_whole(p))
+	if (s->plan->early && p && mfd_pager_make_whole(p))
 		mfd_session_broken(s, -EIO, "the pager has failed");
 	else
 		mfd_commit_ready(s);
@@ -295,8 +295,8 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 	char text[512];
 	int ret;
 
-	if (s->state != (s->postcopy ? MFD__SESSION_STATE__RESTORABLE :
-				       MFD__SESSION_STATE__RECEIVING) &&
+	if (s->state != (s->plan->postcopy ? MFD__SESSION_STATE__RESTORABLE :
+					     MFD__SESSION_STATE__RECEIVING) &&
 	    s->state != MFD__SESSION_STATE__RUNNING) {
 		mfd_session_broken(s, -EPROTO, "END at the wrong time");
 		return;
@@ -315,7 +315,7 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 		return;
 	}
 	s->lazy_pages = m.lazy;
-	if (!m.pages && s->early && s->huge && !s->installed) {
+	if (!m.pages && s->plan->early && s->huge && !s->installed) {
 		mfd_commit_complete(s);
 		s->ready_waits = 1;
 	} else if (!m.pages)
