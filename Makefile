@@ -67,7 +67,7 @@ TARGET_O  := $(call objs,$(wildcard plugin/target/*.c plugin/target/*/*.c))
 CLI_O     := $(call objs,$(wildcard plugin/cli/*.c))
 HOOKS_O   := $(call objs,$(wildcard plugin/hooks/*.c))
 UNIT_O    := $(call objs,$(wildcard test/unit/test_*.c))
-UNITLIB_O := $(filter-out $(UNIT_O),$(call objs,$(wildcard test/unit/*.c)))
+UNITLIB_O := $(filter-out $(UNIT_O),$(call objs,$(wildcard test/unit/*.c test/unit/players/*.c)))
 FUZZ_O    := $(call objs,$(wildcard test/fuzz/fuzz_*.c))
 DRIVER_O  := $(call objs,$(wildcard test/fuzz/driver.c))
 # cpr alone needs GLib, to compare with: built by bench-cpr only.

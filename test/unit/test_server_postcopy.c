@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Postcopy: the restored task runs while its pages come. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "players/criu.h"
+#include "players/disk.h"
+#include "players/postcopy.h"
+#include "players/server.h"
+#include "players/source.h"
+
+static void test_postcopy_early(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start("--once", NULL);
+	source_to_restorable(&s, "one");
+	source_pages(&s, 1, 7, BASE + 2 * PAGE, 14);
+	source_end(&s);
+	source_expect_free(&s, MFD_WIRE_READY);
+	source_commit(&s);
+	source_close(&s);
+	assert_int_equal(criu_reap(criu_restore("one", 16, 0, 0, 7)), 0);
+	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	assert_int_equal(server_wait(), 0);
+}
+
+static void test_postcopy(void **state)
+{
+	struct source s;
+	pid_t pid;
+	int i;
+
+	(void)state;
+	server_start("--once", NULL);
+	source_to_restorable(&s, "one");
+	pid = source_restored(&s, 0);
+	assert_int_equal(source_answer_fault(&s), BASE + 2 * PAGE);
+	assert_int_equal(disk_state("one", NULL, 0), MFD__SESSION_STATE__RUNNING);
+	for (i = 0; i < 14; i++)
+		source_pages(&s, (unsigned)i & 1, 7, BASE + (2 + (uint64_t)i) * PAGE, 1);
+	source_end(&s);
+	source_until_ready(&s);
+	/* an answer that everything else has overtaken */
+	source_pages(&s, MAXCH, 7, BASE + 2 * PAGE, 1);
+	usleep(200000);
+	source_commit(&s);
+	source_close(&s);
+	assert_int_equal(criu_reap(pid), 0);
+	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	assert_int_equal(server_wait(), 0);
+}
+
+static void test_postcopy_lost_early(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_restorable(&s, "one");
+	source_close(&s);
+	disk_expect_gone("one", "lost");
+	/* a restore that has begun but has no leave yet */
+	source_to_restorable(&s, "two");
+	pid = criu_restore("two", 16, 0, 0, 7);
+	source_expect_free(&s, MFD_WIRE_STARTED);
+	source_close(&s);
+	disk_expect_gone("two", "lost");
+	kill(pid, SIGCONT);
+	assert_int_not_equal(criu_reap(pid), 0);
+	assert_int_equal(server_stop(), 0);
+}
+
+static void test_discard_running(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_restorable(&s, "one");
+	pid = source_restored(&s, 1);
+	source_answer_fault(&s);
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	server_ask("resolve one run", "error: pages are missing");
+	server_ask("resolve one discard", "ok");
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	disk_expect_gone("one", "discarded");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* Asked to end while a restored task lacks pages: the server waits for them. */
+static void test_stop_drains(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_restorable(&s, "one");
+	pid = source_restored(&s, 0);
+	source_answer_fault(&s);
+	kill(server_pid, SIGTERM);
+	usleep(200000);
+	assert_int_equal(waitpid(server_pid, NULL, WNOHANG), 0);
+	source_pages(&s, 0, 7, BASE + 2 * PAGE, 14);
+	source_end(&s);
+	source_until_ready(&s);
+	source_commit(&s);
+	source_close(&s);
+	assert_int_equal(criu_reap(pid), 0);
+	assert_int_equal(server_wait(), 0);
+	assert_int_equal(disk_state("one", NULL, 0), MFD__SESSION_STATE__DONE);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		SERVER_TEST(test_postcopy_early),      SERVER_TEST(test_postcopy),
+		SERVER_TEST(test_postcopy_lost_early), SERVER_TEST(test_discard_running),
+		SERVER_TEST(test_stop_drains),
+	};
+
+	server_tests_init(argc, argv);
+	return cmocka_run_group_tests_name("server_postcopy", tests, NULL, NULL);
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Postcopy after a break: the link is lost, or the worker dies, while a restored task lacks pages. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "players/criu.h"
+#include "players/disk.h"
+#include "players/postcopy.h"
+#include "players/server.h"
+#include "players/source.h"
+
+/* The network breaks while the restored task runs; the source comes back and goes on. */
+static void test_postcopy_resume(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start("--once", NULL);
+	source_to_restorable(&s, "one");
+	pid = source_restored(&s, 0);
+	source_answer_fault(&s);
+	mfd_conn_close(&s.ch[1]);
+	disk_wait_doubt("one", 1);
+	assert_int_equal(disk_state("one", NULL, 0), MFD__SESSION_STATE__RUNNING);
+	source_come_back(&s);
+	assert_int_equal(criu_reap(pid), 0);
+	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	assert_int_equal(server_wait(), 0);
+}
+
+/*
+ * The worker dies, twice, while a restored task lacks pages: the next one serves it, and the source
+ * goes on as after a broken link.
+ */
+static void test_pager_killed(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start("--once", NULL);
+	source_to_restorable(&s, "one");
+	pid = source_restored(&s, 0);
+	source_answer_fault(&s);
+	server_kill_worker();
+	disk_wait_doubt("one", 1);
+	server_kill_worker();
+	disk_wait_doubt("one", 1);
+	assert_int_equal(disk_state("one", NULL, 0), MFD__SESSION_STATE__RUNNING);
+	source_close(&s);
+	source_come_back(&s);
+	assert_int_equal(criu_reap(pid), 0);
+	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	assert_int_equal(server_wait(), 0);
+}
+
+/* ... but not when what a person decided is that they die. */
+static void test_pager_killed_discard(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_restorable(&s, "one");
+	pid = source_restored(&s, 1);
+	source_answer_fault(&s);
+	server_kill_worker();
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	server_ask("resolve one discard", "ok");
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	disk_expect_gone("one", "discarded");
+	assert_int_equal(server_stop(), 0);
+}
+
+/*
+ * A task that cannot be found cannot be killed: it must wait, since what it lacks would be zeros.
+ */
+static void test_lost(void **state)
+{
+	struct source s;
+	pid_t pid, worker;
+	int status, i;
+
+	(void)state;
+	criu_hidden = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(criu_hidden, MAP_FAILED);
+	server_start(NULL, NULL);
+	source_to_restorable(&s, "one");
+	worker = server_worker();
+	kill(worker, SIGSTOP);
+	pid = criu_restore("one", 16, 0, 1, 7);
+	for (i = 0; i < 1000 && !atomic_load(criu_hidden); i++)
+		usleep(10000);
+	assert_true(atomic_load(criu_hidden));
+	munmap(criu_hidden, PAGE);
+	criu_hidden = NULL;
+	kill(worker, SIGCONT);
+	source_expect_free(&s, MFD_WIRE_STARTED);
+	source_simple(&s, MFD_WIRE_STARTED_OK);
+	source_expect_free(&s, MFD_WIRE_FAULT);
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	server_ask("resolve one discard", "ok");
+	disk_expect_gone("one", "discarded");
+	usleep(300000);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	kill(pid, SIGKILL);
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	assert_int_equal(server_stop(), 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		SERVER_TEST(test_postcopy_resume),
+		SERVER_TEST(test_pager_killed),
+		SERVER_TEST(test_pager_killed_discard),
+		SERVER_TEST(test_lost),
+	};
+
+	server_tests_init(argc, argv);
+	return cmocka_run_group_tests_name("server_resume", tests, NULL, NULL);
+}
