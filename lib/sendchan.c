@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "assert.h"
 #include "io.h"
 #include "sendchan.h"
 
@@ -305,20 +306,31 @@ static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)
 	return send_packet(c, &h, table_of(c), buf);
 }
 
+/* How a payload of each type is sent. */
+static const struct kind {
+	int (*send)(struct mfd_sendchan *c, struct mfd_payload *p);
+	int gives_way; /* to CRIU, while c->gentle says so */
+} kinds[] = {
+	[MFD_PAYLOAD_NONE] = { NULL },
+	[MFD_PAYLOAD_PAGES] = { send_pages, .gives_way = 1 },
+	[MFD_PAYLOAD_FILE] = { send_file },
+};
+
+static const struct kind *kind_of(const struct mfd_payload *p)
+{
+	mfd_assert(p->type < sizeof(kinds) / sizeof(kinds[0]));
+	return &kinds[p->type];
+}
+
 int mfd_sendchan_send(void *chan, struct mfd_payload *p)
 {
 	struct mfd_sendchan *c = chan;
 
-	mfd_gentle_be(&c->manners, p->type == MFD_PAYLOAD_PAGES && c->gentle &&
+	const struct kind *kind = kind_of(p);
+
+	mfd_gentle_be(&c->manners, kind->gives_way && c->gentle &&
 					   atomic_load_explicit(c->gentle, memory_order_relaxed));
-	switch (p->type) {
-	case MFD_PAYLOAD_PAGES:
-		return send_pages(c, p);
-	case MFD_PAYLOAD_FILE:
-		return send_file(c, p);
-	default:
-		return 0;
-	}
+	return kind->send ? kind->send(c, p) : 0;
 }
 
 void mfd_sendchan_stats_add(struct mfd_sendchan_stats *to, const struct mfd_sendchan_stats *st)

@@ -68,9 +68,6 @@ static int packet_flags_check(const struct mfd_wire_packet *p, const struct mfd_
 		return refuse(why, "packet compressed in two ways");
 	if (p->flags & COMPRESSED & ~lim->compress)
 		return refuse(why, "packet compressed in a way that was not negotiated");
-	if (lim->checksum && p->type != MFD_WIRE_PACKET_SYNC &&
-	    !(p->flags & MFD_WIRE_PACKET_HASHED))
-		return refuse(why, "packet without a hash, which was negotiated");
 	if (!(p->flags & MFD_WIRE_PACKET_HASHED) && p->hash)
 		return refuse(why, "packet with a hash but not flagged so");
 	return 0;
@@ -116,8 +113,10 @@ static int packet_file_check(const struct mfd_wire_packet *p, const struct mfd_w
 	return packet_payload_check(p, lim, why);
 }
 
-static int packet_sync_check(const struct mfd_wire_packet *p, const char **why)
+static int packet_sync_check(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+			     const char **why)
 {
+	(void)lim;
 	if (p->task || p->entries || p->table_len || p->payload_len || p->raw_len ||
 	    p->flags & COMPRESSED)
 		return refuse(why, "sync packet that is not empty");
@@ -126,10 +125,29 @@ static int packet_sync_check(const struct mfd_wire_packet *p, const char **why)
 	return 0;
 }
 
+/* What a header of each kind must look like.  The flags and the reserved fields are the same for all. */
+static const struct kind {
+	int (*check)(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
+		     const char **why);
+	int hashed; /* HASHED must be set if `checksum` was negotiated */
+} kinds[] = {
+	[MFD_WIRE_PACKET_PAGES] = { packet_pages_check, .hashed = 1 },
+	[MFD_WIRE_PACKET_FILE] = { packet_file_check, .hashed = 1 },
+	[MFD_WIRE_PACKET_SYNC] = { packet_sync_check },
+};
+
+static const struct kind *kind_of(const struct mfd_wire_packet *p)
+{
+	const struct kind *k = p->type < sizeof(kinds) / sizeof(kinds[0]) ? &kinds[p->type] : NULL;
+
+	return k && k->check ? k : NULL;
+}
+
 int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
 			 const char **why)
 {
 	uint64_t hash = header_hash(p);
+	const struct kind *kind = kind_of(p);
 	int ret;
 
 	packet_to_host(p);
@@ -142,17 +160,11 @@ int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits
 	ret = packet_flags_check(p, lim, why);
 	if (ret)
 		return ret;
-
-	switch (p->type) {
-	case MFD_WIRE_PACKET_PAGES:
-		return packet_pages_check(p, lim, why);
-	case MFD_WIRE_PACKET_FILE:
-		return packet_file_check(p, lim, why);
-	case MFD_WIRE_PACKET_SYNC:
-		return packet_sync_check(p, why);
-	default:
+	if (!kind)
 		return refuse(why, "packet of unknown type");
-	}
+	if (lim->checksum && kind->hashed && !(p->flags & MFD_WIRE_PACKET_HASHED))
+		return refuse(why, "packet without a hash, which was negotiated");
+	return kind->check(p, lim, why);
 }
 
 void mfd_wire_runs_seal(struct mfd_wire_run *runs, uint32_t n)

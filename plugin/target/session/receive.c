@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "assert.h"
 #include "compress.h"
 #include "gentle.h"
 #include "io.h"
@@ -287,6 +288,33 @@ static int on_file(struct receiver *r, const struct mfd_wire_packet *h)
 	return 0;
 }
 
+static int on_sync(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	mfd_session_synced(r->s, r->channel, h->sequence);
+	return 0;
+}
+
+/* What is done with a packet of each kind; the header and the table's length are checked by then. */
+static const struct kind {
+	/* The table is in r->table; the function receives the payload and stores it. */
+	int (*take)(struct receiver *r, const struct mfd_wire_packet *h);
+	int counted;	  /* in END's packets and checksum */
+	int gives_way;	  /* to CRIU, until the restore has finished */
+	int when_sealed;  /* taken also after everything was verified */
+	int late_answers; /* after that, dropped if it comes on the urgent channel */
+} kinds[] = {
+	[MFD_WIRE_PACKET_PAGES] = { on_pages, .counted = 1, .gives_way = 1, .late_answers = 1 },
+	[MFD_WIRE_PACKET_FILE] = { on_file, .counted = 1 },
+	[MFD_WIRE_PACKET_SYNC] = { on_sync, .when_sealed = 1 },
+};
+
+/* mfd_wire_packet_open lets no other type through. */
+static const struct kind *kind_of(const struct mfd_wire_packet *h)
+{
+	mfd_assert(h->type < sizeof(kinds) / sizeof(kinds[0]) && kinds[h->type].take);
+	return &kinds[h->type];
+}
+
 /*
  * The urgent channel takes part in no SYNC: its answer to a fault may be overtaken by the same
  * pages and by END.
@@ -295,7 +323,7 @@ static int drop_late(struct receiver *r, const struct mfd_wire_packet *h)
 {
 	int ret;
 
-	if (r->channel != MFD_SESSION_URGENT || h->type != MFD_WIRE_PACKET_PAGES)
+	if (r->channel != MFD_SESSION_URGENT || !kind_of(h)->late_answers)
 		return fail(r, -EPROTO, "a packet came after everything was verified");
 	ret = receive(r, r->table, h->table_len);
 	ret = ret ? ret : need_buf(r, &r->buf);
@@ -304,27 +332,23 @@ static int drop_late(struct receiver *r, const struct mfd_wire_packet *h)
 
 static int on_packet(struct receiver *r, const struct mfd_wire_packet *h)
 {
+	const struct kind *kind = kind_of(h);
 	int ret;
 
-	if (h->type == MFD_WIRE_PACKET_SYNC) {
-		mfd_session_synced(r->s, r->channel, h->sequence);
-		count(&r->n->wire_bytes, sizeof(*h));
-		return 0;
-	}
 	if (h->table_len > sizeof(r->table) || h->payload_len > MFD_WIRE_MAX_PACKET ||
 	    h->raw_len > MFD_WIRE_MAX_PACKET)
 		return fail(r, -EPROTO,
 			    "packet too long"); /* packet_open has refused this already */
-	if (atomic_load_explicit(&r->s->sealed, memory_order_acquire))
+	if (!kind->when_sealed && atomic_load_explicit(&r->s->sealed, memory_order_acquire))
 		return drop_late(r, h);
 	ret = receive(r, r->table, h->table_len);
+	ret = ret ? ret : kind->take(r, h);
 	if (ret)
 		return ret;
-	ret = h->type == MFD_WIRE_PACKET_PAGES ? on_pages(r, h) : on_file(r, h);
-	if (ret)
-		return ret;
-	count(&r->n->packets, 1);
-	count(&r->n->checksum, h->header_hash);
+	if (kind->counted) {
+		count(&r->n->packets, 1);
+		count(&r->n->checksum, h->header_hash);
+	}
 	count(&r->n->wire_bytes, sizeof(*h) + h->table_len + h->payload_len);
 	return 0;
 }
@@ -349,7 +373,7 @@ static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 {
 	mfd_gentle_be(&r->manners,
 		      r->s->plan->follow && r->channel != MFD_SESSION_URGENT &&
-			      h->type == MFD_WIRE_PACKET_PAGES &&
+			      kind_of(h)->gives_way &&
 			      !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
 }
 
