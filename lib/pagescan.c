@@ -29,10 +29,10 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "maps.h"
 #include "pagescan.h"
 #include "wire.h"
 
-#define MAPS_MAX   (1UL << 30) /* bytes of text: some 10 million mappings */
 #define STATUS_MAX (64U << 10)
 #define PAGE	   ((uint64_t)MFD_WIRE_PAGE_SIZE)
 
@@ -51,83 +51,37 @@ static int is_kernels_own(const char *name)
 	return !strncmp(name, "[vvar", 5); /* [vvar_vclock] and whatever comes */
 }
 
-static int vmas_add(struct mfd_vmas *vmas, size_t *room, const struct mfd_vma *v)
+struct list {
+	struct mfd_vmas *out;
+	size_t room;
+};
+
+static int vmas_add(struct list *l, const struct mfd_vma *v)
 {
-	if (vmas->n == *room) {
-		size_t more = *room ? *room * 2 : 256;
+	struct mfd_vmas *vmas = l->out;
+
+	if (vmas->n == l->room) {
+		size_t more = l->room ? l->room * 2 : 256;
 		struct mfd_vma *bigger = reallocarray(vmas->v, more, sizeof(*bigger));
 
 		if (!bigger)
 			return -ENOMEM;
 		vmas->v = bigger;
-		*room = more;
+		l->room = more;
 	}
 	vmas->v[vmas->n++] = *v;
+	vmas->bytes += v->end - v->start;
 	return 0;
 }
 
-/* Text fields separated by blanks. */
-static char *next_field(char *s)
+static int add_if_lazy(const struct mfd_map *m, void *list)
 {
-	s += strcspn(s, " ");
-	return s + strspn(s, " ");
-}
-
-/*
- * "start-end rwxp offset dev inode   name": 1 when its pages may be lazy, 0 when not, -EPROTO: no
- * such line.
- */
-static int parse_mapping(char *line, struct mfd_vma *v)
-{
-	char *s, *flags, *dev, *inode;
-
-	v->start = strtoull(line, &s, 16);
-	if (*s != '-')
-		return -EPROTO;
-	v->end = strtoull(s + 1, &s, 16);
-	if (*s != ' ')
-		return -EPROTO;
-	flags = s + 1;
-	if (strlen(flags) < 5 || flags[4] != ' ')
-		return -EPROTO;
-	v->read = flags[0] == 'r';
-	v->exec = flags[2] == 'x';
-	dev = next_field(next_field(flags));
-	inode = next_field(dev);
-	if (flags[3] != 'p' || strncmp(dev, "00:00 ", 6) || inode[0] != '0' ||
-	    (inode[1] && inode[1] != ' '))
+	if (!mfd_maps_is_private_anonymous(m) || m->locked || m->hugetlb || m->droppable ||
+	    m->end > MFD_WIRE_MAX_VADDR || is_kernels_own(m->name))
 		return 0;
-	return v->end <= MFD_WIRE_MAX_VADDR && !is_kernels_own(next_field(inode));
-}
-
-/* Line by line; smaps has "Name: value" lines after each mapping, of which VmFlags counts. */
-static int parse_maps(char *text, struct mfd_vmas *out)
-{
-	struct mfd_vma v = { .start = 0 };
-	int lazy = 0, ret = 0;
-	char *line, *next;
-	size_t room = 0;
-
-	for (line = text; *line && !ret; line = next) {
-		next = strchrnul(line, '\n');
-		if (*next)
-			*next++ = '\0';
-		if (!strncmp(line, "VmFlags:", 8)) {
-			/* lo locked, ht hugetlb, dp droppable */
-			if (lazy &&
-			    (strstr(line, " lo") || strstr(line, " ht") || strstr(line, " dp")))
-				lazy = 0;
-			continue;
-		}
-		if (*line >= 'A' && *line <= 'Z')
-			continue;
-		if (lazy)
-			ret = vmas_add(out, &room, &v);
-		lazy = ret ? 0 : parse_mapping(line, &v);
-		if (lazy < 0)
-			return lazy;
-	}
-	return ret || !lazy ? ret : vmas_add(out, &room, &v);
+	return vmas_add(
+		list, &(struct mfd_vma){
+			      .start = m->start, .end = m->end, .read = m->read, .exec = m->exec });
 }
 
 static int has_locked(pid_t pid, int *locked)
@@ -147,27 +101,20 @@ static int has_locked(pid_t pid, int *locked)
 
 int mfd_pagescan_vmas(pid_t pid, struct mfd_vmas *out, struct mfd_error *err)
 {
-	char path[64], *text;
+	struct list list = { .out = out };
 	int locked, ret;
-	size_t i;
 
 	memset(out, 0, sizeof(*out));
 	ret = has_locked(pid, &locked);
 	if (ret)
 		return mfd_error_sys(err, ret, "cannot read /proc/%d/status", pid);
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, locked ? "smaps" : "maps");
-	ret = mfd_io_read_file(AT_FDCWD, path, MAPS_MAX, &text, NULL);
-	if (ret)
-		return mfd_error_sys(err, ret, "cannot read %s", path);
-	ret = parse_maps(text, out);
-	free(text);
-	if (ret) {
-		mfd_pagescan_vmas_free(out);
-		return mfd_error_sys(err, ret, "cannot understand %s", path);
-	}
-	for (i = 0; i < out->n; i++)
-		out->bytes += out->v[i].end - out->v[i].start;
-	return 0;
+	ret = mfd_maps_each(pid, locked ? MFD_SMAPS : MFD_MAPS, add_if_lazy, &list);
+	if (!ret)
+		return 0;
+	mfd_pagescan_vmas_free(out);
+	return mfd_error_sys(err, ret, "cannot %s /proc/%d/%s",
+			     ret == -EPROTO ? "understand" : "read", pid,
+			     locked ? "smaps" : "maps");
 }
 
 void mfd_pagescan_vmas_free(struct mfd_vmas *vmas)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* The host's setting of transparent huge pages, and the mappings that get them. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "maps.h"
 #include "thp.h"
 
 #define SETTINGS "/sys/kernel/mm/transparent_hugepage/"
@@ -27,77 +29,48 @@ int mfd_thp_here(void)
 	       first_line(SETTINGS "enabled", line, sizeof(line)) && !strstr(line, "[never]");
 }
 
-/*
- * "start-end rw?p offset 00:00 0": fills a, in whole huge pages; 0: it is something else, or too
- * small.
- */
-static int parse_mapping(const char *line, struct mfd_thp_area *a)
-{
-	unsigned long long start, end, inode;
-	unsigned major, minor;
-	char flags[5];
+struct list {
+	struct mfd_thp_areas *out;
+	size_t room;
+};
 
-	if (sscanf(line, "%llx-%llx %4s %*x %x:%x %llu", &start, &end, flags, &major, &minor,
-		   &inode) != 6 ||
-	    strncmp(flags, "rw", 2) || flags[3] != 'p' || major || minor || inode)
-		return 0;
-	a->start = (start + MFD_THP_SIZE - 1) & ~(MFD_THP_SIZE - 1);
-	a->end = end & ~(MFD_THP_SIZE - 1);
-	return a->start < a->end;
-}
-
-static int add(struct mfd_thp_areas *out, size_t *room, const struct mfd_thp_area *a)
+static int add(struct list *l, const struct mfd_thp_area *a)
 {
-	if (out->n == *room) {
-		size_t more = *room ? *room * 2 : 16;
+	struct mfd_thp_areas *out = l->out;
+
+	if (out->n == l->room) {
+		size_t more = l->room ? l->room * 2 : 16;
 		struct mfd_thp_area *v = reallocarray(out->v, more, sizeof(*v));
 
 		if (!v)
 			return -ENOMEM;
 		out->v = v;
-		*room = more;
+		l->room = more;
 	}
 	out->v[out->n++] = *a;
 	return 0;
 }
 
-/* VmFlags is the last line of a mapping: lo locked, ht hugetlb, dp droppable, ss shadow stack. */
-static int parse(FILE *f, struct mfd_thp_areas *out)
+static int add_if_eligible(const struct mfd_map *m, void *list)
 {
-	struct mfd_thp_area a = { 0 };
-	char *line = NULL;
-	size_t len = 0, room = 0;
-	int mine = 0, eligible = 0, ret = 0;
+	struct mfd_thp_area a = {
+		.start = (m->start + MFD_THP_SIZE - 1) & ~(MFD_THP_SIZE - 1),
+		.end = m->end & ~(MFD_THP_SIZE - 1),
+	};
 
-	while (!ret && getline(&line, &len, f) > 0) {
-		if (!strncmp(line, "THPeligible:", 12)) {
-			eligible = strtoul(line + 12, NULL, 10) > 0;
-		} else if (!strncmp(line, "VmFlags:", 8)) {
-			if (mine && eligible && !strstr(line, " lo") && !strstr(line, " ht") &&
-			    !strstr(line, " dp") && !strstr(line, " ss"))
-				ret = add(out, &room, &a);
-			mine = eligible = 0;
-		} else if (line[0] < 'A' || line[0] > 'Z') {
-			mine = parse_mapping(line, &a);
-		}
-	}
-	free(line);
-	return ret;
+	if (!mfd_maps_is_private_anonymous(m) || !m->read || !m->write || !m->thp_eligible ||
+	    m->locked || m->hugetlb || m->droppable || m->shadow_stack || a.start >= a.end)
+		return 0;
+	return add(list, &a);
 }
 
 int mfd_thp_areas(pid_t pid, struct mfd_thp_areas *out)
 {
-	char path[64];
-	FILE *f;
+	struct list list = { .out = out };
 	int ret;
 
 	memset(out, 0, sizeof(*out));
-	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
-	ret = parse(f, out);
-	fclose(f);
+	ret = mfd_maps_each(pid, MFD_SMAPS, add_if_eligible, &list);
 	if (ret)
 		mfd_thp_free(out);
 	return ret;
