@@ -102,10 +102,4 @@ int mfd_flags_begin(const struct mfd_flags *f, int argc, char **argv, struct mfd
 int mfd_flags_misuse(const struct mfd_flags *f, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/*
- * Of n names the one that `word` is most likely a misspelling of, or NULL.  `stride` is the
- * distance of two names in bytes, as they are often the first member of a table's entries.
- */
-const char *mfd_flags_closest(const char *word, const void *names, size_t n, size_t stride);
-
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "closest.h"
 #include "command.h"
 #include "flags.h"
 #include "manual.h"
@@ -15,7 +16,7 @@ static int help_main(int argc, char **argv);
 
 /* In the order people need them. */
 static const struct verb {
-	const char *name; /* first: mfd_flags_closest looks here */
+	const char *name; /* first: mfd_closest looks here */
 	const char *summary;
 	int (*main)(int argc, char **argv);
 	const char *help; /* of a verb that has no flags to explain, and is not asked */
@@ -81,7 +82,7 @@ static int manual(void)
 
 static int unknown(const char *word)
 {
-	const char *close = mfd_flags_closest(word, &verbs[0].name, VERBS, sizeof(*verbs));
+	const char *close = mfd_closest(word, &verbs[0].name, VERBS, sizeof(*verbs));
 
 	fprintf(stderr, "criu-multifd: unknown verb '%s'", word);
 	fprintf(stderr, close ? "; is '%s' meant?\n" : ". 'criu-multifd help' lists them.\n",

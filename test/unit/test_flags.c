@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "closest.h"
 #include "flags.h"
 
 static int once, mode, calls;
@@ -206,14 +207,14 @@ static void test_closest(void **state)
 {
 	static const char *const names[] = { "serve", "wait", "restore", "status", "abort" };
 
-	assert_string_equal(mfd_flags_closest("stauts", names, 5, sizeof(*names)), "status");
-	assert_string_equal(mfd_flags_closest("wiat", names, 5, sizeof(*names)), "wait");
-	assert_string_equal(mfd_flags_closest("wai", names, 5, sizeof(*names)), "wait");
-	assert_null(mfd_flags_closest("x", names, 5, sizeof(*names)));
-	assert_null(mfd_flags_closest("migrate", names, 5, sizeof(*names)));
-	assert_null(mfd_flags_closest("", names, 5, sizeof(*names)));
-	assert_null(mfd_flags_closest("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", names,
-				      5, sizeof(*names)));
+	assert_string_equal(mfd_closest("stauts", names, 5, sizeof(*names)), "status");
+	assert_string_equal(mfd_closest("wiat", names, 5, sizeof(*names)), "wait");
+	assert_string_equal(mfd_closest("wai", names, 5, sizeof(*names)), "wait");
+	assert_null(mfd_closest("x", names, 5, sizeof(*names)));
+	assert_null(mfd_closest("migrate", names, 5, sizeof(*names)));
+	assert_null(mfd_closest("", names, 5, sizeof(*names)));
+	assert_null(mfd_closest("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", names, 5,
+				sizeof(*names)));
 }
 
 int main(void)
