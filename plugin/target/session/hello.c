@@ -16,6 +16,7 @@
 #include "log.h"
 #include "memory.h"
 #include "options_allowed.h"
+#include "secret.h"
 #include "ask_setting.h"
 
 static int check_name(const char *name, struct mfd_error *err)
@@ -286,12 +287,7 @@ static enum mfd_outcome outcome_of(const char *text)
 
 static int same_bytes(const ProtobufCBinaryData *a, const uint8_t *b, size_t n)
 {
-	volatile uint8_t diff = a->len != n;
-	size_t i;
-
-	for (i = 0; a->len == n && i < n; i++)
-		diff |= a->data[i] ^ b[i];
-	return !diff;
+	return mfd_secret_equal(a->data, a->len, b, n);
 }
 
 /*

@@ -10,6 +10,7 @@
 
 #include "io.h"
 #include "log.h"
+#include "secret.h"
 #include "session.h"
 
 static void take_ref(void *arg)
@@ -121,24 +122,13 @@ struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name)
 	return s;
 }
 
-/* Time does not depend on where they differ. */
-static int same_secret(const uint8_t *a, const uint8_t *b)
-{
-	volatile uint8_t diff = 0;
-	unsigned i;
-
-	for (i = 0; i < MFD_WIRE_SECRET_LEN; i++)
-		diff |= a[i] ^ b[i];
-	return !diff;
-}
-
 static int is(struct mfd_session *s, const uint8_t *id, const uint8_t *secret)
 {
 	int yes;
 
 	pthread_mutex_lock(&s->lock);
 	yes = s->live && !s->ending && !memcmp(s->id, id, sizeof(s->id)) &&
-	      same_secret(s->secret, secret);
+	      mfd_secret_equal(s->secret, sizeof(s->secret), secret, MFD_WIRE_SECRET_LEN);
 	pthread_mutex_unlock(&s->lock);
 	return yes;
 }
