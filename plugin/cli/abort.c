@@ -2,24 +2,17 @@
 /* criu-multifd abort: give a session up that is not complete yet. */
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "command.h"
-#include "flags.h"
+#include "args.h"
 #include "request.h"
-#include "text.h"
 
-#define ANSWER_MS 30000 /* what was restored has to be killed before the server answers */
+#define ANSWER_MS 30000 /* the server kills restored tasks before it answers */
 
 int mfd_abort_main(int argc, char **argv)
 {
 	const char *dir = MFD_DEFAULT_DIR;
 	const struct mfd_flag flags[] = {
-		{ .name = "dir",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &dir,
-		  .arg = "DIR",
-		  .help = "the server's folder (default " MFD_DEFAULT_DIR ")" },
+		MFD_ARGS_DIR(&dir),
 		{ 0 },
 	};
 	const struct mfd_flags table = {
@@ -43,12 +36,10 @@ int mfd_abort_main(int argc, char **argv)
 
 	if (ret >= 0)
 		return ret;
-	if (!*args.v[0] || strlen(args.v[0]) > NAME_MAX || *args.v[0] == '.' ||
-	    strchr(args.v[0], '/'))
-		return mfd_flags_misuse(&table, "'%s' is not the name of a session", args.v[0]);
+	ret = mfd_args_session(&table, args.v[0]);
+	if (ret >= 0)
+		return ret;
 	snprintf(request, sizeof(request), "abort %s", args.v[0]);
-	if (!mfd_request_call(dir, request, ANSWER_MS, NULL, 0, &err))
-		return MFD_EXIT_OK;
-	fprintf(stderr, "session %s: %s\n", args.v[0], mfd_image_text_clean(err.text));
-	return MFD_EXIT_FAILED;
+	ret = mfd_request_call(dir, request, ANSWER_MS, NULL, 0, &err);
+	return ret ? mfd_request_failed(args.v[0], &err) : MFD_EXIT_OK;
 }

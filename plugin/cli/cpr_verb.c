@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* criu-multifd cpr: what the keeper holds, what a restore may take, and the upgrade in place. */
+/* criu-multifd cpr: list, offer and drop what the keeper holds; start the program anew in place. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -156,7 +156,7 @@ static int list(const struct cpr *c, int sock)
 
 /* ---- offer, drop ---- */
 
-/* NAME[:ID]; "pipe:[123]" has no id, its last part is no number. */
+/* Cut the ID off NAME[:ID]. "pipe:[123]" has none: its last part is no number. */
 static uint64_t split_id(char *name)
 {
 	char *colon = strrchr(name, ':'), *end;
@@ -202,7 +202,7 @@ static int drop(const struct cpr *c, int sock)
 
 /* ---- exec ---- */
 
-/* The server first, which passes it on; a keeper alone is asked itself. */
+/* Ask the server, which passes it on to its keeper; ask the keeper if there is no server. */
 static int do_exec(const struct cpr *c)
 {
 	struct mfd_keeper_msg m;
@@ -258,7 +258,7 @@ static int run(const struct mfd_flags *table, const struct cpr *c)
 		close(sock);
 		return ret;
 	}
-	return mfd_flags_misuse(table, "'%s' is not known: list, offer, drop or exec is wanted",
+	return mfd_flags_misuse(table, "unknown '%s': expected list, offer, drop or exec",
 				c->args.v[0]);
 }
 
@@ -290,7 +290,7 @@ int mfd_cpr_main(int argc, char **argv)
 			"offer hands over descriptor 0; the restore of SESSION takes it for its descriptor NAME (as 'criu-multifd\n"
 			"show cpr-fds.img' names it), for the one with that ID or, without one, for all of that name.\n"
 			"Terminals are called tty[RDEV:DEV], as criu calls them; one that is offered under the name 'tty' serves each that has\n"
-			"none of its own.  A process that leads a session makes it the terminal of that session, whoever used it before.\n"
+			"none of its own.  A process that leads a session makes it the terminal of that session, also if another session has it.\n"
 			"exec goes on with the program that lies at the path of the running one now; nothing held is lost, and a\n"
 			"program that does not run is not taken.\n"
 			"Exit status: 0, or 1 with one line.",

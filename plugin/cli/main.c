@@ -14,12 +14,15 @@
 
 static int help_main(int argc, char **argv);
 
-/* In the order people need them. */
+/*
+ * A new verb is a row here, its function in lib/command.h, and a file; in the order in which an
+ * operator needs them.  Help, the list of verbs and the manual pages follow from the rows.
+ */
 static const struct verb {
 	const char *name; /* first: mfd_closest looks here */
 	const char *summary;
 	int (*main)(int argc, char **argv);
-	const char *help; /* of a verb that has no flags to explain, and is not asked */
+	const char *help; /* instead of the help of main: a verb without flags */
 } verbs[] = {
 	{ "migrate", "move a process to another host", mfd_migrate_main, NULL },
 	{ "serve", "receive sessions and serve their pages to criu restore", mfd_serve_main, NULL },
@@ -61,7 +64,7 @@ static int usage(FILE *out, int result)
 	return result;
 }
 
-/* For the Makefile: the verbs that have a page of their own. */
+/* Print the verbs that have a manual page of their own, for the Makefile. */
 static int list_verbs(void)
 {
 	for (size_t i = 0; i < VERBS; i++)

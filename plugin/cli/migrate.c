@@ -34,7 +34,7 @@ static int set_env(const char *name, const char *value, struct mfd_error *err)
 	return setenv(env, value, 1) ? mfd_error_sys(err, -errno, "%s", env) : 0;
 }
 
-/* A flag of the table of options: checked here, passed on as environment. */
+/* Check a flag of the table of options, and hand it on in the environment. */
 static int option_flag(void *arg, int argc, char **argv, int *i, struct mfd_error *err)
 {
 	struct mfd_options *o = arg;
@@ -123,7 +123,7 @@ static int is_log(const char *name)
 	       !strncmp(name, "multifd-send.", 13);
 }
 
-/* What a summary was made from must not be taken for that of a later run in the same folder. */
+/* Remove the summary of an earlier run in the same folder. */
 static void remove_stale(const struct mfd_migrate *m)
 {
 	char path[4200];
@@ -132,7 +132,7 @@ static void remove_stale(const struct mfd_migrate *m)
 	unlink(path);
 }
 
-/* Of a private folder at most the logs stay: images hold what was in the memory of the tasks. */
+/* Of a private folder keep at most the logs: images hold what was in the tasks' memory. */
 static void clean_dir(struct mfd_migrate *m, int keep_logs)
 {
 	DIR *d = m->private_dir ? opendir(m->dir) : NULL;
@@ -174,8 +174,8 @@ static void set_error(struct outcome *o, const char *fmt, ...)
 }
 
 /*
- * In whose words the failure is told: the sender's, unless CRIU failed by itself, or said something
- * before a sender was there.
+ * Explain a failure in the words of the sender, or in CRIU's if CRIU failed by itself or before
+ * there was a sender.
  */
 static void explain(const struct mfd_migrate *m, struct outcome *o)
 {
@@ -348,7 +348,7 @@ int mfd_migrate_main(int argc, char **argv)
 			"\n"
 			"Exit status:\n"
 			"   0  released: the process is gone here and complete on the target; with --restore it runs there, without it is\n"
-			"      a person's to restore ('criu-multifd restore'), in postcopy mode if nobody has done so yet\n"
+			"      to be restored there ('criu-multifd restore'), in postcopy mode too unless that has happened\n"
 			"   1  failed or aborted: the process runs on here\n"
 			"   2  aborted because of --timeout: the process runs on here\n"
 			"   3  in doubt: gone here, complete on the target, which could not be told; see 'criu-multifd status' there\n"

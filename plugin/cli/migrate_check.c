@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What migrate can know to be wrong before it begins. */
+/* Refuse before anything is begun what cannot work: the process, and options for criu. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +54,7 @@ static uint32_t status_number(uint32_t pid, const char *key)
 	return v;
 }
 
-/* CRIU would have to freeze us. */
+/* This program runs below `pid`: CRIU would have to freeze it. */
 static int is_ancestor(uint32_t pid)
 {
 	uint32_t p = (uint32_t)getpid();
@@ -162,7 +162,7 @@ static const struct criu_option *find(const char *word)
 	return NULL;
 }
 
-/* Only what the target's list knows travels with a value. */
+/* ext-unix-sk travels without its value: the target's list knows it without one. */
 static int add_restore_option(struct mfd_migrate *m, const struct criu_option *o, const char *value,
 			      struct mfd_error *err)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How far a migration is, and how it ended: a line that is redrawn on a terminal, plain lines
- * elsewhere (both on standard error, the last word on standard output), or one JSON object per line
- * on standard output.
+ * How far a migration is, and how it ended: on standard error a line that is redrawn (on a
+ * terminal) or plain lines, and one sentence on standard output at the end; with --json one object
+ * per line on standard output instead.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +75,7 @@ static struct figures figures(struct mfd_migrate *m)
 	int arrived = m->report.phase > MFD_PROGRESS_STREAMING &&
 		      m->report.phase != MFD_PROGRESS_ABORTED;
 
-	if (f.total < f.sent || arrived) /* an estimate until then */
+	if (f.total < f.sent || arrived) /* before that bytes_total is an estimate */
 		f.total = f.sent;
 	f.percent = arrived ? 100 : f.total ? 100.0 * (double)f.sent / (double)f.total : 0;
 	if (m->report.rate && !arrived)
@@ -149,7 +149,7 @@ static void bar(char *to, double percent)
 	to[20] = 0;
 }
 
-/* What is known of the transfer; empty before there is any. */
+/* Describe the transfer in `text`; leave it empty before there is any. */
 static void describe(struct mfd_migrate *m, char *text, size_t len)
 {
 	char sent[32], total[32], rate[32], left[48] = "", graph[24];
@@ -241,10 +241,7 @@ void mfd_migrate_report_tick(struct mfd_migrate *m)
 		return;
 	r->lost = lost;
 	r->shown_us = now;
-	/*
-	 * What was entered and left since the last look; a terminal shows one line, so the last of
-	 * them is enough there.
-	 */
+	/* Phases that were entered and left since the last tick; a terminal shows the last one. */
 	while (++r->phase < phase)
 		if (!r->terminal && atomic_load(&m->progress->passed) & 1U << r->phase)
 			show(m, 1);

@@ -2,9 +2,10 @@
 /*
  * CRIU's process and the sender's, until both have ended.
  *
- * CRIU is in a process group of its own, so a Ctrl-C reaches this program alone, which asks the
- * sender to abort; CRIU is never killed while it may hold tasks.  The sender is not CRIU's child,
- * but becomes ours when its parent ends (subreaper), so its end is seen here.
+ * CRIU runs in a process group of its own, so a Ctrl-C reaches this program alone, which asks the
+ * sender to abort; this program never kills CRIU while CRIU may hold tasks.  The sender is not
+ * CRIU's child, but becomes a child of this process when its parent ends (subreaper), so reap()
+ * sees its end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,11 +70,11 @@ static int start_criu(struct mfd_migrate *m, struct mfd_error *err)
 	free(argv);
 	if (m->criu_pid < 0)
 		return mfd_error_sys(err, -errno, "cannot start criu");
-	setpgid(m->criu_pid, m->criu_pid); /* as the child does, whoever is first */
+	setpgid(m->criu_pid, m->criu_pid); /* as the child does: one of the two is first */
 	return 0;
 }
 
-/* Nonzero while there are children: CRIU, and the sender. */
+/* Reap children; nonzero while there are any: CRIU, and the sender. */
 static int reap(struct mfd_migrate *m)
 {
 	int status;
@@ -138,8 +139,8 @@ static void watch(struct mfd_migrate *m, int signals)
 	struct pollfd p = { .fd = signals, .events = POLLIN };
 
 	/*
-	 * A sender that died without a last word is over when it is gone; its supervisor may have
-	 * to finish what it began.
+	 * A sender that died without setting a phase is over when all children are gone: until
+	 * then its supervisor may be finishing what it began.
 	 */
 	while (reap(m) && !is_over(m)) {
 		if (m->timeout_ms && mfd_io_now_ms() - m->start_ms > m->timeout_ms)

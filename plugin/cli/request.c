@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Asking the server that serves DIR to do something. */
+/* One request to the server that serves DIR, or to the sender of the dump in DIR. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +9,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "request.h"
+#include "text.h"
 
 /* The path goes through /proc/self/fd, since sun_path is short and DIR need not be. */
 static int connect_to(int dirfd, const char *name, unsigned timeout_ms)
@@ -58,7 +60,7 @@ static int judge(const char *reply, char *answer, size_t len, struct mfd_error *
 }
 
 struct party {
-	const char *socket, *nobody, *name;
+	const char *socket, *absent, *name; /* absent: the words for an error, before the folder */
 };
 
 static int call(const struct party *party, const char *dir, const char *request,
@@ -72,7 +74,7 @@ static int call(const struct party *party, const char *dir, const char *request,
 	sock = connect_to(dirfd, party->socket, timeout_ms);
 	close(dirfd);
 	if (sock == -ENOENT || sock == -ECONNREFUSED)
-		return mfd_error_set(err, -ECONNREFUSED, "%s %s", party->nobody, dir);
+		return mfd_error_set(err, -ECONNREFUSED, "%s %s", party->absent, dir);
 	if (sock < 0)
 		return mfd_error_sys(err, sock, "cannot reach the %s of %s", party->name, dir);
 	ret = exchange(sock, request, reply, sizeof(reply));
@@ -97,4 +99,10 @@ int mfd_request_call_sender(const char *dir, const char *request, unsigned timeo
 					     "sender" };
 
 	return call(&sender, dir, request, timeout_ms, answer, len, err);
+}
+
+int mfd_request_failed(const char *session, struct mfd_error *err)
+{
+	fprintf(stderr, "session %s: %s\n", session, mfd_image_text_clean(err->text));
+	return MFD_EXIT_FAILED;
 }

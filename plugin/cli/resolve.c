@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* criu-multifd resolve: a person settles what neither side may decide alone. */
+/* criu-multifd resolve: the operator decides what neither side may decide alone. */
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "flags.h"
+#include "args.h"
 #include "request.h"
 #include "text.h"
 
-/* tasks may have to be killed first; a sender looks up between two tries to reach its target */
+/* a server kills tasks before it answers; a sender answers between two tries to connect */
 #define ANSWER_MS 45000
 
 struct resolve {
@@ -17,7 +16,7 @@ struct resolve {
 	int run, discard;
 };
 
-/* The word of the request, NULL when it is not clear which one is wanted. */
+/* The word of the request; NULL if the command line has none, or more than one. */
 static const char *decision(const struct resolve *r, const struct mfd_flags_args *args, int names)
 {
 	const char *word = args->n > names ? args->v[names] : NULL;
@@ -34,14 +33,13 @@ static int ask_target(const struct mfd_flags *table, const struct resolve *r, co
 {
 	char request[NAME_MAX + sizeof("resolve  discard")];
 	struct mfd_error err = { 0 };
+	int ret = mfd_args_session(table, name);
 
-	if (!*name || strlen(name) > NAME_MAX || *name == '.' || strchr(name, '/'))
-		return mfd_flags_misuse(table, "'%s' is not the name of a session", name);
+	if (ret >= 0)
+		return ret;
 	snprintf(request, sizeof(request), "resolve %s %s", name, what);
-	if (!mfd_request_call(r->dir, request, ANSWER_MS, NULL, 0, &err))
-		return MFD_EXIT_OK;
-	fprintf(stderr, "session %s: %s\n", name, mfd_image_text_clean(err.text));
-	return MFD_EXIT_FAILED;
+	ret = mfd_request_call(r->dir, request, ANSWER_MS, NULL, 0, &err);
+	return ret ? mfd_request_failed(name, &err) : MFD_EXIT_OK;
 }
 
 static int ask_source(const struct resolve *r, const char *what)
@@ -114,7 +112,7 @@ int mfd_resolve_main(int argc, char **argv)
 		return mfd_flags_misuse(&table, "SESSION is missing");
 	what = decision(&r, &args, !r.source);
 	if (!what)
-		return mfd_flags_misuse(&table, "one of --run and --discard is wanted%s",
+		return mfd_flags_misuse(&table, "expected one of --run and --discard%s",
 					r.source ? ", and no SESSION" : "");
 	return r.source ? ask_source(&r, what) : ask_target(&table, &r, args.v[0], what);
 }

@@ -6,13 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
-#include "flags.h"
+#include "args.h"
 #include "options.h"
 #include "request.h"
 #include "text.h"
 
-#define ANSWER_MS     10000 /* the server waits for the source's answer for half of that */
+#define ANSWER_MS     10000 /* the server waits half of that for the source's answer */
 #define MAX_BANDWIDTH "max-bandwidth"
 
 struct set {
@@ -36,23 +35,22 @@ static int ask(const struct set *s, char *answer, size_t len, struct mfd_error *
 		       mfd_request_call(s->dir, request, ANSWER_MS, answer, len, err);
 }
 
-static int complain(const struct set *s, const struct mfd_error *err)
+/* A server or sender that does not know the request lists those that it knows. */
+static int too_old(const struct mfd_error *err)
 {
-	char text[600];
+	return err->code == -EREMOTEIO && !strncmp(err->text, "the requests are:", 17) &&
+	       !strstr(err->text, "set ");
+}
 
-	/* Who does not know the word lists those that it knows. */
-	if (err->code == -EREMOTEIO && !strncmp(err->text, "the requests are:", 17) &&
-	    !strstr(err->text, "set "))
-		snprintf(text, sizeof(text),
-			 "the %s is too old to change settings of a running session",
-			 s->source ? "sender" : "server");
-	else
-		snprintf(text, sizeof(text), "%s", err->text);
-	mfd_image_text_clean(text);
-	if (s->source)
-		fprintf(stderr, "criu-multifd set: %s\n", text);
-	else
-		fprintf(stderr, "session %s: %s\n", s->session, text);
+static int complain(const struct set *s, struct mfd_error *err)
+{
+	if (too_old(err))
+		mfd_error_set(err, -EREMOTEIO,
+			      "the %s is too old to change settings of a running session",
+			      s->source ? "sender" : "server");
+	if (!s->source)
+		return mfd_request_failed(s->session, err);
+	fprintf(stderr, "criu-multifd set: %s\n", mfd_image_text_clean(err->text));
 	return MFD_EXIT_FAILED;
 }
 
@@ -117,14 +115,14 @@ int mfd_set_main(int argc, char **argv)
 		return ret;
 	if (args.n != (s.source ? 2 : 3))
 		return mfd_flags_misuse(
-			&table, s.source ? "a setting and a value are wanted, and no SESSION" :
+			&table, s.source ? "expected a setting and a value, and no SESSION" :
 					   "SESSION, setting or value is missing");
 	first = args.n - 2;
 	s.session = args.v[0];
 	s.name = args.v[first];
-	if (!s.source && (!*s.session || strlen(s.session) > NAME_MAX || *s.session == '.' ||
-			  strchr(s.session, '/')))
-		return mfd_flags_misuse(&table, "'%s' is not the name of a session", s.session);
+	ret = s.source ? -1 : mfd_args_session(&table, s.session);
+	if (ret >= 0)
+		return ret;
 	if (strcmp(s.name, MAX_BANDWIDTH))
 		return mfd_flags_misuse(
 			&table, "unknown setting '%s': what can be set is " MAX_BANDWIDTH, s.name);

@@ -8,7 +8,6 @@
 #include "timeline.h"
 #include "words.h"
 
-#define PAGE   4096ULL
 #define EVENTS 12
 
 static void add_number(struct json_object *o, const char *key, uint64_t v)
@@ -90,7 +89,7 @@ static struct json_object *pager_json(const Mfd__SessionEntry *e)
 		struct json_object *j = json_object_new_object();
 
 		add_number(j, "pages", t->pages);
-		add_number(j, "bytes", t->pages * PAGE);
+		add_number(j, "bytes", t->pages * MFD_STATUS_PAGE);
 		add_number(j, "chunks", t->chunks);
 		add_number(j, "faults", t->faults);
 		json_object_array_add(list, j);
@@ -150,12 +149,12 @@ static void print_pager(const Mfd__SessionEntry *e)
 		const Mfd__SessionPagerThread *t = e->pager_thread[i];
 
 		printf("    %-8zu %10s %8" PRIu64 " %9" PRIu64 "\n", i,
-		       mfd_words_bytes(t->pages * PAGE, bytes, sizeof(bytes)), t->chunks,
+		       mfd_words_bytes(t->pages * MFD_STATUS_PAGE, bytes, sizeof(bytes)), t->chunks,
 		       t->faults);
 	}
 	if (e->direct_pages)
 		printf("    %-8s %10s\n", "channels",
-		       mfd_words_bytes(e->direct_pages * PAGE, bytes, sizeof(bytes)));
+		       mfd_words_bytes(e->direct_pages * MFD_STATUS_PAGE, bytes, sizeof(bytes)));
 }
 
 static void print_times(const Mfd__SessionEntry *e)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * criu-multifd status --source: what the sender of a criu dump says, or said last.  While it is at
- * work it is asked; after that its summary lies in the folder.
+ * criu-multifd status --source: what the sender of a criu dump says while it is at work, or the
+ * summary that it has left in the folder.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,7 @@ static double real(struct json_object *j, const char *key)
 	return json_object_get_double(json_object_object_get(j, key));
 }
 
-/* From a file that anybody may have written. */
+/* The file may come from any user: clean the text. */
 static const char *word(struct json_object *j, const char *key, char *buf, size_t len)
 {
 	const char *text = json_object_get_string(json_object_object_get(j, key));

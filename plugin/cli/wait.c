@@ -2,11 +2,10 @@
 /*
  * criu-multifd wait: until a session is as far as asked.
  *
- * Looks at session.img (and at the tombstone, see session_file.h) whenever one of them has become
- * another file, which is asked often at first and less often later.  Not inotify: whoever has used
- * it can only end after the kernel has waited for all readers of its marks
- * (fsnotify_destroy_group), 12 to 30 ms for which the process would stand still that is to be
- * restored.
+ * wait_for_it() reads session.img (and the tombstone, see session_file.h) each time one of them has
+ * become another file, and asks that often at first and less often later.  It does not use inotify:
+ * a process that did can end only after the kernel has waited for all readers of its marks
+ * (fsnotify_destroy_group), and for these 12 to 30 ms the process to be restored would stand still.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "flags.h"
+#include "args.h"
 #include "io.h"
 #include "session_file.h"
 #include "text.h"
@@ -26,9 +24,9 @@
 
 #define NAP_MIN_US 1000ULL
 #define NAP_MAX_US 100000ULL
-/* of the time waited so far: what is noticed late is noticed 0.2 % late */
+/* a nap is this part of the time waited so far: 0.2 % */
 #define NAP_OF_TOTAL 500
-#define LOOK_US	     100000ULL /* look inside at least so often */
+#define LOOK_US	     100000ULL /* read the files at least so often */
 #define FOREVER	     UINT64_MAX
 
 enum goal { GOAL_READY, GOAL_COMMITTED, GOAL_DONE };
@@ -44,7 +42,7 @@ struct wait {
 		dev_t dev;
 		ino_t ino;
 		struct timespec changed;
-	} marks[2]; /* session.img and the tombstones' folder, as they were before the last look; zero = not there */
+	} marks[2]; /* session.img, the tombstones' folder, before the last look; zero: not there */
 	int doubt_told;
 	char last[512]; /* what the last look found, for the line at a timeout */
 };
@@ -84,8 +82,8 @@ static int older(const struct timespec *a, const struct timespec *b)
 }
 
 /*
- * A tombstone that somebody has been told about before we were asked is not about the session we
- * wait for.
+ * A tombstone that an earlier wait has reported, before this one began, is not about the session
+ * that this one waits for.
  */
 static int stale(const struct wait *w, const struct mfd_session_file *f)
 {
@@ -112,9 +110,10 @@ static int judge(struct wait *w, int dirfd, const struct mfd_session_file *f)
 	if (f->ended || e->state == MFD__SESSION_STATE__ABORTED) {
 		say(w, "aborted", e->error ? e->error : "no reason given");
 		if (f->ended)
-			mfd_session_file_mark_seen(dirfd, w->session,
-						   /* may be read-only to us: told again then */
-						   &f->mtime);
+			mfd_session_file_mark_seen(
+				dirfd, w->session,
+				/* fails in a read-only folder: reported again then */
+				&f->mtime);
 		return MFD_EXIT_FAILED;
 	}
 	if (reached(e, w->goal))
@@ -125,7 +124,7 @@ static int judge(struct wait *w, int dirfd, const struct mfd_session_file *f)
 	return -1;
 }
 
-/* Nothing there is no failure; that the folder may not be read is. */
+/* A session or folder that does not exist is no failure; a folder that cannot be read is. */
 static int look(struct wait *w)
 {
 	struct mfd_session_file f;
@@ -168,7 +167,7 @@ static int same(const struct mark *a, const struct mark *b)
 	       a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-/* The file is always replaced as a whole; of the tombstones their folder tells. */
+/* session.img is always replaced as a whole; a new tombstone changes their folder. */
 static int moved(struct wait *w)
 {
 	struct mark now[2] = { mark_of(w, w->session, MFD_SESSION_FILE_NAME),
@@ -260,9 +259,9 @@ int mfd_wait_main(int argc, char **argv)
 	if (ret >= 0)
 		return ret;
 	w.session = args.v[0];
-	if (!*w.session || *w.session == '.' || strchr(w.session, '/') ||
-	    strlen(w.session) > NAME_MAX)
-		return mfd_flags_misuse(&table, "'%s' is not the name of a session", w.session);
+	ret = mfd_args_session(&table, w.session);
+	if (ret >= 0)
+		return ret;
 	clock_gettime(CLOCK_REALTIME_COARSE, &w.started);
 	return wait_for_it(&w);
 }

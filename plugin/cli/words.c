@@ -55,7 +55,7 @@ int mfd_words_server_runs(const Mfd__SessionEntry *e)
 	return !strncmp(comm, "criu-multifd", 12);
 }
 
-/* The command is there to be copied into a shell, and the name came from another host. */
+/* An operator may copy the command into a shell, and the name came from another host. */
 static const char *command_name(const char *name)
 {
 	static const char harmless[] =

@@ -10,12 +10,12 @@
 
 /* "receiving", "ready, the source decides" ...: a constant. */
 const char *mfd_words_state(const Mfd__SessionEntry *e);
-/*
- * What to do about a session that is in doubt, lines without an end, or NULL when nothing is to be
- * done.  `buf` is filled and returned; what came from the other host is cleaned.
- */
-/* bytes that are always enough: a command that is cut off does harm */
+/* Bytes that are always enough for an advice: a command that is cut off does harm. */
 #define MFD_WORDS_ADVICE (2 * PATH_MAX + 1024)
+/*
+ * Write into `buf` what to do about a session that is in doubt: lines, the last one without an end.
+ * What came from the other host is cleaned.  Return `buf`, or NULL if there is nothing to do.
+ */
 const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *buf, size_t len);
 /* The process that wrote the entry last still runs here, and is one of ours. */
 int mfd_words_server_runs(const Mfd__SessionEntry *e);

@@ -597,8 +597,8 @@ interrupt()
 
 @test "resolve: usage" {
 	fails 64 'SESSION is missing' "$MFD" resolve --run
-	fails 64 'one of --run and --discard is wanted' "$MFD" resolve s
-	fails 64 'one of --run and --discard is wanted' "$MFD" resolve s --run --discard
+	fails 64 'expected one of --run and --discard' "$MFD" resolve s
+	fails 64 'expected one of --run and --discard' "$MFD" resolve s --run --discard
 	fails 64 'and no SESSION' "$MFD" resolve --source "$SCRATCH" s --run
 	fails 64 "is not the name of a session" "$MFD" resolve ../s --run
 	fails 1 'no server serves' "$MFD" resolve --dir "$SCRATCH" s --run
