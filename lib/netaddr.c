@@ -8,7 +8,7 @@
 
 #include "netaddr.h"
 
-#define WANTED "ADDR/LEN@DEV or ADDR/LEN@DEV:TARGETDEV is wanted"
+#define EXPECTED "expected ADDR/LEN@DEV or ADDR/LEN@DEV:TARGETDEV"
 
 /* "ADDR/LEN", or without "/LEN" if `bare`. */
 static int parse_address(const char *text, size_t n, int bare, struct mfd_netaddr *a)
@@ -68,12 +68,12 @@ int mfd_netaddr_parse(const char *word, struct mfd_netaddr *a, struct mfd_error 
 
 	memset(a, 0, sizeof(*a));
 	if (!at || parse_address(word, (size_t)(at - word), 0, a))
-		return mfd_error_set(err, -EINVAL, "'%.80s': " WANTED, word);
+		return mfd_error_set(err, -EINVAL, "'%.80s': " EXPECTED, word);
 	from_len = strcspn(at + 1, ":");
 	to = at[1 + from_len] ? at + 2 + from_len : at + 1;
 	to_len = strlen(to);
 	if (!device_ok(at + 1, from_len) || !device_ok(to, to_len))
-		return mfd_error_set(err, -EINVAL, "'%.80s': " WANTED, word);
+		return mfd_error_set(err, -EINVAL, "'%.80s': " EXPECTED, word);
 	if (useless(a))
 		return mfd_error_set(err, -EINVAL, "'%.80s': not an address that one host has",
 				     word);

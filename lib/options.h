@@ -62,18 +62,15 @@ enum mfd_option_from {
 	MFD_FROM_PLUGIN
 };
 
+struct mfd_option_type;
+
 struct mfd_option_desc {
-	const char *name; /* "packet-size" */
-	const char *arg;  /* "BYTES" for the manual */
-	const char *help; /* one line for --help and the manual */
-	const char *dflt; /* as text */
-	/*
-	 * Parse `value` into `o`: 0, or -EINVAL with what is allowed in err (without the place, the
-	 * caller adds it).
-	 */
-	int (*set)(struct mfd_options *o, const struct mfd_option_desc *d, const char *value,
-		   struct mfd_error *err);
-	size_t offset; /* of the field in struct mfd_options */
+	const char *name;		    /* "packet-size" */
+	const char *arg;		    /* "BYTES" for the manual */
+	const char *help;		    /* one line for --help and the manual */
+	const char *dflt;		    /* as text */
+	const struct mfd_option_type *type; /* option_types.h */
+	size_t offset;			    /* of the field in struct mfd_options */
 	long min, max;
 };
 
@@ -117,11 +114,5 @@ int mfd_options_check(const struct mfd_options *o, struct mfd_error *err);
  */
 int mfd_options_write(const struct mfd_options *o, FILE *f);
 void mfd_options_help(FILE *f);
-/* "500M", "4Gbit", "0", "unlimited": bytes per second, 0 = no limit; -EINVAL. */
-int mfd_options_rate(const char *value, uint64_t *bytes_per_s);
-#define MFD_OPTIONS_RATE_WANTED \
-	"bytes per second are wanted, as 500M or 4Gbit; 0 or unlimited = no limit"
-/* For people: "200 Mbit/s", "unlimited"; buf is filled (32 bytes are enough) and returned. */
-const char *mfd_options_rate_text(uint64_t bytes_per_s, char *buf, size_t len);
 
 #endif

@@ -26,17 +26,17 @@ static const char *split(const char *text, char host[HOST_MAX], const char **por
 	const char *colon = strrchr(text, ':'), *begin = text, *end = colon;
 
 	if (!colon)
-		return "the port is missing, HOST:PORT or [V6]:PORT is wanted";
+		return "the port is missing, expected HOST:PORT or [V6]:PORT";
 	if (*text == '[') {
 		begin++;
 		end--;
 		if (end <= begin || *end != ']')
-			return "[V6]:PORT is wanted";
+			return "expected [V6]:PORT";
 	} else if (memchr(text, ':', (size_t)(colon - text))) {
 		return "an IPv6 address is written in brackets, [V6]:PORT";
 	}
 	if (end == begin)
-		return "the host is missing, HOST:PORT or [V6]:PORT is wanted";
+		return "the host is missing, expected HOST:PORT or [V6]:PORT";
 	if (end - begin >= HOST_MAX)
 		return "the host name is too long";
 	memcpy(host, begin, (size_t)(end - begin));

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "args.h"
-#include "options.h"
+#include "rate.h"
 #include "request.h"
 #include "text.h"
 
@@ -66,8 +66,8 @@ static int set(const struct set *s)
 		return complain(s, &err);
 	}
 	printf("%s: %s -> %s\n", s->name,
-	       mfd_options_rate_text(strtoull(old, NULL, 10), before, sizeof(before)),
-	       mfd_options_rate_text(strtoull(now, NULL, 10), after, sizeof(after)));
+	       mfd_rate_text(strtoull(old, NULL, 10), before, sizeof(before)),
+	       mfd_rate_text(strtoull(now, NULL, 10), after, sizeof(after)));
 	return MFD_EXIT_OK;
 }
 
@@ -126,8 +126,8 @@ int mfd_set_main(int argc, char **argv)
 	if (strcmp(s.name, MAX_BANDWIDTH))
 		return mfd_flags_misuse(
 			&table, "unknown setting '%s': what can be set is " MAX_BANDWIDTH, s.name);
-	if (mfd_options_rate(args.v[first + 1], &s.rate))
-		return mfd_flags_misuse(&table, "bad value '%s' for %s: " MFD_OPTIONS_RATE_WANTED,
+	if (mfd_rate_parse(args.v[first + 1], &s.rate))
+		return mfd_flags_misuse(&table, "bad value '%s' for %s: " MFD_RATE_EXPECTED,
 					args.v[first + 1], s.name);
 	return set(&s);
 }

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "options.h"
+#include "rate.h"
 #include "status.h"
 #include "timeline.h"
 #include "words.h"
@@ -177,7 +177,7 @@ void mfd_status_figures_print(const Mfd__SessionEntry *e)
 
 	if (e->has_max_bandwidth)
 		printf("    max-bandwidth %s\n",
-		       mfd_options_rate_text(e->max_bandwidth, rate, sizeof(rate)));
+		       mfd_rate_text(e->max_bandwidth, rate, sizeof(rate)));
 	if (e->n_channel)
 		print_channels(e);
 	if (e->n_pager_thread)

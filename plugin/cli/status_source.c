@@ -11,7 +11,7 @@
 
 #include "command.h"
 #include "io.h"
-#include "options.h"
+#include "rate.h"
 #include "request.h"
 #include "status.h"
 #include "text.h"
@@ -120,7 +120,7 @@ static void print(struct json_object *j, int channels)
 	       mfd_words_bytes(number(j, "bytes_memory"), bytes, sizeof(bytes)),
 	       real(j, "total_ms") / 1000, real(j, "gbit_per_s"),
 	       (unsigned long long)number(j, "channels"),
-	       mfd_options_rate_text(number(j, "max_bandwidth"), rate, sizeof(rate)));
+	       mfd_rate_text(number(j, "max_bandwidth"), rate, sizeof(rate)));
 	if (json_object_object_get(j, "error"))
 		printf("    %s\n", word(j, "error", error, sizeof(error)));
 	if (channels)

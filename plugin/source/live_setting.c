@@ -6,6 +6,7 @@
 
 #include "log.h"
 #include "live_setting.h"
+#include "rate.h"
 
 #define MAX_BANDWIDTH "max-bandwidth"
 
@@ -41,16 +42,15 @@ int mfd_setting_change(struct mfd_uplink *s, struct mfd_shared *sh, const char *
 		return mfd_error_set(err, -EINVAL,
 				     "unknown setting '%.40s': what can be set is " MAX_BANDWIDTH,
 				     name);
-	if (mfd_options_rate(value, &rate))
+	if (mfd_rate_parse(value, &rate))
 		return mfd_error_set(err, -EINVAL,
-				     "bad value '%.40s' for " MAX_BANDWIDTH
-				     ": " MFD_OPTIONS_RATE_WANTED,
+				     "bad value '%.40s' for " MAX_BANDWIDTH ": " MFD_RATE_EXPECTED,
 				     value);
 	old = set_bandwidth(s, sh, rate);
 	write_rate(c->old, old);
 	write_rate(c->now, rate);
-	mfd_log_info(MAX_BANDWIDTH ": %s -> %s", mfd_options_rate_text(old, before, sizeof(before)),
-		     mfd_options_rate_text(rate, after, sizeof(after)));
+	mfd_log_info(MAX_BANDWIDTH ": %s -> %s", mfd_rate_text(old, before, sizeof(before)),
+		     mfd_rate_text(rate, after, sizeof(after)));
 	return 0;
 }
 

@@ -139,7 +139,7 @@ finish()
 @test "set: what cannot be is said" {
 	start_server
 	run -64 "$MFD" set --dir "$SERVER_DIR" test max-bandwidth fast
-	[[ $output == *"bad value 'fast' for max-bandwidth: bytes per second are wanted"* ]]
+	[[ $output == *"bad value 'fast' for max-bandwidth: expected bytes per second"* ]]
 	run -64 "$MFD" set --dir "$SERVER_DIR" test channels 8
 	[[ $output == *"unknown setting 'channels': what can be set is max-bandwidth"* ]]
 	run -64 "$MFD" set --dir "$SERVER_DIR" test max-bandwidth

@@ -134,8 +134,10 @@ static void test_bad_values(void **state)
 		{ "zerocopy", "yes", "off, on or auto" },
 		{ "zerocopy", "", "off, on or auto" },
 		{ "checksum", "auto", "off or on" },
-		{ "congestion", "../x", "congestion control is wanted" },
-		{ "congestion", "a-name-of-16-byte", "congestion control is wanted" },
+		{ "congestion", "../x",
+		  "expected auto, system or the name of a congestion control" },
+		{ "congestion", "a-name-of-16-byte",
+		  "expected auto, system or the name of a congestion control" },
 		{ "mode", "fast", "safe or postcopy" },
 		{ "confirm", "maybe", "ready or restore" },
 		{ "log-level", "loud", "error, warn, info or debug" },
@@ -143,8 +145,8 @@ static void test_bad_values(void **state)
 		{ "target", ":7", "HOST:PORT" },
 		{ "target", "host:", "HOST:PORT" },
 		{ "target", "host:http", "HOST:PORT" },
-		{ "session", "../etc", "a name is wanted" },
-		{ "session", "a/b", "a name is wanted" },
+		{ "session", "../etc", "expected a name" },
+		{ "session", "a/b", "expected a name" },
 		{ "program", "criu-multifd", "absolute path" },
 		{ "log-file", "a\nb", "control characters" },
 	};
@@ -234,7 +236,7 @@ static void test_env(void **state)
 	assert_int_equal(mfd_options_from_env(o, &err), -EINVAL);
 	assert_string_equal(
 		err.text,
-		"CRIU_MULTIFD_CHANNELS: bad value 'seven' for 'channels': a number from 1 to 64 is wanted");
+		"CRIU_MULTIFD_CHANNELS: bad value 'seven' for 'channels': expected a number from 1 to 64");
 	unsetenv("CRIU_MULTIFD_CHANNELS");
 	setenv("CRIU_MULTIFD_CONFIGURATION_OF_THE_RATHER_LONG_KIND", "7", 1);
 	assert_int_equal(mfd_options_from_env(o, NULL), -EINVAL);
@@ -298,9 +300,9 @@ static void test_file_errors(void **state)
 	struct mfd_error err = { .code = 0 };
 
 	file_says(o, "# a\n\nchannels = many\n",
-		  ":3: bad value 'many' for 'channels': a number from 1 to 64");
+		  ":3: bad value 'many' for 'channels': expected a number from 1 to 64");
 	file_says(o, "chanels = 4", ":1: unknown option 'chanels', did you mean 'channels'?");
-	file_says(o, "target = a:1\nchannels\n", ":2: 'name = value' is wanted, not 'channels'");
+	file_says(o, "target = a:1\nchannels\n", ":2: expected 'name = value', not 'channels'");
 	file_says(o, "= 4\n", ":1: unknown option ''");
 	file_says(o, "session = \"open\n", ":1: the closing quote is missing");
 	file_says(o, "session = \"a\" b\n", ":1: text after the closing quote");

@@ -86,7 +86,7 @@ static void test_refused(void **state)
 		mfd_error_clear(&err);
 		assert_int_equal(mfd_setting_change(up, sh, "max-bandwidth", bad[i], &c, &err),
 				 -EINVAL);
-		assert_non_null(strstr(err.text, "max-bandwidth: bytes per second are wanted"));
+		assert_non_null(strstr(err.text, "max-bandwidth: expected bytes per second"));
 	}
 	mfd_error_clear(&err);
 	assert_int_equal(mfd_setting_change(up, sh, "channels", "8", &c, &err), -EINVAL);
