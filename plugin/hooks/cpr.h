@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Descriptors that come along (design.md, "CPR table"), as the hooks see them.
+ * Descriptors that come along (plugin/DESIGN.md, "Descriptors"), as the hooks see them.
  *
  * Dump: CRIU calls DUMP_EXT_FILE and DUMP_UNIX_SK for what it cannot dump by itself.  What the
  * configuration claims is handed to the keeper (option keeper) and written down for cpr-fds.img;

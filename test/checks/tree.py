@@ -16,6 +16,7 @@ KINDS = {
     "conf": re.compile(r"\.(conf|service|socket|slice)$"),
     "python": re.compile(r"\.py$"),
 }
+SKIPPED = (".git", "build", "corpus", "__pycache__")
 SCRIPT = re.compile(r"^#!.*\b(bash|sh|python3)\b")
 
 
@@ -38,7 +39,7 @@ def files(only=()):
             yield os.path.normpath(start), kind(start)
         for where, folders, names in os.walk(start):
             where = os.path.normpath(where)
-            folders[:] = sorted(d for d in folders if d not in (".git", "build", "corpus", "__pycache__"))
+            folders[:] = sorted(d for d in folders if d not in SKIPPED)
             for path in sorted(os.path.normpath(os.path.join(where, n)) for n in names):
                 if kind(path):
                     yield path, kind(path)

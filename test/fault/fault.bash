@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What the fault tests share: a link that breaks on purpose, and the outcomes that are promised (design.md, "Commit protocol").
+# What the fault tests share: a link that breaks on purpose, and the outcomes that are promised
+# (plugin/DESIGN.md, "Commit protocol").
 # Needs helpers.bash and moves.bash.
 #
 # The outcomes:
