@@ -12,14 +12,19 @@
  *	FINISH ret		->	(CRIU >= 4.3, tasks still frozen)
  *				<-	OK | FAILED: the dump must fail
  *				<-	HOLD, postcopy only: before the restored tasks may run
- *				<-	VERDICT commit | abort: before the sender lets CRIU's accept() return
+ *				<-	VERDICT commit | abort: before the sender opens the gate
  *	EXIT ret		->	(tasks still frozen; they die or run next)
  *				<-	OK text, FAILED text: for CRIU's log; the plugin waits a short time for it
  *
- * Whoever finds the socket closed knows that the other is gone: the sender aborts the session, the
- * plugin makes CRIU's accept() fail (plugin/hooks/deadman.c) unless HOLD lies in the queue.  A
- * commit verdict there changes nothing: if CRIU still waits then, nobody has knocked and nobody
- * will.
+ * A side that finds the socket closed knows that the other process has ended: the sender aborts the
+ * session, the plugin makes CRIU's dump fail (plugin/hooks/deadman.c) unless HOLD lies in the queue.
+ * A commit verdict there changes nothing: if CRIU still waits then, the sender has not opened the
+ * gate, and never will.
+ *
+ * The gate (plugin/source/gate.h) is a pair of connected sockets that the plugin makes in CRIU's
+ * process, at two fixed numbers: CRIU reads from the one, and takes the end of that stream for
+ * success and a byte for failure.  The sender copies the other with pidfd_getfd(); it stays open in
+ * CRIU's process, too, so that the death of a sender is no end of the stream.
  */
 #ifndef MFD_PLUGINLINK_H
 #define MFD_PLUGINLINK_H
@@ -51,5 +56,13 @@ _Static_assert(sizeof(struct mfd_link_msg) == 512, "one size for all messages");
  */
 #define MFD_LINK_FD   3
 #define MFD_LINK_CONF 4
+
+/*
+ * The numbers of the gate's two ends in CRIU's process.  Users write the first one (criu dump
+ * --ps-socket 512), so it never changes.  Below 1024, which may be all that CRIU may open, and well
+ * below the numbers that CRIU reserves at the end of that range.
+ */
+#define MFD_LINK_GATE_CRIU   512
+#define MFD_LINK_GATE_SENDER 513
 
 #endif

@@ -21,6 +21,7 @@
 
 #include "io.h"
 #include "migrate.h"
+#include "pluginlink.h"
 #include "request.h"
 
 #define TICK_MS	     10	  /* short moves have short phases */
@@ -51,16 +52,18 @@ static void exec_criu(const struct mfd_migrate *m, char **argv)
 
 static int start_criu(struct mfd_migrate *m, struct mfd_error *err)
 {
-	char pid[16], *own[OWN_WORDS] = { m->criu.path,	  "dump",      "--tree",       pid,
-					  "--images-dir", m->dir,      "--lazy-pages", "--libdir",
-					  m->plugins,	  "--address", "127.0.0.1",    "--log-file",
-					  "dump.log",	  "-v3" };
+	char pid[16], gate[16],
+		*own[OWN_WORDS] = { m->criu.path,   "dump",	   "--tree",	   pid,
+				    "--images-dir", m->dir,	   "--lazy-pages", "--libdir",
+				    m->plugins,	    "--ps-socket", gate,	   "--log-file",
+				    "dump.log",	    "-v3" };
 	int n = OWN_WORDS - 1;
 	char **argv = calloc((size_t)n + (size_t)m->n_criu_args + 1, sizeof(*argv));
 
 	if (!argv)
 		return mfd_error_sys(err, -ENOMEM, "criu");
 	snprintf(pid, sizeof(pid), "%u", m->pid);
+	snprintf(gate, sizeof(gate), "%d", MFD_LINK_GATE_CRIU);
 	memcpy(argv, own, (size_t)n * sizeof(*argv));
 	for (int i = 0; i < m->n_criu_args; i++)
 		argv[n + i] = m->criu_args[i];

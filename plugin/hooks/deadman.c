@@ -1,31 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The dead man's switch: when the sender is gone, CRIU's accept() must fail. Theory in deadman.h.
- */
+/* The dead man's switch: when the sender is gone, CRIU's dump must fail. Theory in deadman.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stddef.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #include "deadman.h"
+#include "gate_pair.h"
 #include "pluginlink.h"
 
-#define PERIOD_NS 20000000L
-
 /*
- * The one place with file-scope state: a signal handler has nothing else to look at, and a process
- * dumps one tree. Written before the signal can come (arm) and after it cannot (disarm).
+ * File-scope state, since a signal handler has nothing else to look at and a process dumps one tree.
+ * Written before the signal can come (arm) and after it cannot (disarm).
  */
 static int watched = -1;
-static timer_t timer;
-static int have_timer;
 static struct sigaction old_action;
 
 /*
@@ -37,47 +27,12 @@ static int signal_number(void)
 	return SIGRTMIN + 7;
 }
 
-/*
- * The descriptor of the accept() that the signal has interrupted, or -1.  Not just any listening
- * socket: while CRIU dumps its tasks' files it holds *their* listeners, too, and shutdown() would
- * reach the tasks.  A call that SA_RESTART is going to restart shows its number and its arguments
- * in the registers again.
- */
-static int accepting_fd(const ucontext_t *uc)
-{
-#if defined(__x86_64__)
-	long number = uc->uc_mcontext.gregs[REG_RAX], arg = uc->uc_mcontext.gregs[REG_RDI];
-#elif defined(__aarch64__)
-	long number = (long)uc->uc_mcontext.regs[8], arg = (long)uc->uc_mcontext.regs[0];
-#else
-	long number = -1, arg = -1; /* the sender and its supervisor remain */
-
-	(void)uc;
-#endif
-	return number == SYS_accept || number == SYS_accept4 ? (int)arg : -1;
-}
-
-/* Nonzero when CRIU stood at its lazy page server and its accept() is going to fail. */
-static int close_gate(const ucontext_t *uc)
-{
-	int fd = accepting_fd(uc), listening = 0, domain = 0;
-	socklen_t len = sizeof(int);
-
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) || !listening)
-		return 0;
-	len = sizeof(int);
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ||
-	    (domain != AF_INET && domain != AF_INET6))
-		return 0;
-	return !shutdown(fd, SHUT_RDWR);
-}
-
 enum verdict { GO_ON, STOP };
 
 /*
- * The queue tells what the sender wanted, POLLHUP that nobody is left who could do it.  A commit
- * verdict counts only while somebody is: whether it came to pass is decided by accept() alone, and
- * the target runs nothing before it has heard that the tasks are dead.
+ * The queue tells what the sender wanted, POLLHUP that every process of the sender has ended.  A
+ * commit verdict counts only while one lives: a sender that has opened the gate before it died has
+ * decided already, and a byte behind the end of the stream changes nothing.
  */
 static enum verdict look(void)
 {
@@ -97,36 +52,25 @@ static enum verdict look(void)
 	return n < 0 && (errno == EAGAIN || errno == EINTR) ? GO_ON : STOP;
 }
 
-static void again(void)
-{
-	struct itimerspec t = { .it_value = { .tv_nsec = PERIOD_NS } };
-
-	if (have_timer)
-		timer_settime(timer, 0, &t, NULL);
-}
-
-static void handler(int sig, siginfo_t *si, void *uc)
+static void handler(int sig)
 {
 	int saved = errno;
 
 	(void)sig;
-	(void)si;
-	if (watched >= 0 && look() == STOP && !close_gate(uc))
-		again();
+	if (watched >= 0 && look() == STOP)
+		mfd_gate_pair_fail();
 	errno = saved;
 }
 
 int mfd_deadman_arm(int link)
 {
-	struct sigaction sa = { .sa_sigaction = handler, .sa_flags = SA_RESTART | SA_SIGINFO };
+	struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART };
 	struct f_owner_ex owner = { .type = F_OWNER_PID, .pid = getpid() };
-	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = signal_number() };
 	sigset_t set;
 
 	sigemptyset(&sa.sa_mask);
 	if (sigaction(signal_number(), &sa, &old_action))
 		return -errno;
-	have_timer = !timer_create(CLOCK_MONOTONIC, &ev, &timer);
 	watched = link;
 	sigemptyset(&set);
 	sigaddset(&set, signal_number());
@@ -146,9 +90,6 @@ void mfd_deadman_disarm(void)
 	if (watched < 0)
 		return;
 	fcntl(watched, F_SETFL, fcntl(watched, F_GETFL) & ~O_ASYNC);
-	if (have_timer)
-		timer_delete(timer);
-	have_timer = 0;
 	watched = -1;
 	sigaction(signal_number(), &old_action, NULL);
 }

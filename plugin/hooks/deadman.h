@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The dead man's switch: the source must never stay frozen because nobody is left to answer CRIU's
- * accept().
+ * The dead man's switch: the source must never stay frozen because every process of the sender has
+ * died.
  *
- * CRIU ends a lazy dump by waiting in accept() for ever.  The sender's supervisor aborts that wait
- * when the sender dies; this is for the case that the supervisor dies, too.  The link's socket
- * raises a signal when anything happens on it.  The handler looks at the queue: a commit verdict,
- * or nothing, is fine; an abort verdict or a closed link makes it shut down the socket that CRIU
- * waits at, so that accept() fails, the dump fails and the tasks run on.  If CRIU does not wait yet
- * (it is still dumping) a timer calls the handler again.  After HOLD (postcopy: the restored tasks
- * may run) it never does.
+ * CRIU ends a lazy dump by waiting at the gate (gate_pair.h) for ever.  The sender's supervisor
+ * closes the gate when the sender dies; the switch is for the case that the supervisor dies, too.
+ * The link's socket raises a signal when anything happens on it.  The handler looks at the queue: a
+ * commit verdict, or nothing, is fine; on an abort verdict or a closed link it closes the gate, so
+ * that the dump fails, at once or when CRIU comes there, and the tasks run on.  After HOLD
+ * (postcopy: the restored tasks may run) it never does.
  *
  * The handler uses system calls only and is installed with SA_RESTART, so CRIU does not notice it.
  */

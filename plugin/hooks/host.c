@@ -135,7 +135,9 @@ int mfd_host_prepare(struct mfd_error *err)
 	return 0;
 }
 
-static int any_word(int (*is)(const char *word, const char *what), const char *what)
+/* The first word of CRIU's command line for which is() says so, and the one behind it: 1, or 0. */
+static int find_word(int (*is)(const char *word, const char *what), const char *what, char *word,
+		     char *next, size_t room)
 {
 	size_t len, at;
 	char *line;
@@ -143,10 +145,21 @@ static int any_word(int (*is)(const char *word, const char *what), const char *w
 
 	if (mfd_io_read_file(AT_FDCWD, "/proc/self/cmdline", 1 << 20, &line, &len))
 		return 0;
-	for (at = 0; at < len && !found; at += strlen(line + at) + 1)
+	for (at = 0; at < len && !found; at += strlen(line + at) + 1) {
 		found = is(line + at, what);
+		if (!found || !word)
+			continue;
+		snprintf(word, room, "%s", line + at);
+		at += strlen(line + at) + 1;
+		snprintf(next, room, "%s", at < len ? line + at : "");
+	}
 	free(line);
 	return found;
+}
+
+static int any_word(int (*is)(const char *word, const char *what), const char *what)
+{
+	return find_word(is, what, NULL, NULL, 0);
 }
 
 static int equals(const char *word, const char *what)
@@ -159,6 +172,22 @@ static int means_service(const char *word, const char *what)
 {
 	(void)what;
 	return !strcmp(word, "swrk") || !strcmp(word, "service") || strstr(word, " --rpc");
+}
+
+static int is_option(const char *word, const char *option)
+{
+	size_t n = strlen(option);
+
+	return !strncmp(word, option, n) && (!word[n] || word[n] == '=');
+}
+
+int mfd_host_number_of(const char *option)
+{
+	char word[64], next[64];
+
+	if (!find_word(is_option, option, word, next, sizeof(word)))
+		return -1;
+	return atoi(word[strlen(option)] ? word + strlen(option) + 1 : next);
 }
 
 int mfd_host_was_told(const char *word)

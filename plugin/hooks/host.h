@@ -46,6 +46,11 @@ int mfd_host_prepare(struct mfd_error *err);
  */
 int mfd_host_was_told(const char *word);
 /*
+ * The number that follows `option` in CRIU's command line ("--ps-socket 512" or
+ * "--ps-socket=512"), -1 if the option is not there.
+ */
+int mfd_host_number_of(const char *option);
+/*
  * CRIU works for a container runtime or another caller of its service, which has options of its
  * own.
  */

@@ -17,6 +17,8 @@
 #include <criu/criu-plugin.h>
 
 #include "deadman.h"
+#include "gate_pair.h"
+#include "host.h"
 #include "io.h"
 #include "sender.h"
 
@@ -177,13 +179,28 @@ int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, str
 	return wait_ok(s, err);
 }
 
+/* CRIU would take the end of another connection for our verdict. */
+static int check_gate(struct mfd_error *err)
+{
+	int number = mfd_host_number_of("--ps-socket");
+
+	if (number < 0 || number == MFD_LINK_GATE_CRIU)
+		return 0;
+	return mfd_error_set(err, -EINVAL,
+			     "criu dump --ps-socket %d: with the multifd plugin expected "
+			     "--ps-socket %d, or none",
+			     number, MFD_LINK_GATE_CRIU);
+}
+
 int mfd_sender_start(struct mfd_sender *s, const struct mfd_options *o, struct mfd_error *err)
 {
 	char path[4096];
 	int pair[2], conf, ret;
 
 	s->link = -1;
-	ret = find_program(o, path, sizeof(path), err);
+	ret = check_gate(err);
+	if (!ret)
+		ret = find_program(o, path, sizeof(path), err);
 	if (ret)
 		return ret;
 	conf = write_config(o, err);
@@ -202,14 +219,18 @@ int mfd_sender_start(struct mfd_sender *s, const struct mfd_options *o, struct m
 		return ret;
 	}
 	s->link = pair[0];
-	ret = mfd_sender_ask(s, MFD_LINK_START, getpid(), err);
+	ret = mfd_gate_pair_make(err);
+	if (!ret)
+		ret = mfd_sender_ask(s, MFD_LINK_START, getpid(), err);
 	if (!ret) {
 		ret = mfd_deadman_arm(s->link);
 		if (ret)
 			mfd_error_sys(err, ret, "cannot watch the sender");
 	}
-	if (ret)
+	if (ret) {
+		mfd_gate_pair_close();
 		mfd_io_close(&s->link);
+	}
 	return ret;
 }
 
@@ -223,6 +244,7 @@ void mfd_sender_end(struct mfd_sender *s, int ret, struct mfd_link_msg *reply)
 	if (s->link < 0)
 		return;
 	mfd_deadman_disarm();
+	mfd_gate_pair_close();
 	mfd_io_send_fds(s->link, &m, sizeof(m), NULL, 0);
 	/*
 	 * The verdict comes first, then the answer to EXIT; a sender that died leaves only the

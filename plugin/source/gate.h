@@ -1,44 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The gate: CRIU's lazy page server, the last thing between a finished dump and the death of its
- * tasks.
+ * The gate: the last thing between a finished dump and the death of its tasks.
  *
- * With --lazy-pages CRIU ends a dump by waiting in accept().  A connection that ends without a byte
- * lets the dump succeed (the tasks die); an accept() that fails lets it fail (the tasks run on).
- * Sending real commands is avoided: their format differs between CRIU releases and nothing
- * negotiates it.
+ * With --lazy-pages CRIU ends a dump by reading requests for pages from one connection.  The end of
+ * that connection without a byte lets the dump succeed (the tasks die); a byte lets it fail (the
+ * tasks run on).  Real requests are never sent: their format differs between CRIU releases and
+ * nothing negotiates it.
  *
- * The moment is seen in /proc/CRIU/syscall, which shows the accept() and its descriptor;
- * pidfd_getfd gives us that very socket. It is the moment when all images are complete, too (CRIU
- * flushes them before).  From then on a socket filter on it lets nobody in but the one local port
- * that we connect from.
+ * The plugin has made that connection in CRIU's process, as a pair of unix sockets that no other
+ * process can reach (plugin/hooks/gate_pair.h).  The sender copies its end with pidfd_getfd().  Every
+ * copy can open or close the gate, by one system call; the first of them decides, and the death of
+ * a process that has a copy decides nothing, since CRIU's own process keeps one open.
+ *
+ * CRIU stands at the gate when /proc/CRIU/syscall shows it in recvfrom() on its end.  Then all
+ * images are complete, too (CRIU flushes them before).
  */
 #ifndef MFD_GATE_H
 #define MFD_GATE_H
 
-#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "error.h"
 
 struct mfd_gate {
 	pid_t criu;
-	int pidfd;    /* of CRIU */
-	int listener; /* our copy of CRIU's listening socket, -1 = not seen yet */
-	int knock;    /* our bound, not yet connected socket */
-	struct sockaddr_storage addr;
-	socklen_t addr_len;
+	int pidfd; /* of CRIU */
+	int end;   /* a copy of the sender's end */
 };
 
-/* 0, or -ESRCH when there is no such process. */
+#define MFD_GATE_NONE                  \
+	{                              \
+		.pidfd = -1, .end = -1 \
+	}
+
+/* 0; -ESRCH: there is no such process; -EBADF: it has no gate (it is not CRIU with this plugin). */
 int mfd_gate_init(struct mfd_gate *g, pid_t criu, struct mfd_error *err);
 void mfd_gate_fini(struct mfd_gate *g);
-/*
- * 1 = CRIU waits at the gate and it is ours; 0 = not yet; -ESRCH = CRIU has ended; other -errno =
- * cannot be taken.
- */
+/* 1 = CRIU stands at the gate; 0 = not yet; -ESRCH = CRIU has ended. */
 int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err);
-/* Only after poll said 1.  commit: the dump succeeds; abort: it fails.  0 or -errno. */
+/*
+ * commit: the dump succeeds; only after poll said 1, since images may still be missing before.
+ * abort: it fails, now or when CRIU comes to the gate.  0 or -errno (-EPIPE: CRIU has read the other
+ * already, or has ended).
+ */
 int mfd_gate_commit(struct mfd_gate *g, struct mfd_error *err);
 int mfd_gate_abort(struct mfd_gate *g);
 /* Nonzero when CRIU's process has ended. */

@@ -27,27 +27,16 @@ static void link_say(int link, enum mfd_link_type type, const char *text)
 	mfd_io_send_fds(link, &m, sizeof(m), NULL, 0);
 }
 
-/* Close the gate as soon as CRIU stands before it; over when CRIU has ended. */
+/* Close the gate, and wait until CRIU has ended; it may still be dumping something large. */
 static void close_gate(struct mfd_shared *sh)
 {
 	struct mfd_gate g;
 	struct mfd_error err = { 0 };
-	uint64_t end = mfd_io_now_ms() + GIVE_UP_MS;
-	int ret = mfd_gate_init(&g, sh->criu, &err);
 
-	while (!ret && mfd_io_now_ms() < end) {
-		ret = mfd_gate_poll(&g, &err);
-		if (ret == 1) {
-			mfd_gate_abort(&g);
-			mfd_gate_criu_ended(&g, 30000);
-			break;
-		}
-		/*
-		 * A worker that died between our filter and its verdict has left its filter on;
-		 * ours replaces it.
-		 */
-		usleep(1000);
-	}
+	if (mfd_gate_init(&g, sh->criu, &err))
+		return;
+	mfd_gate_abort(&g);
+	mfd_gate_criu_ended(&g, GIVE_UP_MS);
 	mfd_gate_fini(&g);
 }
 

@@ -6,7 +6,7 @@
  * die, tell the target. The target hears COMMIT only when no task is left alive here, so there is
  * no moment at which both may run; if it cannot be told it keeps the session, in doubt.
  *
- * Abort: tell target and plugin why, then close the gate as soon as CRIU stands before it.
+ * Abort: tell target and plugin why, close the gate, and see CRIU's dump fail.
  */
 #include <errno.h>
 #include <poll.h>
@@ -202,14 +202,10 @@ int mfd_verdict_commit(struct mfd_worker *w)
  */
 static void fail_the_dump(struct mfd_worker *w, const char *text)
 {
-	int closed = 0;
-
+	if (w->gate.pidfd >= 0)
+		mfd_gate_abort(&w->gate);
 	while (!w->dump_result_known && w->link >= 0) {
-		struct mfd_error err = { 0 };
-
 		serve_link(w, MFD_LINK_FAILED, text, 1);
-		if (!closed && w->gate.pidfd >= 0 && mfd_gate_poll(&w->gate, &err) == 1)
-			closed = !mfd_gate_abort(&w->gate);
 		if (w->gate.pidfd >= 0 && mfd_gate_criu_ended(&w->gate, 0))
 			break;
 	}

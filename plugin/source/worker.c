@@ -574,7 +574,7 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	};
 	int ret;
 
-	w.gate = (struct mfd_gate){ .pidfd = -1, .listener = -1, .knock = -1 };
+	w.gate = (struct mfd_gate)MFD_GATE_NONE;
 	mfd_pagepipes_prepare();
 	ret = init(&w);
 	if (!ret && recover)

@@ -1,66 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The dead man's switch in a process that does what CRIU does: a link to the sender, and an
- * accept() without an end.
+ * The dead man's switch in a process that does what CRIU does: a link to the sender, and a gate
+ * that it waits at without an end.
  */
-#include <errno.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/un.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <cmocka.h>
 
-/*
- * plugin/hooks is not linked into unit tests, since it needs CRIU's headers; this file of it does
- * not.
- */
 #include "../../plugin/hooks/deadman.c"
 
+#include "likecriu.h"
 #include "pair.h"
 
-enum { ACCEPTED = 10, ACCEPT_FAILED, BROKEN, OTHER_CLOSED };
+enum { OTHER_CLOSED = 20 };
 
 enum how {
-	PLAIN,
-	LATE,	/* it does other things for a while before it listens */
-	OTHERS, /* it holds a listener of its tasks, too */
-	UNIX,	/* it waits at a unix socket */
+	PLAIN,	   /* --ps-socket 512 */
+	LISTENING, /* it comes to the gate by accept() */
+	LATE,	   /* it does other things for a while before */
+	OTHERS,	   /* it holds a listener of its tasks, too */
 	DISARMED,
 };
 
 struct bed {
 	pid_t criu;
 	int link; /* the sender's end */
-	struct sockaddr_in addr;
+	int gate; /* a copy of the gate's end that the sender would have */
 };
 
 static struct bed bed;
 
-static int listener(struct sockaddr_in *sa)
+static int listener(void)
 {
-	socklen_t len = sizeof(*sa);
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	*sa = (struct sockaddr_in){ .sin_family = AF_INET,
-				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	if (l < 0 || bind(l, (void *)sa, sizeof(*sa)) || listen(l, 4) ||
-	    getsockname(l, (void *)sa, &len))
-		return -1;
-	return l;
-}
-
-static int unix_listener(void)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	/* a name chosen by the kernel */
-	return bind(l, (void *)&sa, sizeof(sa_family_t)) || listen(l, 4) ? -1 : l;
+	return l < 0 || bind(l, (void *)&sa, sizeof(sa)) || listen(l, 4) ? -1 : l;
 }
 
 static int still_listens(int fd)
@@ -83,46 +66,47 @@ static void busy_for(unsigned ms)
 	while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
 }
 
-static int like_criu(int link, int gate, enum how how)
+static int like_criu(int link, enum how how)
 {
-	struct sockaddr_in sa;
-	int other = -1, fd;
+	int other = how == OTHERS ? listener() : -1, l = how == LISTENING ? listener() : -1, ret;
 
 	if (mfd_deadman_arm(link))
-		return BROKEN;
-	if (how == OTHERS)
-		other = listener(&sa);
+		return LIKECRIU_BROKEN;
 	if (how == DISARMED)
 		mfd_deadman_disarm();
-	if (how == UNIX)
-		gate = unix_listener();
 	if (how == LATE || how == OTHERS)
 		busy_for(300);
-	if (gate < 0 || (other >= 0 && !still_listens(other)))
-		return how == OTHERS ? OTHER_CLOSED : BROKEN;
-	fd = accept(gate, NULL, NULL);
+	ret = how == LISTENING ? likecriu_accept(l) : likecriu_ps_socket();
 	if (other >= 0 && !still_listens(other))
 		return OTHER_CLOSED;
 	mfd_deadman_disarm();
-	return fd >= 0 ? ACCEPTED : ACCEPT_FAILED;
+	return ret;
 }
 
 static void begin(enum how how)
 {
-	int pair[2], gate;
+	struct mfd_error err = { 0 };
+	int pair[2], ready[2];
+	char c;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	gate = listener(&bed.addr);
-	assert_true(gate >= 0);
+	assert_int_equal(pipe(ready), 0);
 	bed.criu = fork();
 	assert_true(bed.criu >= 0);
 	if (!bed.criu) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(pair[1]);
-		_exit(like_criu(pair[0], gate, how));
+		if (mfd_gate_pair_make(&err) || write(ready[1], "r", 1) != 1)
+			_exit(LIKECRIU_BROKEN);
+		_exit(like_criu(pair[0], how));
 	}
 	close(pair[0]);
-	close(gate);
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	bed.gate = (int)syscall(SYS_pidfd_getfd, (int)syscall(SYS_pidfd_open, bed.criu, 0),
+				MFD_LINK_GATE_SENDER, 0);
+	assert_true(bed.gate >= 0);
 	bed.link = pair[1];
 	usleep(50000);
 }
@@ -146,20 +130,19 @@ static int end(void)
 
 	if (bed.link >= 0)
 		close(bed.link);
+	close(bed.gate);
 	return status;
 }
 
-/* It still waits; a connection lets it go, as the sender would. */
+/* It still waits; opening the gate lets it go, as the sender would. */
 static void check_quiet(void)
 {
-	int fd, status;
+	int status;
 
 	usleep(200000);
 	assert_int_equal(waitpid(bed.criu, &status, WNOHANG), 0);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (void *)&bed.addr, sizeof(bed.addr)), 0);
-	assert_int_equal(end(), ACCEPTED);
-	close(fd);
+	assert_int_equal(shutdown(bed.gate, SHUT_WR), 0);
+	assert_int_equal(end(), LIKECRIU_COMMITTED);
 }
 
 static void __attribute__((unused)) test_closed(void **state)
@@ -167,7 +150,10 @@ static void __attribute__((unused)) test_closed(void **state)
 	(void)state;
 	begin(PLAIN);
 	hang_up();
-	assert_int_equal(end(), ACCEPT_FAILED);
+	assert_int_equal(end(), LIKECRIU_FAILED);
+	begin(LISTENING);
+	hang_up();
+	assert_int_equal(end(), LIKECRIU_FAILED);
 }
 
 static void __attribute__((unused)) test_abort(void **state)
@@ -175,13 +161,15 @@ static void __attribute__((unused)) test_abort(void **state)
 	(void)state;
 	begin(PLAIN);
 	say(MFD_LINK_ABORT);
-	assert_int_equal(end(), ACCEPT_FAILED);
+	assert_int_equal(end(), LIKECRIU_FAILED);
 }
 
 static void test_quiet(void **state)
 {
 	(void)state;
 	begin(PLAIN);
+	check_quiet();
+	begin(LISTENING);
 	check_quiet();
 	begin(PLAIN);
 	say(MFD_LINK_COMMIT);
@@ -199,7 +187,7 @@ static void test_quiet(void **state)
 	check_quiet();
 }
 
-/* Nobody is left to knock, so the commit will never be. */
+/* Every process of the sender has ended before it opened the gate: the commit will never be. */
 static void __attribute__((unused)) test_commit_then_closed(void **state)
 {
 	(void)state;
@@ -207,7 +195,18 @@ static void __attribute__((unused)) test_commit_then_closed(void **state)
 	say(MFD_LINK_COMMIT);
 	usleep(50000);
 	hang_up();
-	assert_int_equal(end(), ACCEPT_FAILED);
+	assert_int_equal(end(), LIKECRIU_FAILED);
+}
+
+/* The sender has opened the gate and died at once: the dump succeeds. */
+static void test_opened_then_closed(void **state)
+{
+	(void)state;
+	begin(LATE);
+	say(MFD_LINK_COMMIT);
+	assert_int_equal(shutdown(bed.gate, SHUT_WR), 0);
+	hang_up();
+	assert_int_equal(end(), LIKECRIU_COMMITTED);
 }
 
 /* Postcopy: the tasks may run on the other side. */
@@ -230,10 +229,10 @@ static void __attribute__((unused)) test_late(void **state)
 	(void)state;
 	begin(LATE);
 	hang_up();
-	assert_int_equal(end(), ACCEPT_FAILED);
+	assert_int_equal(end(), LIKECRIU_FAILED);
 	begin(LATE);
 	say(MFD_LINK_ABORT);
-	assert_int_equal(end(), ACCEPT_FAILED);
+	assert_int_equal(end(), LIKECRIU_FAILED);
 }
 
 /* While CRIU dumps files it holds the tasks' own listeners: those are not ours to close. */
@@ -242,17 +241,7 @@ static void __attribute__((unused)) test_others(void **state)
 	(void)state;
 	begin(OTHERS);
 	hang_up();
-	assert_int_equal(end(), ACCEPT_FAILED);
-}
-
-static void test_unix(void **state)
-{
-	(void)state;
-	begin(UNIX);
-	hang_up();
-	usleep(300000);
-	assert_int_equal(waitpid(bed.criu, NULL, WNOHANG), 0);
-	pair_reap(bed.criu);
+	assert_int_equal(end(), LIKECRIU_FAILED);
 }
 
 static void test_disarmed(void **state)
@@ -285,10 +274,7 @@ static void test_restores_action(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	/*
-	 * TSan keeps a signal back until a call that it knows to block, and accept() is not one of
-	 * those.
-	 */
+	/* TSan keeps a signal back until a call that it knows to block. */
 #ifndef __SANITIZE_THREAD__
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_abort),
@@ -297,8 +283,8 @@ int main(void)
 		cmocka_unit_test(test_others),
 #endif
 		cmocka_unit_test(test_quiet),
+		cmocka_unit_test(test_opened_then_closed),
 		cmocka_unit_test(test_hold),
-		cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_disarmed),
 		cmocka_unit_test(test_restores_action),
 	};
