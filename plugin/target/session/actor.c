@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "assert.h"
 #include "own_restore.h"
 #include "session_file.h"
 #include "io.h"
@@ -68,8 +69,8 @@ static void on_lost(struct mfd_session *s)
 	control = s->lost_control;
 	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
 	pthread_mutex_unlock(&s->lock);
-	if (control || (mfd_session_may_abort(s) && !s->ready_waits) ||
-	    s->state == MFD__SESSION_STATE__RUNNING)
+	if (control || (mfd_session_may_abort(s) && s->phase != MFD_PHASE_SETTLING) ||
+	    s->phase == MFD_PHASE_RUNNING)
 		mfd_session_broken(s, -ECONNRESET, text);
 	pthread_mutex_lock(&s->lock);
 	/*
@@ -95,7 +96,7 @@ static void on_failed(struct mfd_session *s)
 /* There is memory for it now: HELLO is answered. */
 static void on_admitted(struct mfd_session *s)
 {
-	s->queued = 0;
+	mfd_session_enter(s, MFD_PHASE_STREAMING);
 	s->started_us = mfd_clean_now_us();
 	s->join_deadline = mfd_io_now_ms() + s->server->stall_ms;
 	pthread_mutex_lock(&s->lock);
@@ -134,16 +135,9 @@ static void on_started_ok(struct mfd_session *s)
 {
 	uint64_t start = mfd_io_now_us();
 
-	if (!s->plan->postcopy || s->state != MFD__SESSION_STATE__RESTORABLE ||
-	    s->leave != MFD_LEAVE_WAIT) {
-		mfd_log_debug("%s: STARTED_OK ignored in %s", s->name,
-			      mfd_session_file_state(s->state));
-		return;
-	}
-	s->state = MFD__SESSION_STATE__RUNNING;
+	mfd_assert(s->leave == MFD_LEAVE_WAIT);
 	mfd_figures_time(&s->times.running_us);
-	if (mfd_session_store(s, 1)) {
-		s->state = MFD__SESSION_STATE__RESTORABLE;
+	if (mfd_session_advance(s, MFD_PHASE_RUNNING)) {
 		mfd_session_abort(s, -EIO, "session.img cannot be written");
 		return;
 	}
@@ -154,17 +148,13 @@ static void on_started_ok(struct mfd_session *s)
 
 static void on_abort(struct mfd_session *s, const Mfd__Abort *m)
 {
-	if (s->state == MFD__SESSION_STATE__COMMITTED) {
-		mfd_log_warn("%s: ABORT after the commit ignored: %s", s->name, m->reason);
-		return;
-	}
 	s->aborted_by_source = 1;
 	mfd_session_abort(s, -ECANCELED, "by the source: %.300s", m->reason);
 }
 
-static void on_mail(struct mfd_session *s, struct mfd_mail *m)
+/* Only what the table permits in this phase (turns.h). */
+static void act_on(struct mfd_session *s, const struct mfd_mail *m)
 {
-	mfd_log_debug("%s: %s", s->name, mfd_wire_msg_name(m->type));
 	switch (m->type) {
 	case MFD_WIRE_IMAGES:
 		mfd_verify_images(s, (const Mfd__Images *)m->msg);
@@ -181,8 +171,27 @@ static void on_mail(struct mfd_session *s, struct mfd_mail *m)
 	case MFD_WIRE_ABORT:
 		on_abort(s, (const Mfd__Abort *)m->msg);
 		break;
-	default:
-		mfd_session_broken(s, -EPROTO, "unexpected control message");
+	}
+}
+
+static void on_mail(struct mfd_session *s, struct mfd_mail *m)
+{
+	const char *name = mfd_wire_msg_name(m->type), *phase = mfd_turns_phase(s->phase);
+	char text[128];
+
+	mfd_log_debug("%s: %s", s->name, name);
+	switch (mfd_turns_ask(MFD_SIDE_SOURCE, m->type, s->plan->id, s->phase)) {
+	case MFD_TURN_TAKEN:
+		act_on(s, m);
+		break;
+	case MFD_TURN_IGNORED:
+		mfd_log_warn("%s: %s in phase %s is ignored", s->name, name, phase);
+		break;
+	case MFD_TURN_REFUSED:
+		snprintf(text, sizeof(text), "%s may not come in phase %s, %s READY", name, phase,
+			 mfd_session_in(s, MFD_PHASES_UNVERIFIED) ? "before" : "after");
+		mfd_session_broken(s, -EPROTO, text);
+		break;
 	}
 	protobuf_c_message_free_unpacked(m->msg, NULL);
 	free(m);
@@ -209,13 +218,13 @@ static void resume_continue(struct mfd_session *s)
 	Mfd__Ready ready = MFD__READY__INIT;
 
 	/* What was verified needs no channels: the source only missed our READY. */
-	if (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED) {
+	if (s->phase == MFD_PHASE_READY || s->phase == MFD_PHASE_RESTORED) {
 		ready.pages = s->lazy_pages;
 		s->in_doubt = s->error[0] = 0;
 		mfd_session_store(s, 1);
 		mfd_session_send(s, MFD_WIRE_READY, &ready.base);
 	}
-	if (s->state == MFD__SESSION_STATE__RESTORED)
+	if (s->phase == MFD_PHASE_RESTORED)
 		mfd_confirm_tell(s, 0);
 }
 
@@ -232,9 +241,9 @@ static void on_resume(struct mfd_session *s)
 		     outcome == MFD_OUTCOME_COMMIT ? "commit" :
 		     outcome == MFD_OUTCOME_ABORT  ? "abort" :
 						     "continue");
-	if (outcome == MFD_OUTCOME_CONTINUE && s->state == MFD__SESSION_STATE__RUNNING)
+	if (outcome == MFD_OUTCOME_CONTINUE && s->phase == MFD_PHASE_RUNNING)
 		reset_channels(s); /* before RESUME_OK: channels join as soon as it is out */
-	ok.state = (char *)mfd_session_file_state(s->state);
+	ok.state = (char *)mfd_session_state_text(s);
 	ok.has_channels = ok.has_packet_size = 1;
 	ok.channels = s->limits.channels;
 	ok.packet_size = s->limits.packet_size;
@@ -242,7 +251,7 @@ static void on_resume(struct mfd_session *s)
 	ok.room = mfd_memory_room(s);
 	ok.has_room = ok.room != UINT64_MAX;
 	mfd_session_send(s, MFD_WIRE_RESUME_OK, &ok.base);
-	if (outcome == MFD_OUTCOME_COMMIT || s->state == MFD__SESSION_STATE__COMMITTED) {
+	if (outcome == MFD_OUTCOME_COMMIT || s->phase == MFD_PHASE_COMMITTED) {
 		mfd_commit_commit(s, 1);
 	} else if (outcome == MFD_OUTCOME_CONTINUE) {
 		resume_continue(s);
@@ -260,11 +269,10 @@ static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind)
 		mfd_session_abort(s, -ECANCELED, "discarded by resolve");
 		return "ok";
 	}
-	if (s->state != MFD__SESSION_STATE__READY && s->state != MFD__SESSION_STATE__RESTORED)
+	if (s->phase != MFD_PHASE_READY && s->phase != MFD_PHASE_RESTORED)
 		return "error: pages are missing, it cannot run";
 	mfd_commit_commit(s, 0);
-	return s->state == MFD__SESSION_STATE__COMMITTED ? "ok" :
-							   "error: the commit could not be stored";
+	return s->phase == MFD_PHASE_COMMITTED ? "ok" : "error: the commit could not be stored";
 }
 
 /* NULL: it is answered later. */
@@ -275,7 +283,7 @@ static const char *on_request(struct mfd_session *s, struct mfd_request *r)
 	if (r->kind != MFD_REQUEST_ABORT)
 		return resolve(s, r->kind);
 	if (!mfd_session_may_abort(s)) {
-		if (s->state == MFD__SESSION_STATE__COMMITTED)
+		if (s->phase == MFD_PHASE_COMMITTED)
 			return "error: the session is committed: the source is gone";
 		return "error: the session is verified: only its source, or `resolve` when it is in doubt, may end it";
 	}
@@ -355,18 +363,18 @@ static void on_stop(struct mfd_session *s)
 	}
 	if (has_tasks(s)) {
 		mfd_session_set_error(s, "the restore server was stopped while pages were missing");
-		s->over = s->state == MFD__SESSION_STATE__COMMITTED ? MFD_OVER_BROKEN :
-								      MFD_OVER_ABORTED;
+		s->over = s->phase == MFD_PHASE_COMMITTED ? MFD_OVER_BROKEN : MFD_OVER_ABORTED;
 		return;
 	}
-	if (s->state == MFD__SESSION_STATE__RUNNING) {
+	if (s->phase == MFD_PHASE_RUNNING) {
 		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends before the restore has");
 		return;
 	}
-	if (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED) {
+	if (s->phase == MFD_PHASE_READY || s->phase == MFD_PHASE_RESTORED) {
 		s->in_doubt = 1;
 		/* what was restored is killed: nothing has left the store */
-		s->state = MFD__SESSION_STATE__READY;
+		if (s->phase == MFD_PHASE_RESTORED)
+			mfd_session_enter(s, MFD_PHASE_READY);
 		mfd_session_set_error(s, "the restore server ended");
 	}
 	s->over = MFD_OVER_KEPT;
@@ -374,7 +382,7 @@ static void on_stop(struct mfd_session *s)
 
 static unsigned tick_length(const struct mfd_session *s)
 {
-	if (s->queued)
+	if (s->phase == MFD_PHASE_QUEUED)
 		return QUEUED_TICK_MS;
 	return s->server->stall_ms < 6000 ? s->server->stall_ms / 6 : 1000;
 }
@@ -389,7 +397,7 @@ static void tick(struct mfd_session *s)
 	mfd_session_store_moving(s);
 	mfd_setting_tick(s, NULL);
 	mfd_memory_tick(s);
-	if (s->queued && mfd_memory_admitted(s))
+	if (s->phase == MFD_PHASE_QUEUED && mfd_memory_admitted(s))
 		on_admitted(s);
 	if (!connected(s))
 		return;
@@ -493,7 +501,10 @@ static void step(struct mfd_session *s)
 {
 	struct mfd_mail *mail = NULL;
 
-	switch (wait_for_work(s, &mail)) {
+	enum what what = wait_for_work(s, &mail);
+
+	mfd_session_check(s);
+	switch (what) {
 	case FAILED:
 		on_failed(s);
 		break;
@@ -542,15 +553,17 @@ static void session_thread(void *arg)
 {
 	struct mfd_session *s = arg;
 
+	mfd_assert_context(mfd_session_say, s);
+	mfd_session_check(s);
 	/* reloaded, and nothing is restored any more though it may run; or everything is */
-	if (s->state == MFD__SESSION_STATE__COMMITTED && s->installed)
+	if (s->phase == MFD_PHASE_COMMITTED && s->installed)
 		s->over = MFD_OVER_DONE;
-	else if (s->state == MFD__SESSION_STATE__COMMITTED ||
-		 s->state == MFD__SESSION_STATE__RUNNING)
+	else if (s->phase == MFD_PHASE_COMMITTED || s->phase == MFD_PHASE_RUNNING)
 		mfd_confirm_begin(s);
 	while (!s->over)
 		step(s);
 	mfd_session_wind_up(s);
+	mfd_assert_context(NULL, NULL);
 }
 
 int mfd_session_start(struct mfd_session *s)

@@ -31,10 +31,9 @@ static void finish(struct mfd_session *s, const char *fmt, ...)
 /* lock held */
 static const char *refusal(struct mfd_session *s)
 {
-	if (s->state != MFD__SESSION_STATE__RECEIVING &&
-	    s->state != MFD__SESSION_STATE__RESTORABLE && s->state != MFD__SESSION_STATE__RUNNING)
+	if (!mfd_session_in(s, MFD_PHASES_UNVERIFIED))
 		return "error: too late: everything has been sent already";
-	if (s->queued)
+	if (s->phase == MFD_PHASE_QUEUED)
 		return "error: it waits for memory, its channels are not connected yet";
 	if (!s->control || !s->joined_said)
 		return "error: its source is not connected";

@@ -233,7 +233,7 @@ int mfd_commit_start_pager(struct mfd_session *s)
 	 * away for want of an address.
 	 */
 	ret = mfd_address_take(s, &err);
-	if (ret && s->state != MFD__SESSION_STATE__COMMITTED) {
+	if (ret && s->phase != MFD_PHASE_COMMITTED) {
 		mfd_session_set_error(s, mfd_error_text(&err));
 		return ret;
 	}
@@ -270,7 +270,7 @@ static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_
 	ret = mfd_pager_adopt(&config, &p, &again, err);
 	if (ret)
 		return ret;
-	if (again && s->state != MFD__SESSION_STATE__RUNNING) {
+	if (again && s->phase != MFD_PHASE_RUNNING) {
 		mfd_pager_stop(p);
 		return mfd_error_set(err, -ENODATA,
 				     "%llu pages were lost on their way into the tasks",
@@ -322,13 +322,12 @@ void mfd_commit_asked(struct mfd_session *s)
 	pthread_mutex_lock(&s->lock);
 	s->asked = 0;
 	pthread_mutex_unlock(&s->lock);
-	if (s->state == MFD__SESSION_STATE__RESTORABLE)
+	if (s->phase == MFD_PHASE_RESTORABLE)
 		mfd_session_send(s, MFD_WIRE_STARTED, &m.base);
 }
 
-static void refuse_ready(struct mfd_session *s, Mfd__SessionState before, const char *text)
+static void refuse_ready(struct mfd_session *s, const char *text)
 {
-	s->state = before;
 	s->ready_us = 0;
 	atomic_store_explicit(&s->sealed, 0, memory_order_release);
 	mfd_session_broken(s, -EIO, text);
@@ -362,19 +361,16 @@ static void stands_alone(struct mfd_session *s)
 void mfd_commit_ready(struct mfd_session *s)
 {
 	Mfd__Ready m = MFD__READY__INIT;
-	Mfd__SessionState before = s->state;
 	struct mfd_error err = { 0 };
 
 	atomic_store_explicit(&s->sealed, 1, memory_order_release);
 	if (mfd_filesink_sync(&s->files, &err) || mfd_pagestore_sync(s->store)) {
-		refuse_ready(s, before,
-			     err.code ? mfd_error_text(&err) : "page store: fsync failed");
+		refuse_ready(s, err.code ? mfd_error_text(&err) : "page store: fsync failed");
 		return;
 	}
-	s->state = MFD__SESSION_STATE__READY;
 	s->ready_us = mfd_clean_now_us();
-	if (mfd_session_store(s, 1)) {
-		refuse_ready(s, before, "session.img cannot be written");
+	if (mfd_session_advance(s, MFD_PHASE_READY)) {
+		refuse_ready(s, "session.img cannot be written");
 		return;
 	}
 	if (s->plan->confirm && !s->plan->postcopy && mfd_commit_start_pager(s)) {
@@ -405,20 +401,17 @@ static void answer_committed(struct mfd_session *s, uint64_t resumed_us)
 
 static int store_commit(struct mfd_session *s)
 {
-	Mfd__SessionState before = s->state;
 	int doubt = s->in_doubt;
 
-	s->state = MFD__SESSION_STATE__COMMITTED;
 	s->committed_us = mfd_clean_now_us();
 	s->in_doubt = 0;
 	s->error[0] = 0;
-	if (!mfd_session_store(s, 1))
+	if (!mfd_session_advance(s, MFD_PHASE_COMMITTED))
 		return 0;
 	/*
 	 * The source is dead and nothing was acknowledged: a person, or the source's next RESUME,
 	 * can still decide.
 	 */
-	s->state = before;
 	s->committed_us = 0;
 	s->in_doubt = doubt;
 	mfd_session_broken(s, -EIO, "the commit could not be stored");
@@ -437,7 +430,7 @@ void mfd_commit_complete(struct mfd_session *s)
 void mfd_commit_look_done(struct mfd_session *s)
 {
 	/* While CRIU is at work its end lets the tasks go on. */
-	if (s->state == MFD__SESSION_STATE__COMMITTED && s->installed && !mfd_confirm_busy(s))
+	if (s->phase == MFD_PHASE_COMMITTED && s->installed && !mfd_confirm_busy(s))
 		s->over = MFD_OVER_DONE;
 }
 
@@ -464,11 +457,11 @@ void mfd_commit_commit(struct mfd_session *s, int answer)
 {
 	uint64_t start = mfd_io_now_us(), resumed = 0;
 
-	if (s->state == MFD__SESSION_STATE__COMMITTED) {
+	if (s->phase == MFD_PHASE_COMMITTED) {
 		answer_committed(s, 0);
 		return;
 	}
-	if (s->state != MFD__SESSION_STATE__READY && s->state != MFD__SESSION_STATE__RESTORED) {
+	if (s->phase != MFD_PHASE_READY && s->phase != MFD_PHASE_RESTORED) {
 		mfd_session_broken(s, -EPROTO, "COMMIT before READY");
 		return;
 	}
@@ -498,14 +491,13 @@ void mfd_commit_pager_done(struct mfd_session *s)
 		s->installed = 1;
 		mfd_figures_time(&s->times.installed_us);
 		mfd_commit_look_done(s);
-		if (s->plan->early ? s->state != MFD__SESSION_STATE__COMMITTED :
-				     mfd_session_only_copy(s))
+		if (s->plan->early ? s->phase != MFD_PHASE_COMMITTED : mfd_session_only_copy(s))
 			stands_alone(s);
-		if (s->ready_waits)
+		if (s->phase == MFD_PHASE_SETTLING)
 			mfd_verify_passed(s);
 		return;
 	}
-	if (s->state != MFD__SESSION_STATE__COMMITTED &&
+	if (s->phase != MFD_PHASE_COMMITTED &&
 	    !(s->plan->early && mfd_session_only_copy(s) && s->restore.ok)) {
 		mfd_session_abort(s, code, "%s", text);
 		return;
@@ -516,7 +508,7 @@ void mfd_commit_pager_done(struct mfd_session *s)
 	 * RESTORED may have been acted on: a source that is alive says so by an abort, and a person
 	 * may.
 	 */
-	if (s->state != MFD__SESSION_STATE__COMMITTED) {
+	if (s->phase != MFD_PHASE_COMMITTED) {
 		mfd_session_store(s, 1);
 		return;
 	}

@@ -31,32 +31,26 @@ static uint64_t sync_of(unsigned type, const ProtobufCMessage *msg)
 	return 0;
 }
 
-/* Messages a source may send once its session is open. */
-static int welcome(unsigned type)
-{
-	return type == MFD_WIRE_IMAGES || type == MFD_WIRE_END || type == MFD_WIRE_STARTED_OK ||
-	       type == MFD_WIRE_COMMIT || type == MFD_WIRE_ABORT;
-}
-
 static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg,
 		  struct mfd_error *err)
 {
+	const struct mfd_turn *turn = mfd_turns_find(MFD_SIDE_SOURCE, type);
 	Mfd__Pong pong = MFD__PONG__INIT;
 	int ret = 0;
 
-	if (welcome(type)) {
+	if (turn && turn->kind == MFD_TURN_ORDERED) {
 		ret = mfd_session_post(s, type, sync_of(type, msg), msg);
 		return ret ? mfd_error_set(err, ret, "too many control messages") : 0;
 	}
-	if (type == MFD_WIRE_SETTING)
+	if (!turn || turn->kind != MFD_TURN_ANYTIME)
+		ret = mfd_error_set(err, -EPROTO, "unexpected %s", mfd_wire_msg_name(type));
+	else if (type == MFD_WIRE_SETTING)
 		mfd_setting_came(s, (const Mfd__Setting *)msg);
 	else if (type == MFD_WIRE_SIZE)
 		mfd_memory_size(s, ((const Mfd__Size *)msg)->bytes);
-	protobuf_c_message_free_unpacked(msg, NULL);
-	if (type == MFD_WIRE_PING)
+	else if (type == MFD_WIRE_PING)
 		mfd_session_send(s, MFD_WIRE_PONG, &pong.base);
-	else if (type != MFD_WIRE_PONG && type != MFD_WIRE_SETTING && type != MFD_WIRE_SIZE)
-		ret = mfd_error_set(err, -EPROTO, "unexpected %s", mfd_wire_msg_name(type));
+	protobuf_c_message_free_unpacked(msg, NULL);
 	return ret;
 }
 

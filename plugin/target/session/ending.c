@@ -112,10 +112,10 @@ static void remove_store(struct mfd_session *s)
 
 static void end_done(struct mfd_session *s)
 {
-	s->state = MFD__SESSION_STATE__DONE;
+	s->in_doubt = 0;
+	mfd_session_enter(s, MFD_PHASE_DONE);
 	s->done_us = mfd_clean_now_us();
 	s->error[0] = 0;
-	s->in_doubt = 0;
 	remove_store(s);
 	mfd_session_store(s, 1);
 	unlinkat(s->dirfd, MFD_NOTES_FILE, 0);
@@ -129,8 +129,8 @@ static void end_aborted(struct mfd_session *s)
 	int ret, buried;
 
 	mfd_address_drop(s);
-	s->state = MFD__SESSION_STATE__ABORTED;
 	s->in_doubt = 0;
+	mfd_session_enter(s, MFD_PHASE_ABORTED);
 	mfd_session_entry(s, &e);
 	/*
 	 * The store first: a full file system may be the very reason, and the tombstone needs room.

@@ -122,7 +122,6 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 {
 	s->limits = limits_of(h);
 	s->plan = mfd_plan_granted(h, mfd_server_restores_early(s->server));
-	s->state = MFD__SESSION_STATE__RECEIVING;
 	s->started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
 	mfd_setting_offered(s, h->settings, h->has_max_bandwidth, h->max_bandwidth);
@@ -143,7 +142,7 @@ int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_
 
 static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
 {
-	int ret = make_room(s, err);
+	int ret = make_room(s, err), admitted;
 
 	if (ret)
 		return ret;
@@ -158,9 +157,12 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 	    getrandom(s->secret, sizeof(s->secret), 0) != sizeof(s->secret))
 		return mfd_error_sys(err, -errno, "getrandom");
 	ret = make_folder(s, err);
-	if (!ret && mfd_memory_enter(s, h, err) < 0)
-		ret = err->code;
 	if (!ret) {
+		admitted = mfd_memory_enter(s, h, err);
+		ret = admitted < 0 ? err->code : 0;
+	}
+	if (!ret) {
+		mfd_session_enter(s, admitted ? MFD_PHASE_STREAMING : MFD_PHASE_QUEUED);
 		ret = mfd_session_store(s, 0);
 		if (ret)
 			mfd_error_sys(err, ret, "session.img");
@@ -222,7 +224,7 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 
 	pthread_mutex_lock(&s->lock);
 	s->live = 1;
-	s->joining = !s->queued;
+	s->joining = s->phase != MFD_PHASE_QUEUED;
 	pthread_mutex_unlock(&s->lock);
 	mfd_session_attach_control(s, p, MFD_OUTCOME_NONE);
 	atomic_fetch_add(&s->refs, 1); /* the thread's */
@@ -257,7 +259,7 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 	if (ret)
 		return ret;
 	ret = make_session(s, h, err);
-	queued = s->queued; /* the thread's own once it runs */
+	queued = s->phase == MFD_PHASE_QUEUED; /* the thread's own once it runs */
 	ret = ret ? ret : launch(s, p, err);
 	if (ret) {
 		mfd_session_unclaim(s);

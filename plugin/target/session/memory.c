@@ -277,11 +277,9 @@ int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_erro
 	ret = mfd_budget_enter(&sv->budget, &s->memory.claim, p.least, p.want);
 	if (ret == 1)
 		update_granted(s);
-	else if (!ret && h->wait_ms)
-		s->queued = 1;
-	else if (!ret)
+	else if (!ret && !h->wait_ms)
 		ret = say_not_now(sv, s->name, p.least, err);
-	else
+	else if (ret)
 		ret = say_too_much(sv, s->name, p.least, err);
 	if (ret < 0)
 		mfd_budget_leave(&sv->budget, &s->memory.claim, 0);
@@ -463,7 +461,7 @@ void mfd_memory_tick(struct mfd_session *s)
 {
 	uint64_t used;
 
-	if (!s->server->max_memory || s->queued)
+	if (!s->server->max_memory || s->phase == MFD_PHASE_QUEUED)
 		return;
 	used = used_now(s);
 	if (atomic_load(&s->sealed) || atomic_load(&s->memory.open))
@@ -523,13 +521,13 @@ void mfd_memory_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	if (!s->server->max_memory)
 		return;
 	e->has_memory_used = e->has_memory_promised = 1;
-	e->memory_used = s->queued ? 0 : used_now(s);
+	e->memory_used = s->phase == MFD_PHASE_QUEUED ? 0 : used_now(s);
 	e->memory_promised = mfd_budget_promised(&s->server->budget, &s->memory.claim);
 	e->has_memory_need = atomic_load(&s->memory.need) > 0;
 	e->memory_need = atomic_load(&s->memory.need);
 	if (s->over)
 		return;
-	if (s->queued)
+	if (s->phase == MFD_PHASE_QUEUED)
 		e->held = "queued";
 	else if (is_held(s))
 		e->held = "pages";

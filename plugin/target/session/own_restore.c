@@ -34,7 +34,7 @@ static void failed(struct mfd_session *s, int code, const char *text)
 	mfd_restore_kill(&s->restore);
 	if (p)
 		mfd_pager_undo(p);
-	if (s->state != MFD__SESSION_STATE__COMMITTED) {
+	if (s->phase != MFD_PHASE_COMMITTED) {
 		mfd_session_abort(s, code, "criu restore failed: %.400s", text);
 		return;
 	}
@@ -56,7 +56,7 @@ void mfd_confirm_begin(struct mfd_session *s)
 	 * While pages come a failure ends the session, so nothing will be repeated, and they go
 	 * into the stopped tasks.
 	 */
-	if (!s->plan->early || s->state != MFD__SESSION_STATE__RECEIVING)
+	if (s->phase != MFD_PHASE_IMAGES)
 		mfd_pager_provisional(p);
 	else
 		mfd_pager_expect_stop(p, s->server->huge_pages);
@@ -91,8 +91,7 @@ static void now_restored(struct mfd_session *s)
 				       "a restored task has died");
 		return;
 	}
-	s->state = MFD__SESSION_STATE__RESTORED;
-	if (mfd_session_store(s, 1)) {
+	if (mfd_session_advance(s, MFD_PHASE_RESTORED)) {
 		mfd_session_abort(s, -EIO, "session.img cannot be written");
 		return;
 	}
@@ -106,24 +105,24 @@ static void succeeded(struct mfd_session *s)
 	s->restore.ok = 1;
 	mfd_figures_first(&s->times.restored_us);
 	mfd_log_info("%s: restored as process %d, stopped", s->name, s->restore.root);
-	switch (s->state) {
-	case MFD__SESSION_STATE__COMMITTED:
+	switch (s->phase) {
+	case MFD_PHASE_COMMITTED:
 		mfd_confirm_continue(s);
 		mfd_session_store(s, 1);
 		mfd_commit_look_done(s);
 		break;
-	case MFD__SESSION_STATE__RUNNING: /* again, after the worker that had leave died */
+	case MFD_PHASE_RUNNING: /* again, after the worker that had leave died */
 		mfd_confirm_continue(s);
 		break;
-	case MFD__SESSION_STATE__READY:
+	case MFD_PHASE_READY:
 		now_restored(s);
 		break;
-	case MFD__SESSION_STATE__RECEIVING: /* early: when everything is verified */
+	case MFD_PHASE_IMAGES: /* early: when everything is verified */
 		s->huge = mfd_pager_tasks_stopped(
 			atomic_load_explicit(&s->pager, memory_order_relaxed));
 		break;
 	/* pages still come: leave to run is what the source gives now */
-	case MFD__SESSION_STATE__RESTORABLE:
+	case MFD_PHASE_RESTORABLE:
 		mfd_session_send(s, MFD_WIRE_STARTED, &started.base);
 		break;
 	default:
@@ -148,7 +147,7 @@ int mfd_confirm_adopt(struct mfd_session *s)
 		return 0;
 	ret = mfd_restore_adopt(&s->restore, s->dirfd);
 	s->restore.ok = 1;
-	if (s->plan->early && s->state != MFD__SESSION_STATE__COMMITTED)
+	if (s->plan->early && s->phase != MFD_PHASE_COMMITTED)
 		return ret;
 	s->restore.resumed = 1;
 	if (!ret)

@@ -90,8 +90,6 @@ static int add_record(void *arg, const struct mfd_pagestore_record *r)
 
 static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 {
-	/* What was restored is dead; nothing has left the store, so it can be restored again. */
-	s->state = e->state == MFD__SESSION_STATE__RESTORED ? MFD__SESSION_STATE__READY : e->state;
 	s->limits.channels = e->channels && e->channels <= MFD_WIRE_MAX_CHANNELS ? e->channels : 1;
 	s->limits.packet_size = e->packet_size;
 	/* a source that comes back uses what it did */
@@ -103,7 +101,6 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
 	memcpy(s->id, e->session_id.data, sizeof(s->id));
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));
-	s->images_in = 1;
 	s->resumed = 1;
 	atomic_store(&s->sealed, e->state != MFD__SESSION_STATE__RUNNING);
 }
@@ -125,6 +122,10 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 	s->files.dirfd = s->dirfd;
 	if (mfd_tables_init(&s->tables))
 		return mfd_error_set(err, -ENOMEM, "no memory");
+	if (mfd_session_phase_of(e->state) == MFD_PHASE_NONE)
+		return mfd_error_set(err, -EBADMSG,
+				     "session.img: a session in this state has ended");
+	mfd_session_load(s, mfd_session_phase_of(e->state));
 	from_entry(s, e);
 	if (mfd_hello_restore_options(s, e->restore_option, e->n_restore_option) ||
 	    mfd_address_keep(s, e->move_address, e->n_move_address))
@@ -152,7 +153,7 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
 			 struct mfd_error *err)
 {
-	int wanted = s->state == MFD__SESSION_STATE__COMMITTED || s->plan->id != MFD_PLAN_SAFE;
+	int wanted = s->phase == MFD_PHASE_COMMITTED || s->plan->id != MFD_PLAN_SAFE;
 
 	if (take_over == MFD_NOTES_COMPLETE)
 		return stand_by(s, err);
@@ -162,9 +163,9 @@ static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
 		return mfd_error_set(err, -ESRCH, "the restored tasks are gone");
 	if (wanted && mfd_commit_start_pager(s))
 		return mfd_error_set(err, -EIO, "%s", s->error);
-	if (s->state == MFD__SESSION_STATE__RUNNING)
+	if (s->phase == MFD_PHASE_RUNNING)
 		mfd_commit_leave(s);
-	if (s->state != MFD__SESSION_STATE__COMMITTED)
+	if (s->phase != MFD_PHASE_COMMITTED)
 		return 0;
 	mfd_commit_leave(s);
 	mfd_commit_complete(s);
@@ -182,16 +183,19 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 		return mfd_error_sys(err, ret, "session");
 	ret = fill(s, dirfd, e, err);
 	ret = ret ? ret : restart_pager(s, take_over, err);
+	if (!ret && mfd_session_broken_invariant(s))
+		ret = mfd_error_set(err, -EBADMSG, "session.img does not hold together: %s",
+				    mfd_session_broken_invariant(s));
 	if (!ret)
 		mfd_memory_adopt(s);
-	if (!ret && s->state != MFD__SESSION_STATE__COMMITTED) {
+	if (!ret && s->phase != MFD_PHASE_COMMITTED) {
 		s->in_doubt = 1;
 		snprintf(s->error, sizeof(s->error),
 			 "the restore server was restarted, the source has not come back yet");
 	}
 	if (!ret)
 		mfd_session_store(s, 1);
-	snprintf(what, sizeof(what), "%s%s", mfd_session_file_state(s->state),
+	snprintf(what, sizeof(what), "%s%s", mfd_session_state_text(s),
 		 s->in_doubt ? ", in doubt" : "");
 	s->live = !ret;
 	if (!ret)

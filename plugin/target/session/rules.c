@@ -8,13 +8,11 @@
  */
 #include "log.h"
 #include "session.h"
-#include "session_file.h"
 
 /* READY or RESTORED may have been acted on: the source's tasks are dead, and COMMIT was lost. */
 int mfd_session_only_copy(const struct mfd_session *s)
 {
-	return (s->plan->early || s->plan->postcopy) &&
-	       (s->state == MFD__SESSION_STATE__READY || s->state == MFD__SESSION_STATE__RESTORED);
+	return mfd_session_in(s, s->plan->precious);
 }
 
 int mfd_session_keeps_tasks(const struct mfd_session *s)
@@ -23,23 +21,18 @@ int mfd_session_keeps_tasks(const struct mfd_session *s)
 }
 
 /*
- * Early, and RESTORED has not been said: the source waits for it and can go on.  The session is not
- * kept: the restore may be finishing just now, and then pages leave the store.
+ * An early restore may be finishing just now, and then pages leave the store: until RESTORED was
+ * said the source waits for it, and can go on.
  */
-static int unconfirmed(const struct mfd_session *s)
-{
-	return s->plan->early && s->state == MFD__SESSION_STATE__READY && !s->restore.ok;
-}
-
 int mfd_session_may_abort(const struct mfd_session *s)
 {
-	return s->state == MFD__SESSION_STATE__RECEIVING ||
-	       s->state == MFD__SESSION_STATE__RESTORABLE || unconfirmed(s);
+	return mfd_session_in(s, s->plan->abortable) ||
+	       (mfd_session_in(s, s->plan->unconfirmed) && !s->restore.ok);
 }
 
 static void doubt(struct mfd_session *s, const char *text)
 {
-	mfd_log_warn("%s: in doubt (%s): %s", s->name, mfd_session_file_state(s->state), text);
+	mfd_log_warn("%s: in doubt (%s): %s", s->name, mfd_session_state_text(s), text);
 	mfd_session_set_error(s, text);
 	s->in_doubt = 1;
 	mfd_session_store(s, 1);
@@ -50,7 +43,7 @@ void mfd_session_broken(struct mfd_session *s, int code, const char *text)
 {
 	if (mfd_session_may_abort(s))
 		mfd_session_abort(s, code, "%s", text);
-	else if (s->state != MFD__SESSION_STATE__COMMITTED)
+	else if (s->phase != MFD_PHASE_COMMITTED)
 		doubt(s, text);
 	else
 		mfd_log_debug("%s: after the commit: %s", s->name, text);

@@ -26,6 +26,7 @@
 #include "images/session.pb-c.h"
 #include "proto/control.pb-c.h"
 #include "pager.h"
+#include "phase.h"
 #include "pagestore.h"
 #include "plan.h"
 #include "restore_run.h"
@@ -155,18 +156,16 @@ struct mfd_session {
 	int aborted_by_source;
 
 	/* The session's thread alone. */
-	Mfd__SessionState state;
+	enum mfd_phase phase; /* phase.h; mfd_session_enter() alone writes it */
 	int in_doubt;
 	char error[512];
 	int joined_said, needed, rejoin;
 	int resumed; /* the source came back: what it says at the END counts from then on */
 	uint64_t missing_before;
-	int complete_said, images_in;
+	int complete_said;
 	/* pager_done was dealt with; its good end; its bad one */
 	int pager_seen, installed, gave_up;
 	int huge; /* early: a stopped task gets huge pages */
-	/* early: all is verified, but huge pages are being filled */
-	int ready_waits;
 	/*
 	 * READY: the restored tasks are complete and noted as such, nobody holds anything of theirs
 	 */
@@ -180,7 +179,6 @@ struct mfd_session {
 	struct mfd_figures figures;
 	struct mfd_pager_stats pager_last;
 	enum mfd_over over;
-	int queued; /* HELLO is not answered yet, for want of memory */
 	uint64_t queued_told_ms;
 	struct mfd_restore restore; /* confirm; see there for what is under lock */
 };
@@ -210,6 +208,11 @@ void mfd_session_stop_all(struct mfd_server *sv, unsigned level);
 int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int mfd_session_send(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg);
+/* Is it in one of these phases?  Bits: MFD_PHASE_BIT. */
+static inline int mfd_session_in(const struct mfd_session *s, unsigned phases)
+{
+	return !!(phases & MFD_TURN_PHASE(s->phase));
+}
 static inline void mfd_session_heard(struct mfd_session *s, uint64_t now_ms)
 {
 	atomic_store_explicit(&s->heard_ms, now_ms, memory_order_relaxed);
@@ -243,6 +246,12 @@ int mfd_session_wait_until(struct mfd_session *s, uint64_t ms);
 /* ---- entry.c: session.img ---- */
 void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows strings of s */
 int mfd_session_store(struct mfd_session *s, int sync);
+/* Write the phase and everything else, durably; only if that succeeds, enter it.  0 or -errno. */
+int mfd_session_advance(struct mfd_session *s, enum mfd_phase to);
+/* The phase as session.img, status and RESUME_OK call it: "RECEIVING". */
+const char *mfd_session_state_text(const struct mfd_session *s);
+/* What a session is reloaded as; MFD_PHASE_NONE: not at all. */
+enum mfd_phase mfd_session_phase_of(Mfd__SessionState state);
 /* with every tick: only when something has moved */
 void mfd_session_store_moving(struct mfd_session *s);
 
@@ -271,7 +280,7 @@ void mfd_session_wind_up(struct mfd_session *s);
 void mfd_hello_ok(struct mfd_session *s);			     /* hello.c */
 void mfd_verify_images(struct mfd_session *s, const Mfd__Images *m); /* verify.c */
 void mfd_verify_end(struct mfd_session *s, const Mfd__End *m);
-/* all is here, and nothing that ready_waits for is left */
+/* all is here, and the memory of stopped tasks has settled */
 void mfd_verify_passed(struct mfd_session *s);
 void mfd_verify_need_all(struct mfd_session *s); /* after a resume */
 void mfd_commit_ready(struct mfd_session *s);	 /* commit.c */

@@ -4,18 +4,61 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "figures.h"
 #include "log.h"
 #include "memory.h"
 #include "session.h"
 #include "session_file.h"
 
+/* What session.img calls each phase. */
+static const Mfd__SessionState states[] = {
+	[MFD_PHASE_QUEUED] = MFD__SESSION_STATE__RECEIVING,
+	[MFD_PHASE_STREAMING] = MFD__SESSION_STATE__RECEIVING,
+	[MFD_PHASE_IMAGES] = MFD__SESSION_STATE__RECEIVING,
+	[MFD_PHASE_SETTLING] = MFD__SESSION_STATE__RECEIVING,
+	[MFD_PHASE_RESTORABLE] = MFD__SESSION_STATE__RESTORABLE,
+	[MFD_PHASE_RUNNING] = MFD__SESSION_STATE__RUNNING,
+	[MFD_PHASE_READY] = MFD__SESSION_STATE__READY,
+	[MFD_PHASE_RESTORED] = MFD__SESSION_STATE__RESTORED,
+	[MFD_PHASE_COMMITTED] = MFD__SESSION_STATE__COMMITTED,
+	[MFD_PHASE_DONE] = MFD__SESSION_STATE__DONE,
+	[MFD_PHASE_ABORTED] = MFD__SESSION_STATE__ABORTED,
+};
+_Static_assert(sizeof(states) / sizeof(*states) == MFD_PHASES, "each phase has a state");
+
+const char *mfd_session_state_text(const struct mfd_session *s)
+{
+	return mfd_session_file_state(states[s->phase]);
+}
+
+/*
+ * A restored session whose server has died is READY: what was restored is dead or is taken over,
+ * and nothing has left the store.
+ */
+enum mfd_phase mfd_session_phase_of(Mfd__SessionState state)
+{
+	switch (state) {
+	case MFD__SESSION_STATE__RUNNING:
+		return MFD_PHASE_RUNNING;
+	case MFD__SESSION_STATE__READY:
+	case MFD__SESSION_STATE__RESTORED:
+		return MFD_PHASE_READY;
+	case MFD__SESSION_STATE__COMMITTED:
+		return MFD_PHASE_COMMITTED;
+	default:
+		return MFD_PHASE_NONE;
+	}
+}
+
 void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 {
+	mfd_assert(s->plan);
+	mfd_assert(s->phase > MFD_PHASE_NONE && s->phase < MFD_PHASES);
 	mfd__session_entry__init(e);
 	e->name = s->name;
 	e->format = MFD_SESSION_FILE_FORMAT;
-	e->state = s->state;
+	e->state = states[s->phase];
 	e->error = s->error[0] ? s->error : NULL;
 	e->has_in_doubt = 1;
 	e->in_doubt = s->in_doubt;
@@ -45,15 +88,32 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	mfd_memory_entry(s, e);
 }
 
-int mfd_session_store(struct mfd_session *s, int sync)
+static int store_as(struct mfd_session *s, enum mfd_phase phase, int sync)
 {
 	Mfd__SessionEntry e;
 	int ret;
 
 	mfd_session_entry(s, &e);
+	e.state = states[phase];
 	ret = mfd_session_file_store(s->dirfd, &e, sync);
 	if (ret)
 		mfd_log_error("%s: session.img: %s", s->name, strerror(-ret));
+	return ret;
+}
+
+int mfd_session_store(struct mfd_session *s, int sync)
+{
+	return store_as(s, s->phase, sync);
+}
+
+int mfd_session_advance(struct mfd_session *s, enum mfd_phase to)
+{
+	int ret;
+
+	mfd_assert(mfd_phase_legal(s->phase, to, s->plan->id));
+	ret = store_as(s, to, 1);
+	if (!ret)
+		mfd_session_enter(s, to);
 	return ret;
 }
 
@@ -62,7 +122,7 @@ void mfd_session_store_moving(struct mfd_session *s)
 	Mfd__SessionEntry e;
 	uint64_t moved;
 
-	if (!s->joined_said && s->state == MFD__SESSION_STATE__RECEIVING)
+	if (!s->joined_said && states[s->phase] == MFD__SESSION_STATE__RECEIVING)
 		return;
 	mfd_session_entry(s, &e);
 	moved = e.wire_bytes + e.installed_pages + e.faults;

@@ -117,7 +117,7 @@ void mfd_address_adopt(struct mfd_session *s)
 		return;
 	atomic_store(&s->has_addresses, HELD);
 	/* It may have died in between. */
-	if (s->state == MFD__SESSION_STATE__COMMITTED || s->state == MFD__SESSION_STATE__RUNNING)
+	if (s->phase == MFD_PHASE_COMMITTED || s->phase == MFD_PHASE_RUNNING)
 		mfd_address_lift(s);
 }
 

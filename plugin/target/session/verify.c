@@ -139,10 +139,6 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	char text[512];
 	int ret;
 
-	if (s->state != MFD__SESSION_STATE__RECEIVING || s->images_in) {
-		mfd_session_broken(s, -EPROTO, "IMAGES at the wrong time");
-		return;
-	}
 	ret = check_files(s, msg->files, msg->bytes, text, sizeof(text));
 	if (!ret)
 		ret = mfd_cpr_in_reach(s, text, sizeof(text));
@@ -156,7 +152,7 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 	}
 	free(m.ranges);
 	s->lazy_pages = m.lazy;
-	s->images_in = 1;
+	mfd_session_enter(s, MFD_PHASE_IMAGES);
 	mfd_figures_time(&s->times.images_us);
 	if (!s->plan->follow)
 		return;
@@ -168,9 +164,8 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 		mfd_confirm_begin(s);
 		return;
 	}
-	s->state = MFD__SESSION_STATE__RESTORABLE;
 	mfd_figures_time(&s->times.restorable_us);
-	if (mfd_session_store(s, 1)) {
+	if (mfd_session_advance(s, MFD_PHASE_RESTORABLE)) {
 		mfd_session_broken(s, -EIO, "session.img cannot be written");
 		return;
 	}
@@ -282,7 +277,6 @@ void mfd_verify_passed(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 
-	s->ready_waits = 0;
 	if (s->plan->early && p && mfd_pager_make_whole(p))
 		mfd_session_broken(s, -EIO, "the pager has failed");
 	else
@@ -295,12 +289,6 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 	char text[512];
 	int ret;
 
-	if (s->state != (s->plan->postcopy ? MFD__SESSION_STATE__RESTORABLE :
-					     MFD__SESSION_STATE__RECEIVING) &&
-	    s->state != MFD__SESSION_STATE__RUNNING) {
-		mfd_session_broken(s, -EPROTO, "END at the wrong time");
-		return;
-	}
 	mfd_figures_time(&s->times.sent_us);
 	ret = check_counts(s, e, text, sizeof(text));
 	if (!ret)
@@ -317,7 +305,8 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 	s->lazy_pages = m.lazy;
 	if (!m.pages && s->plan->early && s->huge && !s->installed) {
 		mfd_commit_complete(s);
-		s->ready_waits = 1;
+		if (s->phase != MFD_PHASE_SETTLING)
+			mfd_session_enter(s, MFD_PHASE_SETTLING);
 	} else if (!m.pages)
 		mfd_verify_passed(s);
 	else if (may_ask(s, &m))
