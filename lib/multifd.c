@@ -10,11 +10,12 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "assert.h"
 #include "io.h"
 #include "multifd.h"
 #include "threadname.h"
 
-#define WAITING_NS 50000000L
+#define WAITING_NS 50000000L /* between two calls of ops.waiting */
 
 struct channel {
 	struct mfd_multifd *m;
@@ -34,7 +35,7 @@ struct channel {
 } __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
 /*
- * Three lines of cache: what everybody reads and hardly anybody writes, what the producer keeps to
+ * Three lines of cache: what all threads read and hardly ever write, what the producer keeps to
  * itself, what all of them count in.
  */
 struct mfd_multifd {
@@ -45,12 +46,12 @@ struct mfd_multifd {
 	atomic_int quit; /* set once, by stop() */
 
 	struct mfd_payload *payload __attribute__((aligned(64))); /* the producer's own */
-	/* where it looks for an idle channel first */
+	/* where the producer looks for an idle channel first */
 	unsigned next;
-	/* its count, equal to every channel's after a sync */
+	/* its count of syncs, equal to every channel's after a sync */
 	uint64_t syncs;
 	struct mfd_multifd_stats stats;
-	int given_up; /* what ops.waiting ended a wait with; counts of semaphores are off then */
+	int given_up; /* what ops.waiting ended a wait with; the semaphores count wrongly then */
 
 	sem_t idle __attribute__((aligned(64))); /* counts channels without a job */
 	struct channel chan[];
@@ -100,6 +101,8 @@ static void channel_failed(struct channel *c, int code)
 {
 	unsigned none = 0;
 
+	mfd_assert(code < 0);
+	mfd_assert(c->id < c->m->channels);
 	c->error = code;
 	if (atomic_compare_exchange_strong(&c->m->failed, &none, c->id + 1) && c->m->ops.failed)
 		c->m->ops.failed(c->m->ops.arg, c->id, code);
@@ -112,6 +115,8 @@ static void run_job(struct channel *c)
 {
 	int ret = 0;
 
+	mfd_assert(c->payload && c->payload->runs_memory);
+	mfd_assert(c->payload->type != MFD_PAYLOAD_NONE);
 	if (!mfd_multifd_error(c->m))
 		ret = c->m->ops.send(c->priv, c->payload);
 	if (ret)
@@ -125,6 +130,8 @@ static void run_sync(struct channel *c)
 {
 	int ret = 0;
 
+	mfd_assert(!atomic_load_explicit(&c->pending_job, memory_order_relaxed));
+	mfd_assert(c->payload->type == MFD_PAYLOAD_NONE);
 	c->syncs++;
 	if (!mfd_multifd_error(c->m))
 		ret = c->m->ops.sync(c->priv, c->syncs);
@@ -200,6 +207,8 @@ int mfd_multifd_start(struct mfd_multifd **out, unsigned channels, void *const *
 	unsigned i;
 	int ret = 0;
 
+	mfd_assert(channels && max_runs);
+	mfd_assert(ops->send && ops->sync);
 	m = aligned_alloc(64, (size + 63) / 64 * 64);
 	if (!m)
 		return -ENOMEM;
@@ -234,17 +243,21 @@ struct mfd_payload *mfd_multifd_payload(struct mfd_multifd *m)
 }
 
 /*
- * The semaphore has counted an idle channel for us, and only we make channels busy: the search must
- * succeed.
+ * The semaphore has counted an idle channel for the producer, and the producer alone makes channels
+ * busy: the search must succeed within one round.
  */
 static struct channel *find_idle(struct mfd_multifd *m)
 {
 	const unsigned n = m->channels;
-	unsigned i = m->next;
+	unsigned i = m->next, looked = 0;
 
+	mfd_assert(i < n);
 	/* pairs with run_job */
-	while (atomic_load_explicit(&m->chan[i].pending_job, memory_order_acquire))
+	while (atomic_load_explicit(&m->chan[i].pending_job, memory_order_acquire)) {
+		looked++;
+		mfd_assert(looked < n);
 		i = i + 1 == n ? 0 : i + 1;
+	}
 	m->next = i + 1 == n ? 0 : i + 1;
 	return &m->chan[i];
 }
@@ -253,6 +266,8 @@ static void hand_over(struct mfd_multifd *m, struct channel *c)
 {
 	struct mfd_payload *empty = c->payload;
 
+	mfd_assert(empty->type == MFD_PAYLOAD_NONE && empty != m->payload);
+	mfd_assert(m->payload->type != MFD_PAYLOAD_NONE);
 	c->payload = m->payload;
 	m->payload = empty;
 	/* pairs with channel_main */
@@ -261,8 +276,8 @@ static void hand_over(struct mfd_multifd *m, struct channel *c)
 }
 
 /*
- * The producer's waits are interrupted now and then for ops.waiting; who need not wait does not
- * look at the clock.  After a failure every channel only drops what it has.
+ * Wait for a post on `s`, with calls of ops.waiting between.  The clock is read only if there is a
+ * wait.  After a failure every channel only drops what it has, so this ends then, too.
  */
 static int produce_wait(struct mfd_multifd *m, sem_t *s)
 {
@@ -296,10 +311,7 @@ static int produce_wait(struct mfd_multifd *m, sem_t *s)
 	}
 }
 
-/*
- * A channel that is idle takes one look at the semaphore; the clock is read only when there is
- * none.
- */
+/* If a channel is idle, this is one look at the semaphore, without the clock. */
 static int wait_idle(struct mfd_multifd *m)
 {
 	uint64_t start;
@@ -365,6 +377,7 @@ int mfd_multifd_sync(struct mfd_multifd *m, uint64_t *number)
 			return ret;
 	}
 	*number = ++m->syncs;
+	mfd_assert(m->chan[0].syncs == m->syncs && m->chan[n - 1].syncs == m->syncs);
 	return mfd_multifd_error(m);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A payload: one unit of work for a channel.  The multifd core moves payloads and never looks
- * inside; what a type means is known to whoever fills it (plugin/source) and to the channel that
- * sends it (sendchan.c).
+ * A payload: one unit of work for a channel.  It says where the bytes are, and holds none.
+ *
+ * The multifd core moves payloads and never looks inside.  What a type means is known to the
+ * producer that fills it (plugin/source) and to the row of sendchan.c that sends it.
  */
 #ifndef MFD_PAYLOAD_H
 #define MFD_PAYLOAD_H
@@ -26,12 +27,10 @@ struct mfd_payload {
 	union {
 		struct {
 			const struct mfd_pageread *reader; /* outlives the session's channels */
-			/* pid inside the task's own pid namespace */
-			uint32_t task;
+			uint32_t task;			   /* pid in the task's own pid namespace */
 			uint32_t nruns;
-			uint32_t npages;
-			/* room for MFD_WIRE_MAX_RUNS, belongs to the payload for life */
-			struct mfd_run *runs;
+			uint32_t npages;      /* sum over the runs */
+			struct mfd_run *runs; /* runs_memory, or the filler's own */
 		} pages;
 		struct {
 			int fd; /* of the open image file; outlives the channels */
@@ -40,7 +39,7 @@ struct mfd_payload {
 			char name[MFD_WIRE_MAX_NAME + 1];
 		} file;
 	};
-	/* what pages.runs points to, kept while the payload is of another type */
+	/* Room for max_runs of mfd_multifd_start; belongs to the payload for life. */
 	struct mfd_run *runs_memory;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a channel does with a payload: read, find zero pages, hash, send. */
+/* What a channel does with a payload: read, pack, compress, hash, send.  The order is in sendchan.h. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -61,11 +61,13 @@ void mfd_sendchan_close(struct mfd_sendchan *c)
 	c->memory = NULL;
 }
 
-/* A buffer that no send in flight refers to. */
+/* Wait for a buffer that no send in flight refers to. */
 static int take_buffer(struct mfd_sendchan *c, unsigned *index)
 {
 	unsigned i = c->next_buffer;
 
+	mfd_assert(i < c->buffers);
+	mfd_assert(!c->flight[i].in_flight || c->buffers > 1); /* only zero-copy leaves any */
 	if (c->flight[i].in_flight) {
 		int ret, wait = (int32_t)(c->zc.done - c->flight[i].ticket) <= 0;
 		uint64_t t0 = wait ? mfd_io_now_us() : 0;
@@ -88,8 +90,8 @@ static int take_buffer(struct mfd_sendchan *c, unsigned *index)
 }
 
 /*
- * Whoever sleeps in a system call gives the processor up of its own accord; counting that needs no
- * other way of sending.
+ * Count how often this thread has slept: a thread that waits in a system call gives the processor up
+ * of its own accord.  So waits for the socket are seen without another way of sending.
  */
 static long sleeps(void)
 {
@@ -108,6 +110,8 @@ static int send_piece(struct mfd_sendchan *c, struct piece *p, unsigned buf, int
 	struct iovec *data = &p->iov[p->n - 1];
 	int ret = 0;
 
+	mfd_assert(p->n == 1 || p->n == 3);
+	mfd_assert(buf < c->buffers);
 	if (!zero_copy)
 		return mfd_conn_sendv(&c->conn, p->iov, data->iov_len ? p->n : p->n - 1, 0);
 	if (p->n > 1)
@@ -120,7 +124,7 @@ static int send_piece(struct mfd_sendchan *c, struct piece *p, unsigned buf, int
 	return ret;
 }
 
-/* Wait for the limit: microseconds. */
+/* Wait until the limit lets `bytes` through.  Return the microseconds that took. */
 static uint64_t obey(struct mfd_sendchan *c, size_t bytes)
 {
 	if (c->limit && c->urgent)
@@ -129,8 +133,8 @@ static uint64_t obey(struct mfd_sendchan *c, size_t bytes)
 }
 
 /*
- * In one piece, or in as many as the limit asks for: what counts is what any second brings, not
- * whether the packets fit in.  The header is on-wire already.
+ * Send the packet in one piece, or in as many as the limit asks for: what any second brings counts,
+ * not whether a packet fits into it.  The header is on-wire already.
  */
 static int send_pieces(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *table, char *data,
 		       unsigned buf, int zero_copy)
@@ -152,7 +156,7 @@ static int send_pieces(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *
 		ret = send_piece(c, &p, buf, zero_copy);
 		if (sleeps() != before)
 			blocked += mfd_io_now_us() - t0 + 1;
-		/* Piece by piece: a packet may be seconds on its way, and somebody looks on. */
+		/* By piece: a packet may be on its way for seconds, while status reads this. */
 		mfd_counter_add(&c->st.wire_bytes, ret ? 0 : head + now);
 		data += now;
 		head = 0;
@@ -166,7 +170,7 @@ static int send_pieces(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *
 	return ret;
 }
 
-/* Header fields are in host order before, on-wire after. */
+/* The header is in host order before and on-wire after. */
 static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *table, unsigned buf)
 {
 	uint64_t t0 = mfd_io_now_us();
@@ -176,6 +180,8 @@ static int send_packet(struct mfd_sendchan *c, struct mfd_wire_packet *h, void *
 	int zero_copy = c->zc.mode != MFD_OFF && h->payload_len >= 4 * MFD_WIRE_PAGE_SIZE;
 	int ret;
 
+	mfd_assert(h->raw_len <= c->lim.packet_size && h->table_len <= TABLE_MAX);
+	mfd_assert(small <= h->raw_len);
 	h->flags |= packed;
 	if (small)
 		h->payload_len = (uint32_t)small;
@@ -207,7 +213,6 @@ struct packing {
 static void add_page(struct packing *k, uint64_t vaddr, uint32_t flags)
 {
 	struct mfd_wire_run *last = k->n ? &k->out[k->n - 1] : NULL;
-
 	if (last && last->flags == flags &&
 	    last->vaddr + (uint64_t)last->pages * MFD_WIRE_PAGE_SIZE == vaddr)
 		last->pages++;
@@ -258,6 +263,8 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 	unsigned buf;
 	int ret;
 
+	mfd_assert(p->pages.nruns && p->pages.npages);
+	mfd_assert((uint64_t)p->pages.npages * MFD_WIRE_PAGE_SIZE <= c->lim.packet_size);
 	ret = take_buffer(c, &buf);
 	if (ret)
 		return ret;
@@ -267,6 +274,7 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 				     p->pages.reader->pid,
 				     (unsigned long long)p->pages.runs[0].vaddr);
 	pack_pages(&k, p, buffer_at(c, buf));
+	mfd_assert(k.n <= MFD_WIRE_MAX_RUNS && k.kept + k.zero == p->pages.npages);
 	mfd_counter_add(&c->st.read_us, mfd_io_now_us() - t0);
 	mfd_counter_add(&c->st.pages, k.kept);
 	mfd_counter_add(&c->st.zero_pages, k.zero);
@@ -292,6 +300,8 @@ static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)
 	unsigned buf;
 	int ret;
 
+	mfd_assert(p->file.len <= c->lim.packet_size);
+	mfd_assert(p->file.offset + p->file.len <= p->file.size);
 	ret = take_buffer(c, &buf);
 	if (ret)
 		return ret;
@@ -382,6 +392,7 @@ int mfd_sendchan_sync(void *chan, uint64_t number)
 	struct mfd_wire_packet h = { .type = MFD_WIRE_PACKET_SYNC, .sequence = number };
 	int ret;
 
+	mfd_assert(number > 0);
 	mfd_wire_packet_seal(&h);
 	ret = mfd_conn_send(&c->conn, &h, sizeof(h), 0);
 	if (ret)
@@ -391,5 +402,6 @@ int mfd_sendchan_sync(void *chan, uint64_t number)
 	ret = mfd_conn_zerocopy_flush(&c->conn, c->stall_ms);
 	if (ret)
 		return mfd_error_sys(&c->err, ret, "channel %u: flushing zero-copy sends", c->id);
+	mfd_assert(c->zc.done == c->zc.next);
 	return 0;
 }

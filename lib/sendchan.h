@@ -2,10 +2,15 @@
 /*
  * The source's end of one data channel: turns a payload into a packet and sends it.
  *
- * Pages are read from the frozen task into one of the channel's buffers, tested for zero (zero
- * pages keep their place in the table and lose their bytes), hashed while they are in the cache,
- * and sent.  With zero-copy there are several buffers, and one is used again only after the kernel
- * has reported its sends as completed.  The header and the table always go without zero-copy.
+ *	take a buffer	  with zero-copy, one whose sends the kernel has reported as completed
+ *	read		  pages of the frozen task (process_vm_readv), or a piece of an image file
+ *	pack		  zero pages keep their place in the table and lose their bytes
+ *	compress, hash	  while the bytes are in the cache
+ *	send		  header and table by copying, the payload with zero-copy if it is on
+ *
+ * The kinds of payloads are rows of a table in sendchan.c.  With max-bandwidth a packet goes out in
+ * pieces, so that no second brings more than the limit.  Without zero-copy one buffer is enough: it
+ * stays in the cache.
  */
 #ifndef MFD_SENDCHAN_H
 #define MFD_SENDCHAN_H
@@ -32,21 +37,17 @@ struct mfd_sendchan_counters {
 	mfd_counter wire_bytes;
 	mfd_counter compressed; /* packets that went compressed */
 	mfd_counter checksum;	/* sum of header_hash, see control.proto "end" */
-	mfd_counter blocked,
-		/*
-		 * packets whose sending had to wait for the socket, and how long that took in all
-		 */
-		blocked_us;
+	/* packets whose sending had to wait for the socket, and for how long in all */
+	mfd_counter blocked, blocked_us;
 	/* waits for a buffer whose zero-copy send was still in flight */
 	mfd_counter reclaims, reclaims_us;
 	mfd_counter limited, limited_us; /* packets that the limit held up */
 	mfd_counter read_us, send_us;
-	mfd_counter first_us,
-		/* when memory began to be read, and the last of it was sent; 0 = there was none */
-		last_us;
+	/* when memory began to be read, and when the last of it was sent; 0 = there was none */
+	mfd_counter first_us, last_us;
 };
 
-/* A copy of them, of one channel or of several. */
+/* A copy of the counters, of one channel or summed over several. */
 struct mfd_sendchan_stats {
 	uint64_t packets, pages, zero_pages, files, file_bytes;
 	uint64_t wire_bytes;
@@ -60,7 +61,7 @@ struct mfd_sendchan_stats {
 
 struct mfd_sendchan {
 	struct mfd_conn conn;
-	struct mfd_zerocopy zc;
+	struct mfd_zerocopy zc; /* of conn */
 	struct mfd_wire_limits lim;
 	unsigned stall_ms;
 	unsigned id;
@@ -74,28 +75,31 @@ struct mfd_sendchan {
 	} flight[MFD_SENDCHAN_BUFFERS];
 	struct mfd_compress *compress; /* NULL = off; the channel's own, freed with it */
 	struct mfd_ratelimit *limit;   /* of all channels of the session; NULL = none */
-	int urgent;		       /* it counts for the limit, but waits for nothing */
-	/* nonzero: give way with pages; NULL = never. Relaxed, a hint */
+	int urgent;		       /* counts for the limit, but waits for nothing */
+	/* nonzero: pages give way to CRIU; NULL = never.  Relaxed: a hint. */
 	const atomic_int *gentle;
 	struct mfd_gentle manners;
 	struct mfd_sendchan_counters st;
 	struct mfd_error err;	/* of the first failure */
 } __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
-/* Takes over conn (joined already), which is closed on failure. 0 or -errno with err filled. */
+/*
+ * Take over conn, which has joined the session; it is closed after a failure.  0, or -errno with
+ * c->err filled.  The caller may set compress, limit, urgent and gentle before the first send.
+ */
 int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn,
 		      const struct mfd_wire_limits *lim, enum mfd_tristate zerocopy,
 		      unsigned stall_ms);
 void mfd_sendchan_close(struct mfd_sendchan *c);
 
 /*
- * Add what the channel has counted so far to *st. Any thread; each number is whole, but they are
+ * Add what the channel has counted so far to *st.  Any thread; each number is whole, but they are
  * not all of one moment.
  */
 void mfd_sendchan_stats(const struct mfd_sendchan *c, struct mfd_sendchan_stats *st);
 /* Add one copy to another. */
 void mfd_sendchan_stats_add(struct mfd_sendchan_stats *to, const struct mfd_sendchan_stats *st);
-/* Everything that kept the channel from sending: how often, and microseconds. */
+/* Return how often, and for how many microseconds, anything kept the channel from sending. */
 static inline uint64_t mfd_sendchan_stalls(const struct mfd_sendchan_stats *st)
 {
 	return st->blocked + st->reclaims + st->limited;
@@ -105,7 +109,7 @@ static inline uint64_t mfd_sendchan_stall_us(const struct mfd_sendchan_stats *st
 	return st->blocked_us + st->reclaims_us + st->limited_us;
 }
 
-/* For struct mfd_multifd_ops. */
+/* For struct mfd_multifd_ops: on the channel's own thread; 0, or -errno with c->err filled. */
 int mfd_sendchan_send(void *c, struct mfd_payload *p);
 int mfd_sendchan_sync(void *c, uint64_t number);
 

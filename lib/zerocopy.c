@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "assert.h"
 #include "io.h"
 #include "zerocopy.h"
 
@@ -45,6 +46,8 @@ void mfd_zerocopy_complete(struct mfd_zerocopy *z, uint32_t lo, uint32_t hi, int
 {
 	uint32_t n = hi - lo + 1;
 
+	mfd_assert(z->next - z->done <= MFD_ZEROCOPY_WINDOW);
+	mfd_assert(hi - z->done < z->next - z->done && lo - z->done <= hi - z->done);
 	mfd_counter_add(&z->completions, n);
 	if (copied)
 		mfd_counter_add(&z->copied, n);
@@ -56,8 +59,8 @@ void mfd_zerocopy_complete(struct mfd_zerocopy *z, uint32_t lo, uint32_t hi, int
 		z->done++;
 	}
 	/*
-	 * The path copies anyway (loopback, veth, no checksum offload): pinning pages on top only
-	 * costs.
+	 * The path copies all the same (loopback, veth, no checksum offload): pinning pages on top
+	 * only costs.
 	 */
 	if (copied && z->mode == MFD_AUTO)
 		fall_back(z, "the kernel copies on this path all the same");
@@ -72,7 +75,7 @@ static int take_notice(struct mfd_zerocopy *z, struct cmsghdr *cm)
 		return 0;
 	if (e->ee_origin != SO_EE_ORIGIN_ZEROCOPY)
 		return e->ee_errno ? -(int)e->ee_errno : 0;
-	/* A range that was never sent would be a kernel bug; it must not walk our window. */
+	/* A range that was never sent would be a kernel bug; it must not walk the window. */
 	if (e->ee_info - z->done > e->ee_data - z->done ||
 	    e->ee_data - z->done >= z->next - z->done)
 		return -EPROTO;
@@ -80,9 +83,7 @@ static int take_notice(struct mfd_zerocopy *z, struct cmsghdr *cm)
 	return 0;
 }
 
-/*
- * Take all completions that are there: 0, -EAGAIN when there were none, or an error of the socket.
- */
+/* Take all completions that are there: 0, -EAGAIN if there were none, or an error of the socket. */
 static int reap(struct mfd_zerocopy *z)
 {
 	union {
@@ -110,8 +111,8 @@ static int reap(struct mfd_zerocopy *z)
 }
 
 /*
- * poll() reports the error queue as POLLERR, which needs no asking for; a dead socket reports it,
- * too.
+ * Wait for a completion or the socket's end.  poll() reports the error queue as POLLERR, which needs
+ * no asking for; a dead socket reports it, too.
  */
 static int wait_notice(struct mfd_zerocopy *z, uint64_t deadline)
 {
@@ -135,6 +136,7 @@ static int wait_notice(struct mfd_zerocopy *z, uint64_t deadline)
 	return 0;
 }
 
+/* Bytes that the peer has not acknowledged. */
 static int unacked(int fd)
 {
 	int n = 0;
@@ -143,14 +145,16 @@ static int unacked(int fd)
 }
 
 /*
- * One completion may stand for a megabyte: on a slow link its bytes go, and are acknowledged, long
- * before it comes.
+ * One completion may stand for a megabyte, whose bytes are acknowledged one after the other on a
+ * slow link.  So a wait that is over begins again if any were acknowledged meanwhile.
  */
 int mfd_zerocopy_wait(struct mfd_zerocopy *z, uint32_t ticket, unsigned timeout_ms)
 {
 	uint64_t deadline = timeout_ms ? mfd_io_now_ms() + timeout_ms : 0;
 	int waited = 0, left = unacked(z->fd), now_left;
 
+	mfd_assert((int32_t)(z->next - ticket) > 0 || z->done == z->next);
+	mfd_assert(z->next - z->done <= MFD_ZEROCOPY_WINDOW);
 	while ((int32_t)(z->done - ticket) <= 0 && z->done != z->next) {
 		int ret = reap(z);
 
@@ -182,7 +186,7 @@ int mfd_zerocopy_flush(struct mfd_zerocopy *z, unsigned timeout_ms)
 }
 
 /*
- * ENOBUFS: the pages cannot be locked (RLIMIT_MEMLOCK) or the completions' memory (optmem_max) is
+ * -ENOBUFS: the pages cannot be locked (RLIMIT_MEMLOCK) or the completions' memory (optmem_max) is
  * used up.
  */
 static int send_once(struct mfd_zerocopy *z, const void *buf, size_t len, int zc, size_t *sent)
@@ -197,6 +201,8 @@ static int send_once(struct mfd_zerocopy *z, const void *buf, size_t len, int zc
 
 int mfd_zerocopy_send(struct mfd_zerocopy *z, const void *buf, size_t len, uint32_t *ticket)
 {
+	mfd_assert(z->next - z->done <= MFD_ZEROCOPY_WINDOW);
+	mfd_assert(len > 0);
 	*ticket = z->next - 1;
 	while (len) {
 		int zc = z->mode != MFD_OFF;
@@ -213,8 +219,8 @@ int mfd_zerocopy_send(struct mfd_zerocopy *z, const void *buf, size_t len, uint3
 			continue;
 		if (ret == -ENOBUFS && zc) {
 			/*
-			 * Completions not yet taken hold option memory: take them and try once more
-			 * before judging.
+			 * Completions not yet taken hold option memory: take them and try once
+			 * more before giving up.
 			 */
 			if (z->done != z->next) {
 				ret = mfd_zerocopy_flush(z, 0);
