@@ -81,16 +81,20 @@ URING_LIBS := $(if $(URING_OK),$(shell pkg-config --libs liburing 2>/dev/null))
 TOOLS_C   := $(wildcard test/tools/*.c)
 PRELOAD_O := $(call objs,$(filter test/tools/preload_%,$(TOOLS_C)))
 TOOLS_O   := $(call objs,$(filter-out test/tools/preload_%,$(TOOLS_C)))
+# A folder there is one program.
+TOOL_DIRS := $(patsubst %/,%,$(wildcard test/tools/*/))
+TOOL_DIR_O := $(call objs,$(foreach d,$(TOOL_DIRS),$(wildcard $(d)/*.c)))
 
 MAIN_O := $(OBJ)/plugin/cli/main.o
 C_OBJS := $(filter-out $(GEN_O),$(PROTO_O) $(IMAGES_O)) $(LIB_O) $(SOURCE_O) $(TARGET_O) $(CLI_O) $(HOOKS_O) \
 	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(OBJ)/test/bench/cpr.o $(BENCH_MULTIFD_O) $(TOOLS_O) \
-	  $(PRELOAD_O)
+	  $(TOOL_DIR_O) $(PRELOAD_O)
 
 PROGRAM := $(if $(filter $(MAIN_O),$(CLI_O)),$(BUILD)/criu-multifd)
 # CRIU itself is not instrumented and could not load an instrumented plugin; nor could it dump such a test tool.
 PLUGIN  := $(if $(HOOKS_O),$(if $(SANITIZE),,$(BUILD)/plugins/multifd_plugin.so))
-TOOLS   := $(if $(SANITIZE),,$(TOOLS_O:$(OBJ)/%.o=$(BUILD)/%) $(PRELOAD_O:$(OBJ)/%.o=$(BUILD)/%.so))
+TOOLS   := $(if $(SANITIZE),,$(TOOLS_O:$(OBJ)/%.o=$(BUILD)/%) $(TOOL_DIRS:%=$(BUILD)/%) \
+	   $(PRELOAD_O:$(OBJ)/%.o=$(BUILD)/%.so))
 UNIT    := $(UNIT_O:$(OBJ)/%.o=$(BUILD)/%)
 FUZZ    := $(FUZZ_O:$(OBJ)/%.o=$(BUILD)/%)
 BENCH   := $(BENCH_O:$(OBJ)/%.o=$(BUILD)/%)
@@ -291,6 +295,15 @@ $(TOOLS_O:$(OBJ)/%.o=$(BUILD)/%) $(BENCH): $(BUILD)/%: $(OBJ)/%.o $(TEST_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(call group,$(TEST_A)) $(PKG_LIBS)
+
+# $(call tool,FOLDER)
+define tool
+$(BUILD)/$(1): $(call objs,$(wildcard $(1)/*.c)) $(TEST_A)
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(LINK) $$(LDFLAGS) -o $$@ $(call objs,$(wildcard $(1)/*.c)) $$(call group,$(TEST_A)) $$(PKG_LIBS)
+endef
+$(foreach d,$(TOOL_DIRS),$(eval $(call tool,$(d))))
 
 $(OBJ)/test/bench/cpr.o: PKG_CFLAGS += $(shell pkg-config --cflags glib-2.0 2>/dev/null)
 $(BENCH_CPR): $(OBJ)/test/bench/cpr.o $(BASE_A)
