@@ -101,8 +101,7 @@ static void test_doubt_commit(void **state)
 	source_expect_free(&s, MFD_WIRE_RESUME_OK);
 	source_expect_free(&s, MFD_WIRE_COMMITTED);
 	source_close(&s);
-	assert_int_equal(criu_reap(criu_restore("one", 16, 1, 0, 7)), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(criu_restore("one", 16, 1, 0, 7), "one");
 	mfd_control_init(&s.c);
 	source_resume(&s, "commit");
 	source_expect_free(&s, MFD_WIRE_RESUME_OK);

@@ -244,8 +244,7 @@ static void test_memory_window(void **state)
 	source_until_ready(&s);
 	source_commit(&s);
 	source_close(&s);
-	assert_int_equal(criu_reap(pid), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(pid, "one");
 	assert_int_equal(server_stop(), 0);
 }
 

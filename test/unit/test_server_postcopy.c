@@ -27,8 +27,7 @@ static void test_postcopy_early(void **state)
 	source_expect_free(&s, MFD_WIRE_READY);
 	source_commit(&s);
 	source_close(&s);
-	assert_int_equal(criu_reap(criu_restore("one", 16, 0, 0, 7)), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(criu_restore("one", 16, 0, 0, 7), "one");
 	assert_int_equal(server_wait(), 0);
 }
 
@@ -53,8 +52,7 @@ static void test_postcopy(void **state)
 	usleep(200000);
 	source_commit(&s);
 	source_close(&s);
-	assert_int_equal(criu_reap(pid), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(pid, "one");
 	assert_int_equal(server_wait(), 0);
 }
 
@@ -86,9 +84,7 @@ static void test_discard_running(void **state)
 
 	(void)state;
 	server_start(NULL, NULL);
-	source_to_restorable(&s, "one");
-	pid = source_restored(&s, 1);
-	source_answer_fault(&s);
+	pid = source_to_running(&s, "one", 1);
 	source_close(&s);
 	disk_wait_doubt("one", 1);
 	server_ask("resolve one run", "error: pages are missing");
@@ -106,9 +102,7 @@ static void test_stop_drains(void **state)
 
 	(void)state;
 	server_start(NULL, NULL);
-	source_to_restorable(&s, "one");
-	pid = source_restored(&s, 0);
-	source_answer_fault(&s);
+	pid = source_to_running(&s, "one", 0);
 	kill(server_pid, SIGTERM);
 	usleep(200000);
 	assert_int_equal(waitpid(server_pid, NULL, WNOHANG), 0);

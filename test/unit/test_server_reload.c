@@ -43,8 +43,7 @@ static void test_restart_ready(void **state)
 	/* COMMITTED and nothing installed: again, and restore from the third server */
 	assert_int_equal(server_stop(), 0);
 	server_start(NULL, NULL);
-	assert_int_equal(criu_reap(criu_restore("one", 16, 1, 0, 7)), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(criu_restore("one", 16, 1, 0, 7), "one");
 	assert_int_equal(server_stop(), 0);
 }
 
@@ -66,8 +65,7 @@ static void test_worker_killed(void **state)
 	source_expect_free(&s, MFD_WIRE_RESUME_OK);
 	source_expect_free(&s, MFD_WIRE_COMMITTED);
 	source_close(&s);
-	assert_int_equal(criu_reap(criu_restore("one", 16, 1, 0, 7)), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(criu_restore("one", 16, 1, 0, 7), "one");
 	assert_int_equal(server_stop(), 0);
 }
 

@@ -51,8 +51,7 @@ static void test_requests(void **state)
 	assert_int_equal(disk_state("three", NULL, 0), MFD__SESSION_STATE__ABORTED);
 	server_ask("abort three", "ok");
 	assert_int_equal(disk_state("three", NULL, 0), 0);
-	assert_int_equal(criu_reap(criu_restore("two", 16, 1, 0, 7)), 0);
-	disk_wait_state("two", MFD__SESSION_STATE__DONE);
+	criu_expect_done(criu_restore("two", 16, 1, 0, 7), "two");
 	disk_wait_free("two");
 	server_ask("abort two", "ok");
 	assert_false(disk_has_folder("two"));

@@ -25,15 +25,12 @@ static void test_postcopy_resume(void **state)
 
 	(void)state;
 	server_start("--once", NULL);
-	source_to_restorable(&s, "one");
-	pid = source_restored(&s, 0);
-	source_answer_fault(&s);
+	pid = source_to_running(&s, "one", 0);
 	mfd_conn_close(&s.ch[1]);
 	disk_wait_doubt("one", 1);
 	assert_int_equal(disk_state("one", NULL, 0), MFD__SESSION_STATE__RUNNING);
 	source_come_back(&s);
-	assert_int_equal(criu_reap(pid), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(pid, "one");
 	assert_int_equal(server_wait(), 0);
 }
 
@@ -48,9 +45,7 @@ static void test_pager_killed(void **state)
 
 	(void)state;
 	server_start("--once", NULL);
-	source_to_restorable(&s, "one");
-	pid = source_restored(&s, 0);
-	source_answer_fault(&s);
+	pid = source_to_running(&s, "one", 0);
 	server_kill_worker();
 	disk_wait_doubt("one", 1);
 	server_kill_worker();
@@ -58,8 +53,7 @@ static void test_pager_killed(void **state)
 	assert_int_equal(disk_state("one", NULL, 0), MFD__SESSION_STATE__RUNNING);
 	source_close(&s);
 	source_come_back(&s);
-	assert_int_equal(criu_reap(pid), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(pid, "one");
 	assert_int_equal(server_wait(), 0);
 }
 
@@ -71,9 +65,7 @@ static void test_pager_killed_discard(void **state)
 
 	(void)state;
 	server_start(NULL, NULL);
-	source_to_restorable(&s, "one");
-	pid = source_restored(&s, 1);
-	source_answer_fault(&s);
+	pid = source_to_running(&s, "one", 1);
 	server_kill_worker();
 	source_close(&s);
 	disk_wait_doubt("one", 1);

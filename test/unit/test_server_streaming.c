@@ -77,8 +77,7 @@ static void test_safe_done(void **state)
 	source_to_ready(&s, "one");
 	source_commit(&s);
 	source_close(&s);
-	assert_int_equal(criu_reap(criu_restore("one", 16, 1, 0, 7)), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(criu_restore("one", 16, 1, 0, 7), "one");
 	assert_int_equal(server_wait(), 0);
 	assert_int_equal(fstatat(server_root, "one/pstree.img", &st, 0), 0);
 	assert_int_not_equal(fstatat(server_root, "one/pages.store", &st, AT_SYMLINK_NOFOLLOW), 0);
@@ -234,8 +233,7 @@ static void test_figures(void **state)
 	assert_true(f.entry->streaming_us > 0);
 	mfd_session_file_release(&f);
 	server_ask("resolve one run", "ok");
-	assert_int_equal(criu_reap(criu_restore("one", 16, 1, 0, 7)), 0);
-	disk_wait_state("one", MFD__SESSION_STATE__DONE);
+	criu_expect_done(criu_restore("one", 16, 1, 0, 7), "one");
 	disk_load("one", &f);
 	check_sums(f.entry);
 	for (size_t i = 0; i < f.entry->n_pager_thread; i++)

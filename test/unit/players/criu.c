@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "criu.h"
+#include "disk.h"
 #include "io.h"
 #include "server.h"
 #include "source.h"
@@ -145,6 +146,12 @@ int criu_reap(pid_t pid)
  * A task that faults has said before that the restore is finished, but a fault is read by another
  * thread than that.
  */
+void criu_expect_done(pid_t pid, const char *name)
+{
+	assert_int_equal(criu_reap(pid), 0);
+	disk_wait_state(name, MFD__SESSION_STATE__DONE);
+}
+
 void criu_wait_restored(const char *name)
 {
 	char path[200], *text;

@@ -19,6 +19,8 @@ pid_t criu_restore(const char *name, unsigned pages, int zeros, int hold, uint32
 extern atomic_int *criu_hidden;
 /* Wait for its end: exit status, 128 + signal, or -1 after 10 s (it is killed then). */
 int criu_reap(pid_t pid);
+/* Wait for its end, each page right, and for the session to be DONE. */
+void criu_expect_done(pid_t pid, const char *name);
 /*
  * Wait until the server knows that this restore is finished. A task that faults has said so before,
  * but the pager reads a fault in another thread than that.

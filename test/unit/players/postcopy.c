@@ -39,6 +39,16 @@ uint64_t source_answer_fault(struct source *s)
 	return vaddr;
 }
 
+pid_t source_to_running(struct source *s, const char *name, int hold)
+{
+	pid_t pid;
+
+	source_to_restorable(s, name);
+	pid = source_restored(s, hold);
+	source_answer_fault(s);
+	return pid;
+}
+
 void source_come_back(struct source *s)
 {
 	Mfd__Need *n;

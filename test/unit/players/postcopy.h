@@ -14,6 +14,8 @@ void source_to_restorable(struct source *s, const char *name);
 pid_t source_restored(struct source *s, int hold);
 /* Expect FAULT, wait until the server knows the task as restored, and send that page alone. */
 uint64_t source_answer_fault(struct source *s);
+/* All of that: restorable, restored, and its first fault answered. */
+pid_t source_to_running(struct source *s, const char *name, int hold);
 /*
  * What a source does that returns while the restored task runs: it joins again, sends what NEED asks
  * for, ends and commits.
