@@ -8,11 +8,7 @@ load moves
 
 setup()
 {
-	scratch_up
-	need_root
-	need_criu
-	SESSION=test
-	hosts_up
+	hosts_setup
 	start_server
 }
 

@@ -9,12 +9,8 @@ load moves
 
 setup()
 {
-	scratch_up
-	need_root
-	need_criu
-	SESSION=test
+	hosts_setup
 	IMG=$SCRATCH/img.$SESSION
-	hosts_up
 }
 
 # begin LIMIT MIB [MODE]: a move that is on its way, with bytes on the wire; sets DUMP.

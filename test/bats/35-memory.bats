@@ -7,15 +7,11 @@
 bats_require_minimum_version 1.5.0
 load helpers
 load moves
+load migrate
 
 setup()
 {
-	scratch_up
-	need_root
-	need_criu
-	SESSION=test
-	hosts_up
-	export TMPDIR=$SCRATCH
+	migrate_setup
 }
 
 # A victim and its dump in the background, as session NAME: dump_in_background NAME [VICTIM OPTIONS]; sets DUMP and VICTIM_PID.

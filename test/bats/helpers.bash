@@ -344,6 +344,16 @@ hosts_up()
 	done
 }
 
+# The set-up of a test that moves something with the real CRIU from one host to the other, as $SESSION.
+hosts_setup()
+{
+	scratch_up
+	need_root
+	need_criu
+	SESSION=test
+	hosts_up
+}
+
 # Ends everything on them; scratch_down does so too.
 hosts_down()
 {
@@ -457,6 +467,16 @@ start_server()
 	SERVER_PID=$STARTED_PID
 	eventually 20 listening_line "$name"
 	[ -n "$SERVER_ADDR" ] || { cat "$SCRATCH/$name.err" >&2; fail 'the server did not start'; }
+}
+
+# The server's worker: of the supervisor's two children the one that has an heir; the other is the keeper.
+server_worker()
+{
+	local pid
+
+	for pid in $(pgrep -P "$SERVER_PID"); do
+		[ -z "$(pgrep -P "$pid" -x mfd-heir)" ] || echo "$pid"
+	done
 }
 
 # dump_with_plugin PID IMGDIR [criu options]: on host a, session $SESSION; returns what criu returns.

@@ -26,16 +26,6 @@ kill_server()
 	eventually 5 is_dead "$SERVER_PID"
 }
 
-server_worker()
-{
-	local pid
-
-	# The supervisor's other child is the keeper; the worker has an heir.
-	for pid in $(pgrep -P "$SERVER_PID"); do
-		[ -z "$(pgrep -P "$pid" -x mfd-heir)" ] || echo "$pid"
-	done
-}
-
 # Also when the first one has left its worker, which ends by itself.
 restart_server()
 {

@@ -15,21 +15,11 @@ setup()
 	KILLS=0
 }
 
-# The child of the supervisor that has an heir.
-worker()
-{
-	local pid
-
-	for pid in $(pgrep -P "$SERVER_PID"); do
-		[ -z "$(pgrep -P "$pid" -x mfd-heir)" ] || echo "$pid"
-	done
-}
-
 another_worker()
 {
 	local pid
 
-	pid=$(worker)
+	pid=$(server_worker)
 	[ -n "$pid" ] && [ "$pid" != "$1" ]
 }
 
@@ -44,7 +34,7 @@ kill_workers()
 {
 	local i pid hits=0 attached=$SERVER_DIR/$SESSION/.attached
 
-	pid=$(worker)
+	pid=$(server_worker)
 	until grep -qsx restored "$attached"; do
 		[ -e "$SERVER_DIR/$SESSION" ] || return 1
 	done
@@ -53,7 +43,7 @@ kill_workers()
 		[ ! -e "$attached" ] || hits=$((hits + 1))
 		kill -KILL "$pid"
 		eventually 10 another_worker "$pid" || return 1
-		pid=$(worker)
+		pid=$(server_worker)
 	done
 	echo "$hits" >"$SCRATCH/hits.$SESSION"
 }
@@ -152,7 +142,7 @@ restore_and_tell()
 	[ "$DUMP_RC" = 0 ]
 	wait_session "$SESSION" committed
 	for ((i = 0; i < 6; i++)); do
-		pid=$(worker)
+		pid=$(server_worker)
 		rm -f "$SERVER_DIR/$SESSION/restore.log"
 		start "killing.$i" nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount --fork --kill-child --mount-proc \
 			"$CRIU" restore -D "$SERVER_DIR/$SESSION" -v4 -o "restore.log" --lazy-pages
@@ -222,7 +212,7 @@ fails_and_the_next_works()
 {
 	local pid
 
-	pid=$(worker)
+	pid=$(server_worker)
 	kill -KILL "$pid"
 	eventually 10 another_worker "$pid" || return 1
 	eventually 20 is_dead "$CRIU_RUNS" || fail 'criu restore does not end' || return 1
@@ -234,7 +224,7 @@ fails_and_the_next_works()
 @test "the worker is killed with userfaultfds in the connection that it has not read: that restore ends, the next one works" {
 	held_restore pre-restore
 	eventually 10 is_connected
-	kill -STOP "$(worker)"
+	kill -STOP "$(server_worker)"
 	touch "$SCRATCH/go"
 	eventually 20 logged 'uffd: Sending PID' 3
 	sleep 0.3 # until they wait for pages
@@ -303,7 +293,7 @@ meet_and_kill()
 		dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION"
 		wait_session "$SESSION" committed
 		standby=$(standby)
-		meet_and_kill "$SERVER_PID" "$(worker)"
+		meet_and_kill "$SERVER_PID" "$(server_worker)"
 		SERVER_NAME=again$i start_server
 		waited=$((waited + (ANSWER == 2)))
 		wait_session "$SESSION" 'done' 20
@@ -358,7 +348,7 @@ another_program()
 	# shellcheck disable=SC1090
 	. "$SCRATCH/restored"
 	[ "$(status_of state)" = running ]
-	kill -KILL "$SERVER_PID" "$(worker)"
+	kill -KILL "$SERVER_PID" "$(server_worker)"
 	SERVER_NAME=again SERVER_PORT=${REAL_ADDR##*:} start_server
 	end_dump
 	[ "$DUMP_RC" = 0 ]
@@ -375,7 +365,7 @@ another_program()
 		start_victim --name "$SESSION" --size 512
 		dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION"
 		wait_session "$SESSION" committed
-		meet_and_kill "$SERVER_PID" "$(standby)" "$(worker)"
+		meet_and_kill "$SERVER_PID" "$(standby)" "$(server_worker)"
 		SERVER_NAME=gone$i start_server
 		if [ "$ANSWER" = 2 ]; then
 			waited=$((waited + 1))

@@ -266,9 +266,6 @@ stop_copy()
 
 fault_setup()
 {
-	scratch_up
-	need_root
-	need_criu
-	SESSION=test REAL_ADDR=''
-	hosts_up
+	hosts_setup
+	REAL_ADDR=''
 }

@@ -1,0 +1,193 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2046,SC2153  # lists of pids; variables of helpers.bash
+# SPDX-License-Identifier: GPL-2.0-only
+# In doubt: restored and stopped, and then silence, or a server that ends; `criu-multifd resolve` and a source that comes back settle it.
+
+bats_require_minimum_version 1.5.0
+load helpers
+load moves
+load migrate
+
+setup()
+{
+	migrate_setup
+}
+
+@test "resolve: usage" {
+	fails 64 'SESSION is missing' "$MFD" resolve --run
+	fails 64 'expected one of --run and --discard' "$MFD" resolve s
+	fails 64 'expected one of --run and --discard' "$MFD" resolve s --run --discard
+	fails 64 'and no SESSION' "$MFD" resolve --source "$SCRATCH" s --run
+	fails 64 "is not the name of a session" "$MFD" resolve ../s --run
+	fails 1 'no server serves' "$MFD" resolve --dir "$SCRATCH" s --run
+	fails 1 'no sender is at work in' "$MFD" resolve --source "$SCRATCH" --run
+}
+
+@test "resolve: not in doubt, unknown session" {
+	start_server
+	fails 1 'no session nobody' "$MFD" resolve --dir "$SERVER_DIR" nobody --discard
+	start_victim --size 4
+	migrate
+	fails 1 'not in doubt' "$MFD" resolve --dir "$SERVER_DIR" test --run
+}
+
+@test "RESTORED and then silence: stopped and in doubt there; resolve --discard kills it, the source runs on" {
+	local rc=0
+	in_doubt_restored
+	[[ $("$MFD" status --dir "$SERVER_DIR") == *'IN DOUBT: restored and stopped'* ]]
+	[ "$(copies_there)" = 0 ]
+	[ -n "$(strangers)" ]
+	"$MFD" resolve --dir "$SERVER_DIR" test --discard
+	eventually 5 nothing_there
+	kill -CONT $(ours_in "$NS_A" send)
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	runs_here
+}
+
+@test "RESTORED and then silence: resolve --run lets it go on when the source is dead" {
+	in_doubt_restored
+	# The whole source host goes down.
+	local pid
+	for pid in $(ip netns pids "$NS_A"); do kill -KILL "$pid"; done
+	assert_gone "$VICTIM_PID"
+	"$MFD" resolve --dir "$SERVER_DIR" test --run
+	runs_there
+	wait_session test 'done'
+}
+
+resolved_runs_there()
+{
+	"$MFD" resolve --dir "$SERVER_DIR" test --run
+	runs_there
+	wait_session test 'done'
+}
+
+@test "RESTORED, and the server's worker dies: it stays, stopped; the source that comes back keeps its tasks" {
+	local rc=0
+	in_doubt_restored
+	kill_worker
+	[ "$(copies_there)" = 0 ]
+	[ -n "$(strangers)" ]
+	kill -CONT $(ours_in "$NS_A" send)
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	eventually 5 nothing_there
+	runs_here
+}
+
+@test "RESTORED, the server's worker dies and the source, too: it stays, stopped, and goes on after resolve --run" {
+	in_doubt_restored
+	kill_worker
+	source_host_dies
+	[ "$(copies_there)" = 0 ]
+	resolved_runs_there
+	restored_once
+}
+
+@test "RESTORED, the server's worker dies: resolve --discard ends it" {
+	in_doubt_restored
+	kill_worker
+	source_host_dies
+	"$MFD" resolve --dir "$SERVER_DIR" test --discard
+	eventually 5 nothing_there
+	eventually 5 has_state aborted
+}
+
+@test "READY and not restored yet, and the server ends in good order: nothing is kept, the source runs on" {
+	local rc=0
+	ready_unrestored
+	kill "$SERVER_PID"
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	wait "$SERVER_PID" || true
+	runs_here
+}
+
+@test "READY and not restored yet, and the worker dies: the source runs on" {
+	local rc=0
+	ready_unrestored
+	kill_worker_now
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	eventually 5 nothing_there
+	eventually 10 has_state aborted
+	runs_here
+}
+
+@test "RESTORED, and the server ends in good order: it stays, stopped, and the next server lets it go on" {
+	in_doubt_restored
+	kill "$SERVER_PID"
+	wait "$SERVER_PID" || true
+	[ -n "$(strangers)" ]
+	[ "$(copies_there)" = 0 ]
+	source_host_dies
+	SERVER_NAME=second start_server --restore
+	[ "$(status_json in_doubt)" = true ]
+	resolved_runs_there
+	restored_once
+}
+
+@test "RESTORED, and all of the server is killed: it stays, stopped, and the next server lets it go on" {
+	local pids
+	in_doubt_restored
+	eventually 10 grep -q 'every page is in the stopped tasks' "$SCRATCH/server.err"
+	pids="$SERVER_PID $(ours_in "$NS_B" serve)"
+	kill -KILL $pids
+	source_host_dies
+	[ "$(copies_there)" = 0 ]
+	SERVER_NAME=second start_server --restore
+	eventually 5 in_doubt
+	resolved_runs_there
+	restored_once
+}
+
+@test "durable: restored when all is verified; RESTORED and the worker's death end it, and it is restored again" {
+	in_doubt_restored --durable
+	kill_worker
+	eventually 5 nothing_there
+	source_host_dies
+	resolved_runs_there
+	restored_once 2
+}
+
+@test "RESTORED, durable, and the server ends in good order: kept, and restored again by the next one" {
+	in_doubt_restored --durable
+	kill "$SERVER_PID"
+	wait "$SERVER_PID" || true
+	eventually 5 nothing_there
+	source_host_dies
+	SERVER_NAME=second start_server --restore
+	[ "$(status_json in_doubt)" = true ]
+	resolved_runs_there
+}
+
+# postcopy_cut: the restored tasks run, pages are missing, the network is gone. Sets IMG.
+postcopy_cut()
+{
+	IMG=$SCRATCH/images
+	start_server --restore --stall-timeout 1000
+	start_victim --size 256
+	# Two seconds for all of it: it can be cut in the middle.
+	start migrate migrate --restore --mode postcopy --stall-timeout 1s --channels 1 --max-bandwidth 1Gbit -D "$IMG"
+	MIGRATING=$STARTED_PID
+	eventually 20 has_state running
+	ip -n "$NS_A" link set eth0 down
+	eventually 20 grep -q 'until it is back' "$IMG/multifd-send.log"
+}
+
+@test "postcopy cut for good: resolve --source --run, after --discard on the target" {
+	postcopy_cut
+	[ "$(copies_here)" = 0 ]
+	eventually 20 in_doubt
+	"$MFD" resolve --dir "$SERVER_DIR" test --discard
+	eventually 5 nothing_there
+	"$MFD" resolve --source "$IMG" --run
+	eventually 10 one_here
+	verify_victim
+	ip -n "$NS_A" link set eth0 up
+	local rc=0
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	one_here
+}
