@@ -71,6 +71,17 @@ int mfd_cpr_record_check(const struct mfd_cpr_record *r, const char **why)
 	return wrong ? -EINVAL : 0;
 }
 
+int mfd_cpr_record_is_dev_tty(const struct mfd_cpr_record *r)
+{
+	return r->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 &&
+	       !r->minor;
+}
+
+int mfd_cpr_record_family(const struct mfd_cpr_record *r)
+{
+	return r->has & MFD_CPR_HAS_SOCKET ? (int)r->socket->family : -1;
+}
+
 static void *put(char **at, const void *from, size_t len)
 {
 	char *to = *at;

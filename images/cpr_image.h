@@ -64,6 +64,7 @@ struct mfd_cpr_record {
 	const char *inherit_id; /* NULL = none */
 	const struct mfd_cpr_owner *owners;
 	const struct mfd_cpr_socket *socket; /* with MFD_CPR_HAS_SOCKET */
+	uint32_t mark; /* of the program that has the record in memory; in no image */
 };
 
 /* A copy in one block, to be freed with free() (or by the table that takes it). NULL: no memory. */
@@ -74,6 +75,11 @@ struct mfd_cpr_record *mfd_cpr_record_new(const struct mfd_cpr_record *r);
  * without its identity.
  */
 int mfd_cpr_record_check(const struct mfd_cpr_record *r, const char **why);
+
+/* /dev/tty: the terminal of its session, which is the entry with the same id. */
+int mfd_cpr_record_is_dev_tty(const struct mfd_cpr_record *r);
+/* AF_* of a socket; -1: no socket. */
+int mfd_cpr_record_family(const struct mfd_cpr_record *r);
 
 struct mfd_cpr_image_header {
 	uint64_t count;

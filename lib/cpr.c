@@ -775,6 +775,14 @@ int mfd_cpr_get(const struct mfd_cpr *t, const char *name, uint64_t id, struct m
 	return 0;
 }
 
+/* A name goes with its last entry. */
+int mfd_cpr_has_name(const struct mfd_cpr *t, const char *name)
+{
+	size_t len = strlen(name);
+
+	return find_name(t, hash_name(t, name, len), name, len) >= 0;
+}
+
 int mfd_cpr_set_record(struct mfd_cpr *t, const char *name, uint64_t id, void *record)
 {
 	ssize_t i = find(t, name, id);

@@ -137,6 +137,8 @@ int mfd_cpr_walk_fd(struct mfd_cpr *t, int (*cb)(void *ctx, const struct mfd_cpr
 int mfd_cpr_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, void *record);
 /* 0 and *e (may be NULL), or -ENOENT. */
 int mfd_cpr_get(const struct mfd_cpr *t, const char *name, uint64_t id, struct mfd_cpr_entry *e);
+/* Nonzero if there is an entry of that name, with whatever id. */
+int mfd_cpr_has_name(const struct mfd_cpr *t, const char *name);
 /* Replace the record; the old one is released.  0 or -ENOENT (the record is still the caller's). */
 int mfd_cpr_set_record(struct mfd_cpr *t, const char *name, uint64_t id, void *record);
 /*

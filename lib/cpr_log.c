@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Entries of cpr-fds.img on their way from the hooks into the image. */
+/* The journal of a dump's CPR table: entries appended by the hooks, and the table made again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cpr_log.h"
 #include "io.h"
+#include "why.h"
 
 #define LOG_MAGIC 0x4d464c31U
 #define LOG_MAX	  (1ULL << 30)
@@ -21,8 +21,8 @@ struct head {
 };
 
 /*
- * Followed by owners (aligned so), name, path, inherit_id (each with its 0; length 0 = none), own
- * and peer address.
+ * One entry.  Behind it lie the owners (which are aligned there), name, path, inherit_id (each with
+ * its final 0; length 0 = none), own and peer address.
  */
 struct record {
 	uint32_t size; /* of all of it, a multiple of 8 */
@@ -91,13 +91,6 @@ struct reading {
 	const char *at, *end;
 };
 
-/* The records in the order of the image. */
-struct sorted {
-	const char **at;
-	const char *end;
-	size_t n, next;
-};
-
 static const char *take(const char **p, uint64_t len)
 {
 	const char *at = len ? *p : NULL;
@@ -126,10 +119,12 @@ static int fits(const struct record *rec, uint64_t room)
 	       rec->name && rec->own == rec->s.address_len && rec->peer == rec->s.peer_address_len;
 }
 
-/* The file is ours, but a dump that was killed may have torn it. */
-static int next(void *ctx, struct mfd_cpr_image_item *item)
+/*
+ * 1 and *item, 0 at the end, -EBADMSG.  This project wrote the file, but a dump that was killed may
+ * have torn it.
+ */
+static int next(struct reading *rd, struct mfd_cpr_image_item *item)
 {
-	struct reading *rd = ctx;
 	struct record rec;
 	const char *p;
 
@@ -155,104 +150,76 @@ static int next(void *ctx, struct mfd_cpr_image_item *item)
 	return 1;
 }
 
-static int by_key(const void *x, const void *y)
+static int read_head(const char *text, size_t len, struct mfd_cpr_image_header *header)
 {
-	const char *p = *(const char *const *)x, *q = *(const char *const *)y;
-	struct record a, b;
-	int d;
-
-	memcpy(&a, p, sizeof(a));
-	memcpy(&b, q, sizeof(b));
-	d = strcmp(p + sizeof(a) + owners_size(&a), q + sizeof(b) + owners_size(&b));
-	return d ? d : a.id < b.id ? -1 : a.id > b.id;
-}
-
-static int sort(struct reading rd, struct sorted *s)
-{
-	struct mfd_cpr_image_item item;
-	const char **more, *at = rd.at;
-	size_t room = 0;
-	int ret;
-
-	s->end = rd.end;
-	for (; (ret = next(&rd, &item)) == 1; at = rd.at) {
-		if (s->n == room) {
-			room = room ? room * 2 : 64;
-			more = realloc(s->at, room * sizeof(*more));
-			if (!more)
-				return -ENOMEM;
-			s->at = more;
-		}
-		s->at[s->n++] = at;
-	}
-	if (s->n)
-		qsort(s->at, s->n, sizeof(*s->at), by_key);
-	return ret;
-}
-
-static int next_sorted(void *ctx, struct mfd_cpr_image_item *item)
-{
-	struct sorted *s = ctx;
-	struct reading rd = { .end = s->end };
-
-	if (s->next == s->n)
-		return 0;
-	rd.at = s->at[s->next++];
-	return next(&rd, item);
-}
-
-static int write_image(int dirfd, const char *text, size_t len, const char **why)
-{
-	struct mfd_cpr_image_header ih = { 0 };
-	struct reading rd = { .at = text + sizeof(struct head), .end = text + len };
-	struct sorted order = { 0 };
 	struct head h;
-	struct timespec now;
-	char *boot = NULL;
-	int ret;
 
 	if (len < sizeof(h))
 		return -EBADMSG;
 	memcpy(&h, text, sizeof(h));
 	if (h.magic != LOG_MAGIC || !memchr(h.session, 0, sizeof(h.session)))
 		return -EBADMSG;
-	ret = sort(rd, &order);
-	ih.count = order.n;
-	if (ret || !order.n)
-		goto out;
-	clock_gettime(CLOCK_REALTIME, &now);
-	ih.created_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-	ih.session = h.session;
-	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
-		boot[strcspn(boot, "\n")] = 0;
-		ih.boot_id = boot;
+	return mfd_cpr_header_now(header, h.session);
+}
+
+static int read_all(const char *text, size_t len, struct mfd_cpr *t,
+		    struct mfd_cpr_image_header *header)
+{
+	struct reading rd = { .at = text + sizeof(struct head), .end = text + len };
+	struct mfd_cpr_image_item item;
+	int ret = read_head(text, len, header);
+
+	if (ret)
+		return ret;
+	while ((ret = next(&rd, &item)) == 1) {
+		ret = mfd_cpr_save_item(t, &item);
+		if (ret)
+			break;
 	}
-	ret = mfd_cpr_image_write(dirfd, &ih, next_sorted, &order, why);
-	free(boot);
-out:
-	free(order.at);
-	return ret;
+	return ret == -EEXIST || ret == -EINVAL || ret == -ENAMETOOLONG ? -EBADMSG : ret;
+}
+
+int mfd_cpr_log_load(int dirfd, struct mfd_cpr **t, struct mfd_cpr_image_header *header,
+		     const char **why)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int ret = mfd_io_read_file(dirfd, MFD_CPR_LOG_NAME, LOG_MAX, &text, &len);
+
+	*header = (struct mfd_cpr_image_header){ 0 };
+	*t = ret ? NULL : mfd_cpr_new(NULL);
+	if (!ret)
+		ret = *t ? read_all(text, len, *t, header) : -ENOMEM;
+	free(text);
+	if (!ret)
+		return 0;
+	mfd_cpr_free(*t);
+	*t = NULL;
+	mfd_cpr_header_release(header);
+	return mfd_image_why(why, ret, MFD_CPR_LOG_NAME "%s%s",
+			     ret == -EBADMSG ? " is damaged" : ": ",
+			     ret == -EBADMSG ? "" : strerror(-ret));
 }
 
 int mfd_cpr_log_seal(int dirfd, const char **why)
 {
-	const char *unused;
-	char *text;
-	size_t len;
-	int ret = mfd_io_read_file(dirfd, MFD_CPR_LOG_NAME, LOG_MAX, &text, &len);
+	struct mfd_cpr_image_header header;
+	const char *sentence = NULL;
+	struct mfd_cpr *t;
+	int ret = mfd_cpr_log_load(dirfd, &t, &header, &sentence);
 
-	why = why ? why : &unused;
-	*why = NULL;
+	if (why)
+		*why = NULL;
 	if (ret == -ENOENT)
 		return 0;
-	if (!ret) {
-		ret = write_image(dirfd, text, len, why);
-		free(text);
-	}
-	if (ret && !*why)
-		*why = ret == -EBADMSG ? MFD_CPR_LOG_NAME " is damaged" : strerror(-ret);
+	if (!ret && mfd_cpr_count(t))
+		ret = mfd_cpr_store(t, dirfd, &header, &sentence);
+	mfd_cpr_free(t);
+	mfd_cpr_header_release(&header);
 	if (!ret)
-		unlinkat(dirfd, MFD_CPR_LOG_NAME, 0);
+		mfd_cpr_log_discard(dirfd);
+	else if (why)
+		*why = sentence;
 	return ret;
 }
 

@@ -1,14 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A CPR table to and from cpr-fds.img; what the file looks like is known to images/cpr_image.c
- * alone.
+ * A CPR table to and from cpr-fds.img.  images/cpr_image.c alone knows what the file looks like.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cpr_store.h"
+#include "io.h"
 #include "why.h"
+
+int mfd_cpr_save_item(struct mfd_cpr *t, const struct mfd_cpr_image_item *item)
+{
+	struct mfd_cpr_record *r = mfd_cpr_record_new(&item->record);
+	int ret = r ? mfd_cpr_add(t, item->name, item->id, MFD_CPR_NO_FD, r) : -ENOMEM;
+
+	if (ret)
+		free(r);
+	return ret;
+}
+
+/* ---- in the order of the image ---- */
 
 struct sorted {
 	struct mfd_cpr_entry *entries;
@@ -31,6 +45,69 @@ static int by_key(const void *a, const void *b)
 
 	return x->name == y->name ? (x->id > y->id) - (x->id < y->id) : strcmp(x->name, y->name);
 }
+
+int mfd_cpr_sorted(struct mfd_cpr *t, struct mfd_cpr_entry **list, size_t *n)
+{
+	struct sorted s = { .entries = calloc(mfd_cpr_count(t) + 1, sizeof(*s.entries)) };
+
+	*list = s.entries;
+	*n = 0;
+	if (!s.entries)
+		return -ENOMEM;
+	mfd_cpr_walk_fd(t, collect, &s);
+	qsort(s.entries, s.n, sizeof(*s.entries), by_key);
+	*n = s.n;
+	return 0;
+}
+
+/* ---- headers ---- */
+
+static int copy_text(const char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? -ENOMEM : 0;
+}
+
+/* The boot id of this host, to be freed; NULL: not known. */
+static char *boot_id(void)
+{
+	char *id = NULL;
+
+	if (mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &id, NULL))
+		return NULL;
+	id[strcspn(id, "\n")] = 0;
+	return id;
+}
+
+int mfd_cpr_header_now(struct mfd_cpr_image_header *header, const char *session)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	*header = (struct mfd_cpr_image_header){
+		.created_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
+		.boot_id = boot_id(),
+	};
+	return copy_text(&header->session, session);
+}
+
+int mfd_cpr_header_same_boot(const struct mfd_cpr_image_header *header)
+{
+	char *ours = header->boot_id ? boot_id() : NULL;
+	int same = ours && !strcmp(ours, header->boot_id);
+
+	free(ours);
+	return same;
+}
+
+void mfd_cpr_header_release(struct mfd_cpr_image_header *header)
+{
+	free((char *)header->boot_id);
+	free((char *)header->session);
+	*header = (struct mfd_cpr_image_header){ 0 };
+}
+
+/* ---- out and in ---- */
 
 static int next_item(void *ctx, struct mfd_cpr_image_item *item)
 {
@@ -57,12 +134,10 @@ int mfd_cpr_store(struct mfd_cpr *t, int dirfd, const struct mfd_cpr_image_heade
 	int ret;
 
 	h.count = mfd_cpr_count(t);
-	s.entries = calloc(h.count + 1, sizeof(*s.entries));
-	if (!s.entries)
-		return mfd_image_why(why, -ENOMEM, "%s: no memory for %llu entries",
-				     MFD_CPR_IMAGE_NAME, (unsigned long long)h.count);
-	mfd_cpr_walk_fd(t, collect, &s);
-	qsort(s.entries, s.n, sizeof(*s.entries), by_key);
+	ret = mfd_cpr_sorted(t, &s.entries, &s.n);
+	if (ret)
+		return mfd_image_why(why, ret, "%s: no memory for %llu entries", MFD_CPR_IMAGE_NAME,
+				     (unsigned long long)h.count);
 	ret = mfd_cpr_image_write(dirfd, &h, next_item, &s, why);
 	free(s.entries);
 	return ret;
@@ -74,12 +149,6 @@ struct load {
 	const char *name;
 	const char **why;
 };
-
-static int copy_text(const char **to, const char *from)
-{
-	*to = from ? strdup(from) : NULL;
-	return from && !*to ? -ENOMEM : 0;
-}
 
 static int load_begin(void *ctx, const struct mfd_cpr_image_header *h)
 {
@@ -96,12 +165,9 @@ static int load_begin(void *ctx, const struct mfd_cpr_image_header *h)
 
 static int load_each(void *ctx, const struct mfd_cpr_image_item *item)
 {
-	struct mfd_cpr_record *r = mfd_cpr_record_new(&item->record);
 	struct load *l = ctx;
-	int ret = r ? mfd_cpr_add(l->t, item->name, item->id, MFD_CPR_NO_FD, r) : -ENOMEM;
+	int ret = mfd_cpr_save_item(l->t, item);
 
-	if (ret)
-		free(r);
 	if (ret == -EEXIST)
 		ret = mfd_image_why(l->why, -EBADMSG, "%s: (%.100s, %llu) occurs twice", l->name,
 				    item->name, (unsigned long long)item->id);
@@ -129,11 +195,4 @@ int mfd_cpr_load(int dirfd, const char *name, const struct mfd_cpr_options *o, s
 	}
 	*t = l.t;
 	return 0;
-}
-
-void mfd_cpr_header_release(struct mfd_cpr_image_header *header)
-{
-	free((char *)header->boot_id);
-	free((char *)header->session);
-	*header = (struct mfd_cpr_image_header){ 0 };
 }

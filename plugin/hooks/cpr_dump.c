@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Dump: what CRIU cannot take goes to the keeper and into cpr-fds.img. */
+/*
+ * Dump: what CRIU cannot take goes to the keeper and into the dump's CPR table.
+ *
+ * Every entry is saved in the table under (name, id) and appended to the table's journal, from
+ * which the sender makes the same table (lib/cpr_log.h).  cpr-fds.img is that table written out: by
+ * the sender before it ships the images, or without a sender at the end of the dump, here.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,7 +17,7 @@
 
 #include <criu/criu-plugin.h>
 
-#include "cpr.h"
+#include "cpr_hooks.h"
 #include "cpr_describe.h"
 #include "cpr_log.h"
 #include "cpr_scan.h"
@@ -22,11 +28,11 @@
 
 /* CRIU's hooks have no context argument; one process makes one dump. */
 static struct {
-	int active, looked, scanned;
-	int keeper, log; /* -1 = none */
+	struct mfd_cpr *table; /* NULL: the dump is not this plugin's */
+	int keeper, log;       /* -1 = none */
 	char session[256];
-	char *patterns;
-	unsigned kept, noted;
+	char *patterns; /* option cpr */
+	unsigned kept;
 } dump = { .keeper = -1, .log = -1 };
 
 /* As the sender would: unique enough among the sessions of one keeper or server. */
@@ -78,10 +84,11 @@ int mfd_cpr_dump_begin(struct mfd_options *o, struct mfd_error *err)
 
 	if ((!o->target && !o->keeper) || (o->cpr && !strcmp(o->cpr, "off")))
 		return 0;
-	if (choose_session(o))
+	dump.table = mfd_cpr_new(NULL);
+	dump.patterns = o->cpr ? strdup(o->cpr) : NULL;
+	if (choose_session(o) || !dump.table || (o->cpr && !dump.patterns))
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	snprintf(dump.session, sizeof(dump.session), "%s", o->session);
-	dump.patterns = o->cpr ? strdup(o->cpr) : NULL;
 	ret = o->keeper ? reach_keeper(o, err) : 0;
 	if (ret)
 		return ret;
@@ -89,17 +96,21 @@ int mfd_cpr_dump_begin(struct mfd_options *o, struct mfd_error *err)
 	if (dump.log < 0)
 		return mfd_error_sys(err, dump.log, "%s in the image folder", MFD_CPR_LOG_NAME);
 	leave_link(o->keeper);
-	dump.active = 1;
 	return 0;
 }
 
-/* CRIU calls it for the root of the tree first, and then nothing is frozen yet. */
-int mfd_cpr_dump_pause(int pid, struct mfd_error *err)
+int mfd_cpr_dump_running(int pid, struct mfd_error *err)
 {
-	if (!dump.active || dump.looked)
+	return dump.table ? mfd_scan_refuse(pid, err) : 0;
+}
+
+/* One key stands for one descriptor, in the table as with the keeper. */
+static int is_new(const struct mfd_cpr_described *d, struct mfd_error *err)
+{
+	if (mfd_cpr_get(dump.table, d->name, d->item.id, NULL))
 		return 0;
-	dump.looked = 1;
-	return mfd_scan_refuse(pid, err);
+	return mfd_error_set(err, -EEXIST, "two descriptors are called %s (%llu)", d->name,
+			     (unsigned long long)d->item.id);
 }
 
 static int note(const struct mfd_cpr_described *d, struct mfd_error *err)
@@ -107,11 +118,11 @@ static int note(const struct mfd_cpr_described *d, struct mfd_error *err)
 	const char *why = NULL;
 	int ret = mfd_cpr_log_add(dump.log, &d->item, &why);
 
-	if (ret)
-		return mfd_error_set(err, ret, "%s cannot be noted in cpr-fds.img: %s", d->name,
-				     why ? why : strerror(-ret));
-	dump.noted++;
-	return 0;
+	if (!ret)
+		ret = mfd_cpr_save_item(dump.table, &d->item);
+	return ret ? mfd_error_set(err, ret, "%s cannot be noted in cpr-fds.img: %s", d->name,
+				   why ? why : strerror(-ret)) :
+		     0;
 }
 
 static int hand_over(const struct mfd_cpr_described *d, int fd, struct mfd_error *err)
@@ -125,6 +136,17 @@ static int hand_over(const struct mfd_cpr_described *d, int fd, struct mfd_error
 	return 0;
 }
 
+/* To the keeper if there is one, else to be had as `otherwise` says; into the table in any case. */
+static int save(struct mfd_cpr_described *d, int fd, Mfd__CprHow otherwise, struct mfd_error *err)
+{
+	int ret = is_new(d, err);
+
+	d->item.record.how = dump.keeper >= 0 ? MFD__CPR_HOW__KEPT : otherwise;
+	if (!ret && dump.keeper >= 0)
+		ret = hand_over(d, fd, err);
+	return ret ? ret : note(d, err);
+}
+
 static int may_reopen(const struct mfd_cpr_record *r)
 {
 	return r->path &&
@@ -132,24 +154,21 @@ static int may_reopen(const struct mfd_cpr_record *r)
 		r->kind == MFD__CPR_KIND__REG || r->kind == MFD__CPR_KIND__DIRECTORY);
 }
 
+static const char *how_it_comes(Mfd__CprHow how)
+{
+	return how == MFD__CPR_HOW__KEPT   ? "kept" :
+	       how == MFD__CPR_HOW__REOPEN ? "to be opened again" :
+					     "to be offered on the target";
+}
+
 static int take(struct mfd_cpr_described *d, int fd, struct mfd_error *err)
 {
-	struct mfd_cpr_record *r = &d->item.record;
-	int ret = 0;
+	const struct mfd_cpr_record *r = &d->item.record;
+	int ret = save(d, fd, may_reopen(r) ? MFD__CPR_HOW__REOPEN : MFD__CPR_HOW__OFFERED, err);
 
-	if (dump.keeper >= 0) {
-		r->how = MFD__CPR_HOW__KEPT;
-		ret = hand_over(d, fd, err);
-	} else {
-		r->how = may_reopen(r) ? MFD__CPR_HOW__REOPEN : MFD__CPR_HOW__OFFERED;
-	}
-	ret = ret ? ret : note(d, err);
 	if (!ret)
 		mfd_host_info("descriptor %s (%llu) comes along, %s", d->name,
-			      (unsigned long long)d->item.id,
-			      r->how == MFD__CPR_HOW__KEPT   ? "kept" :
-			      r->how == MFD__CPR_HOW__REOPEN ? "to be opened again" :
-							       "to be offered on the target");
+			      (unsigned long long)d->item.id, how_it_comes(r->how));
 	return ret;
 }
 
@@ -158,7 +177,7 @@ static int dump_one(int fd, int id, int is_unix, struct mfd_error *err)
 	static struct mfd_cpr_described d; /* large; CRIU has one thread */
 	int ret;
 
-	if (!dump.active)
+	if (!dump.table)
 		return -ENOTSUP;
 	ret = mfd_cpr_describe(fd, &d);
 	if (ret)
@@ -201,10 +220,8 @@ static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 		r->inherit_id = d->name;
 	if (dump.keeper >= 0)
 		return take(d, fd, ctx);
-	if (is_pipe) {
-		r->how = MFD__CPR_HOW__INHERITED;
-		return note(d, ctx);
-	}
+	if (is_pipe)
+		return save(d, fd, MFD__CPR_HOW__INHERITED, ctx);
 	mfd_host_warn("process %u shares descriptor %u (%s) with another one; the copy will not",
 		      d->owner.pid, d->owner.fd, d->name);
 	return 0;
@@ -224,9 +241,7 @@ static int take_terminal(void *ctx, int fd, struct mfd_cpr_described *d)
 	ret = mfd_tty_declare(d->name, ctx);
 	if (ret)
 		return ret;
-	r->how = dump.keeper >= 0 ? MFD__CPR_HOW__KEPT : MFD__CPR_HOW__INHERITED;
-	ret = dump.keeper >= 0 ? hand_over(d, fd, ctx) : 0;
-	ret = ret ? ret : note(d, ctx);
+	ret = save(d, fd, MFD__CPR_HOW__INHERITED, ctx);
 	if (!ret)
 		mfd_host_info(
 			"terminal %s (%s) of process %u, descriptor %u: its other end stays here, CRIU is told --external '%s'",
@@ -238,9 +253,8 @@ int mfd_cpr_dump_frozen(int pid, struct mfd_error *err)
 {
 	int ret;
 
-	if (!dump.active || dump.scanned)
+	if (!dump.table)
 		return 0;
-	dump.scanned = 1;
 	ret = mfd_scan_shared(pid, take_shared, err);
 	ret = ret ? ret : mfd_tty_scan(pid, take_terminal, err);
 	return ret && !err->code ?
@@ -248,32 +262,53 @@ int mfd_cpr_dump_frozen(int pid, struct mfd_error *err)
 		       ret;
 }
 
-static void seal(void)
+/* A sender has written the image and removed the journal before it shipped the images. */
+static int is_written(void)
 {
-	const char *why = NULL;
+	return !mfd_cpr_count(dump.table) ||
+	       faccessat(criu_get_image_dir(), MFD_CPR_LOG_NAME, F_OK, AT_SYMLINK_NOFOLLOW);
+}
 
-	/* With a target the sender has sealed it already, before it shipped the images. */
-	if (mfd_cpr_log_seal(criu_get_image_dir(), &why))
+static int write_image(void)
+{
+	struct mfd_cpr_image_header header = { 0 };
+	const char *why = "no memory";
+	int ret = mfd_cpr_header_now(&header, dump.session);
+
+	if (!ret)
+		ret = mfd_cpr_store(dump.table, criu_get_image_dir(), &header, &why);
+	if (ret)
 		mfd_host_error("cpr-fds.img: %s", why);
-	else if (dump.noted)
-		mfd_host_info("%u descriptors come along, %u of them kept", dump.noted, dump.kept);
+	mfd_cpr_header_release(&header);
+	return ret;
+}
+
+static void keep_what_was_taken(void)
+{
+	if (!is_written() && write_image())
+		return; /* the journal stays */
+	mfd_cpr_log_discard(criu_get_image_dir());
+	if (mfd_cpr_count(dump.table))
+		mfd_host_info("%zu descriptors come along, %u of them kept",
+			      mfd_cpr_count(dump.table), dump.kept);
 }
 
 void mfd_cpr_dump_end(int ret)
 {
 	if (dump.log >= 0) {
 		mfd_io_close(&dump.log);
-		if (ret) {
+		if (!ret) {
+			keep_what_was_taken();
+		} else {
 			mfd_cpr_log_discard(criu_get_image_dir());
 			unlinkat(criu_get_image_dir(), MFD_KEEPER_LINK, 0);
-		} else {
-			seal();
 		}
 	}
 	if (dump.keeper >= 0 && ret)
 		mfd_keeper_drop(dump.keeper, dump.session, NULL, 0, MFD_KEEPER_KEPT);
 	mfd_io_close(&dump.keeper);
+	mfd_cpr_free(dump.table);
 	free(dump.patterns);
+	dump.table = NULL;
 	dump.patterns = NULL;
-	dump.active = 0;
 }

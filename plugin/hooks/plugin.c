@@ -3,22 +3,41 @@
  * The plugin: CRIU's hooks, translated into questions to the sender.
  *
  * Unconfigured (neither target nor keeper) it does nothing in any dump, and in a restore nothing
- * without cpr-fds.img.  It has no threads, keeps -ENOTSUP for the hooks it shares with other
- * plugins, so that those behind it run too, and never ends the process: tasks are frozen while it
+ * without cpr-fds.img.  It has no threads, and never ends the process: tasks are frozen while it
  * runs.
+ *
+ * One phase says how far CRIU is, as far as the plugin has been told:
+ *
+ *	IDLE --init--> DUMP --PAUSE_DEVICES--> RUNNING --CHECKPOINT_DEVICES--> FROZEN --exit--> IDLE
+ *	IDLE --init--> RESTORE --exit--> IDLE
+ *
+ * CRIU calls PAUSE_DEVICES and CHECKPOINT_DEVICES once for each task, the root of the tree first;
+ * only the first call of each is a step.  A table names the phases in which a hook does anything.
  */
 #include <errno.h>
 
 #include <criu/criu-plugin.h>
 
-#include "cpr.h"
+#include "cpr_hooks.h"
 #include "error.h"
 #include "host.h"
 #include "options.h"
 #include "netlock.h"
 #include "sender.h"
 
-/* CRIU calls hooks without a context argument; one process makes one dump. */
+enum phase {
+	IDLE,	 /* not configured, not begun or over */
+	DUMP,	 /* begun; nothing is frozen */
+	RUNNING, /* the tree was looked at while it ran */
+	FROZEN,	 /* every task is frozen, and what can only be taken then is taken */
+	RESTORE,
+};
+
+#define IN(phase)   (1U << (phase))
+#define IN_ANY_DUMP (IN(DUMP) | IN(RUNNING) | IN(FROZEN))
+
+/* CRIU calls hooks without a context argument; one process makes one dump or one restore. */
+static enum phase phase = IDLE;
 static struct mfd_sender sender = { .link = -1 };
 
 static int read_options(struct mfd_options *o, struct mfd_error *err)
@@ -51,8 +70,11 @@ static int begin_dump(void)
 	if (ret) {
 		mfd_host_error("%s", mfd_error_text(&err));
 		mfd_cpr_dump_end(ret);
-	} else if (o.target)
-		mfd_host_info("connected to %s over %u channels", o.target, o.channels);
+	} else {
+		phase = o.target || o.keeper ? DUMP : IDLE;
+		if (o.target)
+			mfd_host_info("connected to %s over %u channels", o.target, o.channels);
+	}
 	mfd_options_free(&o);
 	return ret ? -1 : 0;
 }
@@ -71,6 +93,8 @@ static int begin_restore(void)
 		ret = mfd_cpr_restore_begin(&o, &err);
 	if (ret)
 		mfd_host_error("%s", mfd_error_text(&err));
+	else
+		phase = RESTORE;
 	mfd_options_free(&o);
 	return ret ? -1 : 0;
 }
@@ -82,15 +106,12 @@ static int plugin_init(int stage)
 	return stage == CR_PLUGIN_STAGE__RESTORE ? begin_restore() : 0;
 }
 
-static void plugin_exit(int stage, int ret)
+static void end_dump(int ret)
 {
 	struct mfd_link_msg reply;
 
-	if (stage == CR_PLUGIN_STAGE__RESTORE)
-		mfd_cpr_restore_end(ret);
-	if (stage == CR_PLUGIN_STAGE__DUMP)
-		mfd_cpr_dump_end(ret);
-	if (stage != CR_PLUGIN_STAGE__DUMP || sender.link < 0)
+	mfd_cpr_dump_end(ret);
+	if (sender.link < 0)
 		return;
 	if (ret)
 		mfd_netlock_undo();
@@ -103,89 +124,136 @@ static void plugin_exit(int stage, int ret)
 		mfd_host_error("the sender is gone; the tasks run on");
 }
 
-/*
- * Every task is frozen and none infected: what only can be read now (executable anonymous pages) is
- * read before the answer.
- */
-static int task_frozen(int pid)
+static void plugin_exit(int stage, int ret)
 {
-	struct mfd_error err = { 0 };
-
-	if (mfd_cpr_dump_frozen(pid, &err)) {
-		mfd_host_error("%s", mfd_error_text(&err));
-		return -1;
-	}
-	if (sender.link < 0)
-		return -ENOTSUP;
-	if (mfd_sender_ask(&sender, MFD_LINK_TASK, pid, &err)) {
-		mfd_host_error("task %d: %s", pid, mfd_error_text(&err));
-		return -1;
-	}
-	return -ENOTSUP;
+	if (stage == CR_PLUGIN_STAGE__RESTORE)
+		mfd_cpr_restore_end(ret);
+	else if (stage == CR_PLUGIN_STAGE__DUMP)
+		end_dump(ret);
+	phase = IDLE;
 }
 
-static int pause_devices(int pid)
-{
-	struct mfd_error err = { 0 };
+/* ---- what each hook does ---- */
 
-	if (!mfd_cpr_dump_pause(pid, &err))
+static int on_pause(int pid, int unused, struct mfd_error *err)
+{
+	(void)unused;
+	phase = RUNNING;
+	return mfd_cpr_dump_running(pid, err);
+}
+
+/*
+ * Every task is frozen and CRIU has not put its parasite into any: what can be read only now
+ * (executable anonymous pages) is read before the sender answers.
+ */
+static int on_frozen(int pid, int unused, struct mfd_error *err)
+{
+	struct mfd_error said = { 0 };
+	int ret = 0;
+
+	(void)unused;
+	if (phase != FROZEN)
+		ret = mfd_cpr_dump_frozen(pid, err);
+	phase = FROZEN;
+	if (ret || sender.link < 0)
+		return ret;
+	ret = mfd_sender_ask(&sender, MFD_LINK_TASK, pid, &said);
+	return ret ? mfd_error_set(err, ret, "task %d: %s", pid, mfd_error_text(&said)) : 0;
+}
+
+/* CRIU 4.3: the last place where a dump that succeeded can still be made to fail. */
+static int on_finish(int ret, int unused, struct mfd_error *err)
+{
+	(void)unused;
+	return sender.link < 0 || ret ? 0 : mfd_sender_ask(&sender, MFD_LINK_FINISH, ret, err);
+}
+
+static int on_restore_ext(int id, int unused, struct mfd_error *err)
+{
+	(void)unused;
+	return mfd_cpr_restore_fd(false, id, err);
+}
+
+static int on_restore_unix(int id, int unused, struct mfd_error *err)
+{
+	(void)unused;
+	return mfd_cpr_restore_fd(true, id, err);
+}
+
+/*
+ * ASKED: CRIU wants one plugin to do something; -ENOTSUP leaves it to the others.  TOLD: every
+ * plugin is to hear it, so the answer is -ENOTSUP unless it failed.
+ */
+enum kind { TOLD, ASKED };
+
+static const struct hook {
+	unsigned phases;
+	enum kind kind;
+	int (*run)(int a, int b, struct mfd_error *err);
+} hooks[] = {
+	[CR_PLUGIN_HOOK__PAUSE_DEVICES] = { IN(DUMP), TOLD, on_pause },
+	[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = { IN_ANY_DUMP, TOLD, on_frozen },
+	[CR_PLUGIN_HOOK__DUMP_EXT_FILE] = { IN_ANY_DUMP, ASKED, mfd_cpr_dump_ext },
+	[CR_PLUGIN_HOOK__DUMP_UNIX_SK] = { IN_ANY_DUMP, ASKED, mfd_cpr_dump_unix },
+	[MFD_HOST_HOOK_DUMP_FINISH] = { IN_ANY_DUMP, TOLD, on_finish },
+	[CR_PLUGIN_HOOK__RESTORE_EXT_FILE] = { IN(RESTORE), ASKED, on_restore_ext },
+	[CR_PLUGIN_HOOK__RESTORE_UNIX_SK] = { IN(RESTORE), ASKED, on_restore_unix },
+};
+
+/* CRIU takes any other failure than -ENOTSUP for the end of the dump or restore. */
+static int call(unsigned hook, int a, int b)
+{
+	const struct hook *h = &hooks[hook];
+	struct mfd_error err = { 0 };
+	int ret;
+
+	if (!(h->phases & IN(phase)))
 		return -ENOTSUP;
+	ret = h->run(a, b, &err);
+	if (h->kind == ASKED ? ret >= 0 || ret == -ENOTSUP : !ret)
+		return h->kind == ASKED ? ret : -ENOTSUP;
 	mfd_host_error("%s", mfd_error_text(&err));
 	return -1;
 }
 
-/* CRIU takes any other failure than -ENOTSUP for the end of the dump or restore. */
-static int outcome(int ret, const struct mfd_error *err)
+/* ---- as CRIU calls them ---- */
+
+static int pause_devices(int pid)
 {
-	if (ret >= 0 || ret == -ENOTSUP)
-		return ret;
-	mfd_host_error("%s", mfd_error_text(err));
-	return -1;
+	return call(CR_PLUGIN_HOOK__PAUSE_DEVICES, pid, 0);
+}
+
+static int checkpoint_devices(int pid)
+{
+	return call(CR_PLUGIN_HOOK__CHECKPOINT_DEVICES, pid, 0);
 }
 
 static int dump_ext_file(int fd, int id)
 {
-	struct mfd_error err = { 0 };
-
-	return outcome(mfd_cpr_dump_ext(fd, id, &err), &err);
+	return call(CR_PLUGIN_HOOK__DUMP_EXT_FILE, fd, id);
 }
 
 static int dump_unix_sk(int fd, int id)
 {
-	struct mfd_error err = { 0 };
-
-	return outcome(mfd_cpr_dump_unix(fd, id, &err), &err);
+	return call(CR_PLUGIN_HOOK__DUMP_UNIX_SK, fd, id);
 }
 
-/* On older hosts the second argument is whatever the register held. */
+static int dump_finish(int ret)
+{
+	return call(MFD_HOST_HOOK_DUMP_FINISH, ret, 0);
+}
+
+/* From older hosts the second argument is whatever the register held. */
 static int restore_ext_file(int id, bool *retry_needed)
 {
-	struct mfd_error err = { 0 };
-
 	if (mfd_host_has_retry())
 		*retry_needed = false;
-	return outcome(mfd_cpr_restore_fd(false, id, &err), &err);
+	return call(CR_PLUGIN_HOOK__RESTORE_EXT_FILE, id, 0);
 }
 
 static int restore_unix_sk(int id)
 {
-	struct mfd_error err = { 0 };
-
-	return outcome(mfd_cpr_restore_fd(true, id, &err), &err);
-}
-
-/* CRIU 4.3: the last place where a dump that succeeded can still be made to fail. */
-static int dump_finish(int ret)
-{
-	struct mfd_error err = { 0 };
-
-	if (sender.link < 0 || ret)
-		return -ENOTSUP;
-	if (mfd_sender_ask(&sender, MFD_LINK_FINISH, ret, &err)) {
-		mfd_host_error("%s", mfd_error_text(&err));
-		return -1;
-	}
-	return -ENOTSUP;
+	return call(CR_PLUGIN_HOOK__RESTORE_UNIX_SK, id, 0);
 }
 
 /*
@@ -203,7 +271,7 @@ struct mfd_host_desc mfd_plugin_desc = {
 		[CR_PLUGIN_HOOK__DUMP_EXT_FILE] = dump_ext_file,
 		[CR_PLUGIN_HOOK__RESTORE_EXT_FILE] = restore_ext_file,
 		[CR_PLUGIN_HOOK__PAUSE_DEVICES] = pause_devices,
-		[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = task_frozen,
+		[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = checkpoint_devices,
 		[MFD_HOST_HOOK_DUMP_FINISH] = dump_finish,
 	},
 };

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cpr_image.h"
+#include "cpr_store.h"
 #include "io.h"
 #include "keeper_client.h"
 #include "log.h"
@@ -27,14 +27,8 @@ struct reach {
 static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 {
 	struct reach *r = ctx;
-	char *boot = NULL;
 
-	if (h->boot_id &&
-	    !mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &boot, NULL)) {
-		boot[strcspn(boot, "\n")] = 0;
-		r->same_boot = !strcmp(boot, h->boot_id);
-	}
-	free(boot);
+	r->same_boot = mfd_cpr_header_same_boot(h);
 	return 0;
 }
 
@@ -69,13 +63,6 @@ static int has(const struct reach *r, const char *name, uint64_t id)
 	return r->keeper >= 0 && mfd_keeper_has(r->keeper, r->s->name, name, id) > 0;
 }
 
-/* Another entry's terminal under that name. */
-static int is_dev_tty(const struct mfd_cpr_record *r)
-{
-	return r->kind == MFD__CPR_KIND__TTY && r->has & MFD_CPR_HAS_DEVICE && r->major == 5 &&
-	       !r->minor;
-}
-
 /*
  * A restore that somebody else starts may be started on a terminal; the plugin looks then, before
  * CRIU makes a task.
@@ -94,7 +81,8 @@ static int look_for(void *ctx, const struct mfd_cpr_image_item *item)
 
 	if (has_fallback(&item->record) || (item->record.how == MFD__CPR_HOW__KEPT && r->same_boot))
 		return 0;
-	if (given_by_runc(r->s, item->record.inherit_id) || is_dev_tty(&item->record))
+	if (given_by_runc(r->s, item->record.inherit_id) ||
+	    mfd_cpr_record_is_dev_tty(&item->record))
 		return 0;
 	if (has(r, item->name, item->id) ||
 	    (item->record.kind == MFD__CPR_KIND__TTY && has_terminal(r, item->id)))
