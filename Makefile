@@ -66,6 +66,8 @@ SOURCE_O  := $(call objs,$(wildcard plugin/source/*.c))
 TARGET_O  := $(call objs,$(wildcard plugin/target/*.c plugin/target/*/*.c))
 CLI_O     := $(call objs,$(wildcard plugin/cli/*.c))
 HOOKS_O   := $(call objs,$(wildcard plugin/hooks/*.c))
+# These two include CRIU's headers; unit tests link the others.
+CRIU_O    := $(filter %/plugin.o %/host.o,$(HOOKS_O))
 UNIT_O    := $(call objs,$(wildcard test/unit/test_*.c))
 UNITLIB_O := $(filter-out $(UNIT_O),$(call objs,$(wildcard test/unit/*.c test/unit/players/*.c)))
 FUZZ_O    := $(call objs,$(wildcard test/fuzz/fuzz_*.c))
@@ -100,7 +102,7 @@ FUZZ    := $(FUZZ_O:$(OBJ)/%.o=$(BUILD)/%)
 BENCH   := $(BENCH_O:$(OBJ)/%.o=$(BUILD)/%)
 
 BASE_A := $(BUILD)/libmfd.a $(BUILD)/libimages.a $(BUILD)/libproto.a
-TEST_A := $(BUILD)/libunit.a $(BUILD)/libsource.a $(BUILD)/libtarget.a $(BUILD)/libcli.a $(BASE_A)
+TEST_A := $(BUILD)/libunit.a $(BUILD)/libhooks.a $(BUILD)/libsource.a $(BUILD)/libtarget.a $(BUILD)/libcli.a $(BASE_A)
 
 # ---- include paths: the arrows -------------------------------------------------------------------------------
 
@@ -130,9 +132,9 @@ $(OBJ)/test/%.o:          INC = $(INC_test) -Wno-unused-parameter
 # CRIU finds CR_PLUGIN_DESC by name, so hidden visibility is left to the version script here.
 ifneq ($(PLUGIN),)
 CRIU_INCLUDE ?= $(shell contrib/setup --print-include 2>/dev/null)
-$(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) -idirafter $(CRIU_INC) -fvisibility=default
 CRIU_INC := $(CRIU_INCLUDE)
 endif
+$(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-idirafter %) -fvisibility=default
 
 # ---- targets -------------------------------------------------------------------------------------------------
 
@@ -251,7 +253,7 @@ $(C_OBJS): $(OBJ)/%.o: %.c $(BUILD)/flags | $(GEN_H) deps
 	$(call say,CC,$<)
 	$(Q)$(CC) $(COMMON) $(WARN) $(CFLAGS) $(PKG_CFLAGS) $(INC) -MMD -MP -c -o $@ $<
 
-$(HOOKS_O): | criu-headers
+$(CRIU_O): | criu-headers
 
 # $(call archive,NAME,OBJECTS): made from nothing each time; the list notices files that went away.
 define archive
@@ -267,6 +269,7 @@ $(eval $(call archive,libmfd,$(LIB_O)))
 $(eval $(call archive,libsource,$(SOURCE_O)))
 $(eval $(call archive,libtarget,$(TARGET_O)))
 $(eval $(call archive,libcli,$(filter-out $(MAIN_O),$(CLI_O))))
+$(eval $(call archive,libhooks,$(filter-out $(CRIU_O),$(HOOKS_O))))
 $(eval $(call archive,libunit,$(UNITLIB_O)))
 $(eval $(call stamp,$(BUILD)/program.list,$(SOURCE_O) $(TARGET_O) $(CLI_O)))
 $(eval $(call stamp,$(BUILD)/plugin.list,$(HOOKS_O)))

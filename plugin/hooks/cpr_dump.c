@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <criu/criu-plugin.h>
-
 #include "cpr_hooks.h"
 #include "cpr_describe.h"
 #include "cpr_log.h"
@@ -60,7 +58,7 @@ static int choose_session(struct mfd_options *o)
  */
 static void leave_link(const char *keeper)
 {
-	int dir = criu_get_image_dir();
+	int dir = mfd_host_image_dir();
 
 	unlinkat(dir, MFD_KEEPER_LINK, 0);
 	if (keeper && symlinkat(keeper, dir, MFD_KEEPER_LINK))
@@ -92,7 +90,7 @@ int mfd_cpr_dump_begin(struct mfd_options *o, struct mfd_error *err)
 	ret = o->keeper ? reach_keeper(o, err) : 0;
 	if (ret)
 		return ret;
-	dump.log = mfd_cpr_log_open(criu_get_image_dir(), dump.session);
+	dump.log = mfd_cpr_log_open(mfd_host_image_dir(), dump.session);
 	if (dump.log < 0)
 		return mfd_error_sys(err, dump.log, "%s in the image folder", MFD_CPR_LOG_NAME);
 	leave_link(o->keeper);
@@ -214,7 +212,7 @@ static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 	int is_pipe = r->kind == MFD__CPR_KIND__PIPE;
 
 	if (!mfd_cpr_claims(dump.patterns, d->name) ||
-	    (is_pipe && mfd_cpr_is_runtimes(criu_get_image_dir(), d->name)))
+	    (is_pipe && mfd_cpr_is_runtimes(mfd_host_image_dir(), d->name)))
 		return 0;
 	if (is_pipe)
 		r->inherit_id = d->name;
@@ -266,7 +264,7 @@ int mfd_cpr_dump_frozen(int pid, struct mfd_error *err)
 static int is_written(void)
 {
 	return !mfd_cpr_count(dump.table) ||
-	       faccessat(criu_get_image_dir(), MFD_CPR_LOG_NAME, F_OK, AT_SYMLINK_NOFOLLOW);
+	       faccessat(mfd_host_image_dir(), MFD_CPR_LOG_NAME, F_OK, AT_SYMLINK_NOFOLLOW);
 }
 
 static int write_image(void)
@@ -276,7 +274,7 @@ static int write_image(void)
 	int ret = mfd_cpr_header_now(&header, dump.session);
 
 	if (!ret)
-		ret = mfd_cpr_store(dump.table, criu_get_image_dir(), &header, &why);
+		ret = mfd_cpr_store(dump.table, mfd_host_image_dir(), &header, &why);
 	if (ret)
 		mfd_host_error("cpr-fds.img: %s", why);
 	mfd_cpr_header_release(&header);
@@ -287,7 +285,7 @@ static void keep_what_was_taken(void)
 {
 	if (!is_written() && write_image())
 		return; /* the journal stays */
-	mfd_cpr_log_discard(criu_get_image_dir());
+	mfd_cpr_log_discard(mfd_host_image_dir());
 	if (mfd_cpr_count(dump.table))
 		mfd_host_info("%zu descriptors come along, %u of them kept",
 			      mfd_cpr_count(dump.table), dump.kept);
@@ -300,8 +298,8 @@ void mfd_cpr_dump_end(int ret)
 		if (!ret) {
 			keep_what_was_taken();
 		} else {
-			mfd_cpr_log_discard(criu_get_image_dir());
-			unlinkat(criu_get_image_dir(), MFD_KEEPER_LINK, 0);
+			mfd_cpr_log_discard(mfd_host_image_dir());
+			unlinkat(mfd_host_image_dir(), MFD_KEEPER_LINK, 0);
 		}
 	}
 	if (dump.keeper >= 0 && ret)

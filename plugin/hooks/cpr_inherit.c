@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <criu/criu-plugin.h>
-
 #include "cpr_describe.h"
 #include "cpr_inherit.h"
 #include "cpr_tty.h"
@@ -32,7 +30,7 @@ int mfd_inherit_given(const char *inherit_id)
 	}
 	free(line);
 	return found ||
-	       (mfd_host_is_service() && mfd_cpr_is_runtimes(criu_get_image_dir(), inherit_id));
+	       (mfd_host_is_service() && mfd_cpr_is_runtimes(mfd_host_image_dir(), inherit_id));
 }
 
 int mfd_inherit_pass(int fd, char *key, struct mfd_error *err)

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <criu/criu-plugin.h>
-
 #include "cpr_inherit.h"
 #include "cpr_pass.h"
 #include "cpr_tty.h"
@@ -23,7 +21,7 @@ static int pass_from_keeper(const struct mfd_restoring *r, const char *name, uin
 
 static int pass_own_terminal(const struct mfd_cpr_entry *e, char *key, struct mfd_error *err)
 {
-	int fd = mfd_tty_own(criu_get_image_dir(), mfd_loaded_record(e)->inherit_id);
+	int fd = mfd_tty_own(mfd_host_image_dir(), mfd_loaded_record(e)->inherit_id);
 
 	if (fd < 0)
 		return mfd_error_sys(err, fd, "%s from standard input", e->name);

@@ -16,8 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <criu/criu-plugin.h>
-
 #include "cpr_hooks.h"
 #include "cpr_pass.h"
 #include "cpr_rewrite.h"
@@ -50,7 +48,7 @@ static void name_session(const struct mfd_options *o)
 	char dir[40], path[PATH_MAX], *slash;
 	ssize_t n;
 
-	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", criu_get_image_dir());
+	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", mfd_host_image_dir());
 	n = readlink(dir, path, sizeof(path) - 1);
 	path[n > 0 ? n : 0] = 0;
 	slash = strrchr(path, '/');
@@ -64,7 +62,7 @@ static void name_session(const struct mfd_options *o)
 static int read_image(const struct mfd_options *o, struct mfd_error *err)
 {
 	const char *why = NULL;
-	int ret = mfd_loaded_read(&rst.loaded, criu_get_image_dir(), &why);
+	int ret = mfd_loaded_read(&rst.loaded, mfd_host_image_dir(), &why);
 
 	if (ret)
 		return mfd_error_set(err, ret, "%s", why && ret != -ENOMEM ? why : strerror(-ret));
@@ -77,7 +75,7 @@ static int read_image(const struct mfd_options *o, struct mfd_error *err)
 
 static int there(const char *name)
 {
-	return !faccessat(criu_get_image_dir(), name, F_OK, AT_SYMLINK_NOFOLLOW);
+	return !faccessat(mfd_host_image_dir(), name, F_OK, AT_SYMLINK_NOFOLLOW);
 }
 
 /* ---- the keeper ---- */
@@ -104,7 +102,7 @@ static int try_keeper(const char *path)
 static void find_keeper(const struct mfd_options *o)
 {
 	char path[PATH_MAX], dir[40];
-	ssize_t n = readlinkat(criu_get_image_dir(), MFD_KEEPER_LINK, path, sizeof(path) - 1);
+	ssize_t n = readlinkat(mfd_host_image_dir(), MFD_KEEPER_LINK, path, sizeof(path) - 1);
 
 	if (o->keeper && try_keeper(o->keeper))
 		return;
@@ -113,7 +111,7 @@ static void find_keeper(const struct mfd_options *o)
 		if (try_keeper(path))
 			return;
 	}
-	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", criu_get_image_dir());
+	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", mfd_host_image_dir());
 	n = readlink(dir, path, sizeof(path) - sizeof("/../" MFD_KEEPER_SOCKET));
 	if (n > 0) {
 		strcpy(path + n, "/../" MFD_KEEPER_SOCKET);
@@ -130,7 +128,7 @@ static int attach(struct mfd_error *err)
 		;
 	if (i == rst.loaded.n)
 		return 0;
-	ret = mfd_keeper_attach(rst.keeper, rst.session, criu_get_image_dir());
+	ret = mfd_keeper_attach(rst.keeper, rst.session, mfd_host_image_dir());
 	return ret ? mfd_error_sys(err, ret, "%s in the image folder", MFD_KEEPER_SESSION_SOCKET) :
 		     0;
 }
@@ -197,7 +195,7 @@ static int rewrite(struct mfd_error *err)
 	size_t n = ret ? 0 : list_shared(list, of);
 
 	if (n)
-		ret = mfd_cpr_rewrite(criu_get_image_dir(), list, n, err);
+		ret = mfd_cpr_rewrite(mfd_host_image_dir(), list, n, err);
 	for (size_t i = 0; i < n && !ret; i++) {
 		if (list[i].type == MFD_CRIU_EXT &&
 		    mfd_loaded_will_ask(&rst.loaded, of[i], list[i].criu_id))
@@ -245,7 +243,7 @@ struct asked {
 /* In a process that has inherited the table: a restored task or CRIU's daemon. */
 static int fetch_here(void *arg, int unused, pid_t asked_by)
 {
-	int sock = mfd_keeper_connect_in(criu_get_image_dir(), MFD_KEEPER_SESSION_SOCKET), fd;
+	int sock = mfd_keeper_connect_in(mfd_host_image_dir(), MFD_KEEPER_SESSION_SOCKET), fd;
 	const struct mfd_cpr_entry *e;
 	struct asked asked;
 

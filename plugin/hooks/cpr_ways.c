@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include <criu/criu-plugin.h>
-
 #include "cpr_inherit.h"
 #include "cpr_tty.h"
 #include "cpr_ways.h"
@@ -50,7 +48,7 @@ static enum mfd_way pipe_way(const struct mfd_restoring *r, const struct mfd_cpr
 /* The restore's own terminal, as with --shell-job. */
 static enum mfd_way own_terminal_way(const struct mfd_cpr_entry *e)
 {
-	int own = mfd_tty_own(criu_get_image_dir(), mfd_loaded_record(e)->inherit_id);
+	int own = mfd_tty_own(mfd_host_image_dir(), mfd_loaded_record(e)->inherit_id);
 
 	if (own == -EPERM)
 		mfd_host_warn(

@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <criu/criu-plugin.h>
+
 #include "host.h"
 #include "io.h"
 
@@ -198,6 +200,11 @@ int mfd_host_was_told(const char *word)
 int mfd_host_is_service(void)
 {
 	return any_word(means_service, NULL);
+}
+
+int mfd_host_image_dir(void)
+{
+	return criu_get_image_dir();
 }
 
 static void say(unsigned level, const char *fmt, va_list ap)

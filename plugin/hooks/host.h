@@ -56,6 +56,9 @@ int mfd_host_number_of(const char *option);
  */
 int mfd_host_is_service(void);
 
+/* CRIU's folder of images; a descriptor of CRIU's. */
+int mfd_host_image_dir(void);
+
 /* Lines in CRIU's log, "multifd: " in front. */
 void mfd_host_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void mfd_host_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -4,8 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <criu/criu-plugin.h>
-
 #include "host.h"
 #include "netlock.h"
 
@@ -15,7 +13,7 @@ void mfd_netlock_undo(void)
 	void (*unlock)(void);
 
 	/* The inventory is the last image: before that CRIU unlocks by itself. */
-	if (faccessat(criu_get_image_dir(), "inventory.img", F_OK, 0))
+	if (faccessat(mfd_host_image_dir(), "inventory.img", F_OK, 0))
 		return;
 	if (!symbol) {
 		mfd_host_error(

@@ -14,8 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <criu/criu-plugin.h>
-
 #include "deadman.h"
 #include "gate_pair.h"
 #include "host.h"
@@ -165,7 +163,7 @@ static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, struct mfd_error *err)
 {
 	struct mfd_link_msg m = { .type = what, .value = value };
-	int dir = what == MFD_LINK_START ? criu_get_image_dir() : -1;
+	int dir = what == MFD_LINK_START ? mfd_host_image_dir() : -1;
 	ssize_t n;
 
 	if (s->link < 0)
