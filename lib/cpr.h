@@ -139,12 +139,5 @@ int mfd_cpr_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, void *
 int mfd_cpr_get(const struct mfd_cpr *t, const char *name, uint64_t id, struct mfd_cpr_entry *e);
 /* Nonzero if there is an entry of that name, with whatever id. */
 int mfd_cpr_has_name(const struct mfd_cpr *t, const char *name);
-/* Replace the record; the old one is released.  0 or -ENOENT (the record is still the caller's). */
-int mfd_cpr_set_record(struct mfd_cpr *t, const char *name, uint64_t id, void *record);
-/*
- * Remove an entry and hand out what it had: *e with fd and record, both the caller's now (nothing
- * is closed or released); e->name is NULL.  0 or -ENOENT.
- */
-int mfd_cpr_take(struct mfd_cpr *t, const char *name, uint64_t id, struct mfd_cpr_entry *e);
 
 #endif

@@ -6,7 +6,7 @@
  *	list	a singly linked list of (name, id, fd), searched from its head, as QEMU's CPR state was
  *	criu	a doubly linked list of strings "name:id" compared with strcmp, as CRIU keeps --inherit-fd
  *	glib	GLib's GHashTable of structures (name, id, fd), hashed with g_str_hash(name) + id, compared by id and strcmp
- *	ours	lib/cpr.c
+ *	ours	lib/cpr.c and cpr_hash.c
  *
  * The same keys in the same order for all; they are laid out in the order of the look-ups, so that
  * reading them costs everybody the same and little.  All tables are filled in another random order
@@ -480,7 +480,7 @@ static void other_operations(struct result *r)
 					 .n_owners = 1,
 					 .owners = &(struct mfd_cpr_owner){ 4711, 17 } };
 	static char dir[] = "/dev/shm/bench-cpr.XXXXXX";
-	struct mfd_cpr *back;
+	struct mfd_cpr *full = must(mfd_cpr_new(NULL)), *back;
 	const char *why = "";
 	struct stat st;
 	int dirfd;
@@ -490,10 +490,11 @@ static void other_operations(struct result *r)
 	must(mkdtemp(dir));
 	dirfd = open(dir, O_RDONLY | O_DIRECTORY);
 	for (size_t i = 0; i < count; i++)
-		mfd_cpr_set_record(cpr, queries[i].name, queries[i].id,
-				   must(mfd_cpr_record_new(&record)));
+		check(!mfd_cpr_add(full, queries[i].name, queries[i].id, queries[i].fd,
+				   must(mfd_cpr_record_new(&record))),
+		      "add failed");
 	t = now();
-	check(!mfd_cpr_store(cpr, dirfd, NULL, &why), why);
+	check(!mfd_cpr_store(full, dirfd, NULL, &why), why);
 	add(&r->store, (now() - t) / count);
 	check(!fstatat(dirfd, MFD_CPR_IMAGE_NAME, &st, 0), "no image");
 	r->image = (double)st.st_size / count;
@@ -501,6 +502,7 @@ static void other_operations(struct result *r)
 	check(!mfd_cpr_load(dirfd, MFD_CPR_IMAGE_NAME, NULL, &back, NULL, &why), why);
 	add(&r->load, (now() - t) / count);
 	mfd_cpr_free(back);
+	mfd_cpr_free(full);
 	unlinkat(dirfd, MFD_CPR_IMAGE_NAME, 0);
 	close(dirfd);
 	rmdir(dir);

@@ -13,7 +13,7 @@
 
 #include <stdio.h>
 
-#include "../../lib/cpr.c" /* by its path: the target has a cpr.c, too */
+#include "../../lib/cpr.c"
 
 /* ---- helpers ---- */
 
@@ -70,12 +70,12 @@ static void check_table(const struct mfd_cpr *t)
 	uint64_t refs = 0;
 
 	check_index(&t->entries);
-	check_index(&t->names);
-	for (size_t i = 0; i < t->names.limit; i++)
-		if (t->names.slots[i].ref) {
-			const struct name *n = name_at(t, t->names.slots[i].ref);
+	check_index(&t->names.index);
+	for (size_t i = 0; i < t->names.index.limit; i++)
+		if (t->names.index.slots[i].ref) {
+			const struct name *n = name_at(&t->names, t->names.index.slots[i].ref);
 
-			assert_true(n->refs && scramble(n->hash) == t->names.slots[i].key &&
+			assert_true(n->refs && scramble(n->hash) == t->names.index.slots[i].key &&
 				    n->len == strlen(n->text));
 			refs += n->refs;
 		}
@@ -162,7 +162,6 @@ static void test_ownership(void **state)
 	struct mfd_cpr_options o = { .flags = MFD_CPR_OWNS_FDS };
 	struct mfd_cpr *owner = mfd_cpr_new(&o), *other = mfd_cpr_new(NULL);
 	int a = open_null(), b = open_null(), c = open_null(), d = open_null();
-	struct mfd_cpr_entry e;
 
 	assert_int_equal(mfd_cpr_save_fd(owner, "a", 1, a), 0);
 	assert_int_equal(mfd_cpr_save_fd(owner, "b", 1, b), 0);
@@ -171,16 +170,12 @@ static void test_ownership(void **state)
 	assert_int_equal(mfd_cpr_save_fd(other, "d", 1, d), 0);
 	assert_int_equal(mfd_cpr_delete_fd(owner, "a", 1), 0);
 	assert_false(is_open(a));
-	assert_int_equal(mfd_cpr_take(owner, "b", 1, &e), 0);
-	assert_int_equal(mfd_cpr_take(owner, "b", 1, &e), -ENOENT);
-	assert_true(e.fd == b && is_open(b) && !e.name);
-	assert_true(is_open(c));
+	assert_true(is_open(b) && is_open(c));
 	mfd_cpr_free(owner);
-	assert_false(is_open(c));
+	assert_false(is_open(b) || is_open(c));
 	assert_int_equal(mfd_cpr_delete_fd(other, "d", 1), 0);
 	mfd_cpr_free(other);
 	assert_true(is_open(d));
-	close(b);
 	close(d);
 }
 
@@ -216,28 +211,36 @@ static void test_records(void **state)
 {
 	struct mfd_cpr_options o = { .release = release };
 	struct mfd_cpr *t = mfd_cpr_new(&o);
-	struct mfd_cpr_entry e;
-	void *a = malloc(1), *b = malloc(1), *c = malloc(1), *d = malloc(1);
+	void *a = malloc(1), *b = malloc(1), *c = malloc(1);
 
 	released = 0;
 	assert_int_equal(mfd_cpr_add(t, "a", 1, 1, a), 0);
 	assert_int_equal(mfd_cpr_add(t, "a", 1, 1, b), -EEXIST);
-	assert_int_equal(mfd_cpr_set_record(t, "a", 2, b), -ENOENT);
 	assert_int_equal(released, 0);
-	assert_int_equal(mfd_cpr_set_record(t, "a", 1, a), 0);
-	assert_int_equal(released, 0);
-	assert_int_equal(mfd_cpr_set_record(t, "a", 1, b), 0);
-	assert_int_equal(released, 1);
+	assert_int_equal(mfd_cpr_add(t, "b", 1, 1, b), 0);
 	assert_int_equal(mfd_cpr_add(t, "c", 1, 1, c), 0);
-	assert_int_equal(mfd_cpr_add(t, "d", 1, 1, d), 0);
+	assert_int_equal(mfd_cpr_add(t, "d", 1, 1, NULL), 0);
 	assert_int_equal(mfd_cpr_delete_fd(t, "c", 1), 0);
-	assert_int_equal(released, 2);
-	assert_int_equal(mfd_cpr_take(t, "d", 1, &e), 0);
-	assert_ptr_equal(e.record, d);
-	assert_int_equal(released, 2);
-	free(d);
+	assert_int_equal(released, 1);
+	assert_int_equal(mfd_cpr_delete_fd(t, "d", 1), 0);
+	assert_int_equal(released, 1);
 	mfd_cpr_free(t);
 	assert_int_equal(released, 3);
+}
+
+static void test_has_name(void **state)
+{
+	struct mfd_cpr *t = mfd_cpr_new(NULL);
+
+	assert_false(mfd_cpr_has_name(t, "a"));
+	assert_int_equal(mfd_cpr_save_fd(t, "a", 1, 1), 0);
+	assert_int_equal(mfd_cpr_save_fd(t, "a", 2, 1), 0);
+	assert_true(mfd_cpr_has_name(t, "a") && !mfd_cpr_has_name(t, "b"));
+	assert_int_equal(mfd_cpr_delete_fd(t, "a", 1), 0);
+	assert_true(mfd_cpr_has_name(t, "a"));
+	assert_int_equal(mfd_cpr_delete_fd(t, "a", 2), 0);
+	assert_false(mfd_cpr_has_name(t, "a"));
+	mfd_cpr_free(t);
 }
 
 /* Different names with one key: the id makes up for the difference of their hashes. */
@@ -253,7 +256,7 @@ static void test_collisions(void **state)
 	for (int i = 0; i < 40; i++)
 		for (int k = 0; k < 5; k++) {
 			snprintf(name, sizeof(name), "name-%d", i);
-			id[k][i] = unscramble(keys[k]) ^ hash_name(t, name, strlen(name));
+			id[k][i] = unscramble(keys[k]) ^ hash_name(&t->names, name, strlen(name));
 			assert_int_equal(mfd_cpr_find_fd(t, name, id[k][i]), -ENOENT);
 			assert_int_equal(mfd_cpr_save_fd(t, name, id[k][i], 100 * k + i), 0);
 			check_table(t);
@@ -277,7 +280,7 @@ static void test_collisions(void **state)
 static void test_tail(void **state)
 {
 	struct mfd_cpr *t = mfd_cpr_new(&(struct mfd_cpr_options){ .seed = 42 });
-	uint64_t hash = hash_name(t, "x", 1);
+	uint64_t hash = hash_name(&t->names, "x", 1);
 
 	assert_int_equal(mfd_cpr_reserve(t, 2000), 0);
 	for (uint64_t i = 0; i < 600; i++)
@@ -311,7 +314,7 @@ static void pick_key(const struct model *m, char *name, size_t size, uint64_t *i
 {
 	unsigned n = rng() % m->names;
 
-	/* of all lengths: what is left over from one is of use to another only when cut */
+	/* of all lengths */
 	snprintf(name, size, "%.*s%u", (int)(n % 29), "anon_inode:[userfaultfd]-of-task", n);
 	*id = rng() % m->ids * 0x100000001ULL;
 }
@@ -353,18 +356,6 @@ static void op_delete(struct model *m, const char *name, uint64_t id, int at)
 		m->items[at] = m->items[--m->n];
 }
 
-static void op_take(struct model *m, const char *name, uint64_t id, int at)
-{
-	struct mfd_cpr_entry e = { 0 };
-
-	assert_int_equal(mfd_cpr_take(m->t, name, id, &e), at >= 0 ? 0 : -ENOENT);
-	if (at < 0)
-		return;
-	assert_true(e.id == id && e.fd == m->items[at].fd && e.record == m->items[at].record);
-	free(e.record);
-	m->items[at] = m->items[--m->n];
-}
-
 static void op_resave(struct model *m, const char *name, uint64_t id, int at)
 {
 	int fd = at >= 0 && m->items[at].fd >= 0 && rng() % 2 ? m->items[at].fd :
@@ -380,17 +371,6 @@ static void op_resave(struct model *m, const char *name, uint64_t id, int at)
 		assert_int_equal(ret, 0);
 		m->items[at].fd = fd;
 	}
-}
-
-static void op_record(struct model *m, const char *name, uint64_t id, int at)
-{
-	int *record = malloc(sizeof(int)), ret = mfd_cpr_set_record(m->t, name, id, record);
-
-	assert_int_equal(ret, at >= 0 ? 0 : -ENOENT);
-	if (at >= 0)
-		m->items[at].record = record;
-	else
-		free(record);
 }
 
 static void op_find(struct model *m, const char *name, uint64_t id, int at)
@@ -430,7 +410,7 @@ static void compare(struct model *m)
 static void random_op(struct model *m, int grow)
 {
 	static void (*const ops[])(struct model * m, const char *name, uint64_t id, int at) = {
-		op_delete, op_take, op_resave, op_record, op_find, op_add, op_add,
+		op_delete, op_delete, op_resave, op_find, op_find, op_add, op_add,
 	};
 	unsigned n = sizeof(ops) / sizeof(*ops);
 	char name[40];
@@ -612,7 +592,7 @@ static void test_largest_key(void **state)
 	struct heap h = { .left = 1 };
 	struct mfd_cpr_options o = { .alloc = heap_alloc, .free = heap_free, .ctx = &h, .seed = 1 };
 	struct mfd_cpr *t = mfd_cpr_new(&o);
-	uint64_t id = unscramble(UINT64_MAX) ^ hash_name(t, "x", 1);
+	uint64_t id = unscramble(UINT64_MAX) ^ hash_name(&t->names, "x", 1);
 
 	for (long left = 0; left < 4; left++) { /* slots, list of chunks, chunk, slots of names */
 		assert_int_equal(mfd_cpr_find_fd(t, "x", id), -ENOENT);
@@ -757,14 +737,15 @@ static void test_million(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_basic),	    cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_without_fd),  cmocka_unit_test(test_ownership),
-		cmocka_unit_test(test_open),	    cmocka_unit_test(test_records),
-		cmocka_unit_test(test_collisions),  cmocka_unit_test(test_tail),
-		cmocka_unit_test(test_model),	    cmocka_unit_test(test_walk_deleting),
-		cmocka_unit_test(test_walk_ends),   cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_largest_key), cmocka_unit_test(test_churn),
-		cmocka_unit_test(test_reserve),	    cmocka_unit_test(test_million),
+		cmocka_unit_test(test_basic),	      cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_without_fd),    cmocka_unit_test(test_ownership),
+		cmocka_unit_test(test_open),	      cmocka_unit_test(test_records),
+		cmocka_unit_test(test_has_name),      cmocka_unit_test(test_collisions),
+		cmocka_unit_test(test_tail),	      cmocka_unit_test(test_model),
+		cmocka_unit_test(test_walk_deleting), cmocka_unit_test(test_walk_ends),
+		cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_largest_key),
+		cmocka_unit_test(test_churn),	      cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_million),
 	};
 
 	return cmocka_run_group_tests_name("cpr", tests, NULL, NULL);
