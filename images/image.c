@@ -179,6 +179,45 @@ int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d,
 	return 1;
 }
 
+int mfd_image_each(int dirfd, const char *name, uint32_t type_magic,
+		   int (*each)(void *ctx, ProtobufCMessage **msg), void *ctx, const char **why)
+{
+	const struct mfd_image_kind *kind = mfd_image_kind(type_magic);
+	const ProtobufCMessageDescriptor *d;
+	ProtobufCMessage *msg = NULL;
+	struct mfd_image *img;
+	int ret = mfd_image_open(dirfd, name, type_magic, &img, why);
+
+	if (ret)
+		return ret;
+	d = kind->head ? kind->head : kind->entry;
+	while ((ret = mfd_image_next(img, d, &msg, why)) == 1) {
+		ret = each(ctx, &msg);
+		if (msg)
+			protobuf_c_message_free_unpacked(msg, NULL);
+		if (ret)
+			break;
+		d = kind->entry;
+	}
+	mfd_image_close(img);
+	return ret;
+}
+
+static int take_first(void *ctx, ProtobufCMessage **msg)
+{
+	ProtobufCMessage **first = ctx;
+
+	*first = *msg;
+	*msg = NULL;
+	return 1;
+}
+
+int mfd_image_first(int dirfd, const char *name, uint32_t type_magic, ProtobufCMessage **msg,
+		    const char **why)
+{
+	return mfd_image_each(dirfd, name, type_magic, take_first, msg, why);
+}
+
 static int put_entry(FILE *f, const ProtobufCMessage *e)
 {
 	size_t packed = protobuf_c_message_get_packed_size(e);

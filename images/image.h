@@ -18,6 +18,18 @@
 
 #define MFD_IMAGE_MAX_ENTRY (64U << 20)
 
+/* What is known about a kind of image. */
+struct mfd_image_kind {
+	uint32_t magic;				 /* the word that says the kind */
+	const char *name;			 /* as CRIU and `show` call it */
+	const ProtobufCMessageDescriptor *head;	 /* of the first entry where it differs; or NULL */
+	const ProtobufCMessageDescriptor *entry; /* NULL: only its name is known */
+	int whole; /* the messages have all fields, so that `show` can print them */
+};
+
+/* The kind of that magic word; NULL: not known. */
+const struct mfd_image_kind *mfd_image_kind(uint32_t type_magic);
+
 struct mfd_image; /* a reader over one file */
 
 /*
@@ -46,6 +58,20 @@ void mfd_image_close(struct mfd_image *img);
  */
 int mfd_image_next(struct mfd_image *img, const ProtobufCMessageDescriptor *d,
 		   ProtobufCMessage **msg, const char **why);
+/*
+ * Call each() with every entry of dirfd/name, an image whose kind is known, its head included; the
+ * message's descriptor says which it is.  each() may keep the message and set *msg to NULL, else it
+ * is freed.  A result other than 0 ends the reading and is returned.  Errors of opening and of
+ * mfd_image_next.
+ */
+int mfd_image_each(int dirfd, const char *name, uint32_t type_magic,
+		   int (*each)(void *ctx, ProtobufCMessage **msg), void *ctx, const char **why);
+/*
+ * The first entry of dirfd/name alone: 1 and *msg, which the caller frees; 0: there is none; or
+ * -errno.
+ */
+int mfd_image_first(int dirfd, const char *name, uint32_t type_magic, ProtobufCMessage **msg,
+		    const char **why);
 uint64_t mfd_image_offset(const struct mfd_image *img); /* bytes read so far, for error messages */
 uint64_t mfd_image_size(const struct mfd_image *img);	/* of the whole file */
 
@@ -77,6 +103,10 @@ int mfd_image_replace_each(int dirfd, const char *name, uint32_t common_magic, u
 #define MFD_IMAGE_PAGEMAP	0x56084025U
 #define MFD_IMAGE_MM		0x57492820U
 #define MFD_IMAGE_CORE		0x55053847U
+#define MFD_IMAGE_FILES		0x56303138U
+#define MFD_IMAGE_FDINFO	0x56213732U
+#define MFD_IMAGE_IDS		0x54432030U
+#define MFD_IMAGE_TTY_INFO	0x59453036U
 #define MFD_IMAGE_SESSION	0x4d465345U /* ours: session.img */
 #define MFD_IMAGE_CPR		0x4d464350U /* ours: cpr-fds.img */
 

@@ -35,7 +35,10 @@ static int grow(void *array, size_t n, size_t size)
 }
 
 struct lazy_scan {
-	const MfdCriu__MmEntry *mm;
+	int dirfd;
+	uint32_t task;
+	const char **why;
+	MfdCriu__MmEntry *mm;
 	size_t vma;   /* first mapping that may still hold pages: both images ascend */
 	uint64_t end; /* of the last entry */
 	struct mfd_lazy_range *ranges;
@@ -80,8 +83,7 @@ static int cut_range(struct lazy_scan *s, uint64_t start, uint64_t end)
 	return 0;
 }
 
-static int add_entry(struct lazy_scan *s, const MfdCriu__PagemapEntry *e, uint32_t task,
-		     const char **why)
+static int add_entry(struct lazy_scan *s, const MfdCriu__PagemapEntry *e)
 {
 	uint64_t pages = e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
 	int ret;
@@ -89,18 +91,18 @@ static int add_entry(struct lazy_scan *s, const MfdCriu__PagemapEntry *e, uint32
 	if (e->vaddr % PAGE || e->vaddr < s->end || e->vaddr >= MAX_VADDR ||
 	    pages > (MAX_VADDR - e->vaddr) / PAGE)
 		return mfd_image_why(
-			why, -EBADMSG,
-			"pagemap-%u.img: %llu pages at 0x%llx are out of order or of bounds", task,
-			(unsigned long long)pages, (unsigned long long)e->vaddr);
+			s->why, -EBADMSG,
+			"pagemap-%u.img: %llu pages at 0x%llx are out of order or of bounds",
+			s->task, (unsigned long long)pages, (unsigned long long)e->vaddr);
 	s->end = e->vaddr + pages * PAGE;
 	if (!(e->flags & MFD_PE_LAZY))
 		return 0;
 	ret = cut_range(s, e->vaddr, s->end);
 	if (ret > 0)
 		return mfd_image_why(
-			why, -EBADMSG,
-			"pagemap-%u.img: lazy pages at 0x%llx are in no mapping of mm-%u.img", task,
-			(unsigned long long)e->vaddr, task);
+			s->why, -EBADMSG,
+			"pagemap-%u.img: lazy pages at 0x%llx are in no mapping of mm-%u.img",
+			s->task, (unsigned long long)e->vaddr, s->task);
 	return ret;
 }
 
@@ -144,20 +146,15 @@ static void drop_guards(MfdCriu__MmEntry *mm)
 
 static int read_mm(int dirfd, uint32_t task, MfdCriu__MmEntry **mm, const char **why)
 {
-	struct mfd_image *img;
 	ProtobufCMessage *msg;
 	char name[32];
 	int ret;
 
 	snprintf(name, sizeof(name), "mm-%u.img", task);
-	ret = mfd_image_open(dirfd, name, MFD_IMAGE_MM, &img, why);
+	ret = mfd_image_first(dirfd, name, MFD_IMAGE_MM, &msg, why);
 	if (ret == -ENOENT) /* the caller would take it for a zombie */
 		return mfd_image_why(why, -EBADMSG, "%s is missing, and pagemap-%u.img is there",
 				     name, task);
-	if (ret)
-		return ret;
-	ret = mfd_image_next(img, &mfd_criu__mm_entry__descriptor, &msg, why);
-	mfd_image_close(img);
 	if (ret <= 0)
 		return ret ? ret : mfd_image_why(why, -EBADMSG, "%s: no entry", name);
 	*mm = (MfdCriu__MmEntry *)msg;
@@ -165,45 +162,33 @@ static int read_mm(int dirfd, uint32_t task, MfdCriu__MmEntry **mm, const char *
 	return check_mm(*mm, task, why);
 }
 
-/* The first entry of a pagemap image says which pages-N.img belongs to it. */
-static int skip_head(struct mfd_image *img, const char **why)
+/*
+ * The head says which pages-N.img belongs to the pagemap; the mappings are read when it has come,
+ * so that a task without a pagemap needs none.
+ */
+static int each_of_pagemap(void *ctx, ProtobufCMessage **msg)
 {
-	ProtobufCMessage *msg = NULL;
-	int ret = mfd_image_next(img, &mfd_criu__pagemap_head__descriptor, &msg, why);
+	struct lazy_scan *s = ctx;
 
-	free_message(msg);
-	if (!ret)
-		return mfd_image_why(why, -EBADMSG, "the pagemap image has no head");
-	return ret < 0 ? ret : 0;
+	if ((*msg)->descriptor == &mfd_criu__pagemap_head__descriptor)
+		return read_mm(s->dirfd, s->task, &s->mm, s->why);
+	return add_entry(s, (MfdCriu__PagemapEntry *)*msg);
 }
 
 int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **ranges, size_t *n,
 			  const char **why)
 {
-	struct lazy_scan s = { 0 };
-	MfdCriu__MmEntry *mm = NULL;
-	struct mfd_image *img;
-	ProtobufCMessage *msg;
+	struct lazy_scan s = { .dirfd = dirfd, .task = task, .why = why };
 	char name[32];
 	int ret;
 
 	*ranges = NULL;
 	*n = 0;
 	snprintf(name, sizeof(name), "pagemap-%u.img", task);
-	ret = mfd_image_open(dirfd, name, MFD_IMAGE_PAGEMAP, &img, why);
-	if (ret)
-		return ret;
-	ret = read_mm(dirfd, task, &mm, why);
-	if (!ret)
-		ret = skip_head(img, why);
-	s.mm = mm;
-	while (!ret &&
-	       (ret = mfd_image_next(img, &mfd_criu__pagemap_entry__descriptor, &msg, why)) == 1) {
-		ret = add_entry(&s, (MfdCriu__PagemapEntry *)msg, task, why);
-		free_message(msg);
-	}
-	free_message(mm);
-	mfd_image_close(img);
+	ret = mfd_image_each(dirfd, name, MFD_IMAGE_PAGEMAP, each_of_pagemap, &s, why);
+	if (!ret && !s.mm)
+		ret = mfd_image_why(why, -EBADMSG, "the pagemap image has no head");
+	free_message(s.mm);
 	if (ret) {
 		free(s.ranges);
 		return ret;
@@ -213,30 +198,32 @@ int mfd_image_lazy_ranges(int dirfd, uint32_t task, struct mfd_lazy_range **rang
 	return 0;
 }
 
+struct tasks {
+	uint32_t *pids;
+	size_t n;
+};
+
+static int each_of_pstree(void *ctx, ProtobufCMessage **msg)
+{
+	struct tasks *t = ctx;
+	int ret = grow(&t->pids, t->n, sizeof(*t->pids));
+
+	if (!ret)
+		t->pids[t->n++] = ((MfdCriu__PstreeEntry *)*msg)->pid;
+	return ret;
+}
+
 int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why)
 {
-	struct mfd_image *img;
-	ProtobufCMessage *msg;
-	int ret = mfd_image_open(dirfd, "pstree.img", MFD_IMAGE_PSTREE, &img, why);
+	struct tasks t = { 0 };
+	int ret = mfd_image_each(dirfd, "pstree.img", MFD_IMAGE_PSTREE, each_of_pstree, &t, why);
 
-	*pids = NULL;
-	*n = 0;
-	if (ret)
-		return ret;
-	while ((ret = mfd_image_next(img, &mfd_criu__pstree_entry__descriptor, &msg, why)) == 1) {
-		ret = grow(pids, *n, sizeof(**pids));
-		if (!ret)
-			(*pids)[(*n)++] = ((MfdCriu__PstreeEntry *)msg)->pid;
-		free_message(msg);
-		if (ret)
-			break;
-	}
-	mfd_image_close(img);
 	if (ret) {
-		free(*pids);
-		*pids = NULL;
-		*n = 0;
+		free(t.pids);
+		t = (struct tasks){ 0 };
 	}
+	*pids = t.pids;
+	*n = t.n;
 	return ret;
 }
 
@@ -244,20 +231,16 @@ int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why)
 
 int mfd_image_was_stopped(int dirfd, uint32_t task)
 {
-	ProtobufCMessage *msg = NULL;
-	struct mfd_image *img;
+	const MfdCriu__CoreEntry *e;
+	ProtobufCMessage *msg;
 	char name[40];
-	int stopped = 0;
+	int stopped;
 
 	snprintf(name, sizeof(name), "core-%u.img", task);
-	if (mfd_image_open(dirfd, name, MFD_IMAGE_CORE, &img, NULL))
+	if (mfd_image_first(dirfd, name, MFD_IMAGE_CORE, &msg, NULL) != 1)
 		return 0;
-	if (mfd_image_next(img, &mfd_criu__core_entry__descriptor, &msg, NULL) == 1) {
-		const MfdCriu__CoreEntry *e = (const MfdCriu__CoreEntry *)msg;
-
-		stopped = e->tc && e->tc->task_state == TASK_STOPPED;
-		protobuf_c_message_free_unpacked(msg, NULL);
-	}
-	mfd_image_close(img);
+	e = (const MfdCriu__CoreEntry *)msg;
+	stopped = e->tc && e->tc->task_state == TASK_STOPPED;
+	free_message(msg);
 	return stopped;
 }

@@ -3,9 +3,9 @@
  * An image as JSON: { "file", "magic", "entries": [ one line each ] }, or magic and size where only
  * CRIU knows the entries.
  *
- * Messages are walked through their descriptors; `specials` lists the fields that read better as
- * something else than numbers.  Entries are printed as they are read: a damaged image shows what
- * stands before the damage, then "error".
+ * Messages are walked through their descriptors: image_kind.c says which message an image holds,
+ * show_fields.c which numbers read better as something else.  Entries are printed as they are read:
+ * of a damaged image what stands before the damage, then "error".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,107 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "image.h"
 #include "images/cpr.pb-c.h"
 #include "images/criu.pb-c.h"
-#include "images/session.pb-c.h"
+#include "show_fields.h"
 #include "text.h"
 #include "why.h"
-
-/*
- * Kinds of images: CRIU's names for its magic words, and the messages of those that we understand.
- */
-static const struct kind {
-	uint32_t magic;
-	const char *name;
-	const ProtobufCMessageDescriptor *head; /* of the first entry, where it differs */
-	const ProtobufCMessageDescriptor *entry;
-} kinds[] = {
-	{ MFD_IMAGE_INVENTORY, "INVENTORY", NULL, &mfd_criu__inventory_entry__descriptor },
-	{ MFD_IMAGE_PSTREE, "PSTREE", NULL, &mfd_criu__pstree_entry__descriptor },
-	{ MFD_IMAGE_PAGEMAP, "PAGEMAP", &mfd_criu__pagemap_head__descriptor,
-	  &mfd_criu__pagemap_entry__descriptor },
-	{ MFD_IMAGE_MM, "MM", NULL, &mfd_criu__mm_entry__descriptor },
-	{ MFD_IMAGE_SESSION, "SESSION", NULL, &mfd__session_entry__descriptor },
-	{ MFD_IMAGE_CPR, "CPR_FDS", &mfd__cpr_header__descriptor, &mfd__cpr_entry__descriptor },
-	{ 0x56213732, "FDINFO", NULL, NULL },
-	{ 0x55053847, "CORE", NULL, NULL },
-	{ 0x54432030, "IDS", NULL, NULL },
-	{ 0x54123737, "VMAS", NULL, NULL },
-	{ 0x56513555, "PIPES", NULL, NULL },
-	{ 0x56453709, "PIPES_DATA", NULL, NULL },
-	{ 0x58364939, "FIFO", NULL, NULL },
-	{ 0x59333054, "FIFO_DATA", NULL, NULL },
-	{ 0x55344201, "SIGACT", NULL, NULL },
-	{ 0x54373943, "UNIXSK", NULL, NULL },
-	{ 0x56443851, "INETSK", NULL, NULL },
-	{ 0x60454618, "PACKETSK", NULL, NULL },
-	{ 0x57464056, "ITIMERS", NULL, NULL },
-	{ 0x52603957, "POSIX_TIMERS", NULL, NULL },
-	{ 0x56264026, "SK_QUEUES", NULL, NULL },
-	{ 0x54473203, "UTSNS", NULL, NULL },
-	{ 0x54023547, "CREDS", NULL, NULL },
-	{ 0x53115007, "IPC_VAR", NULL, NULL },
-	{ 0x46283044, "IPCNS_SHM", NULL, NULL },
-	{ 0x55453737, "IPCNS_MSG", NULL, NULL },
-	{ 0x59573019, "IPCNS_SEM", NULL, NULL },
-	{ 0x50363636, "REG_FILES", NULL, NULL },
-	{ 0x59255641, "EXT_FILES", NULL, NULL },
-	{ 0x51403912, "FS", NULL, NULL },
-	{ 0x59133954, "REMAP_FPATH", NULL, NULL },
-	{ 0x52583605, "GHOST_FILE", NULL, NULL },
-	{ 0x51465506, "TCP_STREAM", NULL, NULL },
-	{ 0x44523722, "EVENTFD_FILE", NULL, NULL },
-	{ 0x45023858, "EVENTPOLL_FILE", NULL, NULL },
-	{ 0x44433746, "EVENTPOLL_TFD", NULL, NULL },
-	{ 0x57323820, "SIGNALFD", NULL, NULL },
-	{ 0x48424431, "INOTIFY_FILE", NULL, NULL },
-	{ 0x54562009, "INOTIFY_WD", NULL, NULL },
-	{ 0x55563928, "MNTS", NULL, NULL },
-	{ 0x57373951, "NETDEV", NULL, NULL },
-	{ 0x55933752, "NETNS", NULL, NULL },
-	{ 0x59433025, "TTY_FILES", NULL, NULL },
-	{ 0x59453036, "TTY_INFO", NULL, NULL },
-	{ 0x59413026, "TTY_DATA", NULL, NULL },
-	{ 0x54323616, "FILE_LOCKS", NULL, NULL },
-	{ 0x57113925, "RLIMIT", NULL, NULL },
-	{ 0x55096122, "FANOTIFY_FILE", NULL, NULL },
-	{ 0x56506035, "FANOTIFY_MARK", NULL, NULL },
-	{ 0x59255647, "SIGNAL", NULL, NULL },
-	{ 0x58005614, "NETLINK_SK", NULL, NULL },
-	{ 0x61394011, "NS_FILES", NULL, NULL },
-	{ 0x57143751, "TUNFILE", NULL, NULL },
-	{ 0x59383330, "CGROUP", NULL, NULL },
-	{ 0x50493712, "TIMERFD", NULL, NULL },
-	{ 0x61404013, "CPUINFO", NULL, NULL },
-	{ 0x55474906, "USERNS", NULL, NULL },
-	{ 0x64413049, "SECCOMP", NULL, NULL },
-	{ 0x67343323, "BINFMT_MISC", NULL, NULL },
-	{ 0x49353943, "AUTOFS", NULL, NULL },
-	{ 0x56303138, "FILES", NULL, NULL },
-	{ 0x48453499, "MEMFD_INODE", NULL, NULL },
-	{ 0x43114433, "TIMENS", NULL, NULL },
-	{ 0x61157326, "PIDNS", NULL, NULL },
-	{ 0x57506142, "BPFMAP_FILE", NULL, NULL },
-	{ 0x64324033, "BPFMAP_DATA", NULL, NULL },
-	{ 0x59423047, "APPARMOR", NULL, NULL },
-	{ 0x54435556, "PIDFD", NULL, NULL },
-	{ 0x57093306, "STATS", NULL, NULL },
-	{ 0x57004059, "IRMAP_CACHE", NULL, NULL },
-};
-
-static const struct kind *find_kind(uint32_t magic)
-{
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-		if (kinds[i].magic == magic)
-			return &kinds[i];
-	return NULL;
-}
 
 static struct json_object *json_text(const char *text)
 {
@@ -122,197 +30,6 @@ static struct json_object *json_text(const char *text)
 
 	free(copy);
 	return o;
-}
-
-static struct json_object *json_hex(uint64_t v)
-{
-	char buf[24];
-
-	snprintf(buf, sizeof(buf), "0x%llx", (unsigned long long)v);
-	return json_object_new_string(buf);
-}
-
-struct bit {
-	uint32_t bit;
-	const char *name;
-};
-
-/*
- * Names of the bits that are set; what is left as one number. `kind_mask`: bits that are a number
- * among themselves.
- */
-static struct json_object *json_bits(uint32_t v, const struct bit *bits, uint32_t kind_mask)
-{
-	struct json_object *a = json_object_new_array();
-
-	for (; bits->name; bits++) {
-		if (bits->bit & kind_mask ? (v & kind_mask) != bits->bit : !(v & bits->bit))
-			continue;
-		json_object_array_add(a, json_object_new_string(bits->name));
-		v &= ~bits->bit;
-	}
-	if (v)
-		json_object_array_add(a, json_hex(v));
-	return a;
-}
-
-static struct json_object *show_pe(uint64_t v)
-{
-	static const struct bit bits[] = {
-		{ MFD_PE_PARENT, "PARENT" },
-		{ MFD_PE_LAZY, "LAZY" },
-		{ MFD_PE_PRESENT, "PRESENT" },
-		{ 0, NULL },
-	};
-
-	return json_bits(v, bits, 0);
-}
-
-static struct json_object *show_map(uint64_t v)
-{
-	static const struct bit bits[] = {
-		{ MAP_SHARED, "SHARED" },
-		{ MAP_PRIVATE, "PRIVATE" },
-		{ MAP_SHARED_VALIDATE, "SHARED_VALIDATE" },
-		{ MAP_FIXED, "FIXED" },
-		{ MAP_ANONYMOUS, "ANONYMOUS" },
-		{ MAP_GROWSDOWN, "GROWSDOWN" },
-		{ MAP_LOCKED, "LOCKED" },
-		{ MAP_NORESERVE, "NORESERVE" },
-		{ MAP_HUGETLB, "HUGETLB" },
-		{ MAP_STACK, "STACK" },
-		{ 0, NULL },
-	};
-
-	return json_bits(v, bits, MAP_TYPE);
-}
-
-/* CRIU's VMA_*: what a mapping is. */
-static struct json_object *show_vma_status(uint64_t v)
-{
-	static const struct bit bits[] = {
-		{ 1 << 0, "REGULAR" },
-		{ 1 << 1, "STACK" },
-		{ 1 << 2, "VSYSCALL" },
-		{ 1 << 3, "VDSO" },
-		{ 1 << 5, "HEAP" },
-		{ 1 << 6, "FILE_PRIVATE" },
-		{ 1 << 7, "FILE_SHARED" },
-		{ 1 << 8, "ANON_SHARED" },
-		{ 1 << 9, "ANON_PRIVATE" },
-		{ 1 << 10, "SYSVIPC" },
-		{ 1 << 11, "SOCKET" },
-		{ 1 << 12, "VVAR" },
-		{ 1 << 13, "AIORING" },
-		{ 1 << 14, "MEMFD" },
-		{ 1 << 15, "SHSTK" },
-		{ 1 << 16, "GUARD" },
-		{ 1 << 17, "UPROBES" },
-		{ 1 << 27, "EXT_PLUGIN" },
-		{ 0, NULL },
-	};
-
-	return json_bits(v, bits, 0);
-}
-
-static struct json_object *show_prot(uint64_t v)
-{
-	char text[] = { v & PROT_READ ? 'r' : '-', v & PROT_WRITE ? 'w' : '-',
-			v & PROT_EXEC ? 'x' : '-', 0 };
-
-	return v & ~7ULL ? json_hex(v) : json_object_new_string(text);
-}
-
-/*
- * O_* as F_GETFL has them; the access mode is a number among themselves, read-only the one that is
- * 0.
- */
-static struct json_object *show_open(uint64_t v)
-{
-	static const struct bit bits[] = {
-		{ O_WRONLY, "WRONLY" },
-		{ O_RDWR, "RDWR" },
-		{ O_APPEND, "APPEND" },
-		{ O_NONBLOCK, "NONBLOCK" },
-		{ O_SYNC & ~O_DSYNC, "SYNC" },
-		{ O_DSYNC, "DSYNC" },
-		{ O_ASYNC, "ASYNC" },
-		{ O_DIRECT, "DIRECT" },
-		{ 0100000, "LARGEFILE" }, /* what the kernel says; libc has 0 here */
-		{ O_DIRECTORY, "DIRECTORY" },
-		{ O_NOFOLLOW, "NOFOLLOW" },
-		{ O_NOATIME, "NOATIME" },
-		{ O_CLOEXEC, "CLOEXEC" },
-		{ O_PATH, "PATH" },
-		{ 0, NULL },
-	};
-
-	return json_bits(v, bits, O_ACCMODE);
-}
-
-static struct json_object *show_name(uint64_t v, const char *const *names, size_t n)
-{
-	return v < n && names[v] ? json_object_new_string(names[v]) : json_object_new_uint64(v);
-}
-
-static struct json_object *show_family(uint64_t v)
-{
-	static const char *const names[] = {
-		[AF_UNIX] = "UNIX",	  [AF_INET] = "INET",	  [AF_INET6] = "INET6",
-		[AF_NETLINK] = "NETLINK", [AF_PACKET] = "PACKET", [AF_VSOCK] = "VSOCK",
-	};
-
-	return show_name(v, names, sizeof(names) / sizeof(*names));
-}
-
-static struct json_object *show_type(uint64_t v)
-{
-	static const char *const names[] = {
-		[SOCK_STREAM] = "STREAM",
-		[SOCK_DGRAM] = "DGRAM",
-		[SOCK_RAW] = "RAW",
-		[SOCK_SEQPACKET] = "SEQPACKET",
-	};
-
-	return show_name(v, names, sizeof(names) / sizeof(*names));
-}
-
-static struct json_object *show_state(uint64_t v)
-{
-	static const char *const names[] = {
-		NULL,	     "ESTABLISHED", "SYN_SENT",	  "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
-		"TIME_WAIT", "CLOSE",	    "CLOSE_WAIT", "LAST_ACK", "LISTEN",	   "CLOSING",
-	};
-
-	return show_name(v, names, sizeof(names) / sizeof(*names));
-}
-
-/* Fields that are more readable as something else than their number. */
-static const struct special {
-	const ProtobufCMessageDescriptor *d;
-	const char *field;
-	struct json_object *(*show)(uint64_t v);
-} specials[] = {
-	{ &mfd_criu__pagemap_entry__descriptor, "vaddr", json_hex },
-	{ &mfd_criu__pagemap_entry__descriptor, "flags", show_pe },
-	{ &mfd_criu__vma_entry__descriptor, "start", json_hex },
-	{ &mfd_criu__vma_entry__descriptor, "end", json_hex },
-	{ &mfd_criu__vma_entry__descriptor, "prot", show_prot },
-	{ &mfd_criu__vma_entry__descriptor, "flags", show_map },
-	{ &mfd_criu__vma_entry__descriptor, "status", show_vma_status },
-	{ &mfd__cpr_entry__descriptor, "flags", show_open },
-	{ &mfd__cpr_socket__descriptor, "family", show_family },
-	{ &mfd__cpr_socket__descriptor, "type", show_type },
-	{ &mfd__cpr_socket__descriptor, "state", show_state },
-};
-
-static struct json_object *show_number(const ProtobufCMessageDescriptor *d, const char *field,
-				       uint64_t v)
-{
-	for (size_t i = 0; i < sizeof(specials) / sizeof(*specials); i++)
-		if (specials[i].d == d && !strcmp(specials[i].field, field))
-			return specials[i].show(v);
-	return json_object_new_uint64(v);
 }
 
 /* The address of a socket, "@..." for an abstract one. */
@@ -369,10 +86,10 @@ static struct json_object *show_value(const ProtobufCMessageDescriptor *d,
 	switch (f->type) {
 	case PROTOBUF_C_TYPE_UINT32:
 	case PROTOBUF_C_TYPE_FIXED32:
-		return show_number(d, f->name, *(const uint32_t *)at);
+		return mfd_show_number(d, f->name, *(const uint32_t *)at);
 	case PROTOBUF_C_TYPE_UINT64:
 	case PROTOBUF_C_TYPE_FIXED64:
-		return show_number(d, f->name, *(const uint64_t *)at);
+		return mfd_show_number(d, f->name, *(const uint64_t *)at);
 	case PROTOBUF_C_TYPE_INT32:
 	case PROTOBUF_C_TYPE_SINT32:
 	case PROTOBUF_C_TYPE_SFIXED32:
@@ -513,7 +230,8 @@ static void print_entry(FILE *f, struct json_object *entry)
 	json_object_put(entry);
 }
 
-static int show_entries(FILE *f, struct mfd_image *img, const struct kind *k, const char **why)
+static int show_entries(FILE *f, struct mfd_image *img, const struct mfd_image_kind *k,
+			const char **why)
 {
 	const ProtobufCMessageDescriptor *d = k->head ? k->head : k->entry;
 	const char *before = "\n    ";
@@ -556,7 +274,7 @@ static int is_raw(const char *name)
 static int show_file(FILE *f, int dirfd, const char *name, const char **why)
 {
 	struct mfd_image *img;
-	const struct kind *k;
+	const struct mfd_image_kind *k;
 	uint32_t magic;
 	int ret;
 
@@ -565,10 +283,10 @@ static int show_file(FILE *f, int dirfd, const char *name, const char **why)
 	ret = mfd_image_open_any(dirfd, name, &img, &magic, why);
 	if (ret)
 		return ret;
-	k = find_kind(magic);
+	k = mfd_image_kind(magic);
 	print_pair(f, "{\n  ", "file", json_text(name));
-	print_pair(f, ",\n  ", "magic", k ? json_object_new_string(k->name) : json_hex(magic));
-	if (k && k->entry)
+	print_pair(f, ",\n  ", "magic", k ? json_object_new_string(k->name) : mfd_show_hex(magic));
+	if (k && k->whole)
 		ret = show_entries(f, img, k, why);
 	else
 		print_pair(f, ",\n  ", "bytes", json_object_new_uint64(mfd_image_size(img)));

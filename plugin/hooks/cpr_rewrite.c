@@ -13,10 +13,6 @@
 #include "image.h"
 #include "images/criu.pb-c.h"
 
-#define MAGIC_FILES  0x56303138U
-#define MAGIC_FDINFO 0x56213732U
-#define MAGIC_IDS    0x54432030U
-
 /* A whole image in memory. */
 struct loaded {
 	ProtobufCMessage **v;
@@ -47,33 +43,31 @@ static int append(struct loaded *l, ProtobufCMessage *m)
 	return 0;
 }
 
-static int load(int dir, const char *name, uint32_t magic, const ProtobufCMessageDescriptor *d,
-		struct loaded *l, struct mfd_error *err)
+static int keep(void *ctx, ProtobufCMessage **msg)
 {
-	struct mfd_image *img;
+	int ret = append(ctx, *msg);
+
+	if (!ret)
+		*msg = NULL;
+	return ret;
+}
+
+static int load(int dir, const char *name, uint32_t magic, struct loaded *l, struct mfd_error *err)
+{
 	const char *why = NULL;
-	ProtobufCMessage *m;
-	int ret = mfd_image_open(dir, name, magic, &img, &why);
+	int ret;
 
 	memset(l, 0, sizeof(*l));
-	if (ret)
-		return mfd_error_set(err, ret, "%s", why ? why : strerror(-ret));
-	while ((ret = mfd_image_next(img, d, &m, &why)) == 1) {
-		ret = append(l, m);
-		if (ret) {
-			protobuf_c_message_free_unpacked(m, NULL);
-			break;
-		}
-	}
-	mfd_image_close(img);
+	ret = mfd_image_each(dir, name, magic, keep, l, &why);
 	if (ret)
 		unload(l);
-	return ret ? mfd_error_set(err, ret, "%s", why ? why : strerror(-ret)) : 0;
+	return ret ? mfd_error_set(err, ret, "%s", why && ret != -ENOMEM ? why : strerror(-ret)) :
+		     0;
 }
 
 /*
- * Whoever could read it before must be able to: the restored root of a user namespace is nobody
- * special here.
+ * Owner, group and mode stay: the restored root of a user namespace, which has no rights here, must
+ * be able to read what it could read before.
  */
 static int save(int dir, const char *name, uint32_t magic, const struct loaded *l,
 		struct mfd_error *err)
@@ -92,20 +86,20 @@ static int save(int dir, const char *name, uint32_t magic, const struct loaded *
 
 static int files_id(int dir, uint32_t vpid, uint32_t *id, struct mfd_error *err)
 {
-	struct loaded l;
+	const char *why = NULL;
+	ProtobufCMessage *msg;
 	char name[32];
 	int ret;
 
 	snprintf(name, sizeof(name), "ids-%u.img", vpid);
-	ret = load(dir, name, MAGIC_IDS, &mfd_criu__task_kobj_ids_entry__descriptor, &l, err);
-	if (ret)
-		return ret;
-	if (l.n)
-		*id = ((MfdCriu__TaskKobjIdsEntry *)l.v[0])->files_id;
-	else
-		ret = mfd_error_set(err, -EBADMSG, "%s is empty", name);
-	unload(&l);
-	return ret;
+	ret = mfd_image_first(dir, name, MFD_IMAGE_IDS, &msg, &why);
+	if (!ret)
+		return mfd_error_set(err, -EBADMSG, "%s is empty", name);
+	if (ret < 0)
+		return mfd_error_set(err, ret, "%s", why ? why : strerror(-ret));
+	*id = ((MfdCriu__TaskKobjIdsEntry *)msg)->files_id;
+	protobuf_c_message_free_unpacked(msg, NULL);
+	return 0;
 }
 
 /* Which file of files.img the task has open under that number. */
@@ -119,7 +113,7 @@ static int find_id(int dir, struct mfd_cpr_rewrite *w, struct mfd_error *err)
 	if (ret)
 		return ret;
 	snprintf(name, sizeof(name), "fdinfo-%u.img", set);
-	ret = load(dir, name, MAGIC_FDINFO, &mfd_criu__fdinfo_entry__descriptor, &l, err);
+	ret = load(dir, name, MFD_IMAGE_FDINFO, &l, err);
 	if (ret)
 		return ret;
 	ret = -ENOENT;
@@ -151,8 +145,7 @@ static int change_fdinfo(int dir, const char *name, const struct mfd_cpr_rewrite
 			 struct mfd_error *err)
 {
 	struct loaded l;
-	int changed = 0,
-	    ret = load(dir, name, MAGIC_FDINFO, &mfd_criu__fdinfo_entry__descriptor, &l, err);
+	int changed = 0, ret = load(dir, name, MFD_IMAGE_FDINFO, &l, err);
 
 	if (ret)
 		return ret;
@@ -165,7 +158,7 @@ static int change_fdinfo(int dir, const char *name, const struct mfd_cpr_rewrite
 			changed = 1;
 		}
 	}
-	ret = changed ? save(dir, name, MAGIC_FDINFO, &l, err) : 0;
+	ret = changed ? save(dir, name, MFD_IMAGE_FDINFO, &l, err) : 0;
 	unload(&l);
 	return ret;
 }
@@ -268,8 +261,7 @@ static int change_files(int dir, const struct mfd_cpr_rewrite *list, size_t n,
 			struct mfd_error *err)
 {
 	struct loaded l;
-	int changed = 0,
-	    ret = load(dir, "files.img", MAGIC_FILES, &mfd_criu__file_entry__descriptor, &l, err);
+	int changed = 0, ret = load(dir, "files.img", MFD_IMAGE_FILES, &l, err);
 
 	if (ret)
 		return ret;
@@ -280,7 +272,7 @@ static int change_files(int dir, const struct mfd_cpr_rewrite *list, size_t n,
 	if (ret < 0)
 		mfd_error_sys(err, ret, "files.img");
 	else
-		ret = changed ? save(dir, "files.img", MAGIC_FILES, &l, err) : 0;
+		ret = changed ? save(dir, "files.img", MFD_IMAGE_FILES, &l, err) : 0;
 	unload(&l);
 	return ret;
 }

@@ -21,7 +21,6 @@
 #include "images/criu.pb-c.h"
 #include "io.h"
 
-#define MAGIC_TTY_INFO	0x59453036U
 #define FIRST_PTS_MAJOR 136U /* Unix98 slaves: eight majors of 256 minors each */
 #define LAST_PTS_MAJOR	143U
 
@@ -379,25 +378,30 @@ int mfd_tty_suit(int fd, const char *name, struct mfd_error *err)
 	return again;
 }
 
-/* Will CRIU make it somebody's controlling terminal? */
+struct leading {
+	const char *name;
+	int yes;
+};
+
+static int find_session(void *ctx, ProtobufCMessage **msg)
+{
+	const MfdCriu__TtyInfoEntry *e = (void *)*msg;
+	struct leading *l = ctx;
+	char name[64];
+
+	snprintf(name, sizeof(name), "tty[%x:%x]", e->rdev, e->dev);
+	l->yes |= e->sid && !strcmp(name, l->name);
+	return 0;
+}
+
+/* CRIU will make it the controlling terminal of a session; also if the image cannot be opened. */
 static int takes_session(int image_dir, const char *name)
 {
-	struct mfd_image *img;
-	ProtobufCMessage *m;
-	char text[64];
-	int takes = 0;
+	struct leading l = { .name = name };
+	int ret = mfd_image_each(image_dir, "tty-info.img", MFD_IMAGE_TTY_INFO, find_session, &l,
+				 NULL);
 
-	if (mfd_image_open(image_dir, "tty-info.img", MAGIC_TTY_INFO, &img, NULL))
-		return 1;
-	while (mfd_image_next(img, &mfd_criu__tty_info_entry__descriptor, &m, NULL) == 1) {
-		const MfdCriu__TtyInfoEntry *e = (void *)m;
-
-		snprintf(text, sizeof(text), "tty[%x:%x]", e->rdev, e->dev);
-		takes |= e->sid && !strcmp(text, name);
-		protobuf_c_message_free_unpacked(m, NULL);
-	}
-	mfd_image_close(img);
-	return takes;
+	return l.yes || ret;
 }
 
 int mfd_tty_own(int image_dir, const char *name)
