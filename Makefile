@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The whole build: one Makefile, no recursion, sources found by wildcard. A new file in a known folder needs no edit here.
+# The whole build: one Makefile, no recursion, sources found by wildcard. A new file in a known
+# folder needs no edit here.
 #
-# Each component has its own include path (INC_*), so that an include against the direction of the design
-# (hooks, source, target, cli -> lib -> proto, images) does not compile. The paths are -iquote: our "poll.h" can
-# never answer a <poll.h>.
+# Each component has its own include path (INC_*), so that an include against the direction of the
+# design (hooks, source, target, cli -> lib -> proto, images) does not compile. The paths are
+# -iquote: our "poll.h" can never answer a <poll.h>.
 
 VERSION  = 0.1.0
 SANITIZE =
@@ -33,7 +34,8 @@ endif
 AR = ar
 CFLAGS  ?= -O2 -g
 LDFLAGS ?=
-# Instrumented code draws false alarms from the optimiser's warnings: only plain builds stop at them.
+# Instrumented code draws false alarms from the optimiser's warnings: only plain builds stop at
+# them.
 WERROR = $(if $(SANITIZE),,-Werror)
 
 GEN     := $(BUILD)/gen
@@ -41,7 +43,8 @@ OBJ     := $(BUILD)/obj
 SAN     := $(SANFLAGS_$(SANITIZE))
 FORTIFY := $(if $(SAN),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2))
 WARN    := -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-COMMON  := -std=gnu11 -D_GNU_SOURCE -DMFD_VERSION='"$(VERSION)"' -pthread -fPIC -fvisibility=hidden \
+COMMON  := -std=gnu11 -D_GNU_SOURCE -DMFD_VERSION='"$(VERSION)"' -pthread \
+	   -fPIC -fvisibility=hidden \
 	   -fno-omit-frame-pointer -fstack-protector-strong $(FORTIFY) $(SAN)
 LINK    := -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(SAN)
 
@@ -52,7 +55,7 @@ PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
-# ---- sources -------------------------------------------------------------------------------------------------
+# ---- sources -------------------------------------------------------------------------------------
 
 objs = $(patsubst %.c,$(OBJ)/%.o,$(1))
 
@@ -75,7 +78,8 @@ DRIVER_O  := $(call objs,$(wildcard test/fuzz/driver.c))
 # cpr alone needs GLib, to compare with: built by bench-cpr only.
 BENCH_O   := $(call objs,$(filter-out test/bench/cpr.c,$(wildcard test/bench/*.c)))
 BENCH_CPR := $(BUILD)/test/bench/cpr
-# One program of several files. io_uring is a candidate there and nowhere else: without liburing it is built without.
+# One program of several files. io_uring is a candidate there and nowhere else: without liburing it
+# is built without.
 BENCH_MULTIFD   := $(BUILD)/test/bench/multifd
 BENCH_MULTIFD_O := $(call objs,$(wildcard test/bench/multifd/*.c))
 URING_OK   := $(shell pkg-config --exists liburing 2>/dev/null && echo yes)
@@ -88,12 +92,15 @@ TOOL_DIRS := $(patsubst %/,%,$(wildcard test/tools/*/))
 TOOL_DIR_O := $(call objs,$(foreach d,$(TOOL_DIRS),$(wildcard $(d)/*.c)))
 
 MAIN_O := $(OBJ)/plugin/cli/main.o
-C_OBJS := $(filter-out $(GEN_O),$(PROTO_O) $(IMAGES_O)) $(LIB_O) $(SOURCE_O) $(TARGET_O) $(CLI_O) $(HOOKS_O) \
-	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(OBJ)/test/bench/cpr.o $(BENCH_MULTIFD_O) $(TOOLS_O) \
-	  $(TOOL_DIR_O) $(PRELOAD_O)
+C_OBJS := $(filter-out $(GEN_O),$(PROTO_O) $(IMAGES_O)) $(LIB_O) $(SOURCE_O) $(TARGET_O) \
+	  $(CLI_O) $(HOOKS_O) \
+	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(OBJ)/test/bench/cpr.o \
+	  $(BENCH_MULTIFD_O) $(TOOLS_O) $(TOOL_DIR_O) \
+	  $(PRELOAD_O)
 
 PROGRAM := $(if $(filter $(MAIN_O),$(CLI_O)),$(BUILD)/criu-multifd)
-# CRIU itself is not instrumented and could not load an instrumented plugin; nor could it dump such a test tool.
+# CRIU itself is not instrumented and could not load an instrumented plugin; nor could it dump such
+# a test tool.
 PLUGIN  := $(if $(HOOKS_O),$(if $(SANITIZE),,$(BUILD)/plugins/multifd_plugin.so))
 TOOLS   := $(if $(SANITIZE),,$(TOOLS_O:$(OBJ)/%.o=$(BUILD)/%) $(TOOL_DIRS:%=$(BUILD)/%) \
 	   $(PRELOAD_O:$(OBJ)/%.o=$(BUILD)/%.so))
@@ -102,9 +109,10 @@ FUZZ    := $(FUZZ_O:$(OBJ)/%.o=$(BUILD)/%)
 BENCH   := $(BENCH_O:$(OBJ)/%.o=$(BUILD)/%)
 
 BASE_A := $(BUILD)/libmfd.a $(BUILD)/libimages.a $(BUILD)/libproto.a
-TEST_A := $(BUILD)/libunit.a $(BUILD)/libhooks.a $(BUILD)/libsource.a $(BUILD)/libtarget.a $(BUILD)/libcli.a $(BASE_A)
+TEST_A := $(BUILD)/libunit.a $(BUILD)/libhooks.a $(BUILD)/libsource.a $(BUILD)/libtarget.a \
+	  $(BUILD)/libcli.a $(BASE_A)
 
-# ---- include paths: the arrows -------------------------------------------------------------------------------
+# ---- include paths: the arrows -------------------------------------------------------------------
 
 INC_proto  := -iquote proto -iquote $(GEN)
 INC_images := -iquote images -iquote $(GEN)
@@ -124,23 +132,27 @@ $(OBJ)/images/%.o:        INC = $(INC_images)
 $(OBJ)/lib/%.o:           INC = $(INC_lib)
 $(OBJ)/plugin/source/%.o: INC = -iquote plugin/source $(INC_lib)
 $(OBJ)/plugin/target/%.o: INC = $(INC_target) $(INC_lib)
-$(foreach r,session restore survive pager keeper,$(eval $(OBJ)/$(TARGET)/$(r)/%.o: INC = $(INC_$(r)) $(INC_lib)))
+$(foreach r,session restore survive pager keeper,\
+	$(eval $(OBJ)/$(TARGET)/$(r)/%.o: INC = $(INC_$(r)) $(INC_lib)))
 $(OBJ)/plugin/cli/%.o:    INC = -iquote plugin/cli $(INC_lib)
 $(OBJ)/test/%.o:          INC = $(INC_test) -Wno-unused-parameter
 
-# The only folder that sees CRIU's headers. -idirafter: that root may hold other headers, the machine's own come first.
-# CRIU finds CR_PLUGIN_DESC by name, so hidden visibility is left to the version script here.
+# The only folder that sees CRIU's headers. -idirafter: that root may hold other headers, the
+# machine's own come first. CRIU finds CR_PLUGIN_DESC by name, so hidden visibility is left to the
+# version script here.
 ifneq ($(PLUGIN),)
 CRIU_INCLUDE ?= $(shell contrib/setup --print-include 2>/dev/null)
 CRIU_INC := $(CRIU_INCLUDE)
 endif
-$(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-idirafter %) -fvisibility=default
+$(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-idirafter %) \
+	-fvisibility=default
 
-# ---- targets -------------------------------------------------------------------------------------------------
+# ---- targets -------------------------------------------------------------------------------------
 
 # What `make bench` runs; bench-cpr is not among them: it needs GLib.
 BENCHES := bench-run bench-flows bench-multifd bench-scale
-.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak fuzz fuzz-programs install uninstall format check-format
+.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak fuzz fuzz-programs
+.PHONY: install uninstall format check-format
 .PHONY: clean help
 .PHONY: deps criu-headers FORCE
 .DELETE_ON_ERROR:
@@ -174,7 +186,8 @@ help:
 # Every CRIU that is tested, beside the one that is used.
 CRIUS = 4.1.1 4.2.1 4.3
 
-# pkg-config and the headers may be missing when this file is parsed, so the build proper is a second make.
+# pkg-config and the headers may be missing when this file is parsed, so the build proper is a
+# second make.
 check:
 	@contrib/setup
 	@# Those that cannot be had here are named by the tests that want them.
@@ -188,7 +201,8 @@ demo:
 	@BUILD='$(BUILD)' test/demo/redis.sh || [ $$? = 77 ]
 
 bench:
-	@rc=0; for b in $(BENCHES); do echo "== $$b"; $(MAKE) --no-print-directory $$b || rc=1; done; exit $$rc
+	@rc=0; for b in $(BENCHES); do \
+		echo "== $$b"; $(MAKE) --no-print-directory $$b || rc=1; done; exit $$rc
 
 bench-run:
 	@contrib/setup --no-apps --bench
@@ -229,14 +243,17 @@ criu-headers:
 	@test -e '$(CRIU_INC)/criu/criu-plugin.h' || { \
 		echo 'CRIU plugin headers (>= 4.1.1) not found. Run contrib/setup as root, or set CRIU_INCLUDE.' >&2; exit 1; }
 
-# ---- rules ---------------------------------------------------------------------------------------------------
+# ---- rules ---------------------------------------------------------------------------------------
 
-# $(call stamp,FILE,TEXT): FILE changes only when TEXT does, so whatever depends on it is rebuilt just then.
+# $(call stamp,FILE,TEXT): FILE changes only when TEXT does, so whatever depends on it is rebuilt
+# just then.
 define stamp
 $(1): FORCE
-	@mkdir -p $$(@D); echo '$(subst ','\'',$(2))' | cmp -s - $$@ || echo '$(subst ','\'',$(2))' >$$@
+	@mkdir -p $$(@D); echo '$(subst ','\'',$(2))' | cmp -s - $$@ || \
+		echo '$(subst ','\'',$(2))' >$$@
 endef
-$(eval $(call stamp,$(BUILD)/flags,$(CC) $(COMMON) $(WARN) $(CFLAGS) $(PKG_CFLAGS) $(LINK) $(LDFLAGS) $(CRIU_INC)))
+$(eval $(call stamp,$(BUILD)/flags,$(CC) $(COMMON) $(WARN) $(CFLAGS) $(PKG_CFLAGS) $(LINK) \
+	$(LDFLAGS) $(CRIU_INC)))
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: %.proto | deps
 	@mkdir -p $(GEN)
@@ -278,10 +295,13 @@ group = -Wl,--start-group $(1) -Wl,--end-group
 
 $(BUILD)/criu-multifd: $(SOURCE_O) $(TARGET_O) $(CLI_O) $(BASE_A) $(BUILD)/program.list
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(SOURCE_O) $(TARGET_O) $(CLI_O) $(call group,$(BASE_A)) $(PKG_LIBS)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(SOURCE_O) $(TARGET_O) $(CLI_O) \
+		$(call group,$(BASE_A)) $(PKG_LIBS)
 
-# CRIU's own symbols are resolved when it loads the plugin, so undefined ones are allowed (no -z defs).
-$(BUILD)/plugins/multifd_plugin.so: $(HOOKS_O) $(BASE_A) $(BUILD)/plugin.list plugin/hooks/multifd_plugin.map
+# CRIU's own symbols are resolved when it loads the plugin, so undefined ones are allowed (no -z
+# defs).
+$(BUILD)/plugins/multifd_plugin.so: $(HOOKS_O) $(BASE_A) $(BUILD)/plugin.list \
+		plugin/hooks/multifd_plugin.map
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared $(LINK) $(LDFLAGS) -Wl,--version-script=plugin/hooks/multifd_plugin.map \
@@ -291,7 +311,8 @@ $(BUILD)/plugins/multifd_plugin.so: $(HOOKS_O) $(BASE_A) $(BUILD)/plugin.list pl
 $(UNIT): $(BUILD)/%: $(OBJ)/%.o $(TEST_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LINK) $(LDFLAGS) $(shell sed -n 's,^/\* LDFLAGS: \(.*\) \*/$$,\1,p' $*.c) -o $@ $< \
+	$(Q)$(CC) $(LINK) $(LDFLAGS) \
+		$(shell sed -n 's,^/\* LDFLAGS: \(.*\) \*/$$,\1,p' $*.c) -o $@ $< \
 		$(call group,$(TEST_A)) $(PKG_LIBS) -lcmocka
 
 $(TOOLS_O:$(OBJ)/%.o=$(BUILD)/%) $(BENCH): $(BUILD)/%: $(OBJ)/%.o $(TEST_A)
@@ -304,7 +325,8 @@ define tool
 $(BUILD)/$(1): $(call objs,$(wildcard $(1)/*.c)) $(TEST_A)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(CC) $$(LINK) $$(LDFLAGS) -o $$@ $(call objs,$(wildcard $(1)/*.c)) $$(call group,$(TEST_A)) $$(PKG_LIBS)
+	$$(Q)$$(CC) $$(LINK) $$(LDFLAGS) -o $$@ $(call objs,$(wildcard $(1)/*.c)) \
+		$$(call group,$(TEST_A)) $$(PKG_LIBS)
 endef
 $(foreach d,$(TOOL_DIRS),$(eval $(call tool,$(d))))
 
@@ -312,17 +334,22 @@ $(OBJ)/test/bench/cpr.o: PKG_CFLAGS += $(shell pkg-config --cflags glib-2.0 2>/d
 $(BENCH_CPR): $(OBJ)/test/bench/cpr.o $(BASE_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(call group,$(BASE_A)) $(PKG_LIBS) $(shell pkg-config --libs glib-2.0)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(call group,$(BASE_A)) $(PKG_LIBS) \
+		$(shell pkg-config --libs glib-2.0)
 
-# The calls that are timed go through wrappers (wrap.c), so that what is measured is the library as it is.
-WRAPPED := send sendmsg recvmsg poll mfd_zerocopy_init mfd_zerocopy_send mfd_zerocopy_wait mfd_zerocopy_flush
+# The calls that are timed go through wrappers (wrap.c), so that what is measured is the library as
+# it is.
+WRAPPED := send sendmsg recvmsg poll mfd_zerocopy_init mfd_zerocopy_send \
+	   mfd_zerocopy_wait mfd_zerocopy_flush
 $(eval $(call stamp,$(BUILD)/uring,$(URING_LIBS)))
-$(BENCH_MULTIFD_O): PKG_CFLAGS += $(if $(URING_OK),-DHAVE_LIBURING $(shell pkg-config --cflags liburing))
+$(BENCH_MULTIFD_O): PKG_CFLAGS += \
+	$(if $(URING_OK),-DHAVE_LIBURING $(shell pkg-config --cflags liburing))
 $(BENCH_MULTIFD_O): $(BUILD)/uring
 $(BENCH_MULTIFD): $(BENCH_MULTIFD_O) $(BASE_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LINK) $(LDFLAGS) $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(BENCH_MULTIFD_O) $(call group,$(BASE_A)) \
+	$(Q)$(CC) $(LINK) $(LDFLAGS) $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(BENCH_MULTIFD_O) \
+		$(call group,$(BASE_A)) \
 		$(PKG_LIBS) $(URING_LIBS)
 
 $(PRELOAD_O:$(OBJ)/%.o=$(BUILD)/%.so): $(BUILD)/%.so: $(OBJ)/%.o
@@ -340,31 +367,35 @@ $(FUZZ): $(BUILD)/%: $(OBJ)/%.o $(DRIVER_O) $(TEST_A)
 
 -include $(C_OBJS:.o=.d) $(GEN_O:.o=.d)
 
-# ---- fuzzing -------------------------------------------------------------------------------------------------
+# ---- fuzzing -------------------------------------------------------------------------------------
 
 FUZZ_SECONDS = 60
 fuzz-programs: $(FUZZ)
 
-# New inputs that reach new code stay in build/fuzz/corpus/NAME; a crashing one is named by libFuzzer.
+# New inputs that reach new code stay in build/fuzz/corpus/NAME; a crashing one is named by
+# libFuzzer.
 fuzz:
 	@if echo 'int LLVMFuzzerTestOneInput(const char *d, long n); int LLVMFuzzerTestOneInput(const char *d, long n) { return !d && n; }' | \
 	    clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null; then \
 		$(MAKE) --no-print-directory SANITIZE=fuzzer fuzz-programs && \
 		for f in $(notdir $(FUZZ)); do \
 			mkdir -p build/fuzz/corpus/$${f#fuzz_}; echo "== $$f"; \
-			build/fuzz/test/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/$$f- \
-				build/fuzz/corpus/$${f#fuzz_} $$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; \
+			build/fuzz/test/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) \
+				-artifact_prefix=build/fuzz/$$f- \
+				build/fuzz/corpus/$${f#fuzz_} \
+				$$(ls -d test/fuzz/corpus/$${f#fuzz_} 2>/dev/null) || exit 1; \
 		done; \
 	else \
 		echo 'clang has no libFuzzer here: using test/fuzz/driver.c'; \
 		$(MAKE) --no-print-directory SANITIZE=address fuzz-programs && \
 		for f in $(notdir $(FUZZ)); do \
-			build/asan/test/fuzz/$$f -s $$RANDOM -n 0 -t $(FUZZ_SECONDS) -o build/asan/$$f.last \
+			build/asan/test/fuzz/$$f -s $$RANDOM -n 0 -t $(FUZZ_SECONDS) \
+				-o build/asan/$$f.last \
 				$$(ls test/fuzz/corpus/$${f#fuzz_}/* 2>/dev/null) || exit 1; \
 		done; \
 	fi
 
-# ---- installing ----------------------------------------------------------------------------------------------
+# ---- installing ----------------------------------------------------------------------------------
 
 # The program writes its own manual pages, from the tables it parses with.
 man: $(BUILD)/man/criu-multifd.8
@@ -378,15 +409,15 @@ UNITS := $(wildcard contrib/systemd/*.service contrib/systemd/*.socket contrib/s
 # Pairs SOURCE:DESTINATION, relative to PREFIX; install and uninstall walk the same list.
 FILES := $(foreach u,$(UNITS),$(u):lib/systemd/system/$(notdir $(u))) \
 	 contrib/criu-multifd.conf:share/doc/criu-multifd/criu-multifd.conf \
-	 $(patsubst %,%:share/bash-completion/completions/criu-multifd,$(wildcard contrib/completions/criu-multifd.bash)) \
-	 $(patsubst %,%:share/zsh/site-functions/_criu-multifd,$(wildcard contrib/completions/_criu-multifd)) \
-	 $(patsubst %,%:share/fish/vendor_completions.d/criu-multifd.fish,$(wildcard contrib/completions/criu-multifd.fish))
+	 $(patsubst %,%:share/bash-completion/completions/criu-multifd,\
+		$(wildcard contrib/completions/criu-multifd.bash))
 
 install: all man
 	install -D -m 755 $(BUILD)/criu-multifd '$(DESTDIR)$(PREFIX)/sbin/criu-multifd'
 	install -D -m 755 $(BUILD)/plugins/multifd_plugin.so \
 		'$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
-	@set -e; for f in $(FILES); do install -D -m 644 "$${f%%:*}" '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
+	@set -e; for f in $(FILES); do \
+		install -D -m 644 "$${f%%:*}" '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
 	sed -i 's|/usr/local/|$(PREFIX)/|' '$(DESTDIR)$(PREFIX)/lib/systemd/system/criu-multifd.service'
 	install -d '$(DESTDIR)$(PREFIX)/share/man/man8'
 	install -m 644 $(BUILD)/man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
@@ -394,10 +425,11 @@ install: all man
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/sbin/criu-multifd' '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
 	-rmdir '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins' '$(DESTDIR)$(PREFIX)/lib/criu-multifd'
-	rm -f '$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd.8 '$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd-*.8
+	rm -f '$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd.8 \
+		'$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd-*.8
 	@for f in $(FILES); do rm -f '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
 
-# ---- housekeeping --------------------------------------------------------------------------------------------
+# ---- housekeeping --------------------------------------------------------------------------------
 
 C_FILES = $(shell find plugin proto images lib test -name '*.[ch]' 2>/dev/null | sort)
 
