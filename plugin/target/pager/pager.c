@@ -123,9 +123,12 @@ static void *in_bulk(void *arg)
 
 	be_thread(p, "pager", &p->named_bulk, p->on_call);
 	while (!atomic_load(&p->stop)) {
-		if (!mfd_pager_chunk(p, &mine))
-			poll(wake, 2, -1);
+		int worked = mfd_pager_chunk(p, &mine);
+
+		/* In between: what came before the chunk's call cleared `work` wakes no thread. */
 		look_around(p);
+		if (!worked)
+			poll(wake, 2, -1);
 	}
 	return NULL;
 }
