@@ -22,38 +22,63 @@
 
 /* ---- the end ---- */
 
+/* Tell the failure, if no other thread does. */
 static void report_failure(struct mfd_pager *p)
 {
 	struct mfd_error e;
+	int mine;
 
 	pthread_mutex_lock(&p->lock);
+	mine = atomic_load(&p->health) == PAGER_FAILED;
+	if (mine)
+		atomic_store(&p->health, PAGER_FAILURE_TOLD);
+	mfd_assert(mfd_pager_phase(p) != PAGER_DONE);
 	e = p->error;
 	pthread_mutex_unlock(&p->lock);
-	if (!atomic_exchange(&p->reported, 1))
+	if (mine)
 		p->ops.done(p->arg, e.code, mfd_error_text(&e));
 }
 
+/* Nonzero: every page of every task is settled, and no new one can come. */
+static int is_all_in(const struct mfd_pager *p)
+{
+	enum pager_phase phase = mfd_pager_phase(p);
+
+	return phase > PAGER_OPENING && phase < PAGER_DONE && !atomic_load(&p->pending);
+}
+
+/* Nonzero for one thread alone. */
+static int enter_done(struct mfd_pager *p)
+{
+	int mine;
+
+	pthread_mutex_lock(&p->lock);
+	mine = is_all_in(p) && !mfd_pager_has_failed(p);
+	if (mine)
+		mfd_pager_enter(p, PAGER_DONE);
+	pthread_mutex_unlock(&p->lock);
+	return mine;
+}
+
 /*
- * Every page is settled: what was left to the kernel becomes zero when the descriptors close (the
- * other holder's, too).
+ * What was left to the kernel becomes zero when the descriptors close, those of the other process,
+ * too.  A child is appended while its parent's lock is held and the parent's userfaultfd is open,
+ * so the loop meets every child.
  */
 static void report_success(struct mfd_pager *p)
 {
 	uint64_t absent = atomic_load(&p->absent);
 	struct pager_task *t;
 
-	if (atomic_exchange(&p->reported, 1))
+	if (!enter_done(p))
 		return;
 	if (absent)
 		mfd_log_warn("pager: %llu lazy pages were never received and are zero",
 			     (unsigned long long)absent);
-	/*
-	 * Children are appended by who holds their parent's lock with it open, so this meets them
-	 * all.
-	 */
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
-		mfd_pager_task_let_go(t); /* whoever is to tidy up may not have come to it */
+		mfd_assert(!atomic_load(&t->left));
+		mfd_pager_task_let_go(t); /* a thread in mfd_pager_tidy may not have come to it */
 		pthread_rwlock_unlock(&t->lock);
 	}
 	p->ops.done(p->arg, 0, NULL);
@@ -61,12 +86,12 @@ static void report_success(struct mfd_pager *p)
 
 static void look_for_end(struct mfd_pager *p)
 {
-	if (atomic_load(&p->reported))
-		return;
-	if (atomic_load(&p->failed))
-		report_failure(p);
-	else if (atomic_load(&p->running) && !atomic_load(&p->pending))
+	if (mfd_pager_has_failed(p)) {
+		if (atomic_load(&p->health) == PAGER_FAILED)
+			report_failure(p);
+	} else if (is_all_in(p)) {
 		report_success(p);
+	}
 }
 
 /* ---- threads ---- */
@@ -88,9 +113,9 @@ static void look_around(struct mfd_pager *p)
 }
 
 /*
- * On call: sleeps until a task waits or CRIU speaks, and goes ahead of the bulk then.  It never
- * does bulk work: at that priority it would keep the tasks, and whoever fetches their pages, from
- * the processor (1 GiB, postcopy: 12 to 20 ms for a fault instead of one).
+ * A thread on call sleeps until a task waits or CRIU speaks, and has precedence over bulk work
+ * then.  It never does bulk work: at that priority it would keep the tasks, and the threads that
+ * fetch their pages, from the processor (1 GiB, postcopy: 12 to 20 ms for a fault instead of one).
  */
 static void *on_call(void *arg)
 {
@@ -125,7 +150,7 @@ static void *in_bulk(void *arg)
 	while (!atomic_load(&p->stop)) {
 		int worked = mfd_pager_chunk(p, &mine);
 
-		/* In between: what came before the chunk's call cleared `work` wakes no thread. */
+		/* Before it sleeps: the chunk's call may have taken the wake that was for this. */
 		look_around(p);
 		if (!worked)
 			poll(wake, 2, -1);
@@ -142,8 +167,8 @@ static int start_thread(struct mfd_pager *p, void *(*body)(void *))
 }
 
 /*
- * For bulk as many as were asked for, or one for each processor; on call always two: one may have
- * to wait for the source's leave.
+ * For bulk as many as were asked for, or one for each processor; on call always two at least: one
+ * may have to wait for the source's leave.
  */
 static int start_threads(struct mfd_pager *p, unsigned bulk, struct mfd_error *err)
 {
@@ -200,7 +225,9 @@ static struct mfd_pager *new_pager(const struct mfd_pager_config *c)
 	p->arg = c->arg;
 	p->sock.listen = p->sock.conn = p->sock.peer_pidfd = -1;
 	p->epfd = p->ctl = p->work = -1;
-	atomic_store(&p->complete, !c->postcopy);
+	atomic_store(&p->phase, PAGER_NEW);
+	atomic_store(&p->pages, c->postcopy ? PAGER_PAGES_COME : PAGER_PAGES_ALL);
+	atomic_store(&p->health, PAGER_SOUND);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->sock_lock, NULL);
 	return p;
@@ -214,8 +241,10 @@ int mfd_pager_start(const struct mfd_pager_config *c, struct mfd_pager **out, st
 	if (!p)
 		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
 	ret = open_fds(p, 0, err);
-	if (!ret)
+	if (!ret) {
+		mfd_pager_enter_locked(p, PAGER_LISTENING);
 		ret = start_threads(p, c->threads, err);
+	}
 	if (ret)
 		mfd_pager_stop(p);
 	else
@@ -251,6 +280,7 @@ void mfd_pager_stop(struct mfd_pager *p)
 
 	if (!p)
 		return;
+	mfd_assert(!atomic_load(&p->stop) && p->nthreads <= PAGER_MAX_THREADS);
 	atomic_store(&p->stop, 1);
 	if (p->ctl >= 0)
 		(void)!write(p->ctl, &one, sizeof(one));
@@ -272,7 +302,10 @@ void mfd_pager_stop(struct mfd_pager *p)
 
 /* ---- postcopy ---- */
 
-/* Answer those who wait for pages that will not come: 64 pages at a time, where any is wanted. */
+/*
+ * Answer the faults on pages that will not come: 64 pages at a time, if a task waits for any of
+ * them.
+ */
 static void complete_family(struct pager_family *f)
 {
 	struct pager_task *t;
@@ -280,8 +313,8 @@ static void complete_family(struct pager_family *f)
 	mfd_pager_family_sync(f);
 	for (t = mfd_pager_sibling(f, NULL); t; t = mfd_pager_sibling(f, t)) {
 		/*
-		 * Chunks that have seen `complete` as 0 are over when the lock has been ours; the
-		 * cursor then goes over all again.
+		 * Chunks that began before PAGER_PAGES_ALL are over when this thread has had the
+		 * lock; the cursor then goes over all again.
 		 */
 		pthread_rwlock_wrlock(&t->lock);
 		pthread_rwlock_unlock(&t->lock);
@@ -300,7 +333,8 @@ void mfd_pager_complete(struct mfd_pager *p)
 	struct pager_family **all;
 	size_t n;
 
-	atomic_store(&p->complete, 1);
+	mfd_assert(mfd_pager_phase(p) != PAGER_NEW);
+	atomic_store(&p->pages, PAGER_PAGES_ALL);
 	all = mfd_pager_families(p, &n);
 	if (!all)
 		mfd_pager_fail(p, -ENOMEM, "cannot complete the session");
@@ -310,7 +344,7 @@ void mfd_pager_complete(struct mfd_pager *p)
 	mfd_pager_wake(p);
 }
 
-/* What is wanted of the interval r and still absent. */
+/* Ask for what a task waits for in interval r and is still absent. */
 static void want_range(struct pager_family *f, const struct mfd_range *r)
 {
 	uint64_t n, word;
@@ -346,7 +380,7 @@ void mfd_pager_want_again(struct mfd_pager *p)
 
 void mfd_pager_get_stats(struct mfd_pager *p, struct mfd_pager_stats *st)
 {
-	int over = atomic_load(&p->reported) && !atomic_load(&p->failed);
+	int over = mfd_pager_phase(p) == PAGER_DONE;
 
 	memset(st, 0, sizeof(*st));
 	st->lazy_pages = atomic_load(&p->lazy);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The account of a task's pages: which are settled, which are waited for, which leave the store. */
+/*
+ * The account of a task's pages: which are settled, which are waited for, which leave the store.
+ * Nothing here knows what to do next.
+ */
 #include "pager_int.h"
 
 /* ---- bitmaps ---- */
@@ -58,27 +61,7 @@ uint64_t mfd_pager_settled_count(const struct pager_task *t)
 	return n;
 }
 
-int mfd_pager_is_wanted(const struct pager_family *f, uint64_t bit, uint64_t n)
-{
-	uint64_t end = bit + n;
-	unsigned count;
-
-	if (!f->wanted)
-		return 0;
-	for (; bit < end; bit += count)
-		if (atomic_load_explicit(&f->wanted[bit / 64], memory_order_acquire) &
-		    mask_of(bit, end, &count))
-			return 1;
-	return 0;
-}
-
-void mfd_pager_family_sync(struct pager_family *f)
-{
-	pthread_mutex_lock(&f->lock);
-	pthread_mutex_unlock(&f->lock);
-}
-
-/* ---- accounts ---- */
+/* ---- what a page is ---- */
 
 static struct mfd_pagetable *table_of(struct pager_family *f)
 {
@@ -86,7 +69,6 @@ static struct mfd_pagetable *table_of(struct pager_family *f)
 
 	if (!t) {
 		t = f->p->ops.table(f->p->arg, f->id);
-		/* two threads store the same */
 		atomic_store_explicit(&f->table, t, memory_order_release);
 	}
 	return t;
@@ -102,12 +84,15 @@ uint64_t mfd_pager_state(struct pager_family *f, uint64_t img, uint64_t max, uin
 	return max;
 }
 
-/* Give back the stored ones among n pages that this thread has just settled. */
+/* ---- settled pages ---- */
+
+/*
+ * Give the stored ones among n pages back to the store: this thread has just settled them.  A
+ * settled page keeps its image address even if its interval is gone, so the family's intervals are
+ * asked.
+ */
 static void release(struct pager_task *t, uint64_t bit, uint64_t n)
 {
-	/*
-	 * Settled pages keep their image address even where the interval is gone: ask the family's.
-	 */
 	const struct mfd_range *r = mfd_ranges_from_bit(&t->fam->img, bit);
 	uint64_t end = bit + n, word;
 
@@ -135,7 +120,7 @@ static void release_fresh(struct pager_task *t, uint64_t base, uint64_t fresh)
 	}
 }
 
-/* By whom it was put in. */
+/* Count n pages for the thread that has put them in, or for all receivers. */
 static void credit(struct mfd_pager *p, uint64_t n, enum pager_how how)
 {
 	if (how == PAGER_PUT && mfd_pager_mine)
@@ -148,30 +133,35 @@ static void credit(struct mfd_pager *p, uint64_t n, enum pager_how how)
 static void settle_count(struct pager_task *t, uint64_t n, enum pager_how how)
 {
 	struct mfd_pager *p = t->p;
+	uint64_t left;
 
 	if (!n)
 		return;
 	credit(p, n, how);
 	atomic_fetch_add_explicit(how == PAGER_LEFT_ZERO ? &p->zero : &p->installed, n,
 				  memory_order_relaxed);
-	/* acq_rel: who sees 0 comes after everything the others have put in. */
-	if (atomic_fetch_sub_explicit(&t->left, n, memory_order_acq_rel) != n)
+	left = atomic_fetch_sub_explicit(&t->left, n, memory_order_acq_rel);
+	mfd_assert(left >= n);
+	if (left != n)
 		return;
-	atomic_fetch_sub_explicit(&p->pending, 1, memory_order_acq_rel);
+	left = atomic_fetch_sub_explicit(&p->pending, 1, memory_order_acq_rel);
+	mfd_assert(left > 0);
 	atomic_store(&p->untidy, 1);
 	mfd_pager_wake(p); /* to tidy up, and to see whether that was all */
 }
 
+/*
+ * Nothing is released before the restore is final (giveback), since it could fail and be tried
+ * again.
+ */
 void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager_how how)
 {
-	/*
-	 * Nothing is released before the restore is finished, since it could fail and be tried
-	 * again.
-	 */
 	int giveback = how != PAGER_LEFT_ZERO && t->giveback && !atomic_load(&t->fam->forked);
 	uint64_t end = bit + n, total = 0;
 	unsigned count;
 
+	mfd_assert(end <= t->fam->img.bits);
+	mfd_assert(!giveback || mfd_pager_phase(t->p) >= PAGER_OPENING);
 	for (; bit < end; bit += count) {
 		uint64_t mask = mask_of(bit, end, &count);
 		uint64_t old =
@@ -187,13 +177,18 @@ void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager
 void mfd_pager_drop_rest(struct pager_task *t)
 {
 	settle_count(t, atomic_load(&t->left), PAGER_DROPPED);
+	mfd_assert(!atomic_load(&t->left));
 }
 
-/* Bits set so far were set while nothing was given back: whoever sets one later does so himself. */
+/*
+ * Bits that are set by now were set while nothing was given back; a thread that sets one later
+ * gives its page back itself.
+ */
 void mfd_pager_giveback(struct pager_task *t)
 {
 	uint64_t bits = t->fam->img.bits, bit = 0, end;
 
+	mfd_assert(!t->giveback || atomic_load(&t->fam->forked));
 	while (bit < bits && !atomic_load(&t->fam->forked)) {
 		end = bit;
 		if (!mfd_pager_unsettled(t, &end, bits))
@@ -204,4 +199,26 @@ void mfd_pager_giveback(struct pager_task *t)
 		bit += mfd_pager_unsettled(t, &end, bits);
 	}
 	t->giveback = 1;
+}
+
+/* ---- pages that a task waits for ---- */
+
+int mfd_pager_is_wanted(const struct pager_family *f, uint64_t bit, uint64_t n)
+{
+	uint64_t end = bit + n;
+	unsigned count;
+
+	if (!f->wanted)
+		return 0;
+	for (; bit < end; bit += count)
+		if (atomic_load_explicit(&f->wanted[bit / 64], memory_order_acquire) &
+		    mask_of(bit, end, &count))
+			return 1;
+	return 0;
+}
+
+void mfd_pager_family_sync(struct pager_family *f)
+{
+	pthread_mutex_lock(&f->lock);
+	pthread_mutex_unlock(&f->lock);
 }

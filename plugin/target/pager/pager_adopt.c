@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Taking over the userfaultfds of a pager that died with its process.
+ * Take over the userfaultfds of a pager that died with its process.
  *
  * Each comes with its book (pager_book.c): which pages are in, where the others belong, and the
- * messages that the dead process had taken but not dealt with.  Those are followed first, in the
- * order in which the tasks appeared, so that a child that was just being forked is made before its
- * own messages count.  Its userfaultfd is found by the number it had in the dead process, which
- * stands in the message.
+ * messages that the dead process had taken but not dealt with.  Those messages are followed first,
+ * in the order in which the tasks appeared, so that a child that was just being forked is made
+ * before its own messages count.  The child's userfaultfd is found by the number that it had in the
+ * dead process, which stands in the message.
  *
- * Faults need no memory: all waiting threads are woken, and those that lack a page fault again.
+ * Faults need no record: all waiting threads are woken, and those that lack a page fault again.
  *
- * Nothing of this touches a task's memory, so until the last look has been good everything may
- * still be given up.
+ * Nothing here touches a task's memory, so everything may be given up until the last check has
+ * passed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -59,8 +59,8 @@ static int load_task(struct adoption *a, const struct mfd_pager_held *h, struct 
 		goto err;
 	}
 	/*
-	 * Known from now on, so that the next member finds it; tasks are linked later, in their
-	 * order.
+	 * The family is known from now on, so that its next member finds it; tasks are linked
+	 * later, in their order.
 	 */
 	if (new) {
 		new->next = a->p->families[new->id % PAGER_BUCKETS];
@@ -82,8 +82,8 @@ static int take_one(struct adoption *a, const struct mfd_pager_held *h)
 	int ret;
 
 	/*
-	 * The connection of the restore, which is over; a userfaultfd that a message may name:
-	 * replay looks for it.
+	 * Not a task's: the connection of the restore, which is over, or a userfaultfd that a
+	 * message may name (follow_fork looks for it).
 	 */
 	if (h->book < 0)
 		return 0;
@@ -139,7 +139,7 @@ static int put_in_order(struct adoption *a)
 	return 0;
 }
 
-/* ---- messages nobody has dealt with ---- */
+/* ---- messages that were not dealt with ---- */
 
 static struct mfd_pager_held *find_held(const struct adoption *a, int writer, int number)
 {
@@ -150,8 +150,8 @@ static struct mfd_pager_held *find_held(const struct adoption *a, int writer, in
 }
 
 /*
- * The child has its book if the dead process had come so far; a list of it says more than the
- * descriptor.
+ * The child has a book if the dead process had come so far; the task made from that says more than
+ * the descriptor.
  */
 static int follow_fork(struct adoption *a, struct pager_task *t, const struct uffd_msg *m,
 		       unsigned done)
@@ -171,7 +171,8 @@ static int follow_fork(struct adoption *a, struct pager_task *t, const struct uf
 			return 0;
 		}
 	}
-	return refuse(a, -EBADMSG, t->fam->id, "a child that it was forking is somebody else's");
+	return refuse(a, -EBADMSG, t->fam->id,
+		      "a child that it was forking belongs to another task");
 }
 
 static int replay(struct adoption *a, struct pager_task *t)
@@ -200,7 +201,7 @@ static int replay(struct adoption *a, struct pager_task *t)
 
 /* ---- is it all there? ---- */
 
-/* A page that is not in must have a place, else nobody would ever bring it. */
+/* A page that is not in must have a place, else it would never be put in. */
 static int has_places(struct pager_task *t)
 {
 	uint64_t with_place = 0;
@@ -215,8 +216,8 @@ static int has_places(struct pager_task *t)
 }
 
 /*
- * Pages [bit, bit + n) of image address img went straight into the tasks; what did not arrive in
- * one of them must come again.
+ * Pages [bit, bit + n) of image address img went straight into the tasks: those that did not arrive
+ * in one of them must come again, and become ABSENT.
  */
 static int unsay(struct pager_family *f, struct mfd_pagetable *table, uint64_t bit, uint64_t n,
 		 uint64_t img, uint64_t *again)
@@ -273,8 +274,7 @@ static int start(struct adoption *a)
 {
 	struct mfd_pager *p = a->p;
 
-	atomic_store(&p->running, 1);
-	p->finished = p->sweeping = 1;
+	mfd_pager_enter_locked(p, PAGER_FILLING);
 	for (struct pager_task *t = p->tasks; t; t = t->next) {
 		mfd_pager_giveback(t);
 		mfd_uffd_wake_all(t->uffd);
@@ -294,6 +294,7 @@ int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_held *held, size_t
 	struct adoption a = { .p = p, .held = held, .n = n, .err = err };
 	int ret = 0;
 
+	mfd_assert(mfd_pager_phase(p) == PAGER_NEW && !p->tasks);
 	*again = 0;
 	a.tasks = calloc(n + 1, sizeof(struct pager_task *));
 	p->inherited = calloc(n + 1, sizeof(*p->inherited));
@@ -310,7 +311,7 @@ int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_held *held, size_t
 		ret = replay(&a, a.tasks[i]);
 	ret = ret ? ret : check(&a, again);
 	ret = ret ? ret : start(&a);
-	/* Those that nobody could find through the pager. */
+	/* The pager frees the linked ones. */
 	for (size_t i = 0; i < a.n_tasks; i++)
 		if (!a.tasks[i]->linked)
 			mfd_pager_task_free(a.tasks[i]);

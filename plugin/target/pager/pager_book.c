@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A task's book: what another process must know to go on with its userfaultfd when this one dies at
- * any moment.
+ * A task's book: what another process must know to go on with its userfaultfd, at whatever moment
+ * this one dies.
  *
- * A file in memory (memfd) that the supervisor holds together with the userfaultfd
- * (images/FORMAT.md describes it):
+ * It is a file in memory (memfd) that is deposited together with the userfaultfd (images/FORMAT.md
+ * describes it):
  *
  *	- which pages are settled: task->settled points into it;
- *	- the inbox: read(2) of the userfaultfd puts its messages here and nowhere else.  The kernel lets a task go on when it has handed a
- *	  message over, so a message in the private memory of a process that dies would be lost; here none is;
+ *	- the inbox: read(2) of the userfaultfd puts its messages here and nowhere else.  The
+ *	  kernel lets a task go on when it has handed a message over, so a message in the private
+ *	  memory of a process that dies would be lost;
  *	- the intervals, twice: the list that is in force and room for the next.
  *
  * One store of `commit` moves from one list to the other and past the messages that made the
  * difference.  What is done between reading a message and that store (bits of pages that are gone)
- * may be done again without harm, but for a fork: see mfd_pager_task_fork.
+ * may be done again without harm, except for a fork: see mfd_pager_task_fork.
  *
- * The sizes are those of the worst case, an interval per page, but only what is used takes memory:
- * 1 bit per page and 64 bytes per interval. All of it is changed under task->lock for writing, but
- * for the bits.
+ * The sizes are those of the worst case, an interval for each page, but only what is used takes
+ * memory: 1 bit for each page and 64 bytes for each interval.  All of it is changed under
+ * task->lock for writing, except for the bits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -92,8 +93,8 @@ static int map(struct pager_task *t, int fd, uint64_t len)
 	t->book_len = len;
 	t->settled = (_Atomic uint64_t *)(void *)((char *)m + PAGER_PAGE);
 	/*
-	 * A dying process cannot fault its pages in again, not even for the kernel's copy of a
-	 * message.
+	 * Locked: a dying process cannot fault its pages in again, not even for the kernel's copy of
+	 * a message.
 	 */
 	(void)!mlock(m, PAGER_PAGE);
 	return 0;
@@ -108,7 +109,7 @@ int mfd_book_make(struct pager_task *t, uint64_t parent, int *fd)
 	*fd = memfd_create("criu-multifd-book", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (*fd < 0)
 		return -errno;
-	/* Sealed, so that who maps it later need not fear that it shrinks. */
+	/* Sealed, so that it cannot shrink under a process that maps it later. */
 	ret = ftruncate(*fd, (off_t)len) ||
 			      fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ?
 		      -errno :
@@ -167,6 +168,7 @@ void mfd_book_pass(struct pager_task *t, unsigned done)
 {
 	struct pager_book *b = t->book;
 
+	mfd_assert(done <= PAGER_BATCH);
 	atomic_store_explicit(&b->commit, (uint64_t)list_in_force(b) << 32 | done,
 			      memory_order_release);
 }
@@ -176,6 +178,7 @@ void mfd_book_commit(struct pager_task *t, unsigned done)
 	struct pager_book *b = t->book;
 	unsigned next = !list_in_force(b);
 
+	mfd_assert(t->ranges.n <= b->room && done <= PAGER_BATCH);
 	if (t->ranges.n)
 		memcpy(list_of(t, next), t->ranges.by_bit, t->ranges.n * sizeof(struct mfd_range));
 	atomic_store_explicit(&b->n[next], t->ranges.n, memory_order_relaxed);
@@ -184,7 +187,7 @@ void mfd_book_commit(struct pager_task *t, unsigned done)
 
 void mfd_book_clear(struct pager_task *t, unsigned n)
 {
-	/* Whoever finds some of them cleared finds no other behind the last that is done with. */
+	/* A reader that finds some of them cleared finds none behind the last that is done with. */
 	mfd_book_pass(t, n);
 	for (unsigned i = 0; i < n; i++)
 		memset(&t->book->inbox[i], 0, sizeof(t->book->inbox[i]));

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Bulk work: which chunk of which task a thread fills next. */
+/*
+ * Bulk work: which chunk of which task a thread fills next.  Each thread takes a stripe, the pages
+ * of one page table, and of that a chunk at a time.
+ */
 #include <errno.h>
 #include <unistd.h>
 
 #include "pager_int.h"
 
 /*
- * To the end of a page table, by the address that the page had when the task was dumped, which most
- * have still: it is known without the task's lock.  Behind the end of an interval it is the next
- * one's number of pages that counts, not where it ends.
+ * Return the end of the page table that holds `bit`, by the address that the page had when the task
+ * was dumped: most pages have it still, and it is known without the task's lock.  A stripe that
+ * reaches over the end of an interval goes on with as many pages of the next, wherever those end.
  */
 static uint64_t stripe_end(const struct pager_task *t, uint64_t bit)
 {
@@ -24,7 +27,10 @@ static int has_stripe(const struct mfd_pager *p, const struct pager_stripe *mine
 	return mine->t && mine->left.bit < mine->left.end && mine->restore == p->forgotten;
 }
 
-/* What was put back goes first, so that each thread has put back one chunk at most. */
+/*
+ * What was put back goes first, so that each thread has put back one chunk at most.  pager->lock
+ * held.
+ */
 static int take(struct pager_task *t, struct pager_stripe *mine, struct pager_span *s)
 {
 	uint64_t bits = t->fam->img.bits, n;
@@ -35,6 +41,7 @@ static int take(struct pager_task *t, struct pager_stripe *mine, struct pager_sp
 		mine->t = NULL;
 		return 0;
 	}
+	mfd_assert(t->redos <= PAGER_MAX_THREADS && t->cursor <= bits);
 	if (t->redos) {
 		*s = t->redo[--t->redos];
 		return 1;
@@ -50,19 +57,28 @@ static int take(struct pager_task *t, struct pager_stripe *mine, struct pager_sp
 	n = mine->left.end - mine->left.bit;
 	s->bit = mine->left.bit;
 	s->end = mine->left.bit += n < PAGER_CHUNK ? n : PAGER_CHUNK;
+	mfd_assert(s->bit < s->end && s->end <= bits);
 	return 1;
 }
 
+/* Bulk work may be handed out.  pager->lock held. */
+static int is_sweeping(const struct mfd_pager *p)
+{
+	enum pager_phase phase = mfd_pager_phase(p);
+
+	return phase >= PAGER_STOPPED && !mfd_pager_has_failed(p);
+}
+
 /*
- * The next chunk; a new stripe is of another task than the last if possible: two threads in one
- * address space get in each other's way.
+ * Take the next chunk; a new stripe is of another task than the last if possible: two threads in
+ * one address space get in each other's way.
  */
 static struct pager_task *pick(struct mfd_pager *p, struct pager_stripe *mine, struct pager_span *s)
 {
 	struct pager_task *t = NULL, *first;
 
 	pthread_mutex_lock(&p->lock);
-	if (p->sweeping && !atomic_load(&p->failed) && p->tasks) {
+	if (is_sweeping(p) && p->tasks) {
 		t = first = has_stripe(p, mine) ? mine->t : p->turn ? p->turn : p->tasks;
 		while (!take(t, mine, s)) {
 			t = t->next ? t->next : p->tasks;
@@ -84,12 +100,15 @@ static struct pager_task *pick(struct mfd_pager *p, struct pager_stripe *mine, s
 	return t;
 }
 
-/* A chunk could not be finished: read the event that is in the way, then let anybody try again. */
+/*
+ * A chunk could not be finished: read the event that is in the way, then let any thread try again.
+ */
 static void put_back(struct pager_task *t, const struct pager_span *s)
 {
 	mfd_pager_serve(t);
 	usleep(PAGER_CHANGING_US);
 	pthread_mutex_lock(&t->p->lock);
+	mfd_assert(t->redos < PAGER_MAX_THREADS && s->end <= t->fam->img.bits);
 	t->redo[t->redos++] = *s;
 	pthread_mutex_unlock(&t->p->lock);
 	mfd_pager_wake(t->p);
@@ -101,6 +120,7 @@ int mfd_pager_chunk(struct mfd_pager *p, struct pager_stripe *mine)
 	struct pager_task *t = pick(p, mine, &s);
 	int ret;
 
+	mfd_assert(mfd_pager_mine);
 	if (!t)
 		return 0;
 	mfd_counter_add(&mfd_pager_mine->chunks, 1);

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "pager_int.h"
 
 _Thread_local struct pager_count *mfd_pager_mine;
@@ -34,17 +35,32 @@ void mfd_pager_wake(struct mfd_pager *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* Return nonzero if everything is in: no task can lack anything then. */
+static int note_failure(struct mfd_pager *p, int code, const char *text)
+{
+	int done;
+
+	pthread_mutex_lock(&p->lock);
+	done = mfd_pager_phase(p) == PAGER_DONE;
+	if (!done && !mfd_pager_has_failed(p)) {
+		mfd_error_sys(&p->error, code, "%s", text);
+		atomic_store(&p->health, PAGER_FAILED);
+	}
+	mfd_pager_check(p);
+	pthread_mutex_unlock(&p->lock);
+	return done;
+}
+
 void mfd_pager_fail(struct mfd_pager *p, int code, const char *fmt, ...)
 {
 	char text[256];
 	va_list ap;
 
+	mfd_assert(code < 0);
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	pthread_mutex_lock(&p->lock);
-	mfd_error_sys(&p->error, code, "%s", text);
-	atomic_store(&p->failed, 1);
-	pthread_mutex_unlock(&p->lock);
+	if (note_failure(p, code, text))
+		mfd_log_debug("pager: everything is in, and then: %s (error %d)", text, -code);
 	mfd_pager_wake(p);
 }

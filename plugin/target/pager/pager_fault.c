@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What comes from a task's userfaultfd: faults, and news of its mappings.
+ * What comes from a task's userfaultfd: faults, and changes of its mappings.
  *
- * Reading a message about the mappings lets the task run on, so it is read and its ranges are
- * changed under one hold of task->lock for writing, and read into memory that outlives this process
- * (pager_book.c).  Faults are answered after that, like any other reader, with ranges looked up
- * afresh.
+ * Reading a message about the mappings lets the task run on.  So task->lock is held for writing
+ * from before the message is read until the task's ranges are changed, and the message is read into
+ * memory that outlives this process (pager_book.c).  Faults are answered after that with the lock
+ * held for reading, and with ranges looked up afresh.
  *
- * A fault is never kept: when it cannot be answered just now, the thread that waits is woken and
- * faults again (which a kernel before 5.7 would not let it do twice in a system call).
+ * A fault is never kept: if it cannot be answered just now, the task's thread is woken and faults
+ * again (which a kernel before 5.7 would not let it do twice in a system call).
  *
- * Not covered, as in CRIU: the kernel numbers no messages, so when one thread of a task unmaps a
- * piece and another at the same time moves lazy memory there, the two messages may come in the
- * wrong order.
+ * Not covered, as in CRIU: the kernel numbers no messages.  If one thread of a task unmaps a piece
+ * while another moves lazy memory there, the two messages may come in the wrong order.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -25,8 +24,8 @@ struct wish { /* for ops->want */
 };
 
 /*
- * Memory that was never lazy, or not any more: zero from here to the end of the window or to the
- * next lazy page.
+ * Memory that was never lazy, or not any more: put zeros from here to the end of the window or to
+ * the next lazy page.
  */
 static int answer_outside(struct pager_task *t, uint64_t addr)
 {
@@ -68,7 +67,7 @@ static uint64_t cur_of(const struct place *w, uint64_t bit)
 	return w->r->cur + (bit - w->r->bit) * PAGER_PAGE;
 }
 
-/* family->lock held. */
+/* Nonzero if this page is ABSENT and has not been asked for.  family->lock held. */
 static int may_wish(struct pager_task *t, const struct place *w, uint64_t bit)
 {
 	uint64_t word;
@@ -78,7 +77,7 @@ static int may_wish(struct pager_task *t, const struct place *w, uint64_t bit)
 }
 
 /*
- * Note that somebody waits for this page, and ask for as much of its window as nobody has asked
+ * Note that a task waits for this page, and ask for as much of its window as has not been asked
  * for.
  */
 static struct wish make_wish(struct pager_task *t, const struct place *w)
@@ -105,7 +104,7 @@ static struct wish make_wish(struct pager_task *t, const struct place *w)
 }
 
 /*
- * The page's word; one that is nowhere yet is wished for, and then looked for once more
+ * Return the page's word.  A page that is not here yet is wished for, and then looked up once more
  * (mfd_pager_family_sync).
  */
 static uint64_t look_up(struct pager_task *t, const struct place *w, int *complete,
@@ -113,12 +112,12 @@ static uint64_t look_up(struct pager_task *t, const struct place *w, int *comple
 {
 	uint64_t word;
 
-	*complete = atomic_load(&t->p->complete); /* before the table: set after its last change */
+	*complete = mfd_pager_all_here(t->p);
 	mfd_pager_state(t->fam, img_of(w, w->bit), 1, &word);
 	if (mfd_page_state(word) != MFD_PAGE_ABSENT || *complete || !t->fam->wanted)
 		return word;
 	*wish = make_wish(t, w);
-	*complete = atomic_load(&t->p->complete);
+	*complete = mfd_pager_all_here(t->p);
 	mfd_pager_state(t->fam, img_of(w, w->bit), 1, &word);
 	if (mfd_page_state(word) != MFD_PAGE_ABSENT || *complete)
 		wish->pages = 0;
@@ -133,10 +132,10 @@ static int answer_stored(struct pager_task *t, const struct place *w, uint64_t w
 	int ret;
 
 	if (mfd_pager_is_settled(t, w->bit))
-		return 0; /* somebody was faster, and its place in the store may be gone */
+		return 0; /* another thread was faster; its place in the store may be gone */
 	ret = mfd_pager_put(t, w->bit, cur_of(w, w->bit), 1,
 			    mfd_pagestore_at(t->p->store, mfd_page_index(word)), &done);
-	/* The task runs on while its neighbours come; should that fail, they fault. */
+	/* The task runs on while its neighbours come; if that fails, the task faults there. */
 	return ret ? ret : mfd_pager_fill(t, &bit, w->hi);
 }
 
@@ -147,8 +146,8 @@ static int answer_zero(struct pager_task *t, const struct place *w, int complete
 	if (mfd_page_state(word) != MFD_PAGE_ZERO)
 		n = complete && mfd_page_state(word) == MFD_PAGE_ABSENT ? 1 : 0;
 	/*
-	 * Also where the page counts as settled: it was left to the kernel, which does its part
-	 * only at the end.
+	 * Also if the page counts as settled: it was left to the kernel, which does its part only
+	 * when the userfaultfd closes.
 	 */
 	return n ? mfd_pager_put(t, w->bit, cur_of(w, w->bit), n, NULL, &done) : -EAGAIN;
 }
@@ -189,14 +188,15 @@ static void fault(struct pager_task *t, uint64_t addr)
 	if (t->uffd >= 0)
 		ret = answer(t, addr, &wish);
 	/*
-	 * What woke it may have come before it slept, and EAGAIN or an unmapped page wake nobody.
+	 * What woke it may have come before it slept, and EAGAIN or an unmapped page wake no
+	 * thread.
 	 */
 	if (t->uffd >= 0 && ret != -EINPROGRESS)
 		mfd_uffd_wake(t->uffd, addr, PAGER_PAGE);
 	pthread_rwlock_unlock(&t->lock);
+	/* If this is lost with its connection, mfd_pager_want_again repeats it. */
 	if (wish.pages)
-		p->ops.want(p->arg, t->fam->id, wish.img,
-			    wish.pages); /* lost with its connection: want_again repeats it */
+		p->ops.want(p->arg, t->fam->id, wish.img, wish.pages);
 	if (!ret && mfd_pager_mine)
 		mfd_counter_add(&mfd_pager_mine->faults, 1);
 	if (ret != -EINPROGRESS)
@@ -231,6 +231,8 @@ int mfd_pager_follow(struct pager_task *t, const struct uffd_msg *m, unsigned do
 {
 	int ret;
 
+	mfd_assert(done > 0 && done <= PAGER_BATCH);
+	mfd_assert(m->event != UFFD_EVENT_PAGEFAULT);
 	switch (m->event) {
 	case UFFD_EVENT_FORK:
 		return mfd_pager_task_fork(t, (int)m->arg.fork.ufd, done);
@@ -249,19 +251,22 @@ int mfd_pager_follow(struct pager_task *t, const struct uffd_msg *m, unsigned do
 	return ret;
 }
 
-/* The task has gone on and we have not: nobody can say any more which page belongs where. */
+/*
+ * The task has gone on and the ranges have not: it is not known any more which page belongs where.
+ */
 static void lost_track(struct pager_task *t, const struct uffd_msg *m, int ret)
 {
 	mfd_book_mark(t, PAGER_BOOK_BROKEN);
 	mfd_pager_fail(t->p, ret, "cannot follow event 0x%x of task %u", m->event, t->fam->id);
 }
 
-/* Messages of the inbox; the faults' addresses go to `faults`, how many they are is returned. */
+/* Handle n messages of the inbox; return how many are faults, and their addresses in `faults`. */
 static int handle(struct pager_task *t, int n, uint64_t *faults)
 {
 	struct uffd_msg *inbox = mfd_book_inbox(t);
 	int nfaults = 0, ret = 0;
 
+	mfd_assert(n <= (int)PAGER_BATCH && t->uffd >= 0);
 	for (int i = 0; !ret && i < n; i++) {
 		struct uffd_msg m = inbox[i];
 
@@ -283,7 +288,7 @@ void mfd_pager_serve(struct pager_task *t)
 	int n = 0, nfaults = 0;
 
 	pthread_rwlock_wrlock(&t->lock);
-	if (t->uffd >= 0 && !atomic_load(&t->p->failed)) {
+	if (t->uffd >= 0 && !mfd_pager_has_failed(t->p)) {
 		n = mfd_uffd_read(t->uffd, mfd_book_inbox(t), PAGER_BATCH);
 		if (n > 0)
 			nfaults = handle(t, n, faults);
@@ -291,8 +296,8 @@ void mfd_pager_serve(struct pager_task *t)
 	pthread_rwlock_unlock(&t->lock);
 	if (n < 0)
 		mfd_pager_fail(t->p, n, "cannot read the userfaultfd of task %u", t->fam->id);
-	if (!n && atomic_load(&t->p->failed))
-		usleep(10000); /* what nobody reads keeps the userfaultfd readable */
+	if (!n && mfd_pager_has_failed(t->p))
+		usleep(10000); /* what is not read keeps the userfaultfd readable */
 	for (int i = 0; i < nfaults; i++)
 		fault(t, faults[i]);
 }

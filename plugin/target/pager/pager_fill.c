@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Putting pages into tasks: from the store in bulk or around a fault, and from a receiver's buffer.
+ * Put pages into tasks: from the store, in bulk or around a fault, and from a receiver's buffer.
  *
  * A restored task may change its mappings at any moment.  While it does (from before the change
  * until its event has been read and the task has run on) the kernel refuses copies with EAGAIN, and
- * events are read under task->lock for writing.  So whoever holds the lock for reading and succeeds
- * has put the page where it belongs.
+ * events are read under task->lock for writing.  So a thread that holds the lock for reading and
+ * succeeds has put the page where it belongs.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -16,40 +16,50 @@
 #define STARVED_US  10000 /* pause when there is no memory */
 #define STARVED_MAX 1000  /* and how often until the pager gives up */
 
+/* Put some of n pages by UFFDIO_COPY or UFFDIO_ZEROPAGE; *done = how many. */
+static int put_ordinary(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n,
+			const char *from, uint64_t *done)
+{
+	uint64_t len;
+	int ret = from ? mfd_uffd_copy(t->uffd, cur, from, n * PAGER_PAGE, &len) :
+			 mfd_uffd_zero(t->uffd, cur, n * PAGER_PAGE, &len);
+
+	*done = len / PAGER_PAGE;
+	mfd_assert(*done <= n);
+	if (!len)
+		return ret;
+	if (t->huge && from)
+		mfd_huge_prime(t, cur);
+	mfd_pager_settle(t, bit, *done, PAGER_PUT);
+	if (atomic_load_explicit(&t->p->starved, memory_order_relaxed))
+		atomic_store_explicit(&t->p->starved, 0, memory_order_relaxed);
+	return ret;
+}
+
 int mfd_pager_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const void *src,
 		  uint64_t *done)
 {
 	const char *from = src;
-	uint64_t len;
 	int ret;
 
+	mfd_assert(t->uffd >= 0);
 	for (*done = 0; *done < n;) {
-		uint64_t at = *done * PAGER_PAGE, want = n - *done;
+		uint64_t at = *done * PAGER_PAGE, some = n - *done;
 
-		ret = t->still ? mfd_huge_put(t, bit + *done, cur + at, &want,
-					      from ? from + at : NULL) :
-				 1;
-		if (ret < 0)
+		ret = t->huge ? mfd_huge_put(t, bit + *done, cur + at, &some,
+					     from ? from + at : NULL) :
+				1;
+		if (ret == 1)
+			ret = put_ordinary(t, bit + *done, cur + at, some, from ? from + at : NULL,
+					   &some);
+		else if (ret)
 			return ret;
-		if (!ret) {
-			*done += want;
-			continue;
-		}
-		ret = from ? mfd_uffd_copy(t->uffd, cur + at, from + at, want * PAGER_PAGE, &len) :
-			     mfd_uffd_zero(t->uffd, cur + at, want * PAGER_PAGE, &len);
-		if (len) {
-			if (t->still && from)
-				mfd_huge_prime(t, cur + at);
-			mfd_pager_settle(t, bit + *done, len / PAGER_PAGE, PAGER_PUT);
-			if (atomic_load_explicit(&t->p->starved, memory_order_relaxed))
-				atomic_store_explicit(&t->p->starved, 0, memory_order_relaxed);
-		}
-		*done += len / PAGER_PAGE;
+		*done += some;
 		/*
 		 * Before the restore is finished a mapping may be unregistered because its turn has
 		 * not come.
 		 */
-		if (ret == -ENOENT && atomic_load(&t->p->running)) {
+		if (ret == -ENOENT && mfd_pager_is_open(t->p)) {
 			mfd_pager_settle(t, bit + *done, 1, PAGER_DROPPED);
 			++*done;
 		} else if (ret) {
@@ -71,12 +81,12 @@ static int put_state(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t 
 		return mfd_pager_put(t, bit, cur, n,
 				     mfd_pagestore_at(p->store, mfd_page_index(word)), done);
 	if (s == MFD_PAGE_DIRECT || (s == MFD_PAGE_ABSENT && !complete))
-		return 0; /* whoever brings it puts it in */
-	if (s == MFD_PAGE_ABSENT && atomic_load(&p->running))
+		return 0; /* the receiver that brings it puts it in */
+	if (s == MFD_PAGE_ABSENT && mfd_pager_is_open(p))
 		atomic_fetch_add_explicit(&p->absent, n, memory_order_relaxed);
 	if (mfd_pager_is_wanted(t->fam, bit, n))
 		return mfd_pager_put(t, bit, cur, n, NULL, done);
-	if (atomic_load(&p->running))
+	if (mfd_pager_is_open(p))
 		mfd_pager_settle(t, bit, n, PAGER_LEFT_ZERO);
 	return 0;
 }
@@ -86,10 +96,10 @@ int mfd_pager_fill(struct pager_task *t, uint64_t *bit, uint64_t end)
 	uint64_t n, off, word, done;
 	int ret;
 
+	mfd_assert(end <= t->fam->img.bits);
 	while ((n = mfd_pager_unsettled(t, bit, end))) {
 		const struct mfd_range *r = mfd_ranges_from_bit(&t->ranges, *bit);
-		/* before the table: set after its last change */
-		int complete = atomic_load(&t->p->complete);
+		int complete = mfd_pager_all_here(t->p);
 
 		if (!r || r->bit > *bit) {
 			/* Only settled pages are in no interval. */
@@ -128,33 +138,56 @@ int mfd_pager_verdict(struct pager_task *t, int ret)
 	return ret;
 }
 
-/* ---- what arrives ---- */
-
 /*
- * Until the restore is finished nothing is put in unasked.  `running` is looked at under the lock:
- * see start_running.
+ * Do `work`, which holds the task's lock for reading, until the mappings that it meets do not
+ * change any more.
  */
-static int is_due(const struct pager_task *t, uint64_t bit, uint64_t end)
-{
-	return atomic_load(&t->p->running) || mfd_pager_is_wanted(t->fam, bit, end - bit);
-}
-
-void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_due)
+static int repeat(struct pager_task *t, int (*work)(struct pager_task *t, void *arg), void *arg)
 {
 	int ret;
 
 	do {
 		pthread_rwlock_rdlock(&t->lock);
-		if (t->uffd < 0 || (only_due && !is_due(t, bit, end)))
-			ret = 0;
-		else
-			ret = mfd_pager_fill(t, &bit, end);
+		ret = t->uffd < 0 ? 0 : work(t, arg);
 		pthread_rwlock_unlock(&t->lock);
 		ret = mfd_pager_verdict(t, ret);
 		if (ret == -EAGAIN)
 			usleep(PAGER_CHANGING_US); /* the pager's own threads read the event */
 	} while (ret == -EAGAIN && !atomic_load(&t->p->stop));
+	return ret;
 }
+
+/*
+ * Until the pager is open nothing is put in unasked.  The phase is read under the task's lock: see
+ * mfd_pager_open.
+ */
+static int is_due(const struct pager_task *t, uint64_t bit, uint64_t end)
+{
+	return mfd_pager_is_open(t->p) || mfd_pager_is_wanted(t->fam, bit, end - bit);
+}
+
+static int fill_span(struct pager_task *t, void *arg)
+{
+	struct pager_span *s = arg;
+
+	return mfd_pager_fill(t, &s->bit, s->end);
+}
+
+static int fill_due(struct pager_task *t, void *arg)
+{
+	struct pager_span *s = arg;
+
+	return is_due(t, s->bit, s->end) ? fill_span(t, arg) : 0;
+}
+
+void mfd_pager_fill_wait(struct pager_task *t, uint64_t bit, uint64_t end, int only_due)
+{
+	struct pager_span s = { bit, end };
+
+	repeat(t, only_due ? fill_due : fill_span, &s);
+}
+
+/* ---- what arrives ---- */
 
 /* Number of the first lazy page at or after image address `img`. */
 static uint64_t bit_from(const struct pager_family *f, uint64_t img)
@@ -166,6 +199,7 @@ static uint64_t bit_from(const struct pager_family *f, uint64_t img)
 	return img > r->img ? r->bit + (img - r->img) / PAGER_PAGE : r->bit;
 }
 
+/* A run, or what is left of it. */
 struct piece {
 	uint64_t vaddr, end; /* image addresses; vaddr moves on */
 	const char *src;     /* of vaddr; NULL: the table says where, or that it is zero */
@@ -229,9 +263,10 @@ static void next_piece(struct arrival *a)
 	a->next += w->pages * PAGER_PAGE;
 }
 
-/* Lock held for reading. */
-static int put_arrival(struct pager_task *t, struct arrival *a)
+static int put_arrival(struct pager_task *t, void *arg)
 {
+	struct arrival *a = arg;
+
 	for (; a->n; a->n--, a->runs++, a->piece.end = 0) {
 		int ret;
 
@@ -244,44 +279,31 @@ static int put_arrival(struct pager_task *t, struct arrival *a)
 	return 0;
 }
 
-static int bring(struct pager_task *t, struct arrival a)
-{
-	int ret;
-
-	do {
-		pthread_rwlock_rdlock(&t->lock);
-		ret = t->uffd < 0 ? 0 : put_arrival(t, &a);
-		pthread_rwlock_unlock(&t->lock);
-		ret = mfd_pager_verdict(t, ret);
-		if (ret == -EAGAIN)
-			usleep(PAGER_CHANGING_US); /* the pager's own threads read the event */
-	} while (ret == -EAGAIN && !atomic_load(&t->p->stop));
-	return ret;
-}
-
 /*
- * Locks once for all runs: memory with a hole or a zero page between any two has a hundred of them
- * in a packet.  A child that is forked meanwhile stands behind its parent in the list, so it is
- * met, too.
+ * The lock is taken once for all runs: memory with a hole or a zero page between any two has a
+ * hundred of them in a packet.  A child that is forked meanwhile stands behind its parent in the
+ * list, so the loop meets it, too.
  */
 int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_run *runs,
 		      unsigned n, const void *pages)
 {
 	struct pager_family *f = mfd_pager_family(p, task);
-	struct arrival a = { .runs = runs, .n = n, .next = pages };
 	int ret = 0;
 
 	if (!f)
 		return 0;
 	mfd_pager_family_sync(f);
 	for (struct pager_task *t = mfd_pager_sibling(f, NULL); t && !ret;
-	     t = mfd_pager_sibling(f, t))
-		ret = bring(t, a);
+	     t = mfd_pager_sibling(f, t)) {
+		struct arrival a = { .runs = runs, .n = n, .next = pages };
+
+		ret = repeat(t, put_arrival, &a);
+	}
 	return ret;
 }
 
 int mfd_pager_direct(struct mfd_pager *p, uint32_t task)
 {
 	(void)task; /* once the restore is finished every task that will ever exist does */
-	return atomic_load(&p->running) && !atomic_load(&p->failed);
+	return mfd_pager_is_open(p) && !mfd_pager_has_failed(p);
 }

@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Huge pages, while the restored tasks stand still.
+ * Huge pages, while no restored task can run.
  *
  * UFFDIO_COPY puts in pages of 4 KiB and nothing else.  From the end of an early restore to READY
  * no task can run, though, and nothing of theirs is the only copy: when anything fails, they are
  * killed.  So a block of 2 MiB need not be watched: it is unregistered from userfaultfd and written
- * with process_vm_writev, whose first touch gets a huge page where the kernel gives them
+ * with process_vm_writev, whose first touch gets a huge page if the kernel gives them
  * (transparent_hugepage = always, or the process has asked with MADV_HUGEPAGE, which CRIU
- * restores).  A GiB takes 0.08 s then instead of 0.2, and the process has its huge pages at once
- * and not when khugepaged comes by.
+ * restores).  A GiB takes 0.08 s then instead of 0.2, and the process has its huge pages at once,
+ * before khugepaged comes to it.
  *
- * What is not there yet in such a block reads as zeros, so when the tasks may run, or whoever
- * follows this process might serve them (READY), it must be whole: mfd_pager_make_whole.  Blocks of which
- * anything is in already, or that have zero pages here and there, and everything else go the
- * ordinary way.
+ * What is not there yet in such an open block reads as zeros.  So before the tasks may run, and
+ * before the pager of another process might have to serve them (READY), mfd_pager_make_whole fills
+ * each open block.  Blocks of which anything is in already, or that have zero pages here and there,
+ * and everything else go the ordinary way.
  *
  * Unregistering a block splits its mapping.  The pieces become one again with the next block, or
  * when the userfaultfd closes, if they share what the kernel calls an anon_vma, which a mapping has
  * from its first page on.  So the first page of each area goes the ordinary way before any block is
- * opened, else a process would be left with many mappings where it had one (mremap over them
- * fails).
+ * opened, else a process would be left with many mappings instead of one (mremap over them fails).
  *
  * Not done: MADV_COLLAPSE where the kernel would not give huge pages by itself.  It costs as
  * little, but each call waits until every processor has drained its lists (lru_add_drain_all): a
@@ -42,26 +41,32 @@
 #define LEAST_DATA    64U
 #define ZEROS_OF_DATA 8U /* an eighth of them may be zero besides */
 
+/* Of a block: decided once (decide), before anything of it but zeros is put in. */
 enum { FRESH, OPEN, ORDINARY };
 
 struct area { /* whole blocks that lie in one interval */
 	uint64_t cur, bit, blocks;
-	size_t first;	   /* of its blocks in state */
-	atomic_int primed; /* a page of it was put in the ordinary way */
+	size_t first; /* of its blocks in state */
+	/*
+	 * A page of it was put in the ordinary way: stored by mfd_huge_prime after that, loaded by
+	 * decide.  No phase: each area for itself, for good.
+	 */
+	atomic_int primed;
 };
 
-struct pager_still {
+struct pager_huge {
 	int pid, pidfd;
 	struct area *areas;
 	size_t n;
-	pthread_mutex_t lock; /* who opens a block */
+	pthread_mutex_t lock; /* held by the thread that decides about a block */
 	/*
-	 * Of pages in open blocks, by 64 of them: who writes.  Nothing else than the bits keeps two
-	 * threads from writing the same page, and the second from taking it out of a place of the
-	 * store that the first has given back.
+	 * Held by the thread that writes into these 64 pages of an open block.  Nothing but the
+	 * bits keeps two threads from writing the same page, and the second from taking it out of a
+	 * place of the store that the first has given back.
 	 */
 	pthread_mutex_t word[WORD_LOCKS];
-	_Atomic uint8_t state[]; /* of all blocks */
+	/* of all blocks: stored with release under lock, after the block is unregistered */
+	_Atomic uint8_t state[];
 };
 
 /* ---- where ---- */
@@ -82,8 +87,8 @@ static int common(const struct mfd_range *r, const struct mfd_thp_area *v, struc
 }
 
 /*
- * Both lists are in the order of addresses.  `list` has room for all of both; *blocks = of the
- * areas together.
+ * The areas that both lists, which are in the order of addresses, have in common.  `list` has room
+ * for all of both; *blocks = of the areas together.
  */
 static size_t intersect(const struct pager_task *t, const struct mfd_thp_areas *vmas,
 			struct area *list, size_t *blocks)
@@ -107,12 +112,12 @@ static size_t intersect(const struct pager_task *t, const struct mfd_thp_areas *
 }
 
 /* NULL: there is none, or no memory. */
-static struct pager_still *new_still(const struct pager_task *t, const struct mfd_thp_areas *vmas,
-				     int pidfd)
+static struct pager_huge *new_huge(const struct pager_task *t, const struct mfd_thp_areas *vmas,
+				   int pidfd)
 {
 	struct area *areas = calloc(t->ranges.n + vmas->n, sizeof(*areas));
 	size_t blocks = 0, n = areas ? intersect(t, vmas, areas, &blocks) : 0;
-	struct pager_still *s = n ? calloc(1, sizeof(*s) + blocks) : NULL;
+	struct pager_huge *s = n ? calloc(1, sizeof(*s) + blocks) : NULL;
 
 	if (!s) {
 		free(areas);
@@ -130,9 +135,9 @@ static struct pager_still *new_still(const struct pager_task *t, const struct mf
 
 void mfd_huge_free(struct pager_task *t)
 {
-	struct pager_still *s = t->still;
+	struct pager_huge *s = t->huge;
 
-	t->still = NULL;
+	t->huge = NULL;
 	if (!s)
 		return;
 	close(s->pidfd);
@@ -151,7 +156,7 @@ static int may_hold_a_block(const struct pager_task *t)
 	return 0;
 }
 
-/* Rights are looked at before the address, which is the kernel's. */
+/* The kernel looks at the caller's rights before the address, which is the kernel's own. */
 static int may_write(int pid)
 {
 	char c = 0;
@@ -160,13 +165,14 @@ static int may_write(int pid)
 	return process_vm_writev(pid, &from, 1, &to, 1, 0) < 0 && errno == EFAULT;
 }
 
-/* t->lock held for writing.  A task whose mappings cannot be read gets ordinary pages. */
+/* A task whose mappings cannot be read gets ordinary pages. */
 void mfd_huge_look(struct pager_task *t)
 {
 	struct mfd_thp_areas vmas;
 	int pidfd;
 
-	if (t->uffd < 0 || !t->pid || t->still || !may_hold_a_block(t))
+	mfd_assert(!t->huge && !mfd_pager_is_open(t->p));
+	if (t->uffd < 0 || !t->pid || !may_hold_a_block(t))
 		return;
 	pidfd = pidfd_open(t->pid, 0);
 	if (pidfd < 0)
@@ -176,10 +182,10 @@ void mfd_huge_look(struct pager_task *t)
 	 * to it.
 	 */
 	if (may_write(t->pid) && !mfd_thp_areas(t->pid, &vmas)) {
-		t->still = new_still(t, &vmas, pidfd);
+		t->huge = new_huge(t, &vmas, pidfd);
 		mfd_thp_free(&vmas);
 	}
-	if (!t->still)
+	if (!t->huge)
 		close(pidfd);
 }
 
@@ -189,7 +195,7 @@ void mfd_huge_look(struct pager_task *t)
  * The process cannot have ended and its number be another's: it was there a moment ago, and numbers
  * come round only after tens of thousands of others.  -ESRCH: it has ended.
  */
-static int write_task(const struct pager_still *s, uint64_t cur, const void *src, uint64_t len)
+static int write_task(const struct pager_huge *s, uint64_t cur, const void *src, uint64_t len)
 {
 	struct iovec from = { (void *)(uintptr_t)src, len }, to = { (void *)(uintptr_t)cur, len };
 	ssize_t n;
@@ -199,13 +205,13 @@ static int write_task(const struct pager_still *s, uint64_t cur, const void *src
 	n = process_vm_writev(s->pid, &from, 1, &to, 1, 0);
 	if (n == (ssize_t)len)
 		return 0;
-	/* Want of memory is told as EFAULT, or by less than all; it may be tried again. */
+	/* No memory for a page: EFAULT, or less than all is written; it may be tried again. */
 	return n < 0 && errno == ESRCH ? -ESRCH : -ENOMEM;
 }
 
 /*
- * Nothing of it is in but zeros, which it would read as anyhow, and of what has come so far most is
- * data: a block whose pages are zero here and there would become memory as a whole.
+ * Nonzero if nothing of it is in but zeros, as which it reads anyhow, and if most of what has come
+ * so far is data: a block whose pages are zero here and there would become memory as a whole.
  */
 static int is_worth_it(const struct pager_task *t, const struct area *a, uint64_t block)
 {
@@ -230,13 +236,13 @@ static int is_worth_it(const struct pager_task *t, const struct area *a, uint64_
 /* Once for each block, before anything of it but zeros is put in. */
 static void decide(struct pager_task *t, const struct area *a, uint64_t block)
 {
-	struct pager_still *s = t->still;
+	struct pager_huge *s = t->huge;
 	_Atomic uint8_t *state = &s->state[a->first + block];
 	int is = ORDINARY;
 
 	pthread_mutex_lock(&s->lock);
 	if (atomic_load_explicit(state, memory_order_relaxed) == FRESH) {
-		if (atomic_load(&t->p->still) && atomic_load(&a->primed) &&
+		if (mfd_pager_phase(t->p) == PAGER_STOPPED && atomic_load(&a->primed) &&
 		    is_worth_it(t, a, block) &&
 		    !mfd_uffd_unregister(t->uffd, a->cur + block * MFD_THP_SIZE, MFD_THP_SIZE)) {
 			atomic_fetch_add_explicit(&t->p->blocks, 1, memory_order_relaxed);
@@ -248,7 +254,7 @@ static void decide(struct pager_task *t, const struct area *a, uint64_t block)
 }
 
 /* The area that holds `cur`, or the next one; NULL: none. */
-static struct area *find(const struct pager_still *s, uint64_t cur)
+static struct area *find(const struct pager_huge *s, uint64_t cur)
 {
 	size_t lo = 0, hi = s->n;
 
@@ -263,18 +269,19 @@ static struct area *find(const struct pager_still *s, uint64_t cur)
 	return lo < s->n ? &s->areas[lo] : NULL;
 }
 
-/* What is not settled yet of n pages within a word of bits. */
+/* Write what is not settled yet of n pages within a word of bits. */
 static int put_open(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const char *src)
 {
-	pthread_mutex_t *word = &t->still->word[bit / 64 % WORD_LOCKS];
+	pthread_mutex_t *word = &t->huge->word[bit / 64 % WORD_LOCKS];
 	uint64_t end = bit + n, at = bit, run;
 	int ret = 0;
 
+	mfd_assert(n && bit / 64 == (end - 1) / 64);
 	pthread_mutex_lock(word);
 	for (; !ret && (run = mfd_pager_unsettled(t, &at, end)); at += run) {
 		/* Zero is what it reads as. */
 		if (src)
-			ret = write_task(t->still, cur + (at - bit) * PAGER_PAGE,
+			ret = write_task(t->huge, cur + (at - bit) * PAGER_PAGE,
 					 src + (at - bit) * PAGER_PAGE, run * PAGER_PAGE);
 		if (!ret)
 			mfd_pager_settle(t, at, run, PAGER_PUT);
@@ -292,7 +299,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 int mfd_huge_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, const void *src)
 {
-	const struct area *a = find(t->still, cur);
+	const struct area *a = find(t->huge, cur);
 	_Atomic uint8_t *state;
 	uint64_t block;
 
@@ -304,7 +311,7 @@ int mfd_huge_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, 
 	}
 	block = (cur - a->cur) / MFD_THP_SIZE;
 	*n = least(*n, (a->cur + (block + 1) * MFD_THP_SIZE - cur) / PAGER_PAGE);
-	state = &t->still->state[a->first + block];
+	state = &t->huge->state[a->first + block];
 	if (src && atomic_load_explicit(state, memory_order_acquire) == FRESH)
 		decide(t, a, block);
 	if (atomic_load_explicit(state, memory_order_acquire) != OPEN)
@@ -315,13 +322,15 @@ int mfd_huge_put(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t *n, 
 
 void mfd_huge_prime(struct pager_task *t, uint64_t cur)
 {
-	struct area *a = find(t->still, cur);
+	struct area *a = find(t->huge, cur);
 
 	if (a && cur >= a->cur && !atomic_load_explicit(&a->primed, memory_order_relaxed))
 		atomic_store(&a->primed, 1);
 }
 
-int mfd_huge_next_open(const struct pager_still *s, size_t *at, uint64_t *bit)
+/* ---- closing ---- */
+
+int mfd_huge_next_open(const struct pager_huge *s, size_t *at, uint64_t *bit)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		const struct area *a = &s->areas[i];

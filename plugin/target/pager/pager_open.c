@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* From CRIU's last word to bulk work: when what may be put in. */
+/*
+ * From CRIU's last word to bulk work, and the tasks of an early restore that stay stopped in
+ * between: until they are, no bulk work begins, for a block of 2 MiB can become a huge page only
+ * before a page of it is in (pager_huge.c).
+ */
 #include <errno.h>
 
 #include "log.h"
@@ -8,98 +12,133 @@
 
 void mfd_pager_expect_stop(struct mfd_pager *p, int huge)
 {
-	atomic_store(&p->awaits_still, huge && mfd_thp_here());
+	if (!huge || !mfd_thp_here())
+		return;
+	pthread_mutex_lock(&p->sock_lock);
+	if (!mfd_pager_is_open(p))
+		p->expect = PAGER_EXPECT_STOP;
+	mfd_pager_check_sock(p);
+	pthread_mutex_unlock(&p->sock_lock);
 }
 
-static int look_at_tasks(struct mfd_pager *p)
+static int any_huge(struct mfd_pager *p)
 {
 	int any = 0;
 
 	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t;
 	     t = mfd_pager_next_task(p, t)) {
-		pthread_rwlock_wrlock(&t->lock);
-		mfd_huge_look(t);
-		any |= t->still != NULL;
+		pthread_rwlock_rdlock(&t->lock);
+		any |= t->huge != NULL;
 		pthread_rwlock_unlock(&t->lock);
 	}
 	return any;
 }
 
+static void look_for_huge(struct mfd_pager *p)
+{
+	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t;
+	     t = mfd_pager_next_task(p, t)) {
+		pthread_rwlock_wrlock(&t->lock);
+		mfd_huge_look(t);
+		pthread_rwlock_unlock(&t->lock);
+	}
+}
+
+/* Nonzero: bulk work waits until the tasks have stopped. */
+static int has_to_wait(struct mfd_pager *p)
+{
+	if (p->expect != PAGER_EXPECT_STOP)
+		return 0;
+	look_for_huge(p);
+	return any_huge(p);
+}
+
 /*
- * Everything may be installed from here on.  Whoever brings a page sets the table, takes task->lock
- * for reading and looks at `running` inside. If that was 0, its section came before ours on that
- * lock, so the bulk work that starts below sees the table as it was set.
+ * A receiver that brings a page sets the table, takes task->lock for reading and looks at the phase
+ * inside (is_due).  If it saw a phase before OPENING there, its section came before that of this
+ * thread on the same lock, so the bulk work that starts after OPENING sees the table as it was set.
  */
 void mfd_pager_open(struct mfd_pager *p)
 {
-	struct pager_task *t;
+	int wait = has_to_wait(p);
 
-	if (atomic_load(&p->awaits_still) && !look_at_tasks(p))
-		atomic_store(&p->awaits_still, 0);
-	atomic_store(&p->running, 1);
-	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
+	mfd_assert(!p->conn_deposited && p->sock.listen < 0);
+	if (!wait)
+		p->expect = PAGER_EXPECT_RUN;
+	mfd_pager_enter_locked(p, PAGER_OPENING);
+	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t;
+	     t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
 		mfd_pager_giveback(t);
 		pthread_rwlock_unlock(&t->lock);
 	}
-	pthread_mutex_lock(&p->lock);
-	p->sweeping = !atomic_load(&p->awaits_still);
-	pthread_mutex_unlock(&p->lock);
+	mfd_pager_enter_locked(p, wait ? PAGER_AWAIT_STOP : PAGER_FILLING);
 	mfd_pager_wake(p);
 }
 
-static void begin_sweep(struct mfd_pager *p)
+/*
+ * From AWAIT_STOP, or STOPPED if `to` is not that, to `to`.  In DONE nothing is left to do.  Before
+ * CRIU's last word has been read, bulk work will not wait any more.
+ */
+static void end_wait(struct mfd_pager *p, enum pager_phase to)
 {
+	enum pager_phase phase;
+
+	pthread_mutex_lock(&p->sock_lock);
 	pthread_mutex_lock(&p->lock);
-	if (atomic_exchange(&p->awaits_still, 0))
-		p->sweeping = atomic_load(&p->running);
+	phase = mfd_pager_phase(p);
+	mfd_assert(phase != PAGER_OPENING && phase != PAGER_NEW);
+	if (phase == PAGER_AWAIT_STOP || (phase == PAGER_STOPPED && to != phase))
+		mfd_pager_enter(p, to);
+	if (p->expect == PAGER_EXPECT_STOP)
+		p->expect = PAGER_EXPECT_RUN;
 	pthread_mutex_unlock(&p->lock);
+	mfd_pager_check_sock(p);
+	pthread_mutex_unlock(&p->sock_lock);
 	mfd_pager_wake(p);
 }
 
 int mfd_pager_tasks_stopped(struct mfd_pager *p)
 {
-	int any = 0;
-
-	atomic_store(&p->still, 1);
-	begin_sweep(p);
-	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t;
-	     t = mfd_pager_next_task(p, t)) {
-		pthread_rwlock_rdlock(&t->lock);
-		any |= t->still != NULL;
-		pthread_rwlock_unlock(&t->lock);
-	}
-	return any;
+	end_wait(p, PAGER_STOPPED);
+	return any_huge(p);
 }
 
-/* What has come to the store meanwhile, and was not swept yet. */
-static void make_whole(struct pager_task *t, struct pager_still *s)
+/* Put in what has come to the store meanwhile and was not put in with the rest. */
+static void fill_open_blocks(struct pager_task *t, struct pager_huge *h)
 {
 	uint64_t bit;
 
-	for (size_t at = 0; mfd_huge_next_open(s, &at, &bit);)
+	for (size_t at = 0; mfd_huge_next_open(h, &at, &bit);)
 		mfd_pager_fill_wait(t, bit, bit + MFD_THP_SIZE / PAGER_PAGE, 0);
+}
+
+/*
+ * No block is opened any more, since the phase is not STOPPED: a thread that was just about to open
+ * one has done so when this thread has had the lock.
+ */
+static void make_whole(struct pager_task *t)
+{
+	struct pager_huge *h;
+
+	mfd_assert(mfd_pager_phase(t->p) != PAGER_STOPPED);
+	pthread_rwlock_wrlock(&t->lock);
+	h = t->huge;
+	pthread_rwlock_unlock(&t->lock);
+	if (h)
+		fill_open_blocks(t, h);
+	pthread_rwlock_wrlock(&t->lock);
+	mfd_assert(t->huge == h);
+	mfd_huge_free(t);
+	pthread_rwlock_unlock(&t->lock);
 }
 
 int mfd_pager_make_whole(struct mfd_pager *p)
 {
-	struct pager_still *s;
-	struct pager_task *t;
-
-	begin_sweep(p); /* should nobody have said that they stand still */
-	atomic_store(&p->still, 0);
-	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
-		/* Whoever was about to open a block has done so when the lock has been ours. */
-		pthread_rwlock_wrlock(&t->lock);
-		s = t->still;
-		pthread_rwlock_unlock(&t->lock);
-		if (s)
-			make_whole(t, s);
-		pthread_rwlock_wrlock(&t->lock);
-		mfd_huge_free(t);
-		pthread_rwlock_unlock(&t->lock);
-	}
+	end_wait(p, PAGER_FILLING);
+	for (struct pager_task *t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t))
+		make_whole(t);
 	mfd_log_debug("pager: %llu blocks of 2 MiB were put in as a whole",
 		      (unsigned long long)atomic_load(&p->blocks));
-	return atomic_load(&p->failed) ? -EIO : 0;
+	return mfd_pager_has_failed(p) ? -EIO : 0;
 }

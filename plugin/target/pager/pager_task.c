@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Tasks and families of the pager: how they begin, fork and end, and the account of their pages. */
+/* Tasks and families of the pager: how they begin, fork and end. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,8 +117,8 @@ void mfd_pager_task_free(struct pager_task *t)
 }
 
 /*
- * A writer is preferred: events must be read although readers come all the time.  No thread takes
- * this lock for reading twice, which would deadlock then.
+ * The lock prefers writers: events must be read although readers come all the time.  No thread
+ * takes this lock for reading twice, which would deadlock then.
  */
 static void init_lock(pthread_rwlock_t *lock)
 {
@@ -159,7 +159,7 @@ static struct pager_task *new_task(struct pager_family *f, const struct mfd_rang
 	return NULL;
 }
 
-static int hold(struct pager_task *t, int book, int pid, int forked)
+static int deposit(struct pager_task *t, int book, int pid, int forked)
 {
 	struct mfd_pager_held h = {
 		.task = t->fam->id, .uffd = t->uffd, .book = book, .pid = pid, .forked = forked
@@ -174,8 +174,10 @@ void mfd_pager_task_link(struct pager_task *t, struct pager_family *new)
 {
 	struct mfd_pager *p = t->p;
 
+	mfd_assert(!t->linked && !t->next && t->uffd >= 0);
 	t->linked = 1;
 	pthread_mutex_lock(&p->lock);
+	mfd_assert(mfd_pager_phase(p) != PAGER_LISTENING);
 	if (new) {
 		new->next = p->families[new->id % PAGER_BUCKETS];
 		p->families[new->id % PAGER_BUCKETS] = new;
@@ -200,6 +202,7 @@ void mfd_pager_task_count(struct pager_task *t, uint64_t settled)
 	struct mfd_pager *p = t->p;
 	uint64_t bits = t->fam->img.bits;
 
+	mfd_assert(settled <= bits && !t->linked);
 	atomic_store(&t->left, bits - settled);
 	if (bits > settled)
 		atomic_fetch_add(&p->pending, 1);
@@ -224,7 +227,7 @@ int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, cons
 		return -EBADMSG;
 	}
 	t->uffd = uffd;
-	ret = hold(t, book, pid, 0);
+	ret = deposit(t, book, pid, 0);
 	close(book);
 	if (ret) {
 		*why = "its userfaultfd could not be secured";
@@ -241,9 +244,9 @@ int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, cons
 }
 
 /*
- * The order matters for whoever takes over from us in the middle.  Until the child is held with its
- * book, the parent's message says that there is a child to be made; then the message is passed, and
- * only then may others serve the child, who could find it finished and let go of it.
+ * The order matters for a process that takes over in the middle.  Until the child is deposited with
+ * its book, the parent's message says that there is a child to be made; then the message is passed,
+ * and only then may other threads serve the child: they could find it finished and let go of it.
  */
 int mfd_pager_task_fork(struct pager_task *parent, int uffd, unsigned done)
 {
@@ -252,19 +255,20 @@ int mfd_pager_task_fork(struct pager_task *parent, int uffd, unsigned done)
 	struct pager_task *t;
 	int ret, book;
 
+	mfd_assert(parent->uffd >= 0 && parent->linked);
 	t = new_task(parent->fam, &parent->ranges, mfd_book_serial(parent), &book);
 	if (!t)
 		return -ENOMEM;
 	/*
-	 * Nothing is put into the parent now, and the kernel had stopped that before it copied the
-	 * page tables.
+	 * Nothing is put into the parent now (lock), and the kernel had refused that from before it
+	 * copied the page tables.
 	 */
 	for (uint64_t i = 0; i < mfd_pager_words(parent->fam->img.bits); i++)
 		atomic_store_explicit(&t->settled[i], atomic_load(&parent->settled[i]),
 				      memory_order_relaxed);
 	t->giveback = 1;
 	t->uffd = uffd;
-	ret = hold(t, book, 0, 1);
+	ret = deposit(t, book, 0, 1);
 	close(book);
 	if (ret) {
 		t->uffd = -1;
@@ -280,11 +284,12 @@ int mfd_pager_task_fork(struct pager_task *parent, int uffd, unsigned done)
 	return ret;
 }
 
-/* The other holder first, so that the number never means two things to it. */
+/* The other process first, so that the number never means two things to it. */
 void mfd_pager_task_let_go(struct pager_task *t)
 {
 	if (t->uffd < 0)
 		return;
+	mfd_assert(t->parked < 0);
 	if (t->p->ops.withdraw)
 		t->p->ops.withdraw(t->p->arg, t->uffd);
 	epoll_ctl(t->p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
@@ -304,14 +309,14 @@ void mfd_pager_task_gone(struct pager_task *t)
 }
 
 /*
- * A task that lacks nothing needs us no more: what was left to the kernel becomes zero when both
- * copies of its userfaultfd are closed, and its later children have all it has.
+ * A task that lacks nothing needs the pager no more: what was left to the kernel becomes zero when
+ * both copies of its userfaultfd are closed, and its later children have all it has.
  */
 void mfd_pager_tidy(struct mfd_pager *p)
 {
 	struct pager_task *t;
 
-	if (!atomic_load(&p->running) || atomic_load(&p->failed) || !atomic_exchange(&p->untidy, 0))
+	if (!mfd_pager_is_open(p) || mfd_pager_has_failed(p) || !atomic_exchange(&p->untidy, 0))
 		return;
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		if (atomic_load(&t->left))
@@ -323,17 +328,18 @@ void mfd_pager_tidy(struct mfd_pager *p)
 }
 
 /*
- * A restore died before it was finished.  What is left of its tasks is about to be killed, but
- * should one survive that, closing its userfaultfd would let it run on with zeros: the descriptors
- * stay open, unanswered, until the pager ends.
+ * A restore died before it was final.  What is left of its tasks is about to be killed; if one
+ * survived that, closing its userfaultfd would let it run on with zeros.  So the descriptors stay
+ * open, unanswered, until the pager ends.
  */
 void mfd_pager_forget(struct mfd_pager *p)
 {
 	struct pager_task *t;
 
+	mfd_assert(!mfd_pager_is_open(p) && mfd_pager_phase(p) >= PAGER_RESTORING);
 	/*
-	 * First nobody may be able to fork any more: children are appended, so this meets them,
-	 * too.
+	 * First no task may be able to fork any more: children are appended, so this loop meets
+	 * them, too.
 	 */
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
 		pthread_rwlock_wrlock(&t->lock);
