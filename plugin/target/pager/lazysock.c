@@ -27,7 +27,7 @@
 #define SO_PEERPIDFD 77
 #endif
 
-/* its name until it listens: whoever sees the other one can connect */
+/* its name until it listens: a process that sees the other name can connect */
 #define UNHEARD "." MFD_LAZYSOCK_NAME
 
 static int bind_here(int fd, int dirfd)
@@ -40,8 +40,8 @@ static int bind_here(int fd, int dirfd)
 	if (unlinkat(dirfd, UNHEARD, 0) && errno != ENOENT)
 		return -errno;
 	/*
-	 * Linux makes the file with the socket's mode, so there is no moment at which others could
-	 * connect.
+	 * Linux makes the file with the socket's mode, so there is no moment at which other users
+	 * could connect.
 	 */
 	if (fchmod(fd, 0600) || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) ||
 	    bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8) ||
@@ -69,7 +69,7 @@ int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err)
 
 int mfd_lazysock_peer(int conn)
 {
-	struct ucred who;
+	struct ucred peer;
 	socklen_t len = sizeof(int);
 	int fd;
 
@@ -77,35 +77,35 @@ int mfd_lazysock_peer(int conn)
 		return fd;
 	if (errno != ENOPROTOOPT) /* before Linux 6.5 */
 		return -errno;
-	len = sizeof(who);
-	if (getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &who, &len) || who.pid <= 0)
+	len = sizeof(peer);
+	if (getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.pid <= 0)
 		return -ESRCH;
-	fd = pidfd_open(who.pid, 0);
+	fd = pidfd_open(peer.pid, 0);
 	return fd < 0 ? -errno : fd;
 }
 
 int mfd_lazysock_accept(struct mfd_lazysock *s)
 {
-	struct ucred who;
-	socklen_t len = sizeof(who);
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
 
 	s->conn = accept4(s->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (s->conn < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? -EAGAIN :
 										    -errno;
 	s->have = s->task = 0;
-	/* Only root runs criu restore; whoever connects may decide what a task's memory is. */
-	if (getsockopt(s->conn, SOL_SOCKET, SO_PEERCRED, &who, &len) || who.uid) {
+	/* Only root runs criu restore; its process decides what a task's memory is. */
+	if (getsockopt(s->conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid) {
 		mfd_io_close(&s->conn);
 		return -EPERM;
 	}
-	s->peer = who.pid;
+	s->peer = peer.pid;
 	mfd_io_close(&s->peer_pidfd);
 	s->peer_pidfd = mfd_lazysock_peer(s->conn);
 	return 0;
 }
 
-/* The whole pid in *value: 1; 0: not yet. */
+/* Read a pid into *value: 1; 0: it has not come whole yet. */
 static int read_word(struct mfd_lazysock *s, int32_t *value)
 {
 	while (s->have < sizeof(s->word)) {
@@ -138,8 +138,8 @@ static int is_uffd(int fd)
 }
 
 /*
- * Some bytes, what came with them, and from whom (SO_PASSCRED): by the time we look, the task may
- * have closed its own descriptor.
+ * Receive some bytes, the descriptors that came with them, and the process that sent them
+ * (SO_PASSCRED): later the task may have closed its own descriptor.
  */
 static ssize_t recv_some(int conn, void *buf, size_t size, int *fds, int *n, pid_t *pid)
 {
@@ -256,8 +256,8 @@ static void send_signal(struct mfd_lazysock *s, int sig)
 }
 
 /*
- * The thread that traces the process: when it ends the kernel lets go of what it traces, stopped or
- * not, so there is no way to leave the process behind stopped.
+ * The thread that traces CRIU's process.  When a tracer ends, the kernel lets the traced process go
+ * on, so the process cannot stay behind stopped.
  */
 struct mfd_lazysock_tracer {
 	pthread_t thread;
@@ -275,10 +275,7 @@ static void *trace(void *arg)
 
 	t->seized = !ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) &&
 		    !ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL);
-	/*
-	 * A process that sleeps where nothing interrupts it stops when it wakes: it does not run
-	 * before that.
-	 */
+	/* A process in uninterruptible sleep stops when it wakes, before it runs. */
 	for (int i = 0;
 	     t->seized && i < TRACE_WAIT_MS && !waitpid(t->pid, &status, __WALL | WNOHANG); i++)
 		usleep(1000);
@@ -301,8 +298,8 @@ static void end_tracer(struct mfd_lazysock *s)
 }
 
 /*
- * Not by SIGSTOP where that can be helped: its parent would see it stopped, and nsenter or a shell
- * would stop, too.
+ * By SIGSTOP only if the process cannot be traced: its parent would see it stopped, and nsenter or
+ * a shell would stop, too.
  */
 void mfd_lazysock_stop(struct mfd_lazysock *s)
 {

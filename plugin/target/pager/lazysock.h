@@ -41,22 +41,25 @@ struct mfd_lazysock_msg {
 
 /* Make the listener, mode 0600; one that was left behind is replaced. */
 int mfd_lazysock_open(struct mfd_lazysock *s, int dirfd, struct mfd_error *err);
-/* 0 and s->conn; -EAGAIN: nobody there; -EPERM: somebody but root (closed again). */
+/*
+ * Accept a connection: 0 and s->conn; -EAGAIN: there is none; -EPERM: the process is not root's,
+ * and its connection is closed again.
+ */
 int mfd_lazysock_accept(struct mfd_lazysock *s);
-/* 1 and *msg; 0: nothing more for now; -ECONNRESET: closed; -EPROTO: not CRIU. */
+/* Read a message: 1 and *msg; 0: no more for now; -ECONNRESET: closed; -EPROTO: not CRIU. */
 int mfd_lazysock_read(struct mfd_lazysock *s, struct mfd_lazysock_msg *msg);
 /*
- * The next userfaultfd in a connection that a dead process had read from, maybe up to the middle of
- * a message: 1 and *msg, whose task is 0 when that was lost; 0: nothing is left.  *task is for the
- * next call, 0 in the first.
+ * Read the next userfaultfd from a connection that a dead process had read from, maybe up to the
+ * middle of a message: 1 and *msg, whose task is 0 when that was lost; 0: nothing is left.  *task
+ * is for the next call, 0 in the first.
  */
 int mfd_lazysock_salvage(int conn, uint32_t *task, struct mfd_lazysock_msg *msg);
 /*
- * A pidfd of the process that connected; -errno.  To be asked while it is known to be alive, since
- * it may go by a mere number.
+ * Return a pidfd of the process that connected, or -errno.  Before Linux 6.5 it is found by its
+ * number, so call this while the process is known to be alive.
  */
 int mfd_lazysock_peer(int conn);
-/* Stop the process that connected, and let it go on, even after its connection was hung up.  */
+/* Stop the process that connected; let it go on, even after its connection was closed. */
 void mfd_lazysock_stop(struct mfd_lazysock *s);
 void mfd_lazysock_continue(struct mfd_lazysock *s);
 void mfd_lazysock_hangup(struct mfd_lazysock *s); /* close the connection */

@@ -93,8 +93,8 @@ static int map(struct pager_task *t, int fd, uint64_t len)
 	t->book_len = len;
 	t->settled = (_Atomic uint64_t *)(void *)((char *)m + PAGER_PAGE);
 	/*
-	 * Locked: a dying process cannot fault its pages in again, not even for the kernel's copy of
-	 * a message.
+	 * Locked: a dying process cannot fault its pages in again, not even for the kernel's copy
+	 * of a message.
 	 */
 	(void)!mlock(m, PAGER_PAGE);
 	return 0;

@@ -212,8 +212,8 @@ struct pager_task {
 	struct pager_huge *huge; /* pager_huge.c; lock; NULL: ordinary pages only */
 	int pid;		 /* the process, as ops->deposit has found it; 0 = not known */
 	/*
-	 * It is in pager->tasks.  Written and read by the thread that made the task; no phase: tells
-	 * adoption which tasks the pager frees.
+	 * It is in pager->tasks.  Written and read by the thread that made the task.  No phase: it
+	 * tells adoption which tasks the pager frees.
 	 */
 	int linked;
 
@@ -415,7 +415,7 @@ int mfd_pager_is_settled(const struct pager_task *t, uint64_t bit);
 uint64_t mfd_pager_unsettled(const struct pager_task *t, uint64_t *bit, uint64_t end);
 uint64_t mfd_pager_settled_count(const struct pager_task *t);
 enum pager_how { PAGER_PUT, PAGER_DROPPED, PAGER_LEFT_ZERO };
-/* Settle [bit, bit + n) and release from the store what is not needed any more.  task->lock held. */
+/* Settle [bit, bit + n), release from the store what is not needed any more.  task->lock held. */
 void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager_how how);
 /* Of a task that has ended: what is not settled counts as dropped.  task->lock held for writing. */
 void mfd_pager_drop_rest(struct pager_task *t);
