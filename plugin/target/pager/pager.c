@@ -334,7 +334,8 @@ void mfd_pager_complete(struct mfd_pager *p)
 	size_t n;
 
 	mfd_assert(mfd_pager_phase(p) != PAGER_NEW);
-	atomic_store(&p->pages, PAGER_PAGES_ALL);
+	if (atomic_exchange(&p->pages, PAGER_PAGES_ALL) == PAGER_PAGES_ALL)
+		return;
 	all = mfd_pager_families(p, &n);
 	if (!all)
 		mfd_pager_fail(p, -ENOMEM, "cannot complete the session");

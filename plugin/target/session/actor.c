@@ -8,13 +8,14 @@
 #include <stdlib.h>
 
 #include "assert.h"
-#include "own_restore.h"
-#include "session_file.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
 #include "session.h"
+#include "rules.h"
+#include "say.h"
 #include "ask_setting.h"
+#include "way.h"
 
 enum what {
 	NOTHING,
@@ -54,6 +55,7 @@ static int synced(const struct mfd_session *s, uint64_t sync)
  */
 static void on_lost(struct mfd_session *s)
 {
+	struct mfd_trouble t;
 	char text[300];
 	int control;
 
@@ -69,9 +71,10 @@ static void on_lost(struct mfd_session *s)
 	control = s->lost_control;
 	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
 	pthread_mutex_unlock(&s->lock);
-	if (control || (mfd_session_may_abort(s) && s->phase != MFD_PHASE_SETTLING) ||
-	    s->phase == MFD_PHASE_RUNNING)
-		mfd_session_broken(s, -ECONNRESET, text);
+	if (control || mfd_rules_needs_channels(s)) {
+		mfd_trouble(&t, MFD_TROUBLE_LINK, -ECONNRESET, "%s", text);
+		mfd_session_trouble(s, &t);
+	}
 	pthread_mutex_lock(&s->lock);
 	/*
 	 * The control connection may have followed a channel that did not matter: then once more.
@@ -82,7 +85,7 @@ static void on_lost(struct mfd_session *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void on_failed(struct mfd_session *s)
+static int on_failed(struct mfd_session *s, struct mfd_trouble *t)
 {
 	struct mfd_error e;
 
@@ -90,111 +93,50 @@ static void on_failed(struct mfd_session *s)
 	e = s->failure;
 	mfd_error_clear(&s->failure);
 	pthread_mutex_unlock(&s->lock);
-	mfd_session_broken(s, e.code, mfd_error_text(&e));
-}
-
-/* There is memory for it now: HELLO is answered. */
-static void on_admitted(struct mfd_session *s)
-{
-	mfd_session_enter(s, MFD_PHASE_STREAMING);
-	s->started_us = mfd_clean_now_us();
-	s->join_deadline = mfd_io_now_ms() + s->server->stall_ms;
-	pthread_mutex_lock(&s->lock);
-	s->joining = 1;
-	pthread_mutex_unlock(&s->lock);
-	mfd_log_info("%s: there is memory for it now", s->name);
-	if (mfd_session_store(s, 0))
-		mfd_session_broken(s, -EIO, "session.img cannot be written");
-	else
-		mfd_hello_ok(s);
-}
-
-static void on_joined(struct mfd_session *s)
-{
-	Mfd__Joined m = MFD__JOINED__INIT;
-
-	s->joined_said = 1;
-	mfd_figures_time(&s->times.joined_us);
-	pthread_mutex_lock(&s->lock);
-	s->joining = 0;
-	pthread_mutex_unlock(&s->lock);
-	mfd_log_info("%s: %u channels joined", s->name, s->limits.channels);
-	if (s->rejoin)
-		s->in_doubt = s->error[0] = 0;
-	if (mfd_session_store(s, 0)) {
-		mfd_session_broken(s, -EIO, "session.img cannot be written");
-		return;
-	}
-	mfd_session_send(s, MFD_WIRE_JOINED, &m.base);
-	if (s->rejoin)
-		mfd_verify_need_all(s);
-	s->rejoin = 0;
-}
-
-static void on_started_ok(struct mfd_session *s)
-{
-	uint64_t start = mfd_io_now_us();
-
-	mfd_assert(s->leave == MFD_LEAVE_WAIT);
-	mfd_figures_time(&s->times.running_us);
-	if (mfd_session_advance(s, MFD_PHASE_RUNNING)) {
-		mfd_session_abort(s, -EIO, "session.img cannot be written");
-		return;
-	}
-	mfd_commit_leave(s);
-	if (mfd_confirm_continue(s))
-		mfd_confirm_tell(s, mfd_io_now_us() - start + 1);
-}
-
-static void on_abort(struct mfd_session *s, const Mfd__Abort *m)
-{
-	s->aborted_by_source = 1;
-	mfd_session_abort(s, -ECANCELED, "by the source: %.300s", m->reason);
+	return mfd_trouble(t, MFD_TROUBLE_LINK, e.code, "%s", mfd_error_text(&e));
 }
 
 /* Only what the table permits in this phase (turns.h). */
-static void act_on(struct mfd_session *s, const struct mfd_mail *m)
+static int act_on(struct mfd_session *s, const struct mfd_mail *m, struct mfd_trouble *t)
 {
 	switch (m->type) {
 	case MFD_WIRE_IMAGES:
-		mfd_verify_images(s, (const Mfd__Images *)m->msg);
-		break;
+		return mfd_way_images(s, (const Mfd__Images *)m->msg, t);
 	case MFD_WIRE_END:
-		mfd_verify_end(s, (const Mfd__End *)m->msg);
-		break;
+		return mfd_way_end(s, (const Mfd__End *)m->msg, t);
 	case MFD_WIRE_STARTED_OK:
-		on_started_ok(s);
-		break;
+		return mfd_way_started_ok(s, t);
 	case MFD_WIRE_COMMIT:
-		mfd_commit_commit(s, 1);
-		break;
-	case MFD_WIRE_ABORT:
-		on_abort(s, (const Mfd__Abort *)m->msg);
-		break;
+		return mfd_way_commit(s, 1, t);
+	default: /* ABORT */
+		mfd_assert(m->type == MFD_WIRE_ABORT);
+		return mfd_trouble(t, MFD_TROUBLE_SOURCE, -ECANCELED, "by the source: %.300s",
+				   ((const Mfd__Abort *)m->msg)->reason);
 	}
 }
 
-static void on_mail(struct mfd_session *s, struct mfd_mail *m)
+static int on_mail(struct mfd_session *s, struct mfd_mail *m, struct mfd_trouble *t)
 {
 	const char *name = mfd_wire_msg_name(m->type), *phase = mfd_turns_phase(s->phase);
-	char text[128];
+	int ret = 0;
 
 	mfd_log_debug("%s: %s", s->name, name);
 	switch (mfd_turns_ask(MFD_SIDE_SOURCE, m->type, s->plan->id, s->phase)) {
 	case MFD_TURN_TAKEN:
-		act_on(s, m);
+		ret = act_on(s, m, t);
 		break;
 	case MFD_TURN_IGNORED:
 		mfd_log_warn("%s: %s in phase %s is ignored", s->name, name, phase);
 		break;
 	case MFD_TURN_REFUSED:
-		snprintf(text, sizeof(text), "%s may not come in phase %s, %s READY", name, phase,
-			 mfd_session_in(s, MFD_PHASES_UNVERIFIED) ? "before" : "after");
-		mfd_session_broken(s, -EPROTO, text);
+		ret = mfd_trouble(t, MFD_TROUBLE_LINK, -EPROTO,
+				  "%s may not come in phase %s, %s READY", name, phase,
+				  mfd_session_in(s, MFD_PHASES_UNVERIFIED) ? "before" : "after");
 		break;
 	}
 	protobuf_c_message_free_unpacked(m->msg, NULL);
 	free(m);
+	return ret;
 }
 
 static void reset_channels(struct mfd_session *s)
@@ -215,22 +157,27 @@ static void reset_channels(struct mfd_session *s)
 
 static void resume_continue(struct mfd_session *s)
 {
-	Mfd__Ready ready = MFD__READY__INIT;
-
 	/* What was verified needs no channels: the source only missed our READY. */
-	if (s->phase == MFD_PHASE_READY || s->phase == MFD_PHASE_RESTORED) {
-		ready.pages = s->lazy_pages;
+	if (mfd_session_in(s, MFD_PHASES_UNDECIDED)) {
 		s->in_doubt = s->error[0] = 0;
 		mfd_session_store(s, 1);
-		mfd_session_send(s, MFD_WIRE_READY, &ready.base);
+		mfd_say_ready(s);
 	}
 	if (s->phase == MFD_PHASE_RESTORED)
-		mfd_confirm_tell(s, 0);
+		mfd_say_restored(s, 0);
 }
 
-static void on_resume(struct mfd_session *s)
+/* As if COMMIT had come, where the table permits it. */
+static int resume_commit(struct mfd_session *s, struct mfd_trouble *t)
 {
-	Mfd__ResumeOk ok = MFD__RESUME_OK__INIT;
+	if (mfd_turns_ask(MFD_SIDE_SOURCE, MFD_WIRE_COMMIT, s->plan->id, s->phase) ==
+	    MFD_TURN_TAKEN)
+		return mfd_way_commit(s, 1, t);
+	return mfd_trouble(t, MFD_TROUBLE_LINK, -EPROTO, "COMMIT before READY");
+}
+
+static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
+{
 	enum mfd_outcome outcome;
 
 	pthread_mutex_lock(&s->lock);
@@ -243,52 +190,52 @@ static void on_resume(struct mfd_session *s)
 						     "continue");
 	if (outcome == MFD_OUTCOME_CONTINUE && s->phase == MFD_PHASE_RUNNING)
 		reset_channels(s); /* before RESUME_OK: channels join as soon as it is out */
-	ok.state = (char *)mfd_session_state_text(s);
-	ok.has_channels = ok.has_packet_size = 1;
-	ok.channels = s->limits.channels;
-	ok.packet_size = s->limits.packet_size;
-	ok.has_settings = ok.settings = 1;
-	ok.room = mfd_memory_room(s);
-	ok.has_room = ok.room != UINT64_MAX;
-	mfd_session_send(s, MFD_WIRE_RESUME_OK, &ok.base);
-	if (outcome == MFD_OUTCOME_COMMIT || s->phase == MFD_PHASE_COMMITTED) {
-		mfd_commit_commit(s, 1);
-	} else if (outcome == MFD_OUTCOME_CONTINUE) {
-		resume_continue(s);
-	} else {
-		s->aborted_by_source = 1;
-		mfd_session_abort(s, -ECANCELED, "by the source after a broken connection");
-	}
+	mfd_say_resume_ok(s);
+	if (outcome == MFD_OUTCOME_COMMIT || s->phase == MFD_PHASE_COMMITTED)
+		return resume_commit(s, t);
+	if (outcome == MFD_OUTCOME_ABORT)
+		return mfd_trouble(t, MFD_TROUBLE_SOURCE, -ECANCELED,
+				   "by the source after a broken connection");
+	resume_continue(s);
+	return 0;
 }
 
-static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind)
+/* ---- what a person asks for ---- */
+
+/* Of each: NULL, it is answered later; else the answer, after *t was dealt with. */
+static const char *discard(struct mfd_session *s, struct mfd_trouble *t, const char *why)
+{
+	mfd_trouble(t, MFD_TROUBLE_PERSON, -ECANCELED, "%s", why);
+	mfd_session_trouble(s, t);
+	return "ok";
+}
+
+static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind, struct mfd_trouble *t)
 {
 	if (!s->in_doubt)
 		return "error: the session is not in doubt";
-	if (kind == MFD_REQUEST_DISCARD) {
-		mfd_session_abort(s, -ECANCELED, "discarded by resolve");
-		return "ok";
-	}
-	if (s->phase != MFD_PHASE_READY && s->phase != MFD_PHASE_RESTORED)
+	if (kind == MFD_REQUEST_DISCARD)
+		return discard(s, t, "discarded by resolve");
+	if (!mfd_session_in(s, MFD_PHASES_UNDECIDED))
 		return "error: pages are missing, it cannot run";
-	mfd_commit_commit(s, 0);
+	if (mfd_way_commit(s, 0, t))
+		mfd_session_trouble(s, t);
 	return s->phase == MFD_PHASE_COMMITTED ? "ok" : "error: the commit could not be stored";
 }
 
-/* NULL: it is answered later. */
 static const char *on_request(struct mfd_session *s, struct mfd_request *r)
 {
+	struct mfd_trouble t;
+
 	if (r->kind == MFD_REQUEST_SET)
 		return mfd_setting_ask(s, r);
 	if (r->kind != MFD_REQUEST_ABORT)
-		return resolve(s, r->kind);
-	if (!mfd_session_may_abort(s)) {
-		if (s->phase == MFD_PHASE_COMMITTED)
-			return "error: the session is committed: the source is gone";
-		return "error: the session is verified: only its source, or `resolve` when it is in doubt, may end it";
-	}
-	mfd_session_abort(s, -ECANCELED, "by request");
-	return "ok";
+		return resolve(s, r->kind, &t);
+	if (mfd_rules_may_abort(s))
+		return discard(s, &t, "by request");
+	return s->phase == MFD_PHASE_COMMITTED ?
+		       "error: the session is committed: the source is gone" :
+		       "error: the session is verified: only its source, or `resolve` when it is in doubt, may end it";
 }
 
 static void take_request(struct mfd_session *s)
@@ -337,39 +284,36 @@ static int commit_is_due(struct mfd_session *s)
  * Restored tasks keep the server alive until their pages are in, unless it is asked twice.  A
  * restore that is not finished is killed: nothing has left the store yet, so it can be repeated.
  */
-static void on_stop(struct mfd_session *s)
+static int on_stop(struct mfd_session *s, struct mfd_trouble *t)
 {
 	pthread_mutex_lock(&s->lock);
 	s->stop_seen = s->stopping;
 	pthread_mutex_unlock(&s->lock);
-	if (mfd_session_may_abort(s)) {
-		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends");
-		return;
-	}
-	if (mfd_session_keeps_tasks(s)) {
+	if (mfd_rules_may_abort(s))
+		return mfd_trouble(t, MFD_TROUBLE_SERVER, -ESHUTDOWN, "the restore server ends");
+	if (mfd_rules_keeps_tasks(s)) {
 		if (commit_is_due(s))
-			return;
+			return 0;
 		s->in_doubt = 1;
 		mfd_session_set_error(s, "the restore server ended");
 		s->over = MFD_OVER_KEPT;
-		return;
+		return 0;
 	}
-	if (has_tasks(s) && (s->stop_seen == 1 || (mfd_session_only_copy(s) && !s->gave_up))) {
+	if (has_tasks(s) && (s->stop_seen == 1 || (mfd_rules_only_copy(s) && !s->gave_up))) {
 		mfd_log_warn(
 			"%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
 			"then they are killed)",
 			s->name);
-		return;
+		return 0;
 	}
 	if (has_tasks(s)) {
 		mfd_session_set_error(s, "the restore server was stopped while pages were missing");
 		s->over = s->phase == MFD_PHASE_COMMITTED ? MFD_OVER_BROKEN : MFD_OVER_ABORTED;
-		return;
+		return 0;
 	}
-	if (s->phase == MFD_PHASE_RUNNING) {
-		mfd_session_abort(s, -ESHUTDOWN, "the restore server ends before the restore has");
-		return;
-	}
+	if (s->phase == MFD_PHASE_RUNNING)
+		return mfd_trouble(t, MFD_TROUBLE_SERVER, -ESHUTDOWN,
+				   "the restore server ends before the restore has");
 	if (s->phase == MFD_PHASE_READY || s->phase == MFD_PHASE_RESTORED) {
 		s->in_doubt = 1;
 		/* what was restored is killed: nothing has left the store */
@@ -378,6 +322,7 @@ static void on_stop(struct mfd_session *s)
 		mfd_session_set_error(s, "the restore server ended");
 	}
 	s->over = MFD_OVER_KEPT;
+	return 0;
 }
 
 static unsigned tick_length(const struct mfd_session *s)
@@ -387,30 +332,32 @@ static unsigned tick_length(const struct mfd_session *s)
 	return s->server->stall_ms < 6000 ? s->server->stall_ms / 6 : 1000;
 }
 
-static void tick(struct mfd_session *s)
+static int tick(struct mfd_session *s, struct mfd_trouble *t)
 {
 	uint64_t now = mfd_io_now_ms();
 	uint64_t heard = atomic_load_explicit(&s->heard_ms, memory_order_relaxed);
-	Mfd__Ping ping = MFD__PING__INIT;
+	int ret = 0;
 
 	s->tick_ms = now + tick_length(s);
 	mfd_session_store_moving(s);
 	mfd_setting_tick(s, NULL);
 	mfd_memory_tick(s);
 	if (s->phase == MFD_PHASE_QUEUED && mfd_memory_admitted(s))
-		on_admitted(s);
-	if (!connected(s))
-		return;
-	if (!s->joined_said && s->joining && now > s->join_deadline)
-		mfd_session_broken(s, -ETIMEDOUT, "not all channels joined in time");
-	else if (now > heard && now - heard > s->server->stall_ms)
-		mfd_session_broken(
-			s, -ETIMEDOUT,
+		ret = mfd_way_admitted(s, t);
+	if (ret || !connected(s))
+		return ret;
+	if (s->joining && now > s->join_deadline)
+		return mfd_trouble(t, MFD_TROUBLE_LINK, -ETIMEDOUT,
+				   "not all channels joined in time");
+	if (now > heard && now - heard > s->server->stall_ms)
+		return mfd_trouble(
+			t, MFD_TROUBLE_LINK, -ETIMEDOUT,
 			"connection lost: nothing came from the source within the stall timeout");
-	else if (now >= s->ping_ms) {
+	if (now >= s->ping_ms) {
 		s->ping_ms = now + s->server->stall_ms / 3;
-		mfd_session_send(s, MFD_WIRE_PING, &ping.base);
+		mfd_say_ping(s);
 	}
+	return 0;
 }
 
 /* ---- the loop ---- */
@@ -497,69 +444,64 @@ static enum what wait_for_work(struct mfd_session *s, struct mfd_mail **mail)
 	return w;
 }
 
+static int act(struct mfd_session *s, enum what what, struct mfd_mail *mail, struct mfd_trouble *t)
+{
+	switch (what) {
+	case FAILED:
+		return on_failed(s, t);
+	case PAGER:
+		return mfd_way_pager(s, t);
+	case REQUEST:
+		take_request(s);
+		return 0;
+	case MAIL:
+		return on_mail(s, mail, t);
+	case LOST:
+		on_lost(s);
+		return 0;
+	case RESUME:
+		return on_resume(s, t);
+	case JOINED:
+		return mfd_way_joined(s, t);
+	case ASKED:
+		return mfd_way_asked(s, t);
+	case OPEN:
+		mfd_memory_open(s);
+		return 0;
+	case RESTORE_ENDED:
+		return mfd_way_restored(s, t);
+	case STOP:
+		return on_stop(s, t);
+	case TICK:
+		return tick(s, t);
+	case NEWS:
+		mfd_session_store(s, 0);
+		return 0;
+	case NOTHING:
+		return 0;
+	}
+	return 0;
+}
+
 static void step(struct mfd_session *s)
 {
 	struct mfd_mail *mail = NULL;
-
 	enum what what = wait_for_work(s, &mail);
+	struct mfd_trouble t = { 0 };
 
 	mfd_session_check(s);
-	switch (what) {
-	case FAILED:
-		on_failed(s);
-		break;
-	case PAGER:
-		mfd_commit_pager_done(s);
-		break;
-	case REQUEST:
-		take_request(s);
-		break;
-	case MAIL:
-		on_mail(s, mail);
-		break;
-	case LOST:
-		on_lost(s);
-		break;
-	case RESUME:
-		on_resume(s);
-		break;
-	case JOINED:
-		on_joined(s);
-		break;
-	case ASKED:
-		mfd_commit_asked(s);
-		break;
-	case OPEN:
-		mfd_memory_open(s);
-		break;
-	case RESTORE_ENDED:
-		mfd_confirm_ended(s);
-		break;
-	case STOP:
-		on_stop(s);
-		break;
-	case TICK:
-		tick(s);
-		break;
-	case NEWS:
-		mfd_session_store(s, 0);
-		break;
-	case NOTHING:
-		break;
-	}
+	if (act(s, what, mail, &t))
+		mfd_session_trouble(s, &t);
 }
 
 static void session_thread(void *arg)
 {
 	struct mfd_session *s = arg;
+	struct mfd_trouble t = { 0 };
 
 	mfd_assert_context(mfd_session_say, s);
-	mfd_session_check(s);
-	/* reloaded, and nothing is restored any more though it may run; or everything is */
-	if (s->phase == MFD_PHASE_COMMITTED && s->installed)
-		s->over = MFD_OVER_DONE;
-	else if (s->phase == MFD_PHASE_COMMITTED || s->phase == MFD_PHASE_RUNNING)
-		mfd_confirm_begin(s);
+	if (mfd_way_begin(s, &t))
+		mfd_session_trouble(s, &t);
 	while (!s->over)
 		step(s);
 	mfd_session_wind_up(s);

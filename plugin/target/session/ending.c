@@ -3,45 +3,21 @@
  * The end of a session: what is told to whom, in which order things are taken down, what stays on
  * disk.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "take_address.h"
 #include "restored_notes.h"
-#include "own_restore.h"
+#include "assert.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
+#include "rules.h"
+#include "say.h"
 #include "session.h"
 #include "session_file.h"
 #include "ask_setting.h"
-
-void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
-{
-	Mfd__Abort m = MFD__ABORT__INIT;
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	mfd_session_set_error(s, text);
-	mfd_log_error("%s: aborted: %s", s->name, text);
-	m.reason = text;
-	m.has_code = 1;
-	m.code = code;
-	/* Should we die in between: whoever follows shall not take for tasks what was killed. */
-	if (s->plan->early && s->restore.ok)
-		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
-	/* Before the source hears that its tasks are the only ones. */
-	mfd_restore_kill(&s->restore);
-	mfd_address_drop(s);
-	if (!s->aborted_by_source)
-		mfd_session_send(s, MFD_WIRE_ABORT, &m.base);
-	s->over = MFD_OVER_ABORTED;
-}
 
 static void shutdown_data(struct mfd_session *s)
 {
@@ -76,6 +52,62 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger)
 	s->resume = MFD_OUTCOME_NONE;
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
+}
+
+static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
+{
+	mfd_session_set_error(s, t->text);
+	mfd_log_error("%s: aborted: %s", s->name, t->text);
+	/* If this worker dies in between, the next one must not take over what was killed. */
+	if (s->plan->early && s->restore.ok)
+		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
+	/* Before the source hears that its tasks are the only ones. */
+	mfd_restore_kill(&s->restore);
+	mfd_address_drop(s);
+	if (t->kind != MFD_TROUBLE_SOURCE)
+		mfd_say_abort(s, t->code, t->text);
+	s->over = MFD_OVER_ABORTED;
+}
+
+static void doubt(struct mfd_session *s, const struct mfd_trouble *t)
+{
+	mfd_log_warn("%s: in doubt (%s): %s", s->name, mfd_session_state_text(s), t->text);
+	mfd_session_set_error(s, t->text);
+	s->in_doubt = 1;
+	mfd_session_store(s, 1);
+	mfd_session_disconnect(s, 0);
+}
+
+static void note(struct mfd_session *s, const struct mfd_trouble *t)
+{
+	snprintf(s->error, sizeof(s->error), "%.450s%s", t->text,
+		 t->kind == MFD_TROUBLE_RESTORE ? "; try again with criu-multifd restore" : "");
+	mfd_log_error("%s: %s", s->name, s->error);
+}
+
+void mfd_session_trouble(struct mfd_session *s, const struct mfd_trouble *t)
+{
+	mfd_assert(t->code && t->text[0]);
+	mfd_assert(s->over == MFD_OVER_NO);
+	switch (mfd_rules_remedy(s, t->kind)) {
+	case MFD_REMEDY_ABORT:
+		abort_it(s, t);
+		break;
+	case MFD_REMEDY_DOUBT:
+		doubt(s, t);
+		break;
+	case MFD_REMEDY_NOTE:
+		note(s, t);
+		mfd_session_store(s, 1);
+		break;
+	case MFD_REMEDY_BREAK:
+		note(s, t);
+		s->over = MFD_OVER_BROKEN;
+		break;
+	case MFD_REMEDY_LOG:
+		mfd_log_debug("%s: after the commit: %s", s->name, t->text);
+		break;
+	}
 }
 
 /*
@@ -159,7 +191,7 @@ static void count_end(struct mfd_session *s)
 
 void mfd_session_wind_up(struct mfd_session *s)
 {
-	int keeps = s->over == MFD_OVER_KEPT && mfd_session_keeps_tasks(s);
+	int keeps = s->over == MFD_OVER_KEPT && mfd_rules_keeps_tasks(s);
 
 	pthread_mutex_lock(&s->lock);
 	s->ending = 1;

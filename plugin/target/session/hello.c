@@ -16,6 +16,7 @@
 #include "log.h"
 #include "memory.h"
 #include "options_allowed.h"
+#include "say.h"
 #include "secret.h"
 #include "ask_setting.h"
 
@@ -188,35 +189,6 @@ static int claim(struct mfd_server *sv, const char *name, struct mfd_session **s
 	return ret ? mfd_error_sys(err, ret, "session %s", name) : 0;
 }
 
-void mfd_hello_ok(struct mfd_session *s)
-{
-	Mfd__HelloOk ok = MFD__HELLO_OK__INIT;
-	struct utsname u;
-
-	ok.session_id.data = s->id;
-	ok.session_id.len = sizeof(s->id);
-	ok.secret.data = s->secret;
-	ok.secret.len = sizeof(s->secret);
-	ok.channels = s->limits.channels;
-	ok.packet_size = s->limits.packet_size;
-	ok.has_compress = 1;
-	ok.compress = (uint32_t)s->limits.compress;
-	ok.has_move_addresses = s->n_move_addresses > 0;
-	ok.move_addresses = (uint32_t)s->n_move_addresses;
-	ok.has_settings = ok.settings = 1;
-	ok.has_early_restore = ok.early_restore = s->plan->early;
-	ok.has_memory_limit = s->server->max_memory > 0;
-	ok.memory_limit = s->server->max_memory;
-	ok.room = mfd_memory_room(s);
-	ok.has_room = ok.room != UINT64_MAX;
-	if (!uname(&u))
-		ok.target = u.nodename;
-#ifdef MFD_VERSION
-	ok.program_version = (char *)MFD_VERSION;
-#endif
-	mfd_session_send(s, MFD_WIRE_HELLO_OK, &ok.base);
-}
-
 /* From here on the session's thread ends what goes wrong. */
 static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *err)
 {
@@ -271,7 +243,7 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 		     s->limits.channels, s->limits.packet_size >> 10,
 		     queued ? "; waits for memory" : "");
 	if (!queued)
-		mfd_hello_ok(s);
+		mfd_say_hello_ok(s);
 	*out = s;
 	return 0;
 }

@@ -1,37 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * confirm = restore, the session thread's part: restore as soon as that is possible, stopped; tell
- * the source; continue the tasks when it has let go (safe: COMMIT; postcopy: STARTED_OK).  Until
- * then everything can be killed, and from the page store restored again.
+ * the source; continue the tasks when the source has let go (safe: COMMIT; postcopy: STARTED_OK).
+ * Until then everything can be killed, and from the page store restored again.
  *
- * early: the restore begins when the images are here, and pages that come after it has finished go
- * straight into the stopped tasks, which are then the only place they are in.  Before READY a
- * failure ends the session anyway.  From READY on the tasks must not be lost: a worker that follows
- * takes them over, pages still to be put in or not (MFD_NOTE_COMPLETE), and leaves them
- * stopped.
+ * Plan early: the restore begins when the images are here, and pages that come after it has
+ * finished go straight into the stopped tasks, which then are their only place.  Before READY a
+ * failure ends the session anyway.  From READY on the tasks must not be lost: the next worker takes
+ * them over, pages still to be put in or not (MFD_NOTE_COMPLETE), and leaves them stopped.
+ *
+ * These report trouble (0, or -errno and *t) and leave it to the actor.
  */
-#ifndef MFD_CONFIRM_H
-#define MFD_CONFIRM_H
+#ifndef MFD_OWN_RESTORE_H
+#define MFD_OWN_RESTORE_H
 
-struct mfd_session;
+#include "rules.h"
 
-/*
- * Start criu restore, unless it was started.  A failure ends the session, or is noted when it is
- * committed already.
- */
-void mfd_confirm_begin(struct mfd_session *s);
-/* criu restore runs, or nobody has looked at its end yet */
-int mfd_confirm_busy(struct mfd_session *s);
-void mfd_confirm_ended(struct mfd_session *s);	  /* restore.done */
-void mfd_confirm_verified(struct mfd_session *s); /* READY was sent */
-/* The source has let go: continue, if the tasks exist and are stopped.  1 = just done. */
-int mfd_confirm_continue(struct mfd_session *s);
+/* Start criu restore, if the plan has it, a pager is there and it was not started before. */
+int mfd_own_restore_begin(struct mfd_session *s, struct mfd_trouble *t);
+/* Nonzero: criu restore runs, or its end was not looked at yet. */
+int mfd_own_restore_busy(struct mfd_session *s);
+/* Its end (restore.done): 0 = the tasks exist, stopped. */
+int mfd_own_restore_ended(struct mfd_session *s, struct mfd_trouble *t);
+/* In READY: look at the tasks once more and enter RESTORED, by which the source lets go. */
+int mfd_own_restore_confirm(struct mfd_session *s, struct mfd_trouble *t);
+/* The source has let go: continue the tasks, if they exist and are stopped.  1 = just done. */
+int mfd_own_restore_continue(struct mfd_session *s);
 /*
  * After a takeover (takeover.h): the tasks run, or were just about to; early, and not committed:
  * they are stopped, and stay so.  Of these alone: 0, or -errno when there are none.
  */
-int mfd_confirm_adopt(struct mfd_session *s);
-/* RESTORED; 0 = still stopped */
-void mfd_confirm_tell(struct mfd_session *s, unsigned long long resumed_us);
+int mfd_own_restore_adopt(struct mfd_session *s);
 
 #endif

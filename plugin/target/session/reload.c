@@ -29,6 +29,7 @@
 #include "take_address.h"
 #include "restored_notes.h"
 #include "own_restore.h"
+#include "pager_ops.h"
 #include "hello.h"
 #include "session_file.h"
 #include "io.h"
@@ -140,11 +141,11 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
  */
 static int stand_by(struct mfd_session *s, struct mfd_error *err)
 {
-	int ret = mfd_confirm_adopt(s);
+	int ret = mfd_own_restore_adopt(s);
 
 	if (ret)
 		return mfd_error_set(err, ret, "the restored tasks are gone");
-	s->restored = s->installed = s->alone = s->complete_said = 1;
+	s->restored = s->installed = s->alone = 1;
 	mfd_address_adopt(s);
 	mfd_takeover_needless(&s->server->takeover, s->name);
 	return 0;
@@ -157,18 +158,18 @@ static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
 
 	if (take_over == MFD_NOTES_COMPLETE)
 		return stand_by(s, err);
-	if (take_over && mfd_commit_take_over(s, err))
+	if (take_over && mfd_pager_ops_take_over(s, err))
 		return err->code;
-	if (take_over && mfd_confirm_adopt(s))
+	if (take_over && mfd_own_restore_adopt(s))
 		return mfd_error_set(err, -ESRCH, "the restored tasks are gone");
-	if (wanted && mfd_commit_start_pager(s))
+	if (wanted && mfd_pager_ops_start(s))
 		return mfd_error_set(err, -EIO, "%s", s->error);
 	if (s->phase == MFD_PHASE_RUNNING)
-		mfd_commit_leave(s);
+		mfd_pager_ops_leave(s);
 	if (s->phase != MFD_PHASE_COMMITTED)
 		return 0;
-	mfd_commit_leave(s);
-	mfd_commit_complete(s);
+	mfd_pager_ops_leave(s);
+	mfd_pager_ops_complete(s);
 	return 0;
 }
 

@@ -1,50 +1,93 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Who depends on a session: what may be thrown away, and what a broken connection means.
- *
- * One question decides: can the source still go on by itself?  Before READY (postcopy: before leave
- * to run was given) it can, and will, so everything here is thrown away.  Afterwards nobody but the
- * source or a person can tell, so the session is kept, in doubt.
- */
-#include "log.h"
+/* Trouble and what to do about it, by plan and phase; see rules.h. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "assert.h"
+#include "rules.h"
 #include "session.h"
 
-/* READY or RESTORED may have been acted on: the source's tasks are dead, and COMMIT was lost. */
-int mfd_session_only_copy(const struct mfd_session *s)
+int mfd_trouble(struct mfd_trouble *t, enum mfd_trouble_kind kind, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	t->kind = kind;
+	t->code = code;
+	va_start(ap, fmt);
+	vsnprintf(t->text, sizeof(t->text), fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int mfd_rules_only_copy(const struct mfd_session *s)
 {
 	return mfd_session_in(s, s->plan->precious);
 }
 
-int mfd_session_keeps_tasks(const struct mfd_session *s)
+int mfd_rules_keeps_tasks(const struct mfd_session *s)
 {
-	return mfd_session_only_copy(s) && s->alone;
+	return mfd_rules_only_copy(s) && s->alone;
 }
 
 /*
  * An early restore may be finishing just now, and then pages leave the store: until RESTORED was
  * said the source waits for it, and can go on.
  */
-int mfd_session_may_abort(const struct mfd_session *s)
+int mfd_rules_may_abort(const struct mfd_session *s)
 {
 	return mfd_session_in(s, s->plan->abortable) ||
 	       (mfd_session_in(s, s->plan->unconfirmed) && !s->restore.ok);
 }
 
-static void doubt(struct mfd_session *s, const char *text)
+int mfd_rules_needs_channels(const struct mfd_session *s)
 {
-	mfd_log_warn("%s: in doubt (%s): %s", s->name, mfd_session_state_text(s), text);
-	mfd_session_set_error(s, text);
-	s->in_doubt = 1;
-	mfd_session_store(s, 1);
-	mfd_session_disconnect(s, 0);
+	return s->phase == MFD_PHASE_RUNNING ||
+	       (mfd_rules_may_abort(s) && s->phase != MFD_PHASE_SETTLING);
 }
 
-void mfd_session_broken(struct mfd_session *s, int code, const char *text)
+static enum mfd_remedy of_link(const struct mfd_session *s)
 {
-	if (mfd_session_may_abort(s))
-		mfd_session_abort(s, code, "%s", text);
-	else if (s->phase != MFD_PHASE_COMMITTED)
-		doubt(s, text);
-	else
-		mfd_log_debug("%s: after the commit: %s", s->name, text);
+	if (mfd_rules_may_abort(s))
+		return MFD_REMEDY_ABORT;
+	return s->phase == MFD_PHASE_COMMITTED ? MFD_REMEDY_LOG : MFD_REMEDY_DOUBT;
+}
+
+static enum mfd_remedy abort_it(const struct mfd_session *s)
+{
+	mfd_assert(s->phase != MFD_PHASE_COMMITTED);
+	return MFD_REMEDY_ABORT;
+}
+
+/* The tasks on the source are dead when it is committed: then everything stays for a person. */
+static enum mfd_remedy of_restore(const struct mfd_session *s)
+{
+	return s->phase == MFD_PHASE_COMMITTED ? MFD_REMEDY_NOTE : MFD_REMEDY_ABORT;
+}
+
+/*
+ * Early: RESTORED may have been acted on.  A source that is alive says so by ABORT, and a person
+ * may discard it.
+ */
+static enum mfd_remedy of_pager(const struct mfd_session *s)
+{
+	if (s->phase == MFD_PHASE_COMMITTED)
+		return MFD_REMEDY_BREAK;
+	if (s->plan->early && mfd_rules_only_copy(s) && s->restore.ok)
+		return MFD_REMEDY_NOTE;
+	return MFD_REMEDY_ABORT;
+}
+
+static enum mfd_remedy (*const remedies[])(const struct mfd_session *s) = {
+	[MFD_TROUBLE_LINK] = of_link,	    [MFD_TROUBLE_UNTOLD] = abort_it,
+	[MFD_TROUBLE_RESTORE] = of_restore, [MFD_TROUBLE_PAGER] = of_pager,
+	[MFD_TROUBLE_SERVER] = abort_it,    [MFD_TROUBLE_PERSON] = abort_it,
+	[MFD_TROUBLE_SOURCE] = abort_it,
+};
+_Static_assert(sizeof(remedies) / sizeof(*remedies) == MFD_TROUBLES, "each trouble has a remedy");
+
+enum mfd_remedy mfd_rules_remedy(const struct mfd_session *s, enum mfd_trouble_kind kind)
+{
+	mfd_assert(kind > MFD_TROUBLE_NONE && kind < MFD_TROUBLES);
+	mfd_assert(s->phase < MFD_PHASE_DONE);
+	return remedies[kind](s);
 }

@@ -30,6 +30,7 @@
 #include "pagestore.h"
 #include "plan.h"
 #include "restore_run.h"
+#include "rules.h"
 #include "tables.h"
 #include "wire.h"
 
@@ -153,7 +154,6 @@ struct mfd_session {
 	unsigned holds;	     /* userfaultfds handed to the supervisor */
 	unsigned held_tasks; /* of them, tasks' that were not given up yet */
 	int held_conn;	     /* 1 + the restore's connection, likewise */
-	int aborted_by_source;
 
 	/* The session's thread alone. */
 	enum mfd_phase phase; /* phase.h; mfd_session_enter() alone writes it */
@@ -162,7 +162,6 @@ struct mfd_session {
 	int joined_said, needed, rejoin;
 	int resumed; /* the source came back: what it says at the END counts from then on */
 	uint64_t missing_before;
-	int complete_said;
 	/* pager_done was dealt with; its good end; its bad one */
 	int pager_seen, installed, gave_up;
 	int huge; /* early: a stopped task gets huge pages */
@@ -255,49 +254,13 @@ enum mfd_phase mfd_session_phase_of(Mfd__SessionState state);
 /* with every tick: only when something has moved */
 void mfd_session_store_moving(struct mfd_session *s);
 
-/* ---- standing.c: who depends on the session ---- */
-/* Early and verified: the stopped tasks may be all there is, should the source have let go. */
-int mfd_session_only_copy(const struct mfd_session *s);
-/* They are complete as well, so that whoever reloads the session finds them. */
-int mfd_session_keeps_tasks(const struct mfd_session *s);
-/* The source can go on by itself. */
-int mfd_session_may_abort(const struct mfd_session *s);
-/*
- * Something that must not go on: aborts the session where that is safe, leaves it in doubt where it
- * is not.
- */
-void mfd_session_broken(struct mfd_session *s, int code, const char *text);
-
 /* ---- ending.c ---- */
-void mfd_session_abort(struct mfd_session *s, int code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-/* for the source to close by itself */
+/* Do what rules.h says about it: the session may be over, in doubt, or go on. */
+void mfd_session_trouble(struct mfd_session *s, const struct mfd_trouble *t);
+/* Close its connections; the source has `linger_ms` to do so by itself. */
 void mfd_session_disconnect(struct mfd_session *s, unsigned linger_ms);
-/* once s->over is set: the last thing done */
+/* Once s->over is set: the last thing done. */
 void mfd_session_wind_up(struct mfd_session *s);
-
-/* ---- pieces of the actor ---- */
-void mfd_hello_ok(struct mfd_session *s);			     /* hello.c */
-void mfd_verify_images(struct mfd_session *s, const Mfd__Images *m); /* verify.c */
-void mfd_verify_end(struct mfd_session *s, const Mfd__End *m);
-/* all is here, and the memory of stopped tasks has settled */
-void mfd_verify_passed(struct mfd_session *s);
-void mfd_verify_need_all(struct mfd_session *s); /* after a resume */
-void mfd_commit_ready(struct mfd_session *s);	 /* commit.c */
-void mfd_commit_commit(struct mfd_session *s, int answer);
-int mfd_commit_start_pager(struct mfd_session *s);
-void mfd_commit_pager_done(struct mfd_session *s);
-/* committed, every page is in, the tasks go on: then it is over */
-void mfd_commit_look_done(struct mfd_session *s);
-/* no page will come any more: what is absent is zero */
-void mfd_commit_complete(struct mfd_session *s);
-void mfd_commit_asked(struct mfd_session *s);
-void mfd_commit_leave(struct mfd_session *s);
-/*
- * While sessions are reloaded: the pager of tasks whose worker has died. When it fails they must be
- * killed.
- */
-int mfd_commit_take_over(struct mfd_session *s, struct mfd_error *err);
 
 /* ---- cpr.c ---- */
 int mfd_cpr_in_reach(struct mfd_session *s, char *text,

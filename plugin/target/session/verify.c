@@ -9,11 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "image.h"
-#include "own_restore.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
+#include "verify.h"
 
 struct missing {
 	Mfd__PageRange *ranges; /* at most MFD_SESSION_MAX_NEED */
@@ -132,13 +133,14 @@ static int check_files(struct mfd_session *s, uint64_t files, uint64_t bytes, ch
 	return 0;
 }
 
-void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
+int mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg, struct mfd_trouble *t)
 {
-	Mfd__ImagesOk ok = MFD__IMAGES_OK__INIT;
 	struct missing m;
 	char text[512];
 	int ret;
 
+	mfd_assert(s->phase == MFD_PHASE_STREAMING);
+	mfd_assert(!atomic_load(&s->sealed));
 	ret = check_files(s, msg->files, msg->bytes, text, sizeof(text));
 	if (!ret)
 		ret = mfd_cpr_in_reach(s, text, sizeof(text));
@@ -146,32 +148,11 @@ void mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg)
 		ret = mfd_admit_userns(s, text, sizeof(text));
 	if (!ret)
 		ret = find_missing(s, &m, text, sizeof(text));
-	if (ret) {
-		mfd_session_broken(s, ret, text);
-		return;
-	}
+	if (ret)
+		return mfd_trouble(t, MFD_TROUBLE_LINK, ret, "%s", text);
 	free(m.ranges);
 	s->lazy_pages = m.lazy;
-	mfd_session_enter(s, MFD_PHASE_IMAGES);
-	mfd_figures_time(&s->times.images_us);
-	if (!s->plan->follow)
-		return;
-	if (mfd_commit_start_pager(s)) {
-		mfd_session_abort(s, -EIO, "%s", s->error);
-		return;
-	}
-	if (s->plan->early) {
-		mfd_confirm_begin(s);
-		return;
-	}
-	mfd_figures_time(&s->times.restorable_us);
-	if (mfd_session_advance(s, MFD_PHASE_RESTORABLE)) {
-		mfd_session_broken(s, -EIO, "session.img cannot be written");
-		return;
-	}
-	mfd_log_info("%s: restorable, %llu lazy pages", s->name, (unsigned long long)s->lazy_pages);
-	mfd_session_send(s, MFD_WIRE_IMAGES_OK, &ok.base);
-	mfd_confirm_begin(s);
+	return 0;
 }
 
 static int compare(const char *what, uint64_t said, uint64_t came, char *text, size_t len)
@@ -199,16 +180,14 @@ static int check_counts(struct mfd_session *s, const Mfd__End *e, char *text, si
 	return ret;
 }
 
-static void send_need(struct mfd_session *s, struct missing *m)
+static int send_need(struct mfd_session *s, struct missing *m, struct mfd_trouble *t)
 {
 	Mfd__Need need = MFD__NEED__INIT;
 	Mfd__PageRange **list = calloc(m->n ? m->n : 1, sizeof(*list));
 	size_t i;
 
-	if (!list) {
-		mfd_session_broken(s, -ENOMEM, "no memory");
-		return;
-	}
+	if (!list)
+		return mfd_trouble(t, MFD_TROUBLE_LINK, -ENOMEM, "no memory");
 	for (i = 0; i < m->n; i++)
 		list[i] = &m->ranges[i];
 	need.n_ranges = m->n;
@@ -219,6 +198,7 @@ static void send_need(struct mfd_session *s, struct missing *m)
 		     (unsigned long long)m->pages, m->n);
 	mfd_session_send(s, MFD_WIRE_NEED, &need.base);
 	free(list);
+	return 0;
 }
 
 /*
@@ -234,15 +214,12 @@ static int may_ask(struct mfd_session *s, const struct missing *m)
 	return may;
 }
 
-static void still_missing(struct mfd_session *s, const struct missing *m)
+static int still_missing(const struct missing *m, struct mfd_trouble *t)
 {
-	char text[200];
-
-	snprintf(text, sizeof(text),
-		 "%llu lazy pages have not come, the first is task %u address 0x%llx",
-		 (unsigned long long)m->pages, m->ranges[0].task,
-		 (unsigned long long)m->ranges[0].vaddr);
-	mfd_session_broken(s, -ENODATA, text);
+	return mfd_trouble(t, MFD_TROUBLE_LINK, -ENODATA,
+			   "%llu lazy pages have not come, the first is task %u address 0x%llx",
+			   (unsigned long long)m->pages, m->ranges[0].task,
+			   (unsigned long long)m->ranges[0].vaddr);
 }
 
 /*
@@ -272,23 +249,14 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 	return ret;
 }
 
-/* From here on the tasks are needed: nothing of theirs may be half in. */
-void mfd_verify_passed(struct mfd_session *s)
-{
-	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
-
-	if (s->plan->early && p && mfd_pager_make_whole(p))
-		mfd_session_broken(s, -EIO, "the pager has failed");
-	else
-		mfd_commit_ready(s);
-}
-
-void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
+int mfd_verify_end(struct mfd_session *s, const Mfd__End *e, struct mfd_trouble *t)
 {
 	struct missing m;
 	char text[512];
 	int ret;
 
+	mfd_assert(mfd_session_in(s, MFD_PHASES_UNVERIFIED));
+	mfd_assert(s->phase == MFD_PHASE_SETTLING || !atomic_load(&s->sealed));
 	mfd_figures_time(&s->times.sent_us);
 	ret = check_counts(s, e, text, sizeof(text));
 	if (!ret)
@@ -298,37 +266,30 @@ void mfd_verify_end(struct mfd_session *s, const Mfd__End *e)
 		if (ret)
 			free(m.ranges);
 	}
-	if (ret) {
-		mfd_session_broken(s, ret, text);
-		return;
-	}
+	if (ret)
+		return mfd_trouble(t, MFD_TROUBLE_LINK, ret, "%s", text);
 	s->lazy_pages = m.lazy;
-	if (!m.pages && s->plan->early && s->huge && !s->installed) {
-		mfd_commit_complete(s);
-		if (s->phase != MFD_PHASE_SETTLING)
-			mfd_session_enter(s, MFD_PHASE_SETTLING);
-	} else if (!m.pages)
-		mfd_verify_passed(s);
-	else if (may_ask(s, &m))
-		send_need(s, &m);
+	if (!m.pages)
+		ret = MFD_VERIFY_PASSED;
 	else
-		still_missing(s, &m);
+		ret = may_ask(s, &m) ? send_need(s, &m, t) : still_missing(&m, t);
 	free(m.ranges);
+	return ret;
 }
 
-void mfd_verify_need_all(struct mfd_session *s)
+int mfd_verify_need_all(struct mfd_session *s, struct mfd_trouble *t)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 	struct missing m;
 	char text[512];
 	int ret = find_missing(s, &m, text, sizeof(text));
 
-	if (ret) {
-		mfd_session_broken(s, ret, text);
-		return;
-	}
-	send_need(s, &m);
+	mfd_assert(s->plan->postcopy);
+	if (ret)
+		return mfd_trouble(t, MFD_TROUBLE_LINK, ret, "%s", text);
+	ret = send_need(s, &m, t);
 	free(m.ranges);
 	if (p)
 		mfd_pager_want_again(p);
+	return ret;
 }

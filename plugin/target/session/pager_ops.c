@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the pager asks of its session, from its own threads, and how the session starts it: anew, or
+ * with what it has taken over from a worker that died.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+
+#include "assert.h"
+#include "holder.h"
+#include "io.h"
+#include "lazysock.h"
+#include "log.h"
+#include "pager_ops.h"
+#include "restored_notes.h"
+#include "session.h"
+#include "take_address.h"
+#include "takeover.h"
+
+static struct mfd_pagetable *op_table(void *arg, uint32_t task)
+{
+	struct mfd_session *s = arg;
+
+	return mfd_tables_find(&s->tables, task);
+}
+
+static int op_started(void *arg)
+{
+	struct mfd_session *s = arg;
+	int ret;
+
+	if (!s->plan->postcopy && !s->plan->confirm)
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	/*
+	 * What the server restores stays stopped until there is leave; nobody else may restore
+	 * before.
+	 */
+	if (s->plan->confirm && (s->restore.busy || s->leave == MFD_LEAVE_WAIT)) {
+		ret = s->restore.busy ? 0 : -ECANCELED;
+		pthread_mutex_unlock(&s->lock);
+		return ret;
+	}
+	if (s->leave == MFD_LEAVE_WAIT) {
+		s->asked = 1;
+		pthread_cond_broadcast(&s->cond);
+	}
+	while (s->leave == MFD_LEAVE_WAIT)
+		pthread_cond_wait(&s->cond, &s->lock);
+	ret = s->leave == MFD_LEAVE_GIVEN ? 0 : -ECANCELED;
+	pthread_mutex_unlock(&s->lock);
+	return ret;
+}
+
+static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
+{
+	struct mfd_session *s = arg;
+	Mfd__Fault m = MFD__FAULT__INIT;
+	Mfd__PageRange r = MFD__PAGE_RANGE__INIT;
+
+	r.task = task;
+	r.vaddr = vaddr;
+	r.pages = pages;
+	m.range = &r;
+	return mfd_session_send(s, MFD_WIRE_FAULT, &m.base);
+}
+
+static int note_held(struct mfd_session *s, const struct mfd_pager_held *h, int ret)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!ret && h->task)
+		s->held_tasks++;
+	else if (!ret)
+		s->held_conn = h->uffd + 1;
+	pthread_mutex_unlock(&s->lock);
+	return ret;
+}
+
+/* Nonzero when it is the last of a task: every page of every task is in then. */
+static int note_unheld(struct mfd_session *s, int uffd)
+{
+	int last = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->held_conn == uffd + 1)
+		s->held_conn = 0;
+	else if (s->held_tasks)
+		last = !--s->held_tasks;
+	pthread_mutex_unlock(&s->lock);
+	return last;
+}
+
+static int count_hold(struct mfd_session *s)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->ending)
+		ret = -ESHUTDOWN;
+	else
+		s->holds++;
+	pthread_mutex_unlock(&s->lock);
+	return ret;
+}
+
+/*
+ * Of a child that a task forks nobody can say which process it is, and the task waits for us: no
+ * look at all processes.
+ */
+static int op_deposit(void *arg, struct mfd_pager_held *h)
+{
+	struct mfd_session *s = arg;
+	int ret = count_hold(s), pid, sure, pidfd = -1;
+
+	if (ret)
+		return ret;
+	if (h->forked)
+		return note_held(s, h,
+				 mfd_guard_deposit(&s->server->guard, s->name, h->task, h->uffd,
+						   h->book, -1, 1));
+	if (!h->task) {
+		pidfd = mfd_lazysock_peer(h->uffd);
+		ret = mfd_guard_deposit(&s->server->guard, s->name, 0, h->uffd, -1, pidfd, 0);
+		mfd_io_close(&pidfd);
+		return note_held(s, h, ret);
+	}
+	pid = mfd_holder_find(h->task, h->uffd, h->pid, &sure);
+	if (pid)
+		pidfd = pidfd_open(pid, 0);
+	ret = mfd_notes_mark(s->dirfd, h->task, pid);
+	if (!ret)
+		ret = mfd_guard_deposit(&s->server->guard, s->name, h->task, h->uffd, h->book,
+					pidfd, 0);
+	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
+	h->pid = sure ? pid : 0;
+	mfd_io_close(&pidfd);
+	return note_held(s, h, ret);
+}
+
+/*
+ * Early: before nobody holds anything any more by which whoever follows would know that the tasks
+ * live and lack nothing.
+ */
+static void op_withdraw(void *arg, int uffd)
+{
+	struct mfd_session *s = arg;
+
+	if (note_unheld(s, uffd) && s->plan->early && mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE))
+		return; /* they are held until the commit */
+	mfd_guard_withdraw(&s->server->guard, s->name, uffd);
+}
+
+static void op_abandon(void *arg)
+{
+	struct mfd_session *s = arg;
+
+	mfd_guard_kill(&s->server->guard, s->name);
+}
+
+static void op_restored(void *arg)
+{
+	struct mfd_session *s = arg;
+	int given, ret = mfd_notes_add(s->dirfd, MFD_NOTE_RESTORED);
+
+	if (ret)
+		mfd_log_error("%s: %s: %s", s->name, MFD_NOTES_FILE, strerror(-ret));
+	if (ret &&
+	    s->plan->early) /* whoever follows would not know that pages have left the store; here the source can still go on */
+		mfd_session_fail(s, ret, "%s cannot be written", MFD_NOTES_FILE);
+	mfd_figures_first(&s->times.restored_us);
+	pthread_mutex_lock(&s->lock);
+	given = s->leave == MFD_LEAVE_GIVEN;
+	s->restored = 1;
+	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+	if (given) /* else confirm.c does, when they go on */
+		mfd_address_lift(s);
+	mfd_log_info("%s: restored", s->name);
+}
+
+static void op_done(void *arg, int code, const char *text)
+{
+	struct mfd_session *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->pager_done = 1;
+	s->pager_code = code;
+	snprintf(s->pager_text, sizeof(s->pager_text), "%s", text ? text : "");
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static const struct mfd_pager_ops pager_ops = {
+	.table = op_table,
+	.started = op_started,
+	.want = op_want,
+	.deposit = op_deposit,
+	.withdraw = op_withdraw,
+	.abandon = op_abandon,
+	.restored = op_restored,
+	.done = op_done,
+};
+
+/* ---- starting it ---- */
+
+static struct mfd_pager_config pager_config(struct mfd_session *s)
+{
+	return (struct mfd_pager_config){
+		.dirfd = s->dirfd,
+		.store = s->store,
+		.postcopy = s->plan->follow,
+		.threads = s->server->threads,
+		.ops = &pager_ops,
+		.arg = s,
+	};
+}
+
+int mfd_pager_ops_start(struct mfd_session *s)
+{
+	struct mfd_pager_config config = pager_config(s);
+	struct mfd_error err = { 0 };
+	struct mfd_pager *p = NULL;
+	int ret;
+
+	if (atomic_load_explicit(&s->pager, memory_order_relaxed))
+		return 0;
+	/*
+	 * lazy-pages.socket means: restore may begin.  What is dead on the source is not thrown
+	 * away for want of an address.
+	 */
+	ret = mfd_address_take(s, &err);
+	if (ret && s->phase != MFD_PHASE_COMMITTED) {
+		mfd_session_set_error(s, mfd_error_text(&err));
+		return ret;
+	}
+	mfd_error_clear(&err);
+	ret = mfd_pager_start(&config, &p, &err);
+	if (ret) {
+		snprintf(s->error, sizeof(s->error), "pager: %s", mfd_error_text(&err));
+		mfd_log_error("%s: %s", s->name, s->error);
+		return ret;
+	}
+	/*
+	 * Partner of the fence in receive.c: a channel that does not see the pager yet has set its
+	 * page table words before the pager looks for the first of them, which is after leave to
+	 * run was given.
+	 */
+	atomic_store_explicit(&s->pager, p, memory_order_seq_cst);
+	return 0;
+}
+
+/*
+ * The worker that served the restored tasks is dead: its pager is taken over.  Once everything was
+ * verified a page that was just on its way has nobody to come from again.
+ */
+static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_t n,
+		       struct mfd_error *err)
+{
+	struct mfd_pager_config config = pager_config(s);
+	struct mfd_pager *p = NULL;
+	uint64_t again = 0;
+	int ret;
+
+	config.held = held;
+	config.n_held = n;
+	ret = mfd_pager_adopt(&config, &p, &again, err);
+	if (ret)
+		return ret;
+	if (again && s->phase != MFD_PHASE_RUNNING) {
+		mfd_pager_stop(p);
+		return mfd_error_set(err, -ENODATA,
+				     "%llu pages were lost on their way into the tasks",
+				     (unsigned long long)again);
+	}
+	atomic_store_explicit(&s->pager, p, memory_order_seq_cst);
+	return 0;
+}
+
+int mfd_pager_ops_take_over(struct mfd_session *s, struct mfd_error *err)
+{
+	struct mfd_pager_held *held;
+	size_t n, own;
+	int ret = mfd_takeover_list(&s->server->takeover, s->name, &held, &n, &own);
+
+	if (ret)
+		return mfd_error_sys(err, ret, "take over");
+	s->restored = 1;
+	s->held_tasks = (unsigned)own;
+	s->holds = 1; /* none may be left, but then there is nothing to kill or release either */
+	s->leave = MFD_LEAVE_GIVEN;
+	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
+	ret = adopt_pager(s, held, n, err);
+	if (!ret) {
+		mfd_takeover_done(&s->server->takeover, s->name, held, n);
+		mfd_address_adopt(s);
+		mfd_log_info("%s: %zu userfaultfds taken over from the worker that died", s->name,
+			     own);
+	}
+	free(held);
+	return ret;
+}
+
+void mfd_pager_ops_complete(struct mfd_session *s)
+{
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+
+	mfd_assert(mfd_session_in(s, MFD_PHASES_UNDECIDED | MFD_PHASE_BIT(IMAGES) |
+					     MFD_PHASE_BIT(SETTLING) | MFD_PHASE_BIT(COMMITTED)));
+	mfd_assert(p || !s->plan->follow || s->installed);
+	if (p && s->plan->follow)
+		mfd_pager_complete(p);
+}
+
+void mfd_pager_ops_leave(struct mfd_session *s)
+{
+	mfd_assert(s->phase == MFD_PHASE_RUNNING || s->phase == MFD_PHASE_COMMITTED);
+	mfd_assert(s->leave != MFD_LEAVE_REFUSED);
+	pthread_mutex_lock(&s->lock);
+	s->leave = MFD_LEAVE_GIVEN;
+	s->asked = 0;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
