@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables are for, and from, those who source this
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Real servers that move between two hosts while a client on a third one uses them. Needs helpers.bash.
+# Real servers that move between two hosts while a client on a third one uses them. Needs
+# helpers.bash.
 #
 #	lan_up				hosts a, b and c on one bridge, and a service address, which a has
 #	start_app NAME COMMAND...	a program on host a, in a session of its own: APP_PID
@@ -11,8 +12,9 @@
 
 APPS=$MFD_TOP/test/apps
 
-# What is dumped has an open TCP connection; on host a the rules of CRIU's network lock stay, as they should: they keep
-# host a from answering for a service that has left. They end with the network namespace here.
+# What is dumped has an open TCP connection; on host a the rules of CRIU's network lock stay, as
+# they should: they keep host a from answering for a service that has left. They end with the
+# network namespace here.
 APP_OPTIONS=(--tcp-established --network-lock nftables)
 
 # tool NAME: build NAME.c of this folder if need be, print where it is.
@@ -24,7 +26,8 @@ tool()
 	if ! [ "$out" -nt "$src" ]; then
 		mkdir -p "$BUILD/test/apps"
 		# shellcheck disable=SC2086  # a list
-		${CC:-gcc} -O2 $flags -o "$out.$BASHPID" "$src" -ldl && mv "$out.$BASHPID" "$out" || return 1
+		${CC:-gcc} -O2 $flags -o "$out.$BASHPID" "$src" -ldl && mv "$out.$BASHPID" "$out" ||
+			return 1
 	fi
 	echo "$out"
 }
@@ -39,7 +42,7 @@ need_program()
 	done
 }
 
-# ---- hosts -----------------------------------------------------------------------------------------------------
+# ---- hosts ---------------------------------------------------------------------------------------
 
 # Sets NS_A, NS_B, NS_C, ADDR_A, ADDR_B, ADDR_C, SERVICE.
 lan_up()
@@ -73,9 +76,9 @@ on_c()
 	nsenter --net=/run/netns/"$NS_C" -- "$@"
 }
 
-# service_prepared: what can be done on host b while the service still runs on host a. Later, what arrives before the sockets
-# are there must be dropped, or host b's kernel would reset the connections; the action script lifts that when CRIU has made
-# them, before tasks run.
+# service_prepared: what can be done on host b while the service still runs on host a. Later, what
+# arrives before the sockets are there must be dropped, or host b's kernel would reset the
+# connections; the action script lifts that when CRIU has made them, before tasks run.
 service_prepared()
 {
 	on_b nft -f - <<-END || return 1
@@ -101,7 +104,7 @@ service_moves()
 	on_b arping -q -A -c 1 -I eth0 "$SERVICE" &
 }
 
-# ---- programs --------------------------------------------------------------------------------------------------
+# ---- programs ------------------------------------------------------------------------------------
 
 start_app()
 {
@@ -132,10 +135,12 @@ start_client()
 
 	client=$(tool client) || return 1
 	CLIENT_LOG=$SCRATCH/client.latency
-	start client nsenter --net=/run/netns/"$NS_C" -- "$client" "$1" "$SERVICE" "$2" --log "$CLIENT_LOG" "${@:3}"
+	start client nsenter --net=/run/netns/"$NS_C" -- "$client" "$1" "$SERVICE" "$2" \
+		--log "$CLIENT_LOG" "${@:3}"
 	CLIENT_PID=$STARTED_PID
 	eventually 60 client_says '^(ready|FAILED)'
-	grep -q '^ready' "$SCRATCH/client.out" || fail "the client: $(tail -n 1 "$SCRATCH/client.out")"
+	grep -q '^ready' "$SCRATCH/client.out" ||
+		fail "the client: $(tail -n 1 "$SCRATCH/client.out")"
 }
 
 # requests_now: how many the client has had answered.
@@ -180,15 +185,16 @@ remark()
 	fi
 }
 
-# ---- the move --------------------------------------------------------------------------------------------------
+# ---- the move ------------------------------------------------------------------------------------
 
 note_end()
 {
 	wait_session "$SESSION" 'done' && echo "${EPOCHREALTIME/[.,]/}" >"$SCRATCH/ended"
 }
 
-# move_app safe|postcopy [options for criu dump and restore]: APP_PID, and the service address with it unless KEEP_ADDRESS.
-# Session $SESSION; the restored program is RESTORED_PID. MOVE_BEGAN, MOVE_RAN (restored), MOVE_ENDED: us since the epoch.
+# move_app safe|postcopy [options for criu dump and restore]: APP_PID, and the service address with
+# it unless KEEP_ADDRESS. Session $SESSION; the restored program is RESTORED_PID. MOVE_BEGAN,
+# MOVE_RAN (restored), MOVE_ENDED: us since the epoch.
 move_app()
 {
 	local mode=$1 dump='' ended
@@ -212,7 +218,8 @@ move_app()
 	rm -f "$SCRATCH/ended"
 	start "ended.$SESSION" note_end
 	ended=$STARTED_PID
-	restore_lazily "$SERVER_DIR/$SESSION" "$@" "${APP_RESTORE[@]}" || { fail "criu restore: $?"; return 1; }
+	restore_lazily "$SERVER_DIR/$SESSION" "$@" "${APP_RESTORE[@]}" || {
+		fail "criu restore: $?"; return 1; }
 	MOVE_RAN=$(cat "$SCRATCH/ran" 2>/dev/null || echo "${EPOCHREALTIME/[.,]/}")
 	[ -z "$dump" ] || wait "$dump" || { fail "criu dump: $?"; return 1; }
 	wait "$ended" || { fail 'not all pages are there'; return 1; }
@@ -222,8 +229,9 @@ move_app()
 }
 
 
-# server_restores [serve options]: a server that restores by itself (criu-multifd migrate --restore) and takes the service
-# address when it does. Until migrate knows how to move an address, CRIU's action scripts do it.
+# server_restores [serve options]: a server that restores by itself (criu-multifd migrate --restore)
+# and takes the service address when it does. Until migrate knows how to move an address, CRIU's
+# action scripts do it.
 server_restores()
 {
 	cat >"$SCRATCH/arrive" <<-END
@@ -238,16 +246,20 @@ server_restores()
 	esac
 	END
 	chmod +x "$SCRATCH/arrive"
-	start_server --restore --pid-namespace own --restore-option=--action-script --restore-option="$SCRATCH/arrive" "$@"
+	start_server --restore --pid-namespace own --restore-option=--action-script \
+		--restore-option="$SCRATCH/arrive" "$@"
 }
 
-# migrate_app [options for criu dump]: as move_app, by the one command, with server_restores. MIGRATE_SAYS: its summary.
+# migrate_app [options for criu dump]: as move_app, by the one command, with server_restores.
+# MIGRATE_SAYS: its summary.
 migrate_app()
 {
 	service_prepared || return 1
 	MOVE_BEGAN=${EPOCHREALTIME/[.,]/}
-	on_a "$MFD" migrate -t "$APP_PID" --to "$SERVER_ADDR" --session "$SESSION" --restore --json -- "$@" \
-		>"$SCRATCH/migrate.out" 2>&1 || { fail "migrate: $?: $(tail -n 3 "$SCRATCH/migrate.out")"; return 1; }
+	on_a "$MFD" migrate -t "$APP_PID" --to "$SERVER_ADDR" --session "$SESSION" --restore \
+		--json -- "$@" \
+		>"$SCRATCH/migrate.out" 2>&1 || {
+			fail "migrate: $?: $(tail -n 3 "$SCRATCH/migrate.out")"; return 1; }
 	ip -n "$NS_A" addr del "$SERVICE/24" dev eth0
 	MOVE_RAN=$(cat "$SCRATCH/ran")
 	MIGRATE_SAYS=$(grep '"event":"summary"' "$SCRATCH/migrate.out")
@@ -267,13 +279,14 @@ shim_criu()
 	CRIU=$SCRATCH/criu
 }
 
-# ---- redis -----------------------------------------------------------------------------------------------------
+# ---- redis ---------------------------------------------------------------------------------------
 
 # start_redis [OPTIONS]
 start_redis()
 {
 	mkdir -p "$SCRATCH/redis"
-	start_app redis redis-server --bind "$SERVICE" 127.0.0.1 --port 6379 --save '' --protected-mode no \
+	start_app redis redis-server --bind "$SERVICE" 127.0.0.1 --port 6379 --save '' \
+		--protected-mode no \
 		--enable-debug-command yes --dir "$SCRATCH/redis" "$@"
 	wait_app 6379
 }
@@ -284,15 +297,16 @@ redis_digest()
 	on_c redis-cli -h "$SERVICE" debug digest
 }
 
-# ---- heaps -----------------------------------------------------------------------------------------------------
+# ---- heaps ---------------------------------------------------------------------------------------
 
 heap_says()
 {
 	grep -q "^$1 " "$SCRATCH/heap.out" || is_dead "${RESTORED_PID:-$APP_PID}"
 }
 
-# start_heap COMMAND...: a program that builds a heap, prints "ready CHECKSUM", goes on using and changing it, and, when
-# the file CHECK exists in its folder, computes the checksum again: "check CHECKSUM rounds=N longest_ms=X".
+# start_heap COMMAND...: a program that builds a heap, prints "ready CHECKSUM", goes on using and
+# changing it, and, when the file CHECK exists in its folder, computes the checksum again: "check
+# CHECKSUM rounds=N longest_ms=X".
 start_heap()
 {
 	mkdir -p "$SCRATCH/heap"
@@ -310,18 +324,20 @@ check_heap()
 	touch "$SCRATCH/heap/CHECK"
 	eventually 60 heap_says check
 	says=$(grep '^check ' "$SCRATCH/heap.out")
-	[ "$(awk '{ print $2 }' <<<"$says")" = "$HEAP" ] || fail "the heap was $HEAP, now: $says" || return 1
+	[ "$(awk '{ print $2 }' <<<"$says")" = "$HEAP" ] || fail "the heap was $HEAP, now: $says" ||
+		return 1
 	HEAP_SAYS=$says
 }
 
-# ---- postgresql ------------------------------------------------------------------------------------------------
+# ---- postgresql ----------------------------------------------------------------------------------
 
 as_postgres()
 {
 	setpriv --reuid=postgres --regid=postgres --clear-groups "$@"
 }
 
-# start_postgres: in an IPC namespace of its own, since CRIU dumps System V memory by the namespace only.
+# start_postgres: in an IPC namespace of its own, since CRIU dumps System V memory by the namespace
+# only.
 start_postgres()
 {
 	local bin
@@ -333,7 +349,8 @@ start_postgres()
 	as_postgres "$bin/initdb" -A trust -N -D "$SCRATCH/postgres/db" >/dev/null || return 1
 	echo "host all all $SERVICE/24 trust" >>"$SCRATCH/postgres/db/pg_hba.conf"
 	start_app postgres unshare --ipc setpriv --reuid=postgres --regid=postgres --clear-groups \
-		"$bin/postgres" -D "$SCRATCH/postgres/db" -k "$SCRATCH/postgres" -c listen_addresses="$SERVICE" \
+		"$bin/postgres" -D "$SCRATCH/postgres/db" -k "$SCRATCH/postgres" \
+			-c listen_addresses="$SERVICE" \
 		-c shared_buffers=128MB -c fsync=off -c dynamic_shared_memory_type=mmap
 	wait_app 5432
 	eventually 30 on_c psql -qh "$SERVICE" -U postgres -c 'select 1' >/dev/null 2>&1

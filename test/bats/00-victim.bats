@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The tools of the other tests: a victim verifies what is right, finds what is wrong, and stock CRIU can move it.
-# A test that cannot fail proves nothing, so most of these break something on purpose.
+# The tools of the other tests: a victim verifies what is right, finds what is wrong, and stock CRIU
+# can move it. A test that cannot fail proves nothing, so most of these break something on purpose.
 
 load helpers
 
@@ -44,7 +44,8 @@ kind_verifies()
 
 @test "victim: guard pages" {
 	start_victim --size 0 --map guard
-	if grep 'kernel lacks' "$VICTIM_DIR/victim.log"; then skip 'kernel lacks MADV_GUARD_INSTALL'; fi
+	if grep 'kernel lacks' "$VICTIM_DIR/victim.log"; then
+		skip 'kernel lacks MADV_GUARD_INSTALL'; fi
 	stop_victim
 	kind_verifies guard
 }
@@ -66,7 +67,8 @@ kind_verifies()
 	for fill in random zero half text; do
 		start_victim --size 160 --fill $fill
 		verify_victim
-		peek "$VICTIM_PID" "$(victim_map main | cut -d' ' -f1)" $((4 << 20)) >"$SCRATCH/$fill"
+		peek "$VICTIM_PID" "$(victim_map main | cut -d' ' -f1)" $((4 << 20)) \
+			>"$SCRATCH/$fill"
 		echo "$fill $(zstd -c -1 "$SCRATCH/$fill" | wc -c)" >>"$SCRATCH/sizes"
 		stop_victim
 		rm "$VICTIM_DIR/victim.log"
@@ -176,7 +178,8 @@ kind_verifies()
 	assert_not_frozen "$VICTIM_PID"
 }
 
-# Every kind of mapping that this machine has, but not swap: that would slow the machine down for the other tests.
+# Every kind of mapping that this machine has, but not swap: that would slow the machine down for
+# the other tests.
 start_big_victim()
 {
 	need_criu
@@ -209,10 +212,12 @@ start_big_victim()
 @test "stock criu: lazy restore, with fork, remap, remove and unmap while pages are missing" {
 	start_big_victim 256
 	on_a "$CRIU" dump -t "$VICTIM_PID" -D "$SCRATCH/img" -v4 -o dump.log
-	start lazy-pages ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} "$CRIU" lazy-pages -D "$SCRATCH/img" -v4 -o lazy.log
+	start lazy-pages ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} "$CRIU" lazy-pages \
+		-D "$SCRATCH/img" -v4 -o lazy.log
 	daemon=$STARTED_PID
 	eventually 5 test -S "$SCRATCH/img/lazy-pages.socket"
-	# Asked for before it runs again, so that it acts at its first tick: the daemon copies 3 GB/s from the start.
+	# Asked for before it runs again, so that it acts at its first tick: the daemon copies 3
+	# GB/s from the start.
 	start actions victim_actions
 	asked=$STARTED_PID
 	restore_lazily "$SCRATCH/img"
@@ -221,7 +226,8 @@ start_big_victim()
 	wait "$daemon"
 	# The events did come: else this proved nothing.
 	for event in FORK REMAP REMOVE UNMAP; do
-		grep -q -E "uffd: .*$event" "$SCRATCH/img/lazy.log" || fail "no $event event in lazy.log"
+		grep -q -E "uffd: .*$event" "$SCRATCH/img/lazy.log" ||
+			fail "no $event event in lazy.log"
 	done
 }
 
@@ -250,7 +256,8 @@ start_big_victim()
 	END
 	# Its own guard does the rest.
 	register undo sh -c 'kill -KILL "$(cat "$0")"' "$SCRATCH/inner.pid"
-	start inner env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin VICTIM="$VICTIM" MFD="$MFD" BUILD="$BUILD" setsid bats "$SCRATCH/inner.bats"
+	start inner env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin VICTIM="$VICTIM" MFD="$MFD" \
+		BUILD="$BUILD" setsid bats "$SCRATCH/inner.bats"
 	eventually 20 test -s "$SCRATCH/inner.list"
 	cat "$SCRATCH/inner.list"
 	{ read -r dir && mapfile -t pids; } <"$SCRATCH/inner.list"

@@ -66,7 +66,7 @@ image()
 	fi
 }
 
-# ---- main ------------------------------------------------------------------------------------------------------
+# ---- main ----------------------------------------------------------------------------------------
 
 @test "main: no verb" { says 64 "Usage: criu-multifd VERB" "$MFD"; }
 @test "main: --help" { says 0 "  wait " "$MFD" --help; }
@@ -100,7 +100,7 @@ image()
 	says 1 "cannot write" sh -c '"$1" --help >/dev/full' sh "$MFD"
 }
 
-# ---- flags -----------------------------------------------------------------------------------------------------
+# ---- flags ---------------------------------------------------------------------------------------
 
 @test "flags: missing argument" { says 64 "SESSION is missing" "$MFD" wait --dir "$DIR"; }
 @test "flags: too many arguments" { says 64 "unexpected argument 'b'" "$MFD" wait a b; }
@@ -118,7 +118,7 @@ image()
 	done
 }
 
-# ---- wait ------------------------------------------------------------------------------------------------------
+# ---- wait ----------------------------------------------------------------------------------------
 
 # bats test_tags=sanitize
 @test "wait: states that are enough, and those that are not" {
@@ -246,7 +246,8 @@ image()
 @test "wait: an unreadable session is an error, not a wait" {
 	session s
 	truncate -s -1 "$DIR/s/session.img"
-	says 1 "session s: unreadable: s/session.img: the entry at offset 8 claims" "$MFD" wait --dir "$DIR" s --timeout 5
+	says 1 "session s: unreadable: s/session.img: the entry at offset 8 claims" "$MFD" wait \
+		--dir "$DIR" s --timeout 5
 	session s state=READY
 	"$MFD" wait --dir "$DIR" s --timeout 0
 }
@@ -270,7 +271,7 @@ image()
 	[ "$(grep -c 'in doubt' "$SCRATCH/wait.err")" = 1 ]
 }
 
-# ---- status ----------------------------------------------------------------------------------------------------
+# ---- status --------------------------------------------------------------------------------------
 
 NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 
@@ -295,7 +296,8 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 	[[ ${lines[0]} =~ ^SESSION\ +STATE\ +SOURCE\ +RECEIVED\ +INSTALLED\ +RATE\ +AGE$ ]]
 	[[ ${lines[1]} =~ ^db\ +aborted ]]
 	[[ ${lines[2]} =~ ^odd\ +unreadable ]]
-	[[ ${lines[3]} =~ ^web\ +receiving\ +host-a\ +512\ MiB\ 50%\ +0\ B\ 0%\ +268\ MB/s\ +[23]s$ ]]
+	[[ ${lines[3]} \
+		=~ ^web\ +receiving\ +host-a\ +512\ MiB\ 50%\ +0\ B\ 0%\ +268\ MB/s\ +[23]s$ ]]
 	[[ $output == *"aborted: disk full"* ]]
 	[[ $output == *"odd/session.img: the file ends inside its magic at offset 0"* ]]
 }
@@ -330,14 +332,16 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 
 # bats test_tags=sanitize
 @test "status: JSON" {
-	session s state=READY postcopy=1 secret=secret source=$'ho\xffst "a"' pages=90 zero_pages=10 lazy_pages=100
+	session s state=READY postcopy=1 secret=secret source=$'ho\xffst "a"' pages=90 \
+		zero_pages=10 lazy_pages=100
 	session --ended t error=$'tab\tnew\nline'
 	run "$MFD" status --dir "$DIR" --json
 	echo "$output"
 	jq -e '.dir and (.sessions | length == 2)' <<<"$output"
 	jq -e '.sessions[0] | .session == "s" and .state == "ready" and .mode == "postcopy" and .source == "ho?st \"a\""' <<<"$output"
 	jq -e '.sessions[0] | .pages == 90 and .received_percent == 100 and .bytes_memory == 409600 and .error == null' <<<"$output"
-	jq -e '.sessions[1] | .ended and .state == "aborted" and .error == "tab?new?line"' <<<"$output"
+	jq -e '.sessions[1] | .ended and .state == "aborted" and .error == "tab?new?line"' \
+		<<<"$output"
 	[[ $output != *secret* ]]
 	[ "$("$MFD" status --dir "$DIR" --json t | jq -r .session)" = t ]
 }
@@ -353,7 +357,7 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 	[ "$(wc -l <"$SCRATCH/watch.out")" = "$(jq -c . "$SCRATCH/watch.out" | wc -l)" ]
 }
 
-# ---- show ------------------------------------------------------------------------------------------------------
+# ---- show ----------------------------------------------------------------------------------------
 
 # bats test_tags=sanitize
 @test "show: images that CRIU made" {
@@ -365,7 +369,8 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 	image core-1.img session-core B
 	"$MFD" show pagemap-1.img | jq -e '.magic == "PAGEMAP" and .entries[0].pages_id and
 		([.entries[1:][] | select(.flags == ["LAZY"]).nr_pages] | add) == 8203'
-	"$MFD" show mm-1.img | jq -e '[.entries[0].vmas[] | select(.status | index("VDSO"))] | length == 1'
+	"$MFD" show mm-1.img |
+		jq -e '[.entries[0].vmas[] | select(.status | index("VDSO"))] | length == 1'
 	"$MFD" show pstree.img | jq -e '.entries | length == 3 and .[1].ppid == .[0].pid'
 	"$MFD" show inventory.img | jq -e '.magic == "INVENTORY" and .entries[0].img_version == 2'
 	"$MFD" show core-1.img | jq -e '.magic == "CORE" and .bytes == 34'
@@ -375,7 +380,8 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 @test "show: a session, without its secret" {
 	cd "$SCRATCH"
 	session s state=READY secret=tell-no-one
-	"$MFD" show "$DIR/s/session.img" | jq -e '.magic == "SESSION" and .entries[0].state == "READY" and
+	"$MFD" show "$DIR/s/session.img" | jq \
+		-e '.magic == "SESSION" and .entries[0].state == "READY" and
 		.entries[0].secret == "(not shown)"'
 }
 
@@ -401,7 +407,7 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 	jq -e '.entries | length == 3' <<<"$output"
 }
 
-# ---- abort -----------------------------------------------------------------------------------------------------
+# ---- abort ---------------------------------------------------------------------------------------
 
 @test "abort: nobody serves the folder" {
 	says 1 "session s: $DIR: No such file" "$MFD" abort --dir "$DIR" s

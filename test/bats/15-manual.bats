@@ -19,7 +19,8 @@ load helpers
 @test "the overview names every option, and no option is without a line of help" {
 	local name
 	"$MFD" --help=man | groff -man -Tascii -P-cbou >"$SCRATCH/text"
-	for name in target session channels zerocopy checksum packet-size mode confirm connect-timeout stall-timeout log-level; do
+	for name in target session channels zerocopy checksum packet-size mode confirm \
+		connect-timeout stall-timeout log-level; do
 		grep -Eq "^ +$name( |\$)" "$SCRATCH/text" || fail "no option '$name' in the manual"
 		grep -Eq -A1 "^ +$name( |\$)" "$SCRATCH/text"
 	done
@@ -29,8 +30,10 @@ load helpers
 	local verb flag
 	for verb in $("$MFD" --help=verbs); do
 		"$MFD" "$verb" --help=man | groff -man -Tascii -P-cbou >"$SCRATCH/text"
-		for flag in $("$MFD" "$verb" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE -e '--[a-z-]+'); do
-			grep -q -e "$flag" "$SCRATCH/text" || fail "$verb: $flag is not in the manual"
+		for flag in $("$MFD" "$verb" --help | grep -oE '^ +(-., )?--[a-z-]+' |
+			grep -oE -e '--[a-z-]+'); do
+			grep -q -e "$flag" "$SCRATCH/text" ||
+				fail "$verb: $flag is not in the manual"
 		done
 	done
 }

@@ -169,7 +169,8 @@ setup()
 @test "unconfigured, the plugin does nothing" {
 	start_victim --size 8
 	mkdir "$SCRATCH/img"
-	on_a "$CRIU" dump -t "$VICTIM_PID" -D "$SCRATCH/img" -L "$PLUGINS" -v4 -o dump.log </dev/null
+	on_a "$CRIU" dump -t "$VICTIM_PID" -D "$SCRATCH/img" -L "$PLUGINS" -v4 -o dump.log \
+		</dev/null
 	[ ! -e "$SCRATCH/img/multifd-send.log" ]
 	restore_in_namespace "$SCRATCH/img" -L "$PLUGINS"
 	verify_victim
@@ -194,10 +195,12 @@ setup()
 	mkdir "$SCRATCH/img"
 	printf '# sample\nchannels = many\n' >"$SCRATCH/conf"
 	run ! on_a env CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_CONFIG="$SCRATCH/conf" \
-		"$CRIU" dump -t "$VICTIM_PID" -D "$SCRATCH/img" --lazy-pages -L "$PLUGINS" -v4 -o dump.log
+		"$CRIU" dump -t "$VICTIM_PID" -D "$SCRATCH/img" --lazy-pages -L "$PLUGINS" -v4 \
+			-o dump.log
 	grep -q 'conf:2' "$SCRATCH/img/dump.log"
 	run ! on_a env CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_CHANELS=3 \
-		"$CRIU" dump -t "$VICTIM_PID" -D "$SCRATCH/img" --lazy-pages -L "$PLUGINS" -v4 -o dump.log
+		"$CRIU" dump -t "$VICTIM_PID" -D "$SCRATCH/img" --lazy-pages -L "$PLUGINS" -v4 \
+			-o dump.log
 	grep -q 'CRIU_MULTIFD_CHANELS' "$SCRATCH/img/dump.log"
 	run ! grep -q 'Seized task' "$SCRATCH/img/dump.log"
 	assert_not_frozen "$VICTIM_PID"

@@ -15,7 +15,8 @@ setup()
 # Local ports of all connections to the server, in order.
 local_ports()
 {
-	on_a ss -Htn state established dst "$SERVER_ADDR" | awk '{ n = split($3, a, ":"); print a[n] }' | sort -n
+	on_a ss -Htn state established dst "$SERVER_ADDR" |
+		awk '{ n = split($3, a, ":"); print a[n] }' | sort -n
 }
 
 there_are()
@@ -49,7 +50,8 @@ throttled()
 	restore_lazily "$SERVER_DIR/$SESSION"
 	moved_well
 	# Bytes did go over each of them.
-	[ "$(jq '[.channel[] | select(.bytes > 1000000)] | length' "$SCRATCH/img.$SESSION/multifd-send.json")" = 8 ]
+	[ "$(jq '[.channel[] | select(.bytes > 1000000)] | length' \
+		"$SCRATCH/img.$SESSION/multifd-send.json")" = 8 ]
 }
 
 @test "postcopy: the urgent connection is one more of the row" {

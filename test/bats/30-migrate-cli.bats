@@ -1,7 +1,9 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2016,SC2046,SC2153,SC2209  # lists of pids; scripts that are written; variables of helpers.bash
+# Lists of pids; scripts that are written; variables of helpers.bash.
+# shellcheck disable=SC2016,SC2046,SC2153,SC2209
 # SPDX-License-Identifier: GPL-2.0-only
-# `criu-multifd migrate` and `serve --restore`: one command moves it; input that is wrong is refused in one line, and nothing is begun.
+# `criu-multifd migrate` and `serve --restore`: one command moves it; input that is wrong is refused
+# in one line, and nothing is begun.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -45,7 +47,8 @@ setup()
 	wait_session test 'done'
 	tail -n 1 "$SCRATCH/json" | jq -e '.result == "released" and .downtime_ms > 0 and .downtime_ms < 30000 and .error == null and
 		.stream_ms > 0 and .stream_ms <= .frozen_ms'
-	tail -n 1 "$SCRATCH/json" | jq -e '.pages >= 16384 and .bytes_memory >= 67108864 and .session == "test"'
+	tail -n 1 "$SCRATCH/json" |
+		jq -e '.pages >= 16384 and .bytes_memory >= 67108864 and .session == "test"'
 	no_folders_left
 }
 
@@ -56,7 +59,8 @@ setup()
 	runs_there
 	valid_json "$SCRATCH/json"
 	wait_session test 'done'
-	tail -n 1 "$SCRATCH/json" | jq -e '.result == "released" and .downtime_ms > 0 and .mode == "postcopy"'
+	tail -n 1 "$SCRATCH/json" |
+		jq -e '.result == "released" and .downtime_ms > 0 and .mode == "postcopy"'
 }
 
 @test "migrate --restore: a tree with threads and copy-on-write memory, both modes" {
@@ -80,7 +84,8 @@ setup()
 	wait_session test 'done'
 	local init
 	init=$(status_json restored_pid)
-	SESSION=back fails 4 'only the namespace as a whole can move' on_a "$MFD" migrate -t "$init" --to "$SERVER_ADDR"
+	SESSION=back fails 4 'only the namespace as a whole can move' on_a "$MFD" migrate \
+		-t "$init" --to "$SERVER_ADDR"
 }
 
 # KiB that a process has in huge pages.
@@ -97,7 +102,8 @@ huge_there()
 @test "migrate --restore: huge pages are huge pages at once" {
 	local before
 
-	grep -q -v '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled || skip 'kernel lacks transparent huge pages, or may give none'
+	grep -q -v '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled ||
+		skip 'kernel lacks transparent huge pages, or may give none'
 	start_server --restore
 	start_victim --size 64 --huge
 	before=$(huge_of "$VICTIM_PID")
@@ -174,7 +180,8 @@ huge_there()
 	start_server
 	start_victim --size 8
 	printf 'channels = 7\npacket-size = 64k\n' >"$SCRATCH/conf"
-	CRIU_MULTIFD_CONFIG=$SCRATCH/conf CRIU_MULTIFD_CHANNELS=5 migrate --channels 2 --json >"$SCRATCH/json"
+	CRIU_MULTIFD_CONFIG=$SCRATCH/conf CRIU_MULTIFD_CHANNELS=5 migrate --channels 2 \
+		--json >"$SCRATCH/json"
 	[ "$(tail -n 1 "$SCRATCH/json" | jq .channels)" = 2 ]
 	valid_json "$SCRATCH/json"
 }
@@ -183,7 +190,8 @@ huge_there()
 	start_server
 	start_victim --size 8
 	migrate -D "$SCRATCH/images" >"$SCRATCH/out" 2>"$SCRATCH/err"
-	[ -s "$SCRATCH/images/dump.log" ] && [ -s "$SCRATCH/images/inventory.img" ] && [ -s "$SCRATCH/images/multifd-send.json" ]
+	[ -s "$SCRATCH/images/dump.log" ] && [ -s "$SCRATCH/images/inventory.img" ] &&
+		[ -s "$SCRATCH/images/multifd-send.json" ]
 	[ ! -e "$SCRATCH/images/.progress" ]
 	grep -q released "$SCRATCH/err"
 	run ! grep -q $'\r' "$SCRATCH/err"
@@ -200,7 +208,7 @@ huge_there()
 	grep -q '\[####################\] 100%' "$SCRATCH/tty"
 }
 
-# ---- bad input: one line, a code, nothing changed --------------------------------------------------------------
+# ---- bad input: one line, a code, nothing changed ------------------------------------------------
 
 @test "bad input here: nothing is begun" {
 	local kernel
@@ -234,11 +242,14 @@ huge_there()
 @test "bad input: a thread, and somebody who is not root" {
 	start_victim --size 4 --threads 2
 	local tid
-	tid=$(basename "$(find "/proc/$VICTIM_PID/task" -mindepth 1 -maxdepth 1 ! -name "$VICTIM_PID" | head -n 1)")
-	VICTIM_PID=$tid fails 4 'is a thread of process' on_a "$MFD" migrate -t "$tid" --to 127.0.0.1:1
+	tid=$(basename "$(find "/proc/$VICTIM_PID/task" -mindepth 1 -maxdepth 1 ! \
+		-name "$VICTIM_PID" | head -n 1)")
+	VICTIM_PID=$tid fails 4 'is a thread of process' on_a "$MFD" migrate -t "$tid" \
+		--to 127.0.0.1:1
 	command -v setpriv >/dev/null || skip 'no setpriv'
 	chmod 755 "$SCRATCH"
-	fails 4 'must be run as root' setpriv --reuid 65534 --clear-groups "$MFD" migrate -t "$VICTIM_PID" --to 127.0.0.1:1
+	fails 4 'must be run as root' setpriv --reuid 65534 --clear-groups "$MFD" migrate \
+		-t "$VICTIM_PID" --to 127.0.0.1:1
 }
 
 @test "bad input: usage and configuration are code 64" {
@@ -263,7 +274,8 @@ huge_there()
 	SERVER_ADDR=$ADDR_B:9 fails 5 'Connection refused' migrate
 	SERVER_ADDR=no-such-host.invalid:9 fails 5 'no-such-host.invalid' migrate
 	fails 5 'this server does not restore by itself' migrate --restore
-	CRIU_MULTIFD_RESTORE_OPTION=pre-exec fails 5 "'pre-exec' is not one that a source may ask for" migrate
+	CRIU_MULTIFD_RESTORE_OPTION=pre-exec fails 5 \
+		"'pre-exec' is not one that a source may ask for" migrate
 	CRIU_MULTIFD_RESTORE_OPTION=network-lock=/bin/sh fails 5 'network-lock' migrate
 	assert_not_frozen "$VICTIM_PID"
 	no_folders_left
@@ -296,9 +308,11 @@ fake_server()
 	command -v python3 >/dev/null || skip 'no python3'
 	start_victim --size 4
 	for version in 0 2; do
-		start "fake$version" nsenter --net=/run/netns/"$NS_B" -- bash -c "$(declare -f fake_server); ADDR_B=$ADDR_B fake_server $version"
+		start "fake$version" nsenter --net=/run/netns/"$NS_B" -- bash \
+			-c "$(declare -f fake_server); ADDR_B=$ADDR_B fake_server $version"
 		eventually 5 grep -q up "$SCRATCH/fake$version.out"
-		SERVER_ADDR=$ADDR_B:7 fails 5 "this server speaks version $version, the source version 1" migrate
+		SERVER_ADDR=$ADDR_B:7 fails 5 \
+			"this server speaks version $version, the source version 1" migrate
 		kill $(ip netns pids "$NS_B")
 	done
 	assert_not_frozen "$VICTIM_PID"
@@ -313,9 +327,12 @@ fake_server()
 }
 
 @test "serve: what restoring needs is looked for at the start" {
-	fails 1 'without --restore nothing is restored' timeout 10 "$MFD" serve --listen 127.0.0.1:0 --dir "$SCRATCH/d" \
+	fails 1 'without --restore nothing is restored' timeout 10 "$MFD" serve \
+		--listen 127.0.0.1:0 --dir "$SCRATCH/d" \
 		--restore-option=--tcp-close
-	fails 1 '--network-namespace nowhere' timeout 10 "$MFD" serve --listen 127.0.0.1:0 --dir "$SCRATCH/d" --restore \
+	fails 1 '--network-namespace nowhere' timeout 10 "$MFD" serve --listen 127.0.0.1:0 \
+		--dir "$SCRATCH/d" --restore \
 		--network-namespace nowhere
-	CRIU=/bin/true fails 1 'CRIU=/bin/true' timeout 10 "$MFD" serve --listen 127.0.0.1:0 --dir "$SCRATCH/d" --restore
+	CRIU=/bin/true fails 1 'CRIU=/bin/true' timeout 10 "$MFD" serve --listen 127.0.0.1:0 \
+		--dir "$SCRATCH/d" --restore
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2016,SC2046,SC2153  # lists of pids; scripts that are written; variables of helpers.bash
+# Lists of pids; scripts that are written; variables of helpers.bash.
+# shellcheck disable=SC2016,SC2046,SC2153
 # SPDX-License-Identifier: GPL-2.0-only
-# `criu-multifd migrate`, interrupted or failing at every phase: its exit code can be trusted, and exactly one copy runs, on this side or
-# on that.
+# `criu-multifd migrate`, interrupted or failing at every phase: its exit code can be trusted, and
+# exactly one copy runs, on this side or on that.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -40,7 +41,8 @@ interrupt()
 
 @test "Ctrl-C and SIGTERM at every phase of a safe move: one copy, and the exit code says where" {
 	local phase sig rc
-	# Longer than the pages take, beside which it runs: there is a phase in which nothing else is missing.
+	# Longer than the pages take, beside which it runs: there is a phase in which nothing else
+	# is missing.
 	CRIU=$(slow_restore 1.5) start_server --restore
 	for phase in start connecting freezing streaming verifying restoring releasing; do
 		for sig in INT TERM; do
@@ -49,8 +51,10 @@ interrupt()
 			rc=0
 			interrupt $sig $phase --restore
 			wait "$INTERRUPTED" || rc=$?
-			echo "$SESSION: exit $rc, $(tail -n 1 "$SCRATCH/migrate.out" | jq -c '[.result, .error]')"
-			# Before the program has read its command line a signal ends it as any other.
+			echo "$SESSION: exit $rc, $(tail -n 1 "$SCRATCH/migrate.out" |
+				jq -c '[.result, .error]')"
+			# Before the program has read its command line a signal ends it as any
+			# other.
 			if [ "$phase" = start ] && [ "$rc" -gt 128 ]; then
 				[ ! -s "$SCRATCH/migrate.out" ]
 				one_here
@@ -103,7 +107,8 @@ interrupt()
 	local rc=0
 	start_server --restore
 	start_victim --size 64
-	nsenter --net=/run/netns/"$NS_A" tc qdisc add dev eth0 root tbf rate 200mbit burst 64kb latency 1s
+	nsenter --net=/run/netns/"$NS_A" tc qdisc add dev eth0 root tbf rate 200mbit burst 64kb \
+		latency 1s
 	start migrate migrate --restore --mode postcopy
 	MIGRATING=$STARTED_PID
 	eventually 20 has_state running
@@ -144,7 +149,8 @@ interrupt()
 
 @test "a criu on the target that dies: the source runs on" {
 	local mode
-	printf '#!/bin/sh\n[ "$1" != restore ] || kill -9 $$\nexec %s "$@"\n' "$CRIU" >"$SCRATCH/dying"
+	printf '#!/bin/sh\n[ "$1" != restore ] || kill -9 $$\nexec %s "$@"\n' "$CRIU" \
+		>"$SCRATCH/dying"
 	chmod +x "$SCRATCH/dying"
 	CRIU=$SCRATCH/dying start_server --restore
 	start_victim --size 16
@@ -162,7 +168,8 @@ interrupt()
 	local pid=$STARTED_PID rc=0
 	eventually 20 grep -q '"phase":"restoring"' "$SCRATCH/migrate.out"
 	kill -KILL $(ours_in "$NS_B" serve)
-	# It tries to tell a target that may hold everything for a minute; the tasks run on from the beginning of that.
+	# It tries to tell a target that may hold everything for a minute; the tasks run on from the
+	# beginning of that.
 	eventually 10 one_here
 	verify_victim
 	kill -KILL $(ours_in "$NS_A" send) || true

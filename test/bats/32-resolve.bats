@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2046,SC2153  # lists of pids; variables of helpers.bash
 # SPDX-License-Identifier: GPL-2.0-only
-# In doubt: restored and stopped, and then silence, or a server that ends; `criu-multifd resolve` and a source that comes back settle it.
+# In doubt: restored and stopped, and then silence, or a server that ends; `criu-multifd resolve`
+# and a source that comes back settle it.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -169,7 +170,8 @@ postcopy_cut()
 	start_server --restore --stall-timeout 1000
 	start_victim --size 256
 	# Two seconds for all of it: it can be cut in the middle.
-	start migrate migrate --restore --mode postcopy --stall-timeout 1s --channels 1 --max-bandwidth 1Gbit -D "$IMG"
+	start migrate migrate --restore --mode postcopy --stall-timeout 1s --channels 1 \
+		--max-bandwidth 1Gbit -D "$IMG"
 	MIGRATING=$STARTED_PID
 	eventually 20 has_state running
 	ip -n "$NS_A" link set eth0 down

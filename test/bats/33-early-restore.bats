@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2046,SC2153  # lists of pids; variables of helpers.bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Restored while pages still come: whatever fails or dies meanwhile, exactly one copy runs, with every byte.
+# Restored while pages still come: whatever fails or dies meanwhile, exactly one copy runs, with
+# every byte.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -31,7 +32,8 @@ early_restored()
 	wait "$MIGRATING"
 	runs_there
 	wait_session test 'done'
-	"$MFD" status --dir "$SERVER_DIR" test --json | jq -e '(.timeline | map({(.phase): .ms}) | add) as $t | $t.restored < $t.sent and
+	"$MFD" status --dir "$SERVER_DIR" test --json |
+		jq -e '(.timeline | map({(.phase): .ms}) | add) as $t | $t.restored < $t.sent and
 		(.timeline | map(.ms) | . == sort) and .pager.direct_pages > 1000 and .urgent != null'
 	restored_once
 	no_folders_left

@@ -17,7 +17,8 @@ setup()
 begin()
 {
 	start_victim --size "$2"
-	CRIU_MULTIFD_MODE=${3:-safe} CRIU_MULTIFD_MAX_BANDWIDTH=$1 start dump dump_with_plugin "$VICTIM_PID" "$IMG"
+	CRIU_MULTIFD_MODE=${3:-safe} CRIU_MULTIFD_MAX_BANDWIDTH=$1 start dump dump_with_plugin \
+		"$VICTIM_PID" "$IMG"
 	DUMP=$STARTED_PID
 	eventually 10 has_begun
 }
@@ -58,7 +59,8 @@ measure()
 	echo "$RATE bytes per second"
 }
 
-# holds RATE: never more than it (5 %, and as much for our own clock); less only when the machine is busy each time.
+# holds RATE: never more than it (5 %, and as much for our own clock); less only when the machine is
+# busy each time.
 holds()
 {
 	local try
@@ -83,7 +85,7 @@ finish()
 	assert_gone "$VICTIM_PID"
 }
 
-# ---- set -------------------------------------------------------------------------------------------------------
+# ---- set -----------------------------------------------------------------------------------------
 
 @test "set on the target: 200 Mbit become 2 Gbit while it runs, and status says so" {
 	start_server
@@ -156,19 +158,23 @@ finish()
 	moved_well
 }
 
-# ---- figures ---------------------------------------------------------------------------------------------------
+# ---- figures -------------------------------------------------------------------------------------
 
-# adds_up FILE FIELD PART: in the JSON of FILE, FIELD is the sum of .channel[].PART and of .urgent's, where there is such a channel.
+# adds_up FILE FIELD PART: in the JSON of FILE, FIELD is the sum of .channel[].PART and of
+# .urgent's, where there is such a channel.
 adds_up()
 {
-	jq -e --arg whole "$2" --arg part "$3" '([.channel[], .urgent // empty] | map(.[$part]) | add) == .[$whole]' "$1" ||
+	jq -e --arg whole "$2" --arg part "$3" \
+		'([.channel[], .urgent // empty] | map(.[$part]) | add) == .[$whole]' "$1" ||
 		fail "$2 is not the sum of $3"
 }
 
 in_order()
 {
 	jq -e '.timeline | map(.ms) | . == sort' "$1" || fail 'times out of order'
-	jq -e --arg want "$2" '[.timeline[].phase] - ([.timeline[].phase] - ($want / " ")) == ($want / " ")' "$1" ||
+	jq -e --arg want "$2" \
+		'[.timeline[].phase] - ([.timeline[].phase] - ($want / " ")) == ($want / " ")' \
+		"$1" ||
 		fail "the phases are $(jq -c '.timeline | map(.phase)' "$1")"
 }
 
@@ -176,8 +182,10 @@ check_source()
 {
 	local pair
 
-	for pair in bytes_wire:bytes packets:packets pages:pages zero_pages:zero_pages bytes_images:bytes_images stalls:stalls \
-		zerocopy_sent:zerocopy_sent zerocopy_copied:zerocopy_copied packets_compressed:packets_compressed; do
+	for pair in bytes_wire:bytes packets:packets pages:pages zero_pages:zero_pages \
+		bytes_images:bytes_images stalls:stalls \
+		zerocopy_sent:zerocopy_sent zerocopy_copied:zerocopy_copied \
+			packets_compressed:packets_compressed; do
 		adds_up "$1" "${pair%:*}" "${pair#*:}"
 	done
 	jq -e '.channel | length == 4 and all(.stalls == .blocked + .reclaims + .limited)' "$1"
@@ -205,13 +213,18 @@ check_target()
 	"$MFD" status --dir "$SERVER_DIR" test --json >"$SCRATCH/target.json"
 	check_source "$IMG/multifd-send.json"
 	check_target "$SCRATCH/target.json"
-	[ "$(jq -c '.channel | map([.bytes, .packets, .pages, .zero_pages])' "$IMG/multifd-send.json")" = \
-		"$(jq -c '.channel | map([.bytes, .packets, .pages, .zero_pages])' "$SCRATCH/target.json")" ]
-	in_order "$IMG/multifd-send.json" 'start hello joined frozen dumped images sent ready released committed'
-	in_order "$SCRATCH/target.json" 'hello joined streaming images sent ready committed restored installed done'
+	[ "$(jq -c '.channel | map([.bytes, .packets, .pages, .zero_pages])' \
+		"$IMG/multifd-send.json")" = \
+		"$(jq -c '.channel | map([.bytes, .packets, .pages, .zero_pages])' \
+			"$SCRATCH/target.json")" ]
+	in_order "$IMG/multifd-send.json" \
+		'start hello joined frozen dumped images sent ready released committed'
+	in_order "$SCRATCH/target.json" \
+		'hello joined streaming images sent ready committed restored installed done'
 	[ "$(jq -c .urgent "$SCRATCH/target.json")" = null ]
 	run -0 "$MFD" status --dir "$SERVER_DIR" -v
-	[[ $output == *CHANNEL*BYTES*STALLED* ]] && [[ $output == *PAGER*INSTALLED* ]] && [[ $output == *committed*' ms'* ]]
+	[[ $output == *CHANNEL*BYTES*STALLED* ]] && [[ $output == *PAGER*INSTALLED* ]] &&
+		[[ $output == *committed*' ms'* ]]
 	[ "$(grep -cE '^    [0-3] .* ms$' <<<"$output")" = 4 ]
 	# The sender is gone; its last words are there.
 	run -0 "$MFD" status --source "$IMG" --channels
@@ -219,7 +232,8 @@ check_target()
 	[ "$(source_json result)" = released ]
 }
 
-# touch_victim MIB: the last ones of the restored process's large mapping, as its own faults would. /proc/PID/mem does not wait for pages.
+# touch_victim MIB: the last ones of the restored process's large mapping, as its own faults would.
+# /proc/PID/mem does not wait for pages.
 touch_victim()
 {
 	local addr pages
@@ -250,14 +264,19 @@ touch_victim()
 	"$MFD" status --dir "$SERVER_DIR" test --json >"$SCRATCH/target.json"
 	check_source "$IMG/multifd-send.json"
 	check_target "$SCRATCH/target.json"
-	[ "$(jq .urgent.bytes "$SCRATCH/target.json")" = "$(jq .urgent.bytes "$IMG/multifd-send.json")" ]
+	[ "$(jq .urgent.bytes "$SCRATCH/target.json")" = \
+		"$(jq .urgent.bytes "$IMG/multifd-send.json")" ]
 	[ "$(jq .urgent.packets "$SCRATCH/target.json")" -gt 0 ]
-	[ "$(jq .remote_faults "$SCRATCH/target.json")" -ge "$(jq .urgent.packets "$SCRATCH/target.json")" ]
-	in_order "$IMG/multifd-send.json" 'start hello joined frozen dumped images running sent ready released committed'
-	in_order "$SCRATCH/target.json" 'hello joined streaming images restorable running sent ready committed'
+	[ "$(jq .remote_faults "$SCRATCH/target.json")" \
+		-ge "$(jq .urgent.packets "$SCRATCH/target.json")" ]
+	in_order "$IMG/multifd-send.json" \
+		'start hello joined frozen dumped images running sent ready released committed'
+	in_order "$SCRATCH/target.json" \
+		'hello joined streaming images restorable running sent ready committed'
 }
 
-# At 40 Mbit/s, 64 MiB take 13 s, but nothing is left to send when the process has asked for all of it.
+# At 40 Mbit/s, 64 MiB take 13 s, but nothing is left to send when the process has asked for all of
+# it.
 @test "postcopy: what was asked for is not sent once more" {
 	local began
 
@@ -272,10 +291,12 @@ touch_victim()
 	moved_well
 	[ $((SECONDS - began)) -lt 8 ]
 	jq -e '.pages == ([.channel[].pages] | add) + .urgent.pages' "$IMG/multifd-send.json"
-	jq -e '.urgent.pages > 2000 and .pages >= 16384 and .pages < 16384 * 1.2' "$IMG/multifd-send.json"
+	jq -e '.urgent.pages > 2000 and .pages >= 16384 and .pages < 16384 * 1.2' \
+		"$IMG/multifd-send.json"
 }
 
-# on_few_cpus [SHELL COMMAND]: a criu, to be given as CRIU, that has one processor for itself and for the sender.
+# on_few_cpus [SHELL COMMAND]: a criu, to be given as CRIU, that has one processor for itself and
+# for the sender.
 on_few_cpus()
 {
 	local cpus
@@ -292,7 +313,8 @@ on_few_cpus()
 	[ "$(source_json tasks_held)" = 1 ]
 	start_victim --name post --size 64
 	SESSION=post IMG=$SCRATCH/img.post
-	CRIU_MULTIFD_MODE=postcopy CRIU=$(on_few_cpus) start dump dump_with_plugin "$VICTIM_PID" "$IMG"
+	CRIU_MULTIFD_MODE=postcopy CRIU=$(on_few_cpus) start dump dump_with_plugin "$VICTIM_PID" \
+		"$IMG"
 	DUMP=$STARTED_PID
 	wait_session post ready
 	restore_lazily "$SERVER_DIR/post"
@@ -303,7 +325,8 @@ on_few_cpus()
 	moved_well
 }
 
-# A clock that is ahead by another 0.1 ms each time it is asked: what is asked twice and must not differ, does.
+# A clock that is ahead by another 0.1 ms each time it is asked: what is asked twice and must not
+# differ, does.
 leaping_clock()
 {
 	cat >"$SCRATCH/leap.c" <<-'END'
@@ -332,7 +355,9 @@ leaping_clock()
 	start_server
 	leaping_clock
 	start_victim --size 64
-	DUMP_TIMEOUT=20 CRIU_MULTIFD_MODE=postcopy CRIU=$(on_few_cpus "export LD_PRELOAD=$SCRATCH/leap.so") start dump dump_with_plugin "$VICTIM_PID" "$IMG"
+	DUMP_TIMEOUT=20 CRIU_MULTIFD_MODE=postcopy \
+		CRIU=$(on_few_cpus "export LD_PRELOAD=$SCRATCH/leap.so") start dump \
+		dump_with_plugin "$VICTIM_PID" "$IMG"
 	DUMP=$STARTED_PID
 	wait_session test ready
 	restore_lazily "$SERVER_DIR/test"
@@ -358,10 +383,12 @@ leaping_clock()
 @test "migrate --json: the summary has it all, and the events say where the sender can be found" {
 	start_server --restore
 	start_victim --size 32
-	on_a "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR" --session test --restore --json >"$SCRATCH/events"
+	on_a "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR" --session test --restore \
+		--json >"$SCRATCH/events"
 	tail -n 1 "$SCRATCH/events" >"$SCRATCH/summary.json"
 	check_source "$SCRATCH/summary.json"
-	in_order "$SCRATCH/summary.json" 'start hello joined frozen dumped images sent ready restored released committed'
+	in_order "$SCRATCH/summary.json" \
+		'start hello joined frozen dumped images sent ready restored released committed'
 	jq -es 'map(select(.event == "phase")) | length > 3 and all(.images_dir | startswith("/"))' "$SCRATCH/events"
 	# Also those that were over before anybody looked.
 	jq -es '["connecting", "freezing", "streaming", "verifying", "releasing", "released"] - map(select(.event == "phase").phase) == []' "$SCRATCH/events"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2153  # variables of helpers.bash
 # SPDX-License-Identifier: GPL-2.0-only
-# `serve --max-memory`: what the server takes stays below it, whoever does not fit waits before it freezes anything or is refused with a
-# clear word, and nothing is lost.
+# `serve --max-memory`: what the server takes stays below it, whoever does not fit waits before it
+# freezes anything or is refused with a clear word, and nothing is lost.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -14,7 +14,8 @@ setup()
 	migrate_setup
 }
 
-# A victim and its dump in the background, as session NAME: dump_in_background NAME [VICTIM OPTIONS]; sets DUMP and VICTIM_PID.
+# A victim and its dump in the background, as session NAME: dump_in_background NAME [VICTIM
+# OPTIONS]; sets DUMP and VICTIM_PID.
 dump_in_background()
 {
 	SESSION=$1
@@ -71,7 +72,8 @@ assert_peak()
 	local peak
 
 	peak=$(peak_kib)
-	echo "peak $((peak / 1024)) MiB, server $(sed -n 's/^VmHWM:[[:space:]]*//p' "/proc/$(worker)/status")"
+	echo "peak $((peak / 1024)) MiB, server $(sed -n 's/^VmHWM:[[:space:]]*//p' \
+		"/proc/$(worker)/status")"
 	[ "$peak" -le $(($1 * 1024)) ] || fail "the stores took $((peak / 1024)) MiB, more than $1"
 	[ "$peak" -ge $(($2 * 1024)) ] || fail "only $((peak / 1024)) MiB were seen"
 }
@@ -119,10 +121,12 @@ restore_and_check()
 	memory_is waiting 1 || eventually 3 memory_is waiting 1
 	memory_is limit $((300 << 20))
 	"$MFD" status --dir "$SERVER_DIR" | grep -q 'two  *waits for memory'
-	"$MFD" status --dir "$SERVER_DIR" | grep -q 'Memory: .* of 300 MiB set aside, .* in use; 1 of 2 sessions wait'
+	"$MFD" status --dir "$SERVER_DIR" | grep \
+		-q 'Memory: .* of 300 MiB set aside, .* in use; 1 of 2 sessions wait'
 	# What is set in the queue counts afterwards, and the target hears of it.
 	run -1 "$MFD" set --dir "$SERVER_DIR" two max-bandwidth 2Gbit
-	[[ $output == *'it waits for memory, its channels are not connected yet'* ]] || fail "$output"
+	[[ $output == *'it waits for memory, its channels are not connected yet'* ]] ||
+		fail "$output"
 	"$MFD" set --source "$SCRATCH/img.two" max-bandwidth 2Gbit
 	sleep 3
 	is_queued two
@@ -134,7 +138,8 @@ restore_and_check()
 	assert_gone "$VICTIM_PID"
 	of_is two max_bandwidth 250000000
 	[ "$(jq .queued_ms "$SCRATCH/img.two/multifd-send.json" | cut -d. -f1)" -ge 3000 ]
-	grep -q 'the target has no memory for us yet, the tasks run on: .*are needed' "$SCRATCH/img.two/multifd-send.log"
+	grep -q 'the target has no memory for us yet, the tasks run on: .*are needed' \
+		"$SCRATCH/img.two/multifd-send.log"
 	restore_and_check two
 	assert_peak 300 250
 }
@@ -147,7 +152,8 @@ restore_and_check()
 	source_runs_on
 	[ "$(victim_gap | cut -d. -f1)" -lt 500 ]
 	run -5 on_a "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR"
-	[[ $output == *'needs 13'*'more than the limit of 100.0 MiB for all sessions'* ]] || fail "$output"
+	[[ $output == *'needs 13'*'more than the limit of 100.0 MiB for all sessions'* ]] ||
+		fail "$output"
 	source_runs_on
 }
 
@@ -159,9 +165,12 @@ restore_and_check()
 	start_victim --size 128
 	mkdir "$SCRATCH/img"
 	echo "tree $VICTIM_PID" >"$SCRATCH/criu.conf"
-	run -1 on_a env CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_SESSION="$SESSION" timeout 60 "$CRIU" dump \
-		--config "$SCRATCH/criu.conf" -D "$SCRATCH/img" --lazy-pages -L "$PLUGINS" --address 127.0.0.1 -v4 -o dump.log </dev/null
-	grep -qE 'session test needs 13[0-9]\.[0-9] MiB of memory here, more than the limit' "$SCRATCH/img/dump.log" \
+	run -1 on_a env CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_SESSION="$SESSION" timeout \
+		60 "$CRIU" dump \
+		--config "$SCRATCH/criu.conf" -D "$SCRATCH/img" --lazy-pages -L "$PLUGINS" \
+			--address 127.0.0.1 -v4 -o dump.log </dev/null
+	grep -qE 'session test needs 13[0-9]\.[0-9] MiB of memory here, more than the limit' \
+		"$SCRATCH/img/dump.log" \
 		"$SCRATCH/img/multifd-send.log"
 	source_runs_on
 	[ "$(victim_gap | cut -d. -f1)" -lt 2000 ] || fail "frozen for $(victim_gap) ms"
@@ -177,7 +186,8 @@ restore_and_check()
 	start dump.test dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.test"
 	DUMP=$STARTED_PID
 	wait_session test ready
-	eventually 10 of_is test held pages || fail "$("$MFD" status --dir "$SERVER_DIR" test --json)"
+	eventually 10 of_is test held pages ||
+		fail "$("$MFD" status --dir "$SERVER_DIR" test --json)"
 	before=$(of test pages)
 	sleep 11	# longer than any stall timeout
 	[ "$(of test pages)" = "$before" ] || fail 'pages came though there is no room'
@@ -187,7 +197,8 @@ restore_and_check()
 	moved_well
 	[ "$(summary pages)" -ge $((320 * 256)) ]
 	[ "$(summary held_ms | cut -d. -f1)" -ge 10000 ]
-	grep -q "held: the target's memory limit leaves room for" "$SCRATCH/img.test/multifd-send.log"
+	grep -q "held: the target's memory limit leaves room for" \
+		"$SCRATCH/img.test/multifd-send.log"
 	assert_peak 128 40
 }
 
@@ -200,7 +211,8 @@ restore_and_check()
 	for s in one two; do
 		start_victim --name $s --size 200
 		pids+=("$VICTIM_PID")
-		start migrate.$s on_a "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR" --session $s --restore --json --mode postcopy
+		start migrate.$s on_a "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR" \
+			--session $s --restore --json --mode postcopy
 		eval "$s=$STARTED_PID"
 	done
 	# shellcheck disable=SC2154
@@ -274,8 +286,10 @@ restore_and_check()
 	eventually 5 of_is two state aborted
 	[[ $(of two error) == *'would not wait for memory any longer'* ]] || fail "$(of two error)"
 	CRIU_MULTIFD_QUEUE_TIMEOUT=0 run -1 dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.two.2"
-	grep -q 'session two needs .* of memory here, .* of the limit of 150.0 MiB are free' "$SCRATCH/img.two.2/dump.log"
-	run -5 on_a "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR" --session two --queue-timeout 1s
+	grep -q 'session two needs .* of memory here, .* of the limit of 150.0 MiB are free' \
+		"$SCRATCH/img.two.2/dump.log"
+	run -5 on_a "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR" --session two \
+		--queue-timeout 1s
 	[[ $output == *'waiting for memory on the target'*'it runs on here: the target had no memory'* ]] || fail "$output"
 	assert_not_frozen "$VICTIM_PID"
 	verify_victim

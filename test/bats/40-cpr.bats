@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# Inherited descriptors come along: kept on one host, opened again or offered on another, refused by name.
+# Inherited descriptors come along: kept on one host, opened again or offered on another, refused by
+# name.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -25,7 +26,8 @@ start_holder()
 	mkdir "$HOLDER"
 	start outside ${NS_A:+nsenter --net=/run/netns/"$NS_A" --} "$CPRFD" start "$HOLDER" "$@"
 	OUTSIDE_PID=$STARTED_PID
-	eventually 20 grep -qs ready "$HOLDER/victim.log" || fail "the victim is not ready: $(cat "$SCRATCH/outside.err")"
+	eventually 20 grep -qs ready "$HOLDER/victim.log" ||
+		fail "the victim is not ready: $(cat "$SCRATCH/outside.err")"
 	VICTIM_PID=$(cat "$HOLDER/victim.pid")
 	register pid "$VICTIM_PID"
 }
@@ -43,7 +45,8 @@ check_holder()
 	before=$(grep -c '^checked' "$HOLDER/victim.log") || true
 	kill -USR1 "$RESTORED_PID"
 	eventually 30 checked "$before" || fail 'the restored process does not answer'
-	tail -n 1 "$HOLDER/victim.log" | grep -q 'bad 0$' || { grep '^check ' "$HOLDER/victim.log" >&2; return 1; }
+	tail -n 1 "$HOLDER/victim.log" | grep -q 'bad 0$' || {
+		grep '^check ' "$HOLDER/victim.log" >&2; return 1; }
 }
 
 # same_as_outside N: the victim's first N descriptors are the open file descriptions that they were.
@@ -52,7 +55,8 @@ same_as_outside()
 	local fd
 
 	for ((fd = 3; fd < 3 + $1; fd++)); do
-		"$CPRFD" kcmp "$RESTORED_PID" $fd "$OUTSIDE_PID" $((fd + 1000)) || fail "descriptor $fd is another description"
+		"$CPRFD" kcmp "$RESTORED_PID" $fd "$OUTSIDE_PID" $((fd + 1000)) ||
+			fail "descriptor $fd is another description"
 	done
 }
 
@@ -111,7 +115,8 @@ round_trip()
 
 @test "kept: all at once, twice" {
 	start_keeper
-	start_holder fuse bpf perf memfd eventfd pipe pipe stream stream dgram pair-seqpacket pair-seqpacket
+	start_holder fuse bpf perf memfd eventfd pipe pipe stream stream dgram pair-seqpacket \
+		pair-seqpacket
 	dump_kept
 	restore_kept
 	check_holder
@@ -151,7 +156,8 @@ release_keeps()
 	start_keeper
 	start_holder fuse pair-stream
 	dump_kept
-	"$MFD" show "$IMG/cpr-fds.img" | jq -e '[.entries[] | select(.name == "/dev/fuse" and .how == "KEPT")] | length == 1'
+	"$MFD" show "$IMG/cpr-fds.img" | jq \
+		-e '[.entries[] | select(.name == "/dev/fuse" and .how == "KEPT")] | length == 1'
 	"$MFD" show "$IMG/cpr-fds.img" | jq -e '[.entries[] | select(.kind == "UNIX_STREAM")][0].socket | .inode > 0 and .peer_inode > 0'
 }
 
@@ -197,7 +203,9 @@ release_keeps()
 
 	start_keeper
 	for kind in uring vsock secret; do
-		start_holder fuse $kind || { grep -q 'not permitted\|not implemented\|not supported' "$SCRATCH/outside.err" && continue; }
+		start_holder fuse $kind || { grep \
+			-q 'not permitted\|not implemented\|not supported' "$SCRATCH/outside.err" &&
+			continue; }
 		run ! dump_kept
 		grep -q "multifd: process $VICTIM_PID, descriptor 4 is " "$IMG/dump.log"
 		run ! grep -q 'Seized task' "$IMG/dump.log"
@@ -233,8 +241,10 @@ release_keeps()
 	"$MFD" cpr --dir "$KEEPER_DIR" offer s /dev/zero:7 </dev/zero
 	"$MFD" cpr --dir "$KEEPER_DIR" offer s 'pipe:[12]' </dev/null
 	run -1 "$MFD" cpr --dir "$KEEPER_DIR" offer s /dev/zero:7 </dev/zero
-	"$MFD" cpr --dir "$KEEPER_DIR" list --json | jq -e '.[0] | .name == "/dev/zero" and .id == 7 and .how == "offered"'
-	"$MFD" cpr --dir "$KEEPER_DIR" list --json | jq -e '.[1] | .name == "pipe:[12]" and .id == null'
+	"$MFD" cpr --dir "$KEEPER_DIR" list --json |
+		jq -e '.[0] | .name == "/dev/zero" and .id == 7 and .how == "offered"'
+	"$MFD" cpr --dir "$KEEPER_DIR" list --json |
+		jq -e '.[1] | .name == "pipe:[12]" and .id == null'
 	"$MFD" cpr --dir "$KEEPER_DIR" drop s /dev/zero:7
 	[ "$(held "$KEEPER_DIR")" = 1 ]
 	"$MFD" cpr --dir "$KEEPER_DIR" drop s
@@ -295,7 +305,8 @@ release_keeps()
 @test "one host, postcopy: kept by the server's keeper" {
 	start_server
 	start_holder fuse eventfd pipe pair-seqpacket
-	start dump dump_to_server CRIU_MULTIFD_MODE=postcopy CRIU_MULTIFD_KEEPER="$SERVER_DIR/.keeper.sock"
+	start dump dump_to_server CRIU_MULTIFD_MODE=postcopy \
+		CRIU_MULTIFD_KEEPER="$SERVER_DIR/.keeper.sock"
 	local dump=$STARTED_PID
 	wait_session $SESSION ready
 	restore_lazily "$SERVER_DIR/$SESSION" -L "$PLUGINS"
@@ -373,12 +384,16 @@ release_keeps()
 	wait_session $SESSION committed
 	assert_gone "$VICTIM_PID"
 	STARTED=1
-	start restore ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} unshare --pid --mount --fork --kill-child --mount-proc \
-		bash -c "$NS_INIT" init "$SCRATCH/restore.rc" "$MFD" restore --dir "$SERVER_DIR" $SESSION -- --pidfile "$SCRATCH/pid"
+	start restore ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} unshare --pid --mount --fork \
+		--kill-child --mount-proc \
+		bash -c "$NS_INIT" init "$SCRATCH/restore.rc" "$MFD" restore --dir "$SERVER_DIR" \
+			$SESSION -- --pidfile "$SCRATCH/pid"
 	eventually 5 namespace_init "$STARTED_PID"
 	register pid "$RESTORE_INIT"
 	eventually 30 test -s "$SCRATCH/restore.rc"
-	[ "$(cat "$SCRATCH/restore.rc")" = 0 ] || { cat "$SCRATCH/restore.err"; grep -E 'multifd|Error' "$SERVER_DIR/$SESSION/restore.log"; false; }
+	[ "$(cat "$SCRATCH/restore.rc")" = 0 ] || {
+		cat "$SCRATCH/restore.err"; grep -E 'multifd|Error' \
+		"$SERVER_DIR/$SESSION/restore.log"; false; }
 	RESTORED_PID=$(host_pid "$RESTORE_INIT" "$(cat "$SCRATCH/pid")")
 	check_holder
 	timeout 2 head -c 5 "$SCRATCH/fifo" | grep -q ping
@@ -400,26 +415,31 @@ release_keeps()
 
 # ---- containers ----
 
-# run_container KIND...: in a container without a network namespace of its own, descriptors from outside it. CONFIG: more for its config.json.
+# run_container KIND...: in a container without a network namespace of its own, descriptors from
+# outside it. CONFIG: more for its config.json.
 run_container()
 {
 	make_bundle "$CPRFD" "$(printf '"%s",' victim /data "$@" | sed 's/,$//')" "${CONFIG:-}"
 	[ -z "${CONFIG:-}" ] || chown -R 100000:100000 "$SCRATCH/bundle/rootfs"
 	HOLDER=$SCRATCH/bundle/rootfs/data
 	# shellcheck disable=SC2086  # a command
-	start outside "$CPRFD" start "$HOLDER" "$@" -- $RUNC run -d --preserve-fds $# --bundle "$SCRATCH/bundle" "$ID"
+	start outside "$CPRFD" start "$HOLDER" "$@" -- $RUNC run -d --preserve-fds $# \
+		--bundle "$SCRATCH/bundle" "$ID"
 	OUTSIDE_PID=$STARTED_PID
-	eventually 20 grep -qs ready "$HOLDER/victim.log" || fail "no container: $(cat "$SCRATCH/runc.log")"
+	eventually 20 grep -qs ready "$HOLDER/victim.log" ||
+		fail "no container: $(cat "$SCRATCH/runc.log")"
 	VICTIM_PID=$($RUNC state "$ID" | jq .pid)
 }
 
 @test "runc: a container's devices, pipes and sockets from outside are kept" {
 	start_keeper
 	run_container fuse bpf eventfd memfd pipe stream pair-stream pair-dgram
-	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || {
+		grep -E 'multifd|Error' "$IMG/dump.log"; false; }
 	[ "$(held "$KEEPER_DIR")" = 8 ]
 	assert_gone "$VICTIM_PID"
-	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" --work-path "$IMG" "$ID" >/dev/null 2>&1 ||
+	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" \
+		--work-path "$IMG" "$ID" >/dev/null 2>&1 ||
 		{ grep -E 'multifd|Error' "$IMG/restore.log"; false; }
 	RESTORED_PID=$($RUNC state "$ID" | jq .pid)
 	check_holder
@@ -434,10 +454,12 @@ run_container()
 	chmod 711 "$SCRATCH"
 	CONFIG=".linux.namespaces += [{ type: \"user\" }] | .linux.uidMappings = $map | .linux.gidMappings = $map" \
 		run_container fuse bpf eventfd memfd pipe stream pair-stream pair-dgram
-	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || {
+		grep -E 'multifd|Error' "$IMG/dump.log"; false; }
 	[ "$(held "$KEEPER_DIR")" = 8 ]
 	[ "$(awk '{ print $1, $2, $3 }' "/proc/$$/uid_map")" = '0 0 4294967295' ]
-	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" --work-path "$IMG" "$ID" >/dev/null 2>&1 ||
+	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" \
+		--work-path "$IMG" "$ID" >/dev/null 2>&1 ||
 		{ grep -E 'multifd|Error' "$IMG/restore.log"; false; }
 	RESTORED_PID=$($RUNC state "$ID" | jq .pid)
 	[ "$(awk '{ print $2 }' "/proc/$RESTORED_PID/uid_map")" = 100000 ]
@@ -454,14 +476,17 @@ set_sysctl()
 
 runc_to_server()
 {
-	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_TARGET=$SERVER_ADDR CRIU_MULTIFD_KEEPER=$SERVER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION \
-		$RUNC checkpoint --lazy-pages --image-path "$IMG" --work-path "$IMG" "$ID" </dev/null
+	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_TARGET=$SERVER_ADDR \
+		CRIU_MULTIFD_KEEPER=$SERVER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION \
+		$RUNC checkpoint --lazy-pages --image-path "$IMG" --work-path "$IMG" "$ID" \
+			</dev/null
 }
 
 @test "runc: a user namespace, through a restore server" {
 	local map='[{ containerID: 0, hostID: 100000, size: 65536 }]'
 
-	[ -e /proc/sys/vm/unprivileged_userfaultfd ] || skip 'kernel lacks vm.unprivileged_userfaultfd'
+	[ -e /proc/sys/vm/unprivileged_userfaultfd ] ||
+		skip 'kernel lacks vm.unprivileged_userfaultfd'
 	start_server
 	chmod 711 "$SCRATCH"
 	CONFIG=".linux.namespaces += [{ type: \"user\" }] | .linux.uidMappings = $map | .linux.gidMappings = $map" \
@@ -475,7 +500,8 @@ runc_to_server()
 	wait_session $SESSION committed
 	[ "$(stat -c '%a %g' "$SERVER_DIR/$SESSION")" = '710 100000' ]
 	[ "$(stat -c '%a %g' "$SERVER_DIR/$SESSION/session.img")" = '600 0' ]
-	CRIU_LIBS_DIR=$PLUGINS $RUNC restore -d --lazy-pages --bundle "$SCRATCH/bundle" --image-path "$SERVER_DIR/$SESSION" \
+	CRIU_LIBS_DIR=$PLUGINS $RUNC restore -d --lazy-pages --bundle "$SCRATCH/bundle" \
+		--image-path "$SERVER_DIR/$SESSION" \
 		--work-path "$SERVER_DIR/$SESSION" "$ID" </dev/null >/dev/null 2>&1 ||
 		{ grep -E 'multifd|Error' "$SERVER_DIR/$SESSION/restore.log"; false; }
 	wait_session $SESSION 'done'
@@ -490,16 +516,20 @@ runc_to_server()
 	kill "$OUTSIDE_PID"
 	$RUNC delete -f "$ID"
 	rm "$HOLDER"/*
-	jq '.process.args = ["/bin/cprfd", "victim", "/data", "null"]' "$SCRATCH/bundle/config.json" >"$SCRATCH/config"
+	jq '.process.args = ["/bin/cprfd", "victim", "/data", "null"]' \
+		"$SCRATCH/bundle/config.json" >"$SCRATCH/config"
 	mv "$SCRATCH/config" "$SCRATCH/bundle/config.json"
-	$RUNC run -d --bundle "$SCRATCH/bundle" "$ID" </dev/null 2>/dev/null | cat >"$SCRATCH/first.txt" 3>&- &
+	$RUNC run -d --bundle "$SCRATCH/bundle" "$ID" </dev/null 2>/dev/null |
+		cat >"$SCRATCH/first.txt" 3>&- &
 	register pid $!
 	eventually 20 grep -qs ready "$HOLDER/victim.log"
 	[[ $(readlink "/proc/$($RUNC state "$ID" | jq .pid)/fd/1") == pipe:* ]]
-	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || {
+		grep -E 'multifd|Error' "$IMG/dump.log"; false; }
 	jq -e '.[1] | startswith("pipe:")' "$IMG/descriptors.json"
 	[ "$(held "$KEEPER_DIR")" = 0 ]
-	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" --work-path "$IMG" "$ID" 2>/dev/null 3>&- |
+	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" \
+		--work-path "$IMG" "$ID" 2>/dev/null 3>&- |
 		cat >"$SCRATCH/second.txt" 3>&- &
 	register pid $!
 	eventually 20 runs_again
@@ -509,6 +539,7 @@ runs_again()
 {
 	local pid
 
-	pid=$($RUNC state "$ID" 2>/dev/null | jq 'select(.status == "running") | .pid') && [ -n "$pid" ] &&
+	pid=$($RUNC state "$ID" 2>/dev/null | jq 'select(.status == "running") | .pid') &&
+		[ -n "$pid" ] &&
 		[[ $(readlink "/proc/$pid/fd/1") == pipe:* ]]
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# A process on a terminal whose other end stays behind: kept on one host, given another terminal on the next, refused by name without one.
+# A process on a terminal whose other end stays behind: kept on one host, given another terminal on
+# the next, refused by name without one.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -28,12 +29,15 @@ start_pty()
 
 	shift
 	mkdir "$SCRATCH/$name"
-	start "$name" ${NS_A:+nsenter --net=/run/netns/"$NS_A" --} setsid "$PTYHOST" "$SCRATCH/$name" "$@"
+	start "$name" ${NS_A:+nsenter --net=/run/netns/"$NS_A" --} setsid "$PTYHOST" \
+		"$SCRATCH/$name" "$@"
 	PTY_PID=$STARTED_PID
-	eventually 10 test -e "$SCRATCH/$name/ready" || fail "no terminal: $(cat "$SCRATCH/$name.err")"
+	eventually 10 test -e "$SCRATCH/$name/ready" ||
+		fail "no terminal: $(cat "$SCRATCH/$name.err")"
 }
 
-# start_on_terminal MODE [PATH]: sets VICTIM_PID and TTY, CRIU's name of its terminal; NAME of it is "source".
+# start_on_terminal MODE [PATH]: sets VICTIM_PID and TTY, CRIU's name of its terminal; NAME of it is
+# "source".
 start_on_terminal()
 {
 	start_pty source "$1" "$PTYHOST" echo "${@:2}"
@@ -46,7 +50,8 @@ start_on_terminal()
 # As criu has it: st_rdev and st_dev. stat(1) prints the first as major and minor.
 tty_name()
 {
-	printf 'tty[%x:%x]' $((0x$(stat -c %t "$1") << 8 | 0x$(stat -c %T "$1"))) "$(stat -c %d "$1")"
+	printf 'tty[%x:%x]' $((0x$(stat -c %t "$1") << 8 | 0x$(stat -c %T "$1"))) \
+		"$(stat -c %d "$1")"
 }
 
 type_on()
@@ -56,10 +61,12 @@ type_on()
 
 shows()
 {
-	eventually 10 grep -q "$2" "$SCRATCH/$1/screen" || fail "the screen of $1 lacks '$2': $(cat "$SCRATCH/$1/screen")"
+	eventually 10 grep -q "$2" "$SCRATCH/$1/screen" ||
+		fail "the screen of $1 lacks '$2': $(cat "$SCRATCH/$1/screen")"
 }
 
-# works_on NAME mine|no WORD: input, output, window size and modes are there, and the key for an interrupt where it is the session's.
+# works_on NAME mine|no WORD: input, output, window size and modes are there, and the key for an
+# interrupt where it is the session's.
 works_on()
 {
 	type_on "$1" "$3\\n"
@@ -87,8 +94,10 @@ offer_on()
 	works_on source mine before
 	dump_kept
 	assert_gone "$VICTIM_PID"
-	grep -qF "multifd: terminal $TTY ($(cat "$SCRATCH/source/slave")) of process $VICTIM_PID, descriptor 0" "$IMG/dump.log"
-	"$MFD" cpr --dir "$KEEPER_DIR" list --json | jq -e --arg n "$TTY" 'length == 1 and .[0].name == $n and .[0].how == "kept"'
+	grep -qF "multifd: terminal $TTY ($(cat \
+		"$SCRATCH/source/slave")) of process $VICTIM_PID, descriptor 0" "$IMG/dump.log"
+	"$MFD" cpr --dir "$KEEPER_DIR" list --json |
+		jq -e --arg n "$TTY" 'length == 1 and .[0].name == $n and .[0].how == "kept"'
 	: >"$SCRATCH/source/screen"
 	type_on source 'meanwhile\n'
 	restore_kept
@@ -152,7 +161,8 @@ release_keeps()
 	start_keeper
 	start_on_terminal session
 	dump_kept
-	"$MFD" show "$IMG/cpr-fds.img" | jq -e --arg n "$TTY" --arg p "$(cat "$SCRATCH/source/slave")" --argjson pid "$VICTIM_PID" \
+	"$MFD" show "$IMG/cpr-fds.img" | jq -e --arg n "$TTY" \
+		--arg p "$(cat "$SCRATCH/source/slave")" --argjson pid "$VICTIM_PID" \
 		'.entries | length == 2 and (.[1] | .name == $n and .inherit_id == $n and .kind == "TTY" and .how == "KEPT" and .path == $p
 		and .device.major == 136 and .owners[0].pid == $pid)'
 }
@@ -164,7 +174,8 @@ release_keeps()
 	"$MFD" cpr --dir "$KEEPER_DIR" drop $SESSION
 	shows source 'hung up'
 	restore_refused
-	grep -qF "terminal $TTY of process $VICTIM_PID, descriptor 0, cannot be restored" "$IMG/restore.log"
+	grep -qF "terminal $TTY of process $VICTIM_PID, descriptor 0, cannot be restored" \
+		"$IMG/restore.log"
 	run ! grep -q 'Forking task' "$IMG/restore.log"
 	"$MFD" cpr --dir "$KEEPER_DIR" offer $SESSION "$TTY" </dev/null
 	restore_refused
@@ -198,7 +209,8 @@ release_keeps()
 	grep -q 'Found slave peer index' "$IMG/dump.log"
 	works_on source mine still
 	CRIU_MULTIFD_CPR='anon_inode:*' dump_kept --external "$TTY"
-	printf '#!/bin/sh\nexec "%s" "$@" 7<>"%s"\n' "$CRIU" "$(cat "$SCRATCH/source/slave")" >"$SCRATCH/criu"
+	printf '#!/bin/sh\nexec "%s" "$@" 7<>"%s"\n' "$CRIU" "$(cat "$SCRATCH/source/slave")" \
+		>"$SCRATCH/criu"
 	chmod +x "$SCRATCH/criu"
 	CRIU=$SCRATCH/criu restore_kept --inherit-fd "fd[7]:$TTY"
 	works_on source mine given
@@ -208,7 +220,8 @@ release_keeps()
 	start_keeper
 	start_on_terminal job
 	run ! dump_kept
-	grep -q "multifd: the terminal of process $VICTIM_PID, descriptor 0, is that of session" "$IMG/dump.log"
+	grep -q "multifd: the terminal of process $VICTIM_PID, descriptor 0, is that of session" \
+		"$IMG/dump.log"
 	run ! grep -q -- "--external '" "$IMG/dump.log"
 	dump_kept --shell-job
 	[ ! -e "$IMG/cpr-fds.img" ]
@@ -277,7 +290,8 @@ migrate()
 	shows other '^sleep 1000'
 	type_on other '\032'
 	shows other 'Stopped.*sleep 1000'
-	# What has become of it says the kernel: bash itself sometimes misses the end of a stopped job, moved or not.
+	# What has become of it says the kernel: bash itself sometimes misses the end of a stopped
+	# job, moved or not.
 	job=$(pgrep -P "$(status_json restored_pid)" -x sleep)
 	[ "$(state_of "$job")" = T ]
 	type_on other 'kill %%\n'
@@ -300,8 +314,10 @@ migrate()
 # restore_on NAME: criu-multifd restore on a new terminal; sets RC.
 restore_on()
 {
-	start_pty "$1" with unshare --pid --mount --fork --kill-child --mount-proc bash -c "$NS_INIT" init "$SCRATCH/$1.rc" \
-		${NS_B:+nsenter --net=/run/netns/"$NS_B" --} "$MFD" restore --dir "$SERVER_DIR" $SESSION
+	start_pty "$1" with unshare --pid --mount --fork --kill-child --mount-proc bash \
+		-c "$NS_INIT" init "$SCRATCH/$1.rc" \
+		${NS_B:+nsenter --net=/run/netns/"$NS_B" --} "$MFD" restore --dir "$SERVER_DIR" \
+			$SESSION
 	# Its session is its own, so the end of the terminal's keeper is not its end.
 	eventually 5 test -s "$SCRATCH/$1/pid"
 	register pid "$(cat "$SCRATCH/$1/pid")"
@@ -347,17 +363,21 @@ start_console()
 
 @test "runc: a container's console stays the runtime's" {
 	start_keeper
-	make_bundle "$PTYHOST" '"echo"' '.process.terminal = true | .process.consoleSize = { height: 33, width: 101 }'
+	make_bundle "$PTYHOST" '"echo"' \
+		'.process.terminal = true | .process.consoleSize = { height: 33, width: 101 }'
 	start_console source
-	$RUNC run -d --console-socket "$SCRATCH/source.sock" --bundle "$SCRATCH/bundle" "$ID" </dev/null
+	$RUNC run -d --console-socket "$SCRATCH/source.sock" --bundle "$SCRATCH/bundle" "$ID" \
+		</dev/null
 	shows source ready
 	works_on source mine before
-	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || {
+		grep -E 'multifd|Error' "$IMG/dump.log"; false; }
 	run ! grep -q -- "--external '" "$IMG/dump.log"
 	[ "$(held "$KEEPER_DIR")" = 0 ]
 	shows source 'hung up'
 	start_console other
-	runc_with_plugin restore -d --console-socket "$SCRATCH/other.sock" --bundle "$SCRATCH/bundle" --image-path "$IMG" \
+	runc_with_plugin restore -d --console-socket "$SCRATCH/other.sock" \
+		--bundle "$SCRATCH/bundle" --image-path "$IMG" \
 		--work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/restore.log"; false; }
 	works_on other mine after
 }
@@ -370,11 +390,13 @@ start_console()
 	shows source ready
 	VICTIM_PID=$($RUNC state "$ID" | jq .pid)
 	works_on source no before
-	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || { grep -E 'multifd|Error' "$IMG/dump.log"; false; }
+	runc_with_plugin checkpoint --image-path "$IMG" --work-path "$IMG" "$ID" || {
+		grep -E 'multifd|Error' "$IMG/dump.log"; false; }
 	[ "$(held "$KEEPER_DIR")" = 1 ]
 	assert_gone "$VICTIM_PID"
 	run ! grep -q 'hung up' "$SCRATCH/source/screen"
-	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" --work-path "$IMG" "$ID" >/dev/null 2>&1 ||
+	runc_with_plugin restore -d --bundle "$SCRATCH/bundle" --image-path "$IMG" \
+		--work-path "$IMG" "$ID" >/dev/null 2>&1 ||
 		{ grep -E 'multifd|Error' "$IMG/restore.log"; false; }
 	works_on source no after
 	[ "$(held "$KEEPER_DIR")" = 0 ]
@@ -384,15 +406,19 @@ start_console()
 	start_server
 	make_bundle "$PTYHOST" '"echo"' '.process.terminal = true'
 	start_console source
-	$RUNC run -d --console-socket "$SCRATCH/source.sock" --bundle "$SCRATCH/bundle" "$ID" </dev/null
+	$RUNC run -d --console-socket "$SCRATCH/source.sock" --bundle "$SCRATCH/bundle" "$ID" \
+		</dev/null
 	shows source ready
 	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_TARGET=$SERVER_ADDR CRIU_MULTIFD_SESSION=$SESSION \
-		$RUNC checkpoint --lazy-pages --image-path "$IMG" --work-path "$IMG" "$ID" </dev/null ||
+		$RUNC checkpoint --lazy-pages --image-path "$IMG" --work-path "$IMG" "$ID" \
+			</dev/null ||
 		{ grep -E 'multifd|Error' "$IMG/dump.log"; false; }
 	wait_session $SESSION committed
 	start_console other
-	CRIU_LIBS_DIR=$PLUGINS $RUNC restore -d --lazy-pages --console-socket "$SCRATCH/other.sock" --bundle "$SCRATCH/bundle" \
-		--image-path "$SERVER_DIR/$SESSION" --work-path "$SERVER_DIR/$SESSION" "$ID" </dev/null ||
+	CRIU_LIBS_DIR=$PLUGINS $RUNC restore -d --lazy-pages \
+		--console-socket "$SCRATCH/other.sock" --bundle "$SCRATCH/bundle" \
+		--image-path "$SERVER_DIR/$SESSION" --work-path "$SERVER_DIR/$SESSION" "$ID" \
+			</dev/null ||
 		{ grep -E 'multifd|Error' "$SERVER_DIR/$SESSION/restore.log"; false; }
 	wait_session $SESSION 'done'
 	type_on other 'there\n'

@@ -31,7 +31,8 @@ runc_b()
 	on_b runc --root "$SCRATCH/runc-b" --criu "$CRIU" "$@"
 }
 
-# make_bundle VICTIM OPTIONS...: busybox and the victim, in a network namespace of its own as is runc's default.
+# make_bundle VICTIM OPTIONS...: busybox and the victim, in a network namespace of its own as is
+# runc's default.
 make_bundle()
 {
 	local root=$SCRATCH/bundle/rootfs lib
@@ -47,10 +48,12 @@ make_bundle()
 	done
 	VICTIM_DIR=$root/data
 	(cd "$SCRATCH/bundle" && runc spec)
-	edit_bundle "$SCRATCH/bundle" ".process.terminal = false | .process.rlimits = [] | .root.readonly = false |
+	edit_bundle "$SCRATCH/bundle" \
+		".process.terminal = false | .process.rlimits = [] | .root.readonly = false |
 		.process.args = [\"/bin/sh\", \"-c\", \"/bin/victim \$0 /data & wait\", \"$*\"] |
 		.linux.cgroupsPath = \"/$ID-a\""
-	# Host b's: the same files, as on shared storage. Two hosts on one kernel share cgroups, so those differ.
+	# Host b's: the same files, as on shared storage. Two hosts on one kernel share cgroups, so
+	# those differ.
 	mkdir "$SCRATCH/bundle-b"
 	cp "$SCRATCH/bundle/config.json" "$SCRATCH/bundle-b"
 	edit_bundle "$SCRATCH/bundle-b" ".linux.cgroupsPath = \"/$ID-b\" | .root.path = \"$root\""
@@ -65,16 +68,20 @@ edit_bundle()
 
 run_container()
 {
-	runc_a --log "$SCRATCH/runc-run.log" run -d --bundle "$SCRATCH/bundle" "$ID" </dev/null >/dev/null 2>&1
+	runc_a --log "$SCRATCH/runc-run.log" run -d --bundle "$SCRATCH/bundle" "$ID" </dev/null \
+		>/dev/null 2>&1
 	eventually 30 grep -q '^ready' "$VICTIM_DIR/victim.log"
 }
 
 # move_container [OPTIONS]
 move_container()
 {
-	on_a "$MFD_TOP/contrib/runtimes/move-container" --remote "nsenter --net=/run/netns/$NS_B -- bash -c" \
-		--server "$SERVER_ADDR" --dir "$SERVER_DIR" --target-multifd "$MFD" --plugins "$PLUGINS" --criu "$CRIU" \
-		--runtime "runc --root $SCRATCH/runc-a" --target-runtime "runc --root $SCRATCH/runc-b" \
+	on_a "$MFD_TOP/contrib/runtimes/move-container" \
+		--remote "nsenter --net=/run/netns/$NS_B -- bash -c" \
+		--server "$SERVER_ADDR" --dir "$SERVER_DIR" --target-multifd "$MFD" \
+			--plugins "$PLUGINS" --criu "$CRIU" \
+		--runtime "runc --root $SCRATCH/runc-a" \
+			--target-runtime "runc --root $SCRATCH/runc-b" \
 		--bundle "$SCRATCH/bundle-b" "$@" "$ID"
 }
 
@@ -173,7 +180,8 @@ lives_on_a()
 	run_container
 	mv "$SCRATCH/bundle-b" "$SCRATCH/bundle-c"
 	mkdir "$SCRATCH/bundle-b"
-	jq '.root.path = "/nonexistent"' "$SCRATCH/bundle-c/config.json" >"$SCRATCH/bundle-b/config.json"
+	jq '.root.path = "/nonexistent"' "$SCRATCH/bundle-c/config.json" \
+		>"$SCRATCH/bundle-b/config.json"
 	run -3 --separate-stderr move_container
 	again=${stderr##*to try again: }
 	cp "$SCRATCH/bundle-c/config.json" "$SCRATCH/bundle-b"
@@ -207,14 +215,19 @@ with_etc()
 	make_bundle --size 16
 	run_container
 	mkdir -p "$SCRATCH"/{etc/criu,etc.work,images}
-	sed "s|^libdir .*|libdir $PLUGINS|" "$MFD_TOP/contrib/runtimes/runc.conf" >"$SCRATCH/etc/criu/runc.conf"
+	sed "s|^libdir .*|libdir $PLUGINS|" "$MFD_TOP/contrib/runtimes/runc.conf" \
+		>"$SCRATCH/etc/criu/runc.conf"
 	printf 'target = %s\nsession = test\n' "$SERVER_ADDR" >"$SCRATCH/etc/criu-multifd.conf"
-	with_etc nsenter --net=/run/netns/"$NS_A" -- runc --root "$SCRATCH/runc-a" --criu "$CRIU" checkpoint \
-		--image-path "$SCRATCH/images" --work-path "$SCRATCH/images" "$ID" </dev/null >/dev/null 2>&1
+	with_etc nsenter --net=/run/netns/"$NS_A" -- runc --root "$SCRATCH/runc-a" --criu "$CRIU" \
+		checkpoint \
+		--image-path "$SCRATCH/images" --work-path "$SCRATCH/images" "$ID" </dev/null \
+			>/dev/null 2>&1
 	wait_session test committed
 	rm "$SCRATCH/etc/criu-multifd.conf"
-	with_etc nsenter --net=/run/netns/"$NS_B" -- runc --root "$SCRATCH/runc-b" --criu "$CRIU" restore -d \
-		--bundle "$SCRATCH/bundle-b" --image-path "$SERVER_DIR/test" --work-path "$SERVER_DIR/test" \
+	with_etc nsenter --net=/run/netns/"$NS_B" -- runc --root "$SCRATCH/runc-b" --criu "$CRIU" \
+		restore -d \
+		--bundle "$SCRATCH/bundle-b" --image-path "$SERVER_DIR/test" \
+			--work-path "$SERVER_DIR/test" \
 		"$ID" </dev/null >/dev/null 2>&1
 	wait_session test 'done'
 	lives_on_b
@@ -224,10 +237,12 @@ with_etc()
 	make_bundle --size 16
 	run_container
 	mkdir "$SCRATCH/images"
-	CRIU_LIBS_DIR=$PLUGINS runc_a checkpoint --image-path "$SCRATCH/images" --work-path "$SCRATCH/images" "$ID" \
+	CRIU_LIBS_DIR=$PLUGINS runc_a checkpoint --image-path "$SCRATCH/images" \
+		--work-path "$SCRATCH/images" "$ID" \
 		</dev/null >/dev/null 2>&1
 	[ -z "$(status_of runc_a)" ]
-	CRIU_LIBS_DIR=$PLUGINS runc_a restore -d --bundle "$SCRATCH/bundle" --image-path "$SCRATCH/images" \
+	CRIU_LIBS_DIR=$PLUGINS runc_a restore -d --bundle "$SCRATCH/bundle" \
+		--image-path "$SCRATCH/images" \
 		--work-path "$SCRATCH/images" "$ID" </dev/null >/dev/null 2>&1
 	grep -q multifd "$SCRATCH/images/dump.log"
 	[ ! -e "$SCRATCH/images/multifd-send.log" ]
@@ -241,7 +256,8 @@ podman_hosts()
 
 	# conmon's, which Podman leaves
 	[ -e /sys/fs/cgroup/freezer/libpod_parent ] || [ -e /sys/fs/cgroup/libpod_parent ] ||
-		register undo find /sys/fs/cgroup -depth -type d -path "*/libpod_parent*" -exec rmdir {} ';'
+		register undo find /sys/fs/cgroup -depth -type d -path "*/libpod_parent*" \
+			-exec rmdir {} ';'
 
 	printf '[containers]\napparmor_profile = ""\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\n' \
 		>"$SCRATCH/containers.conf"
@@ -278,19 +294,24 @@ podman_b()
 	tar -C "$SCRATCH/bundle/rootfs" -cf "$SCRATCH/image.tar" .
 	podman_a import -q "$SCRATCH/image.tar" localhost/victim
 	podman_b import -q "$SCRATCH/image.tar" localhost/victim
-	podman_a run -d --name web --network none --cgroup-parent "/$ID-podman" --ulimit nofile=4096:4096 \
-		--ulimit nproc=4096:4096 localhost/victim /bin/sh -c '/bin/victim --size 64 /data & wait'
+	podman_a run -d --name web --network none --cgroup-parent "/$ID-podman" \
+		--ulimit nofile=4096:4096 \
+		--ulimit nproc=4096:4096 localhost/victim /bin/sh \
+			-c '/bin/victim --size 64 /data & wait'
 	eventually 30 podman_a exec web grep -q ^ready /data/victim.log
-	nsenter --net=/run/netns/"$NS_A" --mount="/proc/$ETC_A/ns/mnt" -- "$MFD_TOP/contrib/runtimes/move-container" \
+	nsenter --net=/run/netns/"$NS_A" --mount="/proc/$ETC_A/ns/mnt" \
+		-- "$MFD_TOP/contrib/runtimes/move-container" \
 		--remote "nsenter --net=/run/netns/$NS_B --mount=/proc/$ETC_B/ns/mnt -- bash -c" \
-		--server "$SERVER_ADDR" --dir "$SERVER_DIR" --target-multifd "$MFD" --plugins "$PLUGINS" --criu "$CRIU" \
+		--server "$SERVER_ADDR" --dir "$SERVER_DIR" --target-multifd "$MFD" \
+			--plugins "$PLUGINS" --criu "$CRIU" \
 		--runtime "$PODMAN_A" --target-runtime "$PODMAN_B" web
 	[ "$(podman_a inspect -f '{{.State.Status}}' web)" = exited ]
 	[ "$(podman_b inspect -f '{{.State.Status}}' web)" = running ]
 	# Its files can be seen from that host's mount namespace only.
 	root=$(podman_b inspect -f '{{.GraphDriver.Data.MergedDir}}' web)
 	VICTIMCTL="$SCRATCH/victimctl"
-	printf '#!/bin/sh\nexec nsenter --mount=/proc/%s/ns/mnt -- %s "$@"\n' "$ETC_B" "$MFD_TOP/test/tools/victimctl" >"$VICTIMCTL"
+	printf '#!/bin/sh\nexec nsenter --mount=/proc/%s/ns/mnt -- %s "$@"\n' "$ETC_B" \
+		"$MFD_TOP/test/tools/victimctl" >"$VICTIMCTL"
 	chmod +x "$VICTIMCTL"
 	verify_victim "$root/data"
 	echo "# podman: not running for $(victim_gap 0 "$root/data") ms" >&3
@@ -314,7 +335,8 @@ podman_b()
 	make_bundle --size 64
 	register undo crun --root "$SCRATCH/crun-a" delete -f "$ID"
 	register undo crun --root "$SCRATCH/crun-b" delete -f "$ID"
-	on_a crun --root "$SCRATCH/crun-a" --cgroup-manager=cgroupfs run -d --bundle "$SCRATCH/bundle" "$ID" \
+	on_a crun --root "$SCRATCH/crun-a" --cgroup-manager=cgroupfs run \
+		-d --bundle "$SCRATCH/bundle" "$ID" \
 		</dev/null >/dev/null 2>&1
 	eventually 30 grep -q '^ready' "$VICTIM_DIR/victim.log"
 	move_container --runtime "crun --root $SCRATCH/crun-a --cgroup-manager=cgroupfs" \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# Real programs move to another host, those with clients with their connections: nothing that was acknowledged is lost.
+# Real programs move to another host, those with clients with their connections: nothing that was
+# acknowledged is lost.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -162,7 +163,8 @@ heap_moves()
 	start_postgres
 	on_c pgbench -h "$SERVICE" -U postgres -i -s 5 -q postgres >"$SCRATCH/pgbench-init.log" 2>&1
 	mkdir "$SCRATCH/pgbench"
-	start pgbench on_c env -C "$SCRATCH/pgbench" pgbench -h "$SERVICE" -U postgres -c 3 -T 10 -n -l postgres
+	start pgbench on_c env -C "$SCRATCH/pgbench" pgbench -h "$SERVICE" -U postgres -c 3 -T 10 \
+		-n -l postgres
 	local bench=$STARTED_PID rows
 	eventually 20 history_grows 50
 	move_app postcopy "${APP_OPTIONS[@]}"
@@ -172,11 +174,14 @@ heap_moves()
 	grep -q 'number of failed transactions: 0 ' "$SCRATCH/pgbench.out"
 	history_grows "$rows"
 	# Every transaction that pgbench was told is there, and each of them as a whole.
-	[ "$(sql 'select count(*) from pgbench_history')" = "$(cat "$SCRATCH"/pgbench/pgbench_log.* | wc -l)" ]
+	[ "$(sql 'select count(*) from pgbench_history')" = \
+		"$(cat "$SCRATCH"/pgbench/pgbench_log.* | wc -l)" ]
 	[ "$(sql 'select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)
 		and (select sum(bbalance) from pgbench_branches) = (select sum(delta) from pgbench_history)')" = t ]
-	remark "$BATS_TEST_DESCRIPTION: $(wc -l < <(cat "$SCRATCH"/pgbench/pgbench_log.*)) transactions, longest $(
-		awk '$3 > max { max = $3 } END { print max / 1000 }' "$SCRATCH"/pgbench/pgbench_log.*) ms;" \
+	remark "$BATS_TEST_DESCRIPTION: $(wc -l < \
+		<(cat "$SCRATCH"/pgbench/pgbench_log.*)) transactions, longest $(
+		awk '$3 > max { max = $3 } END { print max / 1000 }' \
+			"$SCRATCH"/pgbench/pgbench_log.*) ms;" \
 		"running again after $(((MOVE_RAN - MOVE_BEGAN) / 1000)) ms"
 }
 
@@ -192,7 +197,8 @@ heap_moves()
 	client_goes_on 200
 	migrate_app "${APP_OPTIONS[@]}"
 	served
-	remark "migrate says: $(jq -c "{result, frozen_ms, downtime_ms, bytes_memory, gbit_per_s}" <<<"$MIGRATE_SAYS")"
+	remark "migrate says: $(jq -c "{result, frozen_ms, downtime_ms, bytes_memory, gbit_per_s}" \
+		<<<"$MIGRATE_SAYS")"
 	on_c redis-cli -h "$SERVICE" -n 1 flushdb
 	[ "$(redis_digest)" = "$before" ]
 }

@@ -103,7 +103,8 @@ moves_by_hand()
 	start_server --allow-address any
 	service
 	export CRIU_MULTIFD_MOVE_ADDRESS=$SERVICE/24@eth0 CRIU_MULTIFD_MODE=$1
-	start dump dump_with_plugin "$ECHOD" "$SCRATCH/img" --tcp-established --network-lock nftables
+	start dump dump_with_plugin "$ECHOD" "$SCRATCH/img" --tcp-established \
+		--network-lock nftables
 	dump=$STARTED_PID
 	if [ "$1" = safe ]; then
 		wait "$dump"
@@ -156,7 +157,8 @@ moves_by_hand()
 }
 
 @test "an abort leaves the address where it is, and the connection goes on" {
-	printf '#!/bin/sh\ncase " $* " in *" restore "*) exit 1 ;; esac\nexec %q "$@"\n' "$CRIU" >"$SCRATCH/criu"
+	printf '#!/bin/sh\ncase " $* " in *" restore "*) exit 1 ;; esac\nexec %q "$@"\n' "$CRIU" \
+		>"$SCRATCH/criu"
 	chmod +x "$SCRATCH/criu"
 	CRIU=$SCRATCH/criu start_server --restore --allow-address any
 	service
@@ -177,7 +179,8 @@ refused()
 }
 
 @test "what cannot be moved is refused before anything is frozen, with one line" {
-	start_server --restore --allow-address "$SERVICE/24" --allow-address "$ADDR_B" --allow-address 192.0.2.1
+	start_server --restore --allow-address "$SERVICE/24" --allow-address "$ADDR_B" \
+		--allow-address 192.0.2.1
 	service
 	refused 4 "$SERVICE/24: there is no device eth7" "$SERVICE/24@eth7"
 	refused 4 "$SERVICE/25 is not an address of eth0 here" "$SERVICE/25@eth0"
@@ -187,6 +190,7 @@ refused()
 	refused 64 'ADDR/LEN@DEV' "$SERVICE@eth0"
 	ip -n "$NS_A" addr add 192.0.2.1/24 dev eth0
 	ip -n "$NS_B" addr add 192.0.2.1/32 dev lo
-	refused 5 '192.0.2.1/24 cannot be moved to eth0: the target has that address already' 192.0.2.1/24@eth0
+	refused 5 '192.0.2.1/24 cannot be moved to eth0: the target has that address already' \
+		192.0.2.1/24@eth0
 	goes_on
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# contrib/: systemd units and what the server must do for them, the sample configuration, completion.
+# contrib/: systemd units and what the server must do for them, the sample configuration,
+# completion.
 
 bats_require_minimum_version 1.5.0
 load helpers
 
-# ---- systemd -----------------------------------------------------------------------------------------------------
+# ---- systemd -------------------------------------------------------------------------------------
 
 # activated [OPTIONS OF activate --] [FLAGS OF serve]: as systemd starts it; sets SERVER_ADDR.
 activated()
@@ -82,9 +83,11 @@ activated()
 @test "socket activation by systemd's own tool" {
 	local port
 
-	[ -n "$(command -v systemd-socket-activate)" ] || skip 'systemd-socket-activate is not installed'
+	[ -n "$(command -v systemd-socket-activate)" ] ||
+		skip 'systemd-socket-activate is not installed'
 	port=$((20000 + RANDOM % 20000))
-	start server systemd-socket-activate -l 127.0.0.1:$port "$MFD" serve --dir "$SCRATCH/sessions"
+	start server systemd-socket-activate -l 127.0.0.1:$port "$MFD" serve \
+		--dir "$SCRATCH/sessions"
 	eventually 5 ss_listens $port
 	: <"/dev/tcp/127.0.0.1/$port"
 	eventually 10 grep -q "^listening on 127.0.0.1:$port$" "$SCRATCH/server.err"
@@ -100,7 +103,7 @@ ss_listens()
 	grep -q '^<3>192\.0\.2\.1:1 can be reached' "$SCRATCH/log"
 }
 
-# ---- the sample configuration ----------------------------------------------------------------------------------
+# ---- the sample configuration --------------------------------------------------------------------
 
 # "NAME = DEFAULT" of every option, from the manual.
 options_of_manual()
@@ -117,7 +120,8 @@ options_of_manual()
 
 @test "the sample configuration holds every option with its default, and nothing else" {
 	options_of_manual | sort >"$SCRATCH/manual"
-	sed -n 's/^#\([a-z-]* =\)/\1/p' "$MFD_TOP/contrib/criu-multifd.conf" | sort >"$SCRATCH/sample"
+	sed -n 's/^#\([a-z-]* =\)/\1/p' "$MFD_TOP/contrib/criu-multifd.conf" |
+		sort >"$SCRATCH/sample"
 	[ "$(wc -l <"$SCRATCH/manual")" -gt 15 ]
 	diff "$SCRATCH/manual" "$SCRATCH/sample"
 }
@@ -133,7 +137,7 @@ options_of_manual()
 	[[ $output == *'--to ADDR:PORT is missing'* ]]
 }
 
-# ---- completion ------------------------------------------------------------------------------------------------
+# ---- completion ----------------------------------------------------------------------------------
 
 # complete_line WORDS...: what may stand for the last of them.
 complete_line()
@@ -159,7 +163,8 @@ complete_line()
 	for verb in $("$MFD" --help=verbs); do
 		complete_line "$verb" -- >/dev/null
 		complete_line "$verb" - >"$SCRATCH/flags"
-		for flag in $("$MFD" "$verb" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE -e '--[a-z-]+'); do
+		for flag in $("$MFD" "$verb" --help | grep -oE '^ +(-., )?--[a-z-]+' |
+			grep -oE -e '--[a-z-]+'); do
 			grep -qx -e "$flag" "$SCRATCH/flags" || fail "$verb: no $flag"
 		done
 	done

@@ -17,7 +17,8 @@ table()
 
 three_lines()
 {
-	table 'x\tsafe\tQEMU\tlow\tsafe:min\tsafe:max' '1\t1.5\t1.55\t0.1\t1\t2' '2\t3\t3.01\t-\t2.5\t3.5' '16\t3.1\t3.1\t0.2\t3\t3.3'
+	table 'x\tsafe\tQEMU\tlow\tsafe:min\tsafe:max' '1\t1.5\t1.55\t0.1\t1\t2' \
+		'2\t3\t3.01\t-\t2.5\t3.5' '16\t3.1\t3.1\t0.2\t3\t3.3'
 }
 
 @test "lines: every series, every tick, the spread and the title are drawn" {
@@ -30,14 +31,16 @@ three_lines()
 	grep -qF '<title>A &amp; b, &lt;c&gt;_d</title>' "$SCRATCH/t.svg"
 	grep -q '<rect .*fill *= *"#ffffff"' "$SCRATCH/t.svg"
 	for colour in '0, 114, 178' '213,  94,   0' '0, 158, 115'; do
-		grep -qF "rgb($colour)" "$SCRATCH/t.svg" || grep -qF "rgb(  $colour)" "$SCRATCH/t.svg" || fail "no line of $colour"
+		grep -qF "rgb($colour)" "$SCRATCH/t.svg" ||
+			grep -qF "rgb(  $colour)" "$SCRATCH/t.svg" || fail "no line of $colour"
 	done
 }
 
 @test "lines: names of lines that end at one height are a line of text apart" {
 	three_lines
 	run -0 draw --kind lines --script "$SCRATCH/t.tsv"
-	apart=$(sed -n 's/^set label "\(safe\|QEMU\)" at graph [0-9.]*, graph \([0-9.]*\) .*/\2/p' <<<"$output" | sort -n |
+	apart=$(sed -n 's/^set label "\(safe\|QEMU\)" at graph [0-9.]*, graph \([0-9.]*\) .*/\2/p' \
+		<<<"$output" | sort -n |
 		awk 'NR == 1 { low = $1 } NR == 2 { print (($1 - low) * (440 - 110) >= 19.5 ? "yes" : "no") }')
 	[ "$apart" = yes ] || fail "$output"
 }
@@ -65,7 +68,8 @@ three_lines()
 	for i in 1 2 3; do
 		draw --kind lines --size 400x300 --out "$SCRATCH/$i.svg" "$SCRATCH/t.tsv"
 	done
-	"$MFD_TOP/contrib/plots/join" --title 'a < b' --note 'n & m' --out "$SCRATCH/all.svg" "$SCRATCH"/[123].svg
+	"$MFD_TOP/contrib/plots/join" --title 'a < b' --note 'n & m' --out "$SCRATCH/all.svg" \
+		"$SCRATCH"/[123].svg
 	[ "$(grep -c '<svg' "$SCRATCH/all.svg")" = 4 ]
 	[ "$(grep -c '</svg>' "$SCRATCH/all.svg")" = 4 ]
 	grep -q 'width="800" height="630"' "$SCRATCH/all.svg"
@@ -74,7 +78,8 @@ three_lines()
 	# A name that is defined twice, or used and defined nowhere.
 	grep -oE "id=['\"][^'\"]*" "$SCRATCH/all.svg" | sed "s/id=.//" | sort >"$SCRATCH/ids"
 	[ -z "$(uniq -d "$SCRATCH/ids")" ] || fail "$(uniq -d "$SCRATCH/ids")"
-	grep -oE "(url\(|xlink:href=['\"])#[^'\")]*" "$SCRATCH/all.svg" | sed 's/.*#//' | sort -u >"$SCRATCH/used"
+	grep -oE "(url\(|xlink:href=['\"])#[^'\")]*" "$SCRATCH/all.svg" | sed 's/.*#//' |
+		sort -u >"$SCRATCH/used"
 	[ -s "$SCRATCH/used" ]
 	[ -z "$(comm -13 <(sort -u "$SCRATCH/ids") "$SCRATCH/used")" ]
 }

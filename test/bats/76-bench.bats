@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# test/bench/run and what is made of its results: what is measured is what is said, and nothing is measured that did not work.
+# test/bench/run and what is made of its results: what is measured is what is said, and nothing is
+# measured that did not work.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -18,7 +19,8 @@ runs()
 	shift 3
 	for ms in "$@"; do
 		rep=$((rep + 1))
-		jq -cn --arg what "$what" --argjson mib "$mib" --arg fill "$fill" --argjson ms "$ms" --argjson rep $rep '
+		jq -cn --arg what "$what" --argjson mib "$mib" --arg fill "$fill" --argjson ms \
+			"$ms" --argjson rep $rep '
 			{what: $what, mib: $mib, fill: $fill, channels: "default", rep: $rep, commit: "x", ms: $ms, paused_ms: ($ms / 2),
 			cpu_source_s: ($mib / 4096), cpu_target_s: ($mib / 2048), peak_source_bytes: 1048576,
 			peak_target_bytes: ($mib * 1.5 * 1048576), wire_bytes: ($mib * 1048576 / 2),
@@ -34,7 +36,8 @@ report()
 # of JQ: it is true of the report.
 of()
 {
-	jq -e "$1" "$SCRATCH/r.json" >/dev/null || fail "not so: $1: $(jq -c '.summary, .goals' "$SCRATCH/r.json")"
+	jq -e "$1" "$SCRATCH/r.json" >/dev/null ||
+		fail "not so: $1: $(jq -c '.summary, .goals' "$SCRATCH/r.json")"
 }
 
 @test "report: medians, the least and the most, ratios, per GiB and per byte" {
@@ -67,7 +70,8 @@ of()
 
 @test "report: other numbers of channels do not count for the goals, and have no part in the medians" {
 	runs safe 1024 random 500
-	sed 's/"channels":"default"/"channels":"1"/; s/"ms":500/"ms":5/' "$SCRATCH/r.jsonl" >"$SCRATCH/more"
+	sed 's/"channels":"default"/"channels":"1"/; s/"ms":500/"ms":5/' "$SCRATCH/r.jsonl" \
+		>"$SCRATCH/more"
 	cat "$SCRATCH/more" >>"$SCRATCH/r.jsonl"
 	runs stock 1024 random 1000
 	run -0 report
@@ -86,7 +90,8 @@ of()
 
 	sed -i 2d "$SCRATCH/r.jsonl"
 	cp "$SCRATCH/r.jsonl" "$SCRATCH/before"
-	run -0 --separate-stderr bench --sizes 8 --fills text --reps 1 --what 'stock safe+zstd pageserver' --continue --plan
+	run -0 --separate-stderr bench --sizes 8 --fills text --reps 1 \
+		--what 'stock safe+zstd pageserver' --continue --plan
 	[ "$output" = '8 text default safe+zstd 1' ]
 	run -0 bench --sizes 8 --fills text --reps 1 --what 'stock safe+zstd pageserver' --continue
 	[ "$(wc -l <"$SCRATCH/r.jsonl")" = 3 ]
@@ -96,14 +101,16 @@ of()
 @test "run: competitors take turns, and what cannot be measured is left out with a reason" {
 	export QEMU=/nowhere/qemu
 	run -0 --separate-stderr bench --plan --sizes 64 --fills 'random text' --reps 2
-	[ "$(head -n 6 <<<"$output" | cut -d ' ' -f 4 | tr '\n' ' ')" = 'stock pageserver safe confirm postcopy pipeline ' ]
+	[ "$(head -n 6 <<<"$output" | cut -d ' ' -f 4 | tr '\n' ' ')" = \
+		'stock pageserver safe confirm postcopy pipeline ' ]
 	[ "$(sed -n 7p <<<"$output")" = '64 random default stock 2' ]
 	grep -qx '64 text default safe+lz4 1' <<<"$output"
 	! grep -q 'text default pipeline' <<<"$output" || fail 'it never looks at what it carries'
 	! grep -q qemu <<<"$output" || fail 'there is none'
 	[[ $stderr == *'QEMU is left out: there is no /nowhere/qemu'* ]]
 
-	run -0 --separate-stderr bench --plan --sizes '8 99999999' --what stock --reps 1 --fills random
+	run -0 --separate-stderr bench --plan --sizes '8 99999999' --what stock --reps 1 \
+		--fills random
 	[ "$output" = '8 random default stock 1' ]
 	[[ $stderr == *'99999999 MiB are left out: '*' MiB of memory are free'* ]]
 	run -1 bench --plan --what nothing

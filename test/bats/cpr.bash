@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Dumps and restores with inherited descriptors: a keeper, a dump that hands things to it or to a server, and the restore after it.
-# VICTIM_PID and IMG are the caller's, as are containers made of a bundle with runc.
+# Dumps and restores with inherited descriptors: a keeper, a dump that hands things to it or to a
+# server, and the restore after it. VICTIM_PID and IMG are the caller's, as are containers made of a
+# bundle with runc.
 
 start_keeper()
 {
@@ -17,7 +18,8 @@ start_keeper()
 dump_kept()
 {
 	CRIU_MULTIFD_KEEPER=$KEEPER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION \
-		"$CRIU" dump -t "$VICTIM_PID" -D "$IMG" -L "$PLUGINS" -v4 -o dump.log "$@" </dev/null
+		"$CRIU" dump -t "$VICTIM_PID" -D "$IMG" -L "$PLUGINS" -v4 -o dump.log "$@" \
+			</dev/null
 }
 
 # Within `run` the helpers' counter is not kept.
@@ -29,7 +31,8 @@ restore_refused()
 
 restore_kept()
 {
-	restore_in_namespace "$IMG" -L "$PLUGINS" "$@" || { grep multifd "$IMG/restore.log" >&2; return 1; }
+	restore_in_namespace "$IMG" -L "$PLUGINS" "$@" || {
+		grep multifd "$IMG/restore.log" >&2; return 1; }
 }
 
 held()
@@ -41,10 +44,12 @@ held()
 dump_to_server()
 {
 	on_a env "$@" CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_SESSION="$SESSION" \
-		timeout -k 5 60 "$CRIU" dump -t "$VICTIM_PID" -D "$IMG" --lazy-pages -L "$PLUGINS" --address 127.0.0.1 -v4 -o dump.log </dev/null
+		timeout -k 5 60 "$CRIU" dump -t "$VICTIM_PID" -D "$IMG" --lazy-pages -L "$PLUGINS" \
+			--address 127.0.0.1 -v4 -o dump.log </dev/null
 }
 
-# make_bundle PROGRAM ARGUMENTS [JQ]: for runc, without a network namespace of its own; ARGUMENTS as in JSON. Sets ID and RUNC.
+# make_bundle PROGRAM ARGUMENTS [JQ]: for runc, without a network namespace of its own; ARGUMENTS as
+# in JSON. Sets ID and RUNC.
 make_bundle()
 {
 	local root=$SCRATCH/bundle/rootfs lib
@@ -71,5 +76,6 @@ make_bundle()
 # The runtime knows nothing of the plugin: its folder and its options come by the environment.
 runc_with_plugin()
 {
-	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_KEEPER=$KEEPER_DIR/.keeper.sock CRIU_MULTIFD_SESSION=$SESSION $RUNC "$@" </dev/null
+	CRIU_LIBS_DIR=$PLUGINS CRIU_MULTIFD_KEEPER=$KEEPER_DIR/.keeper.sock \
+		CRIU_MULTIFD_SESSION=$SESSION $RUNC "$@" </dev/null
 }

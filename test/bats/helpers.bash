@@ -3,14 +3,17 @@
 #
 # What the bats tests share: a scratch folder, two hosts, a victim, a server, CRIU, and a clean end.
 #
-# Use:	load helpers			(defines setup and teardown; one's own must call scratch_up and scratch_down)
+# Use: "load helpers" defines setup and teardown; a test file that has its own calls scratch_up and
+# scratch_down in them.
 #
-# Clean end: whatever is started is written to SCRATCH/.registry first: pids with their start time (so that a reused pid
-# is never hit), network namespaces (whatever runs in one of them is ours, also processes that detached themselves), and
-# commands that undo something. scratch_down works the list off; if bats itself dies, by kill -9 too, a guard in a
-# session of its own does: this very file, run as a program, watching the test's process.
+# Clean end: whatever is started is written to SCRATCH/.registry first: pids with their start time
+# (so that a reused pid is never hit), network namespaces (whatever runs in one of them is ours,
+# also processes that detached themselves), and commands that undo something. scratch_down works the
+# list off; if bats itself dies, by kill -9 too, a guard in a session of its own does: this very
+# file, run as a program, watching the test's process.
 #
-# Functions that set variables (hosts_up, start_*, restore_*) must not be called through `run`: that is a subshell.
+# Functions that set variables (hosts_up, start_*, restore_*) must not be called through `run`: that
+# is a subshell.
 
 HELPERS=$(realpath "${BASH_SOURCE[0]}")
 MFD_TOP=${MFD_TOP:-$(dirname "$(dirname "$(dirname "$HELPERS")")")}
@@ -26,7 +29,7 @@ case :$PATH: in
 *) PATH=${MFD%/*}:$PATH ;;
 esac
 
-# ---- the registry ----------------------------------------------------------------------------------------------
+# ---- the registry --------------------------------------------------------------------------------
 
 # When the process started, in clock ticks since boot: with the pid, a name that is never reused.
 start_time()
@@ -49,8 +52,9 @@ register()
 	esac >>"$SCRATCH/.registry"
 }
 
-# Sets STATE, empty when there is no such process. Asked often, so without a fork.  One line, read at once: between two reads of a longer file a
-# process may get another name, by exec, and all lines another place.
+# Sets STATE, empty when there is no such process. Asked often, so without a fork.  One line, read
+# at once: between two reads of a longer file a process may get another name, by exec, and all lines
+# another place.
 read_state()
 {
 	local line=''
@@ -84,7 +88,8 @@ registered_pids()
 	while read -r kind name start; do
 		case $kind in
 		pid)
-			if ! is_dead "$name" && [ "$(start_time "$name")" = "$start" ]; then echo "$name"; fi
+			if ! is_dead "$name" && [ "$(start_time "$name")" = "$start" ]; then
+				echo "$name"; fi
 			;;
 		netns)
 			for pid in $(ip netns pids "$name" 2>/dev/null); do
@@ -142,7 +147,7 @@ close_fds()
 	done
 }
 
-# ---- scratch folder --------------------------------------------------------------------------------------------
+# ---- scratch folder ------------------------------------------------------------------------------
 
 scratch_up()
 {
@@ -174,7 +179,8 @@ show_logs()
 	while read -r f; do
 		echo "--- ${f#"$SCRATCH"/} (last lines)"
 		tail -n "${LOG_LINES:-25}" "$f"
-	done < <(find "$SCRATCH" -type f -size +0 \( -name '*.log' -o -name '*.err' -o -name '*.out' -o -name screen \))
+	done < <(find "$SCRATCH" -type f -size +0 \( -name '*.log' -o -name '*.err' \
+		-o -name '*.out' -o -name screen \))
 }
 
 setup()
@@ -187,7 +193,7 @@ teardown()
 	scratch_down
 }
 
-# ---- small things ----------------------------------------------------------------------------------------------
+# ---- small things --------------------------------------------------------------------------------
 
 fail()
 {
@@ -207,8 +213,8 @@ eventually()
 	done
 }
 
-# start NAME COMMAND...: in the background (a function may do), output to SCRATCH/NAME.out and .err; sets STARTED_PID,
-# which `wait` accepts.
+# start NAME COMMAND...: in the background (a function may do), output to SCRATCH/NAME.out and .err;
+# sets STARTED_PID, which `wait` accepts.
 start()
 {
 	local name=$1
@@ -233,7 +239,8 @@ criu_bin()
 {
 	local c
 
-	for c in "${CRIU:-}" "$("$MFD_TOP/contrib/setup" --print-criu 2>/dev/null)" "$(command -v criu)"; do
+	for c in "${CRIU:-}" "$("$MFD_TOP/contrib/setup" --print-criu 2>/dev/null)" \
+		"$(command -v criu)"; do
 		[ -n "$c" ] && [ -x "$c" ] && { echo "$c"; return; }
 	done
 	echo 'no criu: run contrib/setup or set CRIU' >&2
@@ -247,20 +254,22 @@ need_criu()
 	export CRIU
 }
 
-# Can $CRIU dump the simplest process here, without us? Where there are no hardware breakpoints, as on some virtual machines, CRIU 4.1.1
-# waits for one for ever.
+# Can $CRIU dump the simplest process here, without us? Where there are no hardware breakpoints, as
+# on some virtual machines, CRIU 4.1.1 waits for one for ever.
 criu_works()
 {
 	local rc=0
 
 	start works setsid sleep 1000
 	mkdir "$SCRATCH/works.$STARTED_PID"
-	timeout -k 1 10 "$CRIU" dump -t "$STARTED_PID" -D "$SCRATCH/works.$STARTED_PID" -v0 --manage-cgroups=ignore || rc=$?
+	timeout -k 1 10 "$CRIU" dump -t "$STARTED_PID" -D "$SCRATCH/works.$STARTED_PID" -v0 \
+		--manage-cgroups=ignore || rc=$?
 	kill -9 "$STARTED_PID" 2>/dev/null || :
 	return "$rc"
 }
 
-# criu_after NAME COMMANDS: a criu, to be given as CRIU, that does those first, in sh; "$@" are its arguments.
+# criu_after NAME COMMANDS: a criu, to be given as CRIU, that does those first, in sh; "$@" are its
+# arguments.
 criu_after()
 {
 	printf '#!/bin/sh\n%s\nexec %q "$@"\n' "$2" "$CRIU" >"$SCRATCH/$1"
@@ -274,15 +283,16 @@ slow_restore()
 	criu_after slow "[ \"\$1\" != restore ] || sleep $1"
 }
 
-# every_criu COMMAND...: run it with each release of CRIU that is tested, in CRIU and VERSION. Last in a test, for it is skipped
-# where one of them cannot be had, or is of no use, after the others.
+# every_criu COMMAND...: run it with each release of CRIU that is tested, in CRIU and VERSION. Last
+# in a test, for it is skipped where one of them cannot be had, or is of no use, after the others.
 every_criu()
 {
 	local VERSION missing='' useless=''
 	local -x CRIU
 
 	for VERSION in 4.1.1 4.2.1 4.3; do
-		if ! CRIU=$(env -u CRIU "$MFD_TOP/contrib/setup" --criu $VERSION --print-criu 2>/dev/null); then
+		if ! CRIU=$(env -u CRIU "$MFD_TOP/contrib/setup" --criu $VERSION \
+			--print-criu 2>/dev/null); then
 			missing+=" $VERSION"
 		elif ! criu_works; then
 			useless+=" $VERSION"
@@ -292,7 +302,8 @@ every_criu()
 		fi
 	done
 	[ -z "$missing" ] || skip "no CRIU$missing (contrib/setup --criu VERSION fetches it)"
-	[ -z "$useless" ] || skip "kernel lacks what CRIU$useless needs: by itself it cannot dump a sleep here"
+	[ -z "$useless" ] ||
+		skip "kernel lacks what CRIU$useless needs: by itself it cannot dump a sleep here"
 }
 
 # Let hugetlb mappings be had on demand; nothing stays reserved.
@@ -319,7 +330,7 @@ need_swap()
 	swapon "$file" || skip 'kernel lacks swap, or may not use a swap file here'
 }
 
-# ---- two hosts -------------------------------------------------------------------------------------------------
+# ---- two hosts -----------------------------------------------------------------------------------
 
 # Sets NS_A, NS_B, ADDR_A, ADDR_B; the device is called eth0 on both.
 hosts_up()
@@ -344,7 +355,8 @@ hosts_up()
 	done
 }
 
-# The set-up of a test that moves something with the real CRIU from one host to the other, as $SESSION.
+# The set-up of a test that moves something with the real CRIU from one host to the other, as
+# $SESSION.
 hosts_setup()
 {
 	scratch_up
@@ -372,7 +384,8 @@ hosts_down()
 	NS_A='' NS_B=''
 }
 
-# nsenter and not `ip netns exec`: cgroups and mounts stay as they are. Without hosts_up both are this machine.
+# nsenter and not `ip netns exec`: cgroups and mounts stay as they are. Without hosts_up both are
+# this machine.
 on_a()
 {
 	${NS_A:+nsenter --net=/run/netns/"$NS_A" --} "$@"
@@ -383,7 +396,7 @@ on_b()
 	${NS_B:+nsenter --net=/run/netns/"$NS_B" --} "$@"
 }
 
-# ---- victim ----------------------------------------------------------------------------------------------------
+# ---- victim --------------------------------------------------------------------------------------
 
 # start_victim [--name NAME] [VICTIM OPTIONS]: on host a; sets VICTIM_PID and VICTIM_DIR.
 start_victim()
@@ -397,7 +410,8 @@ start_victim()
 	register pid "$VICTIM_PID"
 }
 
-# The victim_* functions take an optional folder, default VICTIM_DIR, and work wherever the victim has been moved.
+# The victim_* functions take an optional folder, default VICTIM_DIR, and work wherever the victim
+# has been moved.
 verify_victim()
 {
 	"$VICTIMCTL" verify --dir "${1:-$VICTIM_DIR}" --timeout "${VERIFY_TIMEOUT:-60}"
@@ -420,16 +434,19 @@ stop_victim()
 	"$VICTIMCTL" stop --dir "${1:-$VICTIM_DIR}"
 }
 
-# victim_map NAME [DIR]: address (0x...) and number of pages, as the latest victim of that folder began.
+# victim_map NAME [DIR]: address (0x...) and number of pages, as the latest victim of that folder
+# began.
 victim_map()
 {
-	awk -v name="$1" '$1 == "map" && $2 == name { found = $3 " " $4 } END { print found }' "${2:-$VICTIM_DIR}/victim.log"
+	awk -v name="$1" '$1 == "map" && $2 == name { found = $3 " " $4 } END { print found }' \
+		"${2:-$VICTIM_DIR}/victim.log"
 }
 
 # peek PID ADDRESS LENGTH: raw bytes of a process; poke PID ADDRESS: write standard input there.
 peek()
 {
-	dd if="/proc/$1/mem" bs=4096 iflag=skip_bytes,count_bytes skip="$(($2))" count="$3" status=none
+	dd if="/proc/$1/mem" bs=4096 iflag=skip_bytes,count_bytes skip="$(($2))" count="$3" \
+		status=none
 }
 
 poke()
@@ -446,15 +463,17 @@ flip_byte()
 	printf %b "\\x$(printf %x $((byte ^ 1)))" | poke "$1" "$2"
 }
 
-# ---- server and sessions ---------------------------------------------------------------------------------------
+# ---- server and sessions -------------------------------------------------------------------------
 
 listening_line()
 {
-	SERVER_ADDR=$(sed -n 's/.*listening on \([^ ]*:[0-9]*\).*/\1/p' "$SCRATCH/$1.err" | head -n 1)
+	SERVER_ADDR=$(sed -n 's/.*listening on \([^ ]*:[0-9]*\).*/\1/p' "$SCRATCH/$1.err" |
+		head -n 1)
 	[ -n "$SERVER_ADDR" ] || is_dead "$STARTED_PID"
 }
 
-# start_server [serve options]: on host b; sets SERVER_ADDR, SERVER_PID, SERVER_DIR. SERVER_NAME names its log.
+# start_server [serve options]: on host b; sets SERVER_ADDR, SERVER_PID, SERVER_DIR. SERVER_NAME
+# names its log.
 start_server()
 {
 	local name=${SERVER_NAME:-server} secure=--insecure
@@ -463,13 +482,15 @@ start_server()
 	SERVER_DIR=${SERVER_DIR:-$SCRATCH/sessions}
 	mkdir -p "$SERVER_DIR"
 	start "$name" ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} \
-		"$MFD" serve --listen "${ADDR_B:-127.0.0.1}:${SERVER_PORT:-0}" --dir "$SERVER_DIR" ${secure:+"$secure"} "$@"
+		"$MFD" serve --listen "${ADDR_B:-127.0.0.1}:${SERVER_PORT:-0}" --dir "$SERVER_DIR" \
+			${secure:+"$secure"} "$@"
 	SERVER_PID=$STARTED_PID
 	eventually 20 listening_line "$name"
 	[ -n "$SERVER_ADDR" ] || { cat "$SCRATCH/$name.err" >&2; fail 'the server did not start'; }
 }
 
-# The server's worker: of the supervisor's two children the one that has an heir; the other is the keeper.
+# The server's worker: of the supervisor's two children the one that has an heir; the other is the
+# keeper.
 server_worker()
 {
 	local pid
@@ -479,7 +500,8 @@ server_worker()
 	done
 }
 
-# dump_with_plugin PID IMGDIR [criu options]: on host a, session $SESSION; returns what criu returns.
+# dump_with_plugin PID IMGDIR [criu options]: on host a, session $SESSION; returns what criu
+# returns.
 dump_with_plugin()
 {
 	local pid=$1 img=$2
@@ -487,15 +509,18 @@ dump_with_plugin()
 	shift 2
 	mkdir -p "$img"
 	on_a env CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_SESSION="$SESSION" \
-		timeout -k 5 "${DUMP_TIMEOUT:-120}" "$CRIU" dump -t "$pid" -D "$img" --lazy-pages -L "$PLUGINS" \
+		timeout -k 5 "${DUMP_TIMEOUT:-120}" "$CRIU" dump -t "$pid" -D "$img" --lazy-pages \
+			-L "$PLUGINS" \
 		--address 127.0.0.1 -v4 -o dump.log "$@" </dev/null
 }
 
-# The first process of the new namespace: runs criu, tells the result, and reaps for the rest of its life.
+# The first process of the new namespace: runs criu, tells the result, and reaps for the rest of its
+# life.
 # shellcheck disable=SC2016
 NS_INIT='rc=$1; shift; "$@"; echo $? >"$rc.new"; mv "$rc.new" "$rc"; while :; do sleep 3600 & wait $!; done'
 
-# host_pid INIT VPID: the pid, as seen from here, of the process that is VPID in the pid namespace of INIT.
+# host_pid INIT VPID: the pid, as seen from here, of the process that is VPID in the pid namespace
+# of INIT.
 host_pid()
 {
 	local ns status pid
@@ -505,14 +530,15 @@ host_pid()
 		pid=${status#/proc/}
 		pid=${pid%/status}
 		[ "$(readlink "/proc/$pid/ns/pid" 2>/dev/null)" = "$ns" ] || continue
-		[ "$(awk '/^NSpid:/ { print $NF }' "$status" 2>/dev/null)" = "$2" ] && { echo "$pid"; return 0; }
+		[ "$(awk '/^NSpid:/ { print $NF }' "$status" 2>/dev/null)" = "$2" ] && {
+			echo "$pid"; return 0; }
 	done
 	return 1
 }
 
-# restore_in_namespace IMGDIR [criu options]: `criu restore` on host b in a pid namespace of its own, which stays.
-# Returns what criu returned; sets RESTORE_INIT, the namespace's first process (kill it to end all of them), and
-# RESTORED_PID, both as seen from here.
+# restore_in_namespace IMGDIR [criu options]: `criu restore` on host b in a pid namespace of its
+# own, which stays. Returns what criu returned; sets RESTORE_INIT, the namespace's first process
+# (kill it to end all of them), and RESTORED_PID, both as seen from here.
 restore_in_namespace()
 {
 	local img=$1 base
@@ -521,17 +547,20 @@ restore_in_namespace()
 	STARTED=$((STARTED + 1))
 	base=$SCRATCH/restore.$STARTED
 	start "restore.$STARTED" ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} \
-		unshare --pid --mount --fork --kill-child --mount-proc bash -c "$NS_INIT" init "$base.rc" \
+		unshare --pid --mount --fork --kill-child --mount-proc bash -c "$NS_INIT" init \
+			"$base.rc" \
 		"$CRIU" restore -D "$img" -d -v4 -o restore.log --pidfile "$base.pid" "$@"
 	RESTORED_PID='' RESTORE_INIT=''
 	eventually 5 namespace_init "$STARTED_PID" || return 1
 	register pid "$RESTORE_INIT"
-	eventually "${RESTORE_TIMEOUT:-60}" test -s "$base.rc" || { echo 'criu restore does not end' >&2; return 1; }
+	eventually "${RESTORE_TIMEOUT:-60}" test -s "$base.rc" || {
+		echo 'criu restore does not end' >&2; return 1; }
 	[ "$(cat "$base.rc")" = 0 ] || return "$(cat "$base.rc")"
 	RESTORED_PID=$(host_pid "$RESTORE_INIT" "$(cat "$base.pid")")
 }
 
-# The child of `unshare --fork`: the one in another pid namespace. Before it, the shell that became unshare has children, too.
+# The child of `unshare --fork`: the one in another pid namespace. Before it, the shell that became
+# unshare has children, too.
 namespace_init()
 {
 	local pid ns
@@ -563,7 +592,7 @@ wait_session()
 	"$MFD" wait --dir "$SERVER_DIR" "$1" --for "$2" --timeout "${3:-30}"
 }
 
-# ---- assertions ------------------------------------------------------------------------------------------------
+# ---- assertions ----------------------------------------------------------------------------------
 
 assert_running()
 {
@@ -573,7 +602,8 @@ assert_running()
 # Dead is enough: who reaps it is init's affair, and init takes its time on some machines.
 assert_gone()
 {
-	eventually "${2:-5}" is_dead "$1" || fail "process $1 is still there: state '$(state_of "$1")'"
+	eventually "${2:-5}" is_dead "$1" || fail "process $1 is still there: state '$(state_of \
+		"$1")'"
 }
 
 switches()
@@ -598,7 +628,8 @@ assert_not_frozen()
 	eventually 3 has_ticked "$1" "$before" || fail "process $1 does not tick: state '$state'"
 }
 
-# Nothing of an aborted session is left on host b: no process but the server's own, no socket, no images, no pages.
+# Nothing of an aborted session is left on host b: no process but the server's own, no socket, no
+# images, no pages.
 target_is_clean()
 {
 	local pid ours
@@ -610,7 +641,8 @@ target_is_clean()
 			return 1
 		fi
 	done
-	CLEAN_WHY=$(find "$SERVER_DIR" -mindepth 1 \( -name lazy-pages.socket -o -name 'pagemap-*.img' -o -size +1024k \))
+	CLEAN_WHY=$(find "$SERVER_DIR" -mindepth 1 \( -name lazy-pages.socket \
+		-o -name 'pagemap-*.img' -o -size +1024k \))
 	[ -z "$CLEAN_WHY" ]
 }
 

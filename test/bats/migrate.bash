@@ -1,6 +1,8 @@
-# shellcheck shell=bash disable=SC2034,SC2046,SC2153,SC2154  # lists of pids; variables of helpers.bash
+# Lists of pids; variables of helpers.bash.
+# shellcheck shell=bash disable=SC2034,SC2046,SC2153,SC2154
 # SPDX-License-Identifier: GPL-2.0-only
-# `criu-multifd migrate` to `serve --restore`: what is asked for, and on which side a copy runs. Needs helpers.bash and moves.bash.
+# `criu-multifd migrate` to `serve --restore`: what is asked for, and on which side a copy runs.
+# Needs helpers.bash and moves.bash.
 
 migrate_setup()
 {
@@ -47,7 +49,8 @@ ours_in()
 	local pid
 
 	for pid in $(ip netns pids "$1"); do
-		[[ $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) == *"criu-multifd $2 "* ]] && echo "$pid"
+		[[ $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) == *"criu-multifd $2 "* ]] &&
+			echo "$pid"
 	done
 	return 0
 }
@@ -57,14 +60,16 @@ copies_there()
 	local pid n=0
 
 	for pid in $(strangers); do
-		[[ $(readlink "/proc/$pid/exe") == *victim* ]] && [[ $(state_of "$pid") != [Tt] ]] && n=$((n + 1))
+		[[ $(readlink "/proc/$pid/exe") == *victim* ]] &&
+			[[ $(state_of "$pid") != [Tt] ]] && n=$((n + 1))
 	done
 	echo "$n"
 }
 
 copies_here()
 {
-	if is_dead "$VICTIM_PID" || [[ $(state_of "$VICTIM_PID") == [Tt] ]]; then echo 0; else echo 1; fi
+	if is_dead "$VICTIM_PID" || [[ $(state_of "$VICTIM_PID") == [Tt] ]]; then
+		echo 0; else echo 1; fi
 }
 
 one_here()
@@ -109,13 +114,15 @@ valid_json()
 
 	jq -es 'all(type == "object" and has("event"))' "$1" >/dev/null
 	[ "$(tail -n 1 "$1" | jq -r .event)" = summary ]
-	for key in session result channels pages zero_pages bytes_memory bytes_wire total_ms frozen_ms downtime_ms stream_ms gbit_per_s \
+	for key in session result channels pages zero_pages bytes_memory bytes_wire total_ms \
+		frozen_ms downtime_ms stream_ms gbit_per_s \
 		zerocopy_sent zerocopy_copied error; do
 		tail -n 1 "$1" | jq -e "has(\"$key\")" >/dev/null || fail "the summary has no $key"
 	done
 }
 
-# ready_unrestored [FLAGS OF THE SERVER]: the session is verified there, and its restore waits until $SCRATCH/go-on exists.
+# ready_unrestored [FLAGS OF THE SERVER]: the session is verified there, and its restore waits until
+# $SCRATCH/go-on exists.
 ready_unrestored()
 {
 	cat >"$SCRATCH/waiting" <<-END
@@ -134,7 +141,8 @@ ready_unrestored()
 	eventually 20 has_state ready
 }
 
-# in_doubt_restored [FLAGS OF THE SERVER]: the session is restored there, stopped, and its source stands still: it has not heard of that.
+# in_doubt_restored [FLAGS OF THE SERVER]: the session is restored there, stopped, and its source
+# stands still: it has not heard of that.
 in_doubt_restored()
 {
 	ready_unrestored "$@" || return 1
@@ -162,7 +170,8 @@ kill_worker_now()
 
 	for pid in $(pgrep -P "$SERVER_PID"); do
 		# The supervisor's other child, which keeps descriptors, has one thread.
-		[ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ] || kill -KILL "$pid"
+		[ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ] ||
+			kill -KILL "$pid"
 	done
 }
 

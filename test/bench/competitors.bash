@@ -1,16 +1,18 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables are for, and from, those who source this
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What test/bench/run measures. Each run_* finds the process in VICTIM_PID, an empty folder in RUN and a namespace to
-# restore to, and writes RUN/began when criu dump is executed. T1: the last page is in, T2: nobody is at work any more. All return
-# non-zero when something failed; the logs are in RUN.
+# What test/bench/run measures. Each run_* finds the process in VICTIM_PID, an empty folder in RUN
+# and a namespace to restore to, and writes RUN/began when criu dump is executed. T1: the last page
+# is in, T2: nobody is at work any more. All return non-zero when something failed; the logs are in
+# RUN.
 
 # The shell stamps the moment and becomes CRIU: what it takes to get that far is nobody's time.
 dump()
 {
 	# shellcheck disable=SC2016  # for that shell
 	(metered source nsenter --net=/run/netns/"$NS_A" -- \
-		bash -c 'echo "${EPOCHREALTIME/[.,]/}" >"$0"; exec "$@"' "$RUN/began" "$CRIU" dump -t "$VICTIM_PID" -D "$RUN" -v1 -o dump.log \
+		bash -c 'echo "${EPOCHREALTIME/[.,]/}" >"$0"; exec "$@"' "$RUN/began" "$CRIU" dump \
+			-t "$VICTIM_PID" -D "$RUN" -v1 -o dump.log \
 		--manage-cgroups=ignore --address 127.0.0.1 "$@" </dev/null)
 }
 
@@ -39,8 +41,10 @@ run_stock()
 	status_pipe dump && dump_ready=$STATUS
 	status_pipe lazy && lazy_ready=$STATUS
 	# shellcheck disable=SC2016  # for that shell
-	(metered target nsenter --net=/run/netns/"$NS_B" -- bash -c 'read -r go <"$0"; exec "$@" </dev/null' "$go" \
-		"$CRIU" lazy-pages --page-server --address 127.0.0.1 --port 7000 -D "$RUN" -v3 -o lazy.log \
+	(metered target nsenter --net=/run/netns/"$NS_B" -- bash \
+		-c 'read -r go <"$0"; exec "$@" </dev/null' "$go" \
+		"$CRIU" lazy-pages --page-server --address 127.0.0.1 --port 7000 -D "$RUN" -v3 \
+			-o lazy.log \
 		--status-fd "$lazy_ready") &
 	lazy=$!
 	dump --lazy-pages --port 7000 --status-fd "$dump_ready" &
@@ -64,7 +68,8 @@ run_pageserver()
 {
 	local server
 
-	(metered target nsenter --net=/run/netns/"$NS_B" -- "$CRIU" page-server --address 127.0.0.1 --port 7000 -D "$RUN" \
+	(metered target nsenter --net=/run/netns/"$NS_B" -- "$CRIU" page-server \
+		--address 127.0.0.1 --port 7000 -D "$RUN" \
 		-v1 -o page-server.log </dev/null) &
 	server=$!
 	eventually 10 port_listens 7000
@@ -79,7 +84,7 @@ port_listens()
 	[ -n "$(on_b ss -Hltn "sport = :$1")" ]
 }
 
-# ---- ours ------------------------------------------------------------------------------------------------------
+# ---- ours ----------------------------------------------------------------------------------------
 
 server_up()
 {
@@ -87,7 +92,8 @@ server_up()
 	mkdir -p "$SERVER_DIR"
 	rm -f "$SCRATCH/server.err" # the last one's has an address, too
 	start server metered target nsenter --net=/run/netns/"$NS_B" -- \
-		"$MFD" serve --listen 127.0.0.1:0 --dir "$SERVER_DIR" --insecure --restore --restore-option=--manage-cgroups=ignore
+		"$MFD" serve --listen 127.0.0.1:0 --dir "$SERVER_DIR" --insecure --restore \
+			--restore-option=--manage-cgroups=ignore
 	SERVER_PID=$STARTED_PID
 	eventually 10 listening_line server
 	[ -n "$SERVER_ADDR" ]

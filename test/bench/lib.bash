@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables are for, and from, those who source this
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What bench, soak and demo share: test/bats/helpers.bash outside of bats, control groups as meters, and migrations that
-# are timed by $EPOCHREALTIME and by waiting for children, never by polling.
+# What bench, soak and demo share: test/bats/helpers.bash outside of bats, control groups as meters,
+# and migrations that are timed by $EPOCHREALTIME and by waiting for children, never by polling.
 
 skip()
 {
@@ -39,9 +39,9 @@ arena_down()
 	[ -z "${SCRATCH:-}" ] || clean_up "$SCRATCH"
 }
 
-# keep_memory: no free memory goes back to a hypervisor until the arena is down, else what was warmed is cold again in the middle of a run.
-# Sets WARM, how the program warm is called.  Upstream kernels let the order of what is reported be raised only to the largest there
-# is, not beyond.
+# keep_memory: no free memory goes back to a hypervisor until the arena is down, else what was
+# warmed is cold again in the middle of a run. Sets WARM, how the program warm is called.  Upstream
+# kernels let the order of what is reported be raised only to the largest there is, not beyond.
 keep_memory()
 {
 	local file=/sys/module/page_reporting/parameters/page_reporting_order old none
@@ -54,7 +54,8 @@ keep_memory()
 	{ echo "$none" >"$file"; } 2>/dev/null || WARM+=(--hold)
 }
 
-# loopback_up: one network namespace for both ends, so that nobody else's bytes are counted and no port is taken.
+# loopback_up: one network namespace for both ends, so that nobody else's bytes are counted and no
+# port is taken.
 loopback_up()
 {
 	NS_A=mfd-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
@@ -63,7 +64,7 @@ loopback_up()
 	ip netns add "$NS_A" && ip -n "$NS_A" link set lo up
 }
 
-# ---- meters ----------------------------------------------------------------------------------------------------
+# ---- meters --------------------------------------------------------------------------------------
 
 # now: microseconds, in NOW; no fork.
 now()
@@ -108,7 +109,8 @@ metered()
 	exec "$@"
 }
 
-# meter_cpu_of NAME PID: its processor time counts there from now on; its memory stays where it was counted.
+# meter_cpu_of NAME PID: its processor time counts there from now on; its memory stays where it was
+# counted.
 meter_cpu_of()
 {
 	echo "$2" >"${METERS%% *}/mfd-$1-$$/cgroup.procs"
@@ -162,14 +164,15 @@ wire_bytes()
 	ip -n "$NS_A" -s -j link show lo | jq '.[0].stats64.tx.bytes'
 }
 
-# ---- a place to restore to -------------------------------------------------------------------------------------
+# ---- a place to restore to -----------------------------------------------------------------------
 
-# The first process of the namespace: runs the commands it is told, answers with their status, reaps.
+# The first process of the namespace: runs the commands it is told, answers with their status,
+# reaps.
 # shellcheck disable=SC2016
 NAMESPACE_INIT='exec 3<>"$1" 4<>"$2"; while IFS= read -r line <&3; do eval "$line" 3>&- 4>&-; echo $? >&4; done'
 
-# namespace_up METER: a pid namespace on host b, in which restore_here restores; sets RESTORE_INIT, its first process.
-# Made beforehand, so that it takes no time in a timed run.
+# namespace_up METER: a pid namespace on host b, in which restore_here restores; sets RESTORE_INIT,
+# its first process. Made beforehand, so that it takes no time in a timed run.
 namespace_up()
 {
 	local in=$SCRATCH/namespace.ask out=$SCRATCH/namespace.answer
@@ -177,7 +180,8 @@ namespace_up()
 	rm -f "$in" "$out"
 	mkfifo "$in" "$out"
 	start namespace metered "$1" ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} \
-		unshare --pid --mount --fork --kill-child --mount-proc bash -c "$NAMESPACE_INIT" init "$in" "$out"
+		unshare --pid --mount --fork --kill-child --mount-proc bash -c "$NAMESPACE_INIT" \
+			init "$in" "$out"
 	NAMESPACE=$STARTED_PID
 	exec {NAMESPACE_ASK}<>"$in" {NAMESPACE_ANSWER}<>"$out"
 	eventually 5 namespace_init "$NAMESPACE" && [ -n "$RESTORE_INIT" ] || return 1

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Moves a redis with a live client from one host to another, in safe and in postcopy mode, and draws what the client felt:
-# the time each of its requests took. The hosts, three network namespaces on a bridge, are gone afterwards.
+# Moves a redis with a live client from one host to another, in safe and in postcopy mode, and draws
+# what the client felt: the time each of its requests took. The hosts, three network namespaces on a
+# bridge, are gone afterwards.
 #
 #	test/demo/redis.sh [--mode safe|postcopy]... [--fill MIB] [--out DIR] [--no-chart]
 #
-# Default: both modes, 320 MiB, build/demo. DIR/redis-MODE.latency has a line "SECONDS MS" for each request, SECONDS from
-# the moment the move began; DIR/redis.svg shows them if gnuplot is there; the terminal always gets a chart of text.
-# Exit status: 0 all as promised, 77 there is no redis-server here (contrib/setup), 1 otherwise.
+# Default: both modes, 320 MiB, build/demo. DIR/redis-MODE.latency has a line "SECONDS MS" for each
+# request, SECONDS from the moment the move began; DIR/redis.svg shows them if gnuplot is there; the
+# terminal always gets a chart of text. Exit status: 0 all as promised, 77 there is no redis-server
+# here (contrib/setup), 1 otherwise.
 #
 # shellcheck disable=SC2119,SC2154  # the helpers' arguments are optional; their variables
 cd "$(dirname "$0")/../.." || exit 1
@@ -71,10 +73,12 @@ since()
 	awk -v us=$(($1 - MOVE_BEGAN)) 'BEGIN { printf "%.2f", us / 1e6 }'
 }
 
-# The longest time any request took that was under way, for each column: log scale, a row for each power of ten and half.
+# The longest time any request took that was under way, for each column: log scale, a row for each
+# power of ten and half.
 text_chart()
 {
-	awk -v from="-$BEFORE" -v to="$AFTER" -v columns=72 -v ran="$(since "$MOVE_RAN")" -v ended="$(since "$MOVE_ENDED")" '
+	awk -v from="-$BEFORE" -v to="$AFTER" -v columns=72 -v ran="$(since "$MOVE_RAN")" \
+		-v ended="$(since "$MOVE_ENDED")" '
 		function column(t) { return int((t - from) / (to - from) * columns) }
 		{
 			last = column($1 + $2 / 1000)
@@ -99,8 +103,8 @@ text_chart()
 		}' "$1"
 }
 
-# A panel for each mode, a box for each request: as wide as it took, and as high. Of those that began within 4 ms only the
-# longest is drawn.
+# A panel for each mode, a box for each request: as wide as it took, and as high. Of those that
+# began within 4 ms only the longest is drawn.
 svg_chart()
 {
 	local mode plots=''
@@ -136,7 +140,8 @@ redis_up()
 	on_c redis-cli -h "$SERVICE" debug populate 2000 other 100 >/dev/null
 	DIGEST=$(redis_digest)
 	start_client redis 6379 --fill "$FILL" --interval 500 || bad 'the client does not start'
-	say "host a: redis-server, process $APP_PID, $(awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$APP_PID/status") MiB;" \
+	say "host a: redis-server, process $APP_PID, $(awk '/^VmRSS/ { print int($2 / 1024) }' \
+		"/proc/$APP_PID/status") MiB;" \
 		"host c: a client that counts, writes and reads over one connection to $SERVICE"
 	sleep "$BEFORE"
 	client_goes_on 100 || bad 'the client does not get on'
@@ -159,26 +164,31 @@ move_redis()
 	title "redis moves, $1 mode"
 	redis_up
 	move_app "$1" "${APP_OPTIONS[@]}" >"$SCRATCH/move.out" 2>&1 || bad 'the move failed'
-	good "host b: it runs after $(since "$MOVE_RAN") s, all of its pages are there after $(since "$MOVE_ENDED") s;" \
+	good "host b: it runs after $(since \
+		"$MOVE_RAN") s, all of its pages are there after $(since "$MOVE_ENDED") s;" \
 		"$(jq -r '"\(.bytes_memory / 1048576 | round) MiB of memory, \(.gbit_per_s * 10 | round / 10) Gbit/s"' \
 			"$IMG/multifd-send.json")"
 	client_goes_on 500 || bad 'the client does not get on'
 	sleep "$AFTER"
 	stop_client || bad 'a write was lost, or the connection'
-	good "the client: $(word requests "$CLIENT_SAYS") requests over one connection, $(word writes "$CLIENT_SAYS") writes" \
+	good "the client: $(word requests "$CLIENT_SAYS") requests over one connection, $(word \
+		writes "$CLIENT_SAYS") writes" \
 		"acknowledged, not one lost; all $(word kept "$CLIENT_SAYS") values read back"
 	on_c redis-cli -h "$SERVICE" -n 1 flushdb >/dev/null
 	[ "$(redis_digest)" = "$DIGEST" ] || bad 'DEBUG DIGEST differs'
 	good 'DEBUG DIGEST of what no client touched is the same on both hosts'
-	good "its longest wait: $(word longest_ms "$CLIENT_SAYS") ms; usually $(awk -v us="$(word median_us "$CLIENT_SAYS")" \
+	good "its longest wait: $(word longest_ms "$CLIENT_SAYS") ms; usually $(awk \
+		-v us="$(word median_us "$CLIENT_SAYS")" \
 		'BEGIN { print us / 1000 }') ms"
-	awk -v began="$MOVE_BEGAN" '{ printf "%.6f %.3f\n", ($1 - began) / 1e6, $2 / 1000 }' "$CLIENT_LOG" \
+	awk -v began="$MOVE_BEGAN" '{ printf "%.6f %.3f\n", ($1 - began) / 1e6, $2 / 1000 }' \
+		"$CLIENT_LOG" \
 		>"$OUT/redis-$1.latency"
 	[ -z "$CHART" ] || text_chart "$OUT/redis-$1.latency"
 	rewind
 }
 
-command -v redis-server >/dev/null || { echo "${0##*/}: no redis-server here: run contrib/setup" >&2; exit 77; }
+command -v redis-server >/dev/null || { echo "${0##*/}: no redis-server here: run contrib/setup" \
+	>&2; exit 77; }
 need_root
 CRIU=$(criu_bin) || die 'no criu: run contrib/setup'
 [ -x "$MFD" ] || die "there is no $MFD: run make"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# The sender alone decides how CRIU's dump ends: neither a local user without rights nor the death of a process of ours does.
+# The sender alone decides how CRIU's dump ends: neither a local user without rights nor the death
+# of a process of ours does.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -14,8 +15,9 @@ setup()
 	export CRIU_MULTIFD_MODE=safe
 }
 
-# strangers WHAT: an action script for CRIU, which runs it between listen() and accept(). A user without rights connects to every
-# port that CRIU listens on by then, and does there WHAT: close, send or hold (for as long as the test takes).
+# strangers WHAT: an action script for CRIU, which runs it between listen() and accept(). A user
+# without rights connects to every port that CRIU listens on by then, and does there WHAT: close,
+# send or hold (for as long as the test takes).
 strangers()
 {
 	cat >"$SCRATCH/strangers" <<-'END'
@@ -91,7 +93,8 @@ teardown()
 	start_victim --size 16
 	strangers close
 	dump --action-script "$SCRATCH/strangers" --ps-socket 512
-	[ ! -s "$SCRATCH/strangers.connected" ] || fail "CRIU listens: $(cat "$SCRATCH/strangers.connected")"
+	[ ! -s "$SCRATCH/strangers.connected" ] ||
+		fail "CRIU listens: $(cat "$SCRATCH/strangers.connected")"
 	[ "$DUMP_RC" = 0 ] || fail "the dump failed: $(plugin_errors)"
 	grep -aq 'ps socket 512' "$IMG/dump.log" || fail 'CRIU does not use the socket'
 	runs_on_target

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# The connection breaks at every point of the commit table: before the verdict the source runs on within a second and the target
-# forgets; after it exactly one copy runs.
+# The connection breaks at every point of the commit table: before the verdict the source runs on
+# within a second and the target forgets; after it exactly one copy runs.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -34,7 +34,8 @@ cut_row()
 not_frozen_row()
 {
 	cut_row "$@" || return 1
-	! grep -aq 'Seized task' "$IMG/dump.log" || fail 'tasks were frozen though the target cannot be used'
+	! grep -aq 'Seized task' "$IMG/dump.log" ||
+		fail 'tasks were frozen though the target cannot be used'
 }
 
 before_freezing()
@@ -152,7 +153,8 @@ has_decided()
 	is_dead "$VICTIM_PID" || grep -q 'Dumping FAILED' "$IMG/dump.log"
 }
 
-# READY and the end of the connection may be seen in one look, and then READY does not count: who said it may have been told otherwise since.
+# READY and the end of the connection may be seen in one look, and then READY does not count: who
+# said it may have been told otherwise since.
 @test "step 6, cut right after READY: it is let go, or it runs on here; one copy in either case" {
 	start_victim --size 16
 	start_badlink --cut-after ready

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# A link on which nothing moves any more, but no connection ends: both ends notice within their stall timeout, and the source runs
-# on within a second more.
+# A link on which nothing moves any more, but no connection ends: both ends notice within their
+# stall timeout, and the source runs on within a second more.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -27,8 +27,10 @@ stall_row()
 	start_badlink "--$how" "$event" "$@"
 	dump
 	assert_fault_happened || return 1
-	aborted_well "$(fault_time)" $((STALL + 1000)) 'HELLO|join|JOINED|lost|timed out|channel' || return 1
-	# The target finds out by itself, while the link is still dead; only one that has everything waits for the source's word.
+	aborted_well "$(fault_time)" $((STALL + 1000)) 'HELLO|join|JOINED|lost|timed out|channel' ||
+		return 1
+	# The target finds out by itself, while the link is still dead; only one that has everything
+	# waits for the source's word.
 	[ -n "${COMPLETE:-}" ] || assert_target_clean 10 || return 1
 	heal
 	nothing_left || return 1

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# A target that cannot be used: the dump fails before anything is frozen, with one clear line in CRIU's log.
+# A target that cannot be used: the dump fails before anything is frozen, with one clear line in
+# CRIU's log.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -12,14 +13,16 @@ setup()
 	fault_setup
 }
 
-# A dump to SERVER_ADDR that must fail within LIMIT ms, with a line that matches PATTERN, and freeze nothing.
+# A dump to SERVER_ADDR that must fail within LIMIT ms, with a line that matches PATTERN, and freeze
+# nothing.
 refused()
 {
 	local limit=$1 pattern=$2 before
 
 	before=$(now)
 	dump
-	[ "$(awk -v a="$before" -v b="$(now)" 'BEGIN { printf "%d", (b - a) * 1000 }')" -le "$limit" ] ||
+	[ "$(awk -v a="$before" -v b="$(now)" 'BEGIN { printf "%d", (b - a) * 1000 }')" \
+		-le "$limit" ] ||
 		fail "took longer than $limit ms" || return 1
 	aborted_well "$before" "$limit" "$pattern" || return 1
 	! grep -aq 'Seized task' "$IMG/dump.log" || fail 'tasks were frozen'
@@ -40,7 +43,8 @@ refused()
 
 @test "a host that does not answer: connect-timeout" {
 	start_victim --size 4
-	# An address in the net that nobody has, but whose neighbour entry exists: no ICMP comes back.
+	# An address in the net that nobody has, but whose neighbour entry exists: no ICMP comes
+	# back.
 	on_a ip route add 192.0.2.0/24 via "$ADDR_B"
 	on_b ip route add blackhole 192.0.2.0/24
 	SERVER_ADDR=192.0.2.1:7000
@@ -68,7 +72,8 @@ refused()
 	export CRIU_MULTIFD_STALL_TIMEOUT=1000
 	for what in close nothing garbage http; do
 		echo "# $what"
-		start "$what" nsenter --net=/run/netns/"$NS_B" -- python3 -uc "$STRANGER" "$ADDR_B" "$what"
+		start "$what" nsenter --net=/run/netns/"$NS_B" -- python3 -uc "$STRANGER" \
+			"$ADDR_B" "$what"
 		local stranger=$STARTED_PID
 		SERVER_ADDR=''
 		eventually 10 listening_line "$what"
@@ -150,7 +155,8 @@ while True:
 # noise BYTES: at the server's port.
 noise()
 {
-	on_a bash -c "head -c $1 /dev/urandom >/dev/tcp/${REAL_ADDR%:*}/${REAL_ADDR##*:}" 2>/dev/null || true
+	on_a bash -c "head -c $1 /dev/urandom >/dev/tcp/${REAL_ADDR%:*}/${REAL_ADDR##*:}" \
+		2>/dev/null || true
 }
 
 @test "garbage on the server's port before, during and after a session disturbs nobody" {
@@ -176,7 +182,8 @@ noise()
 @test "200 connections that say nothing do not keep a real one out" {
 	start_server
 	start_victim --size 4
-	start idle nsenter --net=/run/netns/"$NS_A" -- python3 -uc "$IDLE" "${SERVER_ADDR%:*}" "${SERVER_ADDR##*:}"
+	start idle nsenter --net=/run/netns/"$NS_A" -- python3 -uc "$IDLE" "${SERVER_ADDR%:*}" \
+		"${SERVER_ADDR##*:}"
 	eventually 10 grep -q ready "$SCRATCH/idle.err"
 	local before
 	before=$(now)

@@ -1,9 +1,11 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# Whoever dies on the source, the source's tasks do not stay frozen before the verdict, and exactly one copy runs after it.
+# Whoever dies on the source, the source's tasks do not stay frozen before the verdict, and exactly
+# one copy runs after it.
 #
-# Promised for CRIU itself: killed while it waits for the verdict, its tasks run on (the kernel detaches a dead tracer). Killed while it
-# has code inside a task, that task is in the hands of CRIU's own design, with or without us, and not tested.
+# Promised for CRIU itself: killed while it waits for the verdict, its tasks run on (the kernel
+# detaches a dead tracer). Killed while it has code inside a task, that task is in the hands of
+# CRIU's own design, with or without us, and not tested.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -87,7 +89,8 @@ PHASES='connecting streaming images verify ready'
 		end_dump
 		aborted_well "$at" 1000 'died|gone'
 		heal
-		# Nobody is left who could tell a target that has everything; END may have come through when the link healed.
+		# Nobody is left who could tell a target that has everything; END may have come
+		# through when the link healed.
 		[ "$phase" != ready ] || assert_in_doubt ready
 		discard_if_in_doubt
 		nothing_left
@@ -125,7 +128,8 @@ PHASES='connecting streaming images verify ready'
 		kill -KILL "$WORKER" "$SUPERVISOR" 2>/dev/null || true
 		end_dump
 		echo "# $i: $DUMP_RC, $(plugin_errors | head -n 1)"
-		# Killed between READY and COMMIT: only a look at the source tells which one it is to be.
+		# Killed between READY and COMMIT: only a look at the source tells which one it is
+		# to be.
 		if [ "$DUMP_RC" != 0 ]; then
 			discard_if_in_doubt
 		elif ! wait_session "$SESSION" committed 2; then

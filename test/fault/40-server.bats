@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# The restore server dies: before the commit the source runs on and a new server on the same folder has nothing left of the session;
-# a session that was ready survives it.
+# The restore server dies: before the commit the source runs on and a new server on the same folder
+# has nothing left of the session; a session that was ready survives it.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -48,7 +48,9 @@ not_worker()
 either_way()
 {
 	if [ "$DUMP_RC" != 0 ]; then
-		aborted_well "$1" 1000 'lost|reset|pipe|channel|refused|HELLO|join|JOINED|restore server ends' || return 1
+		aborted_well "$1" 1000 \
+			'lost|reset|pipe|channel|refused|HELLO|join|JOINED|restore server ends' ||
+			return 1
 		discard_if_in_doubt || return 1
 	fi
 	one_copy

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# What arrives is not what was sent: noticed before READY, the dump is aborted, the source runs on. So is what never arrives.
+# What arrives is not what was sent: noticed before READY, the dump is aborted, the source runs on.
+# So is what never arrives.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# The restore on the target goes wrong: the session is as good as before, and a second restore works; a restored task that dies takes
-# nobody with it.
+# The restore on the target goes wrong: the session is as good as before, and a second restore
+# works; a restored task that dies takes nobody with it.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -30,7 +30,8 @@ failing()
 	echo "$SCRATCH/fails.$1"
 }
 
-# From post-restore on CRIU has said that all tasks exist: their pages are installed, and a failure is CRIU's to answer for.
+# From post-restore on CRIU has said that all tasks exist: their pages are installed, and a failure
+# is CRIU's to answer for.
 @test "a restore that fails before the tasks exist: the next one works" {
 	committed_session --size 32
 	# Not with `run`: it sets variables.
@@ -48,8 +49,10 @@ failing()
 	seed
 	committed_session --size 32 --tree 2
 	for ((i = 0; i < 8; i++)); do
-		start "killed.$i" nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount --fork --kill-child --mount-proc \
-			"$CRIU" restore -D "$SERVER_DIR/$SESSION" -d -v4 -o "killed.$i.log" --lazy-pages
+		start "killed.$i" nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount --fork \
+			--kill-child --mount-proc \
+			"$CRIU" restore -D "$SERVER_DIR/$SESSION" -d -v4 -o "killed.$i.log" \
+				--lazy-pages
 		eventually 10 test -s "$SERVER_DIR/$SESSION/killed.$i.log"
 		sleep_randomly 60
 		kill -KILL "$STARTED_PID" 2>/dev/null || true
@@ -76,7 +79,8 @@ no_restore()
 	local pid
 
 	for pid in $(ip netns pids "$NS_B"); do
-		[ "$(readlink "/proc/$pid/exe")" = "$(realpath "$MFD")" ] || is_dead "$pid" || return 1
+		[ "$(readlink "/proc/$pid/exe")" = "$(realpath "$MFD")" ] || is_dead "$pid" ||
+			return 1
 	done
 }
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# Postcopy after a restore has begun. Before leave to run (STARTED_OK) every failure is an abort: what was restored is killed, the source
-# runs on. After it neither side goes on by itself: the source stays frozen, the tasks on the target block on what they
-# lack, both say so, and a link that heals brings everything to its end.
+# Postcopy after a restore has begun. Before leave to run (STARTED_OK) every failure is an abort:
+# what was restored is killed, the source runs on. After it neither side goes on by itself: the
+# source stays frozen, the tasks on the target block on what they lack, both say so, and a link that
+# heals brings everything to its end.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -18,7 +19,8 @@ setup()
 	start_server
 }
 
-# begin BADLINK-OPTION...: a dump through a link that is slow until it is healed, and a restore beside it; sets DUMP and RESTORE.
+# begin BADLINK-OPTION...: a dump through a link that is slow until it is healed, and a restore
+# beside it; sets DUMP and RESTORE.
 begin()
 {
 	start_badlink "${SPEED:---slow}" "$RATE" "$@"
@@ -77,7 +79,8 @@ victims_on_target()
 	local pid
 
 	for pid in $(ip netns pids "$NS_B"); do
-		[ "$(readlink "/proc/$pid/exe")" != "$(realpath "$VICTIM")" ] || is_dead "$pid" || echo "$pid"
+		[ "$(readlink "/proc/$pid/exe")" != "$(realpath "$VICTIM")" ] || is_dead "$pid" ||
+			echo "$pid"
 	done 2>/dev/null
 }
 
@@ -91,7 +94,8 @@ restore_has_failed()
 {
 	end_restore
 	[ "$RESTORE_RC" != 0 ] || fail 'the restore succeeded' || return 1
-	eventually 5 no_victims_on_target || fail "restored tasks are left: $(victims_on_target)" || return 1
+	eventually 5 no_victims_on_target || fail "restored tasks are left: $(victims_on_target)" ||
+		return 1
 	stop_copy
 }
 
@@ -245,7 +249,8 @@ lost_it()
 	kill -KILL "$SUPERVISOR" "$WORKER"
 	assert_stays_frozen
 	assert_in_doubt running
-	# A person decides for the source: the copy is killed, then the dump; its tasks are left stopped and go on when told to.
+	# A person decides for the source: the copy is killed, then the dump; its tasks are left
+	# stopped and go on when told to.
 	resolve discard
 	eventually 5 no_victims_on_target
 	kill -KILL "$(criu_pid)"
@@ -261,7 +266,8 @@ everything_is_in()
 	[ "$(status_of installed_pages)" = "$(status_of lazy_pages)" ]
 }
 
-# A tree that runs on the target and lacks nothing, while its source waits for a READY that was cut off.
+# A tree that runs on the target and lacks nothing, while its source waits for a READY that was cut
+# off.
 ready_is_lost()
 {
 	start_victim --size 32 --tree 2
@@ -272,7 +278,8 @@ ready_is_lost()
 	eventually 10 everything_is_in
 }
 
-# Promise: never both run. A task that lacks nothing is not held by the server any more, but discarded all the same, with what it has forked.
+# Promise: never both run. A task that lacks nothing is not held by the server any more, but
+# discarded all the same, with what it has forked.
 @test "every page is in, the link breaks, a person discards the copy: it is killed, and the source goes on when told to" {
 	ready_is_lost
 	verify_victim
@@ -286,7 +293,8 @@ ready_is_lost()
 	verify_victim
 }
 
-# Promise: never lost. READY is out, so the source may have let go: a copy that lacks nothing outlives any server.
+# Promise: never lost. READY is out, so the source may have let go: a copy that lacks nothing
+# outlives any server.
 @test "every page is in, READY may have come: the copy survives all of the server, killed or stopped, and goes on after resolve --run" {
 	ready_is_lost
 	# shellcheck disable=SC2046  # a list
@@ -347,13 +355,15 @@ ready_is_lost()
 	assert_not_frozen "$RESTORED_PID"
 }
 
-# Promise: never both run. CRIU resumes the source when its post-dump script has failed, though it went through the whole transfer.
+# Promise: never both run. CRIU resumes the source when its post-dump script has failed, though it
+# went through the whole transfer.
 @test "postcopy, a post-dump script that fails: the copy that has run goes on, the source dies" {
 	start_victim --size 32
 	printf '#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ] || exit 3\n' >"$SCRATCH/act"
 	chmod +x "$SCRATCH/act"
 	CRIU_MULTIFD_MODE=postcopy CRIU_MULTIFD_MAX_BANDWIDTH=20M \
-		start dump dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION" --action-script "$SCRATCH/act"
+		start dump dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION" \
+			--action-script "$SCRATCH/act"
 	wait_session "$SESSION" ready
 	restore_lazily "$SERVER_DIR/$SESSION"
 	wait_session "$SESSION" 'done'

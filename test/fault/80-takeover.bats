@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# The server's worker is killed while restored tasks lack pages, and while they fork, move, discard and unmap memory: another worker takes
-# over, the tasks notice a delay and nothing else.
+# The server's worker is killed while restored tasks lack pages, and while they fork, move, discard
+# and unmap memory: another worker takes over, the tasks notice a delay and nothing else.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers
@@ -28,8 +28,8 @@ is_restored()
 	grep -qsx restored "$SERVER_DIR/$SESSION/.attached" || [ "$(status_of state)" = 'done' ]
 }
 
-# kill_workers N MS: so many, at random moments after the restore is finished.  Tells how many met a session that was not done; nothing
-# here takes time in which it could become so.
+# kill_workers N MS: so many, at random moments after the restore is finished.  Tells how many met a
+# session that was not done; nothing here takes time in which it could become so.
 kill_workers()
 {
 	local i pid hits=0 attached=$SERVER_DIR/$SESSION/.attached
@@ -56,14 +56,16 @@ start_killer()
 
 end_killer()
 {
-	wait "$KILLER" || fail "the killer failed: $(cat "$SCRATCH/killer.$SESSION.err")" || return 1
+	wait "$KILLER" || fail "the killer failed: $(cat "$SCRATCH/killer.$SESSION.err")" ||
+		return 1
 	echo "# $SESSION: $(cat "$SCRATCH/hits.$SESSION") kills before it was done" >&3
 	KILLS=$((KILLS + $(cat "$SCRATCH/hits.$SESSION")))
 }
 
 taken_over()
 {
-	! grep -q 'cannot be taken over\|lost track\|too often' "$SCRATCH/server.err" || fail 'a takeover failed' || return 1
+	! grep -q 'cannot be taken over\|lost track\|too often' "$SCRATCH/server.err" ||
+		fail 'a takeover failed' || return 1
 }
 
 # All memory, then what changes mappings while pages are missing, then all memory again.
@@ -144,7 +146,8 @@ restore_and_tell()
 	for ((i = 0; i < 6; i++)); do
 		pid=$(server_worker)
 		rm -f "$SERVER_DIR/$SESSION/restore.log"
-		start "killing.$i" nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount --fork --kill-child --mount-proc \
+		start "killing.$i" nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount \
+			--fork --kill-child --mount-proc \
 			"$CRIU" restore -D "$SERVER_DIR/$SESSION" -v4 -o "restore.log" --lazy-pages
 		eventually 10 test -s "$SERVER_DIR/$SESSION/restore.log"
 		sleep_randomly 25
@@ -175,8 +178,8 @@ hold_criu_at()
 	chmod +x "$SCRATCH/hold"
 }
 
-# held_restore ACTION [WORD...]: of a session that is committed, held there; sets CRIU_RUNS.  CRIU, or what WORDs start with it, is the first
-# process of a pid namespace.
+# held_restore ACTION [WORD...]: of a session that is committed, held there; sets CRIU_RUNS.  CRIU,
+# or what WORDs start with it, is the first process of a pid namespace.
 held_restore()
 {
 	start_victim --size 64 --tree 2
@@ -186,8 +189,10 @@ held_restore()
 	HELD_SOCKETS=$(sockets_of "$SERVER_PID")
 	hold_criu_at "$1"
 	shift
-	start restoring nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount --fork --kill-child --mount-proc "$@" \
-		"$CRIU" restore -D "$SERVER_DIR/$SESSION" -v4 -o restore.log --lazy-pages --action-script "$SCRATCH/hold"
+	start restoring nsenter --net=/run/netns/"$NS_B" -- unshare --pid --mount --fork \
+		--kill-child --mount-proc "$@" \
+		"$CRIU" restore -D "$SERVER_DIR/$SESSION" -v4 -o restore.log --lazy-pages \
+			--action-script "$SCRATCH/hold"
 	CRIU_RUNS=$STARTED_PID
 	eventually 20 test -e "$SCRATCH/held"
 }
@@ -270,7 +275,8 @@ kill_all()
 	kill -KILL "$@"
 }
 
-# meet_and_kill PID...: restore, kill these in the middle of the fill, and ANSWER = 2 when a task lacks pages.
+# meet_and_kill PID...: restore, kill these in the middle of the fill, and ANSWER = 2 when a task
+# lacks pages.
 meet_and_kill()
 {
 	local killer
@@ -356,7 +362,8 @@ another_program()
 	moved_well
 }
 
-# Promise: never a page of zeros. Nobody can serve these tasks any more, so they wait until a new server ends them.
+# Promise: never a page of zeros. Nobody can serve these tasks any more, so they wait until a new
+# server ends them.
 @test "supervisor, worker and standby killed at once: tasks wait for their pages, and a new server ends them" {
 	local i waited=0
 
@@ -369,7 +376,8 @@ another_program()
 		SERVER_NAME=gone$i start_server
 		if [ "$ANSWER" = 2 ]; then
 			waited=$((waited + 1))
-			eventually 10 is_dead "$RESTORED_PID" || fail "$SESSION: the restored task still waits"
+			eventually 10 is_dead "$RESTORED_PID" ||
+				fail "$SESSION: the restored task still waits"
 		fi
 		kill -KILL "$RESTORE_INIT"
 	done

@@ -11,7 +11,8 @@
 #	one_copy	whichever of both it was: exactly one runs, with every byte as it was
 # A gap that the victim itself has noticed is the measure of "in time".
 
-# start_badlink [badlink options]: on host a, in front of the server; SERVER_ADDR becomes its address. Sets BADLINK_PID.
+# start_badlink [badlink options]: on host a, in front of the server; SERVER_ADDR becomes its
+# address. Sets BADLINK_PID.
 start_badlink()
 {
 	BADLINKS=$((${BADLINKS:-0} + 1))
@@ -33,7 +34,8 @@ stop_badlink()
 # When the fault happened, in seconds; nothing when it did not.
 fault_time()
 {
-	sed -n 's/^badlink: \(cut\|stall\|drop\|flip\|garbage\) .* at \([0-9.]*\)$/\2/p' "$BADLINK_ERR" | head -n 1
+	sed -n 's/^badlink: \(cut\|stall\|drop\|flip\|garbage\) .* at \([0-9.]*\)$/\2/p' \
+		"$BADLINK_ERR" | head -n 1
 }
 
 fault_happened()
@@ -71,7 +73,8 @@ late_ms()
 		END { printf "%d\n", end ? end / 1000 - t * 1000 : 0 }' "$VICTIM_DIR/victim.log"
 }
 
-# What the plugin has said in CRIU's log as errors; the same again for the task it was about does not count.
+# What the plugin has said in CRIU's log as errors; the same again for the task it was about does
+# not count.
 plugin_errors()
 {
 	sed -n 's/^([0-9.]*) Error: multifd: \(task [0-9]*: \)\{0,1\}//p' "$IMG/dump.log" | sort -u
@@ -91,13 +94,17 @@ status_is()
 # in_doubt [STATE]
 assert_in_doubt()
 {
-	eventually 10 status_is in_doubt true || fail "not in doubt: $("$MFD" status --dir "$SERVER_DIR" "$SESSION")"
-	[ -z "${1:-}" ] || [ "$(status_of state)" = "$1" ] || fail "state is $(status_of state), not $1"
-	"$MFD" status --dir "$SERVER_DIR" | grep -q 'IN DOUBT' || fail 'status does not show the doubt'
+	eventually 10 status_is in_doubt true ||
+		fail "not in doubt: $("$MFD" status --dir "$SERVER_DIR" "$SESSION")"
+	[ -z "${1:-}" ] || [ "$(status_of state)" = "$1" ] ||
+		fail "state is $(status_of state), not $1"
+	"$MFD" status --dir "$SERVER_DIR" | grep -q 'IN DOUBT' ||
+		fail 'status does not show the doubt'
 	[ "$(status_of advice)" != null ] || fail 'status gives no advice'
 }
 
-# resolve run|discard: by the command line; as long as that has no such verb, in the server's own words (requests.c).
+# resolve run|discard: by the command line; as long as that has no such verb, in the server's own
+# words (requests.c).
 resolve()
 {
 	if "$MFD" help resolve >/dev/null 2>&1; then
@@ -134,7 +141,8 @@ senders()
 	for dir in /proc/[0-9]*; do
 		[ "$dir/ns/net" -ef "/run/netns/$NS_A" ] || continue
 		mapfile -d '' -t words <"$dir/cmdline"
-		[[ "${words[*]}" != *'send --from-plugin'* ]] || is_dead "${dir#/proc/}" || echo "${dir#/proc/}"
+		[[ "${words[*]}" != *'send --from-plugin'* ]] || is_dead "${dir#/proc/}" ||
+			echo "${dir#/proc/}"
 	done 2>/dev/null
 }
 
@@ -189,8 +197,8 @@ dump()
 	end_dump
 }
 
-# aborted_well TIME LIMIT_MS [PATTERN]: after a dump that had to fail, with a fault at TIME. The pattern is for the plugin's line in
-# CRIU's log.
+# aborted_well TIME LIMIT_MS [PATTERN]: after a dump that had to fail, with a fault at TIME. The
+# pattern is for the plugin's line in CRIU's log.
 aborted_well()
 {
 	local late
@@ -199,9 +207,11 @@ aborted_well()
 	[ "$DUMP_RC" != 124 ] || fail 'the dump did not end' || return 1
 	assert_not_frozen "$VICTIM_PID" || return 1
 	late=$(late_ms "$1")
-	[ "$late" -le "$2" ] || fail "the source was frozen for $late ms after the fault, more than $2" || return 1
+	[ "$late" -le "$2" ] ||
+		fail "the source was frozen for $late ms after the fault, more than $2" || return 1
 	if [ -n "${3:-}" ]; then
-		[ "$(plugin_errors | wc -l)" = 1 ] || fail "not one line in CRIU's log: $(plugin_errors)" || return 1
+		[ "$(plugin_errors | wc -l)" = 1 ] ||
+			fail "not one line in CRIU's log: $(plugin_errors)" || return 1
 		plugin_errors | grep -qE "$3" || fail "not '$3': $(plugin_errors)" || return 1
 	fi
 	verify_victim >/dev/null || fail 'the memory of the source is damaged' || return 1
