@@ -280,7 +280,7 @@ int mfd_holder_kill(const struct mfd_deposit *list, const char *session)
 	int i, ret = 0;
 
 	for (h = list; h; h = h->next) {
-		int pid = strcmp(h->session, session) || !h->task ? 0 : mfd_holder_pid(h->pidfd);
+		int pid = mfd_deposit_is_of(h, session) && h->task ? mfd_holder_pid(h->pidfd) : 0;
 
 		if (pid) {
 			doom(&d, pid);

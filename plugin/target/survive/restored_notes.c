@@ -102,7 +102,7 @@ static struct mfd_deposit *parse(const char *line, const char *boot, const char 
 	h->task = task ? task : MFD_DEPOSIT_UNKNOWN;
 	h->uffd = h->book = -1;
 	h->pidfd = pidfd;
-	snprintf(h->session, sizeof(h->session), "%s", session);
+	mfd_deposit_give(h, session);
 	return h;
 }
 

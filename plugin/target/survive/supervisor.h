@@ -1,54 +1,93 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The supervisor's state, shared by supervise.c and supervise_exec.c alone. */
+/*
+ * The supervisor's state, for the files that make it up:
+ *
+ *	supervise.c		start, loop, signals, end
+ *	supervise_worker.c	the worker's life and its messages
+ *	supervise_keeper.c	the keeper's life
+ *	deposits.c		what is deposited, and the standby
+ *	upgrade.c		the state as text, for a new program
+ *
+ * Phases:
+ *
+ *	STARTING	a worker has been started, and reloads the sessions
+ *	SERVING		it is ready
+ *	REPLACING	a new program is to go on.  Without deposits the worker has been asked to end.  With them it is
+ *			killed, which it is made for: the first worker of the new program takes the tasks over
+ *	ENDING		the worker has been asked to end; its exit code becomes ours
+ *
+ *	STARTING -> SERVING			the worker says READY
+ *	SERVING -> STARTING			it was killed; another one follows
+ *	STARTING, SERVING -> REPLACING		SIGUSR2, or EXEC from the worker
+ *	REPLACING -> STARTING			the new program cannot be started: this one goes on
+ *	any -> ENDING				SIGTERM, SIGINT
+ *
+ * A worker that is killed is followed by another in ENDING, too, which is asked to end again.
+ */
 #ifndef MFD_SUPERVISOR_H
 #define MFD_SUPERVISOR_H
 
 #include <sys/types.h>
 
+#include "deposits.h"
 #include "error.h"
-#include "standby.h"
 #include "supervise.h"
 
-#define MAX_RESTARTS   20    /* within ... */
-#define RESTART_WINDOW 60000 /* ms */
-/* workers in a row that may die before they are ready and leave the tasks to the next */
-#define MAX_EARLY     3
-#define LAST_WORDS_US 50000
-#define DRAIN_MS      5000 /* a dead worker's heir has for each message */
+#define MFD_SUPERVISOR_MAX_RESTARTS 20 /* within a minute */
 
-struct supervisor {
-	struct mfd_supervise *sv;
-	int stop_fd; /* eventfd: the worker is asked to end */
-	enum mfd_takeover_after after;
-	const char *address;
-	int signals; /* signalfd: TERM, INT, USR2, CHLD */
-	int link;    /* to the worker */
-	pid_t worker;
-	pid_t keeper; /* 0: none */
-	int keeper_link;
-	struct mfd_deposit *held;
-	uint64_t last_id; /* of a hold */
-	struct mfd_standby standby;
-	uint64_t restarts[MAX_RESTARTS]; /* when the last ones were */
-	unsigned n_restarts;
-	int said_ready;
-	unsigned early;	 /* workers that died before they were ready, in a row */
-	int exec_wanted; /* when the worker has ended, go on in a new program */
+enum mfd_supervisor_phase {
+	MFD_SUPERVISOR_STARTING,
+	MFD_SUPERVISOR_SERVING,
+	MFD_SUPERVISOR_REPLACING,
+	MFD_SUPERVISOR_ENDING,
 };
 
-/*
- * unfinished.c: restores of `session` that are not finished, by their connections in the list.
- * cut: no more comes through; the userfaultfds that nobody had read are in the list, too.  end:
- * once the tasks are dead, see to it that CRIU ends.
- */
-int mfd_unfinished_cut(struct mfd_deposit **list, const char *session);
-void mfd_unfinished_end(const struct mfd_deposit *list, const char *session);
+struct mfd_supervisor {
+	struct mfd_supervise *sv;
+	const char *address;
+	enum mfd_supervisor_phase phase;
+	int announced; /* "listening on" was said; a later worker does not say it again */
+	int signals;   /* signalfd: TERM, INT, USR2, CHLD */
+	int stop_fd;   /* eventfd: asks the worker to end; its counter is how often */
+	int link;      /* to the worker */
+	enum mfd_takeover_after after; /* what the next worker follows */
+	struct mfd_deposits deposits;  /* deposits.worker: the worker's pid */
+	pid_t keeper;		       /* 0: none */
+	int keeper_link;
+	uint64_t restarts[MFD_SUPERVISOR_MAX_RESTARTS]; /* when the last ones were */
+	unsigned n_restarts;
+	unsigned deaths; /* of workers, since one was ready */
+};
 
-int mfd_supervise_loop(struct supervisor *su);
+/* ---- supervise_worker.c ---- */
 
-/* supervise_exec.c */
-int mfd_supervise_exec_check(struct mfd_error *err); /* is there a program that runs? */
-/* only returns when it failed: everything is as it was */
-void mfd_supervise_exec(struct supervisor *su);
+/* The only writer of su->phase. */
+void mfd_supervisor_enter(struct mfd_supervisor *su, enum mfd_supervisor_phase phase);
+/* 0 or -errno */
+int mfd_supervisor_start_worker(struct mfd_supervisor *su);
+/* One message of the worker, answered; 0 when its end is closed. */
+int mfd_supervisor_serve_worker(struct mfd_supervisor *su);
+/* Ask it to end, once more. */
+void mfd_supervisor_ask_to_end(struct mfd_supervisor *su);
+/* EXEC or SIGUSR2: -> REPLACING.  0 or -errno: what can be seen to fail has failed. */
+int mfd_supervisor_replace(struct mfd_supervisor *su);
+/* In REPLACING, while restored tasks lack pages. */
+void mfd_supervisor_kill_worker(struct mfd_supervisor *su);
+/* It has ended, with this status of waitpid().  -1: another one runs; else the exit code. */
+int mfd_supervisor_worker_ended(struct mfd_supervisor *su, int status);
+/* Nonzero: not too many processes have died of late for another one. */
+int mfd_supervisor_may_restart(struct mfd_supervisor *su);
+
+/* ---- supervise_keeper.c ---- */
+int mfd_supervisor_start_keeper(struct mfd_supervisor *su);
+void mfd_supervisor_look_at_keeper(struct mfd_supervisor *su); /* SIGCHLD */
+void mfd_supervisor_end_keeper(struct mfd_supervisor *su);
+
+/* ---- upgrade.c ---- */
+int mfd_upgrade_check(struct mfd_error *err); /* 0: there is a program, and it runs */
+/* Only returns when it failed: everything is as it was. */
+void mfd_upgrade_exec(struct mfd_supervisor *su);
+/* In the new program. 0 or -errno. */
+int mfd_upgrade_load(struct mfd_supervisor *su, int state, struct mfd_error *err);
 
 #endif

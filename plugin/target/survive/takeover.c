@@ -6,27 +6,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "holder.h"
 #include "io.h"
 #include "log.h"
 #include "takeover.h"
 
-static int is_of(const struct mfd_deposit *h, const char *session)
-{
-	return !strcmp(h->session, session);
-}
-
-/* Found in the dead worker by its heir; nobody had been told whose it is. */
+/* Found in the dead worker by its heir: the supervisor had not been told whose it is. */
 static int is_unclaimed(const struct mfd_deposit *h)
 {
-	return !h->session[0];
+	return h->owner == MFD_DEPOSIT_UNCLAIMED;
 }
 
 static int has_task(const struct mfd_takeover *t, const char *session)
 {
 	const struct mfd_deposit *h;
 
-	for (h = t->inherited; h && !(is_of(h, session) && h->task);)
+	for (h = t->inherited; h && !(mfd_deposit_is_of(h, session) && h->task);)
 		h = h->next;
 	return h != NULL;
 }
@@ -50,9 +46,9 @@ int mfd_takeover_list(const struct mfd_takeover *t, const char *session,
 	if (!*list)
 		return -ENOMEM;
 	for (h = t->inherited; h; h = h->next) {
-		if (!is_of(h, session) && !is_unclaimed(h))
+		if (!mfd_deposit_is_of(h, session) && !is_unclaimed(h))
 			continue;
-		*own += is_of(h, session);
+		*own += mfd_deposit_is_of(h, session);
 		(*list)[(*n)++] = (struct mfd_pager_held){ .task = h->task,
 							   .uffd = h->uffd,
 							   .book = h->book,
@@ -63,21 +59,21 @@ int mfd_takeover_list(const struct mfd_takeover *t, const char *session,
 	return 0;
 }
 
+/* The descriptors that are open still are the pager's from now on. */
 static void forget(struct mfd_deposit *h)
 {
+	mfd_assert(h->owner != MFD_DEPOSIT_LOST);
 	h->uffd = h->book = h->pidfd = -1;
 	h->task = 0;
-	strcpy(h->session, "/"); /* no session's name */
+	mfd_deposit_disown(h, MFD_DEPOSIT_LOST);
 }
 
 static void close_all(struct mfd_takeover *t, const char *session)
 {
 	for (struct mfd_deposit *h = t->inherited; h; h = h->next) {
-		if (!is_of(h, session))
+		if (!mfd_deposit_is_of(h, session))
 			continue;
-		mfd_io_close(&h->uffd);
-		mfd_io_close(&h->book);
-		mfd_io_close(&h->pidfd);
+		mfd_deposit_close(h);
 		forget(h);
 	}
 }
@@ -96,7 +92,7 @@ void mfd_takeover_done(struct mfd_takeover *t, const char *session,
 	for (struct mfd_deposit *h = t->inherited; h; h = h->next) {
 		if (is_unclaimed(h) && is_taken(h, list, n))
 			forget(h);
-		if (!is_of(h, session))
+		if (!mfd_deposit_is_of(h, session))
 			continue;
 		if (!h->task) { /* the connection of the restore */
 			mfd_guard_withdraw(t->guard, session, h->uffd);
@@ -144,7 +140,7 @@ void mfd_takeover_end(struct mfd_takeover *t)
 	for (h = t->inherited; h; h = h->next) {
 		if (is_unclaimed(h))
 			end_unclaimed(h);
-		if (is_unclaimed(h) || h->session[0] == '/')
+		if (h->owner != MFD_DEPOSIT_SESSION)
 			continue;
 		memcpy(session, h->session, sizeof(session));
 		mfd_log_error("%s: its restored tasks belong to no session that could be reloaded",
@@ -153,12 +149,15 @@ void mfd_takeover_end(struct mfd_takeover *t)
 	}
 }
 
+/* What the supervisor has as LOST stays open here as well. */
 void mfd_takeover_free(struct mfd_takeover *t)
 {
 	struct mfd_deposit *h;
 
-	close_all(t, "");
 	while ((h = t->inherited)) {
+		mfd_assert(h->owner != MFD_DEPOSIT_SESSION);
+		if (is_unclaimed(h))
+			mfd_deposit_close(h);
 		t->inherited = h->next;
 		free(h);
 	}

@@ -25,14 +25,14 @@
 #include "holder.h"
 #include "lazysock.h"
 #include "log.h"
-#include "supervisor.h"
+#include "unfinished.h"
 
 #define GRACE_MS 2000
 #define KILL_MS	 5000
 
 static int is_connection(const struct mfd_deposit *h, const char *session)
 {
-	return !h->task && h->uffd >= 0 && !strcmp(h->session, session);
+	return !h->task && h->uffd >= 0 && mfd_deposit_is_of(h, session);
 }
 
 static struct mfd_deposit *new_hold(const struct mfd_lazysock_msg *m, const char *session)
@@ -47,7 +47,7 @@ static struct mfd_deposit *new_hold(const struct mfd_lazysock_msg *m, const char
 	h->uffd = m->uffd;
 	h->pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
 	h->book = h->number = -1;
-	strcpy(h->session, session);
+	mfd_deposit_give(h, session);
 	return h;
 }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The supervisor goes on in a new program; process, children, listening socket, lock and everything
- * it holds stay.  The state is lines of text; numbers of descriptors stay what they are:
+ * The supervisor goes on in a new program; process, children, listening socket, lock and deposits
+ * stay.  The state is lines of text; numbers of descriptors stay what they are:
  *
  *	serve 1
  *	own LISTENER LOCK KEEPER_PID KEEPER_LINK
  *	address TEXT
- *	hold TASK UFFD BOOK PIDFD FORKED WRITER NUMBER SESSION	struct mfd_deposit
+ *	hold TASK UFFD BOOK PIDFD FORKED WRITER NUMBER LABEL	a deposit
+ *
+ * A program reads what earlier ones wrote: no line changes its meaning or goes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +21,7 @@
 #include "reexec.h"
 #include "supervisor.h"
 
-int mfd_supervise_exec_check(struct mfd_error *err)
+int mfd_upgrade_check(struct mfd_error *err)
 {
 	struct mfd_reexec r;
 	int ret = mfd_reexec_begin(&r, err);
@@ -28,7 +30,7 @@ int mfd_supervise_exec_check(struct mfd_error *err)
 	return ret;
 }
 
-static int write_state(const struct supervisor *su, FILE *f, struct mfd_reexec *r)
+static int write_state(const struct mfd_supervisor *su, FILE *f, struct mfd_reexec *r)
 {
 	const int own[] = { su->sv->listen_fd, su->sv->lock_fd, su->keeper_link };
 	const struct mfd_deposit *h;
@@ -38,9 +40,9 @@ static int write_state(const struct supervisor *su, FILE *f, struct mfd_reexec *
 		su->keeper, su->keeper_link, su->address);
 	for (size_t i = 0; i < sizeof(own) / sizeof(*own) && !ret; i++)
 		ret = mfd_reexec_keep(r, own[i]);
-	for (h = su->held; h && !ret; h = h->next) {
+	for (h = su->deposits.all; h && !ret; h = h->next) {
 		fprintf(f, "hold %u %d %d %d %d %d %d %s\n", h->task, h->uffd, h->book, h->pidfd,
-			h->forked, h->writer, h->number, h->session);
+			h->forked, h->writer, h->number, mfd_deposit_label(h));
 		ret = mfd_reexec_keep(r, h->uffd);
 		ret = ret ? ret : mfd_reexec_keep(r, h->book);
 		ret = ret ? ret : mfd_reexec_keep(r, h->pidfd);
@@ -48,9 +50,7 @@ static int write_state(const struct supervisor *su, FILE *f, struct mfd_reexec *
 	return ret;
 }
 
-/*
- * The words of our own command line, and where the state is; not where that of an earlier time was.
- */
+/* The words of our own command line, with the place of this state instead of an earlier one's. */
 static char **make_words(char **own)
 {
 	size_t n, i, to = 4;
@@ -73,7 +73,7 @@ static char **make_words(char **own)
 	return words;
 }
 
-void mfd_supervise_exec(struct supervisor *su)
+void mfd_upgrade_exec(struct mfd_supervisor *su)
 {
 	char **words = make_words(su->sv->words), *text = NULL;
 	struct mfd_error err = { 0 };
@@ -97,70 +97,82 @@ void mfd_supervise_exec(struct supervisor *su)
 	free(text);
 }
 
-static int load_hold(struct supervisor *su, const char *line)
+/* The last word is the owner's label, which is empty for what is UNCLAIMED. */
+static int load_deposit(struct mfd_supervisor *su, const char *line)
 {
-	struct mfd_deposit *h = calloc(1, sizeof(*h));
+	struct mfd_deposit *d = mfd_deposits_new(&su->deposits);
+	char label[sizeof(d->session)] = "";
 
-	if (!h)
+	if (!d)
 		return -ENOMEM;
-	h->id = ++su->last_id;
-	h->next = su->held;
-	su->held = h;
-	/* The session of what nobody has claimed is empty. */
-	if (sscanf(line, "hold %u %d %d %d %d %d %d %255[^\n]", &h->task, &h->uffd, &h->book,
-		   &h->pidfd, &h->forked, &h->writer, &h->number, h->session) < 7)
+	if (sscanf(line, "hold %u %d %d %d %d %d %d %255[^\n]", &d->task, &d->uffd, &d->book,
+		   &d->pidfd, &d->forked, &d->writer, &d->number, label) < 7)
 		return -EPROTO;
+	mfd_deposit_set_label(d, label);
 	su->after = MFD_TAKEOVER_WORKER;
-	if (h->book >= 0)
-		mfd_reexec_adopt(h->book);
-	if (h->pidfd >= 0)
-		mfd_reexec_adopt(h->pidfd);
-	return mfd_reexec_adopt(h->uffd);
+	if (d->book >= 0)
+		mfd_reexec_adopt(d->book);
+	if (d->pidfd >= 0)
+		mfd_reexec_adopt(d->pidfd);
+	return mfd_reexec_adopt(d->uffd);
 }
 
-static int load(struct supervisor *su, char *text)
+static int load_own(struct mfd_supervisor *su, const char *line)
 {
-	char *line, *save;
-	static char address[72]; /* for the rest of our life */
 	struct mfd_supervise *sv = su->sv;
-	int ret = 0;
 
-	for (line = strtok_r(text, "\n", &save); line && !ret; line = strtok_r(NULL, "\n", &save)) {
-		if (sscanf(line, "own %d %d %d %d", &sv->listen_fd, &sv->lock_fd, &su->keeper,
-			   &su->keeper_link) == 4)
-			ret = mfd_reexec_adopt(sv->listen_fd) || mfd_reexec_adopt(sv->lock_fd) ?
-				      -EBADF :
-				      0;
-		else if (!strncmp(line, "hold ", 5))
-			ret = load_hold(su, line);
-		else if (sscanf(line, "address %71s", address) != 1 && strcmp(line, "serve 1"))
-			ret = -EPROTO;
-	}
-	su->address = address;
+	if (sscanf(line, "own %d %d %d %d", &sv->listen_fd, &sv->lock_fd, &su->keeper,
+		   &su->keeper_link) != 4)
+		return -EPROTO;
 	if (su->keeper_link >= 0)
 		mfd_reexec_adopt(su->keeper_link);
-	return ret || !*address ? -EPROTO : 0;
+	return mfd_reexec_adopt(sv->listen_fd) || mfd_reexec_adopt(sv->lock_fd) ? -EBADF : 0;
 }
 
-int mfd_supervise_resume(struct mfd_supervise *sv, int state)
+static int load_address(struct mfd_supervisor *su, const char *line)
 {
-	struct supervisor su = {
-		.sv = sv, .link = -1, .keeper_link = -1, .standby = { .link = -1, .orphans = -1 }
-	};
-	struct mfd_error err = { 0 };
-	char *text;
-	int ret = mfd_reexec_state(state, &text, &err);
+	static char address[72]; /* for the rest of our life */
 
-	if (!ret) {
-		ret = load(&su, text);
-		if (ret)
-			mfd_error_sys(&err, ret, "state from the program before");
-		free(text);
-	}
-	if (ret) {
-		mfd_log_error("%s", mfd_error_text(&err));
-		return 1;
-	}
-	mfd_log_info("new program (%s)", MFD_VERSION);
-	return mfd_supervise_loop(&su);
+	su->address = address;
+	return sscanf(line, "address %71s", address) == 1 ? 0 : -EPROTO;
+}
+
+static int load_version(struct mfd_supervisor *su, const char *line)
+{
+	(void)su;
+	return strcmp(line, "serve 1") ? -EPROTO : 0;
+}
+
+/* By the first word of a line. */
+static const struct {
+	const char *word;
+	int (*load)(struct mfd_supervisor *su, const char *line);
+} lines[] = {
+	{ "serve ", load_version },
+	{ "own ", load_own },
+	{ "address ", load_address },
+	{ "hold ", load_deposit },
+};
+
+static int load_line(struct mfd_supervisor *su, const char *line)
+{
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		if (!strncmp(line, lines[i].word, strlen(lines[i].word)))
+			return lines[i].load(su, line);
+	return -EPROTO;
+}
+
+int mfd_upgrade_load(struct mfd_supervisor *su, int state, struct mfd_error *err)
+{
+	char *text, *line, *save;
+	int ret = mfd_reexec_state(state, &text, err);
+
+	if (ret)
+		return ret;
+	for (line = strtok_r(text, "\n", &save); line && !ret; line = strtok_r(NULL, "\n", &save))
+		ret = load_line(su, line);
+	free(text);
+	if (!ret && (!su->address || su->sv->listen_fd < 0))
+		ret = -EPROTO;
+	return ret ? mfd_error_sys(err, ret, "state from the program before") : 0;
 }
