@@ -17,6 +17,7 @@
 
 #include "io.h"
 #include "memfs.h"
+#include "procfile.h"
 
 #define OWNER "owner"
 
@@ -24,26 +25,8 @@
 
 static ino_t mount_ns_of(int pid, char *path, size_t len)
 {
-	struct stat st;
-
 	snprintf(path, len, "/proc/%d/ns/mnt", pid);
-	return stat(path, &st) ? 0 : st.st_ino;
-}
-
-static int parent_of(int pid)
-{
-	char path[40], *text, *p;
-	size_t len;
-	int parent = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, &len))
-		return 0;
-	p = strrchr(text, ')'); /* the name may hold anything */
-	if (!p || sscanf(p + 1, " %*c %d", &parent) != 1)
-		parent = 0;
-	free(text);
-	return parent;
+	return mfd_procfile_namespace(pid, "mnt");
 }
 
 /*
@@ -56,7 +39,7 @@ static int outer_ns(void)
 	char path[40], best[40] = "";
 	ino_t own = mount_ns_of(getpid(), path, sizeof(path));
 
-	for (int pid = getppid(); pid > 0; pid = parent_of(pid)) {
+	for (int pid = getppid(); pid > 0; pid = mfd_procfile_parent(pid)) {
 		ino_t ns = mount_ns_of(pid, path, sizeof(path));
 
 		if (ns)

@@ -31,10 +31,10 @@
 #include "io.h"
 #include "maps.h"
 #include "pagescan.h"
+#include "procfile.h"
 #include "wire.h"
 
-#define STATUS_MAX (64U << 10)
-#define PAGE	   ((uint64_t)MFD_WIRE_PAGE_SIZE)
+#define PAGE ((uint64_t)MFD_WIRE_PAGE_SIZE)
 
 /* ---- mappings ---- */
 
@@ -86,15 +86,13 @@ static int add_if_lazy(const struct mfd_map *m, void *list)
 
 static int has_locked(pid_t pid, int *locked)
 {
-	char path[64], *text, *s;
-	int ret;
+	uint64_t kib = 0;
+	char *text;
+	int ret = mfd_procfile_status(pid, &text);
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	ret = mfd_io_read_file(AT_FDCWD, path, STATUS_MAX, &text, NULL);
 	if (ret)
 		return ret;
-	s = strstr(text, "\nVmLck:");
-	*locked = s && strtoull(s + 7, NULL, 10) > 0;
+	*locked = !mfd_procfile_first(text, "VmLck", 10, &kib) && kib > 0;
 	free(text);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "io.h"
 #include "migrate.h"
+#include "procfile.h"
 
 #define PF_KTHREAD 0x00200000 /* linux/sched.h; field 9 of /proc/PID/stat */
 
@@ -18,53 +19,14 @@ int mfd_migrate_check_host(struct mfd_error *err)
 	return geteuid() ? mfd_error_set(err, -EPERM, "must be run as root, since CRIU must") : 0;
 }
 
-/* Parent, state and flags of a process. */
-static int read_stat(uint32_t pid, char *state, uint32_t *ppid, unsigned *flags)
-{
-	char path[40], *text = NULL, *p;
-	int ret;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	ret = mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL);
-	if (ret)
-		return ret;
-	p = strrchr(text, ')'); /* the name before it may hold anything */
-	ret = p && sscanf(p + 1, " %c %u %*d %*d %*d %*d %u", state, ppid, flags) == 3 ? 0 : -EIO;
-	free(text);
-	return ret;
-}
-
-/* The last number behind `key` in /proc/PID/status, 0 when there is none. */
-static uint32_t status_number(uint32_t pid, const char *key)
-{
-	char path[40], *text = NULL, *p, *end;
-	uint32_t v = 0;
-
-	snprintf(path, sizeof(path), "/proc/%u/status", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
-		return 0;
-	p = strstr(text, key);
-	end = p ? strchr(p + 1, '\n') : NULL;
-	if (end) {
-		*end = 0;
-		p = strrchr(p, '\t');
-		v = p ? (uint32_t)strtoul(p, NULL, 10) : 0;
-	}
-	free(text);
-	return v;
-}
-
 /* This program runs below `pid`: CRIU would have to freeze it. */
 static int is_ancestor(uint32_t pid)
 {
-	uint32_t p = (uint32_t)getpid();
-	unsigned flags;
-	char state;
+	pid_t p = getpid();
 
-	while (p && p != pid)
-		if (read_stat(p, &state, &p, &flags))
-			return 0;
-	return p == pid;
+	while (p > 0 && p != (pid_t)pid)
+		p = mfd_procfile_parent(p);
+	return p == (pid_t)pid;
 }
 
 static int same_pid_namespace(uint32_t pid)
@@ -78,22 +40,33 @@ static int same_pid_namespace(uint32_t pid)
 	return a <= 0 || b <= 0 || !strcmp(ours, theirs);
 }
 
+/* The process that a thread belongs to; 0: not known. */
+static uint32_t leader_of(pid_t pid)
+{
+	uint64_t leader = 0;
+	char *text = NULL;
+
+	if (!mfd_procfile_status(pid, &text) && mfd_procfile_first(text, "Tgid", 10, &leader))
+		leader = 0;
+	free(text);
+	return (uint32_t)leader;
+}
+
 int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 {
-	uint32_t ppid, leader, inner;
-	unsigned flags;
-	char state;
-	int ret = read_stat(pid, &state, &ppid, &flags);
+	struct mfd_procfile_stat st;
+	uint32_t leader, inner;
+	int ret = mfd_procfile_stat((pid_t)pid, &st);
 
 	if (ret == -ENOENT || ret == -ESRCH)
 		return mfd_error_set(err, -ESRCH, "there is no process %u here", pid);
 	if (ret)
 		return mfd_error_sys(err, ret, "process %u", pid);
-	if (flags & PF_KTHREAD)
+	if (st.flags & PF_KTHREAD)
 		return mfd_error_set(err, -EINVAL, "process %u is a thread of the kernel", pid);
-	if (state == 'Z' || state == 'X')
+	if (mfd_procfile_is_over(&st))
 		return mfd_error_set(err, -ESRCH, "process %u has ended already (a zombie)", pid);
-	leader = status_number(pid, "\nTgid:");
+	leader = leader_of((pid_t)pid);
 	if (leader && leader != pid)
 		return mfd_error_set(err, -EINVAL,
 				     "%u is a thread of process %u: only whole processes can move",
@@ -101,7 +74,7 @@ int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 	if (is_ancestor(pid))
 		return mfd_error_set(err, -EINVAL,
 				     "process %u is this program or one of its ancestors", pid);
-	inner = status_number(pid, "\nNSpid:");
+	inner = mfd_procfile_inner_pid((pid_t)pid);
 	if (!same_pid_namespace(pid) && inner != 1)
 		return mfd_error_set(
 			err, -EINVAL,

@@ -20,6 +20,7 @@
 #include "image.h"
 #include "images/criu.pb-c.h"
 #include "io.h"
+#include "procfile.h"
 
 #define FIRST_PTS_MAJOR 136U /* Unix98 slaves: eight majors of 256 minors each */
 #define LAST_PTS_MAJOR	143U
@@ -141,19 +142,13 @@ static int done_before(const struct ends *l, size_t i)
 /* The session whose controlling terminal it is, as that process sees it; 0 = it is not. */
 static int controls(int pid, dev_t rdev)
 {
-	char path[40], *text, *p;
-	int session = 0;
-	unsigned tty = 0;
+	struct mfd_procfile_stat st;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
+	if (mfd_procfile_stat(pid, &st))
 		return 0;
-	p = strrchr(text, ')'); /* the name before it may hold anything */
-	if (!p || sscanf(p + 1, " %*c %*d %*d %d %u", &session, &tty) != 2)
-		session = 0;
-	free(text);
-	return makedev(tty >> 8 & 0xfff, (tty & 0xff) | (tty >> 12 & 0xfff00)) == rdev ? session :
-											 0;
+	return makedev(st.tty >> 8 & 0xfff, (st.tty & 0xff) | (st.tty >> 12 & 0xfff00)) == rdev ?
+		       st.session :
+		       0;
 }
 
 static int foreign_session(const struct ends *l, const struct end *e)

@@ -11,6 +11,7 @@
 
 #include "cpr_walk.h"
 #include "io.h"
+#include "procfile.h"
 
 static int add_pid(struct mfd_walk_pids *p, int pid)
 {
@@ -118,20 +119,7 @@ int mfd_walk_get(int pid, int fd)
 
 uint32_t mfd_walk_inner_pid(int pid)
 {
-	char path[40], *text, *p, *end;
-	uint32_t inner = (uint32_t)pid;
+	uint32_t inner = mfd_procfile_inner_pid(pid);
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
-		return inner;
-	p = strstr(text, "\nNSpid:");
-	for (p = p ? p + 7 : NULL; p && *p != '\n'; p = end) {
-		unsigned long n = strtoul(p, &end, 10);
-
-		if (end == p)
-			break;
-		inner = (uint32_t)n;
-	}
-	free(text);
-	return inner;
+	return inner ? inner : (uint32_t)pid;
 }

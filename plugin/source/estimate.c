@@ -9,29 +9,28 @@
 
 #include "estimate.h"
 #include "io.h"
+#include "procfile.h"
 #include "shared.h"
 
-static uint64_t kib_of(const char *status, const char *key)
+static uint64_t bytes_of(const char *status, const char *key)
 {
-	const char *p = strstr(status, key);
+	uint64_t kib = 0;
 
-	return p ? strtoull(p + strlen(key), NULL, 10) << 10 : 0;
+	return mfd_procfile_first(status, key, 10, &kib) ? 0 : kib << 10;
 }
 
 uint64_t mfd_estimate_task(pid_t pid, uint64_t *shared)
 {
-	char path[40], *text;
 	uint64_t sum;
+	char *text;
 
 	if (shared)
 		*shared = 0;
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
+	if (mfd_procfile_status(pid, &text))
 		return 0;
-	sum = kib_of(text, "\nRssAnon:") + kib_of(text, "\nVmSwap:") +
-	      kib_of(text, "\nHugetlbPages:");
+	sum = bytes_of(text, "RssAnon") + bytes_of(text, "VmSwap") + bytes_of(text, "HugetlbPages");
 	if (shared)
-		*shared = kib_of(text, "\nRssShmem:");
+		*shared = bytes_of(text, "RssShmem");
 	free(text);
 	return sum;
 }

@@ -13,66 +13,20 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "procfile.h"
 #include "shared.h"
-
-/*
- * State letter, the kernel's PF_* flags and start time; the name in field 2 may hold spaces and
- * parentheses, so count from its last ')'.
- */
-static int read_stat(pid_t pid, char *state, unsigned *flags, uint64_t *starttime)
-{
-	char path[40], *text, *p;
-	size_t len;
-	int ret;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	ret = mfd_io_read_file(AT_FDCWD, path, 4096, &text, &len);
-	if (ret)
-		return ret;
-	p = strrchr(text, ')');
-	ret = -EIO;
-	if (p && sscanf(p + 1, " %c %*d %*d %*d %*d %*d %u", state, flags) == 2) {
-		for (int field = 2; p && field < 22; field++)
-			p = strchr(p + 1, ' ');
-		if (p && sscanf(p, "%lu", starttime) == 1)
-			ret = 0;
-	}
-	free(text);
-	return ret;
-}
-
-static int read_vpid(pid_t pid, uint32_t *vpid)
-{
-	char path[40], *text, *p, *save = NULL;
-	size_t len;
-	int ret;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	ret = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, &len);
-	if (ret)
-		return ret;
-	ret = -EIO;
-	p = strstr(text, "\nNSpid:");
-	for (p = p ? strtok_r(p + 7, " \t\n", &save) : NULL; p && *p >= '0' && *p <= '9';
-	     p = strtok_r(NULL, " \t", &save)) {
-		*vpid = (uint32_t)strtoul(p, NULL, 10);
-		ret = 0;
-		if (strchr(p, '\n'))
-			break;
-	}
-	free(text);
-	return ret;
-}
 
 int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid)
 {
-	unsigned flags;
-	char state;
-	int ret;
+	struct mfd_procfile_stat st;
+	int ret = mfd_procfile_stat(pid, &st);
 
+	if (ret)
+		return ret;
 	t->pid = pid;
-	ret = read_stat(pid, &state, &flags, &t->starttime);
-	return ret ? ret : read_vpid(pid, &t->vpid);
+	t->starttime = st.start_time;
+	t->vpid = mfd_procfile_inner_pid(pid);
+	return t->vpid ? 0 : -EIO;
 }
 
 #define PF_EXITING 0x4 /* linux/sched.h; field 9 of /proc/PID/stat */
@@ -80,26 +34,19 @@ int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid)
 /* Traced, or with SIGKILL on its way to it. */
 static int is_held(pid_t pid)
 {
-	static const char *const pending[] = { "\nSigPnd:", "\nShdPnd:" };
-	char path[40], *text, *p;
+	static const char *const pending[] = { "SigPnd", "ShdPnd" };
+	uint64_t value;
+	char *text;
 	int held;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
+	if (mfd_procfile_status(pid, &text))
 		return 0;
-	p = strstr(text, "\nTracerPid:");
-	held = p && strtol(p + 11, NULL, 10) > 0;
-	for (unsigned i = 0; i < 2 && !held; i++) {
-		p = strstr(text, pending[i]);
-		held = p && strtoull(p + 8, NULL, 16) & 1ULL << (SIGKILL - 1);
-	}
+	held = !mfd_procfile_first(text, "TracerPid", 10, &value) && value > 0;
+	for (unsigned i = 0; i < 2 && !held; i++)
+		held = !mfd_procfile_first(text, pending[i], 16, &value) &&
+		       value & 1ULL << (SIGKILL - 1);
 	free(text);
 	return held;
-}
-
-static int is_ended(char state)
-{
-	return state == 'Z' || state == 'X';
 }
 
 /* Every thread is exiting, or, with `ended`, has nothing of the process any more. */
@@ -115,13 +62,11 @@ static int all_threads_exit(pid_t pid, int ended)
 	if (!d)
 		return 0;
 	while (over && (e = readdir(d))) {
-		unsigned flags;
-		uint64_t start;
-		char state;
+		struct mfd_procfile_stat st;
 
 		if (e->d_name[0] != '.' &&
-		    !read_stat((pid_t)strtol(e->d_name, NULL, 10), &state, &flags, &start))
-			over = is_ended(state) || (!ended && flags & PF_EXITING);
+		    !mfd_procfile_stat((pid_t)strtol(e->d_name, NULL, 10), &st))
+			over = mfd_procfile_is_over(&st) || (!ended && st.flags & PF_EXITING);
 	}
 	closedir(d);
 	return over;
@@ -129,20 +74,20 @@ static int all_threads_exit(pid_t pid, int ended)
 
 enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
 {
-	unsigned flags = 0;
-	uint64_t start = 0;
-	char state = 0;
-	int ret = read_stat(t->pid, &state, &flags, &start);
+	struct mfd_procfile_stat st;
+	int ret = mfd_procfile_stat(t->pid, &st);
 
-	if (ret == -ENOENT || ret == -ESRCH || (!ret && (start != t->starttime || is_ended(state))))
+	if (ret == -ENOENT || ret == -ESRCH)
+		return MFD_TASK_GONE;
+	if (!ret && (st.start_time != t->starttime || mfd_procfile_is_over(&st)))
 		return MFD_TASK_GONE;
 	/*
 	 * Giving back a large memory takes a dying process a while, in which no thread of it can
 	 * run its program any more.
 	 */
-	if (!ret && flags & PF_EXITING && all_threads_exit(t->pid, 0))
+	if (!ret && st.flags & PF_EXITING && all_threads_exit(t->pid, 0))
 		return MFD_TASK_GONE;
-	if (!ret && (flags & PF_EXITING || is_held(t->pid)))
+	if (!ret && (st.flags & PF_EXITING || is_held(t->pid)))
 		return MFD_TASK_HELD;
 	return MFD_TASK_ALIVE;
 }
@@ -173,12 +118,7 @@ unsigned mfd_shared_tasks_settle(const struct mfd_shared *s)
 
 static int is_closed(const struct mfd_shared_task *t)
 {
-	unsigned flags;
-	uint64_t start;
-	char state;
-
-	return read_stat(t->pid, &state, &flags, &start) || start != t->starttime ||
-	       all_threads_exit(t->pid, 1);
+	return mfd_procfile_start_time(t->pid) != t->starttime || all_threads_exit(t->pid, 1);
 }
 
 void mfd_shared_tasks_close(const struct mfd_shared *s, unsigned timeout_ms)

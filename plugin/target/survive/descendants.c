@@ -3,41 +3,26 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "descendants.h"
 #include "io.h"
+#include "procfile.h"
 
 struct all {
 	struct mfd_descendant *v;
 	size_t n, room;
 };
 
-static int read_stat(struct mfd_descendant *d)
-{
-	char path[40], *text = NULL, *p;
-	int ret;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", d->pid);
-	ret = mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL);
-	if (ret)
-		return ret;
-	p = strrchr(text, ')'); /* the name before it may hold anything */
-	ret = p && sscanf(p + 1, " %c %d", &d->state, &d->ppid) == 2 ? 0 : -EIO;
-	free(text);
-	return ret;
-}
-
 static int add(struct all *a, pid_t pid)
 {
-	struct mfd_descendant d = { .pid = pid }, *bigger;
+	struct mfd_procfile_stat st;
+	struct mfd_descendant *bigger;
 
-	if (read_stat(&d))
+	if (mfd_procfile_stat(pid, &st))
 		return 0;
 	if (a->n == a->room) {
 		bigger = reallocarray(a->v, a->room + 256, sizeof(*bigger));
@@ -46,7 +31,7 @@ static int add(struct all *a, pid_t pid)
 		a->v = bigger;
 		a->room += 256;
 	}
-	a->v[a->n++] = d;
+	a->v[a->n++] = (struct mfd_descendant){ .pid = pid, .ppid = st.ppid, .state = st.state };
 	return 0;
 }
 
@@ -62,25 +47,6 @@ static int read_all(struct all *a)
 	if (d)
 		closedir(d);
 	return ret;
-}
-
-static uint32_t read_inner(pid_t pid)
-{
-	char path[40], *text = NULL, *p, *end;
-	uint32_t v = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
-		return 0;
-	p = strstr(text, "\nNSpid:");
-	end = p ? strchr(p + 1, '\n') : NULL;
-	if (end) {
-		*end = 0;
-		p = strrchr(p, '\t');
-		v = p ? (uint32_t)strtoul(p, NULL, 10) : 0;
-	}
-	free(text);
-	return v;
 }
 
 /* The descendants move to the front of the list, generation by generation. */
@@ -115,16 +81,16 @@ int mfd_descent_list(pid_t root, struct mfd_descendant **list, size_t *n)
 	}
 	*n = sort_out(&a, root);
 	for (size_t i = 0; i < *n; i++)
-		a.v[i].inner = read_inner(a.v[i].pid);
+		a.v[i].inner = mfd_procfile_inner_pid(a.v[i].pid);
 	*list = a.v;
 	return 0;
 }
 
 static int is_alive(pid_t pid)
 {
-	struct mfd_descendant d = { .pid = pid };
+	struct mfd_procfile_stat st;
 
-	return !read_stat(&d) && d.state != 'Z' && d.state != 'X';
+	return !mfd_procfile_stat(pid, &st) && !mfd_procfile_is_over(&st);
 }
 
 /* Children first: root reaps them, and may be what keeps them together. */

@@ -12,7 +12,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,13 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "holder.h"
-#include "io.h"
 #include "log.h"
+#include "procfile.h"
 
 #define KILL_WAIT_MS 5000
 
@@ -46,48 +44,10 @@ static int each_process(int (*each)(int pid, void *arg), void *arg)
 	return ret;
 }
 
-/* The number behind `key` (last of several) in /proc/PID/status; -1. */
-static long status_last(int pid, const char *key)
+/* Nonzero: in its own pid namespace this is process `task`. */
+static int is_task(int pid, uint32_t task)
 {
-	char path[64], line[512], *p;
-	long v = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, key, strlen(key)))
-			continue;
-		p = strrchr(line, '\t');
-		v = p ? atol(p) : -1;
-		break;
-	}
-	if (f)
-		fclose(f);
-	return v;
-}
-
-int mfd_holder_parent(int pid)
-{
-	return (int)status_last(pid, "PPid:");
-}
-
-uint64_t mfd_holder_start_time(int pid)
-{
-	char path[64], *text = NULL, *p;
-	unsigned long long t = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
-		return 0;
-	p = strrchr(text, ')'); /* the name before it may hold anything */
-	if (!p ||
-	    sscanf(p + 1,
-		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-		   &t) != 1)
-		t = 0;
-	free(text);
-	return t;
+	return task && mfd_procfile_inner_pid(pid) == task;
 }
 
 struct wanted {
@@ -133,7 +93,7 @@ static int is_wanted(int pid, void *arg)
 	    !syscall(SYS_kcmp, getpid(), pid, KCMP_FILES, 0, 0) || !has_open(pid, w->uffd))
 		return 0;
 	w->pid = pid;
-	w->sure = status_last(pid, "NSpid:") == (long)w->task;
+	w->sure = is_task(pid, w->task);
 	return w->sure;
 }
 
@@ -141,7 +101,7 @@ int mfd_holder_find(uint32_t task, int uffd, int sender, int *sure)
 {
 	struct wanted w = { .task = task, .uffd = uffd };
 
-	*sure = sender > 0 && status_last(sender, "NSpid:") == (long)task;
+	*sure = sender > 0 && is_task(sender, task);
 	if (*sure)
 		return sender;
 	each_process(is_wanted, &w);
@@ -170,15 +130,6 @@ static int is_doomed(const struct doomed *d, int pid)
 	return 0;
 }
 
-static ino_t pid_namespace(int pid)
-{
-	struct stat st;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
-	return stat(path, &st) ? 0 : st.st_ino;
-}
-
 static void doom(struct doomed *d, int pid)
 {
 	int *p;
@@ -198,13 +149,14 @@ static void doom(struct doomed *d, int pid)
 
 static void note_namespace(struct doomed *d, int pid)
 {
-	ino_t ns = pid_namespace(pid);
+	ino_t ns = mfd_procfile_namespace(pid, "pid");
 
 	/*
 	 * Restored with the tree only when its first process is one of the tasks; else others live
 	 * there, too.
 	 */
-	if (ns && ns != pid_namespace(getpid()) && status_last(pid, "NSpid:") == 1 && d->n_ns < 64)
+	if (ns && ns != mfd_procfile_namespace(getpid(), "pid") &&
+	    mfd_procfile_inner_pid(pid) == 1 && d->n_ns < 64)
 		d->ns[d->n_ns++] = ns;
 }
 
@@ -214,31 +166,14 @@ static int add_relatives(int pid, void *arg)
 	ino_t ns;
 	int i;
 
-	if (is_doomed(d, (int)status_last(pid, "PPid:")))
+	if (is_doomed(d, mfd_procfile_parent(pid)))
 		doom(d, pid);
-	ns = d->n_ns ? pid_namespace(pid) : 0;
+	ns = d->n_ns ? mfd_procfile_namespace(pid, "pid") : 0;
 	for (i = 0; ns && i < d->n_ns; i++) {
 		if (d->ns[i] == ns)
 			doom(d, pid);
 	}
 	return 0;
-}
-
-int mfd_holder_pid(int pidfd)
-{
-	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
-	char path[64], *text = NULL, *p;
-	int pid = 0;
-
-	if (pidfd < 0 || poll(&ended, 1, 0))
-		return 0;
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
-		return 0;
-	p = strstr(text, "Pid:");
-	pid = p ? atoi(p + 4) : 0;
-	free(text);
-	return pid > 0 ? pid : 0;
 }
 
 static int wait_gone(int pid, int pidfd)
@@ -280,7 +215,9 @@ int mfd_holder_kill(const struct mfd_deposit *list, const char *session)
 	int i, ret = 0;
 
 	for (h = list; h; h = h->next) {
-		int pid = mfd_deposit_is_of(h, session) && h->task ? mfd_holder_pid(h->pidfd) : 0;
+		int pid = mfd_deposit_is_of(h, session) && h->task ?
+				  mfd_procfile_of_pidfd(h->pidfd) :
+				  0;
 
 		if (pid) {
 			doom(&d, pid);

@@ -7,14 +7,11 @@
 
 #include "deposit.h"
 
-int mfd_holder_pid(int pidfd);	/* 0: it has ended */
-int mfd_holder_parent(int pid); /* 0, -1: none */
 /*
  * The process that has `uffd` open, best one that is `task` in its own pid namespace; its pid here,
  * or 0.  sender: the process that sent it, as far as it is known, or 0.  *sure: it is that task.
  */
 int mfd_holder_find(uint32_t task, int uffd, int sender, int *sure);
-uint64_t mfd_holder_start_time(int pid); /* clock ticks since boot, 0: no such process */
 /*
  * Kill the tasks of `session` in the list, and wait.  Nonzero: one may still live, so that no copy
  * of their userfaultfds may be closed.

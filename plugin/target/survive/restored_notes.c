@@ -11,6 +11,7 @@
 #include "holder.h"
 #include "io.h"
 #include "log.h"
+#include "procfile.h"
 #include "restored_notes.h"
 
 static const char *const notes[] = {
@@ -56,7 +57,7 @@ int mfd_notes_mark(int dirfd, uint32_t task, int pid)
 
 	read_boot(boot);
 	snprintf(line, sizeof(line), "%s %u %d %llu\n", boot[0] ? boot : "-", task, pid,
-		 (unsigned long long)(pid ? mfd_holder_start_time(pid) : 0));
+		 (unsigned long long)(pid ? mfd_procfile_start_time(pid) : 0));
 	return add_line(dirfd, line);
 }
 
@@ -94,7 +95,7 @@ static struct mfd_deposit *parse(const char *line, const char *boot, const char 
 	if (pidfd < 0)
 		return NULL;
 	/* Same boot, same pid, same start time: the same process. */
-	h = mfd_holder_start_time(pid) == start ? calloc(1, sizeof(*h)) : NULL;
+	h = mfd_procfile_start_time(pid) == start ? calloc(1, sizeof(*h)) : NULL;
 	if (!h) {
 		close(pidfd);
 		return NULL;
@@ -119,7 +120,7 @@ pid_t mfd_notes_warden(int dirfd)
 		int pid;
 
 		if (sscanf(line, "%*s %u %d %llu", &task, &pid, &start) == 3 && !task && pid > 1 &&
-		    start && mfd_holder_start_time(pid) == start)
+		    start && mfd_procfile_start_time(pid) == start)
 			found = pid;
 	}
 	free(text);

@@ -25,6 +25,7 @@
 #include "holder.h"
 #include "lazysock.h"
 #include "log.h"
+#include "procfile.h"
 #include "unfinished.h"
 
 #define GRACE_MS 2000
@@ -97,7 +98,7 @@ static void see_off(int pidfd, int pid, const char *session)
 	prctl(PR_SET_NAME, "mfd-end");
 	dup2(pidfd, p.fd);
 	close_range(4, ~0U, 0);
-	if (poll(&p, 1, GRACE_MS) || !mfd_holder_pid(p.fd))
+	if (poll(&p, 1, GRACE_MS) || !mfd_procfile_of_pidfd(p.fd))
 		return;
 	mfd_log_warn("%s: killing process %d, which restores it and has not ended with the tasks",
 		     session, pid);
@@ -108,7 +109,7 @@ static void see_off(int pidfd, int pid, const char *session)
 /* Whatever started us does not restore, and if it does it will know better. */
 static int is_ancestor(int pid)
 {
-	for (int p = getpid(); p > 1; p = mfd_holder_parent(p))
+	for (int p = getpid(); p > 1; p = mfd_procfile_parent(p))
 		if (p == pid)
 			return 1;
 	return 0;
@@ -116,7 +117,7 @@ static int is_ancestor(int pid)
 
 static void end(int pidfd, const char *session)
 {
-	int pid = mfd_holder_pid(pidfd), child;
+	int pid = mfd_procfile_of_pidfd(pidfd), child;
 
 	if (!pid || is_ancestor(pid))
 		return;
