@@ -28,10 +28,19 @@
 
 #define REQUEST_SOCKET ".serve.sock"
 #define MAX_REQUEST    512
+#define MAX_WORDS      4
 
 struct caller {
 	struct mfd_server *sv;
 	int fd;
+};
+
+/* One request, in words. */
+struct call {
+	struct mfd_server *sv;
+	char *word[MAX_WORDS];
+	char *answer;
+	size_t len;
 };
 
 int mfd_requests_listen(struct mfd_server *sv, int *fd, struct mfd_error *err)
@@ -91,7 +100,7 @@ static void remove_ended(struct mfd_server *sv, const char *name)
 	mfd_session_file_exhume(sv->dirfd, name);
 }
 
-/* The claim keeps others from opening a session of this name meanwhile. */
+/* The claim keeps connections from opening a session of this name meanwhile. */
 static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_kind kind,
 		     char *answer, size_t len)
 {
@@ -115,61 +124,105 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 	mfd_session_unclaim(claim);
 }
 
-static int parse_set(struct mfd_request *r, char **save)
+static void ask(struct call *c, enum mfd_request_kind kind, char *setting, char *value)
 {
-	r->kind = MFD_REQUEST_SET;
-	r->value = strtok_r(NULL, " \n", save);
-	return r->value && !strtok_r(NULL, " \n", save) ? 0 : -EINVAL;
+	struct mfd_request r = { .kind = kind, .name = setting, .value = value };
+	const char *name = c->word[1];
+	struct mfd_session *s = mfd_session_find(c->sv, name);
+
+	if (s)
+		ask_live(s, &r, c->answer, c->len);
+	else
+		ask_disk(c->sv, name, kind, c->answer, c->len);
+	mfd_session_put(s);
 }
 
-static int parse(char *text, struct mfd_request *r, char **name)
-{
-	char *save, *verb = strtok_r(text, " \n", &save), *how;
+/* ---- the verbs ---- */
 
-	*name = strtok_r(NULL, " \n", &save);
-	how = strtok_r(NULL, " \n", &save);
-	if (!verb || !*name || !mfd_wire_name_ok(*name, strlen(*name)))
+static int do_exec(struct call *c)
+{
+	int ret = mfd_guard_exec(&c->sv->guard);
+
+	snprintf(c->answer, c->len,
+		 ret ? "error: the program is not replaced: %s (the log says more)" : "ok",
+		 strerror(-ret));
+	return 0;
+}
+
+static int do_abort(struct call *c)
+{
+	ask(c, MFD_REQUEST_ABORT, NULL, NULL);
+	return 0;
+}
+
+static int do_resolve(struct call *c)
+{
+	if (!strcmp(c->word[2], "run"))
+		ask(c, MFD_REQUEST_RUN, NULL, NULL);
+	else if (!strcmp(c->word[2], "discard"))
+		ask(c, MFD_REQUEST_DISCARD, NULL, NULL);
+	else
 		return -EINVAL;
-	if (!strcmp(verb, "abort") && !how) {
-		r->kind = MFD_REQUEST_ABORT;
-		return 0;
+	return 0;
+}
+
+static int do_set(struct call *c)
+{
+	ask(c, MFD_REQUEST_SET, c->word[2], c->word[3]);
+	return 0;
+}
+
+/* word[0] is the verb; word[1], if there is one, the name of a session. */
+static const struct verb {
+	const char *name, *usage;
+	unsigned words;
+	int (*act)(struct call *c); /* fills in the answer; -EINVAL: not a request */
+} verbs[] = {
+	{ "exec", "exec", 1, do_exec },
+	{ "abort", "abort NAME", 2, do_abort },
+	{ "resolve", "resolve NAME run, resolve NAME discard", 3, do_resolve },
+	{ "set", "set NAME SETTING VALUE", 4, do_set },
+};
+#define N_VERBS (sizeof(verbs) / sizeof(*verbs))
+
+/* As many words as there are, which may be more than have room. */
+static unsigned split(char *text, char *word[MAX_WORDS])
+{
+	unsigned n = 0;
+	char *save, *w;
+
+	for (w = strtok_r(text, " \n", &save); w; w = strtok_r(NULL, " \n", &save), n++)
+		if (n < MAX_WORDS)
+			word[n] = w;
+	return n;
+}
+
+static int find_and_act(struct call *c, unsigned n)
+{
+	for (size_t i = 0; n && i < N_VERBS; i++) {
+		if (strcmp(verbs[i].name, c->word[0]) || n != verbs[i].words)
+			continue;
+		if (n > 1 && !mfd_wire_name_ok(c->word[1], strlen(c->word[1])))
+			return -EINVAL;
+		return verbs[i].act(c);
 	}
-	r->name = how;
-	if (!strcmp(verb, "set") && how)
-		return parse_set(r, &save);
-	if (strcmp(verb, "resolve") || !how)
-		return -EINVAL;
-	r->kind = strcmp(how, "run") ? MFD_REQUEST_DISCARD : MFD_REQUEST_RUN;
-	return strcmp(how, "run") && strcmp(how, "discard") ? -EINVAL : 0;
+	return -EINVAL;
+}
+
+static void say_usage(char *answer, size_t len)
+{
+	size_t n = (size_t)snprintf(answer, len, "error: the requests are: ");
+
+	for (size_t i = 0; i < N_VERBS && n < len; i++)
+		n += (size_t)snprintf(answer + n, len - n, "%s%s", i ? ", " : "", verbs[i].usage);
 }
 
 static void answer_request(struct mfd_server *sv, char *text, char *answer, size_t len)
 {
-	struct mfd_request r = { 0 };
-	struct mfd_session *s;
-	char *name;
+	struct call c = { .sv = sv, .answer = answer, .len = len };
 
-	if (!strcmp(text, "exec")) {
-		int ret = mfd_guard_exec(&sv->guard);
-
-		snprintf(answer, len,
-			 ret ? "error: the program is not replaced: %s (the log says more)" : "ok",
-			 strerror(-ret));
-		return;
-	}
-	if (parse(text, &r, &name)) {
-		snprintf(
-			answer, len,
-			"error: the requests are: exec, abort NAME, resolve NAME run, resolve NAME discard, "
-			"set NAME SETTING VALUE");
-		return;
-	}
-	s = mfd_session_find(sv, name);
-	if (s)
-		ask_live(s, &r, answer, len);
-	else
-		ask_disk(sv, name, r.kind, answer, len);
-	mfd_session_put(s);
+	if (find_and_act(&c, split(text, c.word)))
+		say_usage(answer, len);
 }
 
 static void request_thread(void *arg)
