@@ -16,6 +16,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "command.h"
 #include "flags.h"
 #include "io.h"
@@ -47,6 +48,7 @@ static void accept_client(struct mfd_keeper *k, int listener)
 		return;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	mfd_assert(k->n_clients < MFD_KEEPER_MAX_CLIENTS);
 	k->clients[k->n_clients++] = fd;
 }
 
@@ -76,6 +78,7 @@ static void serve_clients(struct mfd_keeper *k, const struct pollfd *p, unsigned
 		else
 			k->clients[left++] = k->clients[i];
 	}
+	mfd_assert(left <= n && n == k->n_clients);
 	k->n_clients = left;
 }
 
@@ -85,15 +88,12 @@ static void on_signal(struct mfd_keeper *k)
 
 	if (read(k->signals, &si, sizeof(si)) != sizeof(si))
 		return;
-	if (si.ssi_signo == SIGUSR2)
-		k->exec_wanted = 1;
-	else
-		k->stop = 1;
+	mfd_keeper_enter(k, si.ssi_signo == SIGUSR2 ? MFD_KEEPER_REPLACING : MFD_KEEPER_STOPPING);
 }
 
 /*
- * The supervisor died without a word (it would have sent a signal): what is held may be wanted by
- * the next server.
+ * The supervisor died (in good order it would have sent a signal): the next server may need what is
+ * held.
  */
 static void on_link(struct mfd_keeper *k)
 {
@@ -103,7 +103,7 @@ static void on_link(struct mfd_keeper *k)
 			"the restore server's supervisor died; keeping %zu descriptors for the next one",
 			mfd_keeper_held(k));
 	else
-		k->stop = 1;
+		mfd_keeper_enter(k, MFD_KEEPER_STOPPING);
 }
 
 static void turn(struct mfd_keeper *k)
@@ -126,16 +126,16 @@ static void turn(struct mfd_keeper *k)
 	serve_clients(k, p + 2, clients);
 	for (i = 0; i < n && k->n_clients < MFD_KEEPER_MAX_CLIENTS; i++) {
 		/*
-		 * A session's socket may have been closed by a request a moment ago; its number is
-		 * then nobody's or not listening.
+		 * A request may have closed a session's socket a moment ago: its number is then
+		 * free, or that of a descriptor that does not listen.
 		 */
 		if (p[2 + clients + i].revents & POLLIN)
 			accept_client(k, p[2 + clients + i].fd);
 	}
 	mfd_keeper_expire(k);
-	if (k->exec_wanted) {
-		k->exec_wanted = 0;
+	if (k->phase == MFD_KEEPER_REPLACING) {
 		mfd_keeper_exec(k);
+		mfd_keeper_enter(k, MFD_KEEPER_SERVING);
 	}
 }
 
@@ -212,11 +212,18 @@ static void close_all(struct mfd_keeper *k)
 
 static void loop(struct mfd_keeper *k)
 {
-	while (!k->stop)
+	while (k->phase != MFD_KEEPER_STOPPING)
 		turn(k);
 	if (mfd_keeper_held(k))
 		mfd_log_warn("ending; %zu descriptors are closed", mfd_keeper_held(k));
 	close_all(k);
+}
+
+static void say(const void *arg, char *buf, size_t len)
+{
+	const struct mfd_keeper *k = arg;
+
+	snprintf(buf, len, "keeper, phase %d, %u clients", (int)k->phase, k->n_clients);
 }
 
 int mfd_keeper_run(const char *dir, int link, uint64_t keep_ms)
@@ -231,6 +238,7 @@ int mfd_keeper_run(const char *dir, int link, uint64_t keep_ms)
 	int ret;
 
 	mfd_log_tag_set("keeper");
+	mfd_assert_context(say, &k);
 	raise_limit();
 	ret = open_dir(&k, &err);
 	if (ret == -EBUSY) {
@@ -267,7 +275,7 @@ static int parse(struct config *c, int argc, char **argv)
 		  .dest = &c->keep_for,
 		  .arg = "SECONDS",
 		  .max = 31536000,
-		  .help = "close what nobody has asked for in so long, unless DIR/SESSION exists; 0 = never (86400)" },
+		  .help = "close what no request has named for so long, unless DIR/SESSION exists; 0 = never (86400)" },
 		{ .name = "state-fd",
 		  .kind = MFD_FLAG_UINT,
 		  .dest = &c->state,
@@ -323,6 +331,7 @@ int mfd_keeper_main(int argc, char **argv)
 	if (ret >= 0)
 		return ret;
 	mfd_log_tag_set("keeper");
+	mfd_assert_context(say, &k);
 	mfd_log_level_set((enum mfd_log_level)c.level);
 	k.dir = c.dir;
 	k.keep_ms = (uint64_t)c.keep_for * 1000;

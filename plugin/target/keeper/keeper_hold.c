@@ -10,9 +10,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "io.h"
 #include "keeperproc.h"
 #include "log.h"
+
+void mfd_keeper_enter(struct mfd_keeper *k, enum mfd_keeper_phase phase)
+{
+	mfd_assert(phase <= MFD_KEEPER_STOPPING);
+	mfd_assert(phase != MFD_KEEPER_SERVING || k->phase != MFD_KEEPER_SERVING);
+	if (k->phase != MFD_KEEPER_STOPPING)
+		k->phase = phase;
+}
 
 struct mfd_kept *mfd_keeper_find(struct mfd_keeper *k, const char *session)
 {
@@ -47,6 +56,8 @@ int mfd_keeper_make(struct mfd_keeper *k, const char *session, struct mfd_kept *
 		s->next = k->sessions;
 		k->sessions = s;
 	}
+	mfd_assert(s->kept && s->offered);
+	mfd_assert((s->sock < 0) == (s->image_dir < 0));
 	s->used_ms = mfd_io_now_ms();
 	*out = s;
 	return 0;
@@ -95,6 +106,8 @@ int mfd_keeper_listen_in(struct mfd_kept *s, int image_dir)
 		close(sock);
 		return ret;
 	}
+	mfd_assert(s->image_dir < 0 && s->sock < 0);
+	mfd_assert(image_dir >= 0);
 	s->image_dir = image_dir;
 	s->sock = sock;
 	return 0;
@@ -105,7 +118,8 @@ void mfd_keeper_remove(struct mfd_keeper *k, struct mfd_kept *s)
 	struct mfd_kept **p;
 
 	for (p = &k->sessions; *p != s; p = &(*p)->next)
-		;
+		mfd_assert(*p != NULL);
+	mfd_assert(s->kept && s->offered);
 	*p = s->next;
 	detach(s);
 	mfd_cpr_free(s->kept);

@@ -12,19 +12,22 @@
 /* Sends the answer itself. */
 #define ANSWERED 1
 
-static int begin(struct mfd_keeper *k, const struct mfd_keeper_msg *m)
+static int begin(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
 {
 	struct mfd_kept *s;
 	int ret = mfd_keeper_make(k, m->session, &s);
 
+	(void)fd;
+	(void)client;
 	return ret ? ret : mfd_cpr_clear(s->kept);
 }
 
-static int put(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int *fd)
+static int put(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
 {
 	struct mfd_kept *s;
 	int ret = *fd < 0 ? -EBADF : mfd_keeper_make(k, m->session, &s);
 
+	(void)client;
 	if (ret)
 		return ret;
 	if (m->type == MFD_KEEPER_PUT)
@@ -48,18 +51,19 @@ static int look_up(const struct mfd_kept *s, const char *name, uint64_t id, uint
 	return fd >= 0 ? fd : mfd_cpr_find_fd(s->offered, name, MFD_KEEPER_ANY_ID);
 }
 
-static int get(struct mfd_keeper *k, struct mfd_keeper_msg *m, int client)
+static int get(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
 {
 	struct mfd_kept *s = mfd_keeper_find(k, m->session);
-	int fd = s ? look_up(s, m->name, m->id, &m->flags) : -ENOENT;
+	int found = s ? look_up(s, m->name, m->id, &m->flags) : -ENOENT;
 
-	if (fd < 0)
-		return fd;
+	(void)fd;
+	if (found < 0)
+		return found;
 	s->used_ms = mfd_io_now_ms();
 	if (m->type == MFD_KEEPER_HAS)
-		fd = -1;
+		found = -1;
 	m->type = MFD_KEEPER_OK;
-	mfd_keeper_send(client, m, fd);
+	mfd_keeper_send(client, m, found);
 	return ANSWERED;
 }
 
@@ -68,11 +72,13 @@ static int drop_from(struct mfd_cpr *t, const struct mfd_keeper_msg *m)
 	return *m->name ? mfd_cpr_delete_fd(t, m->name, m->id) : mfd_cpr_clear(t);
 }
 
-static int drop(struct mfd_keeper *k, const struct mfd_keeper_msg *m)
+static int drop(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
 {
 	struct mfd_kept *s = mfd_keeper_find(k, m->session);
 	int ret = -ENOENT;
 
+	(void)fd;
+	(void)client;
 	if (!s)
 		return -ENOENT;
 	if (m->flags & MFD_KEEPER_KEPT && !drop_from(s->kept, m))
@@ -101,12 +107,13 @@ static int list_one(void *ctx, const struct mfd_cpr_entry *e)
 	return mfd_keeper_send(l->client, &l->m, -1);
 }
 
-static int list(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int client)
+static int list(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
 {
 	struct listing l = { .client = client };
 	const struct mfd_kept *s;
 	int ret = 0;
 
+	(void)fd;
 	for (s = k->sessions; s && !ret; s = s->next) {
 		if (*m->session && strcmp(s->name, m->session))
 			continue;
@@ -119,42 +126,46 @@ static int list(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int client
 	return ret;
 }
 
-static int attach(struct mfd_keeper *k, const struct mfd_keeper_msg *m, int *fd)
+static int attach(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
 {
 	struct mfd_kept *s;
 	int ret = *fd < 0 ? -EBADF : mfd_keeper_make(k, m->session, &s);
 
+	(void)client;
 	ret = ret ? ret : mfd_keeper_listen_in(s, *fd);
 	if (!ret)
 		*fd = -1;
 	return ret;
 }
 
+static int on_exec(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
+{
+	(void)m;
+	(void)fd;
+	(void)client;
+	mfd_keeper_enter(k, MFD_KEEPER_REPLACING);
+	return 0;
+}
+
+/* The request with its descriptor, which becomes -1 when it is taken over: 0, -errno, ANSWERED. */
+static const struct {
+	int (*act)(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client);
+	int any_session; /* it may name none */
+} requests[] = {
+	[MFD_KEEPER_BEGIN] = { begin, 0 },  [MFD_KEEPER_PUT] = { put, 0 },
+	[MFD_KEEPER_OFFER] = { put, 0 },    [MFD_KEEPER_GET] = { get, 0 },
+	[MFD_KEEPER_HAS] = { get, 0 },	    [MFD_KEEPER_DROP] = { drop, 0 },
+	[MFD_KEEPER_LIST] = { list, 1 },    [MFD_KEEPER_ATTACH] = { attach, 0 },
+	[MFD_KEEPER_EXEC] = { on_exec, 1 },
+};
+
 static int act(struct mfd_keeper *k, struct mfd_keeper_msg *m, int *fd, int client)
 {
-	if (m->type != MFD_KEEPER_LIST && m->type != MFD_KEEPER_EXEC && !*m->session)
+	int known = m->type < sizeof(requests) / sizeof(*requests) && requests[m->type].act;
+
+	if (!*m->session && !(known && requests[m->type].any_session))
 		return -EINVAL;
-	switch (m->type) {
-	case MFD_KEEPER_BEGIN:
-		return begin(k, m);
-	case MFD_KEEPER_PUT:
-	case MFD_KEEPER_OFFER:
-		return put(k, m, fd);
-	case MFD_KEEPER_GET:
-	case MFD_KEEPER_HAS:
-		return get(k, m, client);
-	case MFD_KEEPER_DROP:
-		return drop(k, m);
-	case MFD_KEEPER_LIST:
-		return list(k, m, client);
-	case MFD_KEEPER_ATTACH:
-		return attach(k, m, fd);
-	case MFD_KEEPER_EXEC:
-		k->exec_wanted = 1;
-		return 0;
-	default:
-		return -EOPNOTSUPP;
-	}
+	return known ? requests[m->type].act(k, m, fd, client) : -EOPNOTSUPP;
 }
 
 int mfd_keeper_serve(struct mfd_keeper *k, int client)

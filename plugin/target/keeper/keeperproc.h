@@ -5,12 +5,12 @@
  *	keeper.c	command line, sockets, the loop
  *	keeper_hold.c	what is held: sessions, each with a table of kept and one of offered descriptors
  *	keeper_serve.c	requests (lib/keeper.h)
- *	keeper_exec.c	going on in a new program
+ *	keeper_upgrade.c	going on in a new program
  *
  * One thread.  It is a process of its own so that neither a crash of the restore server's worker
  * nor a bug here can reach the other's descriptors.  `criu-multifd serve` starts one for its folder
- * unless there is one; if the server's supervisor dies, the keeper stays as long as it holds
- * something, and the next server finds it.
+ * unless there is one.  If the server's supervisor dies while the keeper holds something, the keeper
+ * stays, and the next server finds it.
  */
 #ifndef MFD_TARGET_KEEPER_H
 #define MFD_TARGET_KEEPER_H
@@ -38,19 +38,26 @@ struct mfd_kept_since {
 	uint64_t ms;
 };
 
+enum mfd_keeper_phase {
+	MFD_KEEPER_SERVING,
+	MFD_KEEPER_REPLACING, /* after this turn of the loop it goes on in a new program; SERVING when that failed */
+	MFD_KEEPER_STOPPING, /* after this turn it ends */
+};
+
 struct mfd_keeper {
 	const char *dir;
 	int dirfd, lock, listen_fd;
 	int signals; /* signalfd */
-	int link;    /* to the supervisor that started us, or -1 */
+	int link;    /* to the supervisor that started this process, or -1 */
 	uint64_t keep_ms;
 	struct mfd_kept *sessions;
 	int clients[MFD_KEEPER_MAX_CLIENTS];
 	unsigned n_clients;
-	int stop, exec_wanted;
+	enum mfd_keeper_phase phase; /* mfd_keeper_enter */
 };
 
-/* keeper_hold.c */
+/* keeper_hold.c; the only writer of k->phase; nothing leaves STOPPING */
+void mfd_keeper_enter(struct mfd_keeper *k, enum mfd_keeper_phase phase);
 struct mfd_kept *mfd_keeper_find(struct mfd_keeper *k, const char *session);
 /* finds or makes */
 int mfd_keeper_make(struct mfd_keeper *k, const char *session, struct mfd_kept **s);
@@ -65,7 +72,7 @@ size_t mfd_keeper_held(const struct mfd_keeper *k);
 /* keeper_serve.c: one request of a client; 0 when it is gone. */
 int mfd_keeper_serve(struct mfd_keeper *k, int client);
 
-/* keeper_exec.c */
+/* keeper_upgrade.c */
 int mfd_keeper_state_load(struct mfd_keeper *k, int state, struct mfd_error *err);
 /* only returns when it failed: everything is as it was */
 int mfd_keeper_exec(struct mfd_keeper *k);
