@@ -61,7 +61,7 @@ static int add_allow_address(void *dest, const char *value, struct mfd_error *er
 
 	if (!mfd_netaddr_rule_ok(value))
 		return mfd_error_set(err, -EINVAL,
-				     "'%.64s': an address, a network ADDR/LEN or 'any' is wanted",
+				     "'%.64s': expected an address, a network ADDR/LEN or 'any'",
 				     value);
 	if (c->n_allow_address == MAX_RESTORE_OPTIONS)
 		return mfd_error_set(err, -E2BIG, "at most %d of them", MAX_RESTORE_OPTIONS);
@@ -78,7 +78,7 @@ static int set_max_memory(void *dest, const char *value, struct mfd_error *err)
 	if (mfd_size_parse(value, &bytes) || (bytes && bytes < MIN_MEMORY))
 		return mfd_error_set(
 			err, -EINVAL,
-			"'%.64s': bytes are wanted, as 800M or 64G, at least %lluM; 0 = no limit",
+			"'%.64s': expected bytes, as 800M or 64G, at least %lluM; 0 = no limit",
 			value, MIN_MEMORY >> 20);
 	*(uint64_t *)dest = bytes;
 	return 0;
@@ -200,7 +200,7 @@ static int parse(struct config *c, int argc, char **argv)
 		.summary =
 			"Restore server: receives migrations and serves their pages to criu restore --lazy-pages.",
 		.notes =
-			"Whoever may connect to a restore server may run code there as root.\n"
+			"A source that may connect to a restore server may run code there as root.\n"
 			"\n"
 			"--max-memory counts page stores, image files and receive buffers, also the images that ended sessions have left in "
 			"DIR\n"
@@ -212,7 +212,7 @@ static int parse(struct config *c, int argc, char **argv)
 			"served,\n"
 			"while its processes run on (queue-timeout at the source). Memory is given back as pages get into restored "
 			"processes:\n"
-			"a session that nobody restores keeps its share. In mode postcopy a part is enough: the rest of the pages is held "
+			"a session that is not restored keeps its share. In mode postcopy a part is enough: the rest of the pages is held "
 			"back at\n"
 			"the source until the restore has finished and then needs no store, so that a process larger than SIZE can move. "
 			"One that\n"
@@ -286,7 +286,7 @@ static int passed_socket(struct mfd_supervise *sv, struct mfd_sock_addr *addr,
 	if (n < 0)
 		return mfd_error_sys(err, n, "LISTEN_FDS");
 	if (n > 1)
-		return mfd_error_set(err, -EINVAL, "systemd passes %d sockets, one is wanted", n);
+		return mfd_error_set(err, -EINVAL, "systemd passes %d sockets, expected one", n);
 	if (!n)
 		return 0;
 	ret = mfd_sock_listening(SD_LISTEN_FDS_START, addr, err);
@@ -307,7 +307,7 @@ static int open_socket(struct mfd_supervise *sv, const struct config *c, struct 
 	if (!mfd_sock_is_loopback(addr) && !c->insecure)
 		return mfd_error_set(
 			err, -EPERM,
-			"%s can be reached by others, and whoever connects may run code here as root: use loopback "
+			"%s can be reached by others, and a source that connects may run code here as root: use loopback "
 			"(a tunnel), or --insecure in a network you trust",
 			addr->text);
 	if (!passed)

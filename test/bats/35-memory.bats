@@ -357,7 +357,7 @@ restore_and_check()
 
 @test "what is not a size is refused, and so is one that nothing fits in" {
 	run -64 "$MFD" serve --dir "$SCRATCH/s" --max-memory 3X
-	[[ $output == *'max-memory'*'bytes are wanted, as 800M or 64G'* ]]
+	[[ $output == *'max-memory'*'expected bytes, as 800M or 64G'* ]]
 	run -64 "$MFD" serve --dir "$SCRATCH/s" --max-memory 1M
 	[[ $output == *'at least 16M'* ]]
 }

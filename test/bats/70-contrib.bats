@@ -74,7 +74,7 @@ activated()
 @test "socket activation: two sockets, and one that is not TCP, are refused with one line" {
 	activated -n 2
 	run -1 wait "$SERVER_PID"
-	grep -q 'systemd passes 2 sockets, one is wanted' "$SCRATCH/server.err"
+	grep -q 'systemd passes 2 sockets, expected one' "$SCRATCH/server.err"
 	activated -u
 	run -1 wait "$SERVER_PID"
 	grep -q 'is not a TCP socket that listens' "$SCRATCH/server.err"

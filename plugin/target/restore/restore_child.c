@@ -93,7 +93,7 @@ static int own_proc(void)
 	return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
-/* Until nobody is left. */
+/* The warden's life: until no child is left. */
 static int keep(pid_t criu)
 {
 	int status;

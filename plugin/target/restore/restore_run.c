@@ -102,8 +102,8 @@ static int make_command(struct command *c, const struct mfd_restore_host *host, 
 /* ---- the process ---- */
 
 /*
- * Twice, so that the warden is nobody's child here.  Between fork and exec only system calls: other
- * threads may hold any lock.
+ * Twice, so that the warden is no child of the worker.  Between fork and exec only system calls:
+ * other threads may hold any lock.
  */
 static int spawn(char **argv, int link)
 {

@@ -181,8 +181,8 @@ int mfd_restore_main(int argc, char **argv)
 		.summary = "restores a session with criu restore --lazy-pages",
 		.notes =
 			"Descriptors that came along (cpr-fds.img) are taken from the keeper or from 'criu-multifd cpr offer'; pipes that\n"
-			"runc's descriptors.json names become this command's own standard input, output and error.  A terminal that nobody keeps\n"
-			"or offers becomes this command's own (standard input), unless it was that of a whole session.\n"
+			"runc's descriptors.json names become this command's own standard input, output and error.  A terminal that is not kept\n"
+			"or offered becomes this command's own (standard input), unless it was that of a whole session.\n"
 			"The log of criu is restore.log in the session's folder.  $CRIU names the criu to run.\n"
 			"Exit code: criu's own; 1 when the session may not be restored.\n",
 		.flags = flags,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Connections of the worker.  Each has a thread of its own.  Until it has shown that it is wanted
- * (a session has taken it, or was opened by it) it is pending: it has a deadline, and only so many
+ * Connections of the worker.  Each has a thread of its own.  Until a session has taken it,
+ * or was opened by it, it is pending: it has a deadline, and only so many
  * of them are kept at a time.
  */
 #ifndef MFD_PEER_H

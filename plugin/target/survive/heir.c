@@ -3,16 +3,16 @@
  * The heir of the worker's descriptors.
  *
  * When a restored task forks, the kernel makes the child's userfaultfd inside the read(2) that
- * takes the news, in the table of whoever reads. Until the supervisor has a copy the worker is its
- * only owner; should it die in between, the child would run on with zeros. So the worker shares its
- * table of descriptors (CLONE_FILES) with a process that does nothing but wait for its death, and
- * then hands all userfaultfds to the supervisor, with the numbers they had.  It is in the table
- * until that is done, so nothing closes before.
+ * takes the message, in the descriptor table of the reading process.  Until the supervisor has a
+ * copy the worker is its only owner; should it die in between, the child would run on with zeros.
+ * So the worker shares its table (CLONE_FILES) with a process that only waits for its death, and
+ * then hands all userfaultfds to the supervisor, with the numbers they had.  The table lives until
+ * that is done, so nothing closes before.
  *
- * If the supervisor is dead, too, its standby gets them (standby.h).  If that is dead as well,
- * nobody is left to serve these tasks.  Then the heir holds on to the userfaultfds, and to nothing
- * else, until the tasks have ended: they wait for their missing pages, which is better than zeros.
- * A new server on the same folder ends them (reload.c).
+ * If the supervisor is dead, too, its standby gets them (standby.h).  If that is dead as well, no
+ * process can serve these tasks any more.  Then the heir keeps the userfaultfds, and nothing else,
+ * until the tasks have ended: they wait for their missing pages, which is better than zeros.  A new
+ * server on the same folder ends them (reload.c).
  *
  * It is the worker's child: the supervisor knows nothing of it but its messages, and that the link
  * ends when it has ended.
@@ -36,8 +36,8 @@
 #include "io.h"
 #include "uffd.h"
 
-#define STACK	     262144
-#define HOLD_LOOK_US 100000
+#define STACK	262144
+#define LOOK_US 100000
 
 struct will {
 	int link, standby, pidfd;
@@ -56,8 +56,8 @@ static int is_uffd(int dir, const char *name)
 }
 
 /*
- * Nonzero when it has been taken. One acknowledgement may lie there already: the worker's, who died
- * before it read it.
+ * Nonzero when it has been taken.  One acknowledgement may lie there already, which the worker did
+ * not read before it died.
  */
 static int tell(int sock, struct mfd_guard_msg *m, int fd)
 {
@@ -77,10 +77,10 @@ static int hand_over(const struct will *w, int fd)
 }
 
 /*
- * One look at the table: closes what is no userfaultfd (the lock and the listening socket are for a
- * new server) or serves nobody.
+ * One look at the table: close what is no userfaultfd (a new server needs the lock and the listening
+ * socket), and the userfaultfds of tasks that have ended.  Return how many are left.
  */
-static int hold_on(void)
+static int keep_last(void)
 {
 	DIR *d = opendir("/proc/self/fd");
 	struct dirent *e;
@@ -115,19 +115,16 @@ static int be_heir(void *arg)
 	while (d && (e = readdir(d)))
 		if (is_uffd(dirfd(d), e->d_name) && hand_over(w, atoi(e->d_name)))
 			break;
-	/* Without an error somebody has them all. */
+	/* Without an error the supervisor or the standby has them all. */
 	if (d && e)
-		while (hold_on())
-			usleep(HOLD_LOOK_US);
+		while (keep_last())
+			usleep(LOOK_US);
 	return 0; /* which is _exit() for a child of clone() */
 }
 
 int mfd_heir_start(int link, int standby)
 {
-	/*
-	 * The child has a copy of all memory, its stack among it; what is in the table for it stays
-	 * there.
-	 */
+	/* The child has a copy of all memory, its stack and this among it. */
 	struct will w = { .link = link,
 			  .standby = standby,
 			  .pidfd = pidfd_open(getpid(), 0),

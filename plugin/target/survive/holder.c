@@ -88,7 +88,7 @@ static int is_wanted(int pid, void *arg)
 {
 	struct wanted *w = arg;
 
-	/* Neither the supervisor nor the heir, who shares our table. */
+	/* Neither the supervisor nor the heir, which shares our table. */
 	if (pid == getpid() || pid == getppid() ||
 	    !syscall(SYS_kcmp, getpid(), pid, KCMP_FILES, 0, 0) || !has_open(pid, w->uffd))
 		return 0;
@@ -202,11 +202,11 @@ static int kill_one(int pid)
 /*
  * Kill every task of `session` in the list (the supervisor's: those that may lack pages), with all
  * descendants and everything else in the pid namespaces restored for it, and wait until they are
- * dead.  Nonzero: somebody may still live, so the userfaultfds must stay open.
+ * dead.  Nonzero: one may still live, so the userfaultfds must stay open.
  *
- * Not found: a task whose hand-over did not say who it is; a child forked after the restore whose
- * restored parent is dead already, outside a pid namespace of its own.  Their userfaultfds know
- * that somebody still lives there (mfd_uffd_ended).
+ * Not found: a task whose hand-over did not say which process it is; a child forked after the
+ * restore whose restored parent is dead already, outside a pid namespace of its own.  Their
+ * userfaultfds tell that a task still lives there (mfd_uffd_ended).
  */
 int mfd_holder_kill(const struct mfd_deposit *list, const char *session)
 {

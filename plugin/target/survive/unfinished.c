@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The end of a restore that is not finished, whose tasks have nobody to bring their pages any more.
+ * The end of a restore that is not finished, when no process brings its tasks their pages any more.
  *
  * To kill the tasks that are known is not enough.  CRIU's connection may hold userfaultfds that the
- * worker had not read when it died; their tasks wait for pages that nobody brings (they touch
- * memory while they are restored: rseq), and CRIU waits for them.  So they are read here, and say
- * whom to kill.  And CRIU itself does not notice everywhere that a task of its has died: once it
+ * worker had not read when it died; their tasks wait for pages (they touch memory while they are
+ * restored: rseq), and CRIU waits for them.  So these userfaultfds are read here, and name more
+ * tasks to kill.  And CRIU itself does not notice everywhere that a task of its has died: once it
  * has been told to ignore its children (ignore_kids(), before the last stages) it waits for the
  * dead one's turn for ever.  It is given a moment to fail and clean up by itself, and is killed
  * then.
@@ -90,7 +90,7 @@ int mfd_unfinished_cut(struct mfd_deposit **list, const char *session)
 	return ret;
 }
 
-/* In a process of its own, which nobody waits for: the supervisor has other things to do. */
+/* In a process of its own that is not waited for: the supervisor has other things to do. */
 static void see_off(int pidfd, int pid, const char *session)
 {
 	struct pollfd p = { .fd = 3, .events = POLLIN };
@@ -106,7 +106,7 @@ static void see_off(int pidfd, int pid, const char *session)
 		mfd_log_error("%s: process %d does not die", session, pid);
 }
 
-/* Whatever started us does not restore, and if it does it will know better. */
+/* An ancestor of ours does not restore, or knows better. */
 static int is_ancestor(int pid)
 {
 	for (int p = getpid(); p > 1; p = mfd_procfile_parent(p))
