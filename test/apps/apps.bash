@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # variables are for, and from, those who source this
+# shellcheck shell=bash disable=SC2034,SC2154  # variables of the files that source this
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Real servers that move between two hosts while a client on a third one uses them. Needs

@@ -210,7 +210,7 @@ image()
 	[ "$(cat "$SCRATCH/wait.err")" = "session s: aborted: the network broke" ]
 }
 
-@test "wait: everybody who waits hears of an abort" {
+@test "wait: every waiting process hears of an abort" {
 	local pids=() i rc
 
 	for i in 1 2 3; do
@@ -409,7 +409,7 @@ NOW() { echo "$(($(date +%s) - ${1:-0}))000000"; }
 
 # ---- abort ---------------------------------------------------------------------------------------
 
-@test "abort: nobody serves the folder" {
+@test "abort: no server serves the folder" {
 	says 1 "session s: $DIR: No such file" "$MFD" abort --dir "$DIR" s
 	mkdir "$DIR"
 	says 1 "session s: no server serves $DIR" "$MFD" abort --dir "$DIR" s

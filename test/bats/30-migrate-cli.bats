@@ -239,7 +239,7 @@ huge_there()
 	no_folders_left
 }
 
-@test "bad input: a thread, and somebody who is not root" {
+@test "bad input: a thread, and a user that is not root" {
 	start_victim --size 4 --threads 2
 	local tid
 	tid=$(basename "$(find "/proc/$VICTIM_PID/task" -mindepth 1 -maxdepth 1 ! \

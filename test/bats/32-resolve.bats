@@ -26,7 +26,7 @@ setup()
 
 @test "resolve: not in doubt, unknown session" {
 	start_server
-	fails 1 'no session nobody' "$MFD" resolve --dir "$SERVER_DIR" nobody --discard
+	fails 1 'no session unknown' "$MFD" resolve --dir "$SERVER_DIR" unknown --discard
 	start_victim --size 4
 	migrate
 	fails 1 'not in doubt' "$MFD" resolve --dir "$SERVER_DIR" test --run

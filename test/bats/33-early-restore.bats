@@ -83,7 +83,8 @@ early_restored()
 	runs_here
 }
 
-# Whoever it was that died: it runs on one side, with every byte, and nothing is left on the other.
+# Whichever process died: the victim runs on one side, with every byte, and nothing is left on the
+# other.
 one_copy_after()
 {
 	local rc=$1

@@ -390,7 +390,7 @@ leaping_clock()
 	in_order "$SCRATCH/summary.json" \
 		'start hello joined frozen dumped images sent ready restored released committed'
 	jq -es 'map(select(.event == "phase")) | length > 3 and all(.images_dir | startswith("/"))' "$SCRATCH/events"
-	# Also those that were over before anybody looked.
+	# Also those that were over before the first look.
 	jq -es '["connecting", "freezing", "streaming", "verifying", "releasing", "released"] - map(select(.event == "phase").phase) == []' "$SCRATCH/events"
 	wait_session test 'done'
 	"$MFD" status --dir "$SERVER_DIR" test --json >"$SCRATCH/target.json"
@@ -401,7 +401,7 @@ leaping_clock()
 	in_order "$SCRATCH/target.json" 'restored installed done'
 }
 
-@test "status --source: nobody there and never was" {
+@test "status --source: no sender there and never was" {
 	run -1 "$MFD" status --source "$SCRATCH"
 	[[ $output == *"no sender is at work in $SCRATCH, and there is no summary"* ]]
 	run -64 "$MFD" status --source "$SCRATCH" test

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2153  # variables of helpers.bash
 # SPDX-License-Identifier: GPL-2.0-only
-# `serve --max-memory`: what the server takes stays below it, whoever does not fit waits before it
-# freezes anything or is refused with a clear word, and nothing is lost.
+# `serve --max-memory`: what the server takes stays below it, a source that does not fit waits
+# before it freezes anything or is refused with a clear word, and nothing is lost.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -250,7 +250,7 @@ restore_and_check()
 	assert_peak 128 1
 }
 
-@test "who is killed in the queue, or while it sends, gives back what it had" {
+@test "a source that is killed in the queue, or while it sends, gives back what it had" {
 	start_server --max-memory 300M --stall-timeout 3000
 	CRIU_MULTIFD_MAX_BANDWIDTH=4M dump_in_background one --size 200
 	local one=$VICTIM_PID
@@ -297,7 +297,7 @@ restore_and_check()
 	restore_and_check one
 }
 
-@test "what ended sessions have left counts, and nobody waits for that" {
+@test "what ended sessions have left counts, and no source waits for that" {
 	start_server --max-memory 150M
 	mkdir "$SERVER_DIR/old"
 	head -c 100M /dev/zero >"$SERVER_DIR/old/pages-1.img"

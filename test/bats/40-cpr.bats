@@ -198,7 +198,7 @@ release_keeps()
 	check_holder
 }
 
-@test "what nobody can keep is refused before anything is frozen" {
+@test "what no process can keep is refused before anything is frozen" {
 	local kind
 
 	start_keeper
@@ -252,7 +252,7 @@ release_keeps()
 	run -1 "$MFD" cpr --dir "$KEEPER_DIR" drop s
 }
 
-@test "the keeper: what nobody asks for is closed in time" {
+@test "the keeper: what no restore asks for is closed in time" {
 	start_keeper --keep-for 1
 	"$MFD" cpr --dir "$KEEPER_DIR" offer s x </dev/null
 	mkdir "$KEEPER_DIR/live"
@@ -447,7 +447,7 @@ run_container()
 	[ "$(held "$KEEPER_DIR")" = 0 ]
 }
 
-@test "runc: the same in a user namespace, whose root is nobody here" {
+@test "runc: the same in a user namespace, whose root has no rights here" {
 	local map='[{ containerID: 0, hostID: 100000, size: 65536 }]'
 
 	start_keeper

@@ -86,7 +86,7 @@ offer_on()
 
 # ---- one host ----
 
-@test "kept: a session's terminal; nobody has noticed, what was typed meanwhile is there" {
+@test "kept: a session's terminal; the session has not noticed, what was typed meanwhile is there" {
 	start_keeper
 	start_on_terminal session
 	start grab "$PTYHOST" grab "$VICTIM_PID" 0
@@ -336,7 +336,7 @@ restore_on()
 	works_on other no there
 }
 
-@test "another host, criu-multifd restore: nobody's terminal is taken away" {
+@test "another host, criu-multifd restore: no terminal is taken away" {
 	hosts_up
 	start_server
 	start_on_terminal session

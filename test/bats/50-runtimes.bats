@@ -233,7 +233,7 @@ with_etc()
 	lives_on_b
 }
 
-@test "runc: plain checkpoint and restore beside an installed plugin that nobody has configured" {
+@test "runc: plain checkpoint and restore beside an installed plugin that is not configured" {
 	make_bundle --size 16
 	run_container
 	mkdir "$SCRATCH/images"

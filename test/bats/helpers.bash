@@ -136,7 +136,7 @@ guard()
 	done
 }
 
-# Bats waits for everybody who holds its descriptors.
+# Bats waits for each process that holds its descriptors.
 close_fds()
 {
 	local fd
@@ -599,7 +599,7 @@ assert_running()
 	! is_dead "$1" || fail "process $1 does not run: state '$(state_of "$1")'"
 }
 
-# Dead is enough: who reaps it is init's affair, and init takes its time on some machines.
+# Dead is enough: to reap it is init's affair, and init takes its time on some machines.
 assert_gone()
 {
 	eventually "${2:-5}" is_dead "$1" || fail "process $1 is still there: state '$(state_of \

@@ -1,12 +1,12 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # variables are for, and from, those who source this
+# shellcheck shell=bash disable=SC2034,SC2154  # variables of the files that source this
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What test/bench/run measures. Each run_* finds the process in VICTIM_PID, an empty folder in RUN
 # and a namespace to restore to, and writes RUN/began when criu dump is executed. T1: the last page
-# is in, T2: nobody is at work any more. All return non-zero when something failed; the logs are in
+# is in, T2: no process is at work any more. All return non-zero when something failed; the logs are in
 # RUN.
 
-# The shell stamps the moment and becomes CRIU: what it takes to get that far is nobody's time.
+# The shell stamps the moment and becomes CRIU: what it takes to get that far counts for no side.
 dump()
 {
 	# shellcheck disable=SC2016  # for that shell
@@ -36,7 +36,7 @@ run_stock()
 {
 	local dump lazy dump_ready lazy_ready go=$SCRATCH/lazy.go
 
-	# In its control group and namespaces already: what that takes (20 ms) is nobody's time.
+	# In its control group and namespaces already: what that takes (20 ms) counts for no side.
 	[ -p "$go" ] || mkfifo "$go"
 	status_pipe dump && dump_ready=$STATUS
 	status_pipe lazy && lazy_ready=$STATUS

@@ -9,7 +9,7 @@
  *	ours	lib/cpr.c and cpr_hash.c
  *
  * The same keys in the same order for all; they are laid out in the order of the look-ups, so that
- * reading them costs everybody the same and little.  All tables are filled in another random order
+ * reading them costs each competitor the same and little.  All tables are filled in another random order
  * and exist side by side.  Competitors take turns, ROUNDS times, and figures are medians.  Each
  * turn begins with a pass that is not timed and repeats the N look-ups until at least a million
  * were made.  The lists do N look-ups once a turn, one turn only where that takes more than a

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # variables are for, and from, those who source this
+# shellcheck shell=bash disable=SC2034,SC2154  # variables of the files that source this
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What bench, soak and demo share: test/bats/helpers.bash outside of bats, control groups as meters,
@@ -25,7 +25,7 @@ die()
 arena_up()
 {
 	BATS_TEST_TMPDIR=${TMPDIR:-/tmp}
-	# "make" exits on the first signal; whoever sent it wants everything gone.
+	# "make" exits on the first signal, whose sender expects everything to end.
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	trap 'arena_down' EXIT
@@ -35,7 +35,7 @@ arena_up()
 arena_down()
 {
 	trap '' INT TERM HUP
-	disown -a # nobody needs to read that they were killed
+	disown -a # so that the shell does not report them as killed
 	[ -z "${SCRATCH:-}" ] || clean_up "$SCRATCH"
 }
 
@@ -54,7 +54,7 @@ keep_memory()
 	{ echo "$none" >"$file"; } 2>/dev/null || WARM+=(--hold)
 }
 
-# loopback_up: one network namespace for both ends, so that nobody else's bytes are counted and no
+# loopback_up: one network namespace for both ends, so that no other bytes are counted and no
 # port is taken.
 loopback_up()
 {

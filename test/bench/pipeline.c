@@ -53,7 +53,8 @@ static uint8_t *source, *target; /* same length; each process uses its own */
 static size_t length;
 static pid_t holder;
 static int sock[MAX_CHANNELS], uffd;
-static _Atomic size_t next; /* first byte nobody has taken; relaxed: only the number matters */
+static _Atomic size_t
+	next; /* first byte that no thread has taken; relaxed: only the number matters */
 
 static void __attribute__((noreturn)) die(const char *what)
 {
@@ -69,11 +70,11 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static double cpu_of(int who)
+static double cpu_of(int whose)
 {
 	struct rusage u;
 
-	getrusage(who, &u);
+	getrusage(whose, &u);
 	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
 	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034  # T0 and T1 are for those who source this
+# shellcheck shell=bash disable=SC2034  # T0 and T1 are for the files that source this
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # QEMU's multifd as a competitor: the memory of a guest that never runs goes to another QEMU.

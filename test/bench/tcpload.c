@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * tcpload: plain TCP flows, for what a link gives to anybody.
+ * tcpload: plain TCP flows, for what a link gives to any program.
  *
  *	tcpload --sink ADDR:PORT	takes connections and throws away what comes, until it is killed
  *	tcpload ADDR:PORT FLOWS MIB	sends that much, over so many connections from ports in a row

@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: warm [--hold] MIB MIB\n");
 		return 2;
 	}
-	/* Nobody may free before both have touched: the second would get the first one's pages. */
+	/* Neither may free before both have touched: the second would get the first one's pages. */
 	if (pipe(both))
 		return 1;
 	child = fork();

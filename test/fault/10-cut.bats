@@ -153,8 +153,8 @@ has_decided()
 	is_dead "$VICTIM_PID" || grep -q 'Dumping FAILED' "$IMG/dump.log"
 }
 
-# READY and the end of the connection may be seen in one look, and then READY does not count: who
-# said it may have been told otherwise since.
+# READY and the end of the connection may be seen in one look, and then READY does not count: the
+# target that said it may have been told otherwise since.
 @test "step 6, cut right after READY: it is let go, or it runs on here; one copy in either case" {
 	start_victim --size 16
 	start_badlink --cut-after ready

@@ -43,7 +43,7 @@ refused()
 
 @test "a host that does not answer: connect-timeout" {
 	start_victim --size 4
-	# An address in the net that nobody has, but whose neighbour entry exists: no ICMP comes
+	# An address in the net that no host has, but whose neighbour entry exists: no ICMP comes
 	# back.
 	on_a ip route add 192.0.2.0/24 via "$ADDR_B"
 	on_b ip route add blackhole 192.0.2.0/24
@@ -53,16 +53,16 @@ refused()
 
 @test "a name that cannot be resolved" {
 	start_victim --size 4
-	SERVER_ADDR=nobody.invalid:7000
-	refused 30000 'nobody.invalid'
+	SERVER_ADDR=nowhere.invalid:7000
+	refused 30000 'nowhere.invalid'
 }
 
 @test "a sender that refuses, and has not read what it was asked, is heard all the same" {
 	start_victim --size 4
 	printf '#!/bin/sh\nsleep 0.2\nexec %s "$@"\n' "$MFD" >"$SCRATCH/slow"
 	chmod +x "$SCRATCH/slow"
-	SERVER_ADDR=nobody.invalid:7000
-	CRIU_MULTIFD_PROGRAM=$SCRATCH/slow refused 30000 'nobody.invalid'
+	SERVER_ADDR=nowhere.invalid:7000
+	CRIU_MULTIFD_PROGRAM=$SCRATCH/slow refused 30000 'nowhere.invalid'
 }
 
 @test "a listener that is not our server: closes at once, says nothing, speaks garbage, speaks HTTP" {
@@ -159,7 +159,7 @@ noise()
 		2>/dev/null || true
 }
 
-@test "garbage on the server's port before, during and after a session disturbs nobody" {
+@test "garbage on the server's port before, during and after a session disturbs no session" {
 	local n
 
 	start_server

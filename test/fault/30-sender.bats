@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# Whoever dies on the source, the source's tasks do not stay frozen before the verdict, and exactly
+# Whichever process dies on the source, the source's tasks do not stay frozen before the verdict, and exactly
 # one copy runs after it.
 #
 # Promised for CRIU itself: killed while it waits for the verdict, its tasks run on (the kernel
@@ -33,7 +33,7 @@ hold()
 	eventually 5 sender_pids
 }
 
-# After everybody was killed who was to be: as aborted_well, from the time of the kill.
+# After all were killed that were to be: as aborted_well, from the time of the kill.
 survived()
 {
 	end_dump
@@ -89,7 +89,7 @@ PHASES='connecting streaming images verify ready'
 		end_dump
 		aborted_well "$at" 1000 'died|gone'
 		heal
-		# Nobody is left who could tell a target that has everything; END may have come
+		# No process is left that could tell a target that has everything; END may have come
 		# through when the link healed.
 		[ "$phase" != ready ] || assert_in_doubt ready
 		discard_if_in_doubt

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
 # The restore on the target goes wrong: the session is as good as before, and a second restore
-# works; a restored task that dies takes nobody with it.
+# works; a restored task that dies takes no other task with it.
 
 bats_require_minimum_version 1.5.0
 load ../bats/helpers

@@ -7,7 +7,7 @@
  *
  * Each connection is a pair of pipes.  A pipe knows from the greeting what it carries and cuts its
  * stream into elements (a greeting, a control message, a packet, ...) by their headers, which are
- * looked at and not verified: what is broken here must be found by those who receive it.  Every
+ * looked at and not verified: what is broken here must be found by the receiver.  Every
  * element is an event; the one fault of a run waits for its event, fires once and says so on
  * standard error with the time (CLOCK_REALTIME), so that a test can tell a fault that was survived
  * from one that never happened.

@@ -182,7 +182,7 @@ static const char *check_eventfd(int fd)
 	if (write(fd, &n, sizeof(n)) != sizeof(n))
 		return "cannot be written";
 	usleep(400000);
-	return read(fd, &n, sizeof(n)) == sizeof(n) && n == 7 ? NULL : "nobody answers";
+	return read(fd, &n, sizeof(n)) == sizeof(n) && n == 7 ? NULL : "no answer comes";
 }
 
 static int open_memfd(int *peer)
@@ -202,7 +202,7 @@ static const char *check_memfd(int fd)
 	if (pwrite(fd, b, 1, 0) != 1)
 		return "cannot be written";
 	usleep(400000);
-	return pread(fd, b, 2, 0) == 2 && b[0] == b[1] ? NULL : "nobody answers";
+	return pread(fd, b, 2, 0) == 2 && b[0] == b[1] ? NULL : "no answer comes";
 }
 
 /* ---- pipes and sockets ---- */
@@ -222,7 +222,7 @@ static int open_pipe(int *peer)
 static const char *check_pipe(int fd)
 {
 	signal(SIGPIPE, SIG_IGN);
-	return write(fd, "ping", 5) == 5 ? NULL : "nobody reads";
+	return write(fd, "ping", 5) == 5 ? NULL : "no process reads";
 }
 
 static int wait_read(int fd, char *b, size_t len)
@@ -248,9 +248,9 @@ static const char *check_socket(int fd)
 			return "what was queued is lost";
 	}
 	if (write(fd, "ping", 5) != 5)
-		return "nobody reads";
+		return "no process reads";
 	n = wait_read(fd, b, sizeof(b));
-	return n == 5 && !strcmp(b, "ping") ? NULL : "nobody answers";
+	return n == 5 && !strcmp(b, "ping") ? NULL : "no answer comes";
 }
 
 static int open_pair(int type, int *peer)
@@ -331,7 +331,7 @@ static int open_dgram(int *peer)
 	return write(*peer, QUEUED, sizeof(QUEUED)) < 0 ? -1 : fd;
 }
 
-/* As systemd's LISTEN_FDS: listening, and somebody else has it open, too. */
+/* As systemd's LISTEN_FDS: listening, and another process has it open, too. */
 static int open_listener(int family)
 {
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -367,7 +367,7 @@ static const char *check_listener(int fd)
 	client = socket(a.ss_family, SOCK_STREAM, 0);
 	if (connect(client, (struct sockaddr *)&a, len)) {
 		close(client);
-		return "nobody listens";
+		return "no process listens";
 	}
 	got = accept(fd, NULL, NULL);
 	close(client);
@@ -375,7 +375,7 @@ static const char *check_listener(int fd)
 	return got < 0 ? "no connection" : NULL;
 }
 
-/* ---- what nobody can keep ---- */
+/* ---- what no process can keep ---- */
 
 static int open_uring(int *peer)
 {
@@ -552,7 +552,7 @@ static void start_victim(char **command)
 
 /* ---- the outside party ---- */
 
-/* The victim reads 400 ms after it wrote; it must not be us who takes our own answer. */
+/* The victim reads 400 ms after it wrote; the outside party must not take its own answer. */
 static void answer_eventfd(int fd)
 {
 	static struct timespec last;

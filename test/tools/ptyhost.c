@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * ptyhost: whoever holds the master of a pseudo terminal, and the process on its slave.
+ * ptyhost: the process that holds the master of a pseudo terminal, and the process on its slave.
  *
  *	ptyhost DIR session COMMAND...	COMMAND leads a session, the terminal is that session's, and its 0, 1 and 2
  *	ptyhost DIR plain COMMAND...	the same without a controlling terminal
@@ -112,7 +112,7 @@ static int be_echo(const char *path)
 	return 3;
 }
 
-/* ---- whoever holds the master ---- */
+/* ---- the process that holds the master ---- */
 
 static int open_master(void)
 {

@@ -485,15 +485,15 @@ void steps_reset(void)
 	atomic_store(&steps->test, 0);
 }
 
-void step_done(atomic_int *who, int n)
+void step_done(atomic_int *side, int n)
 {
-	atomic_store(who, n);
+	atomic_store(side, n);
 }
 
-void step_wait(atomic_int *who, int n)
+void step_wait(atomic_int *side, int n)
 {
 	for (int i = 0; i < 600000; i++) {
-		if (atomic_load(who) >= n)
+		if (atomic_load(side) >= n)
 			return;
 		usleep(100);
 	}

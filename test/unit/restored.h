@@ -109,7 +109,7 @@ struct steps { /* turns between test and child, in shared memory */
 };
 extern struct steps *steps;
 void steps_reset(void);
-void step_done(atomic_int *who, int n); /* n is reached */
-void step_wait(atomic_int *who, int n); /* at most 60 s */
+void step_done(atomic_int *side, int n); /* n is reached */
+void step_wait(atomic_int *side, int n); /* at most 60 s */
 
 #endif

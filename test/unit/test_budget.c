@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Promises of memory: who is admitted, who waits, and that they never exceed the limit. */
+/* Promises of memory: which session is admitted, which one waits, and that they never exceed the limit. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -136,7 +136,7 @@ static void test_change(void **state)
 	assert_int_equal(look(NULL).waiting, 0);
 }
 
-/* Who has something does not wait for more. */
+/* A session that has something does not wait for more. */
 static void test_raise(void **state)
 {
 	struct mfd_budget_claim one = { 0 }, two = { 0 }, queued = { 0 };
@@ -209,7 +209,7 @@ static void test_left(void **state)
 	mfd_budget_leave(&b, &one, 30);
 	assert_int_equal(look(NULL).free, LIMIT - 30);
 	assert_int_equal(mfd_budget_admit(&b, &two), 0);
-	/* Somebody looks while another session ends: that look has not seen it. */
+	/* A look is under way while another session ends: that look has not seen it. */
 	seen = mfd_budget_left_begin(&b);
 	mfd_budget_enter(&b, &one, 10, 10);
 	mfd_budget_settle(&b, &one, 10);

@@ -84,7 +84,7 @@ static void test_auto(void **state)
 	connect_pair(&p);
 	assert_int_equal(mfd_congestion_set(p.a, "reno", name, &err), 0);
 	assert_int_equal(mfd_congestion_set(p.a, "auto", name, &err), 0);
-	assert_string_equal(name, "reno"); /* chosen by somebody, and does not pace */
+	assert_string_equal(name, "reno"); /* chosen by the user, and does not pace */
 	bbr = !setsockopt(p.a, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
 	assert_int_equal(mfd_congestion_set(p.a, "auto", name, &err), 0);
 	assert_string_equal(name, used(p.a));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What the server finds out about a session's images before it promises anything: which descriptors
- * can be had, and who may read them.
+ * can be had, and which processes may read them.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -198,7 +198,7 @@ static void test_kept_elsewhere(void **state)
 }
 
 /*
- * A terminal is not had by its path, which is somebody else's here; a restore that is not the
+ * A terminal is not had by its path, which belongs to another process here; a restore that is not the
  * server's own may bring one.
  */
 static void test_terminals(void **state)
@@ -235,7 +235,7 @@ static void test_no_image_and_a_bad_one(void **state)
 	assert_non_null(strstr(text, MFD_CPR_IMAGE_NAME));
 }
 
-/* ---- who may read them ---- */
+/* ---- which processes may read them ---- */
 
 static void put_file(const char *name)
 {

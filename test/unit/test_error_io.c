@@ -34,8 +34,8 @@ static void test_error_first_wins(void **state)
 	assert_int_equal(err.code, 0);
 	assert_int_equal(mfd_error_sys(&err, -ENOENT, "cannot open %s", "x"), -ENOENT);
 	assert_string_equal(mfd_error_text(&err), "cannot open x: No such file or directory");
-	assert_int_equal(mfd_error_set(NULL, -EIO, "nobody"), -EIO);
-	assert_int_equal(mfd_error_sys(NULL, -EIO, "nobody"), -EIO);
+	assert_int_equal(mfd_error_set(NULL, -EIO, "unread"), -EIO);
+	assert_int_equal(mfd_error_sys(NULL, -EIO, "unread"), -EIO);
 }
 
 static void test_error_long_and_empty(void **state)

@@ -141,7 +141,7 @@ static void test_refusals(void **state)
 	assert_int_equal(mfd_keeper_get(t.client, "web", "x", 1), -ENOENT);
 	say(&t, MFD_KEEPER_FAILED, 0, 0, -1); /* no failure at all */
 	assert_int_equal(mfd_keeper_begin(t.client, "web"), -EPROTO);
-	/* a descriptor nobody asked for is not left open */
+	/* a descriptor that was not asked for is not left open */
 	say(&t, MFD_KEEPER_FAILED, -ENOENT, 0, zero);
 	assert_int_equal(mfd_keeper_get(t.client, "web", "x", 1), -ENOENT);
 	assert_int_equal(open_descriptors(), before);
@@ -333,7 +333,7 @@ static void test_ways_to_connect(void **state)
 	sock = mfd_keeper_connect(path);
 	assert_true(sock >= 0);
 	close(sock);
-	snprintf(path, sizeof(path), "%s/%s/nobody", r.dir->path, deep);
+	snprintf(path, sizeof(path), "%s/%s/absent", r.dir->path, deep);
 	assert_int_equal(mfd_keeper_connect(path), -ENOENT);
 	sock = mfd_keeper_connect_at(r.dir->fd, MFD_KEEPER_SOCKET);
 	assert_true(sock >= 0);
@@ -342,7 +342,7 @@ static void test_ways_to_connect(void **state)
 	sock = mfd_keeper_connect_in(r.dir->fd, MFD_KEEPER_SOCKET);
 	assert_true(sock >= 0);
 	close(sock);
-	assert_int_equal(mfd_keeper_connect_in(r.dir->fd, "nobody"), -ENOENT);
+	assert_int_equal(mfd_keeper_connect_in(r.dir->fd, "absent"), -ENOENT);
 	dir = open("/dev/null", O_RDONLY);
 	assert_int_equal(mfd_keeper_connect_in(dir, MFD_KEEPER_SOCKET), -ENOTDIR);
 	close(dir);

@@ -65,7 +65,7 @@ static void end(struct seen *s)
 	munmap(s->page, PAGE);
 }
 
-/* Nobody may seal a memfd against writing that somebody has mapped for it. */
+/* A memfd that any process has mapped for writing cannot be sealed against writing. */
 static int is_mapped(const struct seen *s)
 {
 	int ret = fcntl(s->memfd, F_ADD_SEALS, F_SEAL_WRITE);
@@ -136,8 +136,8 @@ static void test_alive(void **state)
 }
 
 /*
- * Who cannot be held neither keeps anybody waiting nor counts; nor does who comes when there is no
- * room.
+ * A task that cannot be held neither keeps the others waiting nor counts; nor does one that comes
+ * when there is no room.
  */
 static void test_some(void **state)
 {

@@ -71,8 +71,8 @@ static void test_which(void **state)
 	assert_int_equal(write(other[1], "more", 4), 4);
 	assert_int_equal(write(half[1], "text", 4), 4);
 	/*
-	 * The child has two writing ends, as of standard output and standard error, and somebody
-	 * else reads.
+	 * The child has two writing ends, as of standard output and standard error, and another
+	 * process reads.
 	 */
 	twice = dup(half[1]);
 	pid = pair_frozen_after(close_reader, &half[0]);

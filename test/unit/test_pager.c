@@ -294,7 +294,7 @@ static void threaded(struct world *w)
 	task_check_all(w);
 }
 
-/* Those on call do nothing but what somebody waits for, and nobody else does that. */
+/* Threads on call do nothing but what a task waits for, and no other thread does that. */
 static void check_division_of_labour(const struct mfd_pager_stats *st)
 {
 	uint64_t chunks = 0;
@@ -379,7 +379,7 @@ static void *take_untidy(void *arg)
 	return NULL;
 }
 
-/* While anybody holds a userfaultfd, a task waits at its next fault (on_done looks). */
+/* While any process holds a userfaultfd, a task waits at its next fault (on_done looks). */
 static void test_nothing_held(void **state)
 {
 	pthread_t thief;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The limit of bytes per second: it holds over a second, and a change holds at once for whoever
- * sleeps.
+ * The limit of bytes per second: it holds over a second, and a change holds at once for a thread
+ * that sleeps.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -143,8 +143,8 @@ static void *one_wait(void *arg)
 }
 
 /*
- * Who sleeps for an hour is not told by a signal but looks up soon; and who is slowed down while
- * asleep sleeps on.
+ * A thread that sleeps for an hour is not told by a signal but looks up soon; one that is slowed
+ * down while asleep sleeps on.
  */
 static void test_sleepers(void **state)
 {

@@ -569,7 +569,7 @@ static void test_limit_urgent(void **state)
 	end();
 }
 
-/* A socket that is full shows in the figures of whoever had to wait for it. */
+/* A socket that is full shows in the figures of the thread that had to wait for it. */
 static void test_blocked(void **state)
 {
 	struct mfd_sendchan_stats st = { 0 }, twice = { 0 };

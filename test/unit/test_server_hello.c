@@ -93,7 +93,7 @@ static void test_join_refused(void **state)
 	/* garbage */
 	source_dial(&c);
 	mfd_conn_send(&c,
-		      "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: nobody knows what this is\r\n\r\n",
+		      "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: a browser of another kind\r\n\r\n",
 		      66, 0);
 	assert_int_not_equal(mfd_conn_recv(&c, &j, sizeof(j)), 0);
 	mfd_conn_close(&c);

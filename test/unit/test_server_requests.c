@@ -20,7 +20,7 @@ static void test_requests(void **state)
 
 	(void)state;
 	server_start(NULL, NULL);
-	server_ask("abort nobody", "error: no session");
+	server_ask("abort unknown", "error: no session");
 	server_ask("dance", "error: the requests are");
 	server_ask("abort ../x", "error: the requests are");
 	source_open(&s, "one", 0);
@@ -150,7 +150,7 @@ static void test_set(void **state)
 
 	(void)state;
 	server_start(NULL, NULL);
-	server_ask("set nobody max-bandwidth 1", "error: no session");
+	server_ask("set unknown max-bandwidth 1", "error: no session");
 	server_ask("set one max-bandwidth", "error: the requests are");
 	server_ask("set one max-bandwidth 1 2", "error: the requests are");
 	/* An older source is not sent what it does not know. */

@@ -148,7 +148,7 @@ static void test_connect(void **state)
 	close(peer);
 	close(l);
 
-	/* Nobody listens there any more. */
+	/* No process listens there any more. */
 	assert_int_equal(mfd_sock_connect(&addr, -1, 1000, &err), -ECONNREFUSED);
 	assert_non_null(strstr(err.text, addr.text));
 	assert_non_null(strstr(err.text, "refused"));

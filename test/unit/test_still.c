@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Pages for tasks that stand still: whole blocks get huge pages, and everything is there before
- * anybody runs.
+ * a task runs.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -240,7 +240,7 @@ static void test_never_still(void **state)
 }
 
 /*
- * Somebody kills the stopped task: nothing of it can be written, and that is no failure of the
+ * The stopped task is killed: nothing of it can be written, and that is no failure of the
  * pager's.
  */
 static void test_killed(void **state)

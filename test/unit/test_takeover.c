@@ -575,7 +575,7 @@ static void test_fork_held(void **state)
 	fork_window(die_after);
 }
 
-/* Without an heir nobody has the child's userfaultfd: this is noticed. */
+/* Without an heir no process has the child's userfaultfd: this is noticed. */
 static void test_fork_lost(void **state)
 {
 	pid_t task;

@@ -465,11 +465,11 @@ static void test_fates(void **state)
 	(void)state;
 	assert_int_equal(mfd_shared_task_fill(&s[0], pid), 0);
 	assert_int_equal(s[0].vpid, pid);
-	/* stopped, and nobody traces it */
+	/* stopped, and not traced */
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_ALIVE);
 	s[1] = s[0];
 	s[1].starttime--;
-	/* the pid is somebody else's by now */
+	/* the pid is another process's by now */
 	assert_int_equal(mfd_shared_task_fate(&s[1]), MFD_TASK_GONE);
 	atomic_store(&shared->ntasks, 2);
 	assert_int_equal(mfd_shared_tasks_alive(shared), 1);

@@ -5,9 +5,9 @@
  * that stays in the cache.
  *
  *	ns		wall time of a payload, from the first handed over to the last done: 1e9 / ns is payloads per second
- *	producer_ns	the producer's processor time of a payload: what dispatch takes from who scans the page tables
+ *	producer_ns	the producer's processor time of a payload: what dispatch takes from the thread that scans the page tables
  *	cpu_ns		processor time of all threads
- *	sleeps		voluntary context switches of all threads: times that somebody went to sleep
+ *	sleeps		voluntary context switches of all threads: times that a thread went to sleep
  */
 #include <getopt.h>
 #include <stdio.h>

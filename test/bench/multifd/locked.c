@@ -25,7 +25,7 @@ struct locked {
 	pthread_cond_t done;
 	struct mfd_payload **full, **empty; /* a ring and a stack, each with room for `channels` */
 	unsigned first, nfull, nempty;
-	unsigned sleepers, producer_sleeps; /* who waits on work, on done */
+	unsigned sleepers, producer_sleeps; /* threads that wait on work, on done */
 	unsigned syncing;		    /* channels that have not answered */
 	int error, quit;
 	struct lane lane[];

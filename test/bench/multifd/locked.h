@@ -2,7 +2,7 @@
 /*
  * The interface of lib/multifd.h done the ordinary way, to compare with: one mutex, a queue of full
  * payloads and a list of empty ones, condition variables to wait on.  As good as that gets: signals
- * go out after the mutex has been released and only when somebody waits, and there are as many
+ * go out after the mutex has been released and only when a thread waits, and there are as many
  * payloads as the lockless core has, so that both hold equally much in flight.
  */
 #ifndef MFD_BENCH_LOCKED_H
