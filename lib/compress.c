@@ -9,7 +9,7 @@
 #include "wire.h"
 
 #define SAMPLE 4096u /* bytes tried first, from the middle of the payload */
-/* auto: of the time goes into trying each way that is not taken, one part in so many */
+/* auto: each way that is not taken is tried in one part of so many of the time */
 #define TRY_SHARE 40
 #define TRY_US	  10000000.0 /* but it is tried after so long, whatever it took the last time */
 
@@ -27,7 +27,7 @@ struct mfd_compress {
 	double age[WAYS];  /* auto: microseconds since it was last tried */
 };
 
-/* A level says by its sign whose it is, unless there is no choice. */
+/* The sign of a level says which library it is for, unless there is only one. */
 static void set_levels(struct mfd_compress *c, int level)
 {
 	c->lz4_level = level < 0 ? -level : 1;
@@ -87,7 +87,7 @@ static size_t squeeze(struct mfd_compress *c, const void *src, size_t len, size_
 	return n;
 }
 
-/* One whose time to be tried has come, or the cheapest. */
+/* Return a way whose time to be tried has come, or the cheapest. */
 static enum way choose(const struct mfd_compress *c)
 {
 	enum way best = RAW;
@@ -99,7 +99,7 @@ static enum way choose(const struct mfd_compress *c)
 		    (c->cost[best] <= 0 || c->cost[w] < c->cost[best]))
 			best = (enum way)w;
 	for (int i = 0; i < WAYS; i++) {
-		/* raw last: what is not known to pay off is tried early */
+		/* raw last: a way that is not known yet is tried early */
 		enum way w = (enum way)((i + 1) % WAYS);
 
 		if (!(c->ways >> w & 1) || w == best)
@@ -143,7 +143,7 @@ void mfd_compress_took(struct mfd_compress *c, size_t len, int compressed, uint6
 	w = compressed ? c->way : RAW;
 	cost = ((double)us + 0.5) * (1 << 20) / (double)len;
 	c->cost[w] = c->cost[w] > 0 ? c->cost[w] * 0.75 + cost * 0.25 : cost;
-	/* Nothing that could be compressed has come by: do not try each payload for it. */
+	/* Nothing compressible was seen: do not try every payload. */
 	if (c->cost[c->way] <= 0)
 		c->cost[c->way] = cost * 1.25;
 	for (int i = 0; i < WAYS; i++)

@@ -45,7 +45,7 @@ static int is_auto(const char *want)
 	return !want || !strcmp(want, "auto");
 }
 
-/* Where it may not be chosen, the system's it is. */
+/* If the choice is not permitted, the system's stays. */
 static void set_auto(int fd, int like)
 {
 	char name[MFD_CONGESTION_NAME];

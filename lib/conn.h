@@ -57,7 +57,7 @@ struct mfd_conn_config;
  */
 struct mfd_conn_security {
 	/*
-	 * Prove who both ends are and swap the operations of `c` (mfd_conn_swap).  0 or -errno with
+	 * Prove the identity of both ends and swap the operations of `c` (mfd_conn_swap).  0 or -errno with
 	 * err filled; the caller closes the connection after a failure.
 	 */
 	int (*handshake)(struct mfd_conn *c, enum mfd_conn_end end,

@@ -159,8 +159,8 @@ ssize_t mfd_io_send_fds(int sock, const void *buf, size_t len, const int *fds, i
 }
 
 /*
- * Every descriptor of the message: into fds as far as there is room, closed beyond.  Nonzero when
- * some did not fit.
+ * Take every descriptor of the message: into fds as far as there is room, the others are closed.
+ * Nonzero if some did not fit.
  */
 static int take_fds(struct msghdr *msg, int *fds, int room, int *count)
 {
@@ -268,7 +268,7 @@ int mfd_io_read_file(int dirfd, const char *path, size_t max, char **text, size_
 	return ret;
 }
 
-/* The folder of `path` and its last part. */
+/* Open the folder of `path`; *name is its last part. */
 static int open_folder(int dirfd, const char *path, const char **name)
 {
 	const char *slash = strrchr(path, '/');

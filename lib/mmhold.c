@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Reads of other processes' memory that wait for a page of ours. */
+/* Reads of other processes' memory that wait for a page of this process. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -64,7 +64,7 @@ static int open_pages(struct mfd_mmhold *h)
 	h->pages = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (h->pages == MAP_FAILED)
 		return -errno;
-	/* one reader must not be let go with another's page */
+	/* a reader must not go on with the page of another one */
 	madvise(h->pages, len, MADV_NOHUGEPAGE);
 	reg.range = (struct uffdio_range){ (uintptr_t)h->pages, len };
 	return ioctl(h->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
@@ -133,7 +133,7 @@ static unsigned count_over(const struct mfd_mmhold *h)
 	return over;
 }
 
-/* A reader that is stopped and goes on tells of its page again. */
+/* A reader that was stopped and goes on reports its page again. */
 static void note(struct mfd_mmhold *h, const struct uffd_msg *m)
 {
 	uint64_t i = (m->arg.pagefault.address - (uintptr_t)h->pages) / PAGE;

@@ -10,7 +10,7 @@
 #include "io.h"
 #include "pagecold.h"
 
-/* of the x86-64 and arm64 that CRIU is used on; bigger ones are split at worst */
+/* a huge page of x86-64 and of arm64 with 4 KiB pages; larger ones are split at worst */
 #define BLOCK ((uint64_t)2 << 20)
 
 /* Documentation/admin-guide/mm/multigen_lru.rst: bit 0 is the main switch. */

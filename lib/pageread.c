@@ -52,14 +52,14 @@ void mfd_pageread_close(struct mfd_pageread *r)
 	mfd_io_close(&r->pagemap_fd);
 }
 
-/* Of n pages from vaddr on: 1 = one of them is there and mapped by another process, too. */
+/* Return 1 if one of n pages from vaddr on is there and mapped by another process, too. */
 static int any_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t n)
 {
 	uint64_t entry[LOOK_ALL];
 	ssize_t got = pread(r->pagemap_fd, entry, n * sizeof(*entry),
 			    (off_t)(vaddr / PAGE * sizeof(*entry)));
 
-	/* whoever reads finds out what is wrong */
+	/* the read that follows finds out what is wrong */
 	for (ssize_t i = 0; i < got / (ssize_t)sizeof(*entry); i++)
 		if ((entry[i] & (PRESENT | EXCLUSIVE)) == PRESENT)
 			return 1;
@@ -67,8 +67,8 @@ static int any_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t n)
 }
 
 /*
- * A few pages of a long run stand for the others: what a fork shares comes in long runs, too, and a
- * page missed costs a page.
+ * A few pages of a long run stand for the others: what a fork shares comes in long runs, too, and
+ * missing one costs one page of memory.
  */
 static int is_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t pages)
 {
@@ -80,7 +80,7 @@ static int is_shared(const struct mfd_pageread *r, uint64_t vaddr, uint64_t page
 	return any_shared(r, vaddr, 1) || any_shared(r, vaddr + (pages - 1) * PAGE, 1);
 }
 
-/* Where reading has got to: `done` bytes of runs[at] are in, buf is where the next go. */
+/* How far reading has come: `done` bytes of runs[at] are in, buf is where the next go. */
 struct place {
 	unsigned at;
 	uint64_t done;
@@ -98,8 +98,8 @@ static void advance(struct place *p, const struct mfd_run *runs, uint64_t bytes)
 }
 
 /*
- * Bytes copied, a multiple of the page size; 0 when the first page cannot be read in this way;
- * -ESRCH.
+ * Return the number of bytes copied, a multiple of the page size; 0 if the first page cannot be read
+ * in this way; -ESRCH.
  */
 static ssize_t read_fast(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n,
 			 const struct place *p)

@@ -24,7 +24,10 @@ struct mfd_vmas {
 	uint64_t bytes; /* sum of their lengths */
 };
 
-/* The mappings of `pid` that may hold lazy pages, by address. Free with mfd_pagescan_vmas_free. */
+/*
+ * Find the mappings of `pid` that may hold lazy pages, by address.  Free them with
+ * mfd_pagescan_vmas_free.
+ */
 int mfd_pagescan_vmas(pid_t pid, struct mfd_vmas *out, struct mfd_error *err);
 void mfd_pagescan_vmas_free(struct mfd_vmas *vmas);
 
@@ -38,9 +41,9 @@ struct mfd_pagescan; /* one per task; not thread-safe */
 int mfd_pagescan_open(pid_t pid, int force_pagemap, struct mfd_pagescan **s, struct mfd_error *err);
 void mfd_pagescan_close(struct mfd_pagescan *s);
 /*
- * Up to `max` runs of populated pages (present or swapped, not the shared zero page, not guard
- * regions) at or after *pos below `end`.  *pos moves on to where the scan goes on; *pos == end:
- * done.  Returns the number of runs or -errno.
+ * Find up to `max` runs of populated pages (present or swapped, not the shared zero page, not guard
+ * regions) at or after *pos below `end`.  *pos moves on to where the scan goes on; *pos == end means
+ * that it is complete.  Returns the number of runs or -errno.
  */
 int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
 		      int max);

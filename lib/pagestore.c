@@ -63,7 +63,7 @@ struct mfd_pagestore {
 	_Atomic uint64_t mapped; /* release in grow, acquire in reserve */
 	_Atomic uint64_t next;	 /* first page not handed out; only added to */
 	_Atomic uint64_t live;	 /* pages handed out and not released; a statistic */
-	/* per block: pages released; who makes it BLOCK_PAGES punches */
+	/* pages released, by block; the thread that makes it BLOCK_PAGES punches */
 	_Atomic uint16_t *freed;
 	/* guards journal_size and keeps a failed append from tearing the next */
 	pthread_mutex_t journal_lock;
@@ -80,7 +80,7 @@ static int is_tmpfs(int fd)
 }
 
 /*
- * Is dirfd, or the folder it is in, where a file system is mounted? Then somebody gave the sessions
+ * Is a file system mounted at dirfd, or at the folder it is in?  Then an operator gave the sessions
  * a file system of their own.
  */
 static int is_dedicated(int dirfd)
@@ -322,8 +322,8 @@ void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pag
 		uint16_t n = (uint16_t)(pages < room ? pages : room);
 
 		/*
-		 * acq_rel: whoever punches comes after everyone who released a page of the block
-		 * and so was done with it.
+		 * acq_rel: the thread that punches comes after every thread that released a page of
+		 * the block.
 		 */
 		if (atomic_fetch_add_explicit(&s->freed[block], n, memory_order_acq_rel) + n ==
 		    BLOCK_PAGES)
@@ -339,7 +339,7 @@ uint64_t mfd_pagestore_bytes(struct mfd_pagestore *s)
 	return atomic_load_explicit(&s->live, memory_order_relaxed) * PAGE;
 }
 
-/* What the file system says and not what was asked for: a huge page is there as a whole. */
+/* The file system's figure, not the bytes asked for: a huge page is there as a whole. */
 static uint64_t memory_of(int fd)
 {
 	struct stat st;
@@ -429,8 +429,8 @@ int mfd_pagestore_append(struct mfd_pagestore *s, struct mfd_pagestore_record *r
 }
 
 /*
- * To host order; nonzero when the record is what was written and can be true for a store of `pages`
- * pages.
+ * Convert to host order; nonzero if the record is what was written and can be true for a store of
+ * `pages` pages.
  */
 static int record_open(struct mfd_pagestore_record *r, uint64_t pages)
 {

@@ -9,7 +9,7 @@
  * files a restarted server knows everything that had arrived.  A record is appended after its pages
  * are in the store.
  *
- * Location: a regular file on the file system of `dirfd`; when that is not a tmpfs and `durable` is
+ * Location: a regular file on the file system of `dirfd`; if that is not a tmpfs and `durable` is
  * not asked for, the file is made in /dev/shm/criu-multifd-XXXX/ and "pages.store" in dirfd is a
  * symbolic link to it: memory speed, survives the server, not the host.
  *
@@ -43,7 +43,7 @@ int mfd_pagestore_open(int dirfd, struct mfd_pagestore **s,
 		       int (*each)(void *arg, const struct mfd_pagestore_record *r), void *arg,
 		       struct mfd_error *err);
 void mfd_pagestore_close(struct mfd_pagestore *s);
-/* Remove the files (and the folder in /dev/shm); dirfd stays. Fine when absent. */
+/* Remove the files (and the folder in /dev/shm); dirfd stays.  Fine if they are absent. */
 int mfd_pagestore_remove(int dirfd);
 
 /*
@@ -57,23 +57,23 @@ int mfd_pagestore_reserve(struct mfd_pagestore *s, uint32_t pages, uint64_t *ind
 int mfd_pagestore_populate(struct mfd_pagestore *s, uint64_t index, uint32_t pages);
 void *mfd_pagestore_at(struct mfd_pagestore *s, uint64_t index);
 
-/* Append records (one write). Thread-safe. */
+/* Append records (one write).  Thread-safe. */
 int mfd_pagestore_append(struct mfd_pagestore *s, struct mfd_pagestore_record *r, unsigned n);
 void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr,
 			       uint64_t pages, unsigned state, uint64_t index);
 
-/* The pages are not needed any more. Thread-safe; each page at most once. */
+/* Release pages that are not needed any more.  Thread-safe; each page at most once. */
 void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pages);
-/* fsync of both files where the store is durable */
+/* fsync both files if the store is durable. */
 int mfd_pagestore_sync(struct mfd_pagestore *s);
 uint64_t mfd_pagestore_bytes(struct mfd_pagestore *s); /* reserved and not released */
 /*
- * Memory that it takes: what the store's file has of it, and what the journal would have. 0 and 0
- * on a disk.
+ * Find how much memory it takes: what the store's file has of it, and what the journal would have.
+ * 0 and 0 on a disk.
  */
 void mfd_pagestore_memory(struct mfd_pagestore *s, uint64_t *store, uint64_t *journal);
-int mfd_pagestore_exists(int dirfd); /* it can be opened: nobody has begun to remove it */
-/* memory of a store that nobody has open, 0 when there is none */
+int mfd_pagestore_exists(int dirfd); /* it can be opened: removing it has not begun */
+/* Return the memory of a store that no process has open, 0 if there is none. */
 uint64_t mfd_pagestore_left(int dirfd);
 
 #endif

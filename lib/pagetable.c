@@ -73,7 +73,7 @@ static const struct leaf *find_leaf(const struct mfd_pagetable *t, uint64_t page
 	return child;
 }
 
-/* The child at *slot, made if need be; when two make it, the loser's is freed. */
+/* Return the child at *slot, made if need be; if two threads make it, one of the two is freed. */
 static void *get_child(_Atomic(void *) *slot, size_t size)
 {
 	void *old = atomic_load_explicit(slot, memory_order_acquire), *new;
@@ -107,7 +107,7 @@ uint64_t mfd_pagetable_get(const struct mfd_pagetable *t, uint64_t page)
 	return l ? atomic_load_explicit(&l->word[slot_of(page, 0)], memory_order_acquire) : 0;
 }
 
-/* What the word grows by from page to page. */
+/* By how much the word grows from page to page. */
 static uint64_t step_of(uint64_t word)
 {
 	return mfd_page_state(word) == MFD_PAGE_STORED ? 1ULL << MFD_PAGE_STATE_BITS : 0;

@@ -42,13 +42,13 @@ void mfd_pagetable_free(struct mfd_pagetable *t); /* no reader or writer may be 
 uint64_t mfd_pagetable_get(const struct mfd_pagetable *t, uint64_t page); /* acquire */
 /*
  * Set pages [page, page + n): STORED words count up from `word`'s index, others repeat.  Release:
- * what was written to the store before is visible to whoever reads the word.  -ENOMEM.  A word set
- * before is replaced (a page sent twice: the later wins).
+ * a thread that reads the word sees what was written to the store before.  A word set before is
+ * replaced (a page sent twice: the later wins).  0 or -ENOMEM.
  */
 int mfd_pagetable_set(struct mfd_pagetable *t, uint64_t page, uint64_t n, uint64_t word);
 /*
- * Length of the run starting at `page`, at most max: pages of equal state and, if STORED,
- * consecutive in the store. *word = the first page's word.
+ * Return the length of the run starting at `page`, at most max: pages of equal state and, if STORED,
+ * consecutive in the store.  *word = the first page's word.
  */
 uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max,
 			   uint64_t *word);

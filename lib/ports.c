@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Rows of local ports: where they may be, and finding a free one. Why is in ports.h. */
+/* Rows of local ports: where they may be, and finding a free one.  The reason is in ports.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -16,7 +16,7 @@
 #define RESERVED "/proc/sys/net/ipv4/ip_local_reserved_ports"
 #define PORTS	 65536U
 #define TRIES	 32
-#define TEXT_MAX (512U << 10) /* every other port by itself */
+#define TEXT_MAX (512U << 10) /* every second port, listed singly */
 
 /*
  * Where to look: rows of `step` ports (a power of two, at least n), the first at `first`, `rows` of
@@ -24,11 +24,11 @@
  */
 struct region {
 	unsigned first, step, rows;
-	/* one bit for each port that the administrator keeps for somebody */
+	/* one bit for each port that the administrator keeps for a service */
 	uint8_t reserved[PORTS / 8];
 };
 
-/* "8080,9000-9100"; what cannot be read reserves nothing. */
+/* Read "8080,9000-9100"; if that fails, nothing is reserved. */
 static void read_reserved(struct region *r)
 {
 	char *text, *at;
@@ -71,7 +71,7 @@ static int region_find(struct region *r, unsigned n)
 	return 0;
 }
 
-/* Another one each time: a port just used may be waiting for late packets of its old connection. */
+/* A new place each time: a port just used may wait for late packets of its old connection. */
 static unsigned random_row(const struct region *r)
 {
 	unsigned x = 0;
@@ -86,7 +86,7 @@ static int bind_one(const struct region *r, int family, unsigned port)
 	return is_reserved(r, port) ? -EADDRINUSE : mfd_sock_bound(family, port);
 }
 
-/* 0, -EADDRINUSE when another place may be better, or what makes every place the same. */
+/* 0, -EADDRINUSE if another place may be better, or an error that every place has. */
 static int bind_row(struct mfd_ports *p, const struct region *r, int family, unsigned n)
 {
 	unsigned port = random_row(r);
@@ -104,7 +104,7 @@ static int bind_row(struct mfd_ports *p, const struct region *r, int family, uns
 }
 
 /*
- * The range is crowded: each looks for itself, so that at least the low bits are as they would be
+ * The range is crowded: find each port by itself, so that at least the low bits are as they would be
  * in a row.
  */
 static void bind_singly(struct mfd_ports *p, const struct region *r, int family, unsigned n)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Local ports for the connections of one session, chosen so that the connections are different
- * flows to whatever spreads or limits flows.
+ * flows to all that spreads or limits flows.
  *
  * Bonds, routers, network cards and the caps that clouds put on a single flow all hash addresses
  * and ports, and some take but a few low bits of them. Ports that the kernel picks collide there by
@@ -9,7 +9,7 @@
  * them may have. Here n connections get consecutive ports, the first a multiple of a power of two
  * that is at least n: their low bits count from 0 to n - 1.
  *
- * This is a wish, not a condition: where such ports cannot be had, the kernel picks as ever.
+ * This is an attempt, not a condition: if there are no such ports, the kernel picks as ever.
  */
 #ifndef MFD_PORTS_H
 #define MFD_PORTS_H
@@ -22,14 +22,14 @@ struct mfd_ports {
 };
 
 /*
- * Bind n (at most MFD_PORTS_MAX) TCP sockets of `family` in this network namespace. In this order:
- * ports in a row; when 32 rows at random places were all in use, single ports with the same low
- * bits; none. Always leaves *p fit for take and release.
+ * Bind n (at most MFD_PORTS_MAX) TCP sockets of `family` in this network namespace.  In this order:
+ * ports in a row; if 32 rows at random places were all in use, single ports with the same low bits;
+ * none.  *p is always fit for take and release.
  */
 void mfd_ports_reserve(struct mfd_ports *p, int family, unsigned n);
-/* The i-th socket, the caller's from now on, or -1; each can be had once. */
+/* Return the i-th socket, once: it is the caller's from now on; else -1. */
 int mfd_ports_take(struct mfd_ports *p, unsigned i);
-/* Give back what was not taken. */
+/* Close the sockets that were not taken. */
 void mfd_ports_release(struct mfd_ports *p);
 
 #endif

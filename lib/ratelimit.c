@@ -7,13 +7,13 @@
 /*
  * Times on the line are CLOCK_MONOTONIC in ticks of 64 ns: 54 bits of them are 36 years, and the
  * smallest packet at 10 GB/s is a hundred. The bits above number the line; they come round after
- * 1024 changes, which nobody sleeps through.
+ * 1024 changes, and no thread sleeps that long.
  */
 #define TICK_NS	  64ULL
 #define TIME_BITS 54
 #define TIME_MASK ((1ULL << TIME_BITS) - 1)
 #define SECOND	  (1000000000ULL / TICK_NS)
-/* sleeping is not exact: what one reservation lost, the next may use */
+/* Sleeping is not exact: what one reservation has lost, the next may use. */
 #define BURST	    (SECOND / 50)
 #define MAX_COST    (3600 * SECOND) /* of one piece */
 #define SLICE_NS    50000000ULL	    /* longest sleep before the limit is looked at again */
@@ -52,8 +52,8 @@ static uint64_t cost_of(size_t bytes, uint64_t rate)
 }
 
 /*
- * The beginning of a piece on the time line, 0 without a limit, and the number of the line. No
- * beginning later than `latest` is taken.
+ * Reserve time for a piece.  Return its beginning on the time line, 0 without a limit or if it would
+ * be later than `latest`; *number is the line's.
  */
 static uint64_t reserve(struct mfd_ratelimit *r, size_t bytes, uint64_t now, uint64_t latest,
 			uint64_t *number)
@@ -80,7 +80,7 @@ static int is_line(struct mfd_ratelimit *r, uint64_t number)
 	return atomic_load_explicit(&r->line, memory_order_relaxed) >> TIME_BITS == number;
 }
 
-/* 0 = its time has come, 1 = the limit has changed meanwhile. */
+/* 0 = the reservation has begun, 1 = the limit has changed meanwhile. */
 static int sleep_until(struct mfd_ratelimit *r, uint64_t begin, uint64_t number)
 {
 	uint64_t now;

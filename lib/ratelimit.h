@@ -7,8 +7,8 @@
  * for longer than BURST.
  *
  * A change begins a new time line.  Its number is part of the word that reservations are made on,
- * so a sender that has reckoned with the old limit cannot leave its mark on the new line; one that
- * sleeps looks up at least every SLICE and reserves anew.
+ * so a sender that has computed with the old limit cannot change the new line; one that sleeps looks
+ * at the line at least every SLICE and reserves anew.
  */
 #ifndef MFD_RATELIMIT_H
 #define MFD_RATELIMIT_H
@@ -23,17 +23,20 @@ struct mfd_ratelimit {
 	_Atomic uint64_t line;
 } __attribute__((aligned(64))); /* every sender writes it */
 
-/* Wait until `bytes` may be sent; how many microseconds that took, 0 when it was at once. */
+/* Wait until `bytes` may be sent.  Return the microseconds that took, 0 if there was no wait. */
 uint64_t mfd_ratelimit_wait(struct mfd_ratelimit *r, size_t bytes);
-/* `bytes` go now: those who wait make up for it, though not for more than a second of it. */
+/*
+ * Count `bytes` that are sent at once: the senders that wait make up for them, though not for more
+ * than a second.
+ */
 void mfd_ratelimit_charge(struct mfd_ratelimit *r, size_t bytes);
 /*
- * How much of `left` bytes may be sent at once if any second is to hold the limit: what takes a
- * hundredth of one.  Not less than a page, so limits below 100 pages a second are held over longer
- * times only.
+ * Return how much of `left` bytes may be sent at once if every second is to hold the limit: what
+ * takes a hundredth of one.  Not less than a page, so limits below 100 pages a second are held over
+ * longer times only.
  */
 size_t mfd_ratelimit_piece(struct mfd_ratelimit *r, size_t left);
-/* Any thread; holds for all senders at once. The limit that was. */
+/* Change the limit for all senders at once and return the one before.  Any thread. */
 uint64_t mfd_ratelimit_set(struct mfd_ratelimit *r, uint64_t bytes_per_s);
 
 #endif

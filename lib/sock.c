@@ -20,7 +20,7 @@
 #define LISTEN_BACKLOG 1024
 #define HOST_MAX       256 /* a DNS name has at most 253 bytes */
 
-/* Splits "HOST:PORT" or "[V6]:PORT"; NULL or a sentence. */
+/* Split "HOST:PORT" or "[V6]:PORT".  NULL, or what is wrong. */
 static const char *split(const char *text, char host[HOST_MAX], const char **port)
 {
 	const char *colon = strrchr(text, ':'), *begin = text, *end = colon;
@@ -135,7 +135,7 @@ int mfd_sock_is_loopback(const struct mfd_sock_addr *addr)
 	return sa_is_loopback((const struct sockaddr *)&addr->sa);
 }
 
-/* Waits for a connect in progress; 0 = no limit. */
+/* Wait for a connect in progress; 0 = no limit. */
 static int wait_connected(int fd, unsigned timeout_ms)
 {
 	uint64_t start = mfd_io_now_ms(), spent;
@@ -177,7 +177,7 @@ static int try_connect(int fd, const struct mfd_sock_addr *addr, unsigned timeou
 	return ret;
 }
 
-/* With a socket of our own that is bound to nothing. */
+/* Connect with a new socket that is bound to nothing. */
 static int connect_fresh(const struct mfd_sock_addr *addr, unsigned timeout_ms,
 			 struct mfd_error *err)
 {
@@ -205,8 +205,8 @@ int mfd_sock_connect(const struct mfd_sock_addr *addr, int bound, unsigned timeo
 		return bound;
 	close(bound);
 	/*
-	 * It is the local port that does not suit: whoever asked for it must not be worse off than
-	 * who did not.
+	 * The local port is in the way: a caller that asked for one must not be worse off than a
+	 * caller that did not.
 	 */
 	if (ret == -EADDRNOTAVAIL || ret == -EADDRINUSE)
 		return connect_fresh(addr, timeout_ms, err);
@@ -296,8 +296,8 @@ static int set_int(int fd, int level, int name, int value)
 }
 
 /*
- * A peer that vanished without a word is noticed about when the stall time is over, also while
- * nobody sends.
+ * A peer that has vanished is noticed about when the stall time is over, also while nothing is
+ * sent.
  */
 static int tune_tcp(int fd, unsigned stall_ms)
 {

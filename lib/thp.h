@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Transparent huge pages: which mappings of a process get them. */
+/* Transparent huge pages: which mappings of a process get them (lib/maps.h reads them). */
 #ifndef MFD_THP_H
 #define MFD_THP_H
 
@@ -18,10 +18,10 @@ struct mfd_thp_areas {
 	size_t n;
 };
 
-int mfd_thp_here(void); /* nonzero: the host has them, of MFD_THP_SIZE, and may give some */
+int mfd_thp_here(void); /* nonzero: the host has them, of MFD_THP_SIZE */
 /*
  * Private anonymous memory of `pid` that it may read and write and whose first touch gets a huge
- * page, by address: the host gives them to everybody, or the process has asked (MADV_HUGEPAGE).  0
+ * page, by address: the host gives them to every process, or this one has asked (MADV_HUGEPAGE).  0
  * or -errno.  Free with mfd_thp_free.
  */
 int mfd_thp_areas(pid_t pid, struct mfd_thp_areas *out);

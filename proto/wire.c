@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The wire structs: byte order, hashes, and every check that stands between a peer's bytes and
- * their use.
+ * The wire structs: byte order, hashes, and every check of a peer's bytes before they are used.
  *
- * An open function converts first and then judges; when it refuses, the struct must not be used any
+ * An open function converts first and then checks; after a refusal the struct must not be used any
  * more.
  */
 #include <endian.h>

@@ -2,13 +2,13 @@
 /*
  * The bytes that cross between source and target: fixed-width, packed, little-endian structs.
  *
- * PROTOCOL.md is normative; this header is its C form.  Two kinds of connection reach a restore
- * server, both begin with struct mfd_wire_greeting, which names what follows:
+ * PROTOCOL.md is normative; this header is its C form.  Every connection begins with a struct
+ * mfd_wire_greeting, which names what follows:
  *
- *   control: framed protobuf messages (struct mfd_wire_frame + a message of control.proto), both directions
- *   data:    packets from source to target only (struct mfd_wire_packet + table + payload bytes)
+ *	control		frames, both ways: struct mfd_wire_frame, a message of control.proto
+ *	data, urgent	packets, source to target: struct mfd_wire_packet, table, payload bytes
  *
- * Nothing in here is trusted before wire.c has checked it against the negotiated limits.
+ * No field of a peer is used before wire.c has checked it against the negotiated limits.
  */
 #ifndef MFD_WIRE_H
 #define MFD_WIRE_H
@@ -20,8 +20,7 @@
 #define MFD_WIRE_MAGIC_FRAME	0x4d43464dU /* "MFCM" */
 #define MFD_WIRE_MAGIC_PACKET	0x4b50464dU /* "MFPK" */
 
-#define MFD_WIRE_VERSION \
-	1 /* of the greeting and of everything after it; see PROTOCOL.md "Versions" */
+#define MFD_WIRE_VERSION 1 /* of all that is in here; see PROTOCOL.md "Versions" */
 
 #define MFD_WIRE_PAGE_SHIFT 12
 #define MFD_WIRE_PAGE_SIZE  (1U << MFD_WIRE_PAGE_SHIFT)
@@ -134,8 +133,8 @@ enum mfd_wire_packet_type {
 	MFD_WIRE_PACKET_PAGES = 1,
 	/* table: struct mfd_wire_file + name; payload: bytes of the file at its offset */
 	MFD_WIRE_PACKET_FILE = 2,
-	MFD_WIRE_PACKET_SYNC =
-		3, /* no table, no payload: everything before it on this channel belongs to `sequence` = sync number */
+	/* no table, no payload: all before it on this channel belongs to sync number `sequence` */
+	MFD_WIRE_PACKET_SYNC = 3,
 };
 
 enum mfd_wire_packet_flags {
@@ -145,7 +144,13 @@ enum mfd_wire_packet_flags {
 	MFD_WIRE_PACKET_HASHED = 1 << 2,
 };
 
-/* Before every packet on a data channel.  64 bytes. */
+/*
+ * Before every packet on a data channel.  64 bytes.
+ *
+ * A new kind of packet is a row here (enum mfd_wire_packet_type), in wire.c (what its header must
+ * look like), in plugin/target/session/receive.c (what is done with it), in lib/sendchan.c with
+ * its payload type in lib/payload.h (how it is sent), and in PROTOCOL.md.
+ */
 struct mfd_wire_packet {
 	uint32_t magic;
 	uint8_t type;	/* enum mfd_wire_packet_type */
@@ -213,23 +218,23 @@ struct mfd_wire_limits {
 };
 
 /*
- * Fill in magic, header_hash and the byte order.  The caller sets all other fields in host order;
- * `p` is on-wire after the call.  `mfd_wire_packet_open` is the reverse: checks magic, zero fields,
- * header_hash, type, flags and every length against `lim`; 0, or -EPROTO with *why pointing to a
+ * Seal: fill in magic, header_hash and the byte order.  The caller sets all other fields in host
+ * order; `p` is on-wire after the call.  Open is the reverse: it checks magic, zero fields,
+ * header_hash, type, flags and every length against `lim`.  0, or -EPROTO with *why pointing to a
  * constant sentence for the log.
  */
 void mfd_wire_packet_seal(struct mfd_wire_packet *p);
 int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
 			 const char **why);
 
-/* Hash of table and payload as stored in `hash`. Both may be NULL with length 0. */
+/* Return the hash of table and payload, as in `hash`.  Both may be NULL with length 0. */
 uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload,
 		       size_t payload_len);
 
 /*
- * Convert a run table from or to wire order in place.  `open` checks alignment, order-independent
- * bounds, that the sum of pages is at most packet_size and that the pages without ZERO make up
- * exactly raw_len bytes.
+ * Convert a run table to or from wire order in place.  Open checks each run's alignment and bounds,
+ * that the sum of pages is at most packet_size and that the pages without ZERO make up exactly
+ * raw_len bytes.
  */
 void mfd_wire_runs_seal(struct mfd_wire_run *runs, uint32_t n);
 int mfd_wire_runs_open(struct mfd_wire_run *runs, uint32_t n, uint32_t raw_len,
@@ -237,23 +242,26 @@ int mfd_wire_runs_open(struct mfd_wire_run *runs, uint32_t n, uint32_t raw_len,
 
 /*
  * Parse the table of a FILE packet; name must have MFD_WIRE_MAX_NAME + 1 bytes and is
- * NUL-terminated on success. Checks the name (mfd_wire_name_ok) and that offset + raw_len <= size
+ * NUL-terminated on success.  Check the name (mfd_wire_name_ok) and that offset + raw_len <= size
  * without overflow.
  */
 int mfd_wire_file_open(const void *table, uint32_t table_len, uint32_t raw_len,
 		       struct mfd_wire_file *f, char *name, const char **why);
-/* Writes struct mfd_wire_file and the name to `table` (>= 24 + 255 bytes); returns table_len. */
+/*
+ * Write struct mfd_wire_file and the name to `table` (>= 24 + 255 bytes).  Return table_len, 0 if
+ * the name is not allowed.
+ */
 uint32_t mfd_wire_file_seal(void *table, const struct mfd_wire_file *f, const char *name);
 
 /*
- * A session or image name: 1..255 bytes, no '/', no control characters, not starting with '.';
- * nonzero if fine.
+ * Nonzero if the name of a session or an image is allowed: 1..255 bytes, no '/', no control
+ * characters, not starting with '.'.
  */
 int mfd_wire_name_ok(const char *name, size_t len);
 
 void mfd_wire_greeting_seal(struct mfd_wire_greeting *g);
-int mfd_wire_greeting_open(struct mfd_wire_greeting *g,
-			   const char **why); /* -EPROTO; -EPROTONOSUPPORT for the version alone */
+/* 0, -EPROTO, or -EPROTONOSUPPORT for the version alone. */
+int mfd_wire_greeting_open(struct mfd_wire_greeting *g, const char **why);
 void mfd_wire_frame_seal(struct mfd_wire_frame *f);
 int mfd_wire_frame_open(struct mfd_wire_frame *f, const char **why);
 

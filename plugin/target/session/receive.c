@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The thread of one data channel: header, table, payload, and the payload of pages straight into
- * the page store.
+ * The thread of one data channel: header, table, payload.  The payload of pages goes straight into
+ * the page store, or, once there are restored tasks, into those.  The kinds of packets are rows of a
+ * table below; their way on the source is told in lib/multifd.h.
  *
  * Per packet of 1 MiB this is three receives, one write of journal records and no lock.  Order of
  * publication: payload checked, then page table words (release), then the journal, then the pager
@@ -36,11 +37,9 @@ struct receiver {
 	uint32_t task; /* whose table `table` is; tasks come in long runs */
 	struct mfd_pagetable *pages;
 	struct mfd_gentle manners;
-	/*
-	 * MFD_WIRE_MAX_PACKET bytes, for what does not go into the store; mapped when first needed
-	 */
-	void *buf;
-	void *packed; /* the same for a compressed payload as it came */
+	/* MFD_WIRE_MAX_PACKET bytes each, mapped when first needed */
+	void *buf;    /* a payload that does not go into the store */
+	void *packed; /* a compressed payload as it came */
 	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
 	struct mfd_pagestore_record records[MFD_WIRE_MAX_RUNS];
 	uint8_t table[TABLE_BYTES]; /* as on the wire, for the hash */
@@ -92,7 +91,7 @@ static int check_hash(struct receiver *r, const struct mfd_wire_packet *h, const
 	return fail(r, -EBADMSG, "wrong checksum");
 }
 
-/* The payload, checked and as it was before compression: raw_len bytes at dst. */
+/* Receive the payload, check it and undo the compression: raw_len bytes at dst. */
 static int receive_payload(struct receiver *r, const struct mfd_wire_packet *h, void *dst)
 {
 	int packed = h->flags & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4);
@@ -118,7 +117,7 @@ static int find_table(struct receiver *r, uint32_t task)
 	return 0;
 }
 
-/* Words and journal records of the packet's runs; stored pages lie in order from `index`. */
+/* Make the runs known: words and journal records; stored pages lie in order from `index`. */
 static int publish(struct receiver *r, const struct mfd_wire_packet *h, int direct, uint64_t index)
 {
 	uint64_t pages = 0, zero = 0;
@@ -158,20 +157,20 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 	struct mfd_pager *pager;
 
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)
-/* it does not see fences; nothing here is reported for it */
+/* gcc warns that TSan does not see fences; there is no report because of it */
 #pragma GCC diagnostic ignored "-Wtsan"
 #endif
-	/* Partner: commit.c's store of s->pager.  Either we see it, or the pager sees our words. */
+	/* Partner: the store of s->pager.  Either this thread sees it, or the pager sees the words. */
 	atomic_thread_fence(memory_order_seq_cst);
 	pager = atomic_load_explicit(&r->s->pager, memory_order_acquire);
-	if (pager) /* a failure is the pager's, which tells */
+	if (pager) /* the pager reports its own failure */
 		mfd_pager_arrived(pager, h->task, r->runs, h->entries, NULL);
 }
 
 /*
- * Between enter and leave what comes is made known.  Partner: mfd_verify_end, which closes the door
- * (sealed), then waits until nobody is inside: what it has verified is not changed by an answer to
- * a fault that is late.  0: drop it.
+ * Between enter and leave a packet's pages are made known.  Partner: mfd_verify_end, which sets
+ * `sealed`, then waits until no receiver is between the two: a late answer to a fault does not
+ * change what it has verified.  0: drop the packet.
  */
 static int enter(struct receiver *r)
 {
@@ -187,7 +186,7 @@ static void leave(struct receiver *r)
 	atomic_fetch_sub(&r->s->direct, 1);
 }
 
-/* Straight into the task: it waits for nothing else than this copy. */
+/* Install pages straight into the task, which may wait for this copy. */
 static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h,
 			struct mfd_pager *pager)
 {
@@ -366,8 +365,8 @@ static const char *ended(int ret)
 }
 
 /*
- * Until the restore is over the bulk of the pages gives way to CRIU; its images and what tasks wait
- * for do not.
+ * Until the restore has finished, the bulk of the pages gives way to CRIU; its images and the pages
+ * that tasks wait for do not.
  */
 static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 {
@@ -378,8 +377,8 @@ static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 }
 
 /*
- * One look whether a header is there: when it must be waited for, the channel has stalled.  Before
- * the first and after the last it has not.
+ * A header that is not there yet counts as a stall of the channel, except before the first packet
+ * and after the last.
  */
 static int receive_header(struct receiver *r, struct mfd_wire_packet *h)
 {
@@ -467,8 +466,9 @@ void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 	} else {
 		mfd_peer_settled(p);
 		/*
-		 * The answer goes out after the session counts us, so that a source that has all
-		 * its answers also gets JOINED; a failure shows as the end of the connection.
+		 * The answer is sent after the session has counted the channel, so that a source
+		 * that has all its answers also gets JOINED; a failure shows as the end of the
+		 * connection.
 		 */
 		mfd_receive_answer(p, MFD_WIRE_JOIN_OK);
 		receive_all(s, p, channel);
