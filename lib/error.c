@@ -46,9 +46,17 @@ int mfd_error_sys(struct mfd_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
+int mfd_error_blame(struct mfd_error *err, enum mfd_error_side side, int code)
+{
+	if (err && err->code && err->side == MFD_ERROR_UNTOLD)
+		err->side = side;
+	return code;
+}
+
 void mfd_error_clear(struct mfd_error *err)
 {
 	err->code = 0;
+	err->side = MFD_ERROR_UNTOLD;
 	err->text[0] = '\0';
 }
 

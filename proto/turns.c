@@ -13,6 +13,11 @@
 	(T(QUEUED) | T(STREAMING) | T(IMAGES) | T(SETTLING) | T(RESTORABLE) | T(RUNNING) | \
 	 T(READY) | T(RESTORED) | T(COMMITTED))
 
+#define S(phase) MFD_TURN_PHASE(MFD_SEND_##phase)
+/* Phases of the source in which a connection may be open. */
+#define OPEN	(S(OVER) - 1)
+#define RESUMED S(REJOINED)
+
 /* From the source; phases are the target's. */
 #define FROM_SOURCE(name, kind, plans, phases, ignored)                                   \
 	{                                                                                 \
@@ -43,6 +48,33 @@ const struct mfd_turn mfd_turns[] = {
 	FROM_SOURCE(PONG, ANYTIME, ANY, LIVE, 0),
 	FROM_SOURCE(SETTING, ANYTIME, ANY, LIVE, 0),
 	FROM_SOURCE(SIZE, ANYTIME, ANY, LIVE, 0),
+
+	FROM_TARGET(HELLO_OK, FIRST, ANY, S(CONNECTING), 0),
+	FROM_TARGET(QUEUED, FIRST, ANY, S(CONNECTING), 0),
+	FROM_TARGET(RESUME_OK, FIRST, ANY, OPEN, 0),
+	FROM_TARGET(JOINED, ORDERED, ANY, S(CONNECTING) | S(LOST), 0),
+	/* STARTED overtakes it at a source that waits for a channel. */
+	FROM_TARGET(IMAGES_OK, ORDERED, POST,
+		    S(IMAGES) | S(VERIFYING) | S(RUNNING) | S(RUNNING_ALL), 0),
+	FROM_TARGET(NEED, ORDERED, FULL, S(VERIFYING), 0),
+	FROM_TARGET(NEED, ORDERED, POST, S(VERIFYING) | S(RUNNING_ALL) | RESUMED, 0),
+	FROM_TARGET(READY, ORDERED, FULL, S(VERIFYING), 0),
+	FROM_TARGET(READY, ORDERED, POST, S(VERIFYING) | S(RUNNING_ALL) | RESUMED, 0),
+	/* More than one restore may ask; each gets an answer. */
+	FROM_TARGET(STARTED, ORDERED, POST,
+		    S(IMAGES) | S(VERIFYING) | S(RUNNING) | S(RUNNING_ALL) | RESUMED, 0),
+	FROM_TARGET(RESTORED, ORDERED, P(SAFE_CONFIRM) | P(EARLY), S(RESTORING), 0),
+	FROM_TARGET(RESTORED, ORDERED, P(POSTCOPY_CONFIRM),
+		    S(RESTORING) | S(RUNNING) | S(RUNNING_ALL) | RESUMED | S(RUNNING_COMPLETE), 0),
+	FROM_TARGET(COMMITTED, ORDERED, FULL, S(RELEASED), 0),
+	FROM_TARGET(COMMITTED, ORDERED, POST, RESUMED | S(RELEASED), 0),
+	FROM_TARGET(ABORT, ORDERED, ANY, OPEN & ~S(RELEASED), S(RELEASED)),
+	/* The reader of the connection may be a moment ahead of the phase: hence dumped, lost. */
+	FROM_TARGET(FAULT, ANYTIME, POST | P(EARLY), OPEN & ~S(CONNECTING) & ~S(DUMPING), 0),
+	FROM_TARGET(PING, ANYTIME, ANY, OPEN, 0),
+	FROM_TARGET(PONG, ANYTIME, ANY, OPEN, 0),
+	FROM_TARGET(SET, ANYTIME, ANY, OPEN, 0),
+	FROM_TARGET(ROOM, ANYTIME, POST, OPEN, 0),
 };
 const size_t mfd_turns_n = sizeof(mfd_turns) / sizeof(*mfd_turns);
 
@@ -89,6 +121,26 @@ static const char *const phases[] = {
 _Static_assert(sizeof(plans) / sizeof(*plans) == MFD_PLANS, "each plan has a name");
 _Static_assert(sizeof(phases) / sizeof(*phases) == MFD_PHASES, "each phase has a name");
 
+static const char *const send_phases[] = {
+	[MFD_SEND_CONNECTING] = "connecting",
+	[MFD_SEND_DUMPING] = "dumping",
+	[MFD_SEND_DUMPED] = "dumped",
+	[MFD_SEND_IMAGES] = "images",
+	[MFD_SEND_VERIFYING] = "verifying",
+	[MFD_SEND_RESTORING] = "restoring",
+	[MFD_SEND_COMPLETE] = "complete",
+	[MFD_SEND_RUNNING] = "running",
+	[MFD_SEND_RUNNING_ALL] = "running+all",
+	[MFD_SEND_LOST] = "lost",
+	[MFD_SEND_REJOINED] = "rejoined",
+	[MFD_SEND_RUNNING_COMPLETE] = "running+complete",
+	[MFD_SEND_COMMITTING] = "committing",
+	[MFD_SEND_RELEASED] = "released",
+	[MFD_SEND_OVER] = "over",
+};
+_Static_assert(sizeof(send_phases) / sizeof(*send_phases) == MFD_SEND_PHASES,
+	       "each phase has a name");
+
 const char *mfd_turns_plan(unsigned plan)
 {
 	return plan < MFD_PLANS ? plans[plan] : "unknown";
@@ -97,4 +149,9 @@ const char *mfd_turns_plan(unsigned plan)
 const char *mfd_turns_phase(unsigned phase)
 {
 	return phase < MFD_PHASES ? phases[phase] : "unknown";
+}
+
+const char *mfd_turns_send_phase(unsigned phase)
+{
+	return phase < MFD_SEND_PHASES ? send_phases[phase] : "unknown";
 }

@@ -43,6 +43,31 @@ enum mfd_phase {
 	MFD_PHASES,
 };
 
+/*
+ * The source's phases; plugin/source/send_phase.h says what holds in each and what leads from one
+ * to another.
+ */
+enum mfd_send_phase {
+	MFD_SEND_CONNECTING, /* no task is frozen for this session */
+	MFD_SEND_DUMPING,    /* CRIU freezes and dumps the tasks; pages are sent */
+	MFD_SEND_DUMPED,     /* CRIU waits, its images are complete; pages are sent */
+	MFD_SEND_IMAGES,     /* IMAGES was sent; pages are sent */
+	MFD_SEND_VERIFYING,  /* END was sent: READY or NEED is awaited */
+	MFD_SEND_RESTORING,  /* READY has come: RESTORED is awaited */
+	MFD_SEND_COMPLETE,   /* all that was awaited has come */
+	/* postcopy, STARTED_OK was sent: the restored tasks may run */
+	MFD_SEND_RUNNING,	   /* pages are sent */
+	MFD_SEND_RUNNING_ALL,	   /* END was sent */
+	MFD_SEND_LOST,		   /* no connection; RESUME is tried again and again */
+	MFD_SEND_REJOINED,	   /* RESUME_OK has come: READY, COMMITTED or NEED is awaited */
+	MFD_SEND_RUNNING_COMPLETE, /* all that was awaited has come */
+	/* the verdict is out */
+	MFD_SEND_COMMITTING, /* CRIU's dump may succeed, the tasks die */
+	MFD_SEND_RELEASED,   /* they are dead: COMMIT is sent until COMMITTED comes */
+	MFD_SEND_OVER,
+	MFD_SEND_PHASES,
+};
+
 enum mfd_side { MFD_SIDE_SOURCE, MFD_SIDE_TARGET };
 
 /* How the receiving end takes a message. */
@@ -77,5 +102,6 @@ enum mfd_turn_answer mfd_turns_ask(enum mfd_side from, unsigned type, enum mfd_p
 /* Names for PROTOCOL.md, logs and tests: "safe+confirm"; "unknown" if out of range. */
 const char *mfd_turns_plan(unsigned plan);
 const char *mfd_turns_phase(unsigned phase);
+const char *mfd_turns_send_phase(unsigned phase); /* the source's: "running+all" */
 
 #endif

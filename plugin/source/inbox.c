@@ -10,6 +10,7 @@
 #include "log.h"
 #include "proto/control.pb-c.h"
 #include "live_setting.h"
+#include "send_phase.h"
 
 static void lost(struct mfd_inbox *in, int code)
 {
@@ -63,31 +64,71 @@ static int answer_fault(struct mfd_inbox *in, const Mfd__PageRange *r)
 	return mfd_sendchan_send(&in->session->urgent, &in->urgent);
 }
 
-static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
+static int on_ping(struct mfd_inbox *in, const ProtobufCMessage *msg)
 {
 	Mfd__Pong pong = MFD__PONG__INIT;
-	int ret = 0;
 
-	switch (type) {
-	case MFD_WIRE_PING:
-		ret = mfd_control_send(&in->session->control, MFD_WIRE_PONG, &pong.base);
-		break;
-	case MFD_WIRE_PONG:
-		break;
-	case MFD_WIRE_SET:
-		ret = mfd_setting_answer(in->session, in->tasks->shared, (const Mfd__Set *)msg);
-		break;
-	case MFD_WIRE_ROOM:
-		mfd_queue_room(&in->session->queue, ((Mfd__Room *)msg)->bytes);
-		eventfd_write(in->wake_fd, 1);
-		break;
-	case MFD_WIRE_FAULT:
-		ret = answer_fault(in, ((Mfd__Fault *)msg)->range);
-		break;
-	default:
+	(void)msg;
+	return mfd_control_send(&in->session->control, MFD_WIRE_PONG, &pong.base);
+}
+
+static int on_pong(struct mfd_inbox *in, const ProtobufCMessage *msg)
+{
+	(void)in;
+	(void)msg;
+	return 0;
+}
+
+static int on_set(struct mfd_inbox *in, const ProtobufCMessage *msg)
+{
+	return mfd_setting_answer(in->session, in->tasks->shared, (const Mfd__Set *)msg);
+}
+
+static int on_room(struct mfd_inbox *in, const ProtobufCMessage *msg)
+{
+	mfd_queue_room(&in->session->queue, ((const Mfd__Room *)msg)->bytes);
+	eventfd_write(in->wake_fd, 1);
+	return 0;
+}
+
+static int on_fault(struct mfd_inbox *in, const ProtobufCMessage *msg)
+{
+	return answer_fault(in, ((const Mfd__Fault *)msg)->range);
+}
+
+/* The messages that this thread handles at once (MFD_TURN_ANYTIME in proto/turns.c). */
+static const struct {
+	unsigned type;
+	int (*handle)(struct mfd_inbox *in, const ProtobufCMessage *msg);
+} handlers[] = {
+	{ MFD_WIRE_PING, on_ping }, { MFD_WIRE_PONG, on_pong },	  { MFD_WIRE_SET, on_set },
+	{ MFD_WIRE_ROOM, on_room }, { MFD_WIRE_FAULT, on_fault },
+};
+
+static int handle_at_once(struct mfd_inbox *in, unsigned type, const ProtobufCMessage *msg)
+{
+	enum mfd_send_phase phase = mfd_send_phase(in->tasks->shared);
+
+	if (mfd_turns_ask(MFD_SIDE_TARGET, type, in->session->plan, phase) == MFD_TURN_TAKEN)
+		for (size_t i = 0; i < sizeof(handlers) / sizeof(*handlers); i++)
+			if (handlers[i].type == type)
+				return handlers[i].handle(in, msg);
+	mfd_log_error("the target said %s out of turn", mfd_wire_msg_name(type));
+	return -EPROTO;
+}
+
+/* Takes the message over. */
+static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
+{
+	const struct mfd_turn *turn = mfd_turns_find(MFD_SIDE_TARGET, type);
+	int ret;
+
+	if (!turn || turn->kind != MFD_TURN_ANYTIME) {
 		ret = enqueue(in, type, msg);
 		if (!ret)
 			return 0;
+	} else {
+		ret = handle_at_once(in, type, msg);
 	}
 	protobuf_c_message_free_unpacked(msg, NULL);
 	return ret;

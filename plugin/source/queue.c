@@ -85,9 +85,7 @@ int mfd_queue_size(struct mfd_queue *q, struct mfd_control *c, uint64_t tasks_by
 
 int mfd_queue_may_send(struct mfd_queue *q, uint64_t bytes)
 {
-	uint64_t room = atomic_load(&q->room);
-
-	if (q->sent <= room && bytes <= room - q->sent) {
+	if (mfd_queue_has_room(q, bytes)) {
 		if (q->held_since_us)
 			q->held_us += mfd_io_now_us() - q->held_since_us;
 		q->held_since_us = 0;
@@ -98,7 +96,7 @@ int mfd_queue_may_send(struct mfd_queue *q, uint64_t bytes)
 		mfd_log_info(
 			"held: the target's memory limit leaves room for %llu KiB of pages; the rest follows when it has "
 			"restored",
-			(unsigned long long)(room >> 10));
+			(unsigned long long)(atomic_load(&q->room) >> 10));
 	}
 	return 0;
 }

@@ -52,7 +52,14 @@ static inline void mfd_queue_room(struct mfd_queue *q, uint64_t bytes)
 	if (bytes > atomic_load(&q->room))
 		atomic_store(&q->room, bytes);
 }
-/* May so many more be sent now?  Notes since when not. */
+/* May so many more bytes of pages be sent now? */
+static inline int mfd_queue_has_room(const struct mfd_queue *q, uint64_t bytes)
+{
+	uint64_t room = atomic_load(&q->room);
+
+	return q->sent <= room && bytes <= room - q->sent;
+}
+/* The same, just before they are sent: notes since when they may not. */
 int mfd_queue_may_send(struct mfd_queue *q, uint64_t bytes);
 
 #endif

@@ -13,11 +13,14 @@
 #include "io.h"
 #include "log.h"
 #include "pluginlink.h"
+#include "send_phase.h"
 #include "send_supervisor.h"
+#include "tell.h"
 #include "worker.h"
 
-#define TELL_MS	   60000
+#define TELL_MS	   2000	  /* for a target that finds out by itself, too */
 #define GIVE_UP_MS 600000 /* CRIU may still be dumping something large when the worker dies */
+#define AGAIN_MS   100	  /* before the next worker */
 
 static void link_say(int link, enum mfd_link_type type, const char *text)
 {
@@ -40,41 +43,45 @@ static void close_gate(struct mfd_shared *sh)
 	mfd_gate_fini(&g);
 }
 
+static void fail_dump(struct mfd_shared *sh, int link)
+{
+	link_say(link, MFD_LINK_ABORT, "the sender died unexpectedly; session aborted");
+	/*
+	 * No process is left that answers: the plugin must not wait for last words while its tasks
+	 * are frozen.
+	 */
+	shutdown(link, SHUT_RDWR);
+	close_gate(sh);
+}
+
 static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
 {
-	int committing = atomic_load(&sh->phase) == MFD_PHASE_COMMITTING;
+	int look = mfd_send_phase_heir(mfd_send_phase(sh)) == MFD_SEND_HEIR_LOOK, dead;
 	struct mfd_error err = { 0 };
-	const char *outcome;
 
 	mfd_log_error("the sender died unexpectedly; aborting CRIU's dump");
-	if (sh->criu) {
-		link_say(link, MFD_LINK_ABORT, "the sender died unexpectedly; session aborted");
-		/*
-		 * Nobody is left to answer: the plugin must not wait for last words while its tasks
-		 * are frozen.
-		 */
-		shutdown(link, SHUT_RDWR);
-		close_gate(sh);
-	}
+	if (sh->criu)
+		fail_dump(sh, link);
 	if (!sh->connected)
 		return 1;
 	/*
 	 * After a commit verdict only the tasks can tell which way it went; the dying take their
 	 * time.
 	 */
-	outcome = committing && !mfd_shared_tasks_settle(sh) ? "commit" : "abort";
-	mfd_verdict_tell(o, sh, outcome, committing ? TELL_MS : 2000, &err);
-	return strcmp(outcome, "commit") != 0;
+	dead = look && !mfd_shared_tasks_await_fate(sh);
+	mfd_tell(o, sh, dead ? MFD_TELL_COMMIT : MFD_TELL_ABORT, look ? MFD_TELL_MS : TELL_MS,
+		 &err);
+	return !dead;
 }
 
 static pid_t fork_worker(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd,
-			 int recover)
+			 int takes_over)
 {
 	pid_t pid = fork();
 
 	if (pid)
 		return pid;
-	_exit(mfd_worker_main(o, sh, link, log_fd, recover));
+	_exit(mfd_worker_main(o, sh, link, log_fd, takes_over));
 }
 
 static int wait_worker(pid_t pid)
@@ -90,21 +97,39 @@ static int wait_worker(pid_t pid)
 /* 0 and 1 are the worker's own results; anything else is a crash. */
 static int ended_well(int status, const struct mfd_shared *sh)
 {
-	return WIFEXITED(status) && WEXITSTATUS(status) <= 1 &&
-	       atomic_load(&sh->phase) == MFD_PHASE_OVER;
+	return WIFEXITED(status) && WEXITSTATUS(status) <= 1 && mfd_send_phase(sh) == MFD_SEND_OVER;
+}
+
+static int takes_worker(const struct mfd_shared *sh)
+{
+	return mfd_send_phase_heir(mfd_send_phase(sh)) == MFD_SEND_HEIR_WORKER;
+}
+
+/* The exit code of `send`, after the worker's death. */
+static int finish(struct mfd_options *o, struct mfd_shared *sh, int link)
+{
+	struct mfd_error err = { 0 };
+
+	switch (mfd_send_phase_heir(mfd_send_phase(sh))) {
+	case MFD_SEND_HEIR_TELL:
+		return mfd_tell(o, sh, MFD_TELL_COMMIT, MFD_TELL_MS, &err) ? 1 : 0;
+	case MFD_SEND_HEIR_RESULT:
+		return sh->result;
+	default:
+		return abort_dump(o, sh, link);
+	}
 }
 
 int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd)
 {
-	struct mfd_error err = { 0 };
-	int recover = 0, status;
+	int takes_over = 0, status;
 	pid_t pid;
 
 	signal(SIGTERM, SIG_IGN); /* the worker handles them, for both */
 	signal(SIGINT, SIG_IGN);
 	for (;;) {
-		pid = fork_worker(o, sh, link, log_fd, recover);
-		if (pid < 0 && atomic_load(&sh->phase) == MFD_PHASE_RUNNING) {
+		pid = fork_worker(o, sh, link, log_fd, takes_over);
+		if (pid < 0 && takes_worker(sh)) {
 			sleep(1); /* to abort now would let both sides run */
 			continue;
 		}
@@ -113,19 +138,10 @@ int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, i
 		status = wait_worker(pid);
 		if (ended_well(status, sh))
 			return WEXITSTATUS(status);
-		switch (atomic_load(&sh->phase)) {
-		case MFD_PHASE_RUNNING:
-			mfd_log_error(
-				"the sender died while the tasks may run on the target; taking over");
-			recover = 1;
-			usleep(100000);
-			continue;
-		case MFD_PHASE_RELEASED:
-			return mfd_verdict_tell(o, sh, "commit", TELL_MS, &err) ? 1 : 0;
-		case MFD_PHASE_OVER:
-			return sh->result;
-		default:
-			return abort_dump(o, sh, link);
-		}
+		if (!takes_worker(sh))
+			return finish(o, sh, link);
+		mfd_log_error("the sender died while the tasks may run on the target; taking over");
+		takes_over = 1;
+		usleep(AGAIN_MS * 1000);
 	}
 }

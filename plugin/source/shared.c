@@ -101,7 +101,7 @@ unsigned mfd_shared_tasks_alive(const struct mfd_shared *s)
 	return alive;
 }
 
-unsigned mfd_shared_tasks_settle(const struct mfd_shared *s)
+unsigned mfd_shared_tasks_await_fate(const struct mfd_shared *s)
 {
 	unsigned n = atomic_load(&s->ntasks);
 
@@ -121,7 +121,7 @@ static int is_closed(const struct mfd_shared_task *t)
 	return mfd_procfile_start_time(t->pid) != t->starttime || all_threads_exit(t->pid, 1);
 }
 
-void mfd_shared_tasks_close(const struct mfd_shared *s, unsigned timeout_ms)
+void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_ms)
 {
 	uint64_t end = mfd_io_now_ms() + timeout_ms;
 	unsigned n = atomic_load(&s->ntasks);

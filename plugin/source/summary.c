@@ -7,6 +7,7 @@
 
 #include "io.h"
 #include "log.h"
+#include "summary.h"
 #include "timeline.h"
 #include "worker.h"
 
@@ -29,8 +30,8 @@ static void collect(const struct mfd_worker *w, struct figures *f)
 	struct mfd_multifd_stats now = s->produced;
 
 	memset(f, 0, sizeof(*f));
-	memcpy(f->channel, w->past, sizeof(f->channel));
-	f->urgent = w->past[MFD_WIRE_MAX_CHANNELS];
+	memcpy(f->channel, w->past.channel, sizeof(f->channel));
+	f->urgent = w->past.urgent;
 	for (unsigned i = 0; i < s->channels; i++)
 		mfd_sendchan_stats(&s->chan[i], &f->channel[i]);
 	for (unsigned i = 0; i < MFD_WIRE_MAX_CHANNELS; i++)
@@ -39,10 +40,10 @@ static void collect(const struct mfd_worker *w, struct figures *f)
 	mfd_sendchan_stats_add(&f->sum, &f->urgent);
 	if (s->multifd)
 		mfd_multifd_get_stats(s->multifd, &now);
-	f->produced.sends = w->past_produced.sends + now.sends;
-	f->produced.stalls = w->past_produced.stalls + now.stalls;
-	f->produced.stall_us = w->past_produced.stall_us + now.stall_us;
-	f->faults = w->past_faults + mfd_counter_get(&w->inbox.faults);
+	f->produced.sends = w->past.produced.sends + now.sends;
+	f->produced.stalls = w->past.produced.stalls + now.stalls;
+	f->produced.stall_us = w->past.produced.stall_us + now.stall_us;
+	f->faults = w->past.faults + mfd_counter_get(&w->inbox.faults);
 }
 
 void mfd_summary_keep(struct mfd_worker *w)
@@ -50,10 +51,10 @@ void mfd_summary_keep(struct mfd_worker *w)
 	struct figures f;
 
 	collect(w, &f);
-	memcpy(w->past, f.channel, sizeof(f.channel));
-	w->past[MFD_WIRE_MAX_CHANNELS] = f.urgent;
-	w->past_produced = f.produced;
-	w->past_faults = f.faults;
+	memcpy(w->past.channel, f.channel, sizeof(f.channel));
+	w->past.urgent = f.urgent;
+	w->past.produced = f.produced;
+	w->past.faults = f.faults;
 	atomic_store(&w->inbox.faults, 0);
 }
 
@@ -79,16 +80,21 @@ static void add_phases(struct json_object *j, const struct mfd_worker *w)
 {
 	struct json_object *p = json_object_new_object();
 
-	json_object_object_add(p, "connect_to_freeze_ms",
-			       json_object_new_double(ms_between(w->start_us, w->frozen_us)));
-	json_object_object_add(p, "freeze_to_images_ms",
-			       json_object_new_double(ms_between(w->frozen_us, w->gate_us)));
-	json_object_object_add(p, "images_to_sent_ms",
-			       json_object_new_double(ms_between(w->gate_us, w->sent_us)));
-	json_object_object_add(p, "sent_to_ready_ms",
-			       json_object_new_double(ms_between(w->sent_us, w->ready_us)));
-	json_object_object_add(p, "ready_to_released_ms",
-			       json_object_new_double(ms_between(w->ready_us, w->released_us)));
+	json_object_object_add(
+		p, "connect_to_freeze_ms",
+		json_object_new_double(ms_between(w->times.start_us, w->times.frozen_us)));
+	json_object_object_add(
+		p, "freeze_to_images_ms",
+		json_object_new_double(ms_between(w->times.frozen_us, w->times.gate_us)));
+	json_object_object_add(
+		p, "images_to_sent_ms",
+		json_object_new_double(ms_between(w->times.gate_us, w->times.sent_us)));
+	json_object_object_add(
+		p, "sent_to_ready_ms",
+		json_object_new_double(ms_between(w->times.sent_us, w->times.ready_us)));
+	json_object_object_add(
+		p, "ready_to_released_ms",
+		json_object_new_double(ms_between(w->times.ready_us, w->times.released_us)));
 	json_object_object_add(j, "phases", p);
 }
 
@@ -97,22 +103,22 @@ static void add_timeline(struct json_object *j, const struct mfd_worker *w)
 {
 	const int postcopy = w->o->mode == MFD_MODE_POSTCOPY;
 	struct mfd_event e[] = {
-		{ "start", w->start_us },
-		{ "hello", w->hello_us },
-		{ "joined", w->joined_us },
-		{ "frozen", w->frozen_us },
-		{ "dumped", w->gate_us },
-		{ "images", w->images_us },
-		{ "running", postcopy ? w->leave_us : 0 },
-		{ "sent", w->sent_us },
-		{ "ready", w->ready_us },
-		{ "restored", w->restored_us },
-		{ "released", w->released_us },
-		{ "committed", w->committed_us },
+		{ "start", w->times.start_us },
+		{ "hello", w->times.hello_us },
+		{ "joined", w->times.joined_us },
+		{ "frozen", w->times.frozen_us },
+		{ "dumped", w->times.gate_us },
+		{ "images", w->times.images_us },
+		{ "running", postcopy ? w->times.leave_us : 0 },
+		{ "sent", w->times.sent_us },
+		{ "ready", w->times.ready_us },
+		{ "restored", w->times.restored_us },
+		{ "released", w->times.released_us },
+		{ "committed", w->times.committed_us },
 	};
 
 	json_object_object_add(j, "timeline",
-			       mfd_timeline_json(e, sizeof(e) / sizeof(*e), w->start_us));
+			       mfd_timeline_json(e, sizeof(e) / sizeof(*e), w->times.start_us));
 }
 
 static struct json_object *channel(const struct mfd_sendchan_stats *st)
@@ -147,13 +153,12 @@ static void add_channels(struct json_object *j, const struct mfd_worker *w, cons
 		json_object_array_add(a, channel(&f->channel[i]));
 	json_object_object_add(j, "channel", a);
 	json_object_object_add(j, "urgent",
-			       mfd_uplink_pages_follow(&w->session, w->o) ? channel(&f->urgent) :
-									    NULL);
+			       mfd_uplink_pages_follow(&w->session) ? channel(&f->urgent) : NULL);
 	add_number(p, "payloads", f->produced.sends);
 	add_number(p, "stalls", f->produced.stalls);
 	add_ms(p, "stall_ms", f->produced.stall_us);
-	add_number(p, "rests", w->rests);
-	add_ms(p, "rest_ms", w->rested_us);
+	add_number(p, "rests", w->give_way.rests);
+	add_ms(p, "rest_ms", w->give_way.rested_us);
 	json_object_object_add(j, "producer", p);
 }
 
@@ -163,10 +168,10 @@ static void add_channels(struct json_object *j, const struct mfd_worker *w, cons
  */
 static struct json_object *downtime(const struct mfd_worker *w)
 {
-	if (!w->resumed_us || !w->leave_us || !w->frozen_us)
+	if (!w->times.resumed_us || !w->times.leave_us || !w->times.frozen_us)
 		return NULL;
-	return json_object_new_double(ms_between(w->frozen_us, w->leave_us) +
-				      (double)w->resumed_us / 1000.0);
+	return json_object_new_double(ms_between(w->times.frozen_us, w->times.leave_us) +
+				      (double)w->times.resumed_us / 1000.0);
 }
 
 static struct json_object *summary(struct mfd_worker *w, const char *result)
@@ -180,11 +185,14 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	collect(w, &f);
 	t = f.sum;
 	memory = (t.pages + t.zero_pages) * MFD_WIRE_PAGE_SIZE;
-	total = ms_between(w->start_us, w->released_us ? w->released_us : mfd_io_now_us());
-	frozen = w->frozen_us ? ms_between(w->frozen_us,
-					   w->released_us ? w->released_us : mfd_io_now_us()) :
-				0;
-	flow = ms_between(w->frozen_us, w->sent_us ? w->sent_us : mfd_io_now_us());
+	total = ms_between(w->times.start_us,
+			   w->times.released_us ? w->times.released_us : mfd_io_now_us());
+	frozen = w->times.frozen_us ?
+			 ms_between(w->times.frozen_us,
+				    w->times.released_us ? w->times.released_us : mfd_io_now_us()) :
+			 0;
+	flow = ms_between(w->times.frozen_us,
+			  w->times.sent_us ? w->times.sent_us : mfd_io_now_us());
 	json_object_object_add(j, "session", json_object_new_string(w->sh->session));
 	json_object_object_add(j, "result", json_object_new_string(result));
 	json_object_object_add(j, "target", json_object_new_string(w->sh->target.text));
@@ -221,12 +229,13 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	add_number(j, "faults", f.faults);
 	add_ms(j, "queued_ms", w->session.queue.waited_us);
 	add_ms(j, "held_ms", w->session.queue.held_us);
-	json_object_object_add(j, "reconnects", json_object_new_int((int)w->reconnects));
+	json_object_object_add(j, "reconnects", json_object_new_int((int)w->past.reconnects));
 	add_phases(j, w);
 	add_timeline(j, w);
 	add_channels(j, w, &f);
 	json_object_object_add(j, "acknowledged",
-			       json_object_new_boolean(w->released_us && !w->progress->untold));
+			       json_object_new_boolean(w->times.released_us &&
+						       !w->progress->untold));
 	json_object_object_add(
 		j, "error", w->err.code ? json_object_new_string(mfd_error_text(&w->err)) : NULL);
 	return j;

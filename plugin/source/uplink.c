@@ -19,6 +19,17 @@
 #define MFD_VERSION "unknown"
 #endif
 
+enum mfd_plan_id mfd_uplink_plan(const struct mfd_options *o, int early)
+{
+	int confirm = o->confirm == MFD_CONFIRM_RESTORE;
+
+	if (o->mode == MFD_MODE_POSTCOPY)
+		return confirm ? MFD_PLAN_POSTCOPY_CONFIRM : MFD_PLAN_POSTCOPY;
+	if (!confirm)
+		return MFD_PLAN_SAFE;
+	return early ? MFD_PLAN_EARLY : MFD_PLAN_SAFE_CONFIRM;
+}
+
 /* `bound` and `like` as mfd_conn_connect takes them. */
 static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh,
 		      const struct mfd_options *o, int bound, const struct mfd_conn *like,
@@ -216,8 +227,7 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 		memcpy(sh->secret, ok->secret.data, sizeof(sh->secret));
 		sh->connected = 1;
 		sh->settings = ok->settings;
-		s->early = ok->early_restore && o->confirm == MFD_CONFIRM_RESTORE &&
-			   o->mode != MFD_MODE_POSTCOPY;
+		s->plan = mfd_uplink_plan(o, ok->early_restore);
 		s->hello_us = mfd_io_now_us();
 		s->lim = (struct mfd_wire_limits){
 			.channels = ok->channels,
@@ -274,7 +284,7 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 static int join_all(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh,
 		    struct mfd_error *err)
 {
-	int urgent = mfd_uplink_pages_follow(s, o), ret = 0;
+	int urgent = mfd_uplink_pages_follow(s), ret = 0;
 	struct mfd_ports ports;
 
 	mfd_ports_reserve(&ports, sh->target.sa.ss_family, s->lim.channels + (urgent ? 1 : 0));
@@ -302,8 +312,8 @@ static void channel_failed(void *arg, unsigned channel, int code)
 	eventfd_write(*(int *)arg, 1);
 }
 
-int mfd_uplink_rejoin(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh,
-		      struct mfd_error *err)
+int mfd_uplink_join(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh,
+		    struct mfd_error *err)
 {
 	struct mfd_multifd_ops ops = { .send = mfd_sendchan_send, .sync = mfd_sendchan_sync };
 	void *priv[MFD_WIRE_MAX_CHANNELS];
@@ -346,7 +356,7 @@ int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	if (!ret)
 		ret = take_hello_ok(s, o, sh, err);
 	if (!ret)
-		ret = mfd_uplink_rejoin(s, o, sh, err);
+		ret = mfd_uplink_join(s, o, sh, err);
 	if (ret)
 		mfd_uplink_close(s);
 	return ret;
@@ -379,7 +389,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	if (!ret) {
 		Mfd__ResumeOk *ok = (Mfd__ResumeOk *)msg;
 
-		snprintf(state, 32, "%s", ok->state);
+		snprintf(state, MFD_UPLINK_STATE, "%s", ok->state);
 		sh->settings = ok->settings;
 		if (ok->has_room)
 			atomic_store(&s->queue.room, ok->room);

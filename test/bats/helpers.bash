@@ -509,6 +509,7 @@ dump_with_plugin()
 	shift 2
 	mkdir -p "$img"
 	on_a env CRIU_MULTIFD_TARGET="$SERVER_ADDR" CRIU_MULTIFD_SESSION="$SESSION" \
+		${DUMP_PRELOAD:+LD_PRELOAD="$DUMP_PRELOAD"} \
 		timeout -k 5 "${DUMP_TIMEOUT:-120}" "$CRIU" dump -t "$pid" -D "$img" --lazy-pages \
 			-L "$PLUGINS" \
 		--address 127.0.0.1 -v4 -o dump.log "$@" </dev/null

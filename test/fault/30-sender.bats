@@ -58,6 +58,24 @@ PHASES='connecting streaming images verify ready'
 	done
 }
 
+# Promise: a worker that finds an invariant of its own broken ends, and that is survived as any other death.
+@test "the worker ends by an assertion, before and after END: the supervisor aborts the dump, the source runs on within a second" {
+	local phase at
+
+	start_victim --size 16
+	export PRELOAD_CLOCK_BACK=$SCRATCH/clock.back
+	DUMP_PRELOAD=$TOOLS/preload_clock.so
+	for phase in streaming verify; do
+		echo "# $phase"
+		hold "$phase"
+		: >"$PRELOAD_CLOCK_BACK"
+		at=$(now)
+		heal
+		survived "$at" 'died'
+		grep -q "assertion failed: .*session $SESSION, phase " "$IMG/multifd-send.log"
+	done
+}
+
 @test "the supervisor is killed, in each phase: the worker goes on by itself" {
 	local phase
 

@@ -242,6 +242,18 @@ lost_it()
 	ends_well
 }
 
+@test "the worker ends by an assertion after leave was given: the supervisor starts another one, which ends it well" {
+	export PRELOAD_CLOCK_BACK=$SCRATCH/clock.back
+	start_victim --size 32
+	DUMP_PRELOAD=$TOOLS/preload_clock.so
+	begin_running
+	: >"$PRELOAD_CLOCK_BACK"
+	heal
+	ends_well
+	grep -q "assertion failed: .*session $SESSION, phase running" "$IMG/multifd-send.log"
+	grep -q 'taking over' "$IMG/multifd-send.log"
+}
+
 @test "worker and supervisor are killed after leave was given: the source stays frozen" {
 	start_victim --size 32
 	begin_running

@@ -473,7 +473,7 @@ static void test_fates(void **state)
 	assert_int_equal(mfd_shared_task_fate(&s[1]), MFD_TASK_GONE);
 	atomic_store(&shared->ntasks, 2);
 	assert_int_equal(mfd_shared_tasks_alive(shared), 1);
-	assert_int_equal(mfd_shared_tasks_settle(shared), 1);
+	assert_int_equal(mfd_shared_tasks_await_fate(shared), 1);
 
 	assert_int_equal(ptrace(PTRACE_SEIZE, pid, NULL, NULL), 0);
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_HELD);
@@ -483,7 +483,7 @@ static void test_fates(void **state)
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_ALIVE);
 
 	assert_int_equal(kill(pid, SIGKILL), 0);
-	assert_int_equal(mfd_shared_tasks_settle(shared), 0);
+	assert_int_equal(mfd_shared_tasks_await_fate(shared), 0);
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_GONE); /* a zombie */
 	pair_reap(pid);
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_GONE);

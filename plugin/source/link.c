@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Questions of the plugin, and what it is told. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+
+#include "assert.h"
+#include "io.h"
+#include "link.h"
+#include "worker.h"
+
+void mfd_link_say(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text)
+{
+	struct mfd_link_msg m = { .type = type, .value = value };
+
+	snprintf(m.text, sizeof(m.text), "%s", text);
+	if (w->link >= 0)
+		mfd_io_send_fds(w->link, &m, sizeof(m), NULL, 0);
+}
+
+void mfd_link_answer(struct mfd_worker *w, enum mfd_link_type type, const char *text)
+{
+	mfd_assert(w->asked.type == MFD_LINK_START || w->asked.type == MFD_LINK_TASK);
+	w->asked.type = 0;
+	mfd_link_say(w, type, 0, text);
+}
+
+static int on_start(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
+{
+	w->asked = *m;
+	w->image_dir = fd;
+	return 0;
+}
+
+static int on_task(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
+{
+	(void)fd;
+	w->asked = *m;
+	return 0;
+}
+
+static int on_exit_of_dump(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
+{
+	(void)fd;
+	w->dump_result = m->value;
+	w->progress->criu_failed = m->value != 0;
+	if (m->value)
+		return mfd_error_set(&w->err, -ECANCELED,
+				     "CRIU's dump failed (its log says why); session aborted");
+	return mfd_error_set(
+		&w->err, -EINVAL,
+		"nothing was moved: criu dump needs --lazy-pages for the multifd plugin; session aborted, the "
+		"local images are complete");
+}
+
+static int on_finish(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
+{
+	struct mfd_link_msg well = { .type = m->type };
+
+	return on_exit_of_dump(w, &well, fd);
+}
+
+#define IN(phase) MFD_TURN_PHASE(MFD_SEND_##phase)
+#define ALWAYS	  (~0U)
+
+static const struct {
+	unsigned type;
+	unsigned phases; /* in which the plugin may ask it */
+	int (*handle)(struct mfd_worker *w, const struct mfd_link_msg *m, int fd);
+} questions[] = {
+	{ MFD_LINK_START, IN(CONNECTING), on_start },
+	{ MFD_LINK_TASK, IN(DUMPING), on_task },
+	{ MFD_LINK_FINISH, ALWAYS, on_finish },
+	{ MFD_LINK_EXIT, ALWAYS, on_exit_of_dump },
+};
+
+static int handle(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
+{
+	unsigned phase = MFD_TURN_PHASE(mfd_send_phase(w->sh));
+
+	mfd_assert(!w->asked.type); /* a stage answers in the round in which it was read */
+	for (size_t i = 0; i < sizeof(questions) / sizeof(*questions); i++)
+		if (questions[i].type == m->type && questions[i].phases & phase)
+			return questions[i].handle(w, m, fd);
+	return mfd_error_set(&w->err, -EPROTO, "the plugin sent message %u", m->type);
+}
+
+int mfd_link_read(struct mfd_worker *w)
+{
+	struct mfd_link_msg m;
+	int fd[MFD_IO_MAX_FDS], nfds = MFD_IO_MAX_FDS, ret;
+	ssize_t n = mfd_io_recv_fds(w->link, &m, sizeof(m), fd, &nfds);
+
+	if (n == (ssize_t)sizeof(m)) {
+		ret = handle(w, &m, nfds > 0 ? fd[0] : -1);
+	} else {
+		mfd_io_close(&w->link);
+		ret = mfd_error_set(&w->err, -EPIPE, "CRIU has ended");
+	}
+	return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
+}
+
+void mfd_link_serve(struct mfd_worker *w, enum mfd_link_type answer, const char *text, int ms)
+{
+	struct pollfd p = { .fd = w->link, .events = POLLIN };
+	struct mfd_link_msg m;
+	int nfds = 0;
+
+	if (w->link < 0 || poll(&p, 1, ms) <= 0)
+		return;
+	if (mfd_io_recv_fds(w->link, &m, sizeof(m), NULL, &nfds) != (ssize_t)sizeof(m)) {
+		mfd_io_close(&w->link);
+		return;
+	}
+	if (m.type == MFD_LINK_EXIT)
+		w->dump_result = m.value;
+	mfd_link_say(w, answer, 0, text);
+}

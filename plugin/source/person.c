@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Requests of a person, by situation. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "live_setting.h"
+#include "log.h"
+#include "person.h"
+#include "summary.h"
+#include "worker.h"
+
+/* Bits: what a request meets. */
+#define BEFORE	  1 /* the restored tasks do not run: an abort undoes everything */
+#define CONNECTED 2 /* they may run, and the target is connected */
+#define LOST	  4 /* they may run, and the target is out of reach: in doubt */
+#define ALWAYS	  (BEFORE | CONNECTED | LOST)
+
+static unsigned situation(const struct mfd_worker *w)
+{
+	if (mfd_send_phase(w->sh) == MFD_SEND_LOST)
+		return LOST;
+	return mfd_send_phase_has(w->sh, MFD_SEND_LEAVE) ? CONNECTED : BEFORE;
+}
+
+static int do_abort(struct mfd_worker *w, const struct mfd_desk_request *r)
+{
+	mfd_desk_answer(r->caller, NULL);
+	return mfd_error_set(&w->err, -EINTR, "stopped by request");
+}
+
+static int do_run(struct mfd_worker *w, const struct mfd_desk_request *r)
+{
+	mfd_desk_answer(r->caller, NULL);
+	return mfd_error_set(&w->err, -ECANCELED,
+			     "a person has resolved the session: the tasks run on here");
+}
+
+static int do_discard(struct mfd_worker *w, const struct mfd_desk_request *r)
+{
+	(void)w;
+	mfd_desk_answer(r->caller, NULL);
+	return MFD_SEND_EV_DISCARD;
+}
+
+static int do_status(struct mfd_worker *w, const struct mfd_desk_request *r)
+{
+	mfd_summary_say(w, r->caller);
+	return MFD_SEND_NOTHING;
+}
+
+static int do_set(struct mfd_worker *w, const struct mfd_desk_request *r)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_setting change;
+	char text[160];
+
+	if (mfd_send_phase_has(w->sh, MFD_SEND_VERIFIED)) {
+		mfd_desk_answer(r->caller, "too late: everything has been sent already");
+		return MFD_SEND_NOTHING;
+	}
+	if (mfd_setting_change(&w->session, w->sh, r->name, r->value, &change, &err)) {
+		mfd_desk_answer(r->caller, mfd_error_text(&err));
+		return MFD_SEND_NOTHING;
+	}
+	mfd_setting_tell(&w->session, w->sh, r->name, &change);
+	snprintf(text, sizeof(text), "%s %s %s", r->name, change.old, change.now);
+	mfd_desk_say(r->caller, text);
+	return MFD_SEND_NOTHING;
+}
+
+#define NOT_IN_DOUBT "the session is not in doubt: its target is connected"
+
+static const struct {
+	enum mfd_desk_verb verb;
+	unsigned when;
+	int (*act)(struct mfd_worker *w, const struct mfd_desk_request *r);
+	const char *refusal; /* where act is NULL */
+} verbs[] = {
+	{ MFD_DESK_ABORT, BEFORE, do_abort, NULL },
+	{ MFD_DESK_ABORT, CONNECTED, NULL, "too late: the tasks may run on the target already" },
+	{ MFD_DESK_ABORT, LOST, NULL,
+	  "in doubt: the tasks may run on the target; criu-multifd resolve --source settles it" },
+	{ MFD_DESK_RUN, LOST, do_run, NULL },
+	{ MFD_DESK_RUN, BEFORE | CONNECTED, NULL, NOT_IN_DOUBT },
+	{ MFD_DESK_DISCARD, LOST, do_discard, NULL },
+	{ MFD_DESK_DISCARD, BEFORE | CONNECTED, NULL, NOT_IN_DOUBT },
+	{ MFD_DESK_SET, ALWAYS, do_set, NULL },
+	{ MFD_DESK_STATUS, ALWAYS, do_status, NULL },
+};
+
+int mfd_person_desk(struct mfd_worker *w)
+{
+	struct mfd_desk_request r;
+	enum mfd_desk_verb verb = mfd_desk_next(w->desk, &r);
+	unsigned now = situation(w);
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
+		if (verbs[i].verb != verb || !(verbs[i].when & now))
+			continue;
+		if (verbs[i].act)
+			return mfd_error_blame(&w->err, MFD_ERROR_OWN, verbs[i].act(w, &r));
+		mfd_desk_answer(r.caller, verbs[i].refusal);
+	}
+	return MFD_SEND_NOTHING;
+}
+
+int mfd_person_signal(struct mfd_worker *w)
+{
+	struct signalfd_siginfo si;
+	const char *name;
+
+	if (read(w->signals, &si, sizeof(si)) != (ssize_t)sizeof(si))
+		return MFD_SEND_NOTHING;
+	name = strsignal((int)si.ssi_signo);
+	if (!mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
+		return mfd_error_blame(&w->err, MFD_ERROR_OWN,
+				       mfd_error_set(&w->err, -EINTR, "stopped by %s", name));
+	mfd_log_warn("ignoring %s: the tasks may run on the target already", name);
+	return MFD_SEND_NOTHING;
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* RESUME with an outcome, until it is heard. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "give_address.h"
+#include "io.h"
+#include "proto/control.pb-c.h"
+#include "tell.h"
+#include "uplink.h"
+
+#define RETRY_MS 300
+
+static const char *const words[] = { [MFD_TELL_ABORT] = "abort", [MFD_TELL_COMMIT] = "commit" };
+
+static int hear_committed(struct mfd_uplink *s, struct mfd_error *err)
+{
+	ProtobufCMessage *msg = NULL;
+	unsigned type = 0;
+	int ret = mfd_control_recv(&s->control, &type, &msg, err);
+
+	if (!ret && type != MFD_WIRE_COMMITTED)
+		ret = mfd_error_set(err, -EPROTO, "the target answers the commit with %s",
+				    mfd_wire_msg_name(type));
+	protobuf_c_message_free_unpacked(msg, NULL);
+	return ret;
+}
+
+static int tell_once(const struct mfd_options *o, struct mfd_shared *sh,
+		     enum mfd_outcome_told outcome, struct mfd_error *err)
+{
+	struct mfd_uplink s = { .wake_fd = -1 };
+	char state[MFD_UPLINK_STATE];
+	int ret = mfd_uplink_resume(&s, o, sh, words[outcome], state, err);
+
+	if (!ret && outcome == MFD_TELL_COMMIT)
+		ret = hear_committed(&s, err);
+	mfd_control_close(&s.control);
+	return ret;
+}
+
+int mfd_tell(const struct mfd_options *o, struct mfd_shared *sh, enum mfd_outcome_told outcome,
+	     unsigned give_up_ms, struct mfd_error *err)
+{
+	uint64_t end = mfd_io_now_ms() + give_up_ms;
+	int ret;
+
+	if (outcome == MFD_TELL_COMMIT)
+		mfd_address_release(o);
+	for (;;) {
+		mfd_error_clear(err);
+		ret = tell_once(o, sh, outcome, err);
+		if (!ret || ret == -ECANCELED || mfd_io_now_ms() >= end)
+			return ret;
+		usleep(RETRY_MS * 1000);
+	}
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Telling the target how it ended over a new connection, when the session's own is lost or its
+ * worker dead.  Worker and supervisor both do.
+ */
+#ifndef MFD_TELL_H
+#define MFD_TELL_H
+
+#include "error.h"
+#include "options.h"
+#include "shared.h"
+
+#define MFD_TELL_MS 60000 /* for so long a target that is out of reach is tried */
+
+enum mfd_outcome_told {
+	MFD_TELL_ABORT,	 /* the tasks run on here */
+	MFD_TELL_COMMIT, /* the tasks are dead here */
+};
+
+/*
+ * Try until the target answers or give_up_ms have passed.  0; -ECANCELED: it answers that it has no
+ * such session (any more); other -errno: it could not be told.  err is filled then.
+ */
+int mfd_tell(const struct mfd_options *o, struct mfd_shared *sh, enum mfd_outcome_told outcome,
+	     unsigned give_up_ms, struct mfd_error *err);
+
+#endif
