@@ -44,7 +44,7 @@ static int is_root(int fd)
 	       (u.uid == 0 || u.uid == geteuid());
 }
 
-/* "set NAME VALUE": cuts the text up. */
+/* "set NAME VALUE": cut the text up. */
 static int parse_set(struct mfd_desk_request *r)
 {
 	r->name = r->text + strlen("set ");
@@ -55,19 +55,27 @@ static int parse_set(struct mfd_desk_request *r)
 	return 1;
 }
 
+static const struct {
+	enum mfd_desk_verb verb;
+	const char *word;
+	int (*parse)(struct mfd_desk_request *r); /* what follows the word; NULL: nothing may */
+} verbs[] = {
+	{ MFD_DESK_ABORT, "abort", NULL },     { MFD_DESK_RUN, "run", NULL },
+	{ MFD_DESK_DISCARD, "discard", NULL }, { MFD_DESK_SET, "set", parse_set },
+	{ MFD_DESK_STATUS, "status", NULL },
+};
+
 static enum mfd_desk_verb parse(struct mfd_desk_request *r)
 {
-	static const char *const verbs[] = {
-		[MFD_DESK_ABORT] = "abort",
-		[MFD_DESK_RUN] = "run",
-		[MFD_DESK_DISCARD] = "discard",
-		[MFD_DESK_STATUS] = "status",
-	};
+	size_t word = strcspn(r->text, " ");
 
-	for (int i = MFD_DESK_ABORT; i <= MFD_DESK_STATUS; i++)
-		if (!strcmp(r->text, verbs[i]))
-			return (enum mfd_desk_verb)i;
-	return !strncmp(r->text, "set ", 4) && parse_set(r) ? MFD_DESK_SET : MFD_DESK_NOTHING;
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
+		if (strlen(verbs[i].word) != word || strncmp(r->text, verbs[i].word, word))
+			continue;
+		if (verbs[i].parse ? r->text[word] && verbs[i].parse(r) : !r->text[word])
+			return verbs[i].verb;
+	}
+	return MFD_DESK_NOTHING;
 }
 
 enum mfd_desk_verb mfd_desk_next(int desk, struct mfd_desk_request *r)
@@ -93,7 +101,7 @@ enum mfd_desk_verb mfd_desk_next(int desk, struct mfd_desk_request *r)
 	return r->verb;
 }
 
-/* Whoever asked may be gone. */
+/* The caller may be gone by now. */
 static void answer(int caller, const char *how, const char *text)
 {
 	struct iovec iov[2] = { { (void *)how, strlen(how) }, { (void *)text, strlen(text) } };

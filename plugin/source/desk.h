@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where a person (criu-multifd resolve, set or status --source, migrate's Ctrl-C) reaches the
- * sender: a unix SOCK_SEQPACKET socket in CRIU's work directory, root only; one message, one answer
- * "ok", "ok TEXT" or "error: TEXT".
+ * The desk: where a person (criu-multifd resolve, set or status --source, migrate's Ctrl-C) reaches
+ * the sender.  It is a unix SOCK_SEQPACKET socket in CRIU's work directory, for root only; one
+ * message, one answer "ok", "ok TEXT" or "error: TEXT".
  *
- *	abort		before the point of no return: the dump fails, the tasks run on
- *	run		postcopy, target out of reach: likewise, though the restored tasks may have run
+ *	abort		before leave to run: the dump fails, the tasks run on
+ *	run		postcopy, target out of reach: likewise, though the copies may have run
  *	discard		postcopy, target out of reach: the dump succeeds, the tasks die
  *	set NAME VALUE	change a setting: "ok NAME OLD NEW"
  *	status		"ok " and the summary so far, as in multifd-send.json
@@ -28,20 +28,21 @@ enum mfd_desk_verb {
 
 struct mfd_desk_request {
 	enum mfd_desk_verb verb;
-	int caller;	    /* where the answer goes */
+	int caller;	    /* a connection: where the answer goes */
 	char text[160];	    /* what came, cut up */
 	char *name, *value; /* of SET; parts of text */
 };
 
-/* The listening socket in the current directory; one that was left behind is replaced. -errno. */
+/* Open the socket in the current directory, in the place of one left behind. -errno. */
 int mfd_desk_open(void);
-void mfd_desk_close(int *desk); /* and remove it */
+void mfd_desk_close(int *desk); /* close and remove it */
 /*
- * The next request; its verb, NOTHING when there is none (what is not a request has been answered).
+ * Take the next request.  Returns its verb; NOTHING: there is none, or it was none and has been
+ * answered.
  */
 enum mfd_desk_verb mfd_desk_next(int desk, struct mfd_desk_request *r);
-/* Both close caller.  NULL = ok, else the error's text. */
+/* Answer and close caller.  NULL = ok, else the error's text. */
 void mfd_desk_answer(int caller, const char *error);
-void mfd_desk_say(int caller, const char *text); /* ok, and this */
+void mfd_desk_say(int caller, const char *text); /* the same: ok, and this text */
 
 #endif

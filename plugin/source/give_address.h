@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * move-address on the source: told to the target at HELLO, given up when no task is left here or
- * the target's may run, taken back by an abort.
+ * Option move-address on the source.  HELLO names the addresses; the source gives them up when no
+ * task is left here or those on the target may run, and takes them back in an abort.
  */
 #ifndef MFD_ADDRESS_H
 #define MFD_ADDRESS_H
@@ -12,14 +12,14 @@
 #define MFD_ADDRESS_TEXT (64 + IFNAMSIZ + 1)
 
 unsigned mfd_address_count(const struct mfd_options *o);
-/* For HELLO: words point into text; how many. */
+/* Fill words, which point into text, for HELLO.  Returns how many. */
 size_t mfd_address_hello(const struct mfd_options *o, char **words, char text[][MFD_ADDRESS_TEXT]);
 /*
- * Before the target is told that its tasks may run.  What cannot be done is logged: there is no way
- * back.
+ * Give them up, before the target hears that its tasks may run.  A failure is logged: there is no
+ * way back.
  */
 void mfd_address_release(const struct mfd_options *o);
-/* What is missing comes back and is announced. */
+/* Take those back that are not here, and announce them. */
 void mfd_address_back(const struct mfd_options *o);
 
 #endif

@@ -135,8 +135,9 @@ static int handle(struct mfd_inbox *in, unsigned type, ProtobufCMessage *msg)
 }
 
 /*
- * Silence is no proof: the target pings in the rhythm of its own stall timeout, which may be longer
- * than ours.  So ask, three times within ours, before the connection counts as lost.
+ * Wait until something has come.  Silence is no proof: the target pings in the rhythm of its own
+ * stall timeout, which may be longer than the source's.  So PING three times within that before the
+ * connection counts as lost.
  */
 static int wait_heard(struct mfd_inbox *in)
 {

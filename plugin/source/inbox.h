@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The thread that listens on the control connection: answers PING and SET, answers faults at once
- * over the urgent channel (ahead of everything the channels have queued), and puts all other
- * messages in a queue for the main thread.
+ * The inbox thread, which reads the control connection.  It handles the messages that may come at
+ * any time: PING, SET, ROOM, and FAULT, which it answers at once over the urgent channel, ahead of
+ * everything that the channels have queued.  All others it puts in a queue for the main thread.
+ *
+ *	FAULT -> a payload of its own -> read, packet, zero-copy send (lib/sendchan.c)
  */
 #ifndef MFD_INBOX_H
 #define MFD_INBOX_H
@@ -21,7 +23,7 @@ struct mfd_inbox {
 	struct mfd_uplink *session;
 	struct mfd_tasks *tasks;
 	pthread_t thread;
-	int running;
+	int running; /* bool: there is a thread to join */
 	int wake_fd; /* eventfd, the main thread's */
 
 	pthread_mutex_t lock; /* guards everything below */
@@ -47,9 +49,9 @@ int mfd_inbox_next(struct mfd_inbox *in, unsigned *type, ProtobufCMessage **msg,
 		   struct mfd_error *err);
 /* Take the first message of this type out of the queue: nonzero when there was one. */
 int mfd_inbox_take(struct mfd_inbox *in, unsigned type);
-/* -errno once the connection is lost, whatever is in the queue */
+/* -errno once the connection is lost, whatever is in the queue. */
 int mfd_inbox_lost(struct mfd_inbox *in);
-/* Ends the thread; the control connection must have been shut down. */
+/* Wait for the end of the thread; the control connection must have been shut down. */
 void mfd_inbox_stop(struct mfd_inbox *in);
 
 #endif

@@ -12,7 +12,7 @@
 
 /*
  * Two threads may do this at once.  Each goes on until the limit is what shared memory says after
- * it has been set, so the one that comes last leaves both the same.
+ * it has been set, so the last one leaves both the same.
  */
 static uint64_t set_bandwidth(struct mfd_uplink *s, struct mfd_shared *sh, uint64_t rate)
 {
@@ -82,7 +82,7 @@ void mfd_setting_tell(struct mfd_uplink *s, const struct mfd_shared *sh, const c
 	m.name = (char *)name;
 	m.value = (char *)change->now;
 	m.old = (char *)change->old;
-	/* A connection that is broken is noticed by those who need it. */
+	/* A connection that is broken is noticed by the inbox thread. */
 	if (mfd_control_send(&s->control, MFD_WIRE_SETTING, &m.base))
 		mfd_log_debug("SETTING not sent");
 }

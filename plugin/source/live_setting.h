@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Settings that change while a session runs: today max-bandwidth.  The target asks by SET (the
- * inbox thread answers, since the main thread may be waiting for the very channels that are held
- * up), a person here at the desk (main thread).
+ * Settings that change while a session runs: today max-bandwidth.  The target asks by SET, which
+ * the inbox thread answers, since the main thread may be waiting for the very channels that are
+ * held up; a person asks at the desk (main thread).
  *
  * The value lives in shared memory, so that it outlasts connections and the worker; the channels'
  * limit follows it.
@@ -32,8 +32,8 @@ int mfd_setting_answer(struct mfd_uplink *s, struct mfd_shared *sh, const Mfd__S
 void mfd_setting_tell(struct mfd_uplink *s, const struct mfd_shared *sh, const char *name,
 		      const struct mfd_setting *change);
 /*
- * Likewise of one that was made between HELLO and JOINED: a target without memory keeps us waiting
- * there.
+ * Tell it of a change that was made between HELLO and JOINED, where a target without memory keeps
+ * the source waiting.
  */
 void mfd_setting_catch_up(struct mfd_uplink *s, const struct mfd_shared *sh);
 

@@ -47,8 +47,8 @@ static int is_awaited(const char *line, const char *locks)
 }
 
 /*
- * Adds the locks of the open file behind one descriptor: a POSIX lock is the process's and ends
- * with it.
+ * Add the locks of the open file behind one descriptor, without POSIX locks: those are the
+ * process's and end with it.
  */
 static void add_locks(int dir, const char *fd, FILE *locks)
 {
@@ -63,7 +63,7 @@ static void add_locks(int dir, const char *fd, FILE *locks)
 }
 
 /*
- * Not from /proc/locks: who reads that waits until every processor has seen that it does
+ * Not from /proc/locks: its reader waits until every processor has seen that it reads
  * (percpu_down_write in fs/locks.c), 15 ms.
  */
 static int read_locks(pid_t pid, char **locks)

@@ -73,7 +73,7 @@ static int by_inode(const void *a, const void *b)
 	return x->inode != y->inode ? (x->inode > y->inode) - (x->inode < y->inode) : x->fd - y->fd;
 }
 
-/* Of what may be open: others need descriptors, too, as for a connection that is made again. */
+/* Half of what may be open: connections that are made again need descriptors, too. */
 static rlim_t most(void)
 {
 	struct rlimit l;
@@ -120,8 +120,8 @@ void mfd_pagepipes_keep(struct mfd_pagepipes *k, pid_t criu, int pidfd)
 		mode_t modes = 0;
 
 		/*
-		 * Two writing ends are standard output and standard error: somebody else reads what
-		 * is in there.
+		 * Two writing ends are standard output and standard error: another process reads
+		 * what is in there.
 		 */
 		for (next = i; next < ends.n && ends.v[next].inode == ends.v[i].inode; next++)
 			modes |= ends.v[next].mode;

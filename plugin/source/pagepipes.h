@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * CRIU's page pipes.  With --lazy-pages it holds all pages of the tasks in pipes for its lazy page
- * server, and closes them after that, before the tasks die or run on: 10 ms per GiB, as the kernel
- * lets go of each page.  A pipe that somebody else has open, too, is closed in no time, and what is
- * in it goes when that process ends.
+ * CRIU's page pipes.  With --lazy-pages CRIU keeps all pages of the tasks in pipes for its lazy
+ * page server, and closes them after that, before the tasks die or run on: 10 ms per GiB, as the
+ * kernel lets go of each page.  A pipe that another process has open, too, is closed in no time,
+ * and what is in it goes when that process ends.
  */
 #ifndef MFD_PAGEPIPES_H
 #define MFD_PAGEPIPES_H
@@ -22,9 +22,9 @@ struct mfd_pagepipes {
 };
 
 /*
- * Have every pipe open of which process `criu` (it waits at its gate; pidfd is its) has both ends
- * and in which there is something.  k is all zero.  A hint: as many as this process may have
- * descriptors for.
+ * Open each pipe that holds something and of which process `criu` (it waits at its gate; pidfd is
+ * its) has both ends.  k is all zero.  At most half of the descriptors that this process may have
+ * are used.
  */
 void mfd_pagepipes_keep(struct mfd_pagepipes *k, pid_t criu, int pidfd);
 void mfd_pagepipes_close(struct mfd_pagepipes *k);

@@ -9,8 +9,8 @@
 struct mfd_worker;
 
 /*
- * Take what poll(2) has announced on w->signals or w->desk.  0: nothing, or it has been answered; an
- * enum mfd_send_event; -errno with w->err filled: the session shall end.
+ * Take what poll(2) has announced on w->signals or w->desk.  0: nothing, or it has been answered;
+ * an enum mfd_send_event; -errno with w->err filled: the session shall end.
  */
 int mfd_person_signal(struct mfd_worker *w);
 int mfd_person_desk(struct mfd_worker *w);

@@ -29,7 +29,7 @@ static int send_size(struct mfd_queue *q, struct mfd_control *c, uint64_t bytes)
 	return mfd_control_send(c, MFD_WIRE_SIZE, &m.base);
 }
 
-/* They run meanwhile: what was said in HELLO may not be true any more when the turn comes. */
+/* The tasks run meanwhile: when the turn comes, what HELLO said may not be true any more. */
 static int say_again(struct mfd_queue *q, struct mfd_control *c)
 {
 	uint64_t now = mfd_estimate_tree(q->root, &q->shared);

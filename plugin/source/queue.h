@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A target with too little memory for us (serve --max-memory).
+ * A target with too little memory for the session (serve --max-memory).
  *
- * Before anything is frozen it keeps us waiting for HELLO_OK and says QUEUED every second: the
- * tasks run on meanwhile, and we answer with their size if that has changed.  Afterwards, in
- * postcopy, it may leave room for a part of the pages only: the main thread stops sending there
- * until ROOM, which the inbox thread reads, has raised it.
+ * Before anything is frozen the target keeps the source waiting for HELLO_OK and says QUEUED every
+ * second.  The tasks run on meanwhile, and the source answers with their size if that has changed.
+ * Afterwards, in postcopy, the target may leave room for a part of the pages only: the main thread
+ * sends no more than that until ROOM, which the inbox thread reads, has raised it.
  */
 #ifndef MFD_QUEUE_H
 #define MFD_QUEUE_H
@@ -22,21 +22,21 @@ struct mfd_queue {
 	pid_t root;	     /* of the tree, 0 = not known */
 	uint64_t shared;     /* of `announced`: shared memory */
 	uint64_t announced;  /* what the target knows of our size */
-	int limited;	     /* it wants to know */
-	uint64_t since_us;   /* when we were told to wait, 0 = never */
+	int limited;	     /* bool: it wants to know */
+	uint64_t since_us;   /* when the first QUEUED came, 0 = never */
 	uint64_t waited_us;  /* until HELLO_OK */
 	unsigned timeout_ms; /* for that wait; 0: not at all */
-	unsigned stall_ms;   /* the target is gone when it says nothing for so long */
+	unsigned stall_ms;   /* a target that says nothing for so long is gone */
 	char last[160];	     /* what the latest QUEUED said, for errors */
-	/* bytes of pages that may be sent; written by whoever reads the control connection */
+	/* bytes of pages that may be sent; written by the reader of the control connection */
 	_Atomic uint64_t room;
 	uint64_t sent; /* of these, queued to the channels; the main thread's */
 	uint64_t held_us, held_since_us;
 };
 
-/* Before HELLO: looks at the tree that `criu` dumps; the bytes for HELLO.memory. */
+/* Before HELLO: look at the tree that `criu` dumps.  Returns the bytes for HELLO.memory. */
 uint64_t mfd_queue_begin(struct mfd_queue *q, pid_t criu, unsigned timeout_ms, unsigned stall_ms);
-/* QUEUED: answers with SIZE. -errno with err when the time is up. */
+/* QUEUED has come: answer with SIZE.  -errno with err filled: the time is up. */
 int mfd_queue_told(struct mfd_queue *q, struct mfd_control *c, const ProtobufCMessage *queued,
 		   struct mfd_error *err);
 void mfd_queue_over(struct mfd_queue *q); /* HELLO_OK has come */
@@ -44,7 +44,7 @@ static inline int mfd_queue_waits(const struct mfd_queue *q)
 {
 	return q->since_us && !q->waited_us;
 }
-/* A frozen task of so many bytes: tells the target if it is to know and does not expect as much. */
+/* The frozen tasks have so many bytes: tell a target that must know and expects less. */
 int mfd_queue_size(struct mfd_queue *q, struct mfd_control *c, uint64_t tasks_bytes);
 
 static inline void mfd_queue_room(struct mfd_queue *q, uint64_t bytes)

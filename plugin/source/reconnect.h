@@ -13,9 +13,9 @@
 struct mfd_worker;
 
 /*
- * w->err says why the connections are lost.  0: the phase is rejoined, or a person has discarded the
- * tasks here.  -errno with w->err filled: nothing runs on the target (it says so, or a person does),
- * or CRIU has ended.
+ * w->err says why the connections are lost.  0: the phase is rejoined, or a person has discarded
+ * the tasks here.  -errno with w->err filled: nothing runs on the target (it says so, or a person
+ * does), or CRIU has ended.
  */
 int mfd_reconnect(struct mfd_worker *w);
 

@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Holding what tasks leave, and giving it back. */
+/* Keeping what tasks leave behind, and giving it back. */
 #include <sched.h>
 
 #include "gentle.h"
 #include "mapped.h"
 #include "release.h"
 
-#define LARGE  \
-	(64ULL \
-	 << 20) /* bytes: below, a task is gone in 5 ms anyway, and CRIU's pipes are closed in a millisecond */
+/* Bytes; below, a task is gone in 5 ms anyway, and CRIU's pipes are closed in a millisecond. */
+#define LARGE	  (64ULL << 20)
 #define HOLD_MAX  256 /* each takes a thread */
 #define HOLD_MS	  20
 #define GENTLE_MS 1000 /* for which it is done behind everything else */
 
-void mfd_release_prepare(struct mfd_release *r, uint64_t bytes, pid_t criu, int pidfd)
+void mfd_release_keep_pipes(struct mfd_release *r, uint64_t bytes, pid_t criu, int pidfd)
 {
 	if (bytes >= LARGE && !r->pipes.fd)
 		mfd_pagepipes_keep(&r->pipes, criu, pidfd);
 }
 
-int mfd_release_hold(struct mfd_release *r, const struct mfd_tasks *t)
+int mfd_release_keep_memory(struct mfd_release *r, const struct mfd_tasks *t)
 {
 	unsigned large = 0, n = 0;
 
@@ -38,7 +37,7 @@ int mfd_release_hold(struct mfd_release *r, const struct mfd_tasks *t)
 	return r->held == large;
 }
 
-void mfd_release_early(struct mfd_release *r)
+void mfd_release_give_back(struct mfd_release *r)
 {
 	mfd_mmhold_release(r->hold);
 	mfd_pagepipes_close(&r->pipes);

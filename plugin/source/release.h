@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tasks leave when they are let go: their memory (mmhold.h) and the pages in CRIU's pipes
- * (pagepipes.h).  Both would keep them, and whoever waits for their end; both are given back after
- * it.
+ * What the tasks leave behind when they die: their memory (mmhold.h) and the pages in CRIU's pipes
+ * (pagepipes.h).  To give it back takes time, in which the tasks would not be gone; so it is kept
+ * across their death and given back after it.
  */
 #ifndef MFD_RELEASE_H
 #define MFD_RELEASE_H
@@ -14,32 +14,32 @@
 #include "pagepipes.h"
 #include "tasks.h"
 
-/* All zero at the start. The main thread's. */
+/* All zero at the start.  By the main thread. */
 struct mfd_release {
 	struct mfd_mmhold *hold; /* NULL = none */
-	unsigned held;		 /* of so many tasks */
+	unsigned held;		 /* so many tasks' memory is in it */
 	struct mfd_pagepipes pipes;
 };
 
 /*
- * `criu` (pidfd is its) stands at its gate with `bytes` of all tasks: while the target looks at
- * what it has, there is time. Once.
+ * Keep CRIU's pipes.  `criu` (pidfd is its) stands at its gate with `bytes` of all tasks.  For the
+ * time after END, in which the target verifies; the first call counts.
  */
-void mfd_release_prepare(struct mfd_release *r, uint64_t bytes, pid_t criu, int pidfd);
+void mfd_release_keep_pipes(struct mfd_release *r, uint64_t bytes, pid_t criu, int pidfd);
 /*
- * Just before the verdict.  The tasks shall be gone, with their ports and locks, when the target
- * hears of it: a large memory would keep them for 0.1 s per GiB, and the processors, where the
- * target is on the same ones.  Nonzero: there is nothing that would take them longer.
+ * Keep the memory of large tasks, just before the verdict.  The tasks must be gone, with their
+ * ports and locks, when the target hears of it; a large memory would delay that by 0.1 s per GiB,
+ * and take the processors from a target on the same host.  Nonzero: the memory of each large task
+ * is kept.
  */
-int mfd_release_hold(struct mfd_release *r, const struct mfd_tasks *t);
+int mfd_release_keep_memory(struct mfd_release *r, const struct mfd_tasks *t);
 /*
- * Nobody knows for how long what comes next will take: what the tasks have left must not lie here
- * for that.
+ * Give everything back, since what comes next may take long: the target is out of reach.
  */
-void mfd_release_early(struct mfd_release *r);
+void mfd_release_give_back(struct mfd_release *r);
 /*
- * The last thing this process does.  Nobody waits for it, and where the target is on this host,
- * too, it has the processors now.
+ * Give everything back as the last thing that this process does, at the lowest priority: no process
+ * waits for it, and a target on the same host needs the processors now.
  */
 void mfd_release_end(struct mfd_release *r);
 

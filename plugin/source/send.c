@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * `criu-multifd send`: the process the plugin starts; reads its configuration, prepares log and
- * shared memory, supervises.
+ * `criu-multifd send`, the process that the plugin starts: read the configuration, prepare log and
+ * shared memory, supervise.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include "send_supervisor.h"
 #include "worker.h"
 
-/* Who reads CRIU's output to its end shall not wait for us. */
+/* A process that reads CRIU's output to its end must not wait for the sender. */
 static void leave_output(int log_fd)
 {
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);

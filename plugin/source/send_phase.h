@@ -130,8 +130,8 @@ enum mfd_send_phase mfd_send_phase(const struct mfd_shared *sh);
 int mfd_send_phase_has(const struct mfd_shared *sh, enum mfd_send_fact fact);
 
 /*
- * By the worker's main thread.  Change the phase as the table says; an event without a transition is
- * an error of this program and ends the worker.  Returns the new phase.
+ * By the worker's main thread.  Change the phase as the table says; an event without a transition
+ * is an error of this program and ends the worker.  Returns the new phase.
  */
 enum mfd_send_phase mfd_send_phase_event(struct mfd_worker *w, enum mfd_send_event event);
 /* Assert the invariants of the phase as it is. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Watching the worker, and finishing what it left: abort, take over, or tell the target. */
+/* Watch the worker, and finish what it left: abort, start another one, or tell the target. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The sender's supervisor: one small process whose duty is that a dead worker never leaves the
- * source frozen or a session undecided.  It holds the link open, so the plugin's own switch
+ * source frozen or a session undecided.  What it does depends on the phase in which the worker died
+ * (enum mfd_send_heir in send_phase.h).  It holds the link open, so the plugin's own switch
  * (plugin/hooks/deadman.c) stays quiet as long as it lives.
  */
 #ifndef MFD_SUPERVISOR_H
@@ -11,7 +12,7 @@
 #include "shared.h"
 
 /*
- * Forks the worker and stays until it ends, well or badly; the result is the exit code of `send`.
+ * Fork the worker and stay until it ends, well or badly.  Returns the exit code of `send`.
  */
 int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the sender's two processes share: memory that outlives the worker, so that the supervisor
- * can finish what a dead worker has begun.  The worker writes, the supervisor reads after the
- * worker has ended (waitpid orders that), except for `phase`.
+ * can finish what a dead worker has begun.  The worker writes; the supervisor reads after the
+ * worker has ended, which waitpid orders.
  */
 #ifndef MFD_SHARED_H
 #define MFD_SHARED_H
@@ -40,8 +40,8 @@ struct mfd_shared {
 
 /*
  * What became of a task.  Held: CRIU still traces it, or it has been killed and is not gone yet
- * (giving back its memory may take seconds), so nothing can be concluded.  In doubt (no descriptors
- * left ...) a task counts as alive: the target must not run it.
+ * (giving back its memory may take seconds), so nothing can be concluded.  If it cannot be told (no
+ * descriptors left ...), a task counts as alive: the target must not run it.
  */
 enum mfd_task_fate {
 	MFD_TASK_GONE, /* no such process any more, a zombie, or every thread of it is exiting */
@@ -49,13 +49,13 @@ enum mfd_task_fate {
 	MFD_TASK_ALIVE,
 };
 enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t);
-/* How many are not gone. */
+/* Return how many are not gone. */
 unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
-/* Wait until no task is held any more, however long CRIU takes; how many live on. */
+/* Wait until no task is held any more, however long CRIU takes.  Returns how many live on. */
 unsigned mfd_shared_tasks_await_fate(const struct mfd_shared *s);
 /* Wait at most timeout_ms until all that are gone have closed their descriptors, too. */
 void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_ms);
-/* Send `sig` to every task that is still the same process. */
+/* Send `sig` to each task that is still the same process. */
 void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig);
 /* Fill `t` for pid; 0 or -errno. */
 int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid);

@@ -104,8 +104,8 @@ int mfd_ship_images(struct mfd_ship *s, struct mfd_multifd *m, uint32_t packet_s
 	struct dirent *e;
 
 	/*
-	 * CRIU's hooks wrote down descriptors as they came; nobody but us knows that it is complete
-	 * before it is too late.
+	 * CRIU's hooks wrote down descriptors as they came; the sender alone knows in time that the
+	 * file is complete.
 	 */
 	ret = mfd_cpr_log_seal(s->dirfd, &why);
 	if (ret) {

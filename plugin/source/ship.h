@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Image files as payloads: everything CRIU wrote in its image directory goes through the channels
- * as the pages do.
+ * Image files as payloads: everything that CRIU wrote in its image directory goes through the
+ * channels as the pages do.  By the main thread.
  */
 #ifndef MFD_SHIP_H
 #define MFD_SHIP_H
@@ -17,9 +17,9 @@ struct mfd_ship {
 };
 
 /*
- * Queue every regular file of the directory.  Names the wire does not allow are an error, not
- * skipped; what is not a regular file (a socket, CRIU's `parent` link) is skipped with a warning.
- * `skip_dev/ino`: a file of ours that lies there (the log).
+ * Queue each regular file of the directory.  A name that the wire does not allow is an error; what
+ * is not a regular file (a socket, CRIU's `parent` link) is skipped with a warning.
+ * `skip_dev/ino`: the sender's log, which may lie there.
  */
 int mfd_ship_images(struct mfd_ship *s, struct mfd_multifd *m, uint32_t packet_size,
 		    uint64_t *sequence, dev_t skip_dev, ino_t skip_ino, struct mfd_error *err);

@@ -31,8 +31,8 @@ struct mfd_stage {
 	/* Nonzero: it is this stage's turn. */
 	int (*ready)(const struct mfd_worker *w);
 	/*
-	 * One step.  0: nothing could be done now; an enum mfd_send_event: something was done; -errno
-	 * with w->err filled.
+	 * One step.  0: nothing could be done now; an enum mfd_send_event: something was done;
+	 * -errno with w->err filled.
 	 */
 	int (*run)(struct mfd_worker *w);
 	/*

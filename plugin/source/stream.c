@@ -261,7 +261,7 @@ static int send_end(struct mfd_worker *w)
 	ret = control_error(w, mfd_control_send(&w->session.control, MFD_WIRE_END, &m.base),
 			    "sending END");
 	if (!ret)
-		mfd_release_prepare(&w->release, w->tasks_bytes, w->sh->criu, w->gate.pidfd);
+		mfd_release_keep_pipes(&w->release, w->tasks_bytes, w->sh->criu, w->gate.pidfd);
 	return ret;
 }
 

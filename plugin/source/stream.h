@@ -21,16 +21,16 @@
  *		    MSG_ZEROCOPY from where they lie
  *
  * Image files go the same way as payloads of another type (ship.c).  A page that a restored task
- * waits for takes a shorter one: the inbox thread does 2 and 5 to 7 by itself, with a payload of its
- * own, on the urgent channel (inbox.c).  From there on pager/pager.h of the target goes on: packet,
- * store or page, UFFDIO_COPY.
+ * waits for takes a shorter one: the inbox thread does 2 and 5 to 7 by itself, with a payload of
+ * its own, on the urgent channel (inbox.c).  From there on pager/pager.h of the target goes on:
+ * packet, store or page, UFFDIO_COPY.
  *
  * A payload is in one hand at a time: the main thread's until the swap, the channel's until its
- * packet is with the kernel.  `sync` (multifd.h) is the point at which everything has left: channels
- * are empty, zero-copy sends are completed.  IMAGES and END come after one.
+ * packet is with the kernel.  `sync` (multifd.h) is the point at which everything has left:
+ * channels are empty, zero-copy sends are completed.  IMAGES and END come after one.
  *
- * Each function is a stage's step (stages.h) unless said otherwise, is called by the main thread and
- * returns 0, an enum mfd_send_event, or -errno with w->err filled.
+ * Each function is a stage's step (stages.h) unless said otherwise, is called by the main thread
+ * and returns 0, an enum mfd_send_event, or -errno with w->err filled.
  */
 #ifndef MFD_STREAM_H
 #define MFD_STREAM_H

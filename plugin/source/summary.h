@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The sender's last word: a line in the log, and multifd-send.json in CRIU's work directory.  By the
- * worker's main thread.
+ * The sender's last word: a line in the log, and multifd-send.json in CRIU's work directory.  By
+ * the worker's main thread.
  */
 #ifndef MFD_SUMMARY_H
 #define MFD_SUMMARY_H

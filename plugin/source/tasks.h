@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The frozen tasks and which of their pages are still to be sent.  The main thread adds tasks and
- * fills payloads; the inbox thread looks tasks up to answer faults, hence the lock around the
- * table, and notes what it has answered, which is not sent once more.
+ * The frozen tasks and which of their pages are still to be sent.
+ *
+ * The main thread adds tasks and fills payloads.  The inbox thread looks tasks up to answer faults,
+ * hence the lock around the table, and notes what it has answered, which is not sent once more.
  */
 #ifndef MFD_TASKS_H
 #define MFD_TASKS_H
@@ -31,8 +32,11 @@ struct mfd_task {
 	/* Scanned but not yet in a payload. */
 	struct mfd_run runs[512];
 	int nruns, run;
-	_Atomic(struct mfd_pagetable *)
-		answered; /* MFD_PAGE_DIRECT: in an answer to a fault; NULL: nothing yet.  The inbox makes it */
+	/*
+	 * Pages that went out as answers to faults are MFD_PAGE_DIRECT in it; NULL: none yet.  Made
+	 * by the inbox thread (release), read by the main thread (acquire).
+	 */
+	_Atomic(struct mfd_pagetable *) answered;
 };
 
 struct mfd_tasks {
@@ -68,7 +72,7 @@ int mfd_tasks_fill(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_page
  * end (NEED).
  */
 void mfd_tasks_answered(struct mfd_task *k, uint64_t vaddr, uint64_t pages);
-/* Nonzero when a fill would find nothing. */
+/* Nonzero: a fill would find nothing. */
 int mfd_tasks_idle(const struct mfd_tasks *t);
 /* A task by the pid of its images, or NULL. */
 struct mfd_task *mfd_tasks_find(struct mfd_tasks *t, uint32_t vpid);

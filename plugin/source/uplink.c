@@ -58,8 +58,8 @@ static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh,
 }
 
 /*
- * In the queue for memory a person's wish to stop and CRIU's end are seen to between two messages:
- * that may take long.
+ * In the queue for memory, which may take long, requests of a person and CRIU's end are looked for
+ * between two messages.
  */
 static int next_message(struct mfd_uplink *s, unsigned *type, ProtobufCMessage **msg,
 			struct mfd_error *err)
@@ -76,7 +76,7 @@ static int next_message(struct mfd_uplink *s, unsigned *type, ProtobufCMessage *
 	return ret ? ret : mfd_control_recv(&s->control, type, msg, err);
 }
 
-/* What a target may say at any time: 1 = that was it. */
+/* Handle what a target may say at any time.  1 = it was that, *ret is the result. */
 static int aside(struct mfd_uplink *s, unsigned type, const ProtobufCMessage *msg, int *ret,
 		 struct mfd_error *err)
 {
@@ -94,9 +94,9 @@ static int aside(struct mfd_uplink *s, unsigned type, const ProtobufCMessage *ms
 }
 
 /*
- * The next message must be `type`; an ABORT instead carries the target's reason and is -ECANCELED,
- * a code that no broken or refused connection has: it is the target's own word that the session is
- * over.
+ * Wait for the next message, which must be `type`.  An ABORT instead carries the target's reason
+ * and is -ECANCELED, a code that no broken or refused connection has: it is the target's own word
+ * that the session is over.
  */
 static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg,
 		  struct mfd_error *err)
@@ -104,10 +104,7 @@ static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg,
 	unsigned got;
 	int ret;
 
-	/*
-	 * A target that waits for slow joins, or for memory, sees to it that nobody takes it for
-	 * dead.
-	 */
+	/* A target that waits for slow joins, or for memory, says so, lest it counts as dead. */
 	while (!(ret = next_message(s, &got, msg, err)) && aside(s, got, *msg, &ret, err)) {
 		protobuf_c_message_free_unpacked(*msg, NULL);
 		*msg = NULL;
@@ -132,7 +129,7 @@ static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg,
 
 #define MAX_RESTORE_OPTIONS 32
 
-/* Cuts `list` up at its commas. */
+/* Cut `list` up at its commas. */
 static size_t split(char *list, char **words)
 {
 	size_t n = 0;
@@ -269,7 +266,7 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 					s->lim.compress ? MFD_OFF : o->zerocopy, o->stall_timeout);
 		if (ret)
 			mfd_error_set(err, ret, "%s", c->err.text);
-		/* A fault waits for nothing. */
+		/* The answer to a fault waits for nothing. */
 		if (!ret && s->lim.compress && role == MFD_WIRE_ROLE_DATA)
 			ret = mfd_compress_new(o->compress, o->compress_level, s->lim.compress,
 					       &c->compress);
@@ -280,7 +277,7 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 	return ret;
 }
 
-/* Each in a flow of its own; the urgent one, too, which must not queue behind memory. */
+/* Each channel in a flow of its own; the urgent one, too, which must not queue behind memory. */
 static int join_all(struct mfd_uplink *s, const struct mfd_options *o, const struct mfd_shared *sh,
 		    struct mfd_error *err)
 {
@@ -411,7 +408,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 
 void mfd_uplink_shutdown(struct mfd_uplink *s)
 {
-	mfd_ratelimit_set(&s->limit, 0); /* nobody sleeps on */
+	mfd_ratelimit_set(&s->limit, 0); /* no channel sleeps on */
 	mfd_conn_shutdown(&s->control.conn);
 	for (unsigned i = 0; i < s->channels; i++)
 		mfd_conn_shutdown(&s->chan[i].conn);

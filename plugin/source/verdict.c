@@ -104,7 +104,7 @@ static void tell_target(struct mfd_worker *w)
 	if (!ret)
 		return;
 	mfd_log_warn("the commit was not acknowledged (%s); connecting again", strerror(-ret));
-	mfd_release_early(&w->release);
+	mfd_release_give_back(&w->release);
 	ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, MFD_TELL_MS, &err);
 	w->progress->untold = ret != 0;
 	if (ret == -ECANCELED)
@@ -139,8 +139,8 @@ static int open_gate(struct mfd_worker *w)
 }
 
 /*
- * In postcopy the tasks run on the target: whatever CRIU thinks of its dump (a post-dump script that
- * failed, --leave-running), they must not run here, too.
+ * In postcopy the tasks run on the target: whatever CRIU thinks of its dump (a post-dump script
+ * that failed, --leave-running), they must not run here, too.
  */
 static int end_tasks(struct mfd_worker *w, int ran)
 {
@@ -164,7 +164,7 @@ int mfd_verdict_commit(struct mfd_worker *w)
 	snprintf(text, sizeof(text), "session '%s' is complete on %s; releasing the tasks",
 		 w->sh->session, w->sh->target.text);
 	mfd_send_phase_event(w, MFD_SEND_EV_VERDICT);
-	held = mfd_release_hold(&w->release, &w->tasks);
+	held = mfd_release_keep_memory(&w->release, &w->tasks);
 	mfd_link_say(w, MFD_LINK_COMMIT, 0, text);
 	ret = open_gate(w);
 	if (ret && !ran)
@@ -210,7 +210,7 @@ static int is_too_late(struct mfd_worker *w, const char *text)
 	if (mfd_shared_tasks_await_fate(w->sh))
 		return 0;
 	note_dead(w);
-	mfd_release_early(&w->release);
+	mfd_release_give_back(&w->release);
 	w->progress->untold = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, MFD_TELL_MS, &err) != 0;
 	return 1;
 }
@@ -265,7 +265,7 @@ static void tell_abort(struct mfd_worker *w, unsigned facts)
 
 	if (!(facts & (MFD_SEND_ENDED | MFD_SEND_LEAVE)))
 		return;
-	mfd_release_early(&w->release);
+	mfd_release_give_back(&w->release);
 	ret = mfd_tell(w->o, w->sh, MFD_TELL_ABORT, MFD_TELL_MS, &err);
 	if (ret && ret != -ECANCELED) /* -ECANCELED: it knows, and has no such session any more */
 		mfd_log_error(

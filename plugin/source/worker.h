@@ -14,7 +14,7 @@
  *	decide.c		... and what follows from any of that
  *	send_phase.c		the phase, its transitions and invariants
  *	connect.c stream.c	the steps of the stages
- *	give_way.c ship.c tasks.c queue.c uplink.c release.c summary.c tell.c ...
+ *	give_way.c ...		what these use: ship, tasks, queue, uplink, release, summary, tell
  *
  * Order of a session:
  *
@@ -22,8 +22,8 @@
  *	TASK ...	executable pages, answer	every task frozen
  *	(loop)		all other pages			while CRIU dumps
  *	gate		images, sync, IMAGES		CRIU waits in accept()
- *	(loop)		the rest of the pages		if pages follow (postcopy, early); else all pages
- *							come first
+ *	(loop)		the rest of the pages		postcopy, early; in other plans all
+ *							pages come first
  *	all sent	sync, END
  *	NEED		what is missing, sync, END
  *	READY		commit: CRIU's dump succeeds, tasks die, COMMIT
