@@ -8,9 +8,9 @@
  * nothing negotiates it.
  *
  * The plugin has made that connection in CRIU's process, as a pair of unix sockets that no other
- * process can reach (plugin/hooks/gate_pair.h).  The sender copies its end with pidfd_getfd().  Every
- * copy can open or close the gate, by one system call; the first of them decides, and the death of
- * a process that has a copy decides nothing, since CRIU's own process keeps one open.
+ * process can reach (plugin/hooks/gate_pair.h).  The sender copies its end with pidfd_getfd().
+ * Every copy can open or close the gate, by one system call; the first of them decides, and the
+ * death of a process that has a copy decides nothing, since CRIU's own process keeps one open.
  *
  * CRIU stands at the gate when /proc/CRIU/syscall shows it in recvfrom() on its end.  Then all
  * images are complete, too (CRIU flushes them before).
@@ -40,8 +40,8 @@ void mfd_gate_fini(struct mfd_gate *g);
 int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err);
 /*
  * commit: the dump succeeds; only after poll said 1, since images may still be missing before.
- * abort: it fails, now or when CRIU comes to the gate.  0 or -errno (-EPIPE: CRIU has read the other
- * already, or has ended).
+ * abort: it fails, now or when CRIU comes to the gate.  0 or -errno (-EPIPE: CRIU has read the
+ * other already, or has ended).
  */
 int mfd_gate_commit(struct mfd_gate *g, struct mfd_error *err);
 int mfd_gate_abort(struct mfd_gate *g);

@@ -8,7 +8,8 @@
  *
  *	complete, running_complete -> committing -> released
  *
- * Abort: tell target and plugin why, close the gate, and see CRIU's dump fail.  The phase stays, except that an abort in `committing` first looks at what became of the tasks.
+ * Abort: tell target and plugin why, close the gate, and see CRIU's dump fail.  The phase stays,
+ * except that an abort in `committing` first looks at what became of the tasks.
  */
 #ifndef MFD_VERDICT_H
 #define MFD_VERDICT_H

@@ -70,8 +70,8 @@ static void be_in(enum mfd_send_phase phase, enum mfd_plan_id plan)
 	w->gate.end = phase == MFD_SEND_CONNECTING ? -1 : 1000;
 	w->times = (struct mfd_send_times){ 0 };
 	w->times.gate_us = (facts & MFD_SEND_GATE) != 0;
-	w->times.images_us = w->times.sent_us = w->times.ready_us =
-		w->times.restored_us = w->times.released_us = 1;
+	w->times.images_us = w->times.sent_us = w->times.ready_us = w->times.restored_us =
+		w->times.released_us = 1;
 	atomic_store(&w->sh->phase, phase);
 	mfd_error_clear(&w->err);
 }
