@@ -5,7 +5,7 @@
  * Entries stream in both directions, one at a time, so that a million of them takes no more memory
  * than one; the collection they come from and go to is the caller's (lib/cpr_store.h for a struct
  * mfd_cpr).  The reader checks everything that one entry can say about itself; that no key occurs
- * twice is for whoever collects them.
+ * twice is for the caller that collects them.
  */
 #ifndef MFD_CPR_IMAGE_H
 #define MFD_CPR_IMAGE_H

@@ -3,12 +3,13 @@
  * session.img and the tombstones of aborted sessions: what the server writes and `status` and
  * `wait` read.
  *
- *	DIR/SESSION/session.img		a session that lives (or is done), replaced as a whole by rename
- *	DIR/.ended/SESSION.img		tombstone: the last session.img of an aborted session, with the reason
- *	DIR/.ended/SESSION.seen		not older than the tombstone: some `wait` has reported it already
+ *	DIR/SESSION/session.img	a session that lives (or is done), replaced as a whole by rename
+ *	DIR/.ended/SESSION.img	tombstone: the last session.img of an aborted session, with the
+ *				reason
+ *	DIR/.ended/SESSION.seen	not older than the tombstone: a `wait` has reported it already
  *
  * A live session.img wins over a tombstone of the same name.  To `wait`, a tombstone counts if it
- * is not older than the start of the wait, or if nobody has reported it yet.
+ * is not older than the start of the wait, or if no `wait` has reported it yet.
  *
  * Functions return 0 or -errno and do not print.  Sentences in *why belong to the library: they are
  * valid until this thread's next call into images/ and must not be freed.  `why` may be NULL.
@@ -23,8 +24,8 @@
 
 #define MFD_SESSION_FILE_NAME  "session.img"
 #define MFD_SESSION_FILE_ENDED ".ended"
-#define MFD_SESSION_FILE_FORMAT \
-	2U /* the largest that load knows; store and bury write 1 where an older program stays right */
+/* The largest that load knows; store and bury write 1 if an older program stays right. */
+#define MFD_SESSION_FILE_FORMAT 2U
 
 /*
  * Replace sessiondirfd/session.img (mode 0600) by `e`.  Readers see the old one or the new one,

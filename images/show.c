@@ -56,7 +56,7 @@ static struct json_object *show_bytes(const ProtobufCMessageDescriptor *d,
 
 	if (d == &mfd__cpr_socket__descriptor)
 		return show_address(b);
-	/* whoever reads the output need not be able to take the session over */
+	/* a reader of the output need not be able to take the session over */
 	if (!strcmp(field, "secret"))
 		return json_object_new_string("(not shown)");
 	text = malloc(2 * b->len + 1);

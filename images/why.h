@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Sentences for *why: one buffer per thread, so that they can name file and offset without anyone
- * having to free them.
+ * Sentences for *why: one buffer per thread, so that they can name file and offset and need not be
+ * freed.
  */
 #ifndef MFD_IMAGE_WHY_H
 #define MFD_IMAGE_WHY_H

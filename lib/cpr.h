@@ -5,25 +5,28 @@
  * After QEMU's migration/cpr.c, whose functions have the same names, with three differences: the
  * state is an object, the list is a hash table, and what QEMU leaves undefined is an error here.
  *
- *	name	what it is, for people and for the other host: "/dev/fuse", "anon_inode:[eventpoll]", "vhost-net"
+ *	name	what it is, for people and for the other host: "/dev/fuse", "anon_inode:[eventpoll]"
  *	id	which one of that name: an inode number, an index; any 64-bit number
- *	fd	its number in this process, or MFD_CPR_NO_FD where it is only known from an image so far
- *	record	what else is known: kind, flags, position, path, socket ... (struct mfd_cpr_record of cpr_image.h, but
- *		the table does not look into it)
+ *	fd	its number in this process, or MFD_CPR_NO_FD if the process has none (so far)
+ *	record	what else is known: kind, flags, position, path, socket ... (struct mfd_cpr_record
+ *		of cpr_image.h, but the table does not look into it)
+ *
+ * Tables: a dump's, which becomes cpr-fds.img (cpr_store.h) and has a journal (cpr_log.h); a
+ * restore's, loaded from that image; the keeper's, which hold the descriptors themselves.
  *
  * Ownership.  Descriptors: a table made with MFD_CPR_OWNS_FDS closes them when their entry is
  * deleted or the table is freed; any other never closes anything, and its user does so.  A call
  * that fails has taken nothing over: descriptor and record are still the caller's.  Records: a
  * record that was accepted belongs to the table, which hands it to `release` (default free()) when
- * it is replaced, deleted or freed.  Names are copied.
+ * its entry is deleted or the table is freed.  Names are copied.
  *
- * Threads: none inside, no locks.  Concurrent readers (find, get) are fine while nobody changes the
- * table.
+ * Threads: none inside, no locks.  Concurrent readers (find, get) are fine while no thread changes
+ * the table.
  *
  * Memory per entry: a slot of 16 bytes and a pointer of 8 at a load between 5/16 and 5/8, so 38 to
  * 77 bytes, 53 on average (half as much again for the moment in which it grows); per *different*
  * name 16 + its length + 1, rounded up to 16, and one more slot (26 to 51 bytes).  A record is
- * extra: sizeof(struct mfd_cpr_record) (72) and its strings. Memory goes back when the table is
+ * extra: sizeof(struct mfd_cpr_record) (80) and its strings.  Memory goes back when the table is
  * freed; what deleted entries leave serves later ones.
  *
  * Times: `make bench-cpr`.
@@ -56,7 +59,7 @@ struct mfd_cpr_options {
 	unsigned flags;		       /* MFD_CPR_OWNS_FDS */
 	void (*release)(void *record); /* NULL: free(); it must not call the table */
 	/*
-	 * Where memory comes from, NULL: malloc() and free().  alloc may return NULL; free gets the
+	 * The source of memory, NULL: malloc() and free().  alloc may return NULL; free gets the
 	 * size back.  Records are not allocated by the table and never go this way.
 	 */
 	void *(*alloc)(void *ctx, size_t size);
@@ -118,11 +121,10 @@ int mfd_cpr_resave_fd(struct mfd_cpr *t, const char *name, uint64_t id, int fd);
  */
 int mfd_cpr_open_fd(struct mfd_cpr *t, const char *path, int flags, const char *name, uint64_t id);
 /*
- * Call `cb` once for every entry, in no order; a result other than 0 ends the walk and is
- * returned.  Within `cb`: find, get, set_record, nested walks, and deleting (or taking) *any* entry
- * are fine: one deleted before its turn is not visited, all others are, exactly once.  `e` is a
- * copy; its name is gone when `cb` deletes the entry.  What adds or moves entries (save, add,
- * reserve, clear) is -EBUSY.
+ * Call `cb` once for every entry, in no order; a result other than 0 ends the walk and is returned.
+ * Within `cb`: find, get, nested walks, and deleting *any* entry are fine: one deleted before its
+ * turn is not visited, all others are, exactly once.  `e` is a copy; its name is gone when `cb`
+ * deletes the entry.  What adds or moves entries (save, add, reserve, clear) is -EBUSY.
  */
 int mfd_cpr_walk_fd(struct mfd_cpr *t, int (*cb)(void *ctx, const struct mfd_cpr_entry *e),
 		    void *ctx);
@@ -131,8 +133,8 @@ int mfd_cpr_walk_fd(struct mfd_cpr *t, int (*cb)(void *ctx, const struct mfd_cpr
 
 /*
  * Add an entry with its record (may be NULL); fd may be MFD_CPR_NO_FD: an entry that an image
- * promises and nobody has satisfied yet.  Errors as save; fd < -1 is -EBADF.  On success the record
- * is the table's.
+ * promises and that has no descriptor so far.  Errors as save; fd < -1 is -EBADF.  On success the
+ * record is the table's.
  */
 int mfd_cpr_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, void *record);
 /* 0 and *e (may be NULL), or -ENOENT. */

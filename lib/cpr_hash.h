@@ -2,9 +2,11 @@
 /*
  * Inside a CPR table: slots, their search, and names.  For lib/cpr.c and its test alone.
  *
- *	slots	| key ref fd | key ref fd | ...		16 bytes each, four to a cache line, sorted by key
- *	records	| pointer    | pointer    | ...		the same positions; look-ups of descriptors never come here
- *	names	every different name once, in chunks that never move: hash, references, length, text
+ *	slots	| key ref fd | key ref fd | ...	16 bytes each, four to a cache line, sorted by key
+ *	records	| pointer    | pointer    | ...	the same positions; no look-up of a descriptor
+ *						comes here
+ *	names	every different name once, in chunks that never move: hash, references, length,
+ *		text
  *
  * The key is scramble(id ^ hash of the name).  scramble is a bijection, so key and name give the id
  * back and a slot need not hold it: equal keys and equal names are equal ids.  That halves the slot
@@ -25,8 +27,9 @@
  * Tried and given up (EPYC 9005, ns per look-up in a loop over keys as `make bench-cpr` has them):
  * - A loop over the slots from home on: it mispredicts about every second time.  That costs nothing
  *   while the keys are few and come in the same order, but at 1,000,000 getting to the slot took 61
- *   instead of 41, because the next look-up does not begin before memory has answered this one.  So
- *   slots are compared four at a time without a branch, and homes are the beginnings of cache lines.
+ *   instead of 41, because the next look-up does not begin before memory has answered this one.
+ *   So slots are compared four at a time without a branch, and homes are the beginnings of cache
+ *   lines.
  * - XXH3_64bits_withSeed for names: 0.9 more of 8, it is not inlined and has more branches.
  * - A memcmp of its own with the branches that the hash took: 1 more, libc has masked vectors.
  * - Up to 3/4 full instead of 5/8: 0.3 more at 2,870, where one line is then not enough too often.
@@ -64,8 +67,8 @@ struct memory {
 
 struct slot {
 	uint64_t key;
-	uint32_t ref; /* of the name; 0 = empty: that name is longer than any, so nothing equals it */
-	int32_t fd;   /* -EBADF where there is none: what a look-up returns */
+	uint32_t ref; /* of the name; 0 = empty: a name that is longer than any equals none */
+	int32_t fd;   /* -EBADF if there is none: what a look-up returns */
 };
 
 struct index {

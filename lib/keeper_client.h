@@ -4,19 +4,23 @@
  * restore.
  *
  * A unix SOCK_SEQPACKET socket (DIR/.keeper.sock, and .cpr.sock in the image folder of a session
- * that is being restored); one request, one answer, as often as wanted.  A request carries at most
+ * that is being restored); one request, one answer, any number of times.  A request carries at most
  * one descriptor, and so does an answer.  The other end must be root or the keeper's own user; both
- * ends are on one host and from one build, so the message is a plain struct.
+ * ends are on one host and from one build, so the message is a plain struct.  The keeper holds what
+ * it is given in CPR tables (cpr.h).
  *
  *	BEGIN session			drops what an earlier dump of this name left; offers stay
  *	PUT session name id + fd	keep it (kept); one that is there is replaced
- *	OFFER session name id + fd	an fd that a restore may take under this name; -EEXIST when there is one
+ *	OFFER session name id + fd	an fd that a restore may take under this name; -EEXIST when
+ *					there is one
  *	GET session name id		-> fd, flags say whether kept or offered; -ENOENT
  *	HAS session name id		the same without the descriptor
  *	DROP session [name id]		close: flags say which (kept, offered); no name: all of them
  *	LIST [session]			-> ENTRY ... then OK
- *	ATTACH session + image folder	make .cpr.sock there, so that restored tasks reach the keeper from any namespace
- *	EXEC				replace the keeper's program by the one that lies at its path now
+ *	ATTACH session + image folder	make .cpr.sock there, so that restored tasks reach the
+ *					keeper from any namespace
+ *	EXEC				replace the keeper's program by the one that lies at its
+ *					path now
  *
  * An offer under (name, MFD_KEEPER_ANY_ID) serves every id of that name; kept goes before offered,
  * an exact id before any. One under the name MFD_KEEPER_TERMINAL serves, in a restore, every

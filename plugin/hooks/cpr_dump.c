@@ -204,7 +204,7 @@ int mfd_cpr_dump_unix(int fd, int id, struct mfd_error *err)
 
 /*
  * Without a keeper only a pipe is worth a note, since a restore can be offered one; its other end
- * would be nobody's.
+ * no process would have.
  */
 static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 {

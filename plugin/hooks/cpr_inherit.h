@@ -6,13 +6,13 @@
 #include "error.h"
 
 /*
- * Whoever runs CRIU has seen to it: by --inherit-fd, or runc through CRIU's service.  CRIU's own
- * list is out of reach.
+ * Nonzero if CRIU has been given a descriptor for it: by --inherit-fd on its command line, or by
+ * runc through CRIU's service.  CRIU's own list is out of reach.
  */
 int mfd_inherit_given(const char *inherit_id);
 /*
- * As --inherit-fd 'fd[FD]:KEY'; CRIU closes `fd`.  One for a terminal is checked and made fit for
- * it.
+ * Pass `fd` to CRIU as --inherit-fd 'fd[FD]:KEY' does; CRIU closes it.  One for a terminal is
+ * checked and made fit for it (mfd_tty_suit).  0 or -errno.
  */
 int mfd_inherit_pass(int fd, char *key, struct mfd_error *err);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Descriptors that nobody can keep, and those that are shared with others. */
+/* Descriptors that cannot be kept, and those that are shared with processes outside the tree. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -21,7 +21,7 @@
 #define SIOCGSKNS 0x894C
 #endif
 
-/* ---- what nobody can keep ---- */
+/* ---- what cannot be kept ---- */
 
 struct refusal {
 	int pid;
@@ -34,7 +34,7 @@ static const char *why_not_link(const char *link)
 		return "an io_uring instance: its rings live in the kernel and cannot be handed over";
 	if (!strcmp(link, "/secretmem (deleted)") || !strcmp(link, "/secretmem") ||
 	    !strcmp(link, "anon_inode:[secretmem]"))
-		return "memory of memfd_secret: nobody but the process itself may read it";
+		return "memory of memfd_secret: only the process itself may read it";
 	return NULL;
 }
 
@@ -228,7 +228,7 @@ static int compare_all(const void *x, const void *y)
 	return d ? d : a->fd - b->fd;
 }
 
-/* Somebody outside has the object of `s` open. */
+/* A process outside the tree has the object of `s` open. */
 static void mark(struct sharing *sh, const struct shared *s)
 {
 	struct shared *found = bsearch(s, sh->v, sh->n, sizeof(*s), compare);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Descriptors of a process tree as /proc shows them: what nobody can keep, and what is shared with
+ * Descriptors of a process tree as /proc shows them: what cannot be kept, and what is shared with
  * processes outside the tree.
  */
 #ifndef MFD_CPR_SCAN_H

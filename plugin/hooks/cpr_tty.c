@@ -32,8 +32,8 @@ extern bool external_lookup_id(char *id) __attribute__((weak));
 enum which { SLAVE, MASTER, DEV_TTY };
 
 /*
- * One descriptor of the tree that is an end of a pseudo terminal, or /dev/tty, which is whichever
- * the session has.
+ * One descriptor of the tree that is an end of a pseudo terminal, or /dev/tty, which is the
+ * terminal that the session has.
  */
 struct end {
 	enum which which;
@@ -47,7 +47,7 @@ struct ends {
 	struct mfd_walk_pids tree;
 	struct end *v;
 	size_t n, room;
-	int pid; /* who is looked at */
+	int pid; /* of the process that is looked at */
 	int has_dev_tty;
 };
 
@@ -186,8 +186,8 @@ static int is_read_write(int fd)
 }
 
 /*
- * One description for all that the tree has of it, best one that can be read and written.  *of:
- * whose.
+ * One description for all that the tree has of the terminal, preferably one that can be read and
+ * written.  *of: the end it comes from.
  */
 static int choose(const struct ends *l, const struct end *e, const struct end **of)
 {
@@ -225,8 +225,9 @@ static int hand_out(const struct taker *t, const struct end *of, int fd,
 }
 
 /*
- * Whoever has the terminal open as /dev/tty: that goes by a name of its own, and says by its id
- * which terminal it is.  All /dev/tty of a dump have one name, so it can be only one terminal.
+ * A process of the tree has the terminal open as /dev/tty: that goes by a name of its own, and says
+ * by its id which terminal it is.  All /dev/tty of a dump have one name, so it can be only one
+ * terminal.
  */
 static int deliver_dev_tty(struct ends *l, const struct end *e, uint64_t id, const struct taker *t)
 {

@@ -12,8 +12,8 @@
 #include "pluginlink.h"
 
 /*
- * File-scope state, since a signal handler has nothing else to look at and a process dumps one tree.
- * Written before the signal can come (arm) and after it cannot (disarm).
+ * File-scope state, since a signal handler has nothing else to look at and a process dumps one
+ * tree. Written before the signal can come (arm) and after it cannot (disarm).
  */
 static int watched = -1;
 static struct sigaction old_action;

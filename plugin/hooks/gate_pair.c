@@ -12,8 +12,8 @@
 #include "pluginlink.h"
 
 /*
- * The process that has made the pair, 0: none.  File-scope, since accept() and a signal handler have
- * no argument to find it by; a process dumps one tree.
+ * The process that has made the pair, 0: none.  File-scope, since accept() and a signal handler
+ * have no argument to find it by; a process dumps one tree.
  */
 static pid_t maker;
 

@@ -4,8 +4,8 @@
  *
  * CRIU ends `criu dump --lazy-pages` by serving pages to one connection: the end of that connection
  * without a byte is success (the tasks die), anything else is failure (the tasks run on).  Left
- * alone CRIU takes the first connection that reaches a TCP port, which any local user can make.
- * The plugin therefore makes that connection itself, as a pair of unix sockets that no other process
+ * alone CRIU takes the first connection that reaches a TCP port, which any local user can make. The
+ * plugin therefore makes that connection itself, as a pair of unix sockets that no other process
  * can reach.  CRIU gets its end in one of two ways:
  *
  *	--ps-socket 512	CRIU uses the descriptor, and no TCP port is opened at all

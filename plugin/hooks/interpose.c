@@ -35,7 +35,10 @@ struct dynamic {
 	size_t calls_size, data_size;
 };
 
-/* The dynamic linker has added the load address to these already, except where they lie read-only. */
+/*
+ * The dynamic linker has added the load address to these already, unless they lie in read-only
+ * memory.
+ */
 static const void *address(ElfW(Addr) base, ElfW(Addr) value)
 {
 	return (const void *)(value < base ? base + value : value);

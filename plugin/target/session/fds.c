@@ -64,8 +64,8 @@ static int has(const struct reach *r, const char *name, uint64_t id)
 }
 
 /*
- * A restore that somebody else starts may be started on a terminal; the plugin looks then, before
- * CRIU makes a task.
+ * A restore that the server does not start may be started on a terminal; the plugin looks then,
+ * before CRIU makes a task.
  */
 static int has_terminal(const struct reach *r, uint64_t id)
 {
