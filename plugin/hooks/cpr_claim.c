@@ -9,8 +9,8 @@
 #include "io.h"
 
 /*
- * Literally first: names hold brackets ("anon_inode:[perf_event]"), which a pattern takes for a
- * set.
+ * A pattern is compared literally first: names hold brackets ("anon_inode:[perf_event]"), which a
+ * pattern takes for a set.
  */
 static int matches(const char *pattern, const char *name)
 {

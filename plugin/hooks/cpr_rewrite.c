@@ -193,7 +193,7 @@ static MfdCriu__FileEntry *find_file(const struct loaded *l, uint32_t id, uint32
 	return NULL;
 }
 
-/* Made by packing and unpacking, so that it is freed as those that were read. */
+/* The entry is packed and unpacked, so that it is freed as those that were read. */
 static MfdCriu__FileEntry *make_ext(uint32_t id)
 {
 	MfdCriu__FownEntry fown = MFD_CRIU__FOWN_ENTRY__INIT;

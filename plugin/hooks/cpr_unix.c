@@ -75,7 +75,7 @@ static int same_file(int a, int b)
 	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* CRIU changes namespaces of its one thread all the time; it finds itself where it was. */
+/* CRIU changes namespaces of its one thread all the time; the thread is left where it was. */
 static int ask_in_namespace(int fd, struct mfd_cpr_socket *s)
 {
 	int theirs = ioctl(fd, SIOCGSKNS), ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC),
@@ -147,6 +147,7 @@ int mfd_cpr_describe_unix(int fd, struct mfd_cpr_described *d)
 	s->peer_address = d->peer;
 	s->peer_address_len = address(fd, peer_name, d->peer);
 	name_it(d, kind);
-	ask_in_namespace(fd, s); /* without: one without a peer, or a kernel without the answer */
+	ask_in_namespace(fd,
+			 s); /* no answer: the socket has no peer, or the kernel does not know */
 	return 0;
 }

@@ -22,9 +22,9 @@ int mfd_walk_has(const struct mfd_walk_pids *p, int pid);
 int mfd_walk_numbers(const char *path, int (*each)(void *ctx, int number), void *ctx);
 
 int mfd_walk_link(int pid, int fd, char *link, size_t len); /* of /proc/PID/fd/FD; 0 or -1 */
-/* the same description here, or -errno */
+/* A descriptor in this process for the same description, or -errno. */
 int mfd_walk_get(int pid, int fd);
-/* as images know it: the pid in its own namespace, the last one */
+/* The pid as images have it: that in the innermost namespace. */
 uint32_t mfd_walk_inner_pid(int pid);
 
 #endif

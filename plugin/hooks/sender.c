@@ -24,7 +24,7 @@
 
 static int find_program(const struct mfd_options *o, char *path, size_t len, struct mfd_error *err)
 {
-	/* From the folder of the plugin: as built, and as installed under any PREFIX. */
+	/* From the plugin's folder: as built, and as installed under any PREFIX. */
 	static const char *const beside[] = { "/../criu-multifd", "/../../../sbin/criu-multifd" };
 	Dl_info self;
 	char *slash;
@@ -66,8 +66,8 @@ static int write_config(const struct mfd_options *o, struct mfd_error *err)
 }
 
 /*
- * In the grandchild: descriptors to their places, all others closed, signals as a new program
- * expects them.
+ * In the grandchild: move the descriptors to their places, close all others, and reset the signals
+ * to what a new program expects.
  */
 static void exec_sender(const char *path, int link, int conf)
 {
@@ -94,7 +94,7 @@ static void exec_sender(const char *path, int link, int conf)
 }
 
 /*
- * Forked twice, so that CRIU, which waits for its children by itself, never sees a child it does
+ * Fork twice, so that CRIU, which waits for its children by itself, never sees a child that it does
  * not know.
  */
 static int spawn(const char *path, int link, int conf, struct mfd_error *err)
@@ -124,8 +124,8 @@ static int spawn(const char *path, int link, int conf, struct mfd_error *err)
 }
 
 /*
- * One message.  A sender that ended without having read what we asked leaves a reset, which the
- * kernel reports before what the sender has said, and once.
+ * Receive one message.  A sender that ended without having read the last question leaves a reset,
+ * which the kernel reports once, before what the sender has said.
  */
 static ssize_t hear(int link, struct mfd_link_msg *m, int flags)
 {
