@@ -18,8 +18,8 @@ int mfd_scan_refuse(int root, struct mfd_error *err);
 
 /*
  * Every pipe, eventfd, memfd and listening socket of the (frozen) tree that a process outside has
- * open, too: `each` gets a descriptor in this process for it (closed afterwards) and what it is, with
- * the process that has it (by its own pid, as images have it) as d->owner.  Once per open file
+ * open, too: `each` gets a descriptor in this process for it (closed afterwards) and what it is,
+ * with the process that has it (by its own pid, as images have it) as d->owner.  Once per open file
  * description.
  */
 int mfd_scan_shared(int root, int (*each)(void *ctx, int fd, struct mfd_cpr_described *d),
