@@ -169,7 +169,7 @@ static int ask(unsigned kind, const struct mfd_pager_held *h)
 	return 0;
 }
 
-static int remote_hold(struct world *w, const struct mfd_pager_held *h)
+static int remote_deposit(struct world *w, const struct mfd_pager_held *h)
 {
 	if (h->forked && at_fork)
 		at_fork(0);
@@ -179,7 +179,7 @@ static int remote_hold(struct world *w, const struct mfd_pager_held *h)
 	return 0;
 }
 
-static void remote_unhold(struct world *w, int uffd)
+static void remote_withdraw(struct world *w, int uffd)
 {
 	struct mfd_pager_held h = { .uffd = uffd };
 
@@ -283,7 +283,7 @@ static void adopt(struct world *w)
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!list[i].task && !list[i].taken) {
-			remote_unhold(w, list[i].uffd); /* the connection */
+			remote_withdraw(w, list[i].uffd); /* the connection */
 			close(list[i].uffd);
 		}
 }
@@ -291,8 +291,8 @@ static void adopt(struct world *w)
 static void be_pager(struct world *w, int with_heir)
 {
 	reopen(w);
-	w->deposit = remote_hold;
-	w->withdraw = remote_unhold;
+	w->deposit = remote_deposit;
+	w->withdraw = remote_withdraw;
 	if (with_heir && mfd_heir_start(ask_fd, -1))
 		die("no heir");
 	if (restored) {

@@ -133,6 +133,7 @@ static int put_in_order(struct adoption *a)
 		if (mfd_book_parent(t))
 			atomic_store(&t->fam->forked, 1);
 		atomic_store(&p->serial, serial);
+		mfd_assert(!t->linked && t->book && t->uffd >= 0);
 		mfd_pager_task_count(t, mfd_pager_settled_count(t));
 		mfd_pager_task_link(t, NULL);
 	}
@@ -274,6 +275,8 @@ static int start(struct adoption *a)
 {
 	struct mfd_pager *p = a->p;
 
+	mfd_assert(p->sock.listen < 0 && p->sock.conn < 0);
+	mfd_assert(p->expect == PAGER_EXPECT_RUN);
 	mfd_pager_enter_locked(p, PAGER_FILLING);
 	for (struct pager_task *t = p->tasks; t; t = t->next) {
 		mfd_pager_giveback(t);

@@ -302,6 +302,7 @@ void mfd_pager_task_gone(struct pager_task *t)
 	if (t->uffd >= 0) {
 		mfd_log_debug("pager: task %u has ended with %llu pages not installed", t->fam->id,
 			      (unsigned long long)atomic_load(&t->left));
+		mfd_assert(t->linked && t->parked < 0);
 		mfd_pager_task_let_go(t);
 		mfd_pager_drop_rest(t);
 	}
