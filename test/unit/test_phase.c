@@ -56,7 +56,7 @@ static void prepare(struct mfd_session *s, enum mfd_plan_id plan, enum mfd_phase
 	s->leave = goal->leave;
 	if (to == MFD_PHASE_DONE) {
 		s->over = MFD_OVER_DONE;
-		s->installed = 1;
+		s->copy = MFD_COPY_INSTALLED;
 	}
 	if (to == MFD_PHASE_ABORTED) {
 		s->over = MFD_OVER_ABORTED;
@@ -221,7 +221,7 @@ static void pager_gone(struct mfd_session *s)
 
 static void channels_join(struct mfd_session *s)
 {
-	s->joining = 1;
+	s->link.state = MFD_LINK_JOINING;
 }
 
 /* What one step of a session must never find. */

@@ -43,7 +43,7 @@ static int synced(const struct mfd_session *s, uint64_t sync)
 	unsigned i;
 
 	for (i = 0; sync && i < s->limits.channels; i++) {
-		if (s->channels[i].sync < sync)
+		if (s->link.channels[i].sync < sync)
 			return 0;
 	}
 	return 1;
@@ -57,21 +57,21 @@ static void on_lost(struct mfd_session *s)
 {
 	struct mfd_trouble t;
 	char text[300];
-	int control;
+	enum mfd_lost lost;
 
 	pthread_mutex_lock(&s->lock);
 	/*
 	 * What the source said last may have come since next() looked, and the end of its
 	 * connection behind it.
 	 */
-	if (s->mail && synced(s, s->mail->sync)) {
+	if (s->inbox.mail && synced(s, s->inbox.mail->sync)) {
 		pthread_mutex_unlock(&s->lock);
 		return;
 	}
-	control = s->lost_control;
-	snprintf(text, sizeof(text), "connection lost: %s", s->lost_text);
+	lost = s->inbox.lost;
+	snprintf(text, sizeof(text), "connection lost: %s", s->inbox.lost_text);
 	pthread_mutex_unlock(&s->lock);
-	if (control || mfd_rules_needs_channels(s)) {
+	if (lost == MFD_LOST_CONTROL || mfd_rules_needs_channels(s)) {
 		mfd_trouble(&t, MFD_TROUBLE_LINK, -ECONNRESET, "%s", text);
 		mfd_session_trouble(s, &t);
 	}
@@ -79,8 +79,8 @@ static void on_lost(struct mfd_session *s)
 	/*
 	 * The control connection may have followed a channel that did not matter: then once more.
 	 */
-	if (s->lost_control == control)
-		s->lost = s->lost_control = 0;
+	if (s->inbox.lost == lost)
+		s->inbox.lost = MFD_LOST_NOTHING;
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -90,8 +90,8 @@ static int on_failed(struct mfd_session *s, struct mfd_trouble *t)
 	struct mfd_error e;
 
 	pthread_mutex_lock(&s->lock);
-	e = s->failure;
-	mfd_error_clear(&s->failure);
+	e = s->inbox.failure;
+	mfd_error_clear(&s->inbox.failure);
 	pthread_mutex_unlock(&s->lock);
 	return mfd_trouble(t, MFD_TROUBLE_LINK, e.code, "%s", mfd_error_text(&e));
 }
@@ -146,13 +146,13 @@ static void reset_channels(struct mfd_session *s)
 	mfd_figures_keep(s);
 	pthread_mutex_lock(&s->lock);
 	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++)
-		s->channels[i].sync = 0;
-	s->joining = 1;
+		s->link.channels[i].sync = 0;
+	s->link.state = MFD_LINK_JOINING;
 	pthread_mutex_unlock(&s->lock);
 	mfd_memory_resumed(s);
-	s->rejoin = s->resumed = 1;
-	s->joined_said = s->needed = 0;
-	s->join_deadline = mfd_io_now_ms() + s->server->stall_ms;
+	s->link.rounds++;
+	s->need.state = MFD_NEED_NONE;
+	s->link.deadline_ms = mfd_io_now_ms() + s->server->stall_ms;
 }
 
 static void resume_continue(struct mfd_session *s)
@@ -181,8 +181,8 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 	enum mfd_outcome outcome;
 
 	pthread_mutex_lock(&s->lock);
-	outcome = s->resume;
-	s->resume = MFD_OUTCOME_NONE;
+	outcome = s->inbox.resume;
+	s->inbox.resume = MFD_OUTCOME_NONE;
 	pthread_mutex_unlock(&s->lock);
 	mfd_log_info("%s: the source is back and wants to %s", s->name,
 		     outcome == MFD_OUTCOME_COMMIT ? "commit" :
@@ -240,11 +240,11 @@ static const char *on_request(struct mfd_session *s, struct mfd_request *r)
 
 static void take_request(struct mfd_session *s)
 {
-	struct mfd_request *r = s->request; /* only we take it away */
+	struct mfd_request *r = s->inbox.request; /* only we take it away */
 	const char *answer = on_request(s, r);
 
 	pthread_mutex_lock(&s->lock);
-	s->request = NULL;
+	s->inbox.request = NULL;
 	if (answer) { /* else it may be gone by now */
 		snprintf(r->answer, sizeof(r->answer), "%s", answer);
 		r->done = 1;
@@ -259,7 +259,7 @@ static int has_tasks(struct mfd_session *s)
 	int n;
 
 	pthread_mutex_lock(&s->lock);
-	n = s->holds && s->restored;
+	n = s->deposits.all && atomic_load(&s->restored);
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }
@@ -269,7 +269,7 @@ static int connected(struct mfd_session *s)
 	int yes;
 
 	pthread_mutex_lock(&s->lock);
-	yes = s->control != NULL;
+	yes = s->link.control != NULL;
 	pthread_mutex_unlock(&s->lock);
 	return yes;
 }
@@ -287,7 +287,7 @@ static int commit_is_due(struct mfd_session *s)
 static int on_stop(struct mfd_session *s, struct mfd_trouble *t)
 {
 	pthread_mutex_lock(&s->lock);
-	s->stop_seen = s->stopping;
+	s->stop_seen = s->inbox.stopping;
 	pthread_mutex_unlock(&s->lock);
 	if (mfd_rules_may_abort(s))
 		return mfd_trouble(t, MFD_TROUBLE_SERVER, -ESHUTDOWN, "the restore server ends");
@@ -299,7 +299,8 @@ static int on_stop(struct mfd_session *s, struct mfd_trouble *t)
 		s->over = MFD_OVER_KEPT;
 		return 0;
 	}
-	if (has_tasks(s) && (s->stop_seen == 1 || (mfd_rules_only_copy(s) && !s->gave_up))) {
+	if (has_tasks(s) &&
+	    (s->stop_seen == 1 || (mfd_rules_only_copy(s) && s->copy != MFD_COPY_FAILED))) {
 		mfd_log_warn(
 			"%s: restored tasks still lack pages; the server ends when they are in (or when asked again, "
 			"then they are killed)",
@@ -346,7 +347,7 @@ static int tick(struct mfd_session *s, struct mfd_trouble *t)
 		ret = mfd_way_admitted(s, t);
 	if (ret || !connected(s))
 		return ret;
-	if (s->joining && now > s->join_deadline)
+	if (s->link.state == MFD_LINK_JOINING && now > s->link.deadline_ms)
 		return mfd_trouble(t, MFD_TROUBLE_LINK, -ETIMEDOUT,
 				   "not all channels joined in time");
 	if (now > heard && now - heard > s->server->stall_ms)
@@ -364,8 +365,8 @@ static int tick(struct mfd_session *s, struct mfd_trouble *t)
 
 static int all_joined(const struct mfd_session *s)
 {
-	return s->control && s->joining &&
-	       s->attached == s->limits.channels + (s->plan->follow ? 1U : 0U);
+	return s->link.control && s->link.state == MFD_LINK_JOINING &&
+	       s->link.attached == s->limits.channels + (s->plan->follow ? 1U : 0U);
 }
 
 /*
@@ -376,7 +377,7 @@ static struct mfd_mail **readable(struct mfd_session *s)
 {
 	struct mfd_mail **m;
 
-	for (m = &s->mail; *m; m = &(*m)->next) {
+	for (m = &s->inbox.mail; *m; m = &(*m)->next) {
 		if (synced(s, (*m)->sync))
 			return m;
 	}
@@ -388,9 +389,9 @@ static struct mfd_mail *take_mail(struct mfd_session *s)
 	struct mfd_mail **at = readable(s), *m = *at;
 
 	*at = m->next;
-	s->n_mail--;
+	s->inbox.n_mail--;
 	if (!m->next)
-		s->mail_end = at;
+		s->inbox.mail_end = at;
 	return m;
 }
 
@@ -400,29 +401,29 @@ static struct mfd_mail *take_mail(struct mfd_session *s)
  */
 static enum what next(struct mfd_session *s)
 {
-	if (s->failure.code)
+	if (s->inbox.failure.code)
 		return FAILED;
 	if (s->restore.done)
 		return RESTORE_ENDED;
-	if (s->pager_done && !s->pager_seen)
+	if (s->inbox.events & MFD_INBOX_PAGER && s->copy == MFD_COPY_COMING)
 		return PAGER;
-	if (s->request)
+	if (s->inbox.request)
 		return REQUEST;
-	if (s->resume != MFD_OUTCOME_NONE)
+	if (s->inbox.resume != MFD_OUTCOME_NONE)
 		return RESUME;
 	if (readable(s))
 		return MAIL;
-	if (s->lost)
+	if (s->inbox.lost)
 		return LOST;
-	if (!s->joined_said && all_joined(s))
+	if (all_joined(s))
 		return JOINED;
-	if (s->asked)
+	if (s->inbox.events & MFD_INBOX_ASKED)
 		return ASKED;
 	if (mfd_memory_may_open(s))
 		return OPEN;
-	if (s->stopping != s->stop_seen)
+	if (s->inbox.stopping != s->stop_seen)
 		return STOP;
-	if (s->setting.news)
+	if (s->inbox.events & MFD_INBOX_NEWS)
 		return NEWS;
 	return NOTHING;
 }
@@ -514,7 +515,7 @@ int mfd_session_start(struct mfd_session *s)
 
 	s->tick_ms = now + tick_length(s);
 	s->ping_ms = now + s->server->stall_ms / 3;
-	s->join_deadline = now + s->server->stall_ms;
+	s->link.deadline_ms = now + s->server->stall_ms;
 	mfd_session_heard(s, now);
 	return mfd_threads_start(&s->server->pool, session_thread, s);
 }

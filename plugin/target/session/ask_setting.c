@@ -8,6 +8,7 @@
 #include "io.h"
 #include "log.h"
 #include "ask_setting.h"
+#include "session.h"
 
 #define MAX_BANDWIDTH "max-bandwidth"
 #define ANSWER_MS     5000
@@ -35,7 +36,7 @@ static const char *refusal(struct mfd_session *s)
 		return "error: too late: everything has been sent already";
 	if (s->phase == MFD_PHASE_QUEUED)
 		return "error: it waits for memory, its channels are not connected yet";
-	if (!s->control || !s->joined_said)
+	if (s->link.state != MFD_LINK_JOINED)
 		return "error: its source is not connected";
 	if (!s->setting.offered)
 		return "error: the criu-multifd of its source is too old to change settings of a running session";
@@ -86,9 +87,8 @@ void mfd_setting_came(struct mfd_session *s, const Mfd__Setting *m)
 
 	pthread_mutex_lock(&s->lock);
 	if (!strcmp(m->name, MAX_BANDWIDTH)) {
-		s->setting.known = 1;
 		s->setting.max_bandwidth = rate;
-		s->setting.news = 1;
+		s->inbox.events |= MFD_INBOX_NEWS;
 		pthread_cond_broadcast(&s->cond);
 	}
 	if (s->setting.request && m->has_id && m->id == s->setting.id) {
@@ -104,9 +104,7 @@ void mfd_setting_offered(struct mfd_session *s, int settings, int has_bandwidth,
 {
 	pthread_mutex_lock(&s->lock);
 	s->setting.offered = settings;
-	if (has_bandwidth) {
-		s->setting.known = 1;
+	if (has_bandwidth)
 		s->setting.max_bandwidth = bandwidth;
-	}
 	pthread_mutex_unlock(&s->lock);
 }

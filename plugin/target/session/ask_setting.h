@@ -7,7 +7,24 @@
 #ifndef MFD_SETTING_H
 #define MFD_SETTING_H
 
-#include "session.h"
+#include <stdint.h>
+
+#include "proto/control.pb-c.h"
+
+struct mfd_session;
+struct mfd_request;
+
+#define MFD_SETTING_UNKNOWN UINT64_MAX
+
+/* Everything under session->lock. */
+struct mfd_settings {
+	/* A boolean beside the phase: the source takes SET, whatever the phase. */
+	int offered;
+	struct mfd_request *request; /* waits for the answer to SET number `id` */
+	uint32_t id;
+	uint64_t end_ms;
+	uint64_t max_bandwidth; /* the source's, bytes per second, or MFD_SETTING_UNKNOWN */
+};
 
 /* The session's thread.  NULL: asked, the request is answered later; else the answer. */
 const char *mfd_setting_ask(struct mfd_session *s, struct mfd_request *r);

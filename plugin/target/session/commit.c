@@ -11,7 +11,7 @@
 
 static int refuse_ready(struct mfd_session *s, struct mfd_trouble *t, const char *text)
 {
-	s->ready_us = 0;
+	s->times.ready_us = 0;
 	atomic_store_explicit(&s->sealed, 0, memory_order_release);
 	return mfd_trouble(t, MFD_TROUBLE_LINK, -EIO, "%s", text);
 }
@@ -26,7 +26,7 @@ int mfd_commit_ready(struct mfd_session *s, struct mfd_trouble *t)
 	if (mfd_filesink_sync(&s->files, &err) || mfd_pagestore_sync(s->store))
 		return refuse_ready(s, t,
 				    err.code ? mfd_error_text(&err) : "page store: fsync failed");
-	s->ready_us = mfd_clean_now_us();
+	s->times.ready_us = mfd_clean_now_us();
 	if (mfd_session_advance(s, MFD_PHASE_READY))
 		return refuse_ready(s, t, "session.img cannot be written");
 	return 0;
@@ -38,7 +38,7 @@ int mfd_commit_store(struct mfd_session *s, struct mfd_trouble *t)
 
 	mfd_assert(mfd_session_in(s, MFD_PHASES_UNDECIDED));
 	mfd_assert(!s->over);
-	s->committed_us = mfd_clean_now_us();
+	s->times.committed_us = mfd_clean_now_us();
 	s->in_doubt = 0;
 	s->error[0] = 0;
 	if (!mfd_session_advance(s, MFD_PHASE_COMMITTED))
@@ -47,7 +47,7 @@ int mfd_commit_store(struct mfd_session *s, struct mfd_trouble *t)
 	 * The source is dead and nothing was acknowledged: a person, or the source's next RESUME,
 	 * can still decide.
 	 */
-	s->committed_us = 0;
+	s->times.committed_us = 0;
 	s->in_doubt = doubt;
 	return mfd_trouble(t, MFD_TROUBLE_LINK, -EIO, "the commit could not be stored");
 }
@@ -56,7 +56,7 @@ void mfd_commit_stands_alone(struct mfd_session *s)
 {
 	int ret;
 
-	mfd_assert(s->installed);
+	mfd_assert(s->copy == MFD_COPY_INSTALLED);
 	mfd_assert(s->plan->early || mfd_rules_only_copy(s));
 	ret = mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE);
 	if (ret) { /* they are held until the commit */
@@ -65,9 +65,9 @@ void mfd_commit_stands_alone(struct mfd_session *s)
 	}
 	mfd_guard_withdraw_all(&s->server->guard, s->name);
 	pthread_mutex_lock(&s->lock);
-	s->holds = 0;
+	s->deposits.all = 0;
 	pthread_mutex_unlock(&s->lock);
-	s->alone = 1;
+	s->copy = MFD_COPY_ALONE;
 	s->stop_seen = 0; /* a server that is to end has waited for this */
 	mfd_log_info("%s: every page is in the %s tasks", s->name,
 		     s->plan->early ? "stopped" : "restored");

@@ -24,8 +24,8 @@ static void shutdown_data(struct mfd_session *s)
 	unsigned i;
 
 	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++) {
-		if (s->channels[i].peer)
-			mfd_conn_shutdown(&s->channels[i].peer->control.conn);
+		if (s->link.channels[i].peer)
+			mfd_conn_shutdown(&s->link.channels[i].peer->control.conn);
 	}
 }
 
@@ -39,17 +39,17 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger)
 
 	mfd_setting_tick(s, "the source cannot be reached any more");
 	pthread_mutex_lock(&s->lock);
-	s->joining = 0;
+	s->link.state = MFD_LINK_NONE;
 	shutdown_data(s);
-	while (linger && s->control && !mfd_session_wait_until(s, end))
+	while (linger && s->link.control && !mfd_session_wait_until(s, end))
 		;
-	if (s->control)
-		mfd_conn_shutdown(&s->control->control.conn);
-	while (s->control || s->attached)
+	if (s->link.control)
+		mfd_conn_shutdown(&s->link.control->control.conn);
+	while (s->link.control || s->link.attached)
 		pthread_cond_wait(&s->cond, &s->lock);
 	mfd_session_drop_mail(s);
-	s->lost = s->lost_control = 0;
-	s->resume = MFD_OUTCOME_NONE;
+	s->inbox.lost = MFD_LOST_NOTHING;
+	s->inbox.resume = MFD_OUTCOME_NONE;
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -120,7 +120,7 @@ static void stop_pager(struct mfd_session *s)
 
 	if (!p)
 		return;
-	mfd_pager_get_stats(p, &s->pager_last);
+	mfd_pager_get_stats(p, &s->figures.pager);
 	mfd_pager_stop(p);
 }
 
@@ -129,7 +129,7 @@ static int has_holds(struct mfd_session *s)
 	int n;
 
 	pthread_mutex_lock(&s->lock);
-	n = s->holds > 0;
+	n = s->deposits.all > 0;
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }
@@ -146,13 +146,13 @@ static void end_done(struct mfd_session *s)
 {
 	s->in_doubt = 0;
 	mfd_session_enter(s, MFD_PHASE_DONE);
-	s->done_us = mfd_clean_now_us();
+	s->times.done_us = mfd_clean_now_us();
 	s->error[0] = 0;
 	remove_store(s);
 	mfd_session_store(s, 1);
 	unlinkat(s->dirfd, MFD_NOTES_FILE, 0);
 	mfd_log_info("%s: done: %llu pages installed", s->name,
-		     (unsigned long long)s->pager_last.installed_pages);
+		     (unsigned long long)s->figures.pager.installed_pages);
 }
 
 static void end_aborted(struct mfd_session *s)
@@ -194,13 +194,13 @@ void mfd_session_wind_up(struct mfd_session *s)
 	int keeps = s->over == MFD_OVER_KEPT && mfd_rules_keeps_tasks(s);
 
 	pthread_mutex_lock(&s->lock);
-	s->ending = 1;
+	s->presence = MFD_PRESENCE_ENDING;
 	s->leave = s->over == MFD_OVER_DONE ? MFD_LEAVE_GIVEN : MFD_LEAVE_REFUSED;
-	if (s->request) {
-		snprintf(s->request->answer, sizeof(s->request->answer),
+	if (s->inbox.request) {
+		snprintf(s->inbox.request->answer, sizeof(s->inbox.request->answer),
 			 "error: session %s has just ended", s->name);
-		s->request->done = 1;
-		s->request = NULL;
+		s->inbox.request->done = 1;
+		s->inbox.request = NULL;
 	}
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);

@@ -24,14 +24,14 @@ void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t)
 {
 	memset(t, 0, sizeof(*t));
 	for (unsigned i = 0; i < s->limits.channels; i++)
-		add_counts(t, &s->channels[i].n);
+		add_counts(t, &s->link.channels[i].n);
 }
 
 void mfd_figures_keep(struct mfd_session *s)
 {
 	for (unsigned i = 0; i <= MFD_SESSION_URGENT; i++) {
-		add_counts(&s->past[i], &s->channels[i].n);
-		memset(&s->channels[i].n, 0, sizeof(s->channels[i].n));
+		add_counts(&s->figures.past[i], &s->link.channels[i].n);
+		memset(&s->link.channels[i].n, 0, sizeof(s->link.channels[i].n));
 	}
 }
 
@@ -61,11 +61,11 @@ static void entry_channels(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->has_pages = e->has_zero_pages = e->has_wire_bytes = e->has_file_bytes = 1;
 	e->channel = f->channels;
 	for (unsigned i = 0; i <= MFD_SESSION_URGENT; i++) {
-		struct mfd_totals t = s->past[i];
+		struct mfd_totals t = s->figures.past[i];
 
 		if (i == MFD_SESSION_URGENT ? !s->plan->follow : i >= s->limits.channels)
 			continue;
-		add_counts(&t, &s->channels[i].n);
+		add_counts(&t, &s->link.channels[i].n);
 		e->pages += t.pages;
 		e->zero_pages += t.zero_pages;
 		e->wire_bytes += t.wire_bytes;
@@ -80,7 +80,7 @@ static void entry_channels(struct mfd_session *s, Mfd__SessionEntry *e)
 static void entry_pager(struct mfd_session *s, Mfd__SessionEntry *e)
 {
 	struct mfd_pager *pager = atomic_load_explicit(&s->pager, memory_order_acquire);
-	struct mfd_pager_stats *st = &s->pager_last;
+	struct mfd_pager_stats *st = &s->figures.pager;
 	struct mfd_figures *f = &s->figures;
 
 	if (pager)
@@ -129,18 +129,18 @@ static void entry_times(struct mfd_session *s, Mfd__SessionEntry *e)
 		uint64_t from, *to;
 		protobuf_c_boolean *has;
 	} all[] = {
-		{ s->started_us, &e->started_us, &e->has_started_us },
+		{ s->times.started_us, &e->started_us, &e->has_started_us },
 		{ t->joined_us, &e->joined_us, &e->has_joined_us },
 		{ atomic_load(&t->streaming_us), &e->streaming_us, &e->has_streaming_us },
 		{ t->images_us, &e->images_us, &e->has_images_us },
 		{ t->restorable_us, &e->restorable_us, &e->has_restorable_us },
 		{ t->running_us, &e->running_us, &e->has_running_us },
 		{ t->sent_us, &e->sent_us, &e->has_sent_us },
-		{ s->ready_us, &e->ready_us, &e->has_ready_us },
+		{ s->times.ready_us, &e->ready_us, &e->has_ready_us },
 		{ atomic_load(&t->restored_us), &e->restored_us, &e->has_restored_us },
-		{ s->committed_us, &e->committed_us, &e->has_committed_us },
+		{ s->times.committed_us, &e->committed_us, &e->has_committed_us },
 		{ t->installed_us, &e->installed_us, &e->has_installed_us },
-		{ s->done_us, &e->done_us, &e->has_done_us },
+		{ s->times.done_us, &e->done_us, &e->has_done_us },
 		{ mfd_clean_now_us(), &e->updated_us, &e->has_updated_us },
 	};
 
@@ -169,36 +169,36 @@ static void load_channels(struct mfd_session *s, const Mfd__SessionEntry *e)
 	unsigned data = 0;
 
 	if (!e->n_channel)
-		s->past[0] = (struct mfd_totals){ .pages = e->pages,
-						  .zero_pages = e->zero_pages,
-						  .wire_bytes = e->wire_bytes,
-						  .file_bytes = e->file_bytes };
+		s->figures.past[0] = (struct mfd_totals){ .pages = e->pages,
+							  .zero_pages = e->zero_pages,
+							  .wire_bytes = e->wire_bytes,
+							  .file_bytes = e->file_bytes };
 	for (size_t i = 0; i < e->n_channel; i++) {
 		const Mfd__SessionChannel *c = e->channel[i];
 		unsigned at = c->urgent ? MFD_SESSION_URGENT : data++;
 
 		if (at >= s->limits.channels && !c->urgent)
 			continue;
-		s->past[at] = (struct mfd_totals){ .packets = c->packets,
-						   .pages = c->pages,
-						   .zero_pages = c->zero_pages,
-						   .file_bytes = c->file_bytes,
-						   .wire_bytes = c->wire_bytes,
-						   .stalls = c->stalls,
-						   .stall_us = c->stall_us,
-						   .receive_us = c->receive_us };
+		s->figures.past[at] = (struct mfd_totals){ .packets = c->packets,
+							   .pages = c->pages,
+							   .zero_pages = c->zero_pages,
+							   .file_bytes = c->file_bytes,
+							   .wire_bytes = c->wire_bytes,
+							   .stalls = c->stalls,
+							   .stall_us = c->stall_us,
+							   .receive_us = c->receive_us };
 	}
 }
 
 void mfd_figures_load(struct mfd_session *s, const Mfd__SessionEntry *e)
 {
 	load_channels(s, e);
-	s->started_us = e->started_us;
-	s->ready_us = e->ready_us;
-	s->committed_us = e->committed_us;
 	s->lazy_pages = e->lazy_pages;
 	s->files.files = e->files;
-	s->times = (struct mfd_times){ .joined_us = e->joined_us,
+	s->times = (struct mfd_times){ .started_us = e->started_us,
+				       .ready_us = e->ready_us,
+				       .committed_us = e->committed_us,
+				       .joined_us = e->joined_us,
 				       .images_us = e->images_us,
 				       .restorable_us = e->restorable_us,
 				       .running_us = e->running_us,

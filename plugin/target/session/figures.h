@@ -27,13 +27,18 @@ struct mfd_totals {
  * alone, but for the atomics.
  */
 struct mfd_times {
-	uint64_t joined_us, images_us, restorable_us, running_us, sent_us, installed_us;
+	uint64_t started_us, joined_us, images_us, restorable_us, running_us, sent_us;
+	uint64_t ready_us, committed_us, installed_us, done_us;
 	/* a channel's or the pager's thread: mfd_figures_first */
 	_Atomic uint64_t streaming_us, restored_us;
 };
 
-/* What an entry's lists point to. */
 struct mfd_figures {
+	/* of connections before a resume, or before a restart */
+	struct mfd_totals past[MFD_WIRE_MAX_CHANNELS + 1];
+	struct mfd_pager_stats pager; /* as last seen */
+	uint64_t moved;		      /* what session.img last said of progress */
+	/* What an entry's lists point to. */
 	Mfd__SessionChannel channel[MFD_WIRE_MAX_CHANNELS + 1],
 		*channels[MFD_WIRE_MAX_CHANNELS + 1];
 	Mfd__SessionPagerThread thread[MFD_PAGER_MAX_THREADS], *threads[MFD_PAGER_MAX_THREADS];

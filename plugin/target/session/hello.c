@@ -123,19 +123,19 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 {
 	s->limits = limits_of(h);
 	s->plan = mfd_plan_granted(h, mfd_server_restores_early(s->server));
-	s->started_us = mfd_clean_now_us();
+	s->times.started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
 	mfd_setting_offered(s, h->settings, h->has_max_bandwidth, h->max_bandwidth);
 }
 
 int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_t n)
 {
-	s->restore_options = calloc(n + 1, sizeof(*s->restore_options));
-	if (!s->restore_options)
+	s->asked.restore_options = calloc(n + 1, sizeof(*s->asked.restore_options));
+	if (!s->asked.restore_options)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++, s->n_restore_options++) {
-		s->restore_options[i] = strdup(options[i]);
-		if (!s->restore_options[i])
+	for (size_t i = 0; i < n; i++, s->asked.n_restore_options++) {
+		s->asked.restore_options[i] = strdup(options[i]);
+		if (!s->asked.restore_options[i])
 			return -ENOMEM;
 	}
 	return 0;
@@ -195,8 +195,8 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 	int ret;
 
 	pthread_mutex_lock(&s->lock);
-	s->live = 1;
-	s->joining = s->phase != MFD_PHASE_QUEUED;
+	s->presence = MFD_PRESENCE_LIVE;
+	s->link.state = s->phase == MFD_PHASE_QUEUED ? MFD_LINK_NONE : MFD_LINK_JOINING;
 	pthread_mutex_unlock(&s->lock);
 	mfd_session_attach_control(s, p, MFD_OUTCOME_NONE);
 	atomic_fetch_add(&s->refs, 1); /* the thread's */
@@ -205,8 +205,8 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 		return 0;
 	pthread_mutex_lock(&s->send_lock);
 	pthread_mutex_lock(&s->lock);
-	s->live = 0;
-	s->control = NULL;
+	s->presence = MFD_PRESENCE_CLAIMED;
+	s->link.control = NULL;
 	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_unlock(&s->send_lock);
 	mfd_session_put(s);

@@ -15,6 +15,7 @@
 #include "io.h"
 #include "log.h"
 #include "memory.h"
+#include "session.h"
 #include "size.h"
 
 #define MIB	 (1ULL << 20)
@@ -223,8 +224,8 @@ static uint64_t used_now(struct mfd_session *s)
 	unsigned i;
 
 	for (i = 0; i <= MFD_SESSION_URGENT; i++) {
-		const struct mfd_totals *past = &s->past[i];
-		const struct mfd_counts *n = &s->channels[i].n;
+		const struct mfd_totals *past = &s->figures.past[i];
+		const struct mfd_counts *n = &s->link.channels[i].n;
 
 		pages += past->pages + mfd_counter_get(&n->pages);
 		pages += past->zero_pages + mfd_counter_get(&n->zero_pages);
@@ -292,7 +293,7 @@ void mfd_memory_adopt(struct mfd_session *s)
 		return;
 	s->memory.base = used_now(s);
 	atomic_store(&s->memory.need, s->lazy_pages << MFD_WIRE_PAGE_SHIFT);
-	if (s->restored)
+	if (atomic_load(&s->restored))
 		atomic_store(&s->memory.open, 1);
 	if (!atomic_load(&s->sealed))
 		s->memory.base += BLOCK;
@@ -420,7 +421,7 @@ static void tell_queued(struct mfd_session *s)
 	Mfd__Queued m = MFD__QUEUED__INIT;
 	struct mfd_budget_figures f;
 
-	s->queued_told_ms = mfd_io_now_ms();
+	s->memory.told_ms = mfd_io_now_ms();
 	mfd_budget_look(&s->server->budget, &s->memory.claim, &f);
 	m.need = promise_of(s).least;
 	m.free = f.free;
@@ -448,7 +449,7 @@ int mfd_memory_admitted(struct mfd_session *s)
 
 		if (!admitted && swept && is_hopeless(s))
 			fail_short(s, promise_of(s).least);
-		else if (!admitted && mfd_io_now_ms() - s->queued_told_ms >= TELL_MS)
+		else if (!admitted && mfd_io_now_ms() - s->memory.told_ms >= TELL_MS)
 			tell_queued(s);
 		if (!admitted)
 			return 0;
@@ -474,7 +475,7 @@ void mfd_memory_tick(struct mfd_session *s)
 
 int mfd_memory_may_open(const struct mfd_session *s)
 {
-	return s->server->max_memory && s->plan->postcopy && s->restored &&
+	return s->server->max_memory && s->plan->postcopy && atomic_load(&s->restored) &&
 	       !atomic_load(&s->memory.open);
 }
 

@@ -21,7 +21,34 @@
 #ifndef MFD_MEMORY_H
 #define MFD_MEMORY_H
 
-#include "session.h"
+#include <stdatomic.h>
+
+#include "budget.h"
+#include "conn.h"
+#include "error.h"
+#include "images/session.pb-c.h"
+#include "proto/control.pb-c.h"
+#include "wire.h"
+
+struct mfd_server;
+struct mfd_session;
+
+/* A session's part. */
+struct mfd_memory {
+	struct mfd_budget_claim claim;	 /* server->budget's lock */
+	uint64_t base;			 /* constant: of what is promised, not for packets */
+	_Atomic uint64_t granted, taken; /* to packets, by packets */
+	_Atomic uint64_t taken_before;	 /* of taken, before the latest RESUME */
+	_Atomic uint64_t need;		 /* what the tasks have, says the source; 0 = not known */
+	uint64_t told_ms;		 /* when QUEUED was last sent */
+	/* A boolean beside the phase: the source understands ROOM, whatever the phase. */
+	_Atomic int hold_ok;
+	/*
+	 * Postcopy: everything goes straight into tasks by now.  A boolean beside the phase:
+	 * receivers look at it without the lock, and it follows the end of the restore.
+	 */
+	_Atomic int open;
+};
 
 /*
  * Before anything is made of a HELLO: 0, or -E2BIG (never possible here) or -ENOSPC (not now, and

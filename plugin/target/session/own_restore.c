@@ -54,8 +54,8 @@ int mfd_own_restore_begin(struct mfd_session *s, struct mfd_trouble *t)
 	else
 		mfd_pager_expect_stop(p, s->server->huge_pages);
 	mfd_log_info("%s: restoring", s->name);
-	ret = mfd_restore_start(&s->restore, s->dirfd, s->restore_options, s->n_restore_options,
-				text, sizeof(text));
+	ret = mfd_restore_start(&s->restore, s->dirfd, s->asked.restore_options,
+				s->asked.n_restore_options, text, sizeof(text));
 	if (ret)
 		return failed(s, t, ret, text);
 	mfd_notes_mark(s->dirfd, 0, s->restore.warden);

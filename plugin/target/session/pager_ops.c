@@ -45,7 +45,7 @@ static int op_started(void *arg)
 		return ret;
 	}
 	if (s->leave == MFD_LEAVE_WAIT) {
-		s->asked = 1;
+		s->inbox.events |= MFD_INBOX_ASKED;
 		pthread_cond_broadcast(&s->cond);
 	}
 	while (s->leave == MFD_LEAVE_WAIT)
@@ -72,9 +72,9 @@ static int note_held(struct mfd_session *s, const struct mfd_pager_held *h, int 
 {
 	pthread_mutex_lock(&s->lock);
 	if (!ret && h->task)
-		s->held_tasks++;
+		s->deposits.tasks++;
 	else if (!ret)
-		s->held_conn = h->uffd + 1;
+		s->deposits.conn = h->uffd + 1;
 	pthread_mutex_unlock(&s->lock);
 	return ret;
 }
@@ -85,10 +85,10 @@ static int note_unheld(struct mfd_session *s, int uffd)
 	int last = 0;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->held_conn == uffd + 1)
-		s->held_conn = 0;
-	else if (s->held_tasks)
-		last = !--s->held_tasks;
+	if (s->deposits.conn == uffd + 1)
+		s->deposits.conn = 0;
+	else if (s->deposits.tasks)
+		last = !--s->deposits.tasks;
 	pthread_mutex_unlock(&s->lock);
 	return last;
 }
@@ -98,10 +98,10 @@ static int count_hold(struct mfd_session *s)
 	int ret = 0;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->ending)
+	if (s->presence == MFD_PRESENCE_ENDING)
 		ret = -ESHUTDOWN;
 	else
-		s->holds++;
+		s->deposits.all++;
 	pthread_mutex_unlock(&s->lock);
 	return ret;
 }
@@ -173,8 +173,7 @@ static void op_restored(void *arg)
 	mfd_figures_first(&s->times.restored_us);
 	pthread_mutex_lock(&s->lock);
 	given = s->leave == MFD_LEAVE_GIVEN;
-	s->restored = 1;
-	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
+	atomic_store(&s->restored, 1);
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	if (given) /* else confirm.c does, when they go on */
@@ -187,9 +186,9 @@ static void op_done(void *arg, int code, const char *text)
 	struct mfd_session *s = arg;
 
 	pthread_mutex_lock(&s->lock);
-	s->pager_done = 1;
-	s->pager_code = code;
-	snprintf(s->pager_text, sizeof(s->pager_text), "%s", text ? text : "");
+	s->inbox.events |= MFD_INBOX_PAGER;
+	s->inbox.pager_code = code;
+	snprintf(s->inbox.pager_text, sizeof(s->inbox.pager_text), "%s", text ? text : "");
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -288,11 +287,11 @@ int mfd_pager_ops_take_over(struct mfd_session *s, struct mfd_error *err)
 
 	if (ret)
 		return mfd_error_sys(err, ret, "take over");
-	s->restored = 1;
-	s->held_tasks = (unsigned)own;
-	s->holds = 1; /* none may be left, but then there is nothing to kill or release either */
+	atomic_store(&s->restored, 1);
+	s->deposits.tasks = (unsigned)own;
+	s->deposits.all =
+		1; /* none may be left, but then there is nothing to kill or release either */
 	s->leave = MFD_LEAVE_GIVEN;
-	atomic_store_explicit(&s->hurry, 1, memory_order_relaxed);
 	ret = adopt_pager(s, held, n, err);
 	if (!ret) {
 		mfd_takeover_done(&s->server->takeover, s->name, held, n);
@@ -310,7 +309,7 @@ void mfd_pager_ops_complete(struct mfd_session *s)
 
 	mfd_assert(mfd_session_in(s, MFD_PHASES_UNDECIDED | MFD_PHASE_BIT(IMAGES) |
 					     MFD_PHASE_BIT(SETTLING) | MFD_PHASE_BIT(COMMITTED)));
-	mfd_assert(p || !s->plan->follow || s->installed);
+	mfd_assert(p || !s->plan->follow || mfd_session_installed(s));
 	if (p && s->plan->follow)
 		mfd_pager_complete(p);
 }
@@ -321,7 +320,7 @@ void mfd_pager_ops_leave(struct mfd_session *s)
 	mfd_assert(s->leave != MFD_LEAVE_REFUSED);
 	pthread_mutex_lock(&s->lock);
 	s->leave = MFD_LEAVE_GIVEN;
-	s->asked = 0;
+	s->inbox.events &= ~MFD_INBOX_ASKED;
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 }

@@ -88,7 +88,7 @@ static int pager_if_followed(const struct mfd_session *s)
 
 static int no_channels(const struct mfd_session *s)
 {
-	return !s->joining && !s->joined_said;
+	return s->link.state == MFD_LINK_NONE;
 }
 
 static int no_leave(const struct mfd_session *s)
@@ -133,7 +133,7 @@ static int not_continued(const struct mfd_session *s)
 
 static int is_done(const struct mfd_session *s)
 {
-	return s->over == MFD_OVER_DONE && s->installed;
+	return s->over == MFD_OVER_DONE && mfd_session_installed(s);
 }
 
 static int is_over(const struct mfd_session *s)

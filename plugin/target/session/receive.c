@@ -373,7 +373,7 @@ static void mind_manners(struct receiver *r, const struct mfd_wire_packet *h)
 	mfd_gentle_be(&r->manners,
 		      r->s->plan->follow && r->channel != MFD_SESSION_URGENT &&
 			      kind_of(h)->gives_way &&
-			      !atomic_load_explicit(&r->s->hurry, memory_order_relaxed));
+			      !atomic_load_explicit(&r->s->restored, memory_order_relaxed));
 }
 
 /*
@@ -422,7 +422,7 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 		r->s = s;
 		r->p = p;
 		r->channel = channel;
-		r->n = &s->channels[channel].n;
+		r->n = &s->link.channels[channel].n;
 		if (channel == MFD_SESSION_URGENT)
 			mfd_gentle_first();
 		mfd_threadname_set(channel == MFD_SESSION_URGENT ? "urgent" : "recv", channel);

@@ -98,11 +98,10 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	s->limits.checksum = 1;
 	mfd_figures_load(s, e);
 	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
-	s->joined_said = 1;
 	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
 	memcpy(s->id, e->session_id.data, sizeof(s->id));
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));
-	s->resumed = 1;
+	s->link.rounds = 1; /* what the source says at the END counts from its return on */
 	atomic_store(&s->sealed, e->state != MFD__SESSION_STATE__RUNNING);
 }
 
@@ -145,7 +144,8 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 
 	if (ret)
 		return mfd_error_set(err, ret, "the restored tasks are gone");
-	s->restored = s->installed = s->alone = 1;
+	atomic_store(&s->restored, 1);
+	s->copy = MFD_COPY_ALONE;
 	mfd_address_adopt(s);
 	mfd_takeover_needless(&s->server->takeover, s->name);
 	return 0;
@@ -198,7 +198,8 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 		mfd_session_store(s, 1);
 	snprintf(what, sizeof(what), "%s%s", mfd_session_state_text(s),
 		 s->in_doubt ? ", in doubt" : "");
-	s->live = !ret;
+	if (!ret)
+		s->presence = MFD_PRESENCE_LIVE;
 	if (!ret)
 		ret = mfd_session_start(s); /* takes over our reference */
 	if (ret) {

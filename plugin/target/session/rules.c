@@ -26,7 +26,7 @@ int mfd_rules_only_copy(const struct mfd_session *s)
 
 int mfd_rules_keeps_tasks(const struct mfd_session *s)
 {
-	return mfd_rules_only_copy(s) && s->alone;
+	return mfd_rules_only_copy(s) && s->copy == MFD_COPY_ALONE;
 }
 
 /*

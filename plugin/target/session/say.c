@@ -19,8 +19,8 @@ void mfd_say_hello_ok(struct mfd_session *s)
 	ok.packet_size = s->limits.packet_size;
 	ok.has_compress = 1;
 	ok.compress = (uint32_t)s->limits.compress;
-	ok.has_move_addresses = s->n_move_addresses > 0;
-	ok.move_addresses = (uint32_t)s->n_move_addresses;
+	ok.has_move_addresses = s->asked.n_move_addresses > 0;
+	ok.move_addresses = (uint32_t)s->asked.n_move_addresses;
 	ok.has_settings = ok.settings = 1;
 	ok.has_early_restore = ok.early_restore = s->plan->early;
 	ok.has_memory_limit = s->server->max_memory > 0;

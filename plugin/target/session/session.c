@@ -35,7 +35,8 @@ static struct mfd_session *alloc(struct mfd_server *sv, const char *name)
 	memset(s, 0, sizeof(*s));
 	s->server = sv;
 	s->dirfd = -1;
-	s->mail_end = &s->mail;
+	s->setting.max_bandwidth = MFD_SETTING_UNKNOWN;
+	s->inbox.mail_end = &s->inbox.mail;
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	atomic_init(&s->refs, 2);
 	pthread_mutex_init(&s->send_lock, NULL);
@@ -127,7 +128,7 @@ static int is(struct mfd_session *s, const uint8_t *id, const uint8_t *secret)
 	int yes;
 
 	pthread_mutex_lock(&s->lock);
-	yes = s->live && !s->ending && !memcmp(s->id, id, sizeof(s->id)) &&
+	yes = s->presence == MFD_PRESENCE_LIVE && !memcmp(s->id, id, sizeof(s->id)) &&
 	      mfd_secret_equal(s->secret, sizeof(s->secret), secret, MFD_WIRE_SECRET_LEN);
 	pthread_mutex_unlock(&s->lock);
 	return yes;
@@ -151,15 +152,15 @@ struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id
 
 void mfd_session_drop_mail(struct mfd_session *s)
 {
-	while (s->mail) {
-		struct mfd_mail *m = s->mail;
+	while (s->inbox.mail) {
+		struct mfd_mail *m = s->inbox.mail;
 
-		s->mail = m->next;
+		s->inbox.mail = m->next;
 		protobuf_c_message_free_unpacked(m->msg, NULL);
 		free(m);
 	}
-	s->mail_end = &s->mail;
-	s->n_mail = 0;
+	s->inbox.mail_end = &s->inbox.mail;
+	s->inbox.n_mail = 0;
 }
 
 void mfd_session_put(struct mfd_session *s)
@@ -169,12 +170,12 @@ void mfd_session_put(struct mfd_session *s)
 	mfd_session_drop_mail(s);
 	if (s->store)
 		mfd_pagestore_close(s->store);
-	while (s->n_restore_options)
-		free(s->restore_options[--s->n_restore_options]);
-	free(s->restore_options);
-	while (s->n_move_addresses)
-		free(s->move_addresses[--s->n_move_addresses]);
-	free(s->move_addresses);
+	while (s->asked.n_restore_options)
+		free(s->asked.restore_options[--s->asked.n_restore_options]);
+	free(s->asked.restore_options);
+	while (s->asked.n_move_addresses)
+		free(s->asked.move_addresses[--s->asked.n_move_addresses]);
+	free(s->asked.move_addresses);
 	mfd_tables_free(&s->tables);
 	mfd_filesink_free(&s->files);
 	mfd_io_close(&s->dirfd);
@@ -192,7 +193,7 @@ void mfd_session_stop_all(struct mfd_server *sv, unsigned level)
 	pthread_mutex_lock(&sv->lock);
 	for (s = sv->sessions; s; s = s->next) {
 		pthread_mutex_lock(&s->lock);
-		s->stopping = level;
+		s->inbox.stopping = level;
 		pthread_cond_broadcast(&s->cond);
 		pthread_mutex_unlock(&s->lock);
 	}
@@ -208,7 +209,7 @@ int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	pthread_mutex_lock(&s->lock);
-	mfd_error_set(&s->failure, code, "%s", text);
+	mfd_error_set(&s->inbox.failure, code, "%s", text);
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	return code;
@@ -219,8 +220,8 @@ int mfd_session_send(struct mfd_session *s, unsigned type, const ProtobufCMessag
 	int ret = -ENOTCONN;
 
 	pthread_mutex_lock(&s->send_lock);
-	if (s->control)
-		ret = mfd_control_send(&s->control->control, type, msg);
+	if (s->link.control)
+		ret = mfd_control_send(&s->link.control->control, type, msg);
 	pthread_mutex_unlock(&s->send_lock);
 	if (ret)
 		mfd_log_debug("%s: %s not sent: %s", s->name, mfd_wire_msg_name(type),
@@ -238,14 +239,14 @@ static int oust(struct mfd_session *s)
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += 5;
 	pthread_mutex_lock(&s->lock);
-	if (s->control)
-		mfd_conn_shutdown(&s->control->control.conn);
-	while (s->control && !s->ending) {
+	if (s->link.control)
+		mfd_conn_shutdown(&s->link.control->control.conn);
+	while (s->link.control && s->presence != MFD_PRESENCE_ENDING) {
 		if (pthread_cond_timedwait(&s->cond, &s->lock, &until))
 			break;
 	}
 	/* The loss must have been dealt with, else it would hit the new connection. */
-	while (s->lost && !s->ending) {
+	while (s->inbox.lost && s->presence != MFD_PRESENCE_ENDING) {
 		if (pthread_cond_timedwait(&s->cond, &s->lock, &until))
 			break;
 	}
@@ -261,13 +262,13 @@ int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum m
 		oust(s);
 	pthread_mutex_lock(&s->send_lock);
 	pthread_mutex_lock(&s->lock);
-	if (s->ending)
+	if (s->presence == MFD_PRESENCE_ENDING)
 		ret = -ENOENT;
-	else if (s->control || s->lost)
+	else if (s->link.control || s->inbox.lost)
 		ret = -EBUSY;
 	if (!ret) {
-		s->control = p;
-		s->resume = outcome;
+		s->link.control = p;
+		s->inbox.resume = outcome;
 		pthread_cond_broadcast(&s->cond);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -276,22 +277,22 @@ int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum m
 	return ret;
 }
 
-static void note_loss(struct mfd_session *s, const char *what, const char *why)
+static void note_loss(struct mfd_session *s, enum mfd_lost lost, const char *what, const char *why)
 {
-	if (!s->lost)
-		snprintf(s->lost_text, sizeof(s->lost_text), "%s: %s", what, why);
-	s->lost = 1;
+	if (!s->inbox.lost)
+		snprintf(s->inbox.lost_text, sizeof(s->inbox.lost_text), "%s: %s", what, why);
+	if (s->inbox.lost < lost)
+		s->inbox.lost = lost;
 }
 
 void mfd_session_detach_control(struct mfd_session *s, struct mfd_peer *p, const char *why)
 {
 	pthread_mutex_lock(&s->send_lock);
 	pthread_mutex_lock(&s->lock);
-	if (s->control == p) {
-		s->control = NULL;
-		s->resume = MFD_OUTCOME_NONE;
-		note_loss(s, "control connection", why);
-		s->lost_control = 1;
+	if (s->link.control == p) {
+		s->link.control = NULL;
+		s->inbox.resume = MFD_OUTCOME_NONE;
+		note_loss(s, MFD_LOST_CONTROL, "control connection", why);
 		pthread_cond_broadcast(&s->cond);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -304,15 +305,15 @@ int mfd_session_post(struct mfd_session *s, unsigned type, uint64_t sync, Protob
 	int ret = 0;
 
 	pthread_mutex_lock(&s->lock);
-	if (!m || s->n_mail >= MFD_SESSION_MAX_MAIL) {
+	if (!m || s->inbox.n_mail >= MFD_INBOX_MAX_MAIL) {
 		ret = -EPROTO;
 	} else {
 		m->type = type;
 		m->sync = sync;
 		m->msg = msg;
-		*s->mail_end = m;
-		s->mail_end = &m->next;
-		s->n_mail++;
+		*s->inbox.mail_end = m;
+		s->inbox.mail_end = &m->next;
+		s->inbox.n_mail++;
 		pthread_cond_broadcast(&s->cond);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -330,17 +331,17 @@ unsigned mfd_session_join(struct mfd_session *s, struct mfd_peer *p, unsigned ch
 	unsigned status = MFD_WIRE_JOIN_OK;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->ending)
+	if (s->presence == MFD_PRESENCE_ENDING)
 		status = MFD_WIRE_JOIN_SESSION;
 	else if (channel == MFD_SESSION_URGENT ? !s->plan->follow : channel >= s->limits.channels)
 		status = channel == MFD_SESSION_URGENT ? MFD_WIRE_JOIN_ROLE : MFD_WIRE_JOIN_CHANNEL;
-	else if (s->channels[channel].peer)
+	else if (s->link.channels[channel].peer)
 		status = MFD_WIRE_JOIN_TWICE;
-	else if (!s->joining)
+	else if (s->link.state != MFD_LINK_JOINING)
 		status = MFD_WIRE_JOIN_ROLE;
 	if (!status) {
-		s->channels[channel].peer = p;
-		s->attached++;
+		s->link.channels[channel].peer = p;
+		s->link.attached++;
 		pthread_cond_broadcast(&s->cond);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -356,10 +357,10 @@ void mfd_session_leave(struct mfd_session *s, unsigned channel, const char *why)
 	else
 		snprintf(what, sizeof(what), "channel %u", channel);
 	pthread_mutex_lock(&s->lock);
-	s->channels[channel].peer = NULL;
-	s->attached--;
+	s->link.channels[channel].peer = NULL;
+	s->link.attached--;
 	if (why)
-		note_loss(s, what, why);
+		note_loss(s, MFD_LOST_CHANNEL, what, why);
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -367,8 +368,8 @@ void mfd_session_leave(struct mfd_session *s, unsigned channel, const char *why)
 void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync)
 {
 	pthread_mutex_lock(&s->lock);
-	if (s->channels[channel].sync < sync)
-		s->channels[channel].sync = sync;
+	if (s->link.channels[channel].sync < sync)
+		s->link.channels[channel].sync = sync;
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -376,12 +377,12 @@ void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync)
 void mfd_session_request(struct mfd_session *s, struct mfd_request *r)
 {
 	pthread_mutex_lock(&s->lock);
-	while (s->request && !s->ending)
+	while (s->inbox.request && s->presence != MFD_PRESENCE_ENDING)
 		pthread_cond_wait(&s->cond, &s->lock);
-	if (s->ending) {
+	if (s->presence == MFD_PRESENCE_ENDING) {
 		snprintf(r->answer, sizeof(r->answer), "error: session %s is just ending", s->name);
 	} else {
-		s->request = r;
+		s->inbox.request = r;
 		pthread_cond_broadcast(&s->cond);
 		while (!r->done)
 			pthread_cond_wait(&s->cond, &s->lock);

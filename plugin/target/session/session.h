@@ -2,77 +2,93 @@
 /*
  * One migration on the target.
  *
- * Who does what: the session's own thread (session.c) is an actor.  Everyone else tells it what has
- * happened - a control message, a connection lost, a channel that has seen a sync, a pager that is
- * done - by setting a field under `lock` and signalling `cond`; it alone decides, changes `state`,
- * writes session.img, starts and stops the pager and ends the session. So nothing in the state
- * machine runs twice or at the same time.
+ * Its way from HELLO to DONE: phase.h (where it is), way.h (what leads on), rules.h (what goes
+ * wrong), plan.h (what the two ends have agreed on), turns.h (which message may come when).
+ *
+ * The session's own thread (actor.c) is an actor.  Every other thread tells it what has happened (a
+ * control message, a connection lost, a sync seen on a channel, a pager at its end) by leaving it
+ * in `inbox` or `link` under `lock` and signalling `cond`.  The session's thread alone decides,
+ * enters phases, writes session.img, starts and stops the pager and ends the session: nothing in
+ * the state machine runs twice or at the same time.
  *
  * The data path (receive.c) takes no lock: the page tables are lock-free, the counters belong to
  * the channel.
  *
  * Life: claimed by name (in server->sessions), set up by HELLO or from disk, thread started, ended
  * by its thread, which shuts down every connection, waits until their threads have let go, and
- * leaves the list.  References: the list's, the thread's, and one per connection thread that has
- * found it.
+ * leaves the list.  References: the list's, the thread's, and one for each connection thread that
+ * has found it.
  */
 #ifndef MFD_SESSION_H
 #define MFD_SESSION_H
 
-#include "server.h"
-#include "budget.h"
+#include "ask_setting.h"
 #include "figures.h"
 #include "filesink.h"
 #include "images/session.pb-c.h"
-#include "proto/control.pb-c.h"
+#include "inbox.h"
+#include "link.h"
+#include "memory.h"
 #include "pager.h"
-#include "phase.h"
 #include "pagestore.h"
+#include "phase.h"
 #include "plan.h"
+#include "proto/control.pb-c.h"
 #include "restore_run.h"
 #include "rules.h"
+#include "server.h"
 #include "tables.h"
 #include "wire.h"
 
-#define MFD_SESSION_MAX_MAIL 64
-#define MFD_SESSION_MAX_NEED 65536		   /* ranges in one NEED */
-#define MFD_SESSION_URGENT   MFD_WIRE_MAX_CHANNELS /* index of the urgent channel */
-/* ms that the source has to read our last message */
+#define MFD_SESSION_MAX_NEED 65536 /* ranges in one NEED */
+/* ms that the source has to read the session's last message */
 #define MFD_SESSION_LINGER 1000
-struct mfd_channel {
-	struct mfd_peer *peer; /* session->lock; NULL: not connected */
-	uint64_t sync;	       /* session->lock; last sync seen */
-	struct mfd_counts n;
-} __attribute__((aligned(64))); /* neighbours do not share a cache line */
 
-struct mfd_mail {
-	unsigned type; /* enum mfd_wire_msg */
-	uint64_t sync; /* not to be read before every channel has seen this sync */
-	ProtobufCMessage *msg;
-	struct mfd_mail *next;
+/* What the source asks for beside its plan; checked, constant once the session's thread runs. */
+struct mfd_asked {
+	char **restore_options; /* without dashes */
+	size_t n_restore_options;
+	char **move_addresses; /* ADDR/LEN@DEV */
+	size_t n_move_addresses;
 };
 
-enum mfd_request_kind { MFD_REQUEST_ABORT, MFD_REQUEST_RUN, MFD_REQUEST_DISCARD, MFD_REQUEST_SET };
-/* A request of requests.c, which waits on session->cond for `done`. */
-struct mfd_request {
-	enum mfd_request_kind kind;
-	char *name, *value; /* of SET */
-	int done;
-	char answer[512];
-};
-
-/* See setting.h; everything under session->lock. */
-struct mfd_settings {
-	int offered;		     /* the source takes SET */
-	struct mfd_request *request; /* waits for the answer to SET number `id` */
-	uint32_t id;
-	uint64_t end_ms;
-	int known, news;	/* the limit is; it has changed since session.img was written */
-	uint64_t max_bandwidth; /* the source's, bytes per second */
-};
-
+/* May restored tasks run?  GIVEN by STARTED_OK or COMMIT, REFUSED when the session ends without. */
 enum mfd_leave { MFD_LEAVE_WAIT, MFD_LEAVE_GIVEN, MFD_LEAVE_REFUSED };
-enum mfd_outcome { MFD_OUTCOME_NONE, MFD_OUTCOME_CONTINUE, MFD_OUTCOME_COMMIT, MFD_OUTCOME_ABORT };
+
+/* What the pager has reached. */
+enum mfd_copy {
+	MFD_COPY_COMING,    /* pages are missing, or there is no pager */
+	MFD_COPY_INSTALLED, /* every page is in the restored tasks */
+	MFD_COPY_ALONE,	    /* ... and that is noted: they need no process of this server */
+	MFD_COPY_FAILED,    /* it has given up */
+};
+
+/* Who finds the session. */
+enum mfd_presence {
+	MFD_PRESENCE_CLAIMED, /* its name is taken */
+	MFD_PRESENCE_LIVE,    /* set up: found by id and secret */
+	MFD_PRESENCE_ENDING,  /* no connection may attach any more */
+};
+
+/* Was the source asked for missing pages? */
+enum mfd_need_state {
+	MFD_NEED_NONE,
+	MFD_NEED_ASKED,
+	MFD_NEED_CUT, /* NEED did not hold every range */
+};
+struct mfd_need {
+	enum mfd_need_state state;
+	uint64_t missing; /* pages, when NEED was sent */
+};
+
+/* Copies of userfaultfds that the supervisor holds for this session's tasks. */
+struct mfd_deposits {
+	unsigned all;
+	unsigned tasks; /* of them, of tasks, not withdrawn yet */
+	int conn;	/* 1 + the descriptor of the restore's connection, likewise */
+};
+
+/* How the session's thread ends. */
 enum mfd_over {
 	MFD_OVER_NO,
 	MFD_OVER_DONE,	  /* every page installed, committed */
@@ -93,94 +109,70 @@ struct mfd_session {
 	struct mfd_wire_limits limits;
 	const struct mfd_plan *plan;
 	char source[256];
-	char **restore_options; /* asked for by the source, checked, without dashes */
-	size_t n_restore_options;
-	char **move_addresses; /* asked for by the source, checked: ADDR/LEN@DEV */
-	size_t n_move_addresses;
-	_Atomic int has_addresses; /* enum of address.c */
-	uint64_t started_us;
+	struct mfd_asked asked;
 	struct mfd_pagestore *store;
 
 	/* With locks or atomics of their own. */
 	struct mfd_tables tables;
 	struct mfd_filesink files;
-	_Atomic(struct mfd_pager *)
-		pager; /* set by the session's thread (release) once it runs; taken back when no channel is left */
+	/* Set by the session's thread (release), taken back when no channel is left. */
+	_Atomic(struct mfd_pager *) pager;
 	_Atomic uint64_t heard_ms; /* when anything came from the source */
-	/* postcopy: the restore is over, receivers need not give way to it; a hint */
-	_Atomic int hurry;
-	/* packets that are just made known; what they bring counts as here already */
-	_Atomic unsigned direct;
-	_Atomic int sealed; /* verified: no packet may come any more */
-	struct mfd_memory {
-		struct mfd_budget_claim claim; /* server->budget's lock */
-		/* constant: of what is promised, not for packets */
-		uint64_t base;
-		_Atomic uint64_t granted, taken; /* to packets, by packets */
-		_Atomic uint64_t taken_before;	 /* of taken, before the latest RESUME */
-		/* what its tasks have, as the source says; 0 = not known */
-		_Atomic uint64_t need;
-		_Atomic int hold_ok; /* the source understands ROOM */
-		/* postcopy: everything goes straight into tasks by now */
-		_Atomic int open;
-	} memory; /* memory.h */
+	_Atomic int addresses;	   /* the enum of take_address.c */
+	_Atomic unsigned direct; /* packets that are being made known; they count as here already */
+	/*
+	 * No packet may be made known any more.  A boolean beside the phase: receivers look at it
+	 * without the lock, and it is set before READY (and SETTLING) is entered.
+	 */
+	_Atomic int sealed;
+	/*
+	 * CRIU said that all tasks exist.  A boolean beside the phase: a restore may end in five of
+	 * the phases.  For receivers a hint that they need not give way to it any more.
+	 */
+	_Atomic int restored;
+	struct mfd_memory memory;
 
-	pthread_mutex_t send_lock; /* sending on `control`; taken before `lock` */
+	pthread_mutex_t send_lock; /* sending on link.control; taken before `lock` */
 	pthread_mutex_t lock;
-	pthread_cond_t cond; /* CLOCK_MONOTONIC; any change below */
+	pthread_cond_t cond; /* CLOCK_MONOTONIC; any change of what `lock` guards */
 
 	/* lock */
-	int live;		  /* set up: may be found by id */
-	int ending;		  /* no connection may attach any more */
-	struct mfd_peer *control; /* lock and send_lock to change, either to read */
-	struct mfd_channel channels[MFD_WIRE_MAX_CHANNELS + 1];
-	unsigned attached; /* channel threads inside */
-	int joining;	   /* channels may attach */
-	struct mfd_mail *mail, **mail_end;
-	unsigned n_mail;
-	int lost;	  /* a connection ended; text in lost_text */
-	int lost_control; /* of them, the control connection */
-	char lost_text[256];
-	struct mfd_error failure; /* the first thing that must not go on */
-	enum mfd_outcome resume;  /* `control` is a new one and asks for this */
-	struct mfd_request *request;
+	enum mfd_presence presence;
+	struct mfd_link link;
+	struct mfd_inbox inbox;
 	struct mfd_settings setting;
-	unsigned stopping; /* the server ends: 1 in good order, 2 now */
-	int asked;	   /* the pager waits for leave to let a restore run */
-	enum mfd_leave leave;
-	int pager_done, pager_code;
-	char pager_text[256];
-	int restored;	     /* CRIU said that all tasks exist */
-	unsigned holds;	     /* userfaultfds handed to the supervisor */
-	unsigned held_tasks; /* of them, tasks' that were not given up yet */
-	int held_conn;	     /* 1 + the restore's connection, likewise */
+	enum mfd_leave leave; /* written by the session's thread */
+	struct mfd_deposits deposits;
 
 	/* The session's thread alone. */
 	enum mfd_phase phase; /* phase.h; mfd_session_enter() alone writes it */
-	int in_doubt;
-	char error[512];
-	int joined_said, needed, rejoin;
-	int resumed; /* the source came back: what it says at the END counts from then on */
-	uint64_t missing_before;
-	/* pager_done was dealt with; its good end; its bad one */
-	int pager_seen, installed, gave_up;
-	int huge; /* early: a stopped task gets huge pages */
 	/*
-	 * READY: the restored tasks are complete and noted as such, nobody holds anything of theirs
+	 * The source or a person must decide.  A boolean beside the phase: RUNNING, READY and
+	 * RESTORED may be in doubt, and what decides returns the session to the same phase.
 	 */
-	int alone;
-	uint64_t lazy_pages, ready_us, committed_us, done_us;
-	uint64_t join_deadline, tick_ms, ping_ms, moved;
-	unsigned stop_seen;
-	/* of connections before a resume, or before a restart */
-	struct mfd_totals past[MFD_WIRE_MAX_CHANNELS + 1];
+	int in_doubt;
+	enum mfd_copy copy;
+	/*
+	 * Early: stopped tasks get huge pages.  A boolean beside the phase: what the pager has
+	 * found when the restore ended, needed when END and READY come.
+	 */
+	int huge;
+	enum mfd_over over;
+	char error[512];
+	struct mfd_need need;
+	uint64_t lazy_pages;	   /* that the images ask for */
+	uint64_t tick_ms, ping_ms; /* when they are due */
+	unsigned stop_seen;	   /* of inbox.stopping */
 	struct mfd_times times;
 	struct mfd_figures figures;
-	struct mfd_pager_stats pager_last;
-	enum mfd_over over;
-	uint64_t queued_told_ms;
 	struct mfd_restore restore; /* confirm; see there for what is under lock */
 };
+
+/* The restored tasks lack no page. */
+static inline int mfd_session_installed(const struct mfd_session *s)
+{
+	return s->copy == MFD_COPY_INSTALLED || s->copy == MFD_COPY_ALONE;
+}
 
 /* ---- session.c: life and the actor ---- */
 /*
@@ -242,7 +234,7 @@ void mfd_session_set_error(struct mfd_session *s, const char *text);
 /* s->lock held; CLOCK_MONOTONIC; 0 or -ETIMEDOUT */
 int mfd_session_wait_until(struct mfd_session *s, uint64_t ms);
 
-/* ---- entry.c: session.img ---- */
+/* ---- session_img.c: session.img ---- */
 void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows strings of s */
 int mfd_session_store(struct mfd_session *s, int sync);
 /* Write the phase and everything else, durably; only if that succeeds, enter it.  0 or -errno. */
@@ -262,13 +254,12 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger_ms);
 /* Once s->over is set: the last thing done. */
 void mfd_session_wind_up(struct mfd_session *s);
 
-/* ---- cpr.c ---- */
-int mfd_cpr_in_reach(struct mfd_session *s, char *text,
-		     /* every inherited descriptor, or -errno and which is not */
-		     size_t len);
+/* ---- fds.c ---- */
+/* Every inherited descriptor can be had here: 0, or -errno and which cannot. */
+int mfd_cpr_in_reach(struct mfd_session *s, char *text, size_t len);
 void mfd_cpr_ended(struct mfd_session *s); /* done or aborted: the keeper lets go */
 
-/* ---- admit.c ---- */
+/* ---- userns.c ---- */
 /* Images that restore a user namespace can be read by its root: 0, or -errno with a sentence. */
 int mfd_admit_userns(struct mfd_session *s, char *text, size_t len);
 

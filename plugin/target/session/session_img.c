@@ -72,17 +72,17 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->has_channels = e->has_packet_size = e->has_server_pid = 1;
 	e->channels = s->limits.channels;
 	e->packet_size = s->limits.packet_size;
-	e->restore_option = s->restore_options;
-	e->n_restore_option = s->n_restore_options;
-	e->move_address = s->move_addresses;
-	e->n_move_address = s->n_move_addresses;
+	e->restore_option = s->asked.restore_options;
+	e->n_restore_option = s->asked.n_restore_options;
+	e->move_address = s->asked.move_addresses;
+	e->n_move_address = s->asked.n_move_addresses;
 	e->has_restored_pid = s->restore.root > 0;
 	e->restored_pid = (uint32_t)s->restore.root;
 	e->server_pid = (uint32_t)getppid(); /* the supervisor: what a person would signal */
 	pthread_mutex_lock(&s->lock);
-	e->has_max_bandwidth = s->setting.known;
+	e->has_max_bandwidth = s->setting.max_bandwidth != MFD_SETTING_UNKNOWN;
 	e->max_bandwidth = s->setting.max_bandwidth;
-	s->setting.news = 0;
+	s->inbox.events &= ~MFD_INBOX_NEWS;
 	pthread_mutex_unlock(&s->lock);
 	mfd_figures_entry(s, e);
 	mfd_memory_entry(s, e);
@@ -122,11 +122,11 @@ void mfd_session_store_moving(struct mfd_session *s)
 	Mfd__SessionEntry e;
 	uint64_t moved;
 
-	if (!s->joined_said && states[s->phase] == MFD__SESSION_STATE__RECEIVING)
+	if (s->link.state != MFD_LINK_JOINED && states[s->phase] == MFD__SESSION_STATE__RECEIVING)
 		return;
 	mfd_session_entry(s, &e);
 	moved = e.wire_bytes + e.installed_pages + e.faults;
-	if (moved != s->moved)
+	if (moved != s->figures.moved)
 		mfd_session_file_store(s->dirfd, &e, 0);
-	s->moved = moved;
+	s->figures.moved = moved;
 }

@@ -55,12 +55,13 @@ int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct m
 
 int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n)
 {
-	s->move_addresses = calloc(n + 1, sizeof(*s->move_addresses));
-	if (!s->move_addresses)
+	s->asked.move_addresses = calloc(n + 1, sizeof(*s->asked.move_addresses));
+	if (!s->asked.move_addresses)
 		return -ENOMEM;
-	for (; s->n_move_addresses < n; s->n_move_addresses++) {
-		s->move_addresses[s->n_move_addresses] = strdup(words[s->n_move_addresses]);
-		if (!s->move_addresses[s->n_move_addresses])
+	for (; s->asked.n_move_addresses < n; s->asked.n_move_addresses++) {
+		s->asked.move_addresses[s->asked.n_move_addresses] =
+			strdup(words[s->asked.n_move_addresses]);
+		if (!s->asked.move_addresses[s->asked.n_move_addresses])
 			return -ENOMEM;
 	}
 	return 0;
@@ -79,11 +80,11 @@ int mfd_address_take(struct mfd_session *s, struct mfd_error *err)
 {
 	int ret = 0;
 
-	if (!s->n_move_addresses || atomic_load(&s->has_addresses) != NONE)
+	if (!s->asked.n_move_addresses || atomic_load(&s->addresses) != NONE)
 		return 0;
-	atomic_store(&s->has_addresses, HELD);
-	for (size_t i = 0; i < s->n_move_addresses && !ret; i++)
-		ret = take(s->move_addresses[i], err);
+	atomic_store(&s->addresses, HELD);
+	for (size_t i = 0; i < s->asked.n_move_addresses && !ret; i++)
+		ret = take(s->asked.move_addresses[i], err);
 	if (ret)
 		mfd_log_error("%s: %s", s->name, mfd_error_text(err));
 	return ret;
@@ -105,17 +106,17 @@ void mfd_address_lift(struct mfd_session *s)
 {
 	int held = HELD;
 
-	if (!atomic_compare_exchange_strong(&s->has_addresses, &held, IN_USE))
+	if (!atomic_compare_exchange_strong(&s->addresses, &held, IN_USE))
 		return;
-	for (size_t i = 0; i < s->n_move_addresses; i++)
-		lift(s, s->move_addresses[i]);
+	for (size_t i = 0; i < s->asked.n_move_addresses; i++)
+		lift(s, s->asked.move_addresses[i]);
 }
 
 void mfd_address_adopt(struct mfd_session *s)
 {
-	if (!s->n_move_addresses)
+	if (!s->asked.n_move_addresses)
 		return;
-	atomic_store(&s->has_addresses, HELD);
+	atomic_store(&s->addresses, HELD);
 	/* It may have died in between. */
 	if (s->phase == MFD_PHASE_COMMITTED || s->phase == MFD_PHASE_RUNNING)
 		mfd_address_lift(s);
@@ -136,6 +137,6 @@ void mfd_address_give_up(const char *session, char *const *words, size_t n)
 
 void mfd_address_drop(struct mfd_session *s)
 {
-	if (atomic_exchange(&s->has_addresses, NONE) != NONE)
-		mfd_address_give_up(s->name, s->move_addresses, s->n_move_addresses);
+	if (atomic_exchange(&s->addresses, NONE) != NONE)
+		mfd_address_give_up(s->name, s->asked.move_addresses, s->asked.n_move_addresses);
 }

@@ -175,7 +175,7 @@ static int check_counts(struct mfd_session *s, const Mfd__End *e, char *text, si
 	ret = ret ? ret : compare("zero pages", e->zero_pages, t.zero_pages, text, len);
 	ret = ret ? ret : compare("checksum", e->checksum, t.checksum, text, len);
 	/* After a resume the counts begin again, and no file comes twice. */
-	if (!ret && !s->resumed)
+	if (!ret && !s->link.rounds)
 		ret = check_files(s, e->files, e->file_bytes, text, len);
 	return ret;
 }
@@ -207,10 +207,11 @@ static int send_need(struct mfd_session *s, struct missing *m, struct mfd_troubl
  */
 static int may_ask(struct mfd_session *s, const struct missing *m)
 {
-	int may = !s->needed || (s->needed == 2 && m->pages < s->missing_before);
+	int may = s->need.state == MFD_NEED_NONE ||
+		  (s->need.state == MFD_NEED_CUT && m->pages < s->need.missing);
 
-	s->needed = m->cut ? 2 : 1;
-	s->missing_before = m->pages;
+	s->need.state = m->cut ? MFD_NEED_CUT : MFD_NEED_ASKED;
+	s->need.missing = m->pages;
 	return may;
 }
 
@@ -240,9 +241,10 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 	}
 	pthread_mutex_lock(&s->lock);
 	if (!ret)
-		ret = s->failure.code;
+		ret = s->inbox.failure.code;
 	snprintf(text, len, "%s",
-		 s->failure.code ? mfd_error_text(&s->failure) : "a page cannot be installed");
+		 s->inbox.failure.code ? mfd_error_text(&s->inbox.failure) :
+					 "a page cannot be installed");
 	pthread_mutex_unlock(&s->lock);
 	if (ret)
 		atomic_store(&s->sealed, 0);

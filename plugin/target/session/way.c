@@ -23,7 +23,7 @@ static int not_stored(struct mfd_trouble *t, enum mfd_trouble_kind kind)
 /* Committed, every page is in, the tasks go on.  While CRIU is at work its end lets them go on. */
 static void look_done(struct mfd_session *s)
 {
-	if (s->phase == MFD_PHASE_COMMITTED && s->installed && !mfd_own_restore_busy(s))
+	if (s->phase == MFD_PHASE_COMMITTED && mfd_session_installed(s) && !mfd_own_restore_busy(s))
 		s->over = MFD_OVER_DONE;
 }
 
@@ -32,7 +32,7 @@ int mfd_way_begin(struct mfd_session *s, struct mfd_trouble *t)
 	mfd_assert(!s->over);
 	mfd_session_check(s);
 	/* Reloaded: everything is restored, or nothing is restored any more though it may run. */
-	if (s->phase == MFD_PHASE_COMMITTED && s->installed) {
+	if (s->phase == MFD_PHASE_COMMITTED && mfd_session_installed(s)) {
 		s->over = MFD_OVER_DONE;
 		return 0;
 	}
@@ -44,10 +44,10 @@ int mfd_way_begin(struct mfd_session *s, struct mfd_trouble *t)
 int mfd_way_admitted(struct mfd_session *s, struct mfd_trouble *t)
 {
 	mfd_session_enter(s, MFD_PHASE_STREAMING);
-	s->started_us = mfd_clean_now_us();
-	s->join_deadline = mfd_io_now_ms() + s->server->stall_ms;
+	s->times.started_us = mfd_clean_now_us();
+	s->link.deadline_ms = mfd_io_now_ms() + s->server->stall_ms;
 	pthread_mutex_lock(&s->lock);
-	s->joining = 1;
+	s->link.state = MFD_LINK_JOINING;
 	pthread_mutex_unlock(&s->lock);
 	mfd_log_info("%s: there is memory for it now", s->name);
 	if (mfd_session_store(s, 0))
@@ -58,15 +58,13 @@ int mfd_way_admitted(struct mfd_session *s, struct mfd_trouble *t)
 
 int mfd_way_joined(struct mfd_session *s, struct mfd_trouble *t)
 {
-	int again = s->rejoin;
+	int again = s->link.rounds > 0;
 
-	mfd_assert(s->joining && !s->joined_said);
+	mfd_assert(s->link.state == MFD_LINK_JOINING);
 	mfd_assert(s->phase != MFD_PHASE_QUEUED);
-	s->joined_said = 1;
-	s->rejoin = 0;
 	mfd_figures_time(&s->times.joined_us);
 	pthread_mutex_lock(&s->lock);
-	s->joining = 0;
+	s->link.state = MFD_LINK_JOINED;
 	pthread_mutex_unlock(&s->lock);
 	mfd_log_info("%s: %u channels joined", s->name, s->limits.channels);
 	if (again)
@@ -104,7 +102,7 @@ int mfd_way_asked(struct mfd_session *s, struct mfd_trouble *t)
 {
 	(void)t;
 	pthread_mutex_lock(&s->lock);
-	s->asked = 0;
+	s->inbox.events &= ~MFD_INBOX_ASKED;
 	pthread_mutex_unlock(&s->lock);
 	if (s->phase == MFD_PHASE_RESTORABLE)
 		mfd_say_started(s);
@@ -142,7 +140,7 @@ static int now_ready(struct mfd_session *s, struct mfd_trouble *t)
 		return mfd_trouble(t, MFD_TROUBLE_UNTOLD, -EIO, "%s", s->error);
 	if (s->plan->early)
 		mfd_pager_ops_complete(s);
-	else if (s->plan->postcopy && s->installed)
+	else if (s->plan->postcopy && mfd_session_installed(s))
 		mfd_commit_stands_alone(s);
 	mfd_log_info("%s: ready: %llu lazy pages verified", s->name,
 		     (unsigned long long)s->lazy_pages);
@@ -170,7 +168,7 @@ int mfd_way_end(struct mfd_session *s, const Mfd__End *m, struct mfd_trouble *t)
 
 	if (ret != MFD_VERIFY_PASSED)
 		return ret;
-	if (!s->plan->early || !s->huge || s->installed)
+	if (!s->plan->early || !s->huge || mfd_session_installed(s))
 		return verified(s, t);
 	mfd_pager_ops_complete(s);
 	if (s->phase != MFD_PHASE_SETTLING)
@@ -209,7 +207,7 @@ int mfd_way_restored(struct mfd_session *s, struct mfd_trouble *t)
 
 static int now_installed(struct mfd_session *s, struct mfd_trouble *t)
 {
-	s->installed = 1;
+	s->copy = MFD_COPY_INSTALLED;
 	mfd_figures_time(&s->times.installed_us);
 	look_done(s);
 	if (s->plan->early ? s->phase != MFD_PHASE_COMMITTED : mfd_rules_only_copy(s))
@@ -222,17 +220,17 @@ int mfd_way_pager(struct mfd_session *s, struct mfd_trouble *t)
 	char text[300];
 	int code;
 
-	mfd_assert(!s->pager_seen);
-	mfd_assert(!s->installed && !s->gave_up);
+	mfd_assert(s->copy == MFD_COPY_COMING);
+	mfd_assert(atomic_load(&s->pager));
 	pthread_mutex_lock(&s->lock);
-	code = s->pager_code;
+	s->inbox.events &= ~MFD_INBOX_PAGER;
+	code = s->inbox.pager_code;
 	snprintf(text, sizeof(text), "pager: %s",
-		 s->pager_text[0] ? s->pager_text : strerror(-code));
+		 s->inbox.pager_text[0] ? s->inbox.pager_text : strerror(-code));
 	pthread_mutex_unlock(&s->lock);
-	s->pager_seen = 1;
 	if (!code)
 		return now_installed(s, t);
-	s->gave_up = 1;
+	s->copy = MFD_COPY_FAILED;
 	return mfd_trouble(t, MFD_TROUBLE_PAGER, code, "%s", text);
 }
 
@@ -243,11 +241,11 @@ static int after_commit(struct mfd_session *s, struct mfd_trouble *t)
 	 * Restored, stopped and complete by the time of the commit: there may be no pager any more,
 	 * and need not.
 	 */
-	if (s->installed) {
+	if (mfd_session_installed(s)) {
 		look_done(s);
 		return 0;
 	}
-	if (s->gave_up || mfd_pager_ops_start(s)) {
+	if (s->copy == MFD_COPY_FAILED || mfd_pager_ops_start(s)) {
 		s->over = MFD_OVER_BROKEN;
 		return 0;
 	}
