@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The session's own thread: takes one thing after the other that others have left under
- * session->lock, and acts.  What a loss means says standing.c, how it ends ending.c.
+ * The session's own thread: take one thing after the other that other threads have left under
+ * session->lock, and act.  What follows is in way.c; what a loss means rules.c says, and how a
+ * session ends ending.c.
  */
 #include <errno.h>
 #include <stdio.h>

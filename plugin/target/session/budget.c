@@ -44,7 +44,7 @@ static int too_much(const struct mfd_budget *b, uint64_t least)
 	return b->limit && least > b->limit;
 }
 
-/* All that is wanted, else half of what is free above `least`. */
+/* All that the claim asks for, else half of what is free above `least`. */
 static uint64_t share(uint64_t least, uint64_t want, uint64_t room)
 {
 	return want <= room ? want : least + (room - least) / 2;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Who may take how much of the server's memory: --max-memory as arithmetic, without sessions,
- * sockets or time.
+ * How much of the server's memory each session may take: --max-memory as arithmetic, without
+ * sessions, sockets or time.
  *
  * Every session has a claim.  A claim is promised an amount, and what its session takes never
  * exceeds that; the promises together never exceed the limit, so the memory does not either.
  *
- * There is no deadlock, since nobody holds one thing while waiting for another: a claim that waits
- * is promised nothing, and a claim that has been promised something never waits for more: a raise
+ * There is no deadlock, since no claim holds one thing while it waits for another: one that waits
+ * is promised nothing, and one that has been promised something never waits for more: a raise
  * is granted at once or refused.  There is no starvation, since those that wait are admitted in the
  * order in which they came: one that would fit does not overtake.
  *
@@ -17,7 +17,7 @@
  *
  * Not asked are claims of sessions that were there before the limit (mfd_budget_settle after a
  * restart), and what ended sessions have left on disk: with these the promises may exceed the
- * limit, and then nobody is admitted.
+ * limit, and then no claim is admitted.
  */
 #ifndef MFD_BUDGET_H
 #define MFD_BUDGET_H
@@ -76,8 +76,8 @@ uint64_t mfd_budget_promised(struct mfd_budget *b, const struct mfd_budget_claim
 /* It ends, leaving so many bytes behind.  Fine for one that is not in. */
 void mfd_budget_leave(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t left);
 /*
- * What ended sessions have left is counted anew: begin, look, then set, which does nothing when
- * somebody has left something meanwhile.
+ * What ended sessions have left is counted anew: begin, look, then set, which does nothing if
+ * a session has left something meanwhile.
  */
 unsigned mfd_budget_left_begin(struct mfd_budget *b);
 void mfd_budget_left_set(struct mfd_budget *b, unsigned seen, uint64_t bytes);

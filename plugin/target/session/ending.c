@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The end of a session: what is told to whom, in which order things are taken down, what stays on
- * disk.
+ * The end of a session: what the source and the supervisor are told, in which order things are
+ * taken down, what stays on disk.
  */
 #include <stdio.h>
 #include <string.h>
@@ -210,7 +210,8 @@ void mfd_session_wind_up(struct mfd_session *s)
 	else
 		mfd_restore_kill(&s->restore);
 	/*
-	 * The pager's own userfaultfds go with it: whoever still lacks pages must be dead by then.
+	 * The pager's own userfaultfds go with it: a task that still lacks pages must be dead by
+	 * then.
 	 */
 	if (s->over != MFD_OVER_DONE && !keeps && has_holds(s)) {
 		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);

@@ -156,7 +156,7 @@ static int is_memory(int fd)
 	return !fstatfs(fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
-/* Memory that a session's folder takes when nobody serves it. */
+/* Memory that a session's folder takes when no thread serves it. */
 static uint64_t folder_bytes(const struct mfd_server *sv, int dirfd)
 {
 	uint64_t sum = mfd_pagestore_left(dirfd);
@@ -185,8 +185,8 @@ static int is_live(struct mfd_server *sv, const char *name)
 }
 
 /*
- * A person removes folders of ended sessions, and new sessions of the same name do: nobody tells
- * us.  Nonzero: looked.
+ * An operator removes folders of ended sessions, and new sessions of the same name do, without a
+ * word to this server.  Nonzero: looked.
  */
 static int sweep(struct mfd_server *sv)
 {
@@ -217,7 +217,7 @@ static int sweep(struct mfd_server *sv)
 	return 1;
 }
 
-/* The session's thread, or nobody else has the session. */
+/* The session's thread, or the only thread that has the session. */
 static uint64_t used_now(struct mfd_session *s)
 {
 	uint64_t store = 0, journal = 0, pages = 0, bytes = 0;
@@ -431,7 +431,7 @@ static void tell_queued(struct mfd_session *s)
 	mfd_session_send(s, MFD_WIRE_QUEUED, &m.base);
 }
 
-/* Nobody else has anything that could be given back: it would wait for ever. */
+/* No other session has anything that could be given back: this one would wait for ever. */
 static int is_hopeless(struct mfd_session *s)
 {
 	struct mfd_budget_figures f;
@@ -556,7 +556,7 @@ void mfd_memory_begin(struct mfd_server *sv)
 }
 
 /*
- * Without the fsync of session.img: nobody needs it after a crash, and the main thread must not
+ * Without the fsync of session.img: it is of no use after a crash, and the main thread must not
  * wait for a disk.
  */
 static void replace(struct mfd_server *sv, const char *text)

@@ -10,10 +10,12 @@
  * A session's promise has a fixed part (buffers) and one that packets draw on.  `taken` is what
  * packets have drawn, added up before they are stored; beyond `granted` nothing is stored:
  *
- *	safe		the promise covers everything the source has announced, or HELLO is not answered yet.  Should more come, the promise is
- *			raised at once, or the session fails while its source can still go on: nobody is frozen in a queue.
- *	postcopy	the promise is a window: HELLO_OK and ROOM tell the source how many pages it may send; the rest follows when
- *			the restore has finished, and goes straight into the tasks.  Answers to faults are not held up, whatever is promised.
+ *	safe		the promise covers everything the source has announced, or HELLO is not
+ *			answered yet.  If more comes, the promise is raised at once, or the session
+ *			fails while its source can still go on: no task is frozen in a queue.
+ *	postcopy	the promise is a window: HELLO_OK and ROOM tell the source how many pages it
+ *			may send; the rest follows when the restore has finished, and goes straight
+ *			into the tasks.  Answers to faults are not held up, whatever is promised.
  *
  * Memory is given back when it is: once everything has come (or goes straight into tasks) the
  * promise is what the session really takes, looked at with every tick of its thread.

@@ -36,8 +36,8 @@ static int op_started(void *arg)
 		return 0;
 	pthread_mutex_lock(&s->lock);
 	/*
-	 * What the server restores stays stopped until there is leave; nobody else may restore
-	 * before.
+	 * What the server restores stays stopped until there is leave; no other restore may
+	 * begin before.
 	 */
 	if (s->plan->confirm && (s->restore.busy || s->leave == MFD_LEAVE_WAIT)) {
 		ret = s->restore.busy ? 0 : -ECANCELED;
@@ -107,7 +107,7 @@ static int count_hold(struct mfd_session *s)
 }
 
 /*
- * Of a child that a task forks nobody can say which process it is, and the task waits for us: no
+ * Which process is the child that a task forks is not known, and the task waits for this call: no
  * look at all processes.
  */
 static int op_deposit(void *arg, struct mfd_pager_held *h)
@@ -141,8 +141,8 @@ static int op_deposit(void *arg, struct mfd_pager_held *h)
 }
 
 /*
- * Early: before nobody holds anything any more by which whoever follows would know that the tasks
- * live and lack nothing.
+ * Early restore: write COMPLETE before the last userfaultfd is withdrawn.  Afterwards it is the
+ * next worker's only sign that these tasks live and lack no page.
  */
 static void op_withdraw(void *arg, int uffd)
 {
@@ -167,8 +167,11 @@ static void op_restored(void *arg)
 
 	if (ret)
 		mfd_log_error("%s: %s: %s", s->name, MFD_NOTES_FILE, strerror(-ret));
-	if (ret &&
-	    s->plan->early) /* whoever follows would not know that pages have left the store; here the source can still go on */
+	/*
+	 * The next worker would not know that pages have left the store; at this moment the source
+	 * can still go on.
+	 */
+	if (ret && s->plan->early)
 		mfd_session_fail(s, ret, "%s cannot be written", MFD_NOTES_FILE);
 	mfd_figures_first(&s->times.restored_us);
 	pthread_mutex_lock(&s->lock);
@@ -176,7 +179,7 @@ static void op_restored(void *arg)
 	atomic_store(&s->restored, 1);
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
-	if (given) /* else confirm.c does, when they go on */
+	if (given) /* else own_restore.c does, when they go on */
 		mfd_address_lift(s);
 	mfd_log_info("%s: restored", s->name);
 }
@@ -254,7 +257,7 @@ int mfd_pager_ops_start(struct mfd_session *s)
 
 /*
  * The worker that served the restored tasks is dead: its pager is taken over.  Once everything was
- * verified a page that was just on its way has nobody to come from again.
+ * verified a page that was just on its way cannot be had again.
  */
 static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_t n,
 		       struct mfd_error *err)

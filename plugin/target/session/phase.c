@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Transitions and invariants of a session; phase.h shows them. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "assert.h"
 #include "log.h"
@@ -201,10 +203,22 @@ void mfd_session_load(struct mfd_session *s, enum mfd_phase to)
 	s->phase = to;
 }
 
+/*
+ * For test/fault: an invariant that is broken when the phase that the server's environment names is
+ * entered.  A peer cannot set it.
+ */
+static int is_broken_by_test(enum mfd_phase to)
+{
+	const char *name = getenv("MFD_TEST_BREAK");
+
+	return name && !strcmp(name, mfd_turns_phase(to));
+}
+
 void mfd_session_enter(struct mfd_session *s, enum mfd_phase to)
 {
 	mfd_assert(s->plan);
 	mfd_assert(mfd_phase_legal(s->phase, to, s->plan->id));
+	mfd_assert(!is_broken_by_test(to));
 	mfd_log_debug("%s: %s -> %s", s->name, mfd_turns_phase(s->phase), mfd_turns_phase(to));
 	s->phase = to;
 	mfd_session_check(s);

@@ -33,10 +33,10 @@
  *
  *	QUEUED		HELLO is not answered. No channel may join, no pager.
  *	STREAMING	No image is complete, so nothing is restored: no pager.
- *	IMAGES		Every image file is here.  No leave to run.  A pager if pages follow the images.
+ *	IMAGES		Every image file is here.  A pager, but only if pages follow the images.
  *	SETTLING	Plan early; everything is verified and nothing comes any more (sealed).  The
  *			restored tasks are stopped, and their huge pages are being filled.
- *	RESTORABLE	Plan postcopy.  A restore may begin; its tasks wait, for want of leave to run.
+ *	RESTORABLE	Plan postcopy.  A restore may begin; its tasks wait for leave to run.
  *	RUNNING		Plan postcopy.  STARTED_OK came: the source cannot go on by itself.
  *	READY		Verified, durable, sealed: the source has had READY, or session.img says so.
  *	RESTORED	Plan with confirm: the restored tasks exist and are stopped.

@@ -5,15 +5,15 @@
  * kind "and if it is postcopy" is a column here.
  *
  *	plan			sent before READY	restored by	the tasks run after
- *	safe			everything		anyone		COMMIT
+ *	safe			everything		an operator	COMMIT
  *	safe+confirm		everything		the server	COMMIT
  *	early			everything		the server	COMMIT
- *	postcopy		everything		anyone		STARTED_OK
+ *	postcopy		everything		an operator	STARTED_OK
  *	postcopy+confirm	everything		the server	STARTED_OK
  *
- * Who holds a complete copy, in every plan: until READY the source alone; in READY and RESTORED
- * both, and only the source or a person knows which of them is to go on; from COMMITTED on the
- * target alone.  What the target's copy consists of differs:
+ * Which end holds a complete copy, in every plan: until READY the source alone; in READY and
+ * RESTORED both, and only the source or a person knows which of them is to go on; from COMMITTED on
+ * the target alone.  What the target's copy consists of differs:
  *
  *	safe, safe+confirm	the page store, until a restore begins to empty it after COMMITTED:
  *				what was restored before may be killed and restored again

@@ -293,7 +293,7 @@ static int on_sync(struct receiver *r, const struct mfd_wire_packet *h)
 	return 0;
 }
 
-/* What is done with a packet of each kind; the header and the table's length are checked by then. */
+/* What is done with a packet of each kind; its header and the table's length were checked. */
 static const struct kind {
 	/* The table is in r->table; the function receives the payload and stores it. */
 	int (*take)(struct receiver *r, const struct mfd_wire_packet *h);

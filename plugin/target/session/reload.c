@@ -2,16 +2,18 @@
 /*
  * What an earlier worker or server has left in DIR.
  *
- *	RECEIVING, RESTORABLE		the source has resumed: cleaned, tombstone
- *	READY				kept, in doubt until the source comes back
- *	COMMITTED, never restored	kept, the pager starts
- *	a restore was under way		its tasks have no pager any more: they are dead (the supervisor has killed them) or are
- *					killed here by what .attached says.  Had it not been finished nothing has left the
- *					store, and it can be repeated.  Otherwise COMMITTED stays for a person and
- *					everything else is cleaned: the source still has its tasks
- *	restored, complete		(READY or later, MFD_NOTE_COMPLETE) the tasks need no pager: they stay, after an early restore
- *					stopped until the commit, whoever died
- *	DONE, ABORTED			stay as they are
+ *	RECEIVING, RESTORABLE	the source has resumed: cleaned, tombstone
+ *	READY			kept, in doubt until the source comes back
+ *	COMMITTED, not restored	kept, the pager starts
+ *	a restore was under way	its tasks have no pager any more: the supervisor has killed them, or
+ *				they are killed here by what .attached says.  If it was not
+ *				finished, nothing has left the store, and it can be repeated.
+ *				Otherwise COMMITTED stays for a person and everything else is
+ *				cleaned: the source still has its tasks
+ *	restored, complete	(READY or later, MFD_NOTE_COMPLETE) the tasks need no pager: they
+ *				stay, after an early restore stopped until the commit, whichever
+ *				processes of the server died
+ *	DONE, ABORTED		stay as they are
  *
  * When only the worker died, or a standby (standby.h) has kept what a killed server held, a restore
  * that was finished goes on: its tasks are taken over (takeover.h), in whatever state the session
@@ -135,7 +137,7 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 }
 
 /*
- * Nobody has to bring them a page: what is left to do is to let them go on, or to kill them, when
+ * The restored tasks lack no page: what is left to do is to let them go on, or to kill them, when
  * that is decided.
  */
 static int stand_by(struct mfd_session *s, struct mfd_error *err)
@@ -269,7 +271,7 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 			return 1;
 		if (left == MFD_NOTES_COMPLETE && err.code != -ESRCH) {
 			/*
-			 * They need nobody, and may be the only copy: whatever it is that fails
+			 * They need no server, and may be the only copy: whatever it is that fails
 			 * here, it is no reason to kill them.
 			 */
 			mfd_log_error(
@@ -289,7 +291,8 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
 	/*
-	 * After a server was killed: whoever lacks pages is held by its standby, and nobody else.
+	 * After a server was killed: tasks that lack pages are held by its standby, and by no other
+	 * process.
 	 */
 	int reborn = mfd_takeover_expected(&sv->takeover, name), restored;
 

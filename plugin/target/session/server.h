@@ -2,13 +2,14 @@
 /*
  * The worker of a restore server, as its sessions see it.
  *
- *	main thread	(listener.c)	accepts connections and requests, watches the clock, joins threads
- *	one thread	(listener.c)	per connection, from its greeting to its end: it becomes the control reader
- *					(control_reader.c) or the receiver of one channel (receive.c) of a session
- *	one thread	(session.c)	per live session, the only one that changes the session's state
- *	one thread	(requests.c)	per request on DIR/.serve.sock, short
- *	one thread	(restore_run.c)	per criu restore that the server runs itself
- *	threads		(pager)		of each session's pager, which joins them
+ *	main	listener.c	accepts connections and requests, watches the clock, joins threads
+ *	one	listener.c	per connection, from its greeting to its end: it becomes the control
+ *				reader (control_reader.c) or the receiver of one channel (receive.c)
+ *				of a session
+ *	one	actor.c		per live session, the only one that changes the session's phase
+ *	one	requests.c	per request on DIR/.serve.sock, short
+ *	one	restore_run.c	per criu restore that the server runs itself
+ *	some	pager/		of each session's pager, which joins them
  *
  * All but the pager's are in `pool` and are joined by the main thread.  The other processes of a
  * server are described in survive/README.md.

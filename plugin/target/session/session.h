@@ -63,7 +63,7 @@ enum mfd_copy {
 	MFD_COPY_FAILED,    /* it has given up */
 };
 
-/* Who finds the session. */
+/* How far the session can be found. */
 enum mfd_presence {
 	MFD_PRESENCE_CLAIMED, /* its name is taken */
 	MFD_PRESENCE_LIVE,    /* set up: found by id and secret */
@@ -187,7 +187,7 @@ struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name);
 struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id,
 					const uint8_t *secret);
 void mfd_session_put(struct mfd_session *s);
-void mfd_session_drop_mail(struct mfd_session *s); /* lock held, or nobody else is left */
+void mfd_session_drop_mail(struct mfd_session *s); /* lock held, or the last reference */
 /*
  * Start the thread; the caller's reference becomes the thread's.  On failure the caller still has
  * it.

@@ -4,7 +4,8 @@
  *
  *	HELLO				checked: policy, device, not here yet
  *	before lazy-pages.socket	taken, but held (lib/netaddr.h)
- *	the tasks may run		let go and announced: when they go on, or, restored by somebody else, when CRIU says that it is done
+ *	the tasks may run		let go and announced: when they go on or, if the server did
+ *					not restore them, when CRIU says that it is done
  *	abort				given back
  */
 #ifndef MFD_TARGET_ADDRESS_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The root of a restored user namespace may read its own images, nobody else's.
+ * The root of a restored user namespace may read its own images, and no others.
  *
  * CRIU's tasks open most images when they are root in the new namespace already, which outside is
  * some unprivileged id: a folder of mode 0700 and files of mode 0600 are closed to it.  Its group,
@@ -93,7 +93,7 @@ static int let_in(int dir, const char *name, gid_t *group)
 
 /*
  * CRIU asks for the userfaultfd from inside. Kernels before 5.2 have no such switch, and let
- * everybody.
+ * every process.
  */
 static int may_fault(void)
 {

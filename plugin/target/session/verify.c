@@ -202,8 +202,8 @@ static int send_need(struct mfd_session *s, struct missing *m, struct mfd_troubl
 }
 
 /*
- * Asked once; again only for ranges that did not fit into the message before, and only while that
- * gets fewer.
+ * The source is asked once; again only for ranges that did not fit into the message before, and
+ * only while fewer are missing.
  */
 static int may_ask(struct mfd_session *s, const struct missing *m)
 {
@@ -225,8 +225,9 @@ static int still_missing(const struct missing *m, struct mfd_trouble *t)
 
 /*
  * What goes straight into a task is in the table a moment before it is in the task.  On data
- * channels the sync comes behind it; the urgent one has none, so READY must wait: should we die
- * then, nobody else would have the page.  First the door is closed: receive.c, enter().
+ * channels the sync comes behind it; the urgent one has none, so READY must wait: if this
+ * worker died then, no other place would have the page.  First the door is closed: receive.c,
+ * enter().
  */
 static int close_door(struct mfd_session *s, char *text, size_t len)
 {

@@ -8,7 +8,7 @@
 #include "proto/control.pb-c.h"
 #include "rules.h"
 
-/* Image files against the counts, descriptors in reach, lazy pages counted: 0 = they are complete. */
+/* Image files against the counts, descriptors in reach, lazy pages counted: 0 = complete. */
 int mfd_verify_images(struct mfd_session *s, const Mfd__Images *m, struct mfd_trouble *t);
 /*
  * Counts compared, and every lazy page looked up: MFD_VERIFY_PASSED, and no packet is let in any

@@ -5,13 +5,13 @@
  * transitions of phase.h and tells the source.
  *
  *	mfd_way_admitted	there is memory: QUEUED -> STREAMING		says HELLO_OK
- *	mfd_way_joined		all channels are in				says JOINED (or NEED)
+ *	mfd_way_joined		all channels are in				says JOINED, or NEED
  *	mfd_way_images		STREAMING -> IMAGES; early: restore;
  *				postcopy: -> RESTORABLE, restore		says IMAGES_OK
  *	mfd_way_asked		a restore waits for leave			says STARTED
  *	mfd_way_started_ok	RESTORABLE -> RUNNING, the tasks may run	says RESTORED
  *	mfd_way_end		verified: -> READY (early: or SETTLING)		says READY, or NEED
- *	mfd_way_restored	the server's restore has ended			says STARTED or RESTORED
+ *	mfd_way_restored	criu restore has ended				says STARTED, RESTORED
  *	mfd_way_pager		every page is installed, or never will be	may be DONE
  *	mfd_way_commit		READY, RESTORED -> COMMITTED, the tasks run	says COMMITTED
  *
