@@ -5,16 +5,16 @@
  * whether the bytes go in the clear.
  *
  *	source					target
- *	mfd_conn_connect			mfd_conn_accept		the main thread; never blocks
+ *	mfd_conn_connect			mfd_conn_accept		main thread; never blocks
  *	  TCP, socket options			mfd_conn_configure	socket options
- *	  handshake				mfd_conn_handshake	the connection's own thread
+ *	  handshake				mfd_conn_handshake	own thread of the connection
  *	              send, recv, wait, gone, zero-copy, shutdown, close
  *
  * A connection begins with the operations of plain TCP.  A handshake (struct mfd_conn_security)
  * swaps them; conn_ops.h is the page for the author of another transport.
  *
- * What a transport has received and not yet handed out lies where poll() does not see it.  So
- * every wait for a connection goes through mfd_conn_wait or mfd_conn_watch, which count those bytes
+ * What a transport has received and not yet handed out lies where poll() does not see it.  So every
+ * wait for a connection goes through mfd_conn_wait or mfd_conn_watch, which count those bytes
  * first.  test/checks/conn finds any other place that uses a connection's descriptor.
  *
  * Threads: one may send while another receives; two may not do the same direction at once.

@@ -8,12 +8,15 @@
  *		const char *dir = MFD_DEFAULT_DIR;
  *		int once = 0;
  *		const struct mfd_flag flags[] = {
- *			{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &dir, .arg = "DIR", .help = "the folder" },
- *			{ .name = "once", .kind = MFD_FLAG_BOOL, .dest = &once, .help = "end after one session" },
+ *			{ .name = "dir", .kind = MFD_FLAG_STRING, .dest = &dir, .arg = "DIR",
+ *			  .help = "the folder" },
+ *			{ .name = "once", .kind = MFD_FLAG_BOOL, .dest = &once,
+ *			  .help = "end after one session" },
  *			{ 0 },
  *		};
- *		const struct mfd_flags table = { .verb = "x", .usage = "[--dir DIR] [--once] SESSION",
- *			.summary = "does x", .flags = flags, .min_args = 1, .max_args = 1, .arg_names = "SESSION" };
+ *		const struct mfd_flags table = { .verb = "x", 
+ *			.usage = "[--dir DIR] [--once] SESSION", .summary = "does x",
+ *			.flags = flags, .min_args = 1, .max_args = 1, .arg_names = "SESSION" };
  *		struct mfd_flags_args args;
  *		int ret = mfd_flags_begin(&table, argc, argv, &args);
  *
@@ -37,7 +40,11 @@ enum mfd_flag_kind {
 	MFD_FLAG_BOOL,	 /* int *, becomes 1; takes no value */
 	MFD_FLAG_STRING, /* const char **, points into argv; empty is refused */
 	MFD_FLAG_UINT,	 /* uint32_t *, decimal, min .. max (max 0 = UINT32_MAX) */
-	MFD_FLAG_MS, /* uint64_t *, in seconds on the command line ("1.5"), stored in milliseconds; at most a year */
+	/*
+	 * uint64_t *, in seconds on the command line ("1.5"), stored in milliseconds; at most a
+	 * year
+	 */
+	MFD_FLAG_MS,
 	MFD_FLAG_CHOICE, /* int *, index in `choices` */
 	/* `call`, for everything else and for flags that may repeat; dest is passed on */
 	MFD_FLAG_CALL,

@@ -10,7 +10,7 @@
 /* Of one thread; zeroed at the start. */
 struct mfd_gentle {
 	int known, base; /* nice value to come back to */
-	int refused;	 /* nobody may come back here (no CAP_SYS_NICE): so it never goes */
+	int refused;	 /* the thread could not come back (no CAP_SYS_NICE), so it never goes */
 	int is;
 };
 
@@ -22,8 +22,8 @@ void mfd_gentle_be(struct mfd_gentle *g, int gentle);
 
 /*
  * The calling thread, for good: ahead of the bulk.  It has a part in answering faults, for each of
- * which a task waits through several threads on two hosts, while others move what nobody waits
- * for.  Without CAP_SYS_NICE it stays where it is.
+ * which a task waits through several threads on two hosts, while other threads move pages that no
+ * task waits for.  Without CAP_SYS_NICE it stays where it is.
  */
 void mfd_gentle_first(void);
 

@@ -93,7 +93,7 @@ static void line_write(int fd, const char *buf, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return; /* nobody to tell */
+			return; /* there is no log */
 		buf += n;
 		len -= (size_t)n;
 	}

@@ -3,8 +3,8 @@
  * The parser of /proc/PID/maps and smaps (Documentation/filesystems/proc.rst).
  *
  * smaps is maps with "Name: value" lines after each mapping, so one parser does for both: such a
- * line begins with a capital letter, a mapping with a hexadecimal digit in lower case.  A mapping is
- * handed on when the next one begins.
+ * line begins with a capital letter, a mapping with a hexadecimal digit in lower case.  A mapping
+ * is handed on when the next one begins.
  */
 #include <errno.h>
 #include <stdlib.h>

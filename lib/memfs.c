@@ -156,7 +156,7 @@ static int create_job(struct job *j)
 		umount2(dir, MNT_DETACH);
 		rmdir(dir);
 	} else {
-		flock(fd, LOCK_SH); /* for as long as anybody has it open: see tidy */
+		flock(fd, LOCK_SH); /* held while a process has it open: see tidy */
 	}
 	return fd;
 }
@@ -259,8 +259,8 @@ int mfd_memfs_create(const char *owner, const char *name, int need_huge, char *p
 }
 
 /*
- * PREFIX, six characters, '/', a name: a link could have been made by anyone who may write to its
- * folder.
+ * PREFIX, six characters, '/', a name: any process that may write to its folder could have made a
+ * link.
  */
 static int may_be_ours(const char *path)
 {

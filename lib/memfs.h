@@ -10,7 +10,7 @@
  * the mount propagates to our own namespace does not matter.
  *
  * Beside the file lies "owner", which names the mount namespace and folder that it was made for, so
- * that what a killed server left behind can be told from what somebody needs.
+ * that what a killed server left behind can be told from what a process needs.
  */
 #ifndef MFD_MEMFS_H
 #define MFD_MEMFS_H
@@ -31,7 +31,7 @@ int mfd_memfs_open(const char *path);
 int mfd_memfs_remove(const char *path);
 /*
  * Remove every file whose owner's folder is gone or does not link to it any more, if it was made in
- * our own mount namespace and nobody has it open.  Returns how many.
+ * our own mount namespace and no process has it open.  Return how many.
  */
 int mfd_memfs_tidy(const char *name);
 

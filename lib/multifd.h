@@ -4,7 +4,7 @@
  *
  * A payload's way from the frozen task to the wire:
  *
- *	stream.c     the producer (the sender's main thread) fills the payload that it owns with runs
+ *	stream.c     the producer (the sender's main thread) fills its payload with runs
  *	             of pages, or with a piece of an image file: addresses and lengths, no bytes
  *	multifd.c    mfd_multifd_send swaps the full payload for the empty one of an idle channel
  *	sendchan.c   the channel's thread reads the bytes into its buffer, looks for zero pages,
@@ -30,8 +30,8 @@
  * taking payloads and dropping them.  So the producer never waits for a dead channel, and a failure
  * needs no wake-up: every thread reads the same flag, `failed`.
  *
- * The producer's functions (payload, send, drain, sync, get_stats) belong to one thread.  The number
- * of channels is fixed for life.
+ * The producer's functions (payload, send, drain, sync, get_stats) belong to one thread.  The
+ * number of channels is fixed for life.
  */
 #ifndef MFD_MULTIFD_H
 #define MFD_MULTIFD_H
@@ -51,8 +51,8 @@ struct mfd_multifd_ops {
 	void (*failed)(void *arg, unsigned channel, int code);
 	void *arg;
 	/*
-	 * On the producer's thread, every 50 ms while it waits for a channel: nonzero (-errno) gives
-	 * everything up, as if a channel had failed with it.  May be NULL.
+	 * On the producer's thread, every 50 ms while it waits for a channel: nonzero (-errno)
+	 * gives everything up, as if a channel had failed with it.  May be NULL.
 	 */
 	int (*waiting)(void *arg);
 	void *waiting_arg;

@@ -41,7 +41,7 @@ static int parse_address(const char *text, size_t n, int bare, struct mfd_netadd
 	return 0;
 }
 
-/* As the kernel has it, dev_valid_name(); quotes and the like are of no use to anybody. */
+/* As the kernel has it, dev_valid_name(); quotes and the like have no use in a name. */
 static int device_ok(const char *name, size_t n)
 {
 	if (!n || n >= IFNAMSIZ || (*name == '.' && (n == 1 || (n == 2 && name[1] == '.'))))

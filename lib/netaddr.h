@@ -6,7 +6,7 @@
  * The new host has the address before the old one has lost it: CRIU cannot restore a TCP connection
  * whose own address the host does not have.  Until the verdict the address is therefore held there:
  * nothing that names it, ARP and neighbour discovery included, leaves or enters the new host, so
- * nobody notices, and no data of the peers can be acknowledged by sockets that may yet be thrown
+ * no peer notices, and no data of the peers can be acknowledged by sockets that may yet be thrown
  * away.
  */
 #ifndef MFD_NETADDR_H
@@ -52,8 +52,8 @@ int mfd_netaddr_check_here(const char *list, struct mfd_error *err);
 int mfd_netaddr_add(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err);
 int mfd_netaddr_delete(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err);
 /*
- * Gratuitous ARP, unsolicited neighbour advertisement, once: everybody on the link learns that it
- * is here now.
+ * Gratuitous ARP, unsolicited neighbour advertisement, once: every host on the link learns that
+ * it is here now.
  */
 int mfd_netaddr_announce(const struct mfd_netaddr *a, const char *dev, struct mfd_error *err);
 /*

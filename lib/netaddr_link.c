@@ -120,7 +120,7 @@ static int change(const struct mfd_netaddr *a, int index, int add)
 		rtnl_addr_set_ifindex(r, index);
 		ret = rtnl_addr_set_local(r, local);
 		/*
-		 * That nobody else has it was seen to; one that is tentative could not be used at
+		 * The address is known to be free; a tentative one could not be used at
 		 * once.
 		 */
 		if (a->family == AF_INET6)
@@ -172,7 +172,7 @@ int mfd_netaddr_check_here(const char *list, struct mfd_error *err)
 
 /* ---- announcements ---- */
 
-/* RFC 5944 4.6: an ARP request for the address itself, from it, to everybody. */
+/* RFC 5944 4.6: an ARP request for the address itself, from it, to every host. */
 static int send_arp(const struct mfd_netaddr *a, int index, const unsigned char *mac)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET,
@@ -233,7 +233,7 @@ static int send_advertisement(const struct mfd_netaddr *a, int index, const unsi
 	return ret;
 }
 
-/* 0: no Ethernet, nobody to announce anything to. */
+/* Return 0 if the device is no Ethernet: there is no host to announce an address to. */
 static int hardware_address(const char *dev, unsigned char *mac)
 {
 	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret;

@@ -24,7 +24,9 @@ struct mfd_option_type {
 	const char *const *names; /* of an enumeration: the value's name, from d->min to d->max */
 };
 
-/* Texts; each checks the form alone: whether a thing of that name exists is seen when it is used. */
+/*
+ * Texts; each checks the form alone: whether a thing of that name exists is seen when it is used.
+ */
 extern const struct mfd_option_type mfd_option_types_text, mfd_option_types_target,
 	mfd_option_types_session, mfd_option_types_congestion, mfd_option_types_absolute,
 	mfd_option_types_cpr, mfd_option_types_addresses;

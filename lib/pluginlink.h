@@ -6,7 +6,8 @@
  *
  *	plugin				sender
  *	START (+ image folder)	->
- *				<-	OK: connected, channels joined | FAILED: text (the dump must not freeze anything)
+ *				<-	OK: connected, channels joined
+ *					| FAILED: text (nothing may be frozen)
  *	TASK pid		->	(every task is frozen)
  *				<-	OK: its executable anonymous pages have been read | FAILED
  *	FINISH ret		->	(CRIU >= 4.3, tasks still frozen)
@@ -14,12 +15,12 @@
  *				<-	HOLD, postcopy only: before the restored tasks may run
  *				<-	VERDICT commit | abort: before the sender opens the gate
  *	EXIT ret		->	(tasks still frozen; they die or run next)
- *				<-	OK text, FAILED text: for CRIU's log; the plugin waits a short time for it
+ *				<-	OK text, FAILED text: for CRIU's log, in short time
  *
  * A side that finds the socket closed knows that the other process has ended: the sender aborts the
- * session, the plugin makes CRIU's dump fail (plugin/hooks/deadman.c) unless HOLD lies in the queue.
- * A commit verdict there changes nothing: if CRIU still waits then, the sender has not opened the
- * gate, and never will.
+ * session, the plugin makes CRIU's dump fail (plugin/hooks/deadman.c) unless HOLD lies in the
+ * queue. A commit verdict there changes nothing: if CRIU still waits then, the sender has not
+ * opened the gate, and never will.
  *
  * The gate (plugin/source/gate.h) is a pair of connected sockets that the plugin makes in CRIU's
  * process, at two fixed numbers: CRIU reads from the one, and takes the end of that stream for
@@ -40,7 +41,7 @@ enum mfd_link_type {
 	MFD_LINK_FAILED,
 	MFD_LINK_COMMIT, /* verdicts */
 	MFD_LINK_ABORT,
-	MFD_LINK_HOLD, /* from here on the tasks must not run on by themselves, whoever dies */
+	MFD_LINK_HOLD, /* from here on the tasks must not run on by themselves, whatever dies */
 };
 
 struct mfd_link_msg {

@@ -35,7 +35,7 @@ struct mfd_progress *mfd_progress_create(const char *path, struct mfd_error *err
 	return p;
 }
 
-/* Only a file that mfd_progress_create has made: the environment may be somebody else's. */
+/* Only a file that mfd_progress_create has made: the environment may name another file. */
 static struct mfd_progress *map_existing(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

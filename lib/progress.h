@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * How far a dump is, for whoever started it: a small file that the sender maps and keeps up to date
- * and `migrate` maps and looks at.  CRIU_MULTIFD_SENDER_PROGRESS in the sender's environment names
- * it; unset, the sender writes to memory nobody sees.
+ * How far a dump is, for the program that started it: a small file that the sender maps and keeps
+ * up to date and `migrate` maps and looks at.  CRIU_MULTIFD_SENDER_PROGRESS in the sender's
+ * environment names it; unset, the sender writes to memory of its own.
  *
  * Every field is written by the sender's main thread alone.  Readers see each field whole, but not
  * all at one moment; `error` is complete once the sender has ended (waitpid orders that).
@@ -64,7 +64,7 @@ static inline void mfd_progress_phase(struct mfd_progress *p, enum mfd_progress_
 {
 	if (atomic_load_explicit(&p->phase, memory_order_relaxed) >= (uint32_t)phase)
 		return;
-	/* In this order: whoever sees a phase sees all before it, however short they were. */
+	/* In this order: a reader of a phase sees all before it, however short they were. */
 	atomic_fetch_or_explicit(&p->passed, 1U << phase, memory_order_relaxed);
 	atomic_store_explicit(&p->phase, (uint32_t)phase, memory_order_release);
 }

@@ -23,7 +23,7 @@ static int find_self(char *path, size_t len)
 	if (n < 0)
 		return -errno;
 	path[n] = 0;
-	/* It was replaced: the new one is what is wanted. */
+	/* The program was replaced: take the new one. */
 	if ((size_t)n > sizeof(deleted) && !strcmp(path + n - sizeof(deleted) + 1, deleted))
 		path[(size_t)n - sizeof(deleted) + 1] = 0;
 	return access(path, X_OK) ? -errno : 0;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a channel does with a payload: read, pack, compress, hash, send.  The order is in sendchan.h. */
+/*
+ * What a channel does with a payload: read, pack, compress, hash, send.  The order is in
+ * sendchan.h.
+ */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -90,8 +93,8 @@ static int take_buffer(struct mfd_sendchan *c, unsigned *index)
 }
 
 /*
- * Count how often this thread has slept: a thread that waits in a system call gives the processor up
- * of its own accord.  So waits for the socket are seen without another way of sending.
+ * Count how often this thread has slept: a thread that waits in a system call gives the processor
+ * up of its own accord.  So waits for the socket are seen without another way of sending.
  */
 static long sleeps(void)
 {

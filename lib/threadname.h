@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Names of threads, for who looks with top -H, gdb or perf: "mfd-send-0". */
+/* Names of threads, as top -H, gdb and perf show them: "mfd-send-0". */
 #ifndef MFD_THREADNAME_H
 #define MFD_THREADNAME_H
 

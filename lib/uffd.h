@@ -20,7 +20,7 @@ int mfd_uffd_zero(int uffd, uint64_t dst, uint64_t len, uint64_t *done);
 int mfd_uffd_wake(int uffd, uint64_t start, uint64_t len);
 int mfd_uffd_wake_all(int uffd); /* every thread that waits for a page, wherever */
 int mfd_uffd_unregister(int uffd, uint64_t start, uint64_t len);
-/* Nonzero: nobody lives in its memory any more, so closing it fills in no zeros. */
+/* Nonzero: no task lives in its memory any more, so closing it fills in no zeros. */
 int mfd_uffd_ended(int uffd);
 /* Up to max messages without blocking: count, 0 when none, -errno. */
 int mfd_uffd_read(int uffd, struct uffd_msg *msgs, int max);

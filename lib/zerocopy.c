@@ -111,8 +111,8 @@ static int reap(struct mfd_zerocopy *z)
 }
 
 /*
- * Wait for a completion or the socket's end.  poll() reports the error queue as POLLERR, which needs
- * no asking for; a dead socket reports it, too.
+ * Wait for a completion or the socket's end.  poll() reports the error queue as POLLERR, which
+ * needs no asking for; a dead socket reports it, too.
  */
 static int wait_notice(struct mfd_zerocopy *z, uint64_t deadline)
 {

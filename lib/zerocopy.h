@@ -36,8 +36,8 @@ struct mfd_zerocopy {
 };
 
 /*
- * Return 0, or with mode `on` the kernel's refusal (-EOPNOTSUPP, -EPERM ...).  With `auto` a refusal
- * turns the object off and sets fell_back.
+ * Return 0, or with mode `on` the kernel's refusal (-EOPNOTSUPP, -EPERM ...).  With `auto` a
+ * refusal turns the object off and sets fell_back.
  */
 int mfd_zerocopy_init(struct mfd_zerocopy *z, int fd, enum mfd_tristate mode);
 /* The object of a connection whose transport has no zero-copy: off, and with `auto` it says why. */
