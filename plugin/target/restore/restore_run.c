@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "descendants.h"
 #include "hostcriu.h"
 #include "image.h"
@@ -175,6 +176,8 @@ static void watch(void *arg)
 
 	free(w);
 	pthread_mutex_lock(what.lock);
+	mfd_assert(r->busy && !r->done);
+	mfd_assert(r->link >= 0);
 	mfd_io_close(&r->link);
 	r->code = code;
 	snprintf(r->text, sizeof(r->text), "%s", text);
@@ -242,21 +245,25 @@ void mfd_restore_init(struct mfd_restore *r, const struct mfd_restore_what *what
 	*r = (struct mfd_restore){ .what = *what, .warden_fd = -1, .link = -1 };
 }
 
-static void set_busy(struct mfd_restore *r, int busy)
+static void not_busy(struct mfd_restore *r)
 {
 	pthread_mutex_lock(r->what.lock);
-	r->busy = busy;
+	mfd_assert(r->busy && !r->done);
+	mfd_assert(r->link < 0 && !r->warden);
+	r->busy = 0;
 	pthread_mutex_unlock(r->what.lock);
 }
 
-/* What an earlier one has left. */
-static void forget(struct mfd_restore *r)
+/* What an earlier one has left; from here on this one is busy. */
+static void begin(struct mfd_restore *r)
 {
 	struct mfd_restore_what what = r->what;
 
 	mfd_restore_release(r);
 	pthread_mutex_lock(what.lock);
+	mfd_assert(!r->busy && r->link < 0); /* no thread waits for CRIU's end */
 	mfd_restore_init(r, &what);
+	r->busy = 1;
 	pthread_mutex_unlock(what.lock);
 }
 
@@ -266,8 +273,8 @@ int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, si
 	struct command c = { 0 };
 	int ret;
 
-	forget(r);
-	set_busy(r, 1);
+	mfd_assert(r->what.lock && r->what.host);
+	begin(r);
 	snprintf(text, len, "no memory");
 	ret = make_command(&c, r->what.host, dirfd, options, n);
 	ret = ret ? ret : start(r, c.argv, text, len);
@@ -276,7 +283,7 @@ int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, si
 	if (ret) {
 		mfd_restore_kill(r);
 		mfd_io_close(&r->link);
-		set_busy(r, 0);
+		not_busy(r);
 	}
 	return ret;
 }
@@ -319,6 +326,7 @@ int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
 	size_t n = 0;
 	int ret;
 
+	mfd_assert(!r->tasks && !r->n_tasks);
 	if (!warden_lives(r))
 		return -ESRCH;
 	ret = mfd_descent_list(r->warden, &list, &n);
@@ -332,12 +340,15 @@ int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
 		if (is_alive(&list[i]) && !mfd_image_was_stopped(dirfd, list[i].inner))
 			r->tasks[r->n_tasks++] = list[i].pid;
 	}
+	mfd_assert(r->n_tasks <= r->n_alive && r->n_alive <= n);
 	free(list);
 	return ret ? ret : n ? 0 : -ESRCH;
 }
 
 int mfd_restore_adopt(struct mfd_restore *r, int dirfd)
 {
+	mfd_assert(!r->warden && r->warden_fd < 0);
+	mfd_assert(!r->busy && !r->done);
 	r->warden = mfd_notes_warden(dirfd);
 	r->warden_fd = r->warden ? pidfd_open(r->warden, 0) : -1;
 	return mfd_restore_note_tasks(r, dirfd);
@@ -346,6 +357,7 @@ int mfd_restore_adopt(struct mfd_restore *r, int dirfd)
 /* Stopped, so that none of them can have ended or forked since they were noted. */
 void mfd_restore_continue(struct mfd_restore *r)
 {
+	mfd_assert(r->tasks || !r->n_tasks);
 	for (size_t i = 0; i < r->n_tasks; i++)
 		if (kill(r->tasks[i], SIGCONT))
 			mfd_log_error("%s: process %d cannot be continued: %s", r->what.name,
