@@ -21,6 +21,7 @@ void mfd_link_say(struct mfd_worker *w, enum mfd_link_type type, int value, cons
 void mfd_link_answer(struct mfd_worker *w, enum mfd_link_type type, const char *text)
 {
 	mfd_assert(w->asked.type == MFD_LINK_START || w->asked.type == MFD_LINK_TASK);
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING); /* START has led there */
 	w->asked.type = 0;
 	mfd_link_say(w, type, 0, text);
 }

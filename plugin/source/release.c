@@ -2,6 +2,7 @@
 /* Keeping what tasks leave behind, and giving it back. */
 #include <sched.h>
 
+#include "assert.h"
 #include "gentle.h"
 #include "mapped.h"
 #include "release.h"
@@ -21,6 +22,9 @@ void mfd_release_keep_pipes(struct mfd_release *r, uint64_t bytes, pid_t criu, i
 int mfd_release_keep_memory(struct mfd_release *r, const struct mfd_tasks *t)
 {
 	unsigned large = 0, n = 0;
+
+	mfd_assert(!r->hold);
+	mfd_assert(!r->held);
 
 	for (unsigned i = 0; i < t->n; i++)
 		large += t->task[i]->bytes >= LARGE;

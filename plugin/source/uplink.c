@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "give_address.h"
 #include "io.h"
 #include "log.h"
@@ -317,6 +318,8 @@ int mfd_uplink_join(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	ProtobufCMessage *msg = NULL;
 	int ret;
 
+	mfd_assert(!s->multifd);
+	mfd_assert(mfd_conn_is_open(&s->control.conn));
 	for (unsigned i = 0; i < MFD_WIRE_MAX_CHANNELS; i++)
 		priv[i] = &s->chan[i];
 	mfd_ratelimit_set(&s->limit, atomic_load(&sh->max_bandwidth));

@@ -122,6 +122,7 @@ static void tell_target(struct mfd_worker *w)
 static void note_dead(struct mfd_worker *w)
 {
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_COMMITTING);
+	mfd_assert(!w->times.released_us);
 	w->times.released_us = mfd_io_now_us();
 	mfd_send_phase_event(w, MFD_SEND_EV_DEAD);
 }

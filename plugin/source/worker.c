@@ -62,6 +62,7 @@ static int take_over(struct mfd_worker *w)
 	int ret = mfd_gate_init(&w->gate, w->sh->criu, &w->err);
 
 	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
+	mfd_assert(w->sh->connected);
 	for (unsigned i = 0; i < atomic_load(&w->sh->ntasks) && !ret; i++)
 		ret = mfd_tasks_reopen(&w->tasks, i, &w->err);
 	return ret;
