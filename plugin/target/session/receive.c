@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The thread of one data channel: header, table, payload.  The payload of pages goes straight into
- * the page store, or, once there are restored tasks, into those.  The kinds of packets are rows of a
- * table below; their way on the source is told in lib/multifd.h.
+ * the page store, or, once there are restored tasks, into those.  The kinds of packets are rows of
+ * a table below; their way on the source is told in lib/multifd.h.
  *
  * Per packet of 1 MiB this is three receives, one write of journal records and no lock.  Order of
  * publication: payload checked, then page table words (release), then the journal, then the pager
@@ -160,7 +160,7 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
 /* gcc warns that TSan does not see fences; there is no report because of it */
 #pragma GCC diagnostic ignored "-Wtsan"
 #endif
-	/* Partner: the store of s->pager.  Either this thread sees it, or the pager sees the words. */
+	/* Partner: the store of s->pager.  This thread sees it, or the pager sees the words. */
 	atomic_thread_fence(memory_order_seq_cst);
 	pager = atomic_load_explicit(&r->s->pager, memory_order_acquire);
 	if (pager) /* the pager reports its own failure */

@@ -11,7 +11,7 @@
  *	mfd_way_asked		a restore waits for leave			says STARTED
  *	mfd_way_started_ok	RESTORABLE -> RUNNING, the tasks may run	says RESTORED
  *	mfd_way_end		verified: -> READY (early: or SETTLING)		says READY, or NEED
- *	mfd_way_restored	criu restore has ended				says STARTED, RESTORED
+ *	mfd_way_restored	criu restore has ended				says RESTORED, ...
  *	mfd_way_pager		every page is installed, or never will be	may be DONE
  *	mfd_way_commit		READY, RESTORED -> COMMITTED, the tasks run	says COMMITTED
  *
