@@ -4,7 +4,7 @@
 # Real servers that move between two hosts while a client on a third one uses them. Needs
 # helpers.bash.
 #
-#	lan_up				hosts a, b and c on one bridge, and a service address, which a has
+#	lan_up			hosts a, b and c on one bridge, and a service address, which a has
 #	start_app NAME COMMAND...	a program on host a, in a session of its own: APP_PID
 #	start_client PROTOCOL PORT ...	client.c on host c: CLIENT_PID
 #	move_app safe|postcopy ...	host a -> host b, the service address with it

@@ -296,7 +296,8 @@ static const struct protocol {
 	void (*request)(void); /* instead of all the others */
 } protocols[] = {
 	{ "redis", redis_begin, redis_ask_set, redis_done_set, redis_get, redis_incr, NULL },
-	{ "memcached", memcached_begin, memcached_ask_set, memcached_done_set, memcached_get, memcached_incr, NULL },
+	{ "memcached", memcached_begin, memcached_ask_set, memcached_done_set, memcached_get,
+	  memcached_incr, NULL },
 	{ .name = "http", .request = http_request },
 }, *proto;
 

@@ -11,7 +11,8 @@ rng = random.Random(7)
 heap = {}
 for i in range(int(sys.argv[1]) * 64):
     # A mebibyte is 64 of these: bytes, and small objects of every kind that point at each other.
-    heap[i] = {"bytes": rng.randbytes(15 << 10), "list": [i, str(i) * 3, float(i) / 7, (i, None)], "next": heap.get(i - 1)}
+    heap[i] = {"bytes": rng.randbytes(15 << 10), "list": [i, str(i) * 3, float(i) / 7, (i, None)],
+               "next": heap.get(i - 1)}
 
 
 def checksum():

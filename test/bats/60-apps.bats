@@ -151,7 +151,8 @@ heap_moves()
 	need_program java
 	for mode in safe postcopy; do
 		SESSION=$mode heap_moves $mode java -Xmx512m "$APPS/Heap.java" 64
-		grep -q " rwxp 00000000 00:00 0" "/proc/$RESTORED_PID/maps" # what was compiled is anonymous memory
+		# What was compiled is anonymous memory.
+		grep -q " rwxp 00000000 00:00 0" "/proc/$RESTORED_PID/maps"
 		rm "$SCRATCH/heap/CHECK"
 		kill -KILL "$RESTORE_INIT"
 	done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# Whichever process dies on the source, the source's tasks do not stay frozen before the verdict, and exactly
-# one copy runs after it.
+# Whichever process dies on the source, the source's tasks do not stay frozen before the verdict,
+# and exactly one copy runs after it.
 #
 # Promised for CRIU itself: killed while it waits for the verdict, its tasks run on (the kernel
 # detaches a dead tracer). Killed while it has code inside a task, that task is in the hands of

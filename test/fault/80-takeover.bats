@@ -362,8 +362,8 @@ another_program()
 	moved_well
 }
 
-# Promise: never a page of zeros. No process can serve these tasks any more, so they wait until a new
-# server ends them.
+# Promise: never a page of zeros. No process can serve these tasks any more, so they wait until a
+# new server ends them.
 @test "supervisor, worker and standby killed at once: tasks wait for their pages, and a new server ends them" {
 	local i waited=0
 

@@ -3,8 +3,10 @@
  * cprfd: a process with descriptors that CRIU cannot restore by itself, and the outside party at
  * their other end.
  *
- *	cprfd start DIR KIND[*COUNT]...		opens them, forks the victim (its pid in DIR/victim.pid), stays as the outside party
- *	cprfd start DIR KIND... -- COMMAND	the same with COMMAND as the victim's start: descriptors from 3 on, in order
+ *	cprfd start DIR KIND[*COUNT]...		opens them, forks the victim (its pid in
+ *						DIR/victim.pid), stays as the outside party
+ *	cprfd start DIR KIND... -- COMMAND	the same with COMMAND as the victim's start:
+ *						descriptors from 3 on, in order
  *	cprfd victim DIR KIND...		the victim inside COMMAND's container
  *	cprfd offer KIND COMMAND		runs COMMAND with a new one as its descriptor 0
  *	cprfd kcmp PID FD PID FD		exit 0: the same open file description

@@ -3,8 +3,9 @@
  * A TCP service to move, and its client.
  *
  * echod serve ADDR PORT MIB	echoes; has so much memory with something in it
- * echod client ADDR PORT	sends numbered words and wants them back, one every 5 ms, over one connection: "N words, gap MS" is
- *				written to standard output after each 20; ends with 0 on SIGTERM, with 1 when the connection breaks
+ * echod client ADDR PORT	sends numbered words and expects them back, one every 5 ms, over one
+ *				connection: "N words, gap MS" is written to standard output after
+ *				each 20; ends with 0 on SIGTERM, with 1 when the connection breaks
  */
 #include <arpa/inet.h>
 #include <errno.h>

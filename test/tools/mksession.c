@@ -2,7 +2,7 @@
 /*
  * Writes the session.img (or the tombstone) a server would, for tests that need none.
  *
- *	mksession [--ended] DIR NAME [FIELD=VALUE]...		fields of images/session.proto; state=READY
+ *	mksession [--ended] DIR NAME [FIELD=VALUE]...	fields of images/session.proto; state=READY
  */
 #include <errno.h>
 #include <fcntl.h>

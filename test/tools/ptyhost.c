@@ -2,14 +2,15 @@
 /*
  * ptyhost: the process that holds the master of a pseudo terminal, and the process on its slave.
  *
- *	ptyhost DIR session COMMAND...	COMMAND leads a session, the terminal is that session's, and its 0, 1 and 2
+ *	ptyhost DIR session COMMAND...	COMMAND leads a session, whose terminal it is
  *	ptyhost DIR plain COMMAND...	the same without a controlling terminal
  *	ptyhost DIR split COMMAND...	plain, opened three times: 0 to read, 1 and 2 to write
  *	ptyhost DIR job COMMAND...	the terminal is that of COMMAND's parent's session
  *	ptyhost DIR with COMMAND...	COMMAND has it as 0 alone; its exit code goes to DIR/ret
- *	ptyhost DIR console SOCKET	the master comes through that socket, as from runc --console-socket
+ *	ptyhost DIR console SOCKET	the master comes through SOCKET, as from runc
  *	ptyhost grab PID FD		holds that description as its own 3
- *	ptyhost echo [PATH]		the process: answers each line with what its terminal is like, SIGINT with "interrupted"; reads from PATH
+ *	ptyhost echo [PATH]		the process: answers a line with what its terminal is like,
+ *					SIGINT with "interrupted"; reads from PATH
  *
  * DIR/pid is COMMAND's, DIR/slave the slave's path.  What is written to the fifo DIR/keys is typed,
  * what appears is in DIR/screen; "[hung up]" there when the last slave was closed.  The size is 33

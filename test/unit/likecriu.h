@@ -2,8 +2,8 @@
 /*
  * A child that comes to the gate as CRIU does at the end of a lazy dump.
  *
- * plugin/hooks is not linked into unit tests, since it needs CRIU's headers; the files that make the
- * gate do not, and are part of the program that includes this.
+ * plugin/hooks is not linked into unit tests, since it needs CRIU's headers; the files that make
+ * the gate do not, and are part of the program that includes this.
  */
 #ifndef MFD_TEST_LIKECRIU_H
 #define MFD_TEST_LIKECRIU_H

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Promises of memory: which session is admitted, which one waits, and that they never exceed the limit. */
+/*
+ * Promises of memory: which session is admitted, which one waits, and that they never exceed the
+ * limit.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -75,7 +75,12 @@ static const struct {
 	  { .kind = MFD__CPR_KIND__PIPE,
 	    .how = MFD__CPR_HOW__INHERITED,
 	    .inherit_id = "pipe:[123]" } },
-	{ "anon_inode:[eventfd]", 0, { .kind = MFD__CPR_KIND__EVENTFD, .how = MFD__CPR_HOW__KEPT } },
+	{ "anon_inode:[eventfd]",
+	  0,
+	  {
+		  .kind = MFD__CPR_KIND__EVENTFD,
+		  .how = MFD__CPR_HOW__KEPT,
+	  } },
 };
 #define SAMPLES (sizeof(samples) / sizeof(*samples))
 

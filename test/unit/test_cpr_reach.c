@@ -198,7 +198,7 @@ static void test_kept_elsewhere(void **state)
 }
 
 /*
- * A terminal is not had by its path, which belongs to another process here; a restore that is not the
+ * A terminal is not had by its path, which another process has here; a restore that is not the
  * server's own may bring one.
  */
 static void test_terminals(void **state)

@@ -139,7 +139,9 @@ static void write_image(struct mfd_cpr *t)
 	mfd_cpr_free(t);
 }
 
-/* An eventfd and a unix socket of one id, which CRIU asks for through different hooks, and a path. */
+/*
+ * An eventfd and a unix socket of one id, which CRIU asks for through different hooks, and a path.
+ */
 static void three_entries(void)
 {
 	static const struct mfd_cpr_socket s = { .family = AF_UNIX, .type = SOCK_STREAM };
@@ -245,7 +247,9 @@ static void test_answers_come_from_the_table(void **state)
 	assert_int_equal(ask(false, 9), -ENOTSUP);
 }
 
-/* CRIU dumped it by itself; its images are changed so that CRIU asks for it by a number of theirs. */
+/*
+ * CRIU dumped it by itself; its images are changed so that CRIU asks for it by a number of theirs.
+ */
 static void test_rewritten(void **state)
 {
 	static const struct mfd_cpr_owner owner = { 12, 3 };

@@ -187,8 +187,10 @@ static void test_unknown(void **state)
 static void test_order(void **state)
 {
 	struct mfd_options *o = *state;
-	static const enum mfd_option_from order[] = { MFD_FROM_ENV,  MFD_FROM_FLAG,   MFD_FROM_FILE,
-						      MFD_FROM_FILE, MFD_FROM_PLUGIN, MFD_FROM_ENV };
+	static const enum mfd_option_from order[] = {
+		MFD_FROM_ENV,  MFD_FROM_FLAG,	MFD_FROM_FILE,
+		MFD_FROM_FILE, MFD_FROM_PLUGIN, MFD_FROM_ENV,
+	};
 	static const unsigned expect[] = { 1, 1, 1, 1, 5, 5 };
 	char value[4];
 	unsigned i;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Postcopy after a break: the link is lost, or the worker dies, while a restored task lacks pages. */
+/* Postcopy after a break: the link or the worker is lost while a restored task lacks pages. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -64,7 +64,7 @@ static void window_at(uint32_t start, unsigned stride)
 			uint32_t n =
 				base +
 				i * stride %
-					MFD_ZEROCOPY_WINDOW; /* an odd stride meets every number, base last */
+					MFD_ZEROCOPY_WINDOW; /* an odd stride meets each number */
 
 			assert_int_equal(z.done, base);
 			mfd_zerocopy_complete(&z, n, n, 0);

@@ -26,7 +26,7 @@
  *	map NAME ADDR PAGES			one per region, before "ready"
  *	skipped KIND REASON			a mapping kind this machine cannot have
  *	ready PID
- *	gap START END US rank=R mono=US		did not run between START and END (CLOCK_REALTIME, us)
+ *	gap START END US rank=R mono=US		did not run from START to END (CLOCK_REALTIME, us)
  *	verify OK pages=N us=T pid=P rank=R
  *	verify BAD mapping=M page=I offset=O addr=A pid=P rank=R WHY
  *	verified all OK|BAD procs=N pages=N us=T	the answer to SIGUSR1 or DIR/cmd-verify

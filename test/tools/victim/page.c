@@ -35,10 +35,14 @@ static inline __attribute__((always_inline)) uint64_t text_word(uint64_t seed, s
 {
 	/* clang-format off */
 	static const char words[32][9] = {
-		"migrate ", "process ", "memory, ", "channel ", "restore ", "a frozen", " page of", " source ",
-		"target, ", " the lazy", "faults. ", "number: ", "\n\tmap = ", "zero and", " copies,", "00000000",
-		"in the  ", "quick on", "es, but ", "packets ", "without ", "headers ", "ready;\n ", "session ",
-		"11111111", "server {", "}; while", " (socket", "->next; ", "return 0", "if (page", "<<<<>>>>",
+		"migrate ", "process ", "memory, ", "channel ",
+		"restore ", "a frozen", " page of", " source ",
+		"target, ", " the lazy", "faults. ", "number: ",
+		"\n\tmap = ", "zero and", " copies,", "00000000",
+		"in the  ", "quick on", "es, but ", "packets ",
+		"without ", "headers ", "ready;\n ", "session ",
+		"11111111", "server {", "}; while", " (socket",
+		"->next; ", "return 0", "if (page", "<<<<>>>>",
 	};
 	/* clang-format on */
 	uint64_t x = random_word(seed, i), w;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the server keeps of a session in its folder, as the tests look at it: state, doubt, reason of
- * its end. Each wait_ function waits for at most 10 seconds and fails the test then.
+ * What the server keeps of a session in its folder, as the tests look at it: state, doubt, reason
+ * of its end. Each wait_ function waits for at most 10 seconds and fails the test then.
  */
 #ifndef PLAYERS_DISK_H
 #define PLAYERS_DISK_H

@@ -17,8 +17,8 @@ uint64_t source_answer_fault(struct source *s);
 /* All of that: restorable, restored, and its first fault answered. */
 pid_t source_to_running(struct source *s, const char *name, int hold);
 /*
- * What a source does that returns while the restored task runs: it joins again, sends what NEED asks
- * for, ends and commits.
+ * What a source does that returns while the restored task runs: it joins again, sends what NEED
+ * asks for, ends and commits.
  */
 void source_come_back(struct source *s);
 

@@ -3,8 +3,8 @@
  * The restore server as a child of the test: a folder and a log of its own for each test, its start
  * and end, its worker, and the requests that `criu-multifd abort`, `resolve` and `set` send to it.
  *
- * The log is kept, with the folder, if MFD_TEST_KEEP is set; a test that fails with the server still
- * running prints it.
+ * The log is kept, with the folder, if MFD_TEST_KEEP is set; a test that fails with the server
+ * still running prints it.
  */
 #ifndef PLAYERS_SERVER_H
 #define PLAYERS_SERVER_H
