@@ -58,7 +58,8 @@ PHASES='connecting streaming images verify ready'
 	done
 }
 
-# Promise: a worker that finds an invariant of its own broken ends, and that is survived as any other death.
+# Promise: a worker that finds an invariant of its own broken ends, and that is survived as any
+# other death.
 @test "the worker ends by an assertion, before and after END: the supervisor aborts the dump, the source runs on within a second" {
 	local phase at
 
