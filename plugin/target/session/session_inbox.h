@@ -3,8 +3,8 @@
  * What other threads have left for the session's thread, all under the session's lock.  A thread
  * that leaves something signals session->cond; actor.c takes one thing after the other.
  */
-#ifndef MFD_INBOX_H
-#define MFD_INBOX_H
+#ifndef MFD_SESSION_INBOX_H
+#define MFD_SESSION_INBOX_H
 
 #include <protobuf-c/protobuf-c.h>
 #include <stdint.h>

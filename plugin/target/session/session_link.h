@@ -7,8 +7,8 @@
  *	JOINING	   they may, until each is in or deadline_ms is over
  *	JOINED	   each is in, and JOINED was said
  */
-#ifndef MFD_LINK_H
-#define MFD_LINK_H
+#ifndef MFD_SESSION_LINK_H
+#define MFD_SESSION_LINK_H
 
 #include "figures.h"
 #include "wire.h"
