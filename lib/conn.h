@@ -57,8 +57,8 @@ struct mfd_conn_config;
  */
 struct mfd_conn_security {
 	/*
-	 * Prove the identity of both ends and swap the operations of `c` (mfd_conn_swap).  0 or -errno with
-	 * err filled; the caller closes the connection after a failure.
+	 * Prove the identity of both ends and swap the operations of `c` (mfd_conn_swap).  0 or
+	 * -errno with err filled; the caller closes the connection after a failure.
 	 */
 	int (*handshake)(struct mfd_conn *c, enum mfd_conn_end end,
 			 const struct mfd_conn_config *cfg, struct mfd_error *err);

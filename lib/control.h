@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Control messages over a connection: frame + protobuf.  Any thread may send: a lock inside puts one
- * message behind the other.  Receiving belongs to one thread.
+ * Control messages over a connection: frame + protobuf.  Any thread may send: a lock inside puts
+ * one message behind the other.  Receiving belongs to one thread.
  */
 #ifndef MFD_CONTROL_H
 #define MFD_CONTROL_H
@@ -23,9 +23,9 @@ void mfd_control_close(struct mfd_control *c);
 /* `type` is an enum mfd_wire_msg and must be that of `msg`. */
 int mfd_control_send(struct mfd_control *c, unsigned type, const ProtobufCMessage *msg);
 /*
- * Receive the next message, unpacked (free with protobuf_c_message_free_unpacked(*msg, NULL)) and its
- * type.  -EPROTO for a bad frame, an unknown type or a body that does not parse, with the reason in
- * err; other codes as mfd_conn_recv.
+ * Receive the next message, unpacked (free with protobuf_c_message_free_unpacked(*msg, NULL)) and
+ * its type.  -EPROTO for a bad frame, an unknown type or a body that does not parse, with the
+ * reason in err; other codes as mfd_conn_recv.
  */
 int mfd_control_recv(struct mfd_control *c, unsigned *type, ProtobufCMessage **msg,
 		     struct mfd_error *err);

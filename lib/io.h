@@ -12,8 +12,8 @@
 #include <sys/uio.h>
 
 /*
- * Read or write exactly len bytes.  -ECONNRESET if the other side ends before the first byte, -EPIPE
- * if it ends inside.
+ * Read or write exactly len bytes.  -ECONNRESET if the other side ends before the first byte,
+ * -EPIPE if it ends inside.
  */
 int mfd_io_read_all(int fd, void *buf, size_t len);
 int mfd_io_write_all(int fd, const void *buf, size_t len); /* sockets: without SIGPIPE */
@@ -25,9 +25,9 @@ int mfd_io_pwrite_all(int fd, const void *buf, size_t len, uint64_t offset);
 
 /*
  * Send or receive one message with up to MFD_IO_MAX_FDS descriptors on a unix SEQPACKET or DGRAM
- * socket (or the first bytes of a stream).  Received descriptors are close-on-exec and the caller's;
- * *nfds holds the room before and the count after the call.  Return the length of the message, 0 if
- * the peer is gone, -EMSGSIZE if it or its descriptors did not fit.
+ * socket (or the first bytes of a stream).  Received descriptors are close-on-exec and the
+ * caller's; *nfds holds the room before and the count after the call.  Return the length of the
+ * message, 0 if the peer is gone, -EMSGSIZE if it or its descriptors did not fit.
  */
 #define MFD_IO_MAX_FDS 64
 ssize_t mfd_io_send_fds(int sock, const void *buf, size_t len, const int *fds, int nfds);

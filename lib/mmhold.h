@@ -4,14 +4,14 @@
  *
  * A process that ends gives back its memory before it closes its descriptors and is gone: 0.08 s
  * per GiB, in which its ports, locks and pipes are still there.  A process that reads the memory of
- * another one holds a reference to all of it (mm_users, taken in mm/process_vm_access.c), and a read
- * that has to wait for its own destination keeps that for as long as it waits.  So one thread for
- * each task reads a byte into a page that a userfaultfd of this process holds back: the task ends at
- * once, and that thread gives back what it leaves, later and behind everything else.
+ * another one holds a reference to all of it (mm_users, taken in mm/process_vm_access.c), and a
+ * read that has to wait for its own destination keeps that for as long as it waits.  So one thread
+ * for each task reads a byte into a page that a userfaultfd of this process holds back: the task
+ * ends at once, and that thread gives back what it leaves, later and behind everything else.
  *
- * This is a hint: if the kernel gives this process no userfaultfd, or a task cannot be read, nothing
- * is held and the task ends as it always does.  If this process dies, the kernel ends the reads, and
- * the memory of a dead task goes with them; a task that lives notices nothing.
+ * This is a hint: if the kernel gives this process no userfaultfd, or a task cannot be read,
+ * nothing is held and the task ends as it always does.  If this process dies, the kernel ends the
+ * reads, and the memory of a dead task goes with them; a task that lives notices nothing.
  */
 #ifndef MFD_MMHOLD_H
 #define MFD_MMHOLD_H

@@ -25,9 +25,9 @@ struct mfd_pagecold {
 void mfd_pagecold_open(struct mfd_pagecold *c, pid_t pid);
 void mfd_pagecold_close(struct mfd_pagecold *c);
 /*
- * Make cold the pages of the mapping [start, end) below pos, which grows from call to call until the
- * next mapping.  Only whole blocks of 2 MiB: a part of a huge page would have to be split off.  A
- * hint: no errors.
+ * Make cold the pages of the mapping [start, end) below pos, which grows from call to call until
+ * the next mapping.  Only whole blocks of 2 MiB: a part of a huge page would have to be split off.
+ * A hint: no errors.
  */
 void mfd_pagecold_upto(struct mfd_pagecold *c, uint64_t start, uint64_t end, uint64_t pos);
 

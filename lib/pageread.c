@@ -98,8 +98,8 @@ static void advance(struct place *p, const struct mfd_run *runs, uint64_t bytes)
 }
 
 /*
- * Return the number of bytes copied, a multiple of the page size; 0 if the first page cannot be read
- * in this way; -ESRCH.
+ * Return the number of bytes copied, a multiple of the page size; 0 if the first page cannot be
+ * read in this way; -ESRCH.
  */
 static ssize_t read_fast(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n,
 			 const struct place *p)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Read pages of a frozen task into a buffer: process_vm_readv, and /proc/PID/mem for what that
- * refuses (PROT_NONE) or would copy for good (pages that are shared by copy-on-write).  Thread-safe:
- * one object serves all channel threads.
+ * refuses (PROT_NONE) or would copy for good (pages that are shared by copy-on-write).
+ * Thread-safe: one object serves all channel threads.
  */
 #ifndef MFD_PAGEREAD_H
 #define MFD_PAGEREAD_H

@@ -254,10 +254,10 @@ void mfd_pagescan_close(struct mfd_pagescan *s)
 }
 
 /*
- * Return how far the scan has come.  walk_end alone would not do: the kernel (6.7 to 6.18 at least) works
- * in rounds of 512 regions and leaves walk_end at the end of the last round that was cut short,
- * although a later one returned regions beyond it.  A caller that went on from there would see
- * those twice.  Regions come in order, so all before the last one's end has been walked.
+ * Return how far the scan has come.  walk_end alone would not do: the kernel (6.7 to 6.18 at least)
+ * works in rounds of 512 regions and leaves walk_end at the end of the last round that was cut
+ * short, although a later one returned regions beyond it.  A caller that went on from there would
+ * see those twice.  Regions come in order, so all before the last one's end has been walked.
  */
 static uint64_t walked(const struct scan_arg *arg, const struct scan_region *regions, int n)
 {

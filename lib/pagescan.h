@@ -42,8 +42,8 @@ int mfd_pagescan_open(pid_t pid, int force_pagemap, struct mfd_pagescan **s, str
 void mfd_pagescan_close(struct mfd_pagescan *s);
 /*
  * Find up to `max` runs of populated pages (present or swapped, not the shared zero page, not guard
- * regions) at or after *pos below `end`.  *pos moves on to where the scan goes on; *pos == end means
- * that it is complete.  Returns the number of runs or -errno.
+ * regions) at or after *pos below `end`.  *pos moves on to where the scan goes on; *pos == end
+ * means that it is complete.  Returns the number of runs or -errno.
  */
 int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
 		      int max);

@@ -47,8 +47,8 @@ uint64_t mfd_pagetable_get(const struct mfd_pagetable *t, uint64_t page); /* acq
  */
 int mfd_pagetable_set(struct mfd_pagetable *t, uint64_t page, uint64_t n, uint64_t word);
 /*
- * Return the length of the run starting at `page`, at most max: pages of equal state and, if STORED,
- * consecutive in the store.  *word = the first page's word.
+ * Return the length of the run starting at `page`, at most max: pages of equal state and, if
+ * STORED, consecutive in the store.  *word = the first page's word.
  */
 uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max,
 			   uint64_t *word);

@@ -104,8 +104,8 @@ static int bind_row(struct mfd_ports *p, const struct region *r, int family, uns
 }
 
 /*
- * The range is crowded: find each port by itself, so that at least the low bits are as they would be
- * in a row.
+ * The range is crowded: find each port by itself, so that at least the low bits are as they would
+ * be in a row.
  */
 static void bind_singly(struct mfd_ports *p, const struct region *r, int family, unsigned n)
 {

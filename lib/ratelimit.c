@@ -52,8 +52,8 @@ static uint64_t cost_of(size_t bytes, uint64_t rate)
 }
 
 /*
- * Reserve time for a piece.  Return its beginning on the time line, 0 without a limit or if it would
- * be later than `latest`; *number is the line's.
+ * Reserve time for a piece.  Return its beginning on the time line, 0 without a limit or if it
+ * would be later than `latest`; *number is the line's.
  */
 static uint64_t reserve(struct mfd_ratelimit *r, size_t bytes, uint64_t now, uint64_t latest,
 			uint64_t *number)

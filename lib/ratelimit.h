@@ -7,8 +7,8 @@
  * for longer than BURST.
  *
  * A change begins a new time line.  Its number is part of the word that reservations are made on,
- * so a sender that has computed with the old limit cannot change the new line; one that sleeps looks
- * at the line at least every SLICE and reserves anew.
+ * so a sender that has computed with the old limit cannot change the new line; one that sleeps
+ * looks at the line at least every SLICE and reserves anew.
  */
 #ifndef MFD_RATELIMIT_H
 #define MFD_RATELIMIT_H

@@ -17,8 +17,8 @@ struct mfd_sock_addr {
 };
 
 /*
- * Parse "HOST:PORT" or "[V6]:PORT"; HOST may be a name.  The port is required, 0 only with allow_port0
- * (listening). -EINVAL with the offending text in err.
+ * Parse "HOST:PORT" or "[V6]:PORT"; HOST may be a name.  The port is required, 0 only with
+ * allow_port0 (listening). -EINVAL with the offending text in err.
  */
 int mfd_sock_parse(const char *text, int allow_port0, struct mfd_sock_addr *addr,
 		   struct mfd_error *err);

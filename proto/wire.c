@@ -124,7 +124,10 @@ static int packet_sync_check(const struct mfd_wire_packet *p, const struct mfd_w
 	return 0;
 }
 
-/* What a header of each kind must look like.  The flags and the reserved fields are the same for all. */
+/*
+ * What a header of each kind must look like.  The flags and the reserved fields are the same for
+ * all.
+ */
 static const struct kind {
 	int (*check)(const struct mfd_wire_packet *p, const struct mfd_wire_limits *lim,
 		     const char **why);

@@ -7,7 +7,7 @@
  *	abort NAME		before READY: as if the source had gone; ended sessions: removed
  *	set NAME SETTING VALUE	ask the source to change it: "ok SETTING OLD NEW"
  *	resolve NAME run	in doubt and complete: as if the source had sent COMMIT
- *	resolve NAME discard	in doubt (or committed and broken): thrown away, restored tasks are killed
+ *	resolve NAME discard	in doubt (or committed and broken): removed, its tasks are killed
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -296,8 +296,8 @@ static int parse(struct config *c, int argc, char **argv)
 		.summary =
 			"Holds open file descriptions from a dump to its restore; serve brings one of its own.",
 		.notes =
-			"A dump hands them over with the plugin option keeper = DIR/" MFD_KEEPER_SOCKET
-			".\n"
+			"A dump hands them over with the plugin option keeper = "
+			"DIR/" MFD_KEEPER_SOCKET ".\n"
 			"SIGUSR2, or 'criu-multifd cpr exec', replaces the program and keeps what is held.",
 		.flags = flags,
 	};

@@ -3,14 +3,15 @@
  * The keeper: a small process that holds open file descriptions by session and (name, id).
  *
  *	keeper.c	command line, sockets, the loop
- *	keeper_hold.c	what is held: sessions, each with a table of kept and one of offered descriptors
+ *	keeper_hold.c	what is held: sessions, each with a table of kept and one of offered
+ *			descriptors
  *	keeper_serve.c	requests (lib/keeper.h)
  *	keeper_upgrade.c	going on in a new program
  *
  * One thread.  It is a process of its own so that neither a crash of the restore server's worker
  * nor a bug here can reach the other's descriptors.  `criu-multifd serve` starts one for its folder
- * unless there is one.  If the server's supervisor dies while the keeper holds something, the keeper
- * stays, and the next server finds it.
+ * unless there is one.  If the server's supervisor dies while the keeper holds something, the
+ * keeper stays, and the next server finds it.
  */
 #ifndef MFD_TARGET_KEEPER_H
 #define MFD_TARGET_KEEPER_H
@@ -40,7 +41,8 @@ struct mfd_kept_since {
 
 enum mfd_keeper_phase {
 	MFD_KEEPER_SERVING,
-	MFD_KEEPER_REPLACING, /* after this turn of the loop it goes on in a new program; SERVING when that failed */
+	/* after this turn of the loop it goes on in a new program; SERVING when that failed */
+	MFD_KEEPER_REPLACING,
 	MFD_KEEPER_STOPPING, /* after this turn it ends */
 };
 

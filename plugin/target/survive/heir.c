@@ -77,8 +77,8 @@ static int hand_over(const struct will *w, int fd)
 }
 
 /*
- * One look at the table: close what is no userfaultfd (a new server needs the lock and the listening
- * socket), and the userfaultfds of tasks that have ended.  Return how many are left.
+ * One look at the table: close what is no userfaultfd (a new server needs the lock and the
+ * listening socket), and the userfaultfds of tasks that have ended.  Return how many are left.
  */
 static int keep_last(void)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which process lives in the memory that a userfaultfd serves, and how to be sure that it is gone. */
+/*
+ * Which process lives in the memory that a userfaultfd serves, and how to be sure that it is gone.
+ */
 #ifndef MFD_HOLDER_H
 #define MFD_HOLDER_H
 

@@ -18,7 +18,8 @@
 enum mfd_note {
 	MFD_NOTE_RESTORED, /* the tasks exist; written before a page leaves the store */
 	MFD_NOTE_KILLED,   /* not to be taken over: a worker has begun to kill them */
-	MFD_NOTE_COMPLETE, /* the tasks lack no page and need no pager, though they may be stopped */
+	/* the tasks lack no page and need no pager, though they may be stopped */
+	MFD_NOTE_COMPLETE,
 };
 
 /*

@@ -7,15 +7,19 @@
  * books.  It waits, and the tasks with it, until a server starts on the same folder, which takes
  * everything over and goes on as after the death of a worker; or until the tasks have ended.
  *
- *	FOLLOWING	the supervisor lives: it sends each change of its list in one message and never waits for an
- *			answer; what lies in a socket that has a reader is held, too
- *	ORPHANS		the supervisor is dead: its worker goes on until the tasks lack nothing, and sends the standby
- *			what it would have sent to the supervisor (guard.c); so does the heir of a worker that dies then
- *	WAITING		they are dead, too: DIR/.standby.sock, which listens from the start, is answered now
+ *	FOLLOWING	the supervisor lives: it sends each change of its list in one message and
+ *			never waits for an answer; what lies in a socket that has a reader is
+ *			held, too
+ *	ORPHANS		the supervisor is dead: its worker goes on until the tasks lack nothing, and
+ *			sends the standby what it would have sent to the supervisor (guard.c);
+ *			so does the heir of a worker that dies then
+ *	WAITING		they are dead, too: DIR/.standby.sock, which listens from the start, is
+ *			answered now
  *
  *	FOLLOWING -> ORPHANS	end of file from the supervisor
  *	ORPHANS -> WAITING	end of file from all workers and heirs
- *	FOLLOWING -> end	the supervisor says so: it ends in good order, or goes on in a new program
+ *	FOLLOWING -> end	the supervisor says so: it ends in good order, or goes on in a new
+ *				program
  *	WAITING -> end		a server has it all and says so, or no task is left
  *
  * Should an assertion fail here, a standby that is FOLLOWING ends, and the supervisor starts

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The supervisor of a restore server (README.md): what it is given, and what it gives its workers. */
+/*
+ * The supervisor of a restore server (README.md): what it is given, and what it gives its workers.
+ */
 #ifndef MFD_SUPERVISE_H
 #define MFD_SUPERVISE_H
 

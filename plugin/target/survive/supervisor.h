@@ -12,8 +12,9 @@
  *
  *	STARTING	a worker has been started, and reloads the sessions
  *	SERVING		it is ready
- *	REPLACING	a new program is to go on.  Without deposits the worker has been asked to end.  With them it is
- *			killed, which it is made for: the first worker of the new program takes the tasks over
+ *	REPLACING	a new program is to go on.  Without deposits the worker has been asked to
+ *			end.  With them it is killed, which it is made for: the first worker of the
+ *			new program takes the tasks over
  *	ENDING		the worker has been asked to end; its exit code becomes ours
  *
  *	STARTING -> SERVING			the worker says READY

@@ -15,7 +15,8 @@
 enum mfd_takeover_after {
 	MFD_TAKEOVER_START,  /* a server starts, and no standby of an earlier one has a deposit */
 	MFD_TAKEOVER_WORKER, /* the worker before this one died */
-	MFD_TAKEOVER_SERVER, /* a whole server died: only tasks of deposits may live and lack pages */
+	/* a whole server died: only tasks of deposits may live and lack pages */
+	MFD_TAKEOVER_SERVER,
 };
 
 struct mfd_takeover {
