@@ -304,7 +304,8 @@ $(BUILD)/plugins/multifd_plugin.so: $(HOOKS_O) $(BASE_A) $(BUILD)/plugin.list \
 		plugin/hooks/multifd_plugin.map
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) -shared $(LINK) $(LDFLAGS) -Wl,--version-script=plugin/hooks/multifd_plugin.map \
+	$(Q)$(CC) -shared $(LINK) $(LDFLAGS) -Wl,-z,nodelete \
+		-Wl,--version-script=plugin/hooks/multifd_plugin.map \
 		-Wl,--exclude-libs,ALL -o $@ $(HOOKS_O) $(call group,$(BASE_A)) $(PKG_LIBS)
 
 # A unit test may ask for linker flags of its own in a comment: /* LDFLAGS: -Wl,--wrap=send */

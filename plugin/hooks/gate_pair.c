@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gate_pair.h"
@@ -16,6 +17,8 @@
  * have no argument to find it by; a process dumps one tree.
  */
 static pid_t maker;
+/* CRIU's end, to be known again: after CRIU has closed it the number may be another file. */
+static ino_t criu_end;
 
 /* CRIU also accepts on unix sockets (its parasites connect to it): those calls are none of ours. */
 static int is_page_server(int fd)
@@ -67,6 +70,14 @@ static int move_to(int fd, int number, struct mfd_error *err)
 		number);
 }
 
+/* Of a socket; 0 if there is none. */
+static ino_t inode_of(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
+}
+
 int mfd_gate_pair_make(struct mfd_error *err)
 {
 	int pair[2], ret;
@@ -84,6 +95,7 @@ int mfd_gate_pair_make(struct mfd_error *err)
 	if (ret)
 		return ret;
 	maker = getpid();
+	criu_end = inode_of(MFD_LINK_GATE_CRIU);
 	ret = mfd_interpose("accept", gate_accept);
 	if (!ret)
 		return 0;
@@ -101,11 +113,13 @@ void mfd_gate_pair_fail(void)
 	shutdown(MFD_LINK_GATE_SENDER, SHUT_WR);
 }
 
-/* CRIU has closed its end when it has served. */
+/* CRIU has closed its end if it has come to the gate. */
 void mfd_gate_pair_close(void)
 {
 	if (maker != getpid())
 		return;
 	maker = 0;
 	close(MFD_LINK_GATE_SENDER);
+	if (criu_end && inode_of(MFD_LINK_GATE_CRIU) == criu_end)
+		close(MFD_LINK_GATE_CRIU);
 }

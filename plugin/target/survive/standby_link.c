@@ -110,8 +110,12 @@ void mfd_standby_end(struct mfd_standby *s)
 {
 	int status;
 
-	if (s->link < 0)
+	if (s->link < 0) {
+		/* It did not answer any more: dead, or alone with its copies; another may follow. */
+		mfd_standby_died(s);
+		s->pid = 0;
 		return;
+	}
 	mfd_assert(s->pid > 0);
 	mfd_standby_msg_op(s->link, MFD_STANDBY_END, 0);
 	mfd_io_close(&s->link);

@@ -228,6 +228,19 @@ static int be_worker(struct mfd_supervisor *su, int link)
 	return su->sv->work(su->sv->arg, &b);
 }
 
+/*
+ * A worker that was asked to end and has died: the next one must end, too.  If the dead one has not
+ * read that it was asked, the next one does; a second question would be taken for a person's second
+ * SIGTERM, which ends tasks that still lack pages.
+ */
+static void ask_again(struct mfd_supervisor *su)
+{
+	struct pollfd p = { .fd = su->stop_fd, .events = POLLIN };
+
+	if (su->phase == MFD_SUPERVISOR_ENDING && poll(&p, 1, 0) == 0)
+		mfd_supervisor_ask_to_end(su);
+}
+
 int mfd_supervisor_start_worker(struct mfd_supervisor *su)
 {
 	int pair[2];
@@ -237,6 +250,7 @@ int mfd_supervisor_start_worker(struct mfd_supervisor *su)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	su->link = pair[0];
+	ask_again(su);
 	pid = fork();
 	if (!pid) {
 		int code = be_worker(su, pair[1]);
@@ -249,8 +263,6 @@ int mfd_supervisor_start_worker(struct mfd_supervisor *su)
 	if (pid < 0)
 		return -errno;
 	mfd_assert(su->phase != MFD_SUPERVISOR_SERVING);
-	if (su->phase == MFD_SUPERVISOR_ENDING)
-		mfd_supervisor_ask_to_end(su);
 	return 0;
 }
 
