@@ -241,9 +241,10 @@ touch_victim()
 	read -r addr pages < <(victim_map main)
 	addr=$((addr + pages * 4096 - ($1 << 20)))
 	perl -e 'my ($pid, $at, $mib) = @ARGV;
+		my $readv = `uname -m` =~ /^x86_64/ ? 310 : 270;
 		for my $i (0 .. $mib * 256 - 1) {
 			my $page = "\0" x 4096;
-			syscall(`uname -m` =~ /^x86_64/ ? 310 : 270, int($pid), pack("PQ", $page, 4096), 1,
+			syscall($readv, int($pid), pack("PQ", $page, 4096), 1,
 				pack("QQ", $at + $i * 4096, 4096), 1, 0) == 4096 or die "process_vm_readv: $!\n";
 		}' "$RESTORED_PID" "$addr" "$1"
 }
