@@ -111,7 +111,7 @@ void mfd_standby_end(struct mfd_standby *s)
 	int status;
 
 	if (s->link < 0) {
-		/* It did not answer any more: dead, or alone with its copies; another may follow. */
+		/* It is dead, or alone with its copies: another may follow. */
 		mfd_standby_died(s);
 		s->pid = 0;
 		return;
