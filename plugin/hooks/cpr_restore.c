@@ -89,8 +89,10 @@ static int try_keeper(const char *path)
 	rst.keeper = mfd_keeper_connect(path);
 	if (rst.keeper < 0)
 		return 0;
-	if (!there("session.img"))
+	if (!there("session.img")) {
+		free(closing.path);
 		closing.path = strdup(path);
+	}
 	closing.pid = getpid();
 	return 1;
 }
