@@ -315,6 +315,9 @@ int mfd_stream_pages(struct mfd_worker *w)
 	if (ret <= 0)
 		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 	ret = send_gently(w);
+	/* Noted now: a main thread that is held back sleeps until ROOM and does not come here. */
+	if (!ret && !mfd_tasks_idle(&w->tasks))
+		hold_back(w, packet_pages(w));
 	return ret ? ret : MFD_SEND_STEP;
 }
 

@@ -196,7 +196,8 @@ restore_and_check()
 	wait_session test 'done'
 	moved_well
 	[ "$(summary pages)" -ge $((320 * 256)) ]
-	[ "$(summary held_ms | cut -d. -f1)" -ge 10000 ]
+	[ "$(summary held_ms | cut -d. -f1)" -ge 10000 ] ||
+		fail "held for $(summary held_ms) ms"
 	grep -q "held: the target's memory limit leaves room for" \
 		"$SCRATCH/img.test/multifd-send.log"
 	assert_peak 128 40
