@@ -2,11 +2,9 @@
 /* Which descriptors the configuration claims: option cpr = auto | off | PATTERN[,PATTERN...]. */
 #include <fnmatch.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cpr_describe.h"
-#include "io.h"
 
 /*
  * A pattern is compared literally first: names hold brackets ("anon_inode:[perf_event]"), which a
@@ -34,17 +32,4 @@ int mfd_cpr_claims(const char *patterns, const char *name)
 		patterns += len + (patterns[len] == ',');
 	}
 	return 0;
-}
-
-int mfd_cpr_is_runtimes(int image_dir, const char *name)
-{
-	char *text, quoted[64];
-	int found;
-
-	snprintf(quoted, sizeof(quoted), "\"%s\"", name);
-	if (mfd_io_read_file(image_dir, "descriptors.json", 1 << 16, &text, NULL))
-		return 0;
-	found = strstr(text, quoted) != NULL;
-	free(text);
-	return found;
 }

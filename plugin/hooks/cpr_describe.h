@@ -38,11 +38,5 @@ int mfd_cpr_describe_unix(int fd, struct mfd_cpr_described *d);
  * PATTERN[,PATTERN...].
  */
 int mfd_cpr_claims(const char *patterns, const char *name);
-/*
- * runc and crun note in descriptors.json where a container's standard input, output and error went,
- * and their restore gives CRIU new pipes, of which the program that starts the restored container
- * holds the other ends.
- */
-int mfd_cpr_is_runtimes(int image_dir, const char *name);
 
 #endif

@@ -18,6 +18,7 @@
 #include "cpr_hooks.h"
 #include "cpr_describe.h"
 #include "cpr_log.h"
+#include "cpr_runtime.h"
 #include "cpr_scan.h"
 #include "cpr_tty.h"
 #include "host.h"
@@ -212,7 +213,7 @@ static int take_shared(void *ctx, int fd, struct mfd_cpr_described *d)
 	int is_pipe = r->kind == MFD__CPR_KIND__PIPE;
 
 	if (!mfd_cpr_claims(dump.patterns, d->name) ||
-	    (is_pipe && mfd_cpr_is_runtimes(mfd_host_image_dir(), d->name)))
+	    (is_pipe && mfd_cpr_runtime_gives(mfd_host_image_dir(), d->name)))
 		return 0;
 	if (is_pipe)
 		r->inherit_id = d->name;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpr_describe.h"
 #include "cpr_inherit.h"
+#include "cpr_runtime.h"
 #include "cpr_tty.h"
 #include "host.h"
 #include "io.h"
@@ -30,7 +30,7 @@ int mfd_inherit_given(const char *inherit_id)
 	}
 	free(line);
 	return found ||
-	       (mfd_host_is_service() && mfd_cpr_is_runtimes(mfd_host_image_dir(), inherit_id));
+	       (mfd_host_is_service() && mfd_cpr_runtime_gives(mfd_host_image_dir(), inherit_id));
 }
 
 int mfd_inherit_pass(int fd, char *key, struct mfd_error *err)

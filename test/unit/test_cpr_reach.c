@@ -26,6 +26,7 @@
 #include "keeper_client.h"
 #include "keeperproc.h"
 
+#include "cpr_reach.h"
 #include "session.h"
 #include "tmpdir.h"
 
@@ -86,7 +87,7 @@ static int reach(struct mfd_cpr_image_item item, const char *boot)
 	assert_int_equal(mfd_cpr_image_write(session.dirfd, &h, one, &next, &why), 0);
 	free(ours);
 	text[0] = 0;
-	return mfd_cpr_in_reach(&session, text, sizeof(text));
+	return mfd_cpr_reach_check(&session, text, sizeof(text));
 }
 
 static pid_t start_keeper(struct dir *d, int *sock)
@@ -227,11 +228,11 @@ static void test_no_image_and_a_bad_one(void **state)
 {
 	int fd;
 
-	assert_int_equal(mfd_cpr_in_reach(&session, text, sizeof(text)), 0);
+	assert_int_equal(mfd_cpr_reach_check(&session, text, sizeof(text)), 0);
 	fd = openat(session.dirfd, MFD_CPR_IMAGE_NAME, O_WRONLY | O_CREAT, 0600);
 	assert_int_equal(write(fd, "nonsense", 8), 8);
 	close(fd);
-	assert_int_equal(mfd_cpr_in_reach(&session, text, sizeof(text)), -EBADMSG);
+	assert_int_equal(mfd_cpr_reach_check(&session, text, sizeof(text)), -EBADMSG);
 	assert_non_null(strstr(text, MFD_CPR_IMAGE_NAME));
 }
 

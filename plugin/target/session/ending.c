@@ -10,6 +10,7 @@
 #include "take_address.h"
 #include "restored_notes.h"
 #include "assert.h"
+#include "cpr_reach.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
@@ -235,7 +236,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	if (s->over == MFD_OVER_KEPT && !keeps)
 		unlinkat(s->dirfd, MFD_NOTES_FILE, 0);
 	if (s->over == MFD_OVER_DONE || s->over == MFD_OVER_ABORTED)
-		mfd_cpr_ended(s);
+		mfd_cpr_reach_drop(s);
 	mfd_memory_end(s);
 	count_end(s);
 	mfd_session_unclaim(s);

@@ -254,11 +254,6 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger_ms);
 /* Once s->over is set: the last thing done. */
 void mfd_session_wind_up(struct mfd_session *s);
 
-/* ---- fds.c ---- */
-/* Every inherited descriptor can be had here: 0, or -errno and which cannot. */
-int mfd_cpr_in_reach(struct mfd_session *s, char *text, size_t len);
-void mfd_cpr_ended(struct mfd_session *s); /* done or aborted: the keeper lets go */
-
 /* ---- userns.c ---- */
 /* Images that restore a user namespace can be read by its root: 0, or -errno with a sentence. */
 int mfd_admit_userns(struct mfd_session *s, char *text, size_t len);

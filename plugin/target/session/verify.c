@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "cpr_reach.h"
 #include "image.h"
 #include "io.h"
 #include "log.h"
@@ -143,7 +144,7 @@ int mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg, struct mfd_
 	mfd_assert(!atomic_load(&s->sealed));
 	ret = check_files(s, msg->files, msg->bytes, text, sizeof(text));
 	if (!ret)
-		ret = mfd_cpr_in_reach(s, text, sizeof(text));
+		ret = mfd_cpr_reach_check(s, text, sizeof(text));
 	if (!ret)
 		ret = mfd_admit_userns(s, text, sizeof(text));
 	if (!ret)

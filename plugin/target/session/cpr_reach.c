@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * A session's inherited descriptors, as the server sees them: before it promises anything to the
- * source, everything in cpr-fds.img must be in reach; and when the session is over, the keeper lets
- * go.
- */
+/* Inherited descriptors: can each be had here, and the end of those that the keeper holds. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,10 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpr_reach.h"
+#include "cpr_runtime.h"
 #include "cpr_store.h"
 #include "io.h"
 #include "keeper_client.h"
-#include "log.h"
 #include "session.h"
 
 struct reach {
@@ -24,14 +21,6 @@ struct reach {
 	size_t len;
 };
 
-static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
-{
-	struct reach *r = ctx;
-
-	r->same_boot = mfd_cpr_header_same_boot(h);
-	return 0;
-}
-
 /*
  * CRIU restores these by itself, if not as the same; and a path may exist in the tasks' mounts
  * alone.
@@ -39,23 +28,6 @@ static int take_header(void *ctx, const struct mfd_cpr_image_header *h)
 static int has_fallback(const struct mfd_cpr_record *r)
 {
 	return !r->inherit_id && (r->path || !(r->has & MFD_CPR_HAS_CRIU_ID));
-}
-
-/*
- * runc notes where standard input, output and error went, and its restore gives CRIU pipes of its
- * own for those.
- */
-static int given_by_runc(struct mfd_session *s, const char *inherit_id)
-{
-	char *text, quoted[64];
-	int found;
-
-	if (!inherit_id || mfd_io_read_file(s->dirfd, "descriptors.json", 1 << 16, &text, NULL))
-		return 0;
-	snprintf(quoted, sizeof(quoted), "\"%s\"", inherit_id);
-	found = strstr(text, quoted) != NULL;
-	free(text);
-	return found;
 }
 
 static int has(const struct reach *r, const char *name, uint64_t id)
@@ -72,47 +44,78 @@ static int has_terminal(const struct reach *r, uint64_t id)
 	return !r->s->plan->confirm || has(r, MFD_KEEPER_TERMINAL, id);
 }
 
+static int is_given(const struct reach *r, const char *inherit_id)
+{
+	return inherit_id && mfd_cpr_runtime_gives(r->s->dirfd, inherit_id);
+}
+
 /*
  * What was kept on this very host may be with another keeper, which the restore will be told about.
  */
-static int look_for(void *ctx, const struct mfd_cpr_image_item *item)
+static int is_in_reach(const struct reach *r, const struct mfd_cpr_entry *e)
 {
-	struct reach *r = ctx;
+	const struct mfd_cpr_record *record = e->record;
 
-	if (has_fallback(&item->record) || (item->record.how == MFD__CPR_HOW__KEPT && r->same_boot))
-		return 0;
-	if (given_by_runc(r->s, item->record.inherit_id) ||
-	    mfd_cpr_record_is_dev_tty(&item->record))
-		return 0;
-	if (has(r, item->name, item->id) ||
-	    (item->record.kind == MFD__CPR_KIND__TTY && has_terminal(r, item->id)))
-		return 0;
+	if (has_fallback(record) || (record->how == MFD__CPR_HOW__KEPT && r->same_boot))
+		return 1;
+	if (is_given(r, record->inherit_id) || mfd_cpr_record_is_dev_tty(record))
+		return 1;
+	return has(r, e->name, e->id) ||
+	       (record->kind == MFD__CPR_KIND__TTY && has_terminal(r, e->id));
+}
+
+static int say_out_of_reach(const struct reach *r, const struct mfd_cpr_entry *e)
+{
 	snprintf(
 		r->text, r->len,
 		"descriptor %.200s (%llu) cannot be had here: offer one with 'criu-multifd cpr offer %.64s %.64s', or leave it out of "
 		"option cpr",
-		item->name, (unsigned long long)item->id, r->s->name, item->name);
+		e->name, (unsigned long long)e->id, r->s->name, e->name);
 	return -ENOENT;
 }
 
-int mfd_cpr_in_reach(struct mfd_session *s, char *text, size_t len)
+/* In the order of the image: the first that is missing is named. */
+static int look_for_all(const struct reach *r, struct mfd_cpr *table)
 {
-	struct reach r = { .s = s, .text = text, .len = len };
-	const char *why = NULL;
-	int ret;
+	struct mfd_cpr_entry *list = NULL;
+	size_t n = 0;
+	int ret = mfd_cpr_sorted(table, &list, &n);
 
-	r.keeper = mfd_keeper_connect_at(s->server->dirfd, MFD_KEEPER_SOCKET);
-	text[0] = 0;
-	ret = mfd_cpr_image_read(s->dirfd, MFD_CPR_IMAGE_NAME, take_header, look_for, &r, &why);
-	mfd_io_close(&r.keeper);
-	if (faccessat(s->dirfd, MFD_CPR_IMAGE_NAME, F_OK, 0))
-		return 0;
-	if (ret && !*text)
-		snprintf(text, len, "%s", why ? why : strerror(-ret));
+	if (ret)
+		snprintf(r->text, r->len, "%s", strerror(-ret));
+	for (size_t i = 0; !ret && i < n; i++)
+		if (!is_in_reach(r, &list[i]))
+			ret = say_out_of_reach(r, &list[i]);
+	free(list);
 	return ret;
 }
 
-void mfd_cpr_ended(struct mfd_session *s)
+int mfd_cpr_reach_check(struct mfd_session *s, char *text, size_t len)
+{
+	struct reach r = { .s = s, .text = text, .len = len };
+	struct mfd_cpr_image_header header;
+	struct mfd_cpr *table = NULL;
+	const char *why = NULL;
+	int ret;
+
+	text[0] = 0;
+	if (faccessat(s->dirfd, MFD_CPR_IMAGE_NAME, F_OK, 0))
+		return 0;
+	ret = mfd_cpr_load(s->dirfd, MFD_CPR_IMAGE_NAME, NULL, &table, &header, &why);
+	if (ret) {
+		snprintf(text, len, "%s", why ? why : strerror(-ret));
+		return ret;
+	}
+	r.same_boot = mfd_cpr_header_same_boot(&header);
+	r.keeper = mfd_keeper_connect_at(s->server->dirfd, MFD_KEEPER_SOCKET);
+	ret = look_for_all(&r, table);
+	mfd_io_close(&r.keeper);
+	mfd_cpr_header_release(&header);
+	mfd_cpr_free(table);
+	return ret;
+}
+
+void mfd_cpr_reach_drop(struct mfd_session *s)
 {
 	int keeper = mfd_keeper_connect_at(s->server->dirfd, MFD_KEEPER_SOCKET);
 
