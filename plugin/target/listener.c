@@ -13,7 +13,7 @@
 #include "io.h"
 #include "listener.h"
 #include "log.h"
-#include "memory.h"
+#include "memory_server.h"
 #include "session.h"
 
 /*
@@ -153,7 +153,7 @@ static void turn(struct mfd_listener *l)
 		return;
 	mfd_peers_expire(&sv->peers);
 	mfd_threads_reap(&sv->pool);
-	mfd_memory_publish(sv);
+	mfd_memory_server_publish(sv);
 	if (fds[3].revents & POLLIN)
 		asked_to_stop(l);
 	else if (fds[4].revents & (POLLHUP | POLLERR))
@@ -187,7 +187,7 @@ int mfd_listener_run(struct mfd_listener *l)
 
 	if (set_up(l))
 		return 1;
-	mfd_memory_begin(sv);
+	mfd_memory_server_begin(sv);
 	mfd_reload_all(sv);
 	if (mfd_guard_ready(&sv->guard))
 		return 1;
@@ -201,7 +201,7 @@ int mfd_listener_run(struct mfd_listener *l)
 		turn(l);
 	mfd_peers_shutdown(&sv->peers);
 	mfd_threads_join(&sv->pool);
-	mfd_memory_unpublish(sv);
+	mfd_memory_server_unpublish(sv);
 	mfd_budget_fini(&sv->budget);
 	return sv->once ? sv->result : 0;
 }

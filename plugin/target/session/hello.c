@@ -338,7 +338,7 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 		return mfd_error_set(err, -EPROTO, "RESUME names another session");
 	}
 	if (s && r->room)
-		atomic_store(&s->memory.hold_ok, 1);
+		atomic_store(&s->memory.room_ok, 1);
 	if (s) {
 		mfd_setting_offered(s, r->settings, r->has_max_bandwidth, r->max_bandwidth);
 		return attach(p, s, outcome, out);

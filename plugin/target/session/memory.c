@@ -1,85 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What sessions take of the server's memory; the theory is in memory.h. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <linux/magic.h>
 #include <unistd.h>
 
 #include "io.h"
 #include "log.h"
 #include "memory.h"
+#include "memory_server.h"
+#include "promise.h"
 #include "session.h"
-#include "size.h"
 
-#define MIB	 (1ULL << 20)
-#define RECEIVER (128ULL << 10) /* of a channel, beside its buffers: thread, tables */
-#define BLOCK	 (2 * MIB)	/* the store grows by huge pages */
-/* images of a small process; session, page tables' roots, journal */
-#define SMALL	    MIB
-#define URGENT_ROOM (8 * MIB) /* postcopy: answers to faults and images, beside the window */
-/* postcopy: pages that may come before the restore, at least */
-#define WINDOW	      (16 * MIB)
-#define TELL_MS	      1000
-#define SWEEP_MS      1000  /* between two looks at ended sessions, when memory is short */
-#define SWEEP_IDLE_MS 30000 /* ... and when it is not */
-#define HOLD_MS	      20
-#define DIRECT_US     200
-#define DIRECT_TRIES  2500
-#define FILE_ROUND    4096ULL
+#define TELL_MS	     1000
+#define HOLD_BACK_MS 20
+#define DIRECT_US    200
+#define DIRECT_TRIES 2500
+#define FILE_ROUND   4096ULL
 
 /* ---- how much is promised ---- */
 
-struct promise {
-	uint64_t base, least, want;
-};
-
-static uint64_t base_of(const struct mfd_wire_limits *lim, int urgent)
+static struct mfd_promise promise_of(struct mfd_session *s)
 {
-	uint64_t packets = lim->compress ? 2 : 1;
-	uint64_t channels = lim->channels + (urgent ? 1U : 0U);
-
-	return channels * (packets * lim->packet_size + RECEIVER) + BLOCK;
-}
-
-/*
- * Pages, and for each 16 bytes of journal and tables on an average; a session whose pages lie all
- * apart takes twice that.
- */
-static uint64_t content_of(const struct mfd_server *sv, uint64_t need)
-{
-	return (sv->store_in_memory ? need : 0) + need / 64 + SMALL;
-}
-
-static struct promise promise_for(const struct mfd_server *sv, const struct mfd_wire_limits *lim,
-				  const struct mfd_plan *plan, int hold_ok, uint64_t need)
-{
-	struct promise p = { .base = base_of(lim, plan->follow) };
-	uint64_t urgent = plan->postcopy ? URGENT_ROOM : 0;
-
-	p.want = p.base + urgent + content_of(sv, need);
-	p.least = p.want;
-	if (plan->postcopy && hold_ok && sv->store_in_memory) {
-		p.least = p.base + urgent + WINDOW;
-		if (need && p.want < p.least)
-			p.least = p.want;
-		if (p.want < p.least)
-			p.want = p.least;
-	}
-	return p;
-}
-
-static struct promise promise_of(struct mfd_session *s)
-{
-	struct promise p = promise_for(s->server, &s->limits, s->plan,
-				       atomic_load(&s->memory.hold_ok),
-				       atomic_load(&s->memory.need));
+	struct mfd_promise p = mfd_promise_for(s->server, &s->limits, s->plan,
+					       atomic_load(&s->memory.room_ok),
+					       atomic_load(&s->memory.need));
 
 	/* A session that was reloaded has more that is not for packets. */
 	p.least += s->memory.base - p.base;
@@ -90,7 +33,7 @@ static struct promise promise_of(struct mfd_session *s)
 
 static int elastic(struct mfd_session *s)
 {
-	return s->plan->postcopy && atomic_load(&s->memory.hold_ok) && s->server->store_in_memory;
+	return s->plan->postcopy && atomic_load(&s->memory.room_ok) && s->server->store_in_memory;
 }
 
 /*
@@ -107,114 +50,15 @@ static void update_granted(struct mfd_session *s)
 		;
 }
 
-/* ---- sentences ---- */
-
-static int say_too_much(struct mfd_server *sv, const char *name, uint64_t least,
-			struct mfd_error *err)
-{
-	char need[MFD_SIZE_TEXT], limit[MFD_SIZE_TEXT];
-
-	return mfd_error_set(
-		err, -E2BIG,
-		"session %.255s needs %s of memory here, more than the limit of %s for all sessions "
-		"(criu-multifd serve --max-memory)",
-		name, mfd_size_text(least, need), mfd_size_text(sv->max_memory, limit));
-}
-
-static int say_not_now(struct mfd_server *sv, const char *name, uint64_t least,
-		       struct mfd_error *err)
-{
-	char need[MFD_SIZE_TEXT], room[MFD_SIZE_TEXT], limit[MFD_SIZE_TEXT], left[MFD_SIZE_TEXT];
-	struct mfd_budget_figures f;
-
-	mfd_budget_look(&sv->budget, NULL, &f);
-	return mfd_error_set(
-		err, -ENOSPC,
-		"session %.255s needs %s of memory here, %s of the limit of %s are free (criu-multifd serve "
-		"--max-memory; images of ended sessions hold %s)",
-		name, mfd_size_text(least, need), mfd_size_text(f.free, room),
-		mfd_size_text(sv->max_memory, limit), mfd_size_text(f.left, left));
-}
-
 static int fail_short(struct mfd_session *s, uint64_t least)
 {
 	struct mfd_error err = { 0 };
 
 	if (least > s->server->max_memory)
-		say_too_much(s->server, s->name, least, &err);
+		mfd_promise_too_much(s->server, s->name, least, &err);
 	else
-		say_not_now(s->server, s->name, least, &err);
+		mfd_promise_not_now(s->server, s->name, least, &err);
 	return mfd_session_fail(s, err.code, "%s", mfd_error_text(&err));
-}
-
-/* ---- what lies about ---- */
-
-static int is_memory(int fd)
-{
-	struct statfs fs;
-
-	return !fstatfs(fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
-}
-
-/* Memory that a session's folder takes when no thread serves it. */
-static uint64_t folder_bytes(const struct mfd_server *sv, int dirfd)
-{
-	uint64_t sum = mfd_pagestore_left(dirfd);
-	DIR *d = sv->dir_in_memory ?
-			 fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) :
-			 NULL;
-	struct dirent *e;
-	struct stat st;
-
-	while (d && (e = readdir(d))) {
-		if (strcmp(e->d_name, "pages.store") &&
-		    !fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
-			sum += (uint64_t)st.st_blocks * 512;
-	}
-	if (d)
-		closedir(d);
-	return sum;
-}
-
-static int is_live(struct mfd_server *sv, const char *name)
-{
-	struct mfd_session *s = mfd_session_find(sv, name);
-
-	mfd_session_put(s);
-	return s != NULL;
-}
-
-/*
- * An operator removes folders of ended sessions, and new sessions of the same name do, without a
- * word to this server.  Nonzero: looked.
- */
-static int sweep(struct mfd_server *sv)
-{
-	unsigned seen = mfd_budget_left_begin(&sv->budget);
-	uint64_t sum = 0, now = mfd_io_now_ms(), then = atomic_load(&sv->swept_ms);
-	int dirfd, fd = -1;
-	struct dirent *e;
-	DIR *d;
-
-	if ((then && now - then < SWEEP_MS) ||
-	    !atomic_compare_exchange_strong(&sv->swept_ms, &then, now))
-		return 0;
-	dirfd = openat(sv->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = dirfd < 0 ? NULL : fdopendir(dirfd);
-	while (d && (e = readdir(d))) {
-		if (e->d_name[0] == '.' || is_live(sv, e->d_name))
-			continue;
-		fd = openat(sv->dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		sum += folder_bytes(sv, fd);
-		close(fd);
-	}
-	if (!d)
-		return 0;
-	closedir(d);
-	mfd_budget_left_set(&sv->budget, seen, sum);
-	return 1;
 }
 
 /* The session's thread, or the only thread that has the session. */
@@ -238,7 +82,9 @@ static uint64_t used_now(struct mfd_session *s)
 	else
 		bytes += mfd_filesink_files(&s->files) * FILE_ROUND;
 	return store + journal + bytes + pages * sizeof(uint64_t) +
-	       (atomic_load(&s->sealed) ? 0 : base_of(&s->limits, s->plan->follow) - BLOCK);
+	       (atomic_load(&s->sealed) ?
+			0 :
+			mfd_promise_base(&s->limits, s->plan->follow) - MFD_PROMISE_BLOCK);
 }
 
 /* ---- coming in ---- */
@@ -246,42 +92,43 @@ static uint64_t used_now(struct mfd_session *s)
 int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, const Mfd__Hello *h,
 		     struct mfd_error *err)
 {
-	struct promise p = promise_for(sv, lim, mfd_plan_granted(h, mfd_server_restores_early(sv)),
-				       h->has_wait_ms, h->memory);
+	struct mfd_promise p = mfd_promise_for(sv, lim,
+					       mfd_plan_granted(h, mfd_server_restores_early(sv)),
+					       h->has_wait_ms, h->memory);
 	struct mfd_budget_figures f;
 
 	if (!sv->max_memory)
 		return 0;
 	if (p.least > sv->max_memory)
-		return say_too_much(sv, h->session, p.least, err);
+		return mfd_promise_too_much(sv, h->session, p.least, err);
 	mfd_budget_look(&sv->budget, NULL, &f);
 	if (p.least > f.free)
-		sweep(sv);
+		mfd_memory_server_sweep(sv);
 	mfd_budget_look(&sv->budget, NULL, &f);
 	return h->wait_ms || (p.least <= f.free && !f.waiting) ?
 		       0 :
-		       say_not_now(sv, h->session, p.least, err);
+		       mfd_promise_not_now(sv, h->session, p.least, err);
 }
 
 int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
 {
 	struct mfd_server *sv = s->server;
-	struct promise p;
+	struct mfd_promise p;
 	int ret;
 
 	if (!sv->max_memory)
 		return 1;
-	s->memory.base = base_of(&s->limits, s->plan->follow);
-	atomic_store(&s->memory.hold_ok, h->has_wait_ms);
+	s->memory.base = mfd_promise_base(&s->limits, s->plan->follow);
+	atomic_store(&s->memory.room_ok, h->has_wait_ms);
 	atomic_store(&s->memory.need, h->memory);
 	p = promise_of(s);
 	ret = mfd_budget_enter(&sv->budget, &s->memory.claim, p.least, p.want);
 	if (ret == 1)
 		update_granted(s);
 	else if (!ret && !h->wait_ms)
-		ret = say_not_now(sv, s->name, p.least, err);
+		ret = mfd_promise_not_now(sv, s->name, p.least, err);
 	else if (ret)
-		ret = say_too_much(sv, s->name, p.least, err);
+		ret = mfd_promise_too_much(sv, s->name, p.least, err);
 	if (ret < 0)
 		mfd_budget_leave(&sv->budget, &s->memory.claim, 0);
 	return ret;
@@ -296,7 +143,7 @@ void mfd_memory_adopt(struct mfd_session *s)
 	if (atomic_load(&s->restored))
 		atomic_store(&s->memory.open, 1);
 	if (!atomic_load(&s->sealed))
-		s->memory.base += BLOCK;
+		s->memory.base += MFD_PROMISE_BLOCK;
 	mfd_budget_settle(&s->server->budget, &s->memory.claim, s->memory.base);
 }
 
@@ -315,14 +162,14 @@ static void widen(struct mfd_session *s)
 
 	mfd_budget_more(&s->server->budget, &s->memory.claim, promise_of(s).want);
 	update_granted(s);
-	if (atomic_load(&s->memory.granted) > before && atomic_load(&s->memory.hold_ok))
+	if (atomic_load(&s->memory.granted) > before && atomic_load(&s->memory.room_ok))
 		tell_room(s);
 }
 
 void mfd_memory_size(struct mfd_session *s, uint64_t bytes)
 {
 	struct mfd_budget *b = &s->server->budget;
-	struct promise p;
+	struct mfd_promise p;
 	int ret;
 
 	if (!s->server->max_memory || atomic_load(&s->sealed) || atomic_load(&s->memory.open))
@@ -348,7 +195,7 @@ uint64_t mfd_memory_room(struct mfd_session *s)
 	if (!s->server->max_memory || !elastic(s) || atomic_load(&s->memory.open) ||
 	    atomic_load(&s->sealed))
 		return UINT64_MAX;
-	not_for_pages += URGENT_ROOM;
+	not_for_pages += MFD_PROMISE_URGENT;
 	/* The reverse of content_of. */
 	return granted > not_for_pages ?
 		       (granted - not_for_pages) / 65 * 64 & ~(uint64_t)(MFD_WIRE_PAGE_SIZE - 1) :
@@ -375,7 +222,7 @@ uint64_t mfd_memory_cost_file(const struct mfd_session *s, uint64_t bytes)
  * Nothing is read from this connection until pages need no store, or there is room; a connection
  * that has ended is noticed.
  */
-static int hold(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t now)
+static int hold_back(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t now)
 {
 	struct mfd_pager *pager;
 
@@ -383,9 +230,9 @@ static int hold(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64
 		pager = atomic_load_explicit(&s->pager, memory_order_acquire);
 		if (pager && mfd_pager_direct(pager, task))
 			return 1;
-		if (now + URGENT_ROOM <= atomic_load(&s->memory.granted))
+		if (now + MFD_PROMISE_URGENT <= atomic_load(&s->memory.granted))
 			return 0;
-		if (mfd_conn_gone(c, HOLD_MS) > 0)
+		if (mfd_conn_gone(c, HOLD_BACK_MS) > 0)
 			return -ECONNRESET;
 	}
 }
@@ -393,7 +240,7 @@ static int hold(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64
 int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t bytes,
 		    enum mfd_memory_what what)
 {
-	uint64_t now, keep = s->plan->postcopy && what == MFD_MEMORY_PAGES ? URGENT_ROOM : 0;
+	uint64_t now, keep = s->plan->postcopy && what == MFD_MEMORY_PAGES ? MFD_PROMISE_URGENT : 0;
 	int ret;
 
 	if (!s->server->max_memory)
@@ -403,7 +250,7 @@ int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, ui
 		return 0;
 	/* Once there is a pager the images are in: what stands behind these pages can wait. */
 	if (keep && (elastic(s) || atomic_load(&s->pager))) {
-		ret = hold(s, c, task, now);
+		ret = hold_back(s, c, task, now);
 		if (ret)
 			atomic_fetch_sub(&s->memory.taken, bytes);
 		return ret;
@@ -445,7 +292,8 @@ int mfd_memory_admitted(struct mfd_session *s)
 	struct mfd_budget *b = &s->server->budget;
 
 	if (!mfd_budget_admit(b, &s->memory.claim)) {
-		int swept = sweep(s->server), admitted = mfd_budget_admit(b, &s->memory.claim);
+		int swept = mfd_memory_server_sweep(s->server),
+		    admitted = mfd_budget_admit(b, &s->memory.claim);
 
 		if (!admitted && swept && is_hopeless(s))
 			fail_short(s, promise_of(s).least);
@@ -496,7 +344,7 @@ void mfd_memory_open(struct mfd_session *s)
 {
 	await_direct(s);
 	atomic_store(&s->memory.open, 1);
-	if (atomic_load(&s->memory.hold_ok) && !atomic_load(&s->sealed))
+	if (atomic_load(&s->memory.room_ok) && !atomic_load(&s->sealed))
 		tell_room(s);
 }
 
@@ -505,7 +353,7 @@ void mfd_memory_resumed(struct mfd_session *s)
 	atomic_store(&s->memory.taken_before, atomic_load(&s->memory.taken));
 }
 
-static int is_held(struct mfd_session *s)
+static int is_held_back(struct mfd_session *s)
 {
 	uint64_t room = mfd_memory_room(s), need = atomic_load(&s->memory.need), came;
 	struct mfd_totals t;
@@ -530,7 +378,7 @@ void mfd_memory_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 		return;
 	if (s->phase == MFD_PHASE_QUEUED)
 		e->held = "queued";
-	else if (is_held(s))
+	else if (is_held_back(s))
 		e->held = "pages";
 }
 
@@ -541,63 +389,6 @@ void mfd_memory_end(struct mfd_session *s)
 	if (!s->server->max_memory)
 		return;
 	if (s->over != MFD_OVER_ABORTED)
-		left = folder_bytes(s->server, s->dirfd);
+		left = mfd_memory_server_left(s->server, s->dirfd);
 	mfd_budget_leave(&s->server->budget, &s->memory.claim, left);
-}
-
-/* ---- the server ---- */
-
-void mfd_memory_begin(struct mfd_server *sv)
-{
-	mfd_budget_init(&sv->budget, sv->max_memory);
-	sv->dir_in_memory = is_memory(sv->dirfd);
-	sv->store_in_memory = !sv->durable || sv->dir_in_memory;
-	mfd_memory_unpublish(sv);
-}
-
-/*
- * Without the fsync of session.img: it is of no use after a crash, and the main thread must not
- * wait for a disk.
- */
-static void replace(struct mfd_server *sv, const char *text)
-{
-	int fd = openat(sv->dirfd, MFD_SERVER_MEMORY ".tmp",
-			O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int ret = fd < 0 ? -errno : mfd_io_write_all(fd, text, strlen(text));
-
-	mfd_io_close(&fd);
-	if (!ret && renameat(sv->dirfd, MFD_SERVER_MEMORY ".tmp", sv->dirfd, MFD_SERVER_MEMORY))
-		ret = -errno;
-	if (ret)
-		mfd_log_debug("%s/" MFD_SERVER_MEMORY ": %s", sv->dir, strerror(-ret));
-}
-
-void mfd_memory_publish(struct mfd_server *sv)
-{
-	uint64_t now = mfd_io_now_ms();
-	struct mfd_budget_figures f;
-	char text[sizeof(sv->published)];
-
-	if (!sv->max_memory || now - sv->published_ms < TELL_MS)
-		return;
-	sv->published_ms = now;
-	if (now - atomic_load(&sv->swept_ms) > SWEEP_IDLE_MS)
-		sweep(sv);
-	mfd_budget_look(&sv->budget, NULL, &f);
-	snprintf(
-		text, sizeof(text),
-		"{\"limit\":%llu,\"used\":%llu,\"promised\":%llu,\"free\":%llu,\"ended\":%llu,\"sessions\":%u,"
-		"\"waiting\":%u,\"server_pid\":%d}\n",
-		(unsigned long long)f.limit, (unsigned long long)f.used,
-		(unsigned long long)f.promised, (unsigned long long)f.free,
-		(unsigned long long)f.left, f.claims, f.waiting, getppid());
-	if (!strcmp(text, sv->published))
-		return;
-	snprintf(sv->published, sizeof(sv->published), "%s", text);
-	replace(sv, text);
-}
-
-void mfd_memory_unpublish(struct mfd_server *sv)
-{
-	unlinkat(sv->dirfd, MFD_SERVER_MEMORY, 0);
 }

@@ -44,7 +44,7 @@ struct mfd_memory {
 	_Atomic uint64_t need;		 /* what the tasks have, says the source; 0 = not known */
 	uint64_t told_ms;		 /* when QUEUED was last sent */
 	/* A boolean beside the phase: the source understands ROOM, whatever the phase. */
-	_Atomic int hold_ok;
+	_Atomic int room_ok;
 	/*
 	 * Postcopy: everything goes straight into tasks by now.  A boolean beside the phase:
 	 * receivers look at it without the lock, and it follows the end of the restore.
@@ -95,10 +95,5 @@ void mfd_memory_open(struct mfd_session *s);	/* postcopy: the restore has finish
 void mfd_memory_resumed(struct mfd_session *s); /* what the source sends counts from now on */
 void mfd_memory_entry(struct mfd_session *s, Mfd__SessionEntry *e);
 void mfd_memory_end(struct mfd_session *s);
-
-/* The worker's main thread. */
-void mfd_memory_begin(struct mfd_server *sv);	/* before sessions are reloaded */
-void mfd_memory_publish(struct mfd_server *sv); /* often */
-void mfd_memory_unpublish(struct mfd_server *sv);
 
 #endif

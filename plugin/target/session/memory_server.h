@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * --max-memory, the whole server's part: which of its folders are memory, what ended sessions have
+ * left there, and the figures that `criu-multifd status` shows (DIR/.memory).
+ */
+#ifndef MFD_MEMORY_SERVER_H
+#define MFD_MEMORY_SERVER_H
+
+#include <stdint.h>
+
+struct mfd_server;
+
+/* The worker's main thread. */
+void mfd_memory_server_begin(struct mfd_server *sv);   /* before sessions are reloaded */
+void mfd_memory_server_publish(struct mfd_server *sv); /* often */
+void mfd_memory_server_unpublish(struct mfd_server *sv);
+
+/* Any thread. */
+/* Memory that a session's folder takes when no thread serves it. */
+uint64_t mfd_memory_server_left(const struct mfd_server *sv, int dirfd);
+/*
+ * Count anew what ended sessions hold: an operator removes their folders, and new sessions of the
+ * same name do, without a word to this server.  Nonzero: looked.
+ */
+int mfd_memory_server_sweep(struct mfd_server *sv);
+
+#endif
