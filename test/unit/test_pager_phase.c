@@ -31,7 +31,7 @@ __attribute__((visibility("default"))) const char *__tsan_default_options(void)
 /* Row: from, column: to, in the order of the enum. */
 static const char *const expected[PAGER_PHASES] = {
 	[PAGER_NEW] = "-L-----F-",	 [PAGER_LISTENING] = "--R------",
-	[PAGER_RESTORING] = "-L-UO----", [PAGER_UNDOABLE] = "-L--O----",
+	[PAGER_RESTORING] = "-L-PO----", [PAGER_PROVISIONAL] = "-L--O----",
 	[PAGER_OPENING] = "-----A-F-",	 [PAGER_AWAIT_STOP] = "------SFD",
 	[PAGER_STOPPED] = "-------FD",	 [PAGER_FILLING] = "--------D",
 	[PAGER_DONE] = "---------",
@@ -69,11 +69,11 @@ static struct mfd_pager *made(enum pager_phase phase)
 	memset(&p, 0, sizeof(p));
 	pthread_mutex_init(&p.lock, NULL);
 	p.sock.listen = p.sock.conn = -1;
-	if (phase == PAGER_LISTENING || phase == PAGER_RESTORING || phase == PAGER_UNDOABLE)
+	if (phase == PAGER_LISTENING || phase == PAGER_RESTORING || phase == PAGER_PROVISIONAL)
 		p.sock.listen = 100;
 	if (phase == PAGER_RESTORING)
 		p.sock.conn = 101;
-	if (phase == PAGER_UNDOABLE)
+	if (phase == PAGER_PROVISIONAL)
 		p.expect = PAGER_EXPECT_DECISION;
 	if (phase == PAGER_AWAIT_STOP)
 		p.expect = PAGER_EXPECT_STOP;
@@ -204,8 +204,8 @@ static const struct {
 	{ PAGER_RESTORING, no_last_task },
 	{ PAGER_RESTORING, failed_without_error },
 	{ PAGER_RESTORING, pages_come_in_safe_mode },
-	{ PAGER_UNDOABLE, a_chunk_is_out },
-	{ PAGER_UNDOABLE, nothing_expected },
+	{ PAGER_PROVISIONAL, a_chunk_is_out },
+	{ PAGER_PROVISIONAL, nothing_expected },
 	{ PAGER_OPENING, a_chunk_is_out },
 	{ PAGER_OPENING, a_listener },
 	{ PAGER_OPENING, deposited },
@@ -319,7 +319,7 @@ static void keep_second(pid_t pid)
 	mfd_pager_provisional(world.pager);
 	step_done(&steps->test, 3);
 	await_finished();
-	assert_int_equal(phase(), PAGER_UNDOABLE);
+	assert_int_equal(phase(), PAGER_PROVISIONAL);
 	assert_int_equal(world.restored, 0);
 	mfd_pager_keep(world.pager);
 	assert_true(phase() == PAGER_FILLING || phase() == PAGER_DONE);
@@ -358,7 +358,7 @@ static void test_undo(void **state)
 	begin(&first, &second);
 	before = mfd_pagestore_bytes(world.store);
 	step_done(&steps->test, 2);
-	await_phase(PAGER_UNDOABLE);
+	await_phase(PAGER_PROVISIONAL);
 	assert_int_equal(world.restored, 0);
 	kill_restore(first);
 	mfd_pager_undo(world.pager);

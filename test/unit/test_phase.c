@@ -37,7 +37,9 @@ static void set_up(struct mfd_session *s, enum mfd_plan_id plan, enum mfd_phase 
 	if (phase == MFD_PHASE_RUNNING)
 		s->leave = MFD_LEAVE_GIVEN;
 	s->huge = s->plan->early && phase == MFD_PHASE_SETTLING;
-	s->restore.ok = s->huge || phase == MFD_PHASE_RESTORED;
+	atomic_store(&s->restore.phase, s->huge || phase == MFD_PHASE_RESTORED ?
+						MFD_RESTORE_STOPPED :
+						MFD_RESTORE_NONE);
 }
 
 /* What its function does to a session in `from` before it enters `to`. */
@@ -52,7 +54,7 @@ static void prepare(struct mfd_session *s, enum mfd_plan_id plan, enum mfd_phase
 	atomic_store(&s->pager, atomic_load(&goal->pager));
 	atomic_store(&s->sealed, atomic_load(&goal->sealed));
 	s->huge = goal->huge;
-	s->restore.ok = goal->restore.ok;
+	atomic_store(&s->restore.phase, mfd_restore_phase(&goal->restore));
 	s->leave = goal->leave;
 	if (to == MFD_PHASE_DONE) {
 		s->over = MFD_OVER_DONE;
@@ -201,12 +203,12 @@ static void in_doubt(struct mfd_session *s)
 
 static void continued(struct mfd_session *s)
 {
-	s->restore.resumed = 1;
+	atomic_store(&s->restore.phase, MFD_RESTORE_CONTINUED);
 }
 
 static void not_restored(struct mfd_session *s)
 {
-	s->restore.ok = 0;
+	atomic_store(&s->restore.phase, MFD_RESTORE_NONE);
 }
 
 static void no_plan(struct mfd_session *s)
@@ -258,7 +260,8 @@ static void test_invariants(void **state)
 	}
 	/* In postcopy they run before READY, and a running session may be in doubt. */
 	set_up(s, MFD_PLAN_POSTCOPY_CONFIRM, MFD_PHASE_RUNNING);
-	s->restore.resumed = s->in_doubt = 1;
+	continued(s);
+	s->in_doubt = 1;
 	assert_null(mfd_session_broken_invariant(s));
 }
 

@@ -160,7 +160,7 @@ static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 		return 0;
 	case MFD_LAZYSOCK_DONE:
 		if (p->expect == PAGER_EXPECT_DECISION)
-			mfd_pager_enter_locked(p, PAGER_UNDOABLE);
+			mfd_pager_enter_locked(p, PAGER_PROVISIONAL);
 		else
 			open_pager(p);
 		return 0;
@@ -227,7 +227,7 @@ static int decide(struct mfd_pager *p)
 		return 0;
 	mfd_assert(!mfd_pager_is_open(p));
 	p->expect = PAGER_EXPECT_RUN;
-	return mfd_pager_phase(p) == PAGER_UNDOABLE;
+	return mfd_pager_phase(p) == PAGER_PROVISIONAL;
 }
 
 void mfd_pager_keep(struct mfd_pager *p)
@@ -259,7 +259,7 @@ int mfd_pager_finished(struct mfd_pager *p)
 	int finished;
 
 	pthread_mutex_lock(&p->sock_lock);
-	finished = mfd_pager_phase(p) >= PAGER_UNDOABLE;
+	finished = mfd_pager_phase(p) >= PAGER_PROVISIONAL;
 	pthread_mutex_unlock(&p->sock_lock);
 	return finished;
 }

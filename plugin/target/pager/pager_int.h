@@ -29,7 +29,7 @@
  *	        |                         |   ^                                |
  *	        |           CRIU connects |   | refused, or the restore died   |
  *	        |                         v   |                                |
- *	        |                       RESTORING ------------> UNDOABLE ------+ mfd_pager_undo
+ *	        |                       RESTORING ------------> PROVISIONAL ---+ mfd_pager_undo
  *	        |                         |        CRIU has       |
  *	        |  CRIU has finished,     |        finished,      |
  *	        |  the restore is final   |        provisional    | mfd_pager_keep
@@ -55,7 +55,7 @@
  *	RESTORING	CRIU is connected; the tasks that it has named are served.  Only what a task
  *			waits for is put in, and nothing leaves the store: * no bulk work was handed
  *			out.
- *	UNDOABLE	as RESTORING; all tasks exist, CRIU may have closed its connection.
+ *	PROVISIONAL	as RESTORING; all tasks exist, CRIU may have closed its connection.
  *	OPENING		the restore is final: the listener is closed, no connection is deposited.
  *			Pages are put in as they arrive, and * none in bulk: first each task's lock
  *			is taken once for writing (see mfd_pager_open), and gives back to the store
@@ -121,7 +121,7 @@ enum pager_phase {
 	PAGER_NEW,
 	PAGER_LISTENING,
 	PAGER_RESTORING,
-	PAGER_UNDOABLE,
+	PAGER_PROVISIONAL,
 	PAGER_OPENING, /* from here on the pager is open */
 	PAGER_AWAIT_STOP,
 	PAGER_STOPPED,
@@ -530,7 +530,7 @@ int mfd_pager_chunk(struct mfd_pager *p, struct pager_stripe *mine);
 
 /* ---- pager_open.c ---- */
 
-/* The restore is final: from RESTORING, UNDOABLE to bulk work.  sock_lock held. */
+/* The restore is final: from RESTORING, PROVISIONAL to bulk work.  sock_lock held. */
 void mfd_pager_open(struct mfd_pager *p);
 
 /* ---- pager_criu.c ---- */

@@ -6,7 +6,7 @@ static const char *const names[PAGER_PHASES] = {
 	[PAGER_NEW] = "new",
 	[PAGER_LISTENING] = "listening",
 	[PAGER_RESTORING] = "restoring",
-	[PAGER_UNDOABLE] = "undoable",
+	[PAGER_PROVISIONAL] = "provisional",
 	[PAGER_OPENING] = "opening",
 	[PAGER_AWAIT_STOP] = "await stop",
 	[PAGER_STOPPED] = "stopped",
@@ -22,10 +22,10 @@ static const struct transition {
 	{ PAGER_NEW, PAGER_FILLING, "mfd_pager_adopt" },
 	{ PAGER_LISTENING, PAGER_RESTORING, "CRIU has connected" },
 	{ PAGER_RESTORING, PAGER_LISTENING, "the restore was refused or died" },
-	{ PAGER_RESTORING, PAGER_UNDOABLE, "CRIU has finished a provisional restore" },
+	{ PAGER_RESTORING, PAGER_PROVISIONAL, "CRIU has finished a provisional restore" },
 	{ PAGER_RESTORING, PAGER_OPENING, "CRIU has finished" },
-	{ PAGER_UNDOABLE, PAGER_LISTENING, "mfd_pager_undo" },
-	{ PAGER_UNDOABLE, PAGER_OPENING, "mfd_pager_keep" },
+	{ PAGER_PROVISIONAL, PAGER_LISTENING, "mfd_pager_undo" },
+	{ PAGER_PROVISIONAL, PAGER_OPENING, "mfd_pager_keep" },
 	{ PAGER_OPENING, PAGER_AWAIT_STOP, "mfd_pager_open, huge pages possible" },
 	{ PAGER_OPENING, PAGER_FILLING, "mfd_pager_open" },
 	{ PAGER_AWAIT_STOP, PAGER_STOPPED, "mfd_pager_tasks_stopped" },
@@ -93,7 +93,7 @@ void mfd_pager_check(const struct mfd_pager *p)
 		check_no_task(p);
 		break;
 	case PAGER_RESTORING:
-	case PAGER_UNDOABLE:
+	case PAGER_PROVISIONAL:
 	case PAGER_OPENING:
 	case PAGER_AWAIT_STOP:
 		check_no_bulk(p);
@@ -118,7 +118,7 @@ void mfd_pager_check_sock(const struct mfd_pager *p)
 	if (phase < PAGER_OPENING) {
 		mfd_assert(phase != PAGER_RESTORING || p->sock.conn >= 0);
 		mfd_assert(phase != PAGER_LISTENING || p->sock.conn < 0);
-		mfd_assert(phase != PAGER_UNDOABLE || p->expect == PAGER_EXPECT_DECISION);
+		mfd_assert(phase != PAGER_PROVISIONAL || p->expect == PAGER_EXPECT_DECISION);
 		return;
 	}
 	/* PAGER_EXPECT_STOP says that tasks_stopped or make_whole has not come. */

@@ -45,11 +45,11 @@ static int allowed(const char *option)
 	return 0;
 }
 
-int mfd_policy_check(char *const *options, size_t n, struct mfd_error *err)
+int mfd_options_allowed_check(char *const *options, size_t n, struct mfd_error *err)
 {
-	if (n > MFD_POLICY_MAX)
+	if (n > MFD_OPTIONS_ALLOWED_MAX)
 		return mfd_error_set(err, -EPERM, "%zu restore options are more than %d", n,
-				     MFD_POLICY_MAX);
+				     MFD_OPTIONS_ALLOWED_MAX);
 	for (size_t i = 0; i < n; i++)
 		if (!allowed(options[i]))
 			return mfd_error_set(

@@ -4,19 +4,19 @@
  * tasks are restored and nothing else on this host.  Everything else is the server's own business
  * (serve --restore-option).
  */
-#ifndef MFD_POLICY_H
-#define MFD_POLICY_H
+#ifndef MFD_OPTIONS_ALLOWED_H
+#define MFD_OPTIONS_ALLOWED_H
 
 #include <stddef.h>
 
 #include "error.h"
 
-#define MFD_POLICY_MAX 32 /* options of one session */
+#define MFD_OPTIONS_ALLOWED_MAX 32 /* options of one session */
 
 /*
  * Are these all on the list, "NAME" or "NAME=VALUE" without dashes? 0, or -EPERM with the one that
  * is not.
  */
-int mfd_policy_check(char *const *options, size_t n, struct mfd_error *err);
+int mfd_options_allowed_check(char *const *options, size_t n, struct mfd_error *err);
 
 #endif

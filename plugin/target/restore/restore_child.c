@@ -23,9 +23,9 @@
 
 #define LINK 3
 
-static void tell(enum mfd_restorer_word word, int value)
+static void tell(enum mfd_restore_word word, int value)
 {
-	struct mfd_restorer_msg m = { .word = word, .value = value };
+	struct mfd_restore_news m = { .word = word, .value = value };
 
 	/* A server that is gone cannot be told anything, and will find or has killed us. */
 	(void)!send(LINK, &m, sizeof(m), MSG_NOSIGNAL);
@@ -34,7 +34,7 @@ static void tell(enum mfd_restorer_word word, int value)
 static int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static int fail(const char *fmt, ...)
 {
-	struct mfd_restorer_msg m = { .word = MFD_RESTORER_FAILED, .value = -errno };
+	struct mfd_restore_news m = { .word = MFD_RESTORE_FAILED, .value = -errno };
 	int code = errno;
 	size_t n;
 	va_list ap;
@@ -102,7 +102,7 @@ static int keep(pid_t criu)
 	while ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR) {
 		if (pid != criu)
 			continue;
-		tell(MFD_RESTORER_ENDED, status);
+		tell(MFD_RESTORE_CRIU_ENDED, status);
 		close(LINK);
 		/* The restored tasks hold nothing of the session's folder, neither may we. */
 		dup2(STDIN_FILENO, STDERR_FILENO);
@@ -134,7 +134,7 @@ static int in_own_namespace(char **argv)
 	if (pid < 0)
 		return fail("fork");
 	if (pid) {
-		tell(MFD_RESTORER_WARDEN, pid);
+		tell(MFD_RESTORE_WARDEN, pid);
 		return MFD_EXIT_OK;
 	}
 	if (own_proc())
@@ -160,6 +160,6 @@ int mfd_restore_child(int argc, char **argv)
 	if (!strcmp(argv[2], "own"))
 		return in_own_namespace(argv + 5);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	tell(MFD_RESTORER_WARDEN, getpid());
+	tell(MFD_RESTORE_WARDEN, getpid());
 	return run_criu(argv + 5);
 }

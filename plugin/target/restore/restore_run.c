@@ -30,7 +30,7 @@
 
 struct command {
 	char folder[4096], pidfile[4200];
-	char *option[MFD_POLICY_MAX]; /* with dashes; to be freed */
+	char *option[MFD_OPTIONS_ALLOWED_MAX]; /* with dashes; to be freed */
 	size_t n_options;
 	char **argv;
 };
@@ -44,7 +44,7 @@ static void free_command(struct command *c)
 
 static int add_dashes(struct command *c, char *const *options, size_t n)
 {
-	for (size_t i = 0; i < n && i < MFD_POLICY_MAX; i++) {
+	for (size_t i = 0; i < n && i < MFD_OPTIONS_ALLOWED_MAX; i++) {
 		if (asprintf(&c->option[i], "--%s", options[i]) < 0)
 			return -ENOMEM;
 		c->n_options++;
@@ -129,7 +129,7 @@ static int spawn(char **argv, int link)
 }
 
 /* The next message: 1; 0: the other side is gone or the time is up. */
-static int listen_to(int link, struct mfd_restorer_msg *m, int timeout_ms)
+static int listen_to(int link, struct mfd_restore_news *m, int timeout_ms)
 {
 	struct pollfd p = { .fd = link, .events = POLLIN };
 	ssize_t n;
@@ -151,14 +151,14 @@ struct watch {
 /* CRIU's end, as the warden tells it: 0, or -errno and a sentence. */
 static int await_end(const struct watch *w, char *text, size_t len)
 {
-	struct mfd_restorer_msg m = { 0 };
+	struct mfd_restore_news m = { 0 };
 
 	snprintf(text, len, "the process that ran it is gone");
 	if (!listen_to(w->r->link, &m, -1))
 		return -ECHILD;
-	if (m.word == MFD_RESTORER_ENDED && WIFEXITED(m.value) && !WEXITSTATUS(m.value))
+	if (m.word == MFD_RESTORE_CRIU_ENDED && WIFEXITED(m.value) && !WEXITSTATUS(m.value))
 		return 0;
-	if (m.word == MFD_RESTORER_FAILED)
+	if (m.word == MFD_RESTORE_FAILED)
 		snprintf(text, len, "%s", m.text);
 	else if (mfd_hostcriu_complaint(w->dirfd, MFD_RESTORE_LOG, MFD_RESTORE_ERRORS, text, len))
 		snprintf(text, len, "it ended with status %#x and said nothing", (unsigned)m.value);
@@ -176,13 +176,11 @@ static void watch(void *arg)
 
 	free(w);
 	pthread_mutex_lock(what.lock);
-	mfd_assert(r->busy && !r->done);
-	mfd_assert(r->link >= 0);
+	mfd_assert(r->link >= 0 && code <= 0);
 	mfd_io_close(&r->link);
 	r->code = code;
 	snprintf(r->text, sizeof(r->text), "%s", text);
-	r->busy = 0;
-	r->done = 1;
+	mfd_restore_enter(r, MFD_RESTORE_ENDED);
 	pthread_cond_broadcast(what.cond);
 	pthread_mutex_unlock(what.lock);
 	what.unref(what.arg);
@@ -208,11 +206,11 @@ static int start_watch(struct mfd_restore *r, int dirfd)
 
 static int take_warden(struct mfd_restore *r, char *text, size_t len)
 {
-	struct mfd_restorer_msg m = { 0 };
+	struct mfd_restore_news m = { 0 };
 
-	if (!listen_to(r->link, &m, WARDEN_MS) || m.word != MFD_RESTORER_WARDEN || m.value <= 1) {
+	if (!listen_to(r->link, &m, WARDEN_MS) || m.word != MFD_RESTORE_WARDEN || m.value <= 1) {
 		snprintf(text, len, "%s",
-			 m.word == MFD_RESTORER_FAILED ?
+			 m.word == MFD_RESTORE_FAILED ?
 				 m.text :
 				 "the process that shall run it did not start");
 		return -ECHILD;
@@ -245,28 +243,6 @@ void mfd_restore_init(struct mfd_restore *r, const struct mfd_restore_what *what
 	*r = (struct mfd_restore){ .what = *what, .warden_fd = -1, .link = -1 };
 }
 
-static void not_busy(struct mfd_restore *r)
-{
-	pthread_mutex_lock(r->what.lock);
-	mfd_assert(r->busy && !r->done);
-	mfd_assert(r->link < 0 && !r->warden);
-	r->busy = 0;
-	pthread_mutex_unlock(r->what.lock);
-}
-
-/* What an earlier one has left; from here on this one is busy. */
-static void begin(struct mfd_restore *r)
-{
-	struct mfd_restore_what what = r->what;
-
-	mfd_restore_release(r);
-	pthread_mutex_lock(what.lock);
-	mfd_assert(!r->busy && r->link < 0); /* no thread waits for CRIU's end */
-	mfd_restore_init(r, &what);
-	r->busy = 1;
-	pthread_mutex_unlock(what.lock);
-}
-
 int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, size_t n, char *text,
 		      size_t len)
 {
@@ -274,7 +250,7 @@ int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, si
 	int ret;
 
 	mfd_assert(r->what.lock && r->what.host);
-	begin(r);
+	mfd_restore_enter_locked(r, MFD_RESTORE_AT_WORK);
 	snprintf(text, len, "no memory");
 	ret = make_command(&c, r->what.host, dirfd, options, n);
 	ret = ret ? ret : start(r, c.argv, text, len);
@@ -283,7 +259,7 @@ int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, si
 	if (ret) {
 		mfd_restore_kill(r);
 		mfd_io_close(&r->link);
-		not_busy(r);
+		mfd_restore_enter_locked(r, MFD_RESTORE_NONE);
 	}
 	return ret;
 }
@@ -307,7 +283,7 @@ int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped)
 {
 	struct mfd_descendant *list = NULL;
 	size_t n = 0, alive = 0, stopped = 0;
-	int ret = warden_lives(r) ? mfd_descent_list(r->warden, &list, &n) : -ESRCH;
+	int ret = warden_lives(r) ? mfd_descendants_list(r->warden, &list, &n) : -ESRCH;
 
 	for (size_t i = 0; !ret && i < n; i++) {
 		alive += (size_t)is_alive(&list[i]);
@@ -320,7 +296,20 @@ int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped)
 	return all_stopped && stopped < r->n_stopped ? -EBUSY : 0;
 }
 
-int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
+int mfd_restore_result(struct mfd_restore *r, char *text, size_t len)
+{
+	int code;
+
+	pthread_mutex_lock(r->what.lock);
+	mfd_assert(mfd_restore_phase(r) == MFD_RESTORE_ENDED);
+	mfd_assert(!r->tasks && !r->root);
+	code = r->code;
+	snprintf(text, len, "%s", r->text);
+	pthread_mutex_unlock(r->what.lock);
+	return code;
+}
+
+static int find_tasks(struct mfd_restore *r, int dirfd)
 {
 	struct mfd_descendant *list = NULL;
 	size_t n = 0;
@@ -329,7 +318,7 @@ int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
 	mfd_assert(!r->tasks && !r->n_tasks);
 	if (!warden_lives(r))
 		return -ESRCH;
-	ret = mfd_descent_list(r->warden, &list, &n);
+	ret = mfd_descendants_list(r->warden, &list, &n);
 	if (!ret && !(r->tasks = calloc(n + 1, sizeof(*r->tasks))))
 		ret = -ENOMEM;
 	for (size_t i = 0; !ret && i < n; i++) {
@@ -345,40 +334,74 @@ int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
 	return ret ? ret : n ? 0 : -ESRCH;
 }
 
+int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
+{
+	int ret;
+
+	mfd_assert(mfd_restore_phase(r) == MFD_RESTORE_ENDED);
+	mfd_assert(!r->code);
+	ret = find_tasks(r, dirfd);
+	if (!ret)
+		mfd_restore_enter_locked(r, MFD_RESTORE_STOPPED);
+	return ret;
+}
+
 int mfd_restore_adopt(struct mfd_restore *r, int dirfd)
 {
+	int ret;
+
+	mfd_assert(mfd_restore_phase(r) == MFD_RESTORE_NONE);
 	mfd_assert(!r->warden && r->warden_fd < 0);
-	mfd_assert(!r->busy && !r->done);
 	r->warden = mfd_notes_warden(dirfd);
 	r->warden_fd = r->warden ? pidfd_open(r->warden, 0) : -1;
-	return mfd_restore_note_tasks(r, dirfd);
+	if (r->warden_fd < 0)
+		r->warden = 0;
+	ret = find_tasks(r, dirfd);
+	mfd_restore_enter_locked(r, MFD_RESTORE_STOPPED);
+	return ret;
 }
 
 /* Stopped, so that none of them can have ended or forked since they were noted. */
 void mfd_restore_continue(struct mfd_restore *r)
 {
+	mfd_assert(mfd_restore_phase(r) == MFD_RESTORE_STOPPED);
 	mfd_assert(r->tasks || !r->n_tasks);
 	for (size_t i = 0; i < r->n_tasks; i++)
 		if (kill(r->tasks[i], SIGCONT))
 			mfd_log_error("%s: process %d cannot be continued: %s", r->what.name,
 				      r->tasks[i], strerror(errno));
-	r->resumed = 1;
+	mfd_restore_enter_locked(r, MFD_RESTORE_CONTINUED);
 }
 
-void mfd_restore_kill(struct mfd_restore *r)
-{
-	if (warden_lives(r) && mfd_descent_kill(r->warden, KILL_MS))
-		mfd_log_error("%s: what was restored does not die", r->what.name);
-	mfd_restore_release(r);
-	r->root = 0;
-	r->ok = 0;
-}
-
-void mfd_restore_release(struct mfd_restore *r)
+static void forget_tasks(struct mfd_restore *r)
 {
 	mfd_io_close(&r->warden_fd);
 	r->warden = 0;
 	free(r->tasks);
 	r->tasks = NULL;
 	r->n_tasks = r->n_alive = r->n_stopped = 0;
+}
+
+/* The owner makes every step but the one to ENDED. */
+static int is_owners(const struct mfd_restore *r)
+{
+	return mfd_restore_phase(r) > MFD_RESTORE_AT_WORK;
+}
+
+void mfd_restore_kill(struct mfd_restore *r)
+{
+	mfd_assert(mfd_restore_phase(r) != MFD_RESTORE_RELEASED);
+	if (warden_lives(r) && mfd_descendants_kill(r->warden, KILL_MS))
+		mfd_log_error("%s: what was restored does not die", r->what.name);
+	forget_tasks(r);
+	r->root = 0;
+	if (is_owners(r))
+		mfd_restore_enter_locked(r, MFD_RESTORE_NONE);
+}
+
+void mfd_restore_release(struct mfd_restore *r)
+{
+	forget_tasks(r);
+	if (is_owners(r) && mfd_restore_phase(r) != MFD_RESTORE_RELEASED)
+		mfd_restore_enter_locked(r, MFD_RESTORE_RELEASED);
 }

@@ -16,10 +16,12 @@
 #define MFD_RESTORE_RUN_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "restore_phase.h"
 #include "threads.h"
 
 #define MFD_RESTORE_LOG	   "restore.log" /* in the session's folder */
@@ -41,7 +43,7 @@ struct mfd_restore_what {
 	const struct mfd_restore_host *host; /* ... and for the process that runs criu */
 	struct mfd_threads *pool;	     /* for the thread that waits for CRIU's end */
 	pthread_mutex_t *lock;		     /* guards the fields that are named below */
-	pthread_cond_t *cond;		     /* signalled when `done` is set */
+	pthread_cond_t *cond;		     /* signalled when CRIU has ended */
 	/* That thread has started (ref), and has nothing of its caller's any more (unref). */
 	void (*ref)(void *arg);
 	void (*unref)(void *arg);
@@ -54,40 +56,60 @@ struct mfd_restore_what {
  */
 struct mfd_restore {
 	struct mfd_restore_what what;
+	/* restore_phase.h: written by mfd_restore_enter() alone, with the lock */
+	_Atomic enum mfd_restore_phase phase;
 	pid_t warden; /* 0 = none; valid while warden_fd says so */
 	int warden_fd;
 	int link;     /* from the warden; of the thread that waits for CRIU's end */
-	int ok;	      /* CRIU said so: all tasks exist, stopped */
-	int resumed;  /* ... and were continued */
 	pid_t root;   /* first task, as seen here; 0 = not known */
 	pid_t *tasks; /* to be continued; those that were stopped when they were dumped stay so */
 	size_t n_tasks;
 	size_t n_alive;	  /* of everything restored, zombies apart, when it was noted */
 	size_t n_stopped; /* of those */
 
-	/* what.lock */
-	int busy; /* CRIU is at work */
-	int done; /* it has ended and its owner has not looked yet */
+	/* what.lock: how CRIU has ended */
 	int code; /* 0, or -errno and text */
 	char text[480];
 };
 
+static inline enum mfd_restore_phase mfd_restore_phase(const struct mfd_restore *r)
+{
+	return atomic_load(&r->phase);
+}
+
+/* CRIU is at work, or its end was not looked at yet. */
+static inline int mfd_restore_is_under_way(const struct mfd_restore *r)
+{
+	enum mfd_restore_phase phase = mfd_restore_phase(r);
+
+	return phase == MFD_RESTORE_AT_WORK || phase == MFD_RESTORE_ENDED;
+}
+
+/* All tasks exist, whether they run or not. */
+static inline int mfd_restore_has_tasks(const struct mfd_restore *r)
+{
+	return mfd_restore_phase(r) >= MFD_RESTORE_STOPPED;
+}
+
 /* What the child says on its descriptor 3. */
-enum mfd_restorer_word { MFD_RESTORER_WARDEN = 1, MFD_RESTORER_ENDED, MFD_RESTORER_FAILED };
-struct mfd_restorer_msg {
+enum mfd_restore_word { MFD_RESTORE_WARDEN = 1, MFD_RESTORE_CRIU_ENDED, MFD_RESTORE_FAILED };
+struct mfd_restore_news {
 	uint32_t word;
-	int32_t value;	/* WARDEN: pid; ENDED: as waitpid() says */
+	int32_t value;	/* WARDEN: pid; CRIU_ENDED: as waitpid() says */
 	char text[248]; /* FAILED */
 };
 
 void mfd_restore_init(struct mfd_restore *r, const struct mfd_restore_what *what);
 /*
- * Start it, from the images in dirfd, with options (n of them, without dashes) for criu: 0 and
- * `busy`, or -errno with a sentence in text.  `done` tells its end.
+ * In NONE: start it, from the images in dirfd, with options (n of them, without dashes) for criu.
+ * 0 and AT_WORK, or -errno with a sentence in text and NONE.  ENDED tells its end.
  */
 int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, size_t n, char *text,
 		      size_t len);
-int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd); /* fills root and tasks */
+/* In ENDED: how CRIU has ended: 0, or -errno and a sentence in text. */
+int mfd_restore_result(struct mfd_restore *r, char *text, size_t len);
+/* In ENDED, after a result of 0: find root and tasks.  0 and STOPPED, or -errno. */
+int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd);
 /*
  * 0: what was noted is all there still.  Stopped tasks die by no will of theirs (the OOM killer):
  * -ESRCH.  -EBUSY: all_stopped, and one that was stopped when it was noted runs.  Or another
@@ -95,13 +117,16 @@ int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd); /* fills root and 
  */
 int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped);
 /*
- * After the death of the worker that restored them: the warden from the notes in dirfd; fills
- * tasks.  -ESRCH: it has ended.
+ * In NONE, after the death of the worker that restored them: the warden from the notes in dirfd;
+ * finds its tasks.  STOPPED in either case; 0, or -ESRCH: it has ended.
  */
 int mfd_restore_adopt(struct mfd_restore *r, int dirfd);
+/* In STOPPED. */
 void mfd_restore_continue(struct mfd_restore *r);
-void mfd_restore_kill(struct mfd_restore *r);	 /* everything, and wait */
-void mfd_restore_release(struct mfd_restore *r); /* the tasks are on their own now */
+/* In any phase: kill everything, and wait. */
+void mfd_restore_kill(struct mfd_restore *r);
+/* In any phase: the tasks are on their own now. */
+void mfd_restore_release(struct mfd_restore *r);
 
 /* restore_child.c: `restore --from-server own|host NETNS|- FOLDER CRIU ARGUMENTS...` */
 int mfd_restore_child(int argc, char **argv);

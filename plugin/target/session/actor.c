@@ -404,7 +404,7 @@ static enum what next(struct mfd_session *s)
 {
 	if (s->inbox.failure.code)
 		return FAILED;
-	if (s->restore.done)
+	if (mfd_restore_phase(&s->restore) == MFD_RESTORE_ENDED)
 		return RESTORE_ENDED;
 	if (s->inbox.events & MFD_INBOX_PAGER && s->copy == MFD_COPY_COMING)
 		return PAGER;

@@ -60,7 +60,7 @@ static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
 	mfd_session_set_error(s, t->text);
 	mfd_log_error("%s: aborted: %s", s->name, t->text);
 	/* If this worker dies in between, the next one must not take over what was killed. */
-	if (s->plan->early && s->restore.ok)
+	if (s->plan->early && mfd_restore_has_tasks(&s->restore))
 		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
 	/* Before the source hears that its tasks are the only ones. */
 	mfd_restore_kill(&s->restore);

@@ -58,7 +58,7 @@ static int check_restore(const struct mfd_server *sv, const Mfd__Hello *h, struc
 		return mfd_error_set(
 			err, -EPERM,
 			"this server does not restore by itself (criu-multifd serve --restore allows it)");
-	return mfd_policy_check(h->restore_option, h->n_restore_option, err) ?:
+	return mfd_options_allowed_check(h->restore_option, h->n_restore_option, err) ?:
 		       mfd_address_check(sv, h, err);
 }
 

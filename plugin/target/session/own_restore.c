@@ -14,16 +14,6 @@
 
 #define LAST_WORD_MS 1000
 
-int mfd_own_restore_busy(struct mfd_session *s)
-{
-	int busy;
-
-	pthread_mutex_lock(&s->lock);
-	busy = s->restore.busy || s->restore.done;
-	pthread_mutex_unlock(&s->lock);
-	return busy;
-}
-
 static int failed(struct mfd_session *s, struct mfd_trouble *t, int code, const char *text)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
@@ -40,11 +30,11 @@ int mfd_own_restore_begin(struct mfd_session *s, struct mfd_trouble *t)
 	char text[480];
 	int ret;
 
-	if (!s->plan->confirm || !s->server->restore || !p || s->restore.ok ||
-	    mfd_own_restore_busy(s))
+	if (!s->plan->confirm || !s->server->restore || !p ||
+	    mfd_restore_phase(&s->restore) != MFD_RESTORE_NONE)
 		return 0;
 	mfd_assert(mfd_session_in(s, s->plan->restore_from));
-	mfd_assert(!s->restore.resumed || s->plan->postcopy || s->phase == MFD_PHASE_COMMITTED);
+	mfd_assert(!s->over);
 	/*
 	 * While pages come a failure ends the session, so nothing will be repeated, and they go
 	 * into the stopped tasks.
@@ -67,7 +57,7 @@ int mfd_own_restore_confirm(struct mfd_session *s, struct mfd_trouble *t)
 	int ret = mfd_restore_look_again(&s->restore, s->huge);
 
 	mfd_assert(s->phase == MFD_PHASE_READY);
-	mfd_assert(s->restore.ok && !s->restore.resumed);
+	mfd_assert(mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED);
 	if (ret)
 		return failed(s, t, ret,
 			      ret == -EBUSY ? "something has let a restored task go on" :
@@ -92,12 +82,8 @@ int mfd_own_restore_ended(struct mfd_session *s, struct mfd_trouble *t)
 	int code;
 
 	mfd_assert(s->plan->confirm);
-	mfd_assert(!s->restore.ok);
-	pthread_mutex_lock(&s->lock);
-	s->restore.done = 0;
-	code = s->restore.code;
-	snprintf(text, sizeof(text), "%s", s->restore.text);
-	pthread_mutex_unlock(&s->lock);
+	mfd_assert(!s->over);
+	code = mfd_restore_result(&s->restore, text, sizeof(text));
 	if (!code) {
 		await_last_word(s);
 		code = mfd_restore_note_tasks(&s->restore, s->dirfd);
@@ -106,7 +92,6 @@ int mfd_own_restore_ended(struct mfd_session *s, struct mfd_trouble *t)
 	}
 	if (code)
 		return failed(s, t, code, text);
-	s->restore.ok = 1;
 	mfd_figures_first(&s->times.restored_us);
 	mfd_log_info("%s: restored as process %d, stopped", s->name, s->restore.root);
 	return 0;
@@ -119,12 +104,9 @@ int mfd_own_restore_adopt(struct mfd_session *s)
 	if (!s->plan->confirm)
 		return 0;
 	ret = mfd_restore_adopt(&s->restore, s->dirfd);
-	s->restore.ok = 1;
 	if (s->plan->early && s->phase != MFD_PHASE_COMMITTED)
 		return ret;
-	s->restore.resumed = 1;
-	if (!ret)
-		mfd_restore_continue(&s->restore);
+	mfd_restore_continue(&s->restore);
 	return 0;
 }
 
@@ -132,7 +114,7 @@ int mfd_own_restore_continue(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 
-	if (!s->restore.ok || s->restore.resumed)
+	if (mfd_restore_phase(&s->restore) != MFD_RESTORE_STOPPED)
 		return 0;
 	mfd_assert(s->phase == MFD_PHASE_COMMITTED ||
 		   (s->phase == MFD_PHASE_RUNNING && s->plan->postcopy));

@@ -18,9 +18,7 @@
 
 /* Start criu restore, if the plan has it, a pager is there and it was not started before. */
 int mfd_own_restore_begin(struct mfd_session *s, struct mfd_trouble *t);
-/* Nonzero: criu restore runs, or its end was not looked at yet. */
-int mfd_own_restore_busy(struct mfd_session *s);
-/* Its end (restore.done): 0 = the tasks exist, stopped. */
+/* CRIU has ended (MFD_RESTORE_ENDED): 0 = the tasks exist, stopped. */
 int mfd_own_restore_ended(struct mfd_session *s, struct mfd_trouble *t);
 /* In READY: look at the tasks once more and enter RESTORED, by which the source lets go. */
 int mfd_own_restore_confirm(struct mfd_session *s, struct mfd_trouble *t);

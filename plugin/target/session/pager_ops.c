@@ -30,7 +30,7 @@ static struct mfd_pagetable *op_table(void *arg, uint32_t task)
 static int op_started(void *arg)
 {
 	struct mfd_session *s = arg;
-	int ret;
+	int ret, at_work;
 
 	if (!s->plan->postcopy && !s->plan->confirm)
 		return 0;
@@ -39,8 +39,9 @@ static int op_started(void *arg)
 	 * What the server restores stays stopped until there is leave; no other restore may
 	 * begin before.
 	 */
-	if (s->plan->confirm && (s->restore.busy || s->leave == MFD_LEAVE_WAIT)) {
-		ret = s->restore.busy ? 0 : -ECANCELED;
+	at_work = mfd_restore_phase(&s->restore) == MFD_RESTORE_AT_WORK;
+	if (s->plan->confirm && (at_work || s->leave == MFD_LEAVE_WAIT)) {
+		ret = at_work ? 0 : -ECANCELED;
 		pthread_mutex_unlock(&s->lock);
 		return ret;
 	}

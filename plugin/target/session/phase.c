@@ -115,7 +115,8 @@ static int is_open(const struct mfd_session *s)
 
 static int is_settling(const struct mfd_session *s)
 {
-	return s->plan->early && s->huge && has_pager(s) && (s->restore.ok || s->over);
+	return s->plan->early && s->huge && has_pager(s) &&
+	       (mfd_restore_has_tasks(&s->restore) || s->over);
 }
 
 static int is_postcopy(const struct mfd_session *s)
@@ -125,12 +126,12 @@ static int is_postcopy(const struct mfd_session *s)
 
 static int is_confirmed(const struct mfd_session *s)
 {
-	return s->plan->confirm && (s->restore.ok || s->over);
+	return s->plan->confirm && (mfd_restore_has_tasks(&s->restore) || s->over);
 }
 
 static int not_continued(const struct mfd_session *s)
 {
-	return s->plan->postcopy || !s->restore.resumed;
+	return s->plan->postcopy || mfd_restore_phase(&s->restore) != MFD_RESTORE_CONTINUED;
 }
 
 static int is_done(const struct mfd_session *s)
@@ -140,7 +141,7 @@ static int is_done(const struct mfd_session *s)
 
 static int is_over(const struct mfd_session *s)
 {
-	return s->over == MFD_OVER_ABORTED && !s->restore.ok;
+	return s->over == MFD_OVER_ABORTED && !mfd_restore_has_tasks(&s->restore);
 }
 
 #define T(phase) MFD_PHASE_BIT(phase)

@@ -36,7 +36,7 @@ int mfd_rules_keeps_tasks(const struct mfd_session *s)
 int mfd_rules_may_abort(const struct mfd_session *s)
 {
 	return mfd_session_in(s, s->plan->abortable) ||
-	       (mfd_session_in(s, s->plan->unconfirmed) && !s->restore.ok);
+	       (mfd_session_in(s, s->plan->unconfirmed) && !mfd_restore_has_tasks(&s->restore));
 }
 
 int mfd_rules_needs_channels(const struct mfd_session *s)
@@ -72,7 +72,7 @@ static enum mfd_remedy of_pager(const struct mfd_session *s)
 {
 	if (s->phase == MFD_PHASE_COMMITTED)
 		return MFD_REMEDY_BREAK;
-	if (s->plan->early && mfd_rules_only_copy(s) && s->restore.ok)
+	if (s->plan->early && mfd_rules_only_copy(s) && mfd_restore_has_tasks(&s->restore))
 		return MFD_REMEDY_NOTE;
 	return MFD_REMEDY_ABORT;
 }

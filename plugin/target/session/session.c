@@ -168,6 +168,7 @@ void mfd_session_put(struct mfd_session *s)
 	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
 	mfd_session_drop_mail(s);
+	mfd_restore_release(&s->restore);
 	if (s->store)
 		mfd_pagestore_close(s->store);
 	while (s->asked.n_restore_options)

@@ -165,7 +165,7 @@ struct mfd_session {
 	unsigned stop_seen;	   /* of inbox.stopping */
 	struct mfd_times times;
 	struct mfd_figures figures;
-	struct mfd_restore restore; /* confirm; see there for what is under lock */
+	struct mfd_restore restore; /* confirm; it has a phase of its own (restore_phase.h) */
 };
 
 /* The restored tasks lack no page. */

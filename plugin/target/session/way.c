@@ -23,7 +23,8 @@ static int not_stored(struct mfd_trouble *t, enum mfd_trouble_kind kind)
 /* Committed, every page is in, the tasks go on.  While CRIU is at work its end lets them go on. */
 static void look_done(struct mfd_session *s)
 {
-	if (s->phase == MFD_PHASE_COMMITTED && mfd_session_installed(s) && !mfd_own_restore_busy(s))
+	if (s->phase == MFD_PHASE_COMMITTED && mfd_session_installed(s) &&
+	    !mfd_restore_is_under_way(&s->restore))
 		s->over = MFD_OVER_DONE;
 }
 
@@ -114,7 +115,7 @@ int mfd_way_started_ok(struct mfd_session *s, struct mfd_trouble *t)
 	uint64_t start = mfd_io_now_us();
 
 	mfd_assert(s->leave == MFD_LEAVE_WAIT);
-	mfd_assert(!s->restore.resumed);
+	mfd_assert(mfd_restore_phase(&s->restore) != MFD_RESTORE_CONTINUED);
 	mfd_figures_time(&s->times.running_us);
 	if (mfd_session_advance(s, MFD_PHASE_RUNNING))
 		return not_stored(t, MFD_TROUBLE_UNTOLD);
@@ -145,9 +146,10 @@ static int now_ready(struct mfd_session *s, struct mfd_trouble *t)
 	mfd_log_info("%s: ready: %llu lazy pages verified", s->name,
 		     (unsigned long long)s->lazy_pages);
 	mfd_say_ready(s);
-	if (!s->plan->confirm || s->restore.resumed)
+	if (!s->plan->confirm || mfd_restore_phase(&s->restore) == MFD_RESTORE_CONTINUED)
 		return 0;
-	return s->restore.ok ? now_restored(s, t) : mfd_own_restore_begin(s, t);
+	return mfd_restore_has_tasks(&s->restore) ? now_restored(s, t) :
+						    mfd_own_restore_begin(s, t);
 }
 
 /* From here on the tasks of an early restore are needed: nothing of theirs may be half in. */

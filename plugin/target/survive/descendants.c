@@ -70,7 +70,7 @@ static size_t sort_out(struct all *a, pid_t root)
 	}
 }
 
-int mfd_descent_list(pid_t root, struct mfd_descendant **list, size_t *n)
+int mfd_descendants_list(pid_t root, struct mfd_descendant **list, size_t *n)
 {
 	struct all a = { 0 };
 	int ret = read_all(&a);
@@ -94,7 +94,7 @@ static int is_alive(pid_t pid)
 }
 
 /* Children first: root reaps them, and may be what keeps them together. */
-int mfd_descent_kill(pid_t root, unsigned timeout_ms)
+int mfd_descendants_kill(pid_t root, unsigned timeout_ms)
 {
 	uint64_t end = mfd_io_now_ms() + timeout_ms;
 
@@ -102,7 +102,7 @@ int mfd_descent_kill(pid_t root, unsigned timeout_ms)
 		struct mfd_descendant *list = NULL;
 		size_t n = 0, left = 0;
 
-		if (mfd_descent_list(root, &list, &n))
+		if (mfd_descendants_list(root, &list, &n))
 			n = 0;
 		for (size_t i = 0; i < n; i++) {
 			if (list[i].state == 'Z' || list[i].state == 'X')

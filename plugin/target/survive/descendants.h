@@ -3,8 +3,8 @@
  * All descendants of a process, as /proc shows them.  A look takes a moment in which processes come
  * and go: what must reach all of them (kill) is repeated until nothing is left.
  */
-#ifndef MFD_DESCENT_H
-#define MFD_DESCENT_H
+#ifndef MFD_DESCENDANTS_H
+#define MFD_DESCENDANTS_H
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,11 +17,11 @@ struct mfd_descendant {
 };
 
 /* *list is to be freed. 0 or -errno. */
-int mfd_descent_list(pid_t root, struct mfd_descendant **list, size_t *n);
+int mfd_descendants_list(pid_t root, struct mfd_descendant **list, size_t *n);
 /*
  * SIGKILL to all descendants of root and root itself, until they are gone or timeout_ms have
  * passed: -EBUSY.
  */
-int mfd_descent_kill(pid_t root, unsigned timeout_ms);
+int mfd_descendants_kill(pid_t root, unsigned timeout_ms);
 
 #endif

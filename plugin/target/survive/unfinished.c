@@ -102,7 +102,7 @@ static void see_off(int pidfd, int pid, const char *session)
 		return;
 	mfd_log_warn("%s: killing process %d, which restores it and has not ended with the tasks",
 		     session, pid);
-	if (mfd_descent_kill(pid, KILL_MS))
+	if (mfd_descendants_kill(pid, KILL_MS))
 		mfd_log_error("%s: process %d does not die", session, pid);
 }
 

@@ -15,7 +15,7 @@ static int check(const char *option, struct mfd_error *err)
 	char *list[] = { (char *)"shell-job", (char *)option };
 
 	*err = (struct mfd_error){ 0 };
-	return mfd_policy_check(list, 2, err);
+	return mfd_options_allowed_check(list, 2, err);
 }
 
 static void test_allowed(void **state)
@@ -39,7 +39,7 @@ static void test_allowed(void **state)
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		assert_int_equal(check(good[i], &err), 0);
-	assert_int_equal(mfd_policy_check(NULL, 0, &err), 0);
+	assert_int_equal(mfd_options_allowed_check(NULL, 0, &err), 0);
 }
 
 static void test_refused(void **state)
@@ -74,13 +74,15 @@ static void test_refused(void **state)
 
 static void test_too_many(void **state)
 {
-	char *list[MFD_POLICY_MAX + 1];
+	char *list[MFD_OPTIONS_ALLOWED_MAX + 1];
 	struct mfd_error err = { 0 };
+	size_t i;
 
-	for (size_t i = 0; i <= MFD_POLICY_MAX; i++)
+	for (i = 0; i <= MFD_OPTIONS_ALLOWED_MAX; i++)
 		list[i] = (char *)"shell-job";
-	assert_int_equal(mfd_policy_check(list, MFD_POLICY_MAX, &err), 0);
-	assert_int_equal(mfd_policy_check(list, MFD_POLICY_MAX + 1, &err), -EPERM);
+	i = MFD_OPTIONS_ALLOWED_MAX;
+	assert_int_equal(mfd_options_allowed_check(list, i, &err), 0);
+	assert_int_equal(mfd_options_allowed_check(list, i + 1, &err), -EPERM);
 }
 
 int main(void)
