@@ -74,8 +74,10 @@ kind_verifies()
 		rm "$VICTIM_DIR/victim.log"
 	done
 	cat "$SCRATCH/sizes"
-	awk '{ size[$1] = $2 / 4194304 } END { exit !(size["random"] > 0.999 && size["zero"] < 0.01 &&
-		size["half"] > 0.49 && size["half"] < 0.52 && size["text"] > 0.05 && size["text"] < 0.4) }' "$SCRATCH/sizes"
+	awk '{ size[$1] = $2 / 4194304 } END { exit !(
+		size["random"] > 0.999 && size["zero"] < 0.01 &&
+		size["half"] > 0.49 && size["half"] < 0.52 &&
+		size["text"] > 0.05 && size["text"] < 0.4) }' "$SCRATCH/sizes"
 }
 
 @test "victim: a lost page, and two pages exchanged, are found" {
@@ -240,7 +242,10 @@ start_big_victim()
 			hosts_up
 			start_victim --size 4 --tree 2
 			start sleeper on_b sh -c 'setsid sleep 1001 & exec setsid sleep 1000'
-			both_sleep() { [ "\$(ip netns pids "\$NS_B" | xargs -r ps -o comm= -p | grep -c -x sleep)" = 2 ]; }
+			both_sleep() {
+				[ "\$(ip netns pids "\$NS_B" | xargs -r ps -o comm= -p |
+					grep -c -x sleep)" = 2 ]
+			}
 			eventually 5 both_sleep
 			register undo touch "$SCRATCH/undone"
 			{

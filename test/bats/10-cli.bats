@@ -73,7 +73,9 @@ image()
 @test "main: help" { says 0 "  serve " "$MFD" help; }
 @test "main: help VERB" { says 0 "Usage: criu-multifd wait" "$MFD" help wait; }
 @test "main: VERB --help is the same" { [ "$("$MFD" help wait)" = "$("$MFD" wait --help)" ]; }
-@test "main: help for an unknown verb" { says 64 "unknown verb 'wiat'; is 'wait' meant?" "$MFD" help wiat; }
+@test "main: help for an unknown verb" {
+	says 64 "unknown verb 'wiat'; is 'wait' meant?" "$MFD" help wiat
+}
 @test "main: unknown verb with a suggestion" { says 64 "unknown verb 'stauts'; is 'status' meant?" "$MFD" stauts; }
 @test "main: unknown verb without one" { says 64 "unknown verb 'xyzzy'" "$MFD" xyzzy; }
 
@@ -104,8 +106,12 @@ image()
 
 @test "flags: missing argument" { says 64 "SESSION is missing" "$MFD" wait --dir "$DIR"; }
 @test "flags: too many arguments" { says 64 "unexpected argument 'b'" "$MFD" wait a b; }
-@test "flags: unknown one, with a suggestion" { says 64 "is '--timeout' meant?" "$MFD" wait a --timeuot 5; }
-@test "flags: bad choice" { says 64 "--for: 'never' is not ready, committed or done" "$MFD" wait a --for never; }
+@test "flags: unknown one, with a suggestion" {
+	says 64 "is '--timeout' meant?" "$MFD" wait a --timeuot 5
+}
+@test "flags: bad choice" {
+	says 64 "--for: 'never' is not ready, committed or done" "$MFD" wait a --for never
+}
 @test "flags: bad time" { says 64 "--timeout: '5s' is not a time" "$MFD" wait a --timeout 5s; }
 @test "flags: missing value" { says 64 "--dir: the value (DIR) is missing" "$MFD" wait a --dir; }
 @test "flags: names that are no names" {

@@ -29,7 +29,8 @@ there_are()
 row()
 {
 	awk -v n="$1" '{ has[$1] = 1 }
-		END { for (p in has) if (p % n == 0) { for (i = 0; i < n && (p + i) in has; i++); if (i == n) exit 0 }; exit 1 }' <<<"$PORTS"
+		END { for (p in has) if (p % n == 0) { for (i = 0; i < n && (p + i) in has; i++);
+			if (i == n) exit 0 }; exit 1 }' <<<"$PORTS"
 }
 
 # throttled MODE CHANNELS: a dump that takes its time.

@@ -45,7 +45,8 @@ setup()
 	runs_there
 	valid_json "$SCRATCH/json"
 	wait_session test 'done'
-	tail -n 1 "$SCRATCH/json" | jq -e '.result == "released" and .downtime_ms > 0 and .downtime_ms < 30000 and .error == null and
+	tail -n 1 "$SCRATCH/json" | jq -e '.result == "released" and .downtime_ms > 0
+		and .downtime_ms < 30000 and .error == null and
 		.stream_ms > 0 and .stream_ms <= .frozen_ms'
 	tail -n 1 "$SCRATCH/json" |
 		jq -e '.pages >= 16384 and .bytes_memory >= 67108864 and .session == "test"'
@@ -295,8 +296,10 @@ fake_server()
 		while True:
 		    c, _ = s.accept()
 		    c.recv(64)
-		    why = b"this server speaks version %s, the source version 1" % sys.argv[2].encode()
-		    body = b"\x0a" + bytes([len(why)]) + why + b"\x10" + (2**64 - 93).to_bytes(8, "little")[:0] + b"\xa3\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+		    why = b"this server speaks version %s, the source version 1"
+		    why %= sys.argv[2].encode()
+		    body = b"\x0a" + bytes([len(why)]) + why
+		    body += b"\x10\xa3\xff\xff\xff\xff\xff\xff\xff\xff\x01"
 		    c.sendall(struct.pack("<IHHI", 0x4d43464d, 15, 0, len(body)) + body)
 		    c.recv(4096)
 		    c.close()

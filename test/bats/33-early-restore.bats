@@ -34,7 +34,8 @@ early_restored()
 	wait_session test 'done'
 	"$MFD" status --dir "$SERVER_DIR" test --json |
 		jq -e '(.timeline | map({(.phase): .ms}) | add) as $t | $t.restored < $t.sent and
-		(.timeline | map(.ms) | . == sort) and .pager.direct_pages > 1000 and .urgent != null'
+		(.timeline | map(.ms) | . == sort) and .pager.direct_pages > 1000
+			and .urgent != null'
 	restored_once
 	no_folders_left
 }

@@ -201,7 +201,8 @@ check_target()
 	done
 	jq -e '.stalls == ([.channel[].stalls] | add)' "$1"
 	jq -e '.pager | (.thread | length >= 2) and (.thread | all(.bytes == .pages * 4096))' "$1"
-	jq -e '.installed_pages == ([.pager.thread[].pages] | add) + .pager.direct_pages + .pager.dropped_pages +
+	jq -e '.installed_pages == ([.pager.thread[].pages] | add) + .pager.direct_pages
+		+ .pager.dropped_pages +
 		.pager.left_zero_pages' "$1"
 }
 
@@ -245,7 +246,8 @@ touch_victim()
 		for my $i (0 .. $mib * 256 - 1) {
 			my $page = "\0" x 4096;
 			syscall($readv, int($pid), pack("PQ", $page, 4096), 1,
-				pack("QQ", $at + $i * 4096, 4096), 1, 0) == 4096 or die "process_vm_readv: $!\n";
+				pack("QQ", $at + $i * 4096, 4096), 1, 0) == 4096
+					or die "process_vm_readv: $!\n";
 		}' "$RESTORED_PID" "$addr" "$1"
 }
 

@@ -163,7 +163,8 @@ release_keeps()
 	dump_kept
 	"$MFD" show "$IMG/cpr-fds.img" | jq -e --arg n "$TTY" \
 		--arg p "$(cat "$SCRATCH/source/slave")" --argjson pid "$VICTIM_PID" \
-		'.entries | length == 2 and (.[1] | .name == $n and .inherit_id == $n and .kind == "TTY" and .how == "KEPT" and .path == $p
+		'.entries | length == 2 and (.[1] | .name == $n and .inherit_id == $n
+			and .kind == "TTY" and .how == "KEPT" and .path == $p
 		and .device.major == 136 and .owners[0].pid == $pid)'
 }
 

@@ -15,8 +15,10 @@ setup()
 	ID=mfd-${SCRATCH##*.}
 	# What a test leaves that ends anywhere. The cgroups of both hosts are here, on one kernel.
 	register undo find /sys/fs/cgroup -depth -type d -path "*/$ID-*" -exec rmdir {} ';'
-	register undo sh -c "cat /sys/fs/cgroup/freezer/$ID-*/cgroup.procs /sys/fs/cgroup/freezer/$ID-*/*/cgroup.procs \
-		/sys/fs/cgroup/$ID-*/*/cgroup.procs | xargs -r sh -c 'kill -KILL \"\$@\"; sleep 0.5' sh"
+	register undo sh -c "cat /sys/fs/cgroup/freezer/$ID-*/cgroup.procs \
+		/sys/fs/cgroup/freezer/$ID-*/*/cgroup.procs \
+		/sys/fs/cgroup/$ID-*/*/cgroup.procs \
+		| xargs -r sh -c 'kill -KILL \"\$@\"; sleep 0.5' sh"
 	register undo runc --root "$SCRATCH/runc-a" delete -f "$ID"
 	register undo runc --root "$SCRATCH/runc-b" delete -f "$ID"
 }
@@ -264,7 +266,9 @@ podman_hosts()
 	export CONTAINERS_CONF=$SCRATCH/containers.conf
 	for h in a b; do
 		mkdir -p "$SCRATCH/etc-$h" "$SCRATCH/etc-$h.work"
-		start "etc-$h" unshare --mount sh -c 'mount -t overlay overlay -o "lowerdir=/etc,upperdir=$0,workdir=$0.work" /etc &&
+		start "etc-$h" unshare --mount sh -c '
+			mount -t overlay overlay -o "lowerdir=/etc,upperdir=$0,workdir=$0.work" \
+				/etc &&
 			echo ready && exec sleep 1000' "$SCRATCH/etc-$h"
 		eventually 5 grep -q ready "$SCRATCH/etc-$h.out"
 		[ $h = a ] && ETC_A=$STARTED_PID || ETC_B=$STARTED_PID

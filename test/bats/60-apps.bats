@@ -177,8 +177,10 @@ heap_moves()
 	# Every transaction that pgbench was told is there, and each of them as a whole.
 	[ "$(sql 'select count(*) from pgbench_history')" = \
 		"$(cat "$SCRATCH"/pgbench/pgbench_log.* | wc -l)" ]
-	[ "$(sql 'select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)
-		and (select sum(bbalance) from pgbench_branches) = (select sum(delta) from pgbench_history)')" = t ]
+	[ "$(sql 'with history as (select sum(delta) as total from pgbench_history)
+		select (select sum(abalance) from pgbench_accounts) = (select total from history)
+		and (select sum(bbalance) from pgbench_branches) = (select total from history)'
+		)" = t ]
 	remark "$BATS_TEST_DESCRIPTION: $(wc -l < \
 		<(cat "$SCRATCH"/pgbench/pgbench_log.*)) transactions, longest $(
 		awk '$3 > max { max = $3 } END { print max / 1000 }' \

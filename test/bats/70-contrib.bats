@@ -112,7 +112,8 @@ options_of_manual()
 		/^\.SH /	{ inside = $2 == "OPTIONS"; next }
 		inside && /^\.B /	{ name = $2; gsub(/\\/, "", name); next }
 		inside && name	{ value = ""
-				  if (match($0, / Default: .*\.$/)) value = " " substr($0, RSTART + 10, RLENGTH - 11)
+				  if (match($0, / Default: .*\.$/)) 
+				  	value = " " substr($0, RSTART + 10, RLENGTH - 11)
 				  gsub(/\\/, "", value)
 				  print name " =" value
 				  name = "" }'

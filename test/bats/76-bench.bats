@@ -21,10 +21,13 @@ runs()
 		rep=$((rep + 1))
 		jq -cn --arg what "$what" --argjson mib "$mib" --arg fill "$fill" --argjson ms \
 			"$ms" --argjson rep $rep '
-			{what: $what, mib: $mib, fill: $fill, channels: "default", rep: $rep, commit: "x", ms: $ms, paused_ms: ($ms / 2),
-			cpu_source_s: ($mib / 4096), cpu_target_s: ($mib / 2048), peak_source_bytes: 1048576,
+			{what: $what, mib: $mib, fill: $fill, channels: "default", rep: $rep,
+				commit: "x", ms: $ms, paused_ms: ($ms / 2),
+			cpu_source_s: ($mib / 4096), cpu_target_s: ($mib / 2048),
+				peak_source_bytes: 1048576,
 			peak_target_bytes: ($mib * 1.5 * 1048576), wire_bytes: ($mib * 1048576 / 2),
-			sender: (if $what == "safe" then {bytes_memory: ($mib * 1048576), stream_ms: ($ms / 4)} else null end)}'
+			sender: (if $what == "safe" then {bytes_memory: ($mib * 1048576),
+				stream_ms: ($ms / 4)} else null end)}'
 	done >>"$SCRATCH/r.jsonl"
 }
 
@@ -48,7 +51,8 @@ of()
 	of '[.summary[] | select(.what == "stock").ms] == [{median: 1500, min: 1000, max: 9000}]'
 	of '[.summary[] | select(.what == "safe").ms] == [{median: 525, min: 400, max: 600}]'
 	of '[.summary[] | select(.what == "safe").x_stock] | .[0] > 2.857 and .[0] < 2.858'
-	of '[.summary[] | select(.what == "safe") | .cpu_source_s_per_gib.median, .cpu_target_s_per_gib.median, .cpu_s_per_gib.median]
+	of '[.summary[] | select(.what == "safe") | .cpu_source_s_per_gib.median,
+		.cpu_target_s_per_gib.median, .cpu_s_per_gib.median]
 		== [0.25, 0.5, 0.75]'
 	of '[.summary[] | select(.what == "safe") | .peak_target_per_byte.median, .wire_per_byte.median] == [1.5, 0.5]'
 	# 1 GiB in 525 / 4 ms, beside 1 GiB in 200 ms.

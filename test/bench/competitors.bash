@@ -3,8 +3,8 @@
 #
 # What test/bench/run measures. Each run_* finds the process in VICTIM_PID, an empty folder in RUN
 # and a namespace to restore to, and writes RUN/began when criu dump is executed. T1: the last page
-# is in, T2: no process is at work any more. All return non-zero when something failed; the logs are in
-# RUN.
+# is in, T2: no process is at work any more. All return non-zero when something failed; the logs are
+# in RUN.
 
 # The shell stamps the moment and becomes CRIU: what it takes to get that far counts for no side.
 dump()

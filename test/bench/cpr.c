@@ -3,17 +3,20 @@
  * cpr: how long it takes to find a descriptor by (name, id) among N, N times, each once, in random
  * order.
  *
- *	list	a singly linked list of (name, id, fd), searched from its head, as QEMU's CPR state was
- *	criu	a doubly linked list of strings "name:id" compared with strcmp, as CRIU keeps --inherit-fd
- *	glib	GLib's GHashTable of structures (name, id, fd), hashed with g_str_hash(name) + id, compared by id and strcmp
+ *	list	a singly linked list of (name, id, fd), searched from its head, as QEMU's CPR state
+ *		was
+ *	criu	a doubly linked list of strings "name:id" compared with strcmp, as CRIU keeps
+ *		--inherit-fd
+ *	glib	GLib's GHashTable of structures (name, id, fd), hashed with g_str_hash(name) + id,
+ *		compared by id and strcmp
  *	ours	lib/cpr.c and cpr_hash.c
  *
  * The same keys in the same order for all; they are laid out in the order of the look-ups, so that
- * reading them costs each competitor the same and little.  All tables are filled in another random order
- * and exist side by side.  Competitors take turns, ROUNDS times, and figures are medians.  Each
- * turn begins with a pass that is not timed and repeats the N look-ups until at least a million
- * were made.  The lists do N look-ups once a turn, one turn only where that takes more than a
- * second; where it would take more than 20 seconds, a sample is timed and marked with "~".
+ * reading them costs each competitor the same and little.  All tables are filled in another random
+ * order and exist side by side.  Competitors take turns, ROUNDS times, and figures are medians.
+ * Each turn begins with a pass that is not timed and repeats the N look-ups until at least a
+ * million were made.  The lists do N look-ups once a turn, one turn only where that takes more than
+ * a second; where it would take more than 20 seconds, a sample is timed and marked with "~".
  *
  * Names: seven of eight are one of a few dozen as processes have them, with an inode-like number as
  * id; one of eight is a path of its own ("mixed").  With --shared no name is, with --unique every

@@ -47,7 +47,8 @@ keep_memory()
 	local file=/sys/module/page_reporting/parameters/page_reporting_order old none
 
 	WARM=("$BUILD/test/bench/warm")
-	read -r old 2>/dev/null <"$file" && [[ $old =~ ^[0-9]{1,2}$ ]] || return 0 # nothing is reported
+	read -r old 2>/dev/null <"$file" && [[ $old =~ ^[0-9]{1,2}$ ]] ||
+		return 0 # nothing is reported
 	none=$(awk '{ if (NF - 4 > most) most = NF - 4 } END { print most }' /proc/buddyinfo)
 	[ "$old" -lt "$none" ] || return 0
 	register undo sh -c "echo $old >$file"

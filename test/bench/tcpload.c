@@ -2,8 +2,10 @@
 /*
  * tcpload: plain TCP flows, for what a link gives to any program.
  *
- *	tcpload --sink ADDR:PORT	takes connections and throws away what comes, until it is killed
- *	tcpload ADDR:PORT FLOWS MIB	sends that much, over so many connections from ports in a row
+ *	tcpload --sink ADDR:PORT	takes connections and throws away what comes, until it
+ *					is killed
+ *	tcpload ADDR:PORT FLOWS MIB	sends that much, over so many connections from ports in
+ *					a row
  *
  * Each flow takes the next piece when it can, as channels do. It ends when the other side has had
  * everything.

@@ -91,14 +91,19 @@ text_chart()
 				label = row == int(row) ? sprintf("%7.6g ms", 10 ^ row) : ""
 				line = ""
 				for (c = 0; c < columns; c++)
-					line = line (max[c] > 10 ^ (row - 0.5) ? "█" : c == column(0) ? "┊" : " ")
+					if (max[c] > 10 ^ (row - 0.5))
+						line = line "█"
+					else
+						line = line (c == column(0) ? "┊" : " ")
 				printf "   %10s │%s\n", label, line
 			}
 			line = ""
 			for (c = 0; c < columns; c++)
-				line = line (c == column(0) || c == column(ran) || c == column(ended) ? "┴" : "─")
+				line = line (c == column(0) || c == column(ran) ||
+					c == column(ended) ? "┴" : "─")
 			printf "   %10s └%s\n", "", line
-			printf "   %10s  %*s%s\n", "", column(0), "", "0 s: the move begins; " ran " s: it runs on host b; " \
+			printf "   %10s  %*s%s\n", "", column(0), "",
+				"0 s: the move begins; " ran " s: it runs on host b; " \
 				ended " s: all of its pages are there"
 		}' "$1"
 }
@@ -110,11 +115,14 @@ svg_chart()
 	local mode plots=''
 
 	for mode in "${MODES[@]}"; do
-		awk 'int($1 * 250) != bucket { if (NR > 1) print from, took; took = 0; bucket = int($1 * 250); from = bucket / 250 }
+		awk 'int($1 * 250) != bucket { if (NR > 1) print from, took; took = 0;
+			bucket = int($1 * 250); from = bucket / 250 }
 			$2 > took { took = $2 }
-			END { print from, took }' "$OUT/redis-$mode.latency" >"$SCRATCH/redis-$mode.boxes"
+			END { print from, took }' "$OUT/redis-$mode.latency" \
+				>"$SCRATCH/redis-$mode.boxes"
 		plots+="set title '$mode mode'
-		plot '$SCRATCH/redis-$mode.boxes' using 1:2:1:(\$1 + (\$2 > 4 ? \$2 / 1000 : 0.004)):(0.01):2 \\
+		plot '$SCRATCH/redis-$mode.boxes' using 1:2:1:(\$1 \\
+			+ (\$2 > 4 ? \$2 / 1000 : 0.004)):(0.01):2 \\
 			with boxxyerror fill solid noborder lc rgb '#3060a0' notitle
 		"
 	done
@@ -166,7 +174,8 @@ move_redis()
 	move_app "$1" "${APP_OPTIONS[@]}" >"$SCRATCH/move.out" 2>&1 || bad 'the move failed'
 	good "host b: it runs after $(since \
 		"$MOVE_RAN") s, all of its pages are there after $(since "$MOVE_ENDED") s;" \
-		"$(jq -r '"\(.bytes_memory / 1048576 | round) MiB of memory, \(.gbit_per_s * 10 | round / 10) Gbit/s"' \
+		"$(jq -r '(.gbit_per_s * 10 | round / 10) as $rate
+			| "\(.bytes_memory / 1048576 | round) MiB of memory, \($rate) Gbit/s"' \
 			"$IMG/multifd-send.json")"
 	client_goes_on 500 || bad 'the client does not get on'
 	sleep "$AFTER"

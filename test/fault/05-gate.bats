@@ -25,10 +25,12 @@ strangers()
 		[ "$CRTOOLS_SCRIPT_ACTION" = status-ready ] || exit 0
 		set -m
 		dir=$(dirname "$0") what=$(cat "$0.what")
-		for port in $(ss -Hltnp "( sport > 1023 )" | grep -F "pid=$PPID," | awk '{ sub(/.*:/, "", $4); print $4 }'); do
+		for port in $(ss -Hltnp "( sport > 1023 )" | grep -F "pid=$PPID," |
+			awk '{ sub(/.*:/, "", $4); print $4 }'); do
 			for i in 1 2 3; do
 				# CRIU has a backlog of one: those that come later wait.
-				timeout 20 setpriv --reuid 65534 --regid 65534 --clear-groups bash -c '
+				timeout 20 setpriv --reuid 65534 --regid 65534 --clear-groups \
+					bash -c '
 					exec 5<>/dev/tcp/127.0.0.1/$0 || exit
 					case $1 in
 					send) printf "%0100d" 0 >&5 ;;

@@ -4,8 +4,10 @@
  * locked.c, one after the other in every round.  The channels do nothing, or hash a fixed amount
  * that stays in the cache.
  *
- *	ns		wall time of a payload, from the first handed over to the last done: 1e9 / ns is payloads per second
- *	producer_ns	the producer's processor time of a payload: what dispatch takes from the thread that scans the page tables
+ *	ns		wall time of a payload, from the first handed over to the last done: 1e9 /
+ *			ns is payloads per second
+ *	producer_ns	the producer's processor time of a payload: what dispatch takes from the
+ *			thread that scans the page tables
  *	cpu_ns		processor time of all threads
  *	sleeps		voluntary context switches of all threads: times that a thread went to sleep
  */

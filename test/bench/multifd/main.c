@@ -2,8 +2,10 @@
 /*
  * multifd: what the multifd core and its sends cost by themselves, apart from any migration.
  *
- *	multifd dispatch	handing payloads to channels: lib/multifd.c beside a mutex and condition variables
- *	multifd send		lib/sendchan.c over real TCP: copying, MSG_ZEROCOPY, and io_uring's zero-copy as a candidate
+ *	multifd dispatch	handing payloads to channels: lib/multifd.c beside a mutex and
+ *				condition variables
+ *	multifd send		lib/sendchan.c over real TCP: copying, MSG_ZEROCOPY, and io_uring's
+ *				zero-copy as a candidate
  *
  * test/bench/multifd/run calls it, makes the network namespaces and draws the tables.
  */

@@ -9,7 +9,8 @@
  *
  *	off		sendmsg copies
  *	on		MSG_ZEROCOPY, whatever the kernel makes of it
- *	auto		MSG_ZEROCOPY until the kernel first says that it copied: what the product does
+ *	auto		MSG_ZEROCOPY until the kernel first says that it copied: what the product
+ *			does
  *	uring		IORING_OP_SEND_ZC
  *	uring-fixed	the same from registered buffers
  *	uring-msg	IORING_OP_SENDMSG_ZC

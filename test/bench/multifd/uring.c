@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Zero-copy sends through io_uring, one ring for each channel, made by the channel's own thread (so
- * that the kernel may know that no other thread submits).  A send is one io_uring_enter that submits
- * and waits for the first completion: bytes of a stream must stay in order, so nothing else could
- * be sent on this socket meanwhile.  The second completion, the notification, says that the buffer
- * is free and whether the kernel has copied all the same.
+ * that the kernel may know that no other thread submits).  A send is one io_uring_enter that
+ * submits and waits for the first completion: bytes of a stream must stay in order, so nothing else
+ * could be sent on this socket meanwhile.  The second completion, the notification, says that the
+ * buffer is free and whether the kernel has copied all the same.
  */
 #include "uring.h"
 
