@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "gate_end.h"
 #include "gate_pair.h"
 #include "interpose.h"
 #include "pluginlink.h"
@@ -105,12 +106,8 @@ int mfd_gate_pair_make(struct mfd_error *err)
 
 void mfd_gate_pair_fail(void)
 {
-	char no = '!';
-
-	if (maker != getpid())
-		return;
-	send(MFD_LINK_GATE_SENDER, &no, sizeof(no), MSG_NOSIGNAL | MSG_DONTWAIT);
-	shutdown(MFD_LINK_GATE_SENDER, SHUT_WR);
+	if (maker == getpid())
+		mfd_gate_end_close(MFD_LINK_GATE_SENDER);
 }
 
 /* CRIU has closed its end if it has come to the gate. */

@@ -12,8 +12,8 @@
  *	without		CRIU listens as ever and calls accept(), which is ours by then (interpose.h)
  *			and returns the same descriptor; what connects to the port is never read
  *
- * shutdown() of the other end opens the gate, a byte before it closes it for good; which of the two
- * came first decides.  lib/pluginlink.h has the numbers, plugin/source/gate.h the sender's side.
+ * lib/gate_end.h says what the other end opens and closes the gate with, lib/pluginlink.h has the
+ * numbers, plugin/source/gate.h the sender's side.
  */
 #ifndef MFD_HOOKS_GATE_PAIR_H
 #define MFD_HOOKS_GATE_PAIR_H

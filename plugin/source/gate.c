@@ -5,11 +5,11 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "gate.h"
+#include "gate_end.h"
 #include "io.h"
 #include "pluginlink.h"
 
@@ -75,15 +75,12 @@ int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err)
 
 int mfd_gate_commit(struct mfd_gate *g, struct mfd_error *err)
 {
-	return shutdown(g->end, SHUT_WR) ? mfd_error_sys(err, -errno, "opening the gate") : 0;
+	int ret = mfd_gate_end_open(g->end);
+
+	return ret ? mfd_error_sys(err, ret, "opening the gate") : 0;
 }
 
 int mfd_gate_abort(struct mfd_gate *g)
 {
-	char no = '!';
-	int ret = send(g->end, &no, sizeof(no), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
-
-	/* CRIU reads a whole request: without the end of the stream it would wait for the rest. */
-	shutdown(g->end, SHUT_WR);
-	return ret;
+	return mfd_gate_end_close(g->end);
 }
