@@ -31,13 +31,10 @@ static int is_ancestor(uint32_t pid)
 
 static int same_pid_namespace(uint32_t pid)
 {
-	char path[40], ours[64] = "", theirs[64] = "";
-	ssize_t a, b;
+	ino_t ours = mfd_procfile_namespace(getpid(), "pid");
+	ino_t theirs = mfd_procfile_namespace((pid_t)pid, "pid");
 
-	snprintf(path, sizeof(path), "/proc/%u/ns/pid", pid);
-	a = readlink("/proc/self/ns/pid", ours, sizeof(ours) - 1);
-	b = readlink(path, theirs, sizeof(theirs) - 1);
-	return a <= 0 || b <= 0 || !strcmp(ours, theirs);
+	return !ours || !theirs || ours == theirs;
 }
 
 /* The process that a thread belongs to; 0: not known. */

@@ -2,6 +2,7 @@
 /* Descriptors that cannot be kept, and those that are shared with processes outside the tree. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/kcmp.h>
 #include <linux/sockios.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "cpr_scan.h"
 #include "cpr_walk.h"
 #include "io.h"
+#include "maps.h"
 
 #ifndef SIOCGSKNS
 #define SIOCGSKNS 0x894C
@@ -93,27 +95,20 @@ static int refuse_fd(void *ctx, int fd)
 }
 
 /* The descriptor may be closed and the mapping be left. */
+static int refuse_map(const struct mfd_map *m, void *arg)
+{
+	struct refusal *r = arg;
+	const char *why = why_not_link(m->name);
+
+	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d has mapped at %#" PRIx64 " %s",
+				   r->pid, m->start, why) :
+		     0;
+}
+
+/* A process whose mappings cannot be read is CRIU's to judge. */
 static int refuse_maps(struct refusal *r)
 {
-	char path[40], *line = NULL, name[64];
-	unsigned long start;
-	size_t room = 0;
-	const char *why = NULL;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", r->pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	while (!why && getline(&line, &room, f) > 0) {
-		if (sscanf(line, "%lx-%*x %*s %*x %*s %*u %63[^\n]", &start, name) == 2)
-			why = why_not_link(name);
-	}
-	free(line);
-	fclose(f);
-	return why ? mfd_error_set(r->err, -EOPNOTSUPP, "process %d has mapped at %#lx %s", r->pid,
-				   start, why) :
-		     0;
+	return mfd_maps_each(r->pid, MFD_MAPS, refuse_map, r) == -EOPNOTSUPP ? -EOPNOTSUPP : 0;
 }
 
 int mfd_scan_refuse(int root, struct mfd_error *err)

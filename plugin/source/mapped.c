@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* /proc/PID/maps against the locks in /proc/PID/fdinfo. */
+/* What is mapped against the locks in /proc/PID/fdinfo. */
 #include <dirent.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "io.h"
 #include "mapped.h"
+#include "maps.h"
 
 #define LOCKS_MAX (1U << 20) /* of one descriptor */
 #define FDS_MAX	  1024U	     /* more are not looked at: 5 ms */
-#define MAPS_MAX  (64U << 20)
 
 static int begins(const char *text, const char *with)
 {
@@ -28,22 +28,17 @@ static int is_object(const char *path)
  * "lock: 1: FLOCK  ADVISORY  WRITE 1234 08:02:5678 0 EOF".  Where files lie on an overlay, device
  * numbers differ: the inode's must do.
  */
-static int is_locked(const char *locks, unsigned long inode)
+static int is_locked(const char *locks, uint64_t inode)
 {
 	char key[32];
 
-	snprintf(key, sizeof(key), ":%lu ", inode);
+	snprintf(key, sizeof(key), ":%" PRIu64 " ", inode);
 	return strstr(locks, key) != NULL;
 }
 
-static int is_awaited(const char *line, const char *locks)
+static int is_awaited(const struct mfd_map *m, void *locks)
 {
-	unsigned long inode;
-	int path = 0;
-
-	if (sscanf(line, "%*x-%*x %*s %*x %*x:%*x %lu %n", &inode, &path) != 1 || !inode)
-		return 0;
-	return (path && is_object(line + path)) || is_locked(locks, inode);
+	return m->inode && (is_object(m->name) || is_locked(locks, m->inode));
 }
 
 /*
@@ -90,15 +85,9 @@ static int read_locks(pid_t pid, char **locks)
 
 int mfd_mapped_is_awaited(pid_t pid)
 {
-	char path[40], *maps = NULL, *locks = NULL, *save, *line;
-	int ret;
+	char *locks = NULL;
+	int ret = read_locks(pid, &locks) || mfd_maps_each(pid, MFD_MAPS, is_awaited, locks);
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	ret = read_locks(pid, &locks) || mfd_io_read_file(AT_FDCWD, path, MAPS_MAX, &maps, NULL);
-	for (line = ret ? NULL : strtok_r(maps, "\n", &save); line && !ret;
-	     line = strtok_r(NULL, "\n", &save))
-		ret = is_awaited(line, locks);
-	free(maps);
 	free(locks);
 	return ret;
 }
