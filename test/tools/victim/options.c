@@ -83,10 +83,10 @@ static void add_map(char *arg)
 	}
 }
 
-static void set_dirty(const char *arg)
+static void set_dirty(char *arg)
 {
 	unsigned long mbps = 100;
-	const char *rate = arg ? strchr(arg, ':') : NULL;
+	char *rate = arg ? strchr(arg, ':') : NULL;
 
 	opt.dirty_mb = arg ? strtoul(arg, NULL, 10) : 16;
 	if (rate)
@@ -98,7 +98,7 @@ static void set_dirty(const char *arg)
 		usage(1);
 }
 
-static void set_fill(const char *arg)
+static void set_fill(char *arg)
 {
 	static const char *const names[] = { "random", "zero", "half", "text" };
 	size_t i;
@@ -112,77 +112,87 @@ static void set_fill(const char *arg)
 	usage(1);
 }
 
+static void set_size(char *arg)
+{
+	opt.size_mb = strtoul(arg, NULL, 10);
+}
+static void set_huge(char *arg)
+{
+	opt.huge = !arg;
+}
+static void set_tree(char *arg)
+{
+	opt.tree = atoi(arg);
+}
+static void set_depth(char *arg)
+{
+	opt.depth = atoi(arg);
+}
+static void set_zombie(char *arg)
+{
+	opt.zombie = !arg;
+}
+static void set_threads(char *arg)
+{
+	opt.threads = atoi(arg);
+}
+static void set_tick(char *arg)
+{
+	opt.tick_us = atof(arg) * 1000;
+}
+static void set_gap(char *arg)
+{
+	opt.gap_us = atof(arg) * 1000;
+}
+static void set_actions(char *arg)
+{
+	opt.actions = arg;
+}
+static void set_seed(char *arg)
+{
+	opt.seed = strtoull(arg, NULL, 0);
+}
+static void set_keep_stdio(char *arg)
+{
+	opt.keep_stdio = !arg;
+}
+
+static void show_usage(char *arg)
+{
+	(void)arg;
+	usage(0);
+}
+
+static const struct {
+	const char *name;
+	int has_arg;
+	void (*set)(char *arg); /* NULL without an argument */
+} rows[] = {
+	{ "size", required_argument, set_size },   { "fill", required_argument, set_fill },
+	{ "huge", no_argument, set_huge },	   { "map", required_argument, add_map },
+	{ "tree", required_argument, set_tree },   { "depth", required_argument, set_depth },
+	{ "zombie", no_argument, set_zombie },	   { "threads", required_argument, set_threads },
+	{ "dirty", optional_argument, set_dirty }, { "tick", required_argument, set_tick },
+	{ "gap", required_argument, set_gap },	   { "on-restore", required_argument, set_actions },
+	{ "seed", required_argument, set_seed },   { "keep-stdio", no_argument, set_keep_stdio },
+	{ "help", no_argument, show_usage },
+};
+
+#define NR_ROWS (sizeof(rows) / sizeof(*rows))
+
 void options_parse(int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "size", required_argument, NULL, 's' },
-		{ "fill", required_argument, NULL, 'f' },
-		{ "huge", no_argument, NULL, 'H' },
-		{ "map", required_argument, NULL, 'm' },
-		{ "tree", required_argument, NULL, 't' },
-		{ "depth", required_argument, NULL, 'd' },
-		{ "zombie", no_argument, NULL, 'z' },
-		{ "threads", required_argument, NULL, 'T' },
-		{ "dirty", optional_argument, NULL, 'D' },
-		{ "tick", required_argument, NULL, 'k' },
-		{ "gap", required_argument, NULL, 'g' },
-		{ "on-restore", required_argument, NULL, 'r' },
-		{ "seed", required_argument, NULL, 'S' },
-		{ "keep-stdio", no_argument, NULL, 'K' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
-	int c, level, width;
+	struct option longs[NR_ROWS + 1] = { { 0 } };
+	int c, row, level, width;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			opt.size_mb = strtoul(optarg, NULL, 10);
-			break;
-		case 'f':
-			set_fill(optarg);
-			break;
-		case 'H':
-			opt.huge = true;
-			break;
-		case 'm':
-			add_map(optarg);
-			break;
-		case 't':
-			opt.tree = atoi(optarg);
-			break;
-		case 'd':
-			opt.depth = atoi(optarg);
-			break;
-		case 'z':
-			opt.zombie = true;
-			break;
-		case 'T':
-			opt.threads = atoi(optarg);
-			break;
-		case 'D':
-			set_dirty(optarg);
-			break;
-		case 'k':
-			opt.tick_us = atof(optarg) * 1000;
-			break;
-		case 'g':
-			opt.gap_us = atof(optarg) * 1000;
-			break;
-		case 'r':
-			opt.actions = optarg;
-			break;
-		case 'S':
-			opt.seed = strtoull(optarg, NULL, 0);
-			break;
-		case 'K':
-			opt.keep_stdio = true;
-			break;
-		case 'h':
-			usage(0);
-		default:
-			usage(1);
-		}
+	for (size_t i = 0; i < NR_ROWS; i++) {
+		longs[i].name = rows[i].name;
+		longs[i].has_arg = rows[i].has_arg;
+	}
+	while ((c = getopt_long(argc, argv, "h", longs, &row)) != -1) {
+		if (c)
+			usage(c != 'h');
+		rows[row].set(optarg);
 	}
 	if (optind != argc - 1 || opt.tree < 0 || opt.depth < 1 || opt.tick_us < 1 ||
 	    opt.threads < 0 || opt.threads > MAX_THREADS)
