@@ -38,6 +38,7 @@
 
 #include "io.h"
 #include "memfs.h"
+#include "ours.h"
 #include "pagestore.h"
 #include "pagetable.h"
 
@@ -94,9 +95,7 @@ static int is_dedicated(int dirfd)
 
 static int create_here(int dirfd)
 {
-	int fd = openat(dirfd, STORE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	return fd < 0 ? -errno : fd;
+	return mfd_ours_file(dirfd, STORE, O_RDWR | O_CREAT | O_EXCL, 0600);
 }
 
 /* The store's file in memory, and a link to it in dirfd: a descriptor or -errno. */
@@ -111,7 +110,7 @@ static int create_in_memory(int dirfd, int need_huge)
 	if (n < 0)
 		return -errno;
 	owner[n] = 0;
-	mfd_memfs_tidy(STORE);
+	mfd_memfs_tidy(STORE, 0);
 	fd = mfd_memfs_create(owner, STORE, need_huge, path, sizeof(path));
 	if (fd < 0 || !symlinkat(path, dirfd, STORE))
 		return fd;
@@ -138,6 +137,11 @@ static int link_of(int dirfd, char *path, size_t len)
 	if (n > 0)
 		path[n] = 0;
 	return n > 0;
+}
+
+int mfd_pagestore_tidy(void)
+{
+	return mfd_memfs_tidy(STORE, 1);
 }
 
 int mfd_pagestore_remove(int dirfd)
@@ -230,9 +234,9 @@ int mfd_pagestore_create(int dirfd, int durable, struct mfd_pagestore **out, str
 
 	if (!s)
 		return mfd_error_set(err, -ENOMEM, "no memory for a page store");
-	s->journal = openat(dirfd, JOURNAL, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+	s->journal = mfd_ours_file(dirfd, JOURNAL, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0600);
 	if (s->journal < 0) {
-		ret = mfd_error_sys(err, -errno, "cannot create %s", JOURNAL);
+		ret = mfd_error_sys(err, s->journal, "cannot create %s", JOURNAL);
 		goto err_free;
 	}
 	s->fd = create_store(dirfd, durable);
@@ -357,9 +361,8 @@ static int open_to_look(int dirfd)
 {
 	char path[256];
 
-	return link_of(dirfd, path, sizeof(path)) ?
-		       mfd_memfs_open(path) :
-		       openat(dirfd, STORE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return link_of(dirfd, path, sizeof(path)) ? mfd_memfs_open(path) :
+						    mfd_ours_file(dirfd, STORE, O_RDONLY, 0);
 }
 
 int mfd_pagestore_exists(int dirfd)
@@ -499,21 +502,15 @@ static int replay_journal(int fd, struct replay *p)
 	return ret < 0 ? ret : 0;
 }
 
-static int open_here(int dirfd)
-{
-	int fd = openat(dirfd, STORE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-
-	return fd < 0 ? -errno : fd;
-}
-
 static int open_files(struct mfd_pagestore *s, int dirfd, struct stat *st, struct mfd_error *err)
 {
 	char path[256];
 
-	s->journal = openat(dirfd, JOURNAL, O_RDWR | O_APPEND | O_CLOEXEC);
+	s->journal = mfd_ours_file(dirfd, JOURNAL, O_RDWR | O_APPEND, 0);
 	if (s->journal < 0)
-		return mfd_error_sys(err, -errno, "cannot open %s", JOURNAL);
-	s->fd = link_of(dirfd, path, sizeof(path)) ? mfd_memfs_open(path) : open_here(dirfd);
+		return mfd_error_sys(err, s->journal, "cannot open %s", JOURNAL);
+	s->fd = link_of(dirfd, path, sizeof(path)) ? mfd_memfs_open(path) :
+						     mfd_ours_file(dirfd, STORE, O_RDWR, 0);
 	if (s->fd < 0)
 		return mfd_error_sys(err, s->fd, "cannot open %s", STORE);
 	if (fstat(s->fd, st) || !S_ISREG(st->st_mode))

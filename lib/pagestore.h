@@ -10,7 +10,7 @@
  * are in the store.
  *
  * Location: a regular file on the file system of `dirfd`; if that is not a tmpfs and `durable` is
- * not asked for, the file is made in /dev/shm/criu-multifd-XXXX/ and "pages.store" in dirfd is a
+ * not asked for, the file is made in /dev/shm/criu-multifd/XXXXXX/ and "pages.store" in dirfd is a
  * symbolic link to it: memory speed, survives the server, not the host.
  *
  * Running out of space is -ENOSPC from reserve/receive, never SIGBUS.
@@ -45,6 +45,8 @@ int mfd_pagestore_open(int dirfd, struct mfd_pagestore **s,
 void mfd_pagestore_close(struct mfd_pagestore *s);
 /* Remove the files (and the folder in /dev/shm); dirfd stays.  Fine if they are absent. */
 int mfd_pagestore_remove(int dirfd);
+/* Remove stores in /dev/shm that no folder links to any more (memfs.h); how many.  Not cheap. */
+int mfd_pagestore_tidy(void);
 
 /*
  * Reserve `pages` consecutive pages: *index and, mapped, *mem, valid until close.  Thread-safe.

@@ -189,6 +189,7 @@ int mfd_listener_run(struct mfd_listener *l)
 		return 1;
 	mfd_memory_server_begin(sv);
 	mfd_reload_all(sv);
+	mfd_pagestore_tidy();
 	if (mfd_guard_ready(&sv->guard))
 		return 1;
 	mfd_takeover_free(&sv->takeover);

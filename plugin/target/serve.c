@@ -17,6 +17,7 @@
 #include "listener.h"
 #include "log.h"
 #include "netaddr.h"
+#include "ours.h"
 #include "size.h"
 #include "sock.h"
 #include "supervise.h"
@@ -256,12 +257,12 @@ static int open_dir(struct mfd_supervise *sv, struct mfd_error *err)
 
 	if (ret)
 		return mfd_error_sys(err, ret, "%s", sv->dir);
-	sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	sv->dirfd = mfd_ours_claim(sv->dir, LOCK_FILE, err);
 	if (sv->dirfd < 0)
-		return mfd_error_sys(err, -errno, "%s", sv->dir);
-	lock = openat(sv->dirfd, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		return sv->dirfd;
+	lock = mfd_ours_file(sv->dirfd, LOCK_FILE, O_RDWR | O_CREAT, 0600);
 	if (lock < 0)
-		return mfd_error_sys(err, -errno, "%s/" LOCK_FILE, sv->dir);
+		return mfd_error_sys(err, lock, "%s/" LOCK_FILE, sv->dir);
 	/*
 	 * A server that was killed a moment ago is not quite gone: its worker's heir (heir.h) is.
 	 */

@@ -22,6 +22,7 @@
 #include "io.h"
 #include "keeperproc.h"
 #include "log.h"
+#include "ours.h"
 
 #define TICK_MS	   1000
 #define CLIENT_SEC 5 /* a client that neither asks nor reads */
@@ -141,13 +142,12 @@ static void turn(struct mfd_keeper *k)
 
 static int open_dir(struct mfd_keeper *k, struct mfd_error *err)
 {
-	k->dirfd = open(k->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	k->dirfd = mfd_ours_claim(k->dir, MFD_KEEPER_LOCK, err);
 	if (k->dirfd < 0)
-		return mfd_error_sys(err, -errno, "%s", k->dir);
-	k->lock =
-		openat(k->dirfd, MFD_KEEPER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		return k->dirfd;
+	k->lock = mfd_ours_file(k->dirfd, MFD_KEEPER_LOCK, O_RDWR | O_CREAT, 0600);
 	if (k->lock < 0)
-		return mfd_error_sys(err, -errno, "%s/" MFD_KEEPER_LOCK, k->dir);
+		return mfd_error_sys(err, k->lock, "%s/" MFD_KEEPER_LOCK, k->dir);
 	if (flock(k->lock, LOCK_EX | LOCK_NB))
 		return mfd_error_set(err, -EBUSY, "%s: another keeper is at work there", k->dir);
 	return 0;
