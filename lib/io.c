@@ -256,14 +256,28 @@ static int read_growing(int fd, size_t max, char **text, size_t *len)
 	return 0;
 }
 
+/* A pipe is read only if it is ours; then it may be waited for. */
+static int may_read(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (S_ISFIFO(st.st_mode) && st.st_uid && st.st_uid != geteuid())
+		return -EPERM;
+	return fcntl(fd, F_SETFL, 0) ? -errno : 0;
+}
+
 int mfd_io_read_file(int dirfd, const char *path, size_t max, char **text, size_t *len)
 {
 	int fd, ret;
 
-	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* A FIFO that another user has put there would be waited for. */
+	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	ret = read_growing(fd, max, text, len);
+	ret = may_read(fd);
+	ret = ret ? ret : read_growing(fd, max, text, len);
 	close(fd);
 	return ret;
 }

@@ -35,7 +35,7 @@ ssize_t mfd_io_recv_fds(int sock, void *buf, size_t len, int *fds, int *nfds);
 
 /*
  * Read a whole small file (at most max bytes) into a NUL-terminated string, which the caller frees.
- * -EFBIG if it is larger; *len (may be NULL) is its length.
+ * -EFBIG if it is larger, -EPERM for another user's FIFO; *len (may be NULL) is its length.
  */
 int mfd_io_read_file(int dirfd, const char *path, size_t max, char **text, size_t *len);
 /* Write through a temporary name, fsync and rename; the file's folder is synced, too. */

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "closest.h"
@@ -352,6 +353,20 @@ static int file_text(struct mfd_options *o, char *text, const char *path, struct
 	return 0;
 }
 
+/* What root does is not for other users to say: no file of theirs, none that they can change. */
+static int may_decide(const char *path, struct mfd_error *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) || ((!st.st_uid || st.st_uid == geteuid()) &&
+				(!S_ISREG(st.st_mode) || !(st.st_mode & S_IWOTH))))
+		return 0;
+	return mfd_error_set(err, -EPERM,
+			     "%s: other users can change this configuration file: it must belong "
+			     "to root and be writable by root alone",
+			     path);
+}
+
 int mfd_options_from_file(struct mfd_options *o, const char *path, struct mfd_error *err)
 {
 	const char *env = getenv(ENV_PREFIX "CONFIG");
@@ -365,6 +380,9 @@ int mfd_options_from_file(struct mfd_options *o, const char *path, struct mfd_er
 		path = DEFAULT_FILE;
 		may_be_absent = 1;
 	}
+	ret = may_decide(path, err);
+	if (ret)
+		return ret;
 	ret = mfd_io_read_file(AT_FDCWD, path, FILE_MAX, &text, &len);
 	if (ret == -ENOENT && may_be_absent)
 		return 0;

@@ -36,7 +36,7 @@ static void exec_criu(const struct mfd_migrate *m, char **argv)
 	int null = open("/dev/null", O_RDWR), err;
 
 	snprintf(path, sizeof(path), "%s/criu.err", m->dir);
-	err = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	err = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	setpgid(0, 0);
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);

@@ -16,6 +16,7 @@
 #include "command.h"
 #include "io.h"
 #include "log.h"
+#include "ours.h"
 #include "pluginlink.h"
 #include "progress.h"
 #include "send_supervisor.h"
@@ -36,8 +37,9 @@ static void leave_output(int log_fd)
 /* CRIU's work directory is the current one, as for its own log. */
 static int open_log(const struct mfd_options *o)
 {
-	const char *path = o->log_file ? o->log_file : "multifd-send.log";
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	const int flags = O_WRONLY | O_CREAT | O_APPEND;
+	int fd = o->log_file ? open(o->log_file, flags | O_CLOEXEC, 0600) :
+			       mfd_ours_file(AT_FDCWD, "multifd-send.log", flags, 0600);
 
 	if (fd >= 0)
 		mfd_log_fd_set(fd);

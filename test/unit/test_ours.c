@@ -20,7 +20,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "io.h"
 #include "memfs.h"
+#include "options.h"
 #include "ours.h"
 
 #define OTHER_USER 65534
@@ -81,12 +83,14 @@ static int make_traps(void)
 static void test_refused(void **state)
 {
 	struct folder *f = *state;
+	char *text;
 	int fd;
 
 	assert_int_equal(fchmod(f->fd, 01777), 0);
 	as_other(f->path, make_traps);
 	assert_int_equal(mfd_ours_file(f->fd, "fifo", O_RDONLY, 0), -EPERM);
 	assert_int_equal(mfd_ours_file(f->fd, "fifo", O_WRONLY | O_CREAT, 0600), -EPERM);
+	assert_int_equal(mfd_io_read_file(f->fd, "fifo", 100, &text, NULL), -EPERM);
 	assert_int_equal(mfd_ours_file(f->fd, "link", O_RDWR | O_CREAT, 0600), -EPERM);
 	assert_int_equal(mfd_ours_file(f->fd, "file", O_RDWR, 0), -EPERM);
 	assert_int_equal(mfd_ours_dir(f->fd, "dir"), -EPERM);
@@ -161,6 +165,27 @@ static void test_path(void **state)
 	snprintf(path, sizeof(path), "%s/root", theirs);
 	assert_int_equal(mkdir(path, 0700), 0); /* the next one can be replaced by them */
 	path_refused(theirs, path);
+}
+
+/* A configuration says what root does. */
+static void test_config(void **state)
+{
+	struct folder *f = *state;
+	struct mfd_error err = { 0 };
+	struct mfd_options o;
+	char path[96];
+
+	mfd_options_init(&o);
+	snprintf(path, sizeof(path), "%s/conf", f->path);
+	close(open(path, O_CREAT | O_WRONLY, 0644));
+	assert_int_equal(mfd_options_from_file(&o, path, &err), 0);
+	assert_int_equal(chown(path, OTHER_USER, 0), 0);
+	assert_int_equal(mfd_options_from_file(&o, path, &err), -EPERM);
+	assert_non_null(strstr(err.text, path));
+	assert_int_equal(chown(path, 0, 0), 0);
+	assert_int_equal(chmod(path, 0666), 0);
+	assert_int_equal(mfd_options_from_file(&o, path, NULL), -EPERM);
+	mfd_options_free(&o);
 }
 
 /* ---- stores ---- */
@@ -338,6 +363,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_path, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_traps, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_old, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tidy, setup, teardown),
