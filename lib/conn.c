@@ -204,6 +204,15 @@ void mfd_conn_shutdown(struct mfd_conn *c)
 		shutdown(c->conn_fd, SHUT_RDWR);
 }
 
+void mfd_conn_reset(struct mfd_conn *c)
+{
+	const struct linger at_once = { .l_onoff = 1 };
+
+	if (c->open)
+		setsockopt(c->conn_fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	mfd_conn_shutdown(c);
+}
+
 void mfd_conn_close(struct mfd_conn *c)
 {
 	if (c->open)

@@ -101,6 +101,16 @@ void mfd_conn_plain(struct mfd_conn *c, int fd);
 /* Make *to what *from is, before anything else has been asked of it; *from is not open then. */
 void mfd_conn_move(struct mfd_conn *to, struct mfd_conn *from);
 void mfd_conn_shutdown(struct mfd_conn *c);
+/*
+ * Shut down, and let the close that follows reset the connection, so that a peer's thread which is
+ * blocked in sending fails at once.  What was sent to the peer and not yet read there may be lost.
+ *
+ * Without the reset that thread may stay blocked for its whole stall time: after shutdown(2) the
+ * kernel opens a closed receive window no more (tcp_cleanup_rbuf in Linux's net/ipv4/tcp.c), and
+ * when all received bytes were read before the close, the kernel answers the peer's window probes
+ * for the closed socket with that same closed window, and not with a reset.
+ */
+void mfd_conn_reset(struct mfd_conn *c);
 void mfd_conn_close(struct mfd_conn *c);
 int mfd_conn_is_open(const struct mfd_conn *c);
 int mfd_conn_peer_text(const struct mfd_conn *c, char *buf, size_t len);

@@ -4,6 +4,8 @@
  * reads ahead, so that bytes lie where poll() does not see them.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -136,6 +139,7 @@ static void *accept_one(void *arg)
 static void connected(const struct mfd_conn_config *cfg, struct mfd_conn *s, struct mfd_conn *t)
 {
 	struct acceptor a = { .cfg = cfg };
+	const int mss = 1448; /* as on a real link, not loopback's 64 KiB */
 	struct mfd_sock_addr at;
 	struct mfd_error err = { 0 };
 
@@ -143,6 +147,7 @@ static void connected(const struct mfd_conn_config *cfg, struct mfd_conn *s, str
 	assert_int_equal(mfd_sock_parse("127.0.0.1:0", 1, &at, &err), 0);
 	a.listener = mfd_sock_listen(&at, &err);
 	assert_true(a.listener >= 0);
+	setsockopt(a.listener, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss));
 	assert_int_equal(pthread_create(&a.thread, NULL, accept_one, &a), 0);
 	assert_int_equal(mfd_conn_connect(s, &at, -1, NULL, cfg, &err), 0);
 	pthread_join(a.thread, NULL);
@@ -269,6 +274,58 @@ static void test_zerocopy_is_offered_or_not(void **state)
 	mfd_conn_close(&t);
 }
 
+static void *send_until_it_fails(void *arg)
+{
+	static char buf[1 << 16];
+	int ret = 0;
+
+	while (!ret)
+		ret = mfd_conn_send(arg, buf, sizeof(buf), 0);
+	return (void *)(intptr_t)ret;
+}
+
+/* Wait until the peer's sender is blocked: what can be read does not grow any more. */
+static int filled(int fd)
+{
+	int n = 0, before;
+
+	do {
+		before = n;
+		usleep(50000);
+		assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+	} while (n != before);
+	return n;
+}
+
+/*
+ * All that had come was read before the close, so the kernel does not reset the connection by
+ * itself; and the receive window, closed since before the shutdown, stays closed.
+ */
+static void test_reset_wakes_the_sender(void **state)
+{
+	struct mfd_conn s, t;
+	pthread_t sender;
+	uint64_t before;
+	void *ret;
+	char *buf;
+	int n;
+
+	(void)state;
+	connected(&plain_cfg, &s, &t);
+	assert_int_equal(pthread_create(&sender, NULL, send_until_it_fails, &s), 0);
+	n = filled(t.conn_fd);
+	mfd_conn_reset(&t);
+	buf = malloc((size_t)n);
+	assert_int_equal(mfd_conn_recv(&t, buf, (size_t)n), 0);
+	free(buf);
+	before = mfd_io_now_ms();
+	mfd_conn_close(&t);
+	pthread_join(sender, &ret);
+	assert_true((intptr_t)ret == -ECONNRESET || (intptr_t)ret == -EPIPE);
+	assert_true(mfd_io_now_ms() - before < 2500);
+	mfd_conn_close(&s);
+}
+
 static void test_closed(void **state)
 {
 	const struct mfd_conn_config cfg = { 0 };
@@ -290,6 +347,7 @@ static void test_closed(void **state)
 		assert_int_equal(mfd_conn_watch(&c, &p), 0);
 		assert_int_equal(p.fd, -1);
 		mfd_conn_shutdown(&c); /* must not touch descriptor 0 */
+		mfd_conn_reset(&c);
 		mfd_conn_close(&c);
 	}
 }
@@ -301,6 +359,7 @@ int main(void)
 		cmocka_unit_test(test_buffered_counts_first),
 		cmocka_unit_test(test_refused_handshake),
 		cmocka_unit_test(test_zerocopy_is_offered_or_not),
+		cmocka_unit_test(test_reset_wakes_the_sender),
 		cmocka_unit_test(test_closed),
 	};
 

@@ -20,13 +20,14 @@
 #include "session_file.h"
 #include "ask_setting.h"
 
+/* A source that sends on one of them must notice at once; it has nothing to read there. */
 static void shutdown_data(struct mfd_session *s)
 {
 	unsigned i;
 
 	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++) {
 		if (s->link.channels[i].peer)
-			mfd_conn_shutdown(&s->link.channels[i].peer->control.conn);
+			mfd_conn_reset(&s->link.channels[i].peer->control.conn);
 	}
 }
 
