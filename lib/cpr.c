@@ -117,7 +117,7 @@ static void remove_entry(struct mfd_cpr *t, size_t i)
 	for (struct walk *w = t->walks; w; w = w->outer)
 		if (w->next > i && w->next <= end)
 			w->next--;
-	mfd_cpr_hash_drop(&t->names, ref);
+	mfd_cpr_hash_unref(&t->names, ref);
 }
 
 static void delete_entry(struct mfd_cpr *t, size_t i)
@@ -153,14 +153,14 @@ int mfd_cpr_add(struct mfd_cpr *t, const char *name, uint64_t id, int fd, void *
 	ret = mfd_cpr_hash_room(&t->memory, &t->entries);
 	if (ret)
 		return ret;
-	ref = mfd_cpr_hash_hold(&t->memory, &t->names, hash, name, len);
+	ref = mfd_cpr_hash_ref(&t->memory, &t->names, hash, name, len);
 	if (!ref)
 		return -ENOMEM;
 	ret = mfd_cpr_hash_insert(
 		&t->memory, &t->entries,
 		(struct slot){ .key = key, .ref = ref, .fd = fd < 0 ? -EBADF : fd }, record);
 	if (ret)
-		mfd_cpr_hash_drop(&t->names, ref);
+		mfd_cpr_hash_unref(&t->names, ref);
 	return ret;
 }
 

@@ -289,8 +289,8 @@ ssize_t mfd_cpr_hash_find(const struct names *n, uint64_t hash, const char *text
 	return -1;
 }
 
-uint32_t mfd_cpr_hash_hold(struct memory *m, struct names *n, uint64_t hash, const char *text,
-			   size_t len)
+uint32_t mfd_cpr_hash_ref(struct memory *m, struct names *n, uint64_t hash, const char *text,
+			  size_t len)
 {
 	ssize_t i = mfd_cpr_hash_find(n, hash, text, len);
 	struct slot s = { .key = scramble(hash) };
@@ -314,7 +314,7 @@ uint32_t mfd_cpr_hash_hold(struct memory *m, struct names *n, uint64_t hash, con
 	return s.ref;
 }
 
-void mfd_cpr_hash_drop(struct names *n, uint32_t ref)
+void mfd_cpr_hash_unref(struct names *n, uint32_t ref)
 {
 	struct name *name = name_at(n, ref);
 	size_t i;

@@ -248,9 +248,9 @@ void mfd_cpr_hash_names_fini(struct memory *m, struct names *n);
 /* Position of a name in the index of names, or -1. */
 ssize_t mfd_cpr_hash_find(const struct names *n, uint64_t hash, const char *text, size_t len);
 /* The ref of a name, with one more reference to it; 0: no memory. */
-uint32_t mfd_cpr_hash_hold(struct memory *m, struct names *n, uint64_t hash, const char *text,
-			   size_t len);
+uint32_t mfd_cpr_hash_ref(struct memory *m, struct names *n, uint64_t hash, const char *text,
+			  size_t len);
 /* One reference less; the last one frees the name's piece. */
-void mfd_cpr_hash_drop(struct names *n, uint32_t ref);
+void mfd_cpr_hash_unref(struct names *n, uint32_t ref);
 
 #endif

@@ -4,10 +4,10 @@
  * kernel must be told.  Everything is done in the caller's network namespace.
  *
  * The new host has the address before the old one has lost it: CRIU cannot restore a TCP connection
- * whose own address the host does not have.  Until the verdict the address is therefore held there:
- * nothing that names it, ARP and neighbour discovery included, leaves or enters the new host, so
- * no peer notices, and no data of the peers can be acknowledged by sockets that may yet be thrown
- * away.
+ * whose own address the host does not have.  Until the verdict the address is therefore blocked
+ * there: nothing that names it, ARP and neighbour discovery included, leaves or enters the new
+ * host, so no peer notices, and no data of the peers can be acknowledged by sockets that may yet be
+ * thrown away.
  */
 #ifndef MFD_NETADDR_H
 #define MFD_NETADDR_H
@@ -60,6 +60,6 @@ int mfd_netaddr_announce(const struct mfd_netaddr *a, const char *dev, struct mf
  * See above; may be repeated.  lift = 1 takes it away again, also one of a process that died. Runs
  * nft(8).
  */
-int mfd_netaddr_hold(const struct mfd_netaddr *a, int lift, struct mfd_error *err);
+int mfd_netaddr_block(const struct mfd_netaddr *a, int lift, struct mfd_error *err);
 
 #endif

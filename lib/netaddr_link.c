@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Addresses that move, and the kernel: rtnetlink through libnl, announcements through packet and
- * raw sockets, the hold through nft(8).
+ * raw sockets, the block through nft(8).
  *
  * Not in netaddr.c, so that the plugin, which has options and their texts in it, is not linked
  * against all of this.
@@ -266,7 +266,7 @@ int mfd_netaddr_announce(const struct mfd_netaddr *a, const char *dev, struct mf
 	return 0;
 }
 
-/* ---- the hold ---- */
+/* ---- the block ---- */
 
 static int run_nft(const char *script)
 {
@@ -308,7 +308,7 @@ static size_t put_table(char *buf, size_t len, const char *family, const char *n
 	return (size_t)n;
 }
 
-int mfd_netaddr_hold(const struct mfd_netaddr *a, int lift, struct mfd_error *err)
+int mfd_netaddr_block(const struct mfd_netaddr *a, int lift, struct mfd_error *err)
 {
 	const char *ip = a->family == AF_INET6 ? "ip6" : "ip";
 	char name[64] = "criu_multifd_", text[INET6_ADDRSTRLEN], s[2048];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tasks leave behind when they die: their memory (mmhold.h) and the pages in CRIU's pipes
+ * What the tasks leave behind when they die: their memory (mmpin.h) and the pages in CRIU's pipes
  * (pagepipes.h).  To give it back takes time, in which the tasks would not be gone; so it is kept
  * across their death and given back after it.
  */
@@ -10,14 +10,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "mmhold.h"
+#include "mmpin.h"
 #include "pagepipes.h"
 #include "tasks.h"
 
 /* All zero at the start.  By the main thread. */
 struct mfd_release {
-	struct mfd_mmhold *hold; /* NULL = none */
-	unsigned held;		 /* so many tasks' memory is in it */
+	struct mfd_mmpin *pin; /* NULL = none */
+	unsigned pinned;       /* so many tasks' memory is in it */
 	struct mfd_pagepipes pipes;
 };
 

@@ -225,7 +225,7 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	add_ms(j, "stall_ms", mfd_sendchan_stall_us(&t));
 	json_object_object_add(j, "congestion", json_object_new_string(w->session.congestion));
 	add_number(j, "max_bandwidth", atomic_load(&w->sh->max_bandwidth));
-	add_number(j, "tasks_held", w->release.held);
+	add_number(j, "tasks_held", w->release.pinned);
 	add_number(j, "faults", f.faults);
 	add_ms(j, "queued_ms", w->session.queue.waited_us);
 	add_ms(j, "held_ms", w->session.queue.held_us);

@@ -68,7 +68,7 @@ static int on_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	return 0;
 }
 
-static int on_deposit(void *arg, struct mfd_pager_held *h)
+static int on_deposit(void *arg, struct mfd_pager_deposit *h)
 {
 	struct world *w = arg;
 

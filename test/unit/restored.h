@@ -46,7 +46,7 @@ struct world {
 	unsigned nheld;
 	atomic_int abandoned; /* a restore was */
 	/* Instead of holding them here. */
-	int (*deposit)(struct world *w, const struct mfd_pager_held *h);
+	int (*deposit)(struct world *w, const struct mfd_pager_deposit *h);
 	void (*withdraw)(struct world *w, int uffd);
 	/*
 	 * how pages that arrive late are handed over: 0 = as the receiver would, 1 = always the

@@ -71,9 +71,9 @@ static void test_given_back(void **state)
 	(void)state;
 	mfd_budget_enter(&b, &one, 260, 260);
 	mfd_budget_enter(&b, &two, 100, 100);
-	mfd_budget_settle(&b, &one, 201);
+	mfd_budget_finish(&b, &one, 201);
 	assert_int_equal(mfd_budget_admit(&b, &two), 0);
-	mfd_budget_settle(&b, &one, 200);
+	mfd_budget_finish(&b, &one, 200);
 	assert_int_equal(mfd_budget_admit(&b, &two), 1);
 	assert_int_equal(look(NULL).promised, LIMIT);
 	assert_int_equal(look(NULL).used, 200);
@@ -190,14 +190,14 @@ static void test_not_asked(void **state)
 	struct mfd_budget_claim old = { 0 }, older = { 0 }, new = { 0 };
 
 	(void)state;
-	mfd_budget_settle(&b, &old, 250);
-	mfd_budget_settle(&b, &older, 250);
+	mfd_budget_finish(&b, &old, 250);
+	mfd_budget_finish(&b, &older, 250);
 	assert_int_equal(look(NULL).promised, 500);
 	assert_int_equal(look(NULL).free, 0);
 	assert_int_equal(mfd_budget_enter(&b, &new, 50, 50), 0);
-	mfd_budget_settle(&b, &old, 10);
+	mfd_budget_finish(&b, &old, 10);
 	assert_int_equal(mfd_budget_admit(&b, &new), 0);
-	mfd_budget_settle(&b, &older, 240);
+	mfd_budget_finish(&b, &older, 240);
 	assert_int_equal(mfd_budget_admit(&b, &new), 1);
 }
 
@@ -215,7 +215,7 @@ static void test_left(void **state)
 	/* A look is under way while another session ends: that look has not seen it. */
 	seen = mfd_budget_left_begin(&b);
 	mfd_budget_enter(&b, &one, 10, 10);
-	mfd_budget_settle(&b, &one, 10);
+	mfd_budget_finish(&b, &one, 10);
 	mfd_budget_leave(&b, &one, 5);
 	mfd_budget_left_set(&b, seen, 0);
 	assert_int_equal(look(NULL).left, 35);
@@ -266,7 +266,7 @@ static void *churn(void *arg)
 		granted = mfd_budget_promised(&b, &c);
 		bad |= granted < least || look(NULL).promised > LIMIT;
 		bad |= !mfd_budget_raise(&b, &c, granted + 20) && look(NULL).promised > LIMIT;
-		mfd_budget_settle(&b, &c, granted / 2);
+		mfd_budget_finish(&b, &c, granted / 2);
 		sched_yield();
 		mfd_budget_leave(&b, &c, 0);
 	}

@@ -274,12 +274,12 @@ static void has_mode(const char *name, mode_t mode, gid_t group)
 static void test_admit_nobody(void **state)
 {
 	put_file("core-1.img");
-	assert_int_equal(mfd_admit_userns(&session, text, sizeof(text)), 0);
+	assert_int_equal(mfd_userns_admit(&session, text, sizeof(text)), 0);
 	has_mode("core-1.img", 0600, getegid());
 	put_userns(0, 0); /* its root is the host's */
-	assert_int_equal(mfd_admit_userns(&session, text, sizeof(text)), 0);
+	assert_int_equal(mfd_userns_admit(&session, text, sizeof(text)), 0);
 	put_userns(1, 5000); /* it has no root */
-	assert_int_equal(mfd_admit_userns(&session, text, sizeof(text)), 0);
+	assert_int_equal(mfd_userns_admit(&session, text, sizeof(text)), 0);
 	has_mode("core-1.img", 0600, getegid());
 	has_mode(".", 0700, getegid());
 }
@@ -297,12 +297,12 @@ static void test_admit_the_root_inside(void **state)
 	put_file("pages.journal");
 	put_userns(0, 70000);
 	if (*may == '0') {
-		assert_int_equal(mfd_admit_userns(&session, text, sizeof(text)), -EPERM);
+		assert_int_equal(mfd_userns_admit(&session, text, sizeof(text)), -EPERM);
 		assert_non_null(strstr(text, "vm.unprivileged_userfaultfd=1"));
 		has_mode("core-1.img", 0600, getegid());
 		has_mode(".", 0700, getegid());
 	} else {
-		assert_int_equal(mfd_admit_userns(&session, text, sizeof(text)), 0);
+		assert_int_equal(mfd_userns_admit(&session, text, sizeof(text)), 0);
 		has_mode("core-1.img", 0640, 70000);
 		has_mode("userns-9.img", 0640, 70000);
 		has_mode(".", 0710, 70000);

@@ -38,7 +38,7 @@ static struct world world;
 /* ---- the supervisor's part ---- */
 
 static struct held {
-	struct mfd_pager_held h;
+	struct mfd_pager_deposit h;
 	int open;
 } held[MAX_HELD];
 static unsigned nheld;
@@ -71,7 +71,7 @@ static void add(const struct mfd_guard_msg *m, int *fds, int n)
 	} else {
 		assert_true(nheld < MAX_HELD);
 		x = &held[nheld++];
-		x->h = (struct mfd_pager_held){
+		x->h = (struct mfd_pager_deposit){
 			.uffd = fds[0], .book = -1, .writer = pager, .number = m->number
 		};
 		x->open = 1;
@@ -146,7 +146,7 @@ static pthread_mutex_t ask_lock = PTHREAD_MUTEX_INITIALIZER;
 static int ask_fd;
 static void (*at_fork)(int held_already); /* instead of just holding a child */
 
-static int ask(unsigned kind, const struct mfd_pager_held *h)
+static int ask(unsigned kind, const struct mfd_pager_deposit *h)
 {
 	struct mfd_guard_msg m = { .kind = kind }, ack;
 	int fds[2], n = 0, none = 0;
@@ -169,7 +169,7 @@ static int ask(unsigned kind, const struct mfd_pager_held *h)
 	return 0;
 }
 
-static int remote_deposit(struct world *w, const struct mfd_pager_held *h)
+static int remote_deposit(struct world *w, const struct mfd_pager_deposit *h)
 {
 	if (h->forked && at_fork)
 		at_fork(0);
@@ -181,7 +181,7 @@ static int remote_deposit(struct world *w, const struct mfd_pager_held *h)
 
 static void remote_withdraw(struct world *w, int uffd)
 {
-	struct mfd_pager_held h = { .uffd = uffd };
+	struct mfd_pager_deposit h = { .uffd = uffd };
 
 	ask(MFD_GUARD_WITHDRAW, &h);
 }
@@ -265,7 +265,7 @@ static void feed(struct world *w)
 
 static void adopt(struct world *w)
 {
-	static struct mfd_pager_held list[MAX_HELD];
+	static struct mfd_pager_deposit list[MAX_HELD];
 	struct mfd_pager_config config = world_config(w, 2);
 	struct mfd_error err = { 0 };
 	uint64_t again;
@@ -274,8 +274,8 @@ static void adopt(struct world *w)
 	for (unsigned i = 0; i < nheld; i++)
 		if (held[i].open)
 			list[n++] = held[i].h;
-	config.held = list;
-	config.n_held = n;
+	config.deposits = list;
+	config.n_deposits = n;
 	if (mfd_pager_adopt(&config, &w->pager, &again, &err)) {
 		fprintf(stderr, "refused: %s\n", mfd_error_text(&err));
 		ask(REFUSED, NULL);

@@ -264,7 +264,7 @@ struct mfd_lazysock_tracer {
 	pid_t pid;
 	int seized;
 	/* posted when the process has stopped, will not stop in time, or cannot be traced */
-	sem_t held;
+	sem_t decided;
 	sem_t let_go; /* posted to end */
 };
 
@@ -279,7 +279,7 @@ static void *trace(void *arg)
 	for (int i = 0;
 	     t->seized && i < TRACE_WAIT_MS && !waitpid(t->pid, &status, __WALL | WNOHANG); i++)
 		usleep(1000);
-	sem_post(&t->held);
+	sem_post(&t->decided);
 	while (sem_wait(&t->let_go) && errno == EINTR)
 		;
 	return NULL;
@@ -291,7 +291,7 @@ static void end_tracer(struct mfd_lazysock *s)
 
 	sem_post(&t->let_go);
 	pthread_join(t->thread, NULL);
-	sem_destroy(&t->held);
+	sem_destroy(&t->decided);
 	sem_destroy(&t->let_go);
 	free(t);
 	s->tracer = NULL;
@@ -307,10 +307,10 @@ void mfd_lazysock_stop(struct mfd_lazysock *s)
 
 	if (t) {
 		t->pid = s->peer;
-		sem_init(&t->held, 0, 0);
+		sem_init(&t->decided, 0, 0);
 		sem_init(&t->let_go, 0, 0);
 		if (!pthread_create(&t->thread, NULL, trace, t)) {
-			while (sem_wait(&t->held) && errno == EINTR)
+			while (sem_wait(&t->decided) && errno == EINTR)
 				;
 			s->tracer = t;
 			if (t->seized)

@@ -262,7 +262,7 @@ int mfd_pager_adopt(const struct mfd_pager_config *c, struct mfd_pager **out, ui
 		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
 	ret = open_fds(p, 1, err);
 	if (!ret)
-		ret = mfd_pager_take_over(p, c->held, c->n_held, again, err);
+		ret = mfd_pager_take_over(p, c->deposits, c->n_deposits, again, err);
 	if (!ret)
 		ret = start_threads(p, c->threads, err);
 	if (ret) {

@@ -67,7 +67,7 @@ struct mfd_pager;
  * connection of a restore, as task 0, until the restore is finished.  A connection may hold
  * userfaultfds that have not been read yet, and it says which process to end.
  */
-struct mfd_pager_held {
+struct mfd_pager_deposit {
 	uint32_t task;
 	int uffd, book; /* book -1: none */
 	/*
@@ -108,7 +108,7 @@ struct mfd_pager_ops {
 	 * Give another process (the supervisor) copies of these descriptors, before the pager uses
 	 * them; 0 or -errno.
 	 */
-	int (*deposit)(void *arg, struct mfd_pager_held *h);
+	int (*deposit)(void *arg, struct mfd_pager_deposit *h);
 	/*
 	 * Make the other process close its copies: nothing depends on them any more.  The pager's
 	 * own descriptor is open until this has returned.
@@ -168,8 +168,8 @@ struct mfd_pager_config {
 	 * mfd_pager_adopt only: what ops->deposit was told and ops->withdraw was not, and
 	 * userfaultfds of the dead process whose task is not known (book -1).
 	 */
-	struct mfd_pager_held *held;
-	size_t n_held;
+	struct mfd_pager_deposit *deposits;
+	size_t n_deposits;
 };
 
 /* Start the pager's threads at once.  A pager that is stopped before ops->done kills no task. */

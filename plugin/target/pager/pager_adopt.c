@@ -24,7 +24,7 @@
 
 struct adoption {
 	struct mfd_pager *p;
-	struct mfd_pager_held *held;
+	struct mfd_pager_deposit *deposits;
 	size_t n;
 	struct pager_task **tasks; /* at most n, in the order of their serials */
 	size_t n_tasks;
@@ -38,7 +38,7 @@ static int refuse(struct adoption *a, int ret, uint32_t task, const char *why)
 
 /* ---- reading the books ---- */
 
-static int load_task(struct adoption *a, const struct mfd_pager_held *h, struct pager_task **out)
+static int load_task(struct adoption *a, const struct mfd_pager_deposit *h, struct pager_task **out)
 {
 	struct pager_family *f = mfd_pager_family(a->p, h->task), *new = NULL;
 	const char *why = "no memory";
@@ -74,7 +74,7 @@ err:
 	return refuse(a, ret, h->task, why);
 }
 
-static int take_one(struct adoption *a, const struct mfd_pager_held *h)
+static int take_one(struct adoption *a, const struct mfd_pager_deposit *h)
 {
 	enum pager_book_state state;
 	const char *why = NULL;
@@ -127,7 +127,7 @@ static int put_in_order(struct adoption *a)
 		uint64_t serial = mfd_book_serial(t);
 
 		if (i && serial == mfd_book_serial(a->tasks[i - 1]))
-			return refuse(a, -EBADMSG, t->fam->id, "it is held twice");
+			return refuse(a, -EBADMSG, t->fam->id, "it is deposited twice");
 		if (!mfd_book_parent(t) && t->fam->first)
 			return refuse(a, -EBADMSG, t->fam->id, "it was restored twice");
 		if (mfd_book_parent(t))
@@ -142,11 +142,11 @@ static int put_in_order(struct adoption *a)
 
 /* ---- messages that were not dealt with ---- */
 
-static struct mfd_pager_held *find_held(const struct adoption *a, int writer, int number)
+static struct mfd_pager_deposit *find_deposit(const struct adoption *a, int writer, int number)
 {
 	for (size_t i = 0; i < a->n; i++)
-		if (a->held[i].writer == writer && a->held[i].number == number)
-			return &a->held[i];
+		if (a->deposits[i].writer == writer && a->deposits[i].number == number)
+			return &a->deposits[i];
 	return NULL;
 }
 
@@ -157,7 +157,7 @@ static struct mfd_pager_held *find_held(const struct adoption *a, int writer, in
 static int follow_fork(struct adoption *a, struct pager_task *t, const struct uffd_msg *m,
 		       unsigned done)
 {
-	struct mfd_pager_held *h = find_held(a, mfd_book_writer(t), (int)m->arg.fork.ufd);
+	struct mfd_pager_deposit *h = find_deposit(a, mfd_book_writer(t), (int)m->arg.fork.ufd);
 
 	if (!h)
 		return refuse(a, -ENOENT, t->fam->id, "a child that it was forking is lost");
@@ -291,10 +291,10 @@ static int start(struct adoption *a)
 	return 0;
 }
 
-int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_held *held, size_t n, uint64_t *again,
-			struct mfd_error *err)
+int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_deposit *deposits, size_t n,
+			uint64_t *again, struct mfd_error *err)
 {
-	struct adoption a = { .p = p, .held = held, .n = n, .err = err };
+	struct adoption a = { .p = p, .deposits = deposits, .n = n, .err = err };
 	int ret = 0;
 
 	mfd_assert(mfd_pager_phase(p) == PAGER_NEW && !p->tasks);
@@ -305,9 +305,9 @@ int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_held *held, size_t
 		return mfd_error_set(err, -ENOMEM, "no memory");
 	for (size_t i = 0; i < n; i++) {
 		if (!ret)
-			ret = take_one(&a, &held[i]);
-		else if (held[i].book >= 0)
-			close(held[i].uffd);
+			ret = take_one(&a, &deposits[i]);
+		else if (deposits[i].book >= 0)
+			close(deposits[i].uffd);
 	}
 	ret = ret ? ret : put_in_order(&a);
 	for (size_t i = 0; i < a.n_tasks && !ret; i++)

@@ -38,7 +38,7 @@ static void read_again(struct mfd_pager *p)
  */
 static int deposit_conn(struct mfd_pager *p)
 {
-	struct mfd_pager_held h = { .uffd = p->sock.conn, .book = -1 };
+	struct mfd_pager_deposit h = { .uffd = p->sock.conn, .book = -1 };
 	int ret = p->ops.deposit ? p->ops.deposit(p->arg, &h) : 0;
 
 	mfd_assert(!p->conn_deposited);

@@ -542,7 +542,7 @@ void mfd_pager_restore_event(struct mfd_pager *p);
 /* ---- pager_adopt.c ---- */
 
 /* Before the threads start.  Takes the userfaultfds over, also when it fails. */
-int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_held *held, size_t n, uint64_t *again,
-			struct mfd_error *err);
+int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_deposit *deposits, size_t n,
+			uint64_t *again, struct mfd_error *err);
 
 #endif

@@ -161,7 +161,7 @@ static struct pager_task *new_task(struct pager_family *f, const struct mfd_rang
 
 static int deposit(struct pager_task *t, int book, int pid, int forked)
 {
-	struct mfd_pager_held h = {
+	struct mfd_pager_deposit h = {
 		.task = t->fam->id, .uffd = t->uffd, .book = book, .pid = pid, .forked = forked
 	};
 	int ret = t->p->ops.deposit ? t->p->ops.deposit(t->p->arg, &h) : 0;

@@ -168,7 +168,7 @@ uint64_t mfd_budget_more(struct mfd_budget *b, struct mfd_budget_claim *c, uint6
 	return promised;
 }
 
-void mfd_budget_settle(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t bytes)
+void mfd_budget_finish(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t bytes)
 {
 	pthread_mutex_lock(&b->lock);
 	if (!c->in) {

@@ -15,7 +15,7 @@
  * can stay where it is for the time being) it is admitted with what can be had: all it wants, else
  * half of what is free above its least, so that something is left for others.
  *
- * Not asked are claims of sessions that were there before the limit (mfd_budget_settle after a
+ * Not asked are claims of sessions that were there before the limit (mfd_budget_finish after a
  * restart), and what ended sessions have left on disk: with these the promises may exceed the
  * limit, and then no claim is admitted.
  */
@@ -70,7 +70,7 @@ int mfd_budget_raise(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t 
 /* What it would be promised of `want` if it came now, if that is more; what is promised then. */
 uint64_t mfd_budget_more(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t want);
 /* This is what it takes and all it will take; of one that is not in: it enters and is not asked. */
-void mfd_budget_settle(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t bytes);
+void mfd_budget_finish(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t bytes);
 void mfd_budget_note(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t used);
 uint64_t mfd_budget_promised(struct mfd_budget *b, const struct mfd_budget_claim *c);
 /* It ends, leaving so many bytes behind.  Fine for one that is not in. */

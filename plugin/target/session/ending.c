@@ -126,7 +126,7 @@ static void stop_pager(struct mfd_session *s)
 	mfd_pager_stop(p);
 }
 
-static int has_holds(struct mfd_session *s)
+static int has_deposits(struct mfd_session *s)
 {
 	int n;
 
@@ -215,7 +215,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	 * The pager's own userfaultfds go with it: a task that still lacks pages must be dead by
 	 * then.
 	 */
-	if (s->over != MFD_OVER_DONE && !keeps && has_holds(s)) {
+	if (s->over != MFD_OVER_DONE && !keeps && has_deposits(s)) {
 		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
 		mfd_guard_kill(&s->server->guard, s->name);
 	}
@@ -226,7 +226,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	/* Should we die before DONE is written: they run and lack nothing. */
 	if (s->over == MFD_OVER_DONE)
 		mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE);
-	if ((s->over == MFD_OVER_DONE || keeps) && has_holds(s))
+	if ((s->over == MFD_OVER_DONE || keeps) && has_deposits(s))
 		mfd_guard_withdraw_all(&s->server->guard, s->name);
 	if (s->over == MFD_OVER_DONE)
 		end_done(s);

@@ -237,7 +237,7 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 		mfd_session_unclaim(s);
 		return ret;
 	}
-	mfd_peer_settled(p);
+	mfd_peer_admit(p);
 	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB%s", s->name, p->text,
 		     s->source[0] ? s->source : "?", s->plan->postcopy ? "postcopy" : "safe",
 		     s->limits.channels, s->limits.packet_size >> 10,
@@ -315,7 +315,7 @@ static int attach(struct mfd_peer *p, struct mfd_session *s, enum mfd_outcome ou
 		mfd_session_put(s);
 		return 0;
 	}
-	mfd_peer_settled(p);
+	mfd_peer_admit(p);
 	*out = s;
 	return 0;
 }

@@ -144,7 +144,7 @@ void mfd_memory_adopt(struct mfd_session *s)
 		atomic_store(&s->memory.open, 1);
 	if (!atomic_load(&s->sealed))
 		s->memory.base += MFD_PROMISE_BLOCK;
-	mfd_budget_settle(&s->server->budget, &s->memory.claim, s->memory.base);
+	mfd_budget_finish(&s->server->budget, &s->memory.claim, s->memory.base);
 }
 
 static void tell_room(struct mfd_session *s)
@@ -314,7 +314,7 @@ void mfd_memory_tick(struct mfd_session *s)
 		return;
 	used = used_now(s);
 	if (atomic_load(&s->sealed) || atomic_load(&s->memory.open))
-		mfd_budget_settle(&s->server->budget, &s->memory.claim, used);
+		mfd_budget_finish(&s->server->budget, &s->memory.claim, used);
 	else
 		mfd_budget_note(&s->server->budget, &s->memory.claim, used);
 	if (elastic(s) && !atomic_load(&s->sealed) && !atomic_load(&s->memory.open))

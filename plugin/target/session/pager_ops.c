@@ -69,7 +69,7 @@ static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 	return mfd_session_send(s, MFD_WIRE_FAULT, &m.base);
 }
 
-static int note_held(struct mfd_session *s, const struct mfd_pager_held *h, int ret)
+static int note_deposit(struct mfd_session *s, const struct mfd_pager_deposit *h, int ret)
 {
 	pthread_mutex_lock(&s->lock);
 	if (!ret && h->task)
@@ -81,7 +81,7 @@ static int note_held(struct mfd_session *s, const struct mfd_pager_held *h, int 
 }
 
 /* Nonzero when it is the last of a task: every page of every task is in then. */
-static int note_unheld(struct mfd_session *s, int uffd)
+static int note_withdrawal(struct mfd_session *s, int uffd)
 {
 	int last = 0;
 
@@ -94,7 +94,7 @@ static int note_unheld(struct mfd_session *s, int uffd)
 	return last;
 }
 
-static int count_hold(struct mfd_session *s)
+static int count_deposit(struct mfd_session *s)
 {
 	int ret = 0;
 
@@ -111,22 +111,22 @@ static int count_hold(struct mfd_session *s)
  * Which process is the child that a task forks is not known, and the task waits for this call: no
  * look at all processes.
  */
-static int op_deposit(void *arg, struct mfd_pager_held *h)
+static int op_deposit(void *arg, struct mfd_pager_deposit *h)
 {
 	struct mfd_session *s = arg;
-	int ret = count_hold(s), pid, sure, pidfd = -1;
+	int ret = count_deposit(s), pid, sure, pidfd = -1;
 
 	if (ret)
 		return ret;
 	if (h->forked)
-		return note_held(s, h,
-				 mfd_guard_deposit(&s->server->guard, s->name, h->task, h->uffd,
-						   h->book, -1, 1));
+		return note_deposit(s, h,
+				    mfd_guard_deposit(&s->server->guard, s->name, h->task, h->uffd,
+						      h->book, -1, 1));
 	if (!h->task) {
 		pidfd = mfd_lazysock_peer(h->uffd);
 		ret = mfd_guard_deposit(&s->server->guard, s->name, 0, h->uffd, -1, pidfd, 0);
 		mfd_io_close(&pidfd);
-		return note_held(s, h, ret);
+		return note_deposit(s, h, ret);
 	}
 	pid = mfd_holder_find(h->task, h->uffd, h->pid, &sure);
 	if (pid)
@@ -138,7 +138,7 @@ static int op_deposit(void *arg, struct mfd_pager_held *h)
 	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
 	h->pid = sure ? pid : 0;
 	mfd_io_close(&pidfd);
-	return note_held(s, h, ret);
+	return note_deposit(s, h, ret);
 }
 
 /*
@@ -149,7 +149,8 @@ static void op_withdraw(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
-	if (note_unheld(s, uffd) && s->plan->early && mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE))
+	if (note_withdrawal(s, uffd) && s->plan->early &&
+	    mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE))
 		return; /* they are held until the commit */
 	mfd_guard_withdraw(&s->server->guard, s->name, uffd);
 }
@@ -260,7 +261,7 @@ int mfd_pager_ops_start(struct mfd_session *s)
  * The worker that served the restored tasks is dead: its pager is taken over.  Once everything was
  * verified a page that was just on its way cannot be had again.
  */
-static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_t n,
+static int adopt_pager(struct mfd_session *s, struct mfd_pager_deposit *deposits, size_t n,
 		       struct mfd_error *err)
 {
 	struct mfd_pager_config config = pager_config(s);
@@ -268,8 +269,8 @@ static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_
 	uint64_t again = 0;
 	int ret;
 
-	config.held = held;
-	config.n_held = n;
+	config.deposits = deposits;
+	config.n_deposits = n;
 	ret = mfd_pager_adopt(&config, &p, &again, err);
 	if (ret)
 		return ret;
@@ -285,9 +286,9 @@ static int adopt_pager(struct mfd_session *s, struct mfd_pager_held *held, size_
 
 int mfd_pager_ops_take_over(struct mfd_session *s, struct mfd_error *err)
 {
-	struct mfd_pager_held *held;
+	struct mfd_pager_deposit *deposits;
 	size_t n, own;
-	int ret = mfd_takeover_list(&s->server->takeover, s->name, &held, &n, &own);
+	int ret = mfd_takeover_list(&s->server->takeover, s->name, &deposits, &n, &own);
 
 	if (ret)
 		return mfd_error_sys(err, ret, "take over");
@@ -296,14 +297,14 @@ int mfd_pager_ops_take_over(struct mfd_session *s, struct mfd_error *err)
 	s->deposits.all =
 		1; /* none may be left, but then there is nothing to kill or release either */
 	s->leave = MFD_LEAVE_GIVEN;
-	ret = adopt_pager(s, held, n, err);
+	ret = adopt_pager(s, deposits, n, err);
 	if (!ret) {
-		mfd_takeover_done(&s->server->takeover, s->name, held, n);
+		mfd_takeover_done(&s->server->takeover, s->name, deposits, n);
 		mfd_address_adopt(s);
 		mfd_log_info("%s: %zu userfaultfds taken over from the worker that died", s->name,
 			     own);
 	}
-	free(held);
+	free(deposits);
 	return ret;
 }
 

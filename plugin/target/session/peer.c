@@ -67,7 +67,7 @@ void mfd_peer_close(struct mfd_peer *p)
 	free(p);
 }
 
-void mfd_peer_settled(struct mfd_peer *p)
+void mfd_peer_admit(struct mfd_peer *p)
 {
 	struct mfd_peers *l = &p->server->peers;
 

@@ -42,7 +42,7 @@ void mfd_peers_init(struct mfd_peers *l);
 struct mfd_peer *mfd_peer_open(struct mfd_server *sv, struct mfd_conn *conn);
 void mfd_peer_close(struct mfd_peer *p); /* its thread: off the list, closed, freed */
 /* Its thread: no longer pending. */
-void mfd_peer_settled(struct mfd_peer *p);
+void mfd_peer_admit(struct mfd_peer *p);
 
 /* The main thread's looks at all of them. */
 void mfd_peers_expire(struct mfd_peers *l);    /* shut down those whose deadline is over */

@@ -174,16 +174,16 @@ static void tell_pager(struct receiver *r, const struct mfd_wire_packet *h)
  */
 static int enter(struct receiver *r)
 {
-	atomic_fetch_add(&r->s->direct, 1);
+	atomic_fetch_add(&r->s->arriving, 1);
 	if (!atomic_load(&r->s->sealed))
 		return 1;
-	atomic_fetch_sub(&r->s->direct, 1);
+	atomic_fetch_sub(&r->s->arriving, 1);
 	return 0;
 }
 
 static void leave(struct receiver *r)
 {
-	atomic_fetch_sub(&r->s->direct, 1);
+	atomic_fetch_sub(&r->s->arriving, 1);
 }
 
 /* Install pages straight into the task, which may wait for this copy. */
@@ -464,7 +464,7 @@ void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 		mfd_log_warn("%s: channel refused: %s", p->text, mfd_wire_join_error(status));
 		mfd_receive_answer(p, status);
 	} else {
-		mfd_peer_settled(p);
+		mfd_peer_admit(p);
 		/*
 		 * The answer is sent after the session has counted the channel, so that a source
 		 * that has all its answers also gets JOINED; a failure shows as the end of the

@@ -119,7 +119,7 @@ struct mfd_session {
 	_Atomic(struct mfd_pager *) pager;
 	_Atomic uint64_t heard_ms; /* when anything came from the source */
 	_Atomic int addresses;	   /* the enum of take_address.c */
-	_Atomic unsigned direct; /* packets that are being made known; they count as here already */
+	_Atomic unsigned arriving; /* packets just being made known; they count as here already */
 	/*
 	 * No packet may be made known any more.  A boolean beside the phase: receivers look at it
 	 * without the lock, and it is set before READY (and SETTLING) is entered.
@@ -256,7 +256,7 @@ void mfd_session_wind_up(struct mfd_session *s);
 
 /* ---- userns.c ---- */
 /* Images that restore a user namespace can be read by its root: 0, or -errno with a sentence. */
-int mfd_admit_userns(struct mfd_session *s, char *text, size_t len);
+int mfd_userns_admit(struct mfd_session *s, char *text, size_t len);
 
 /* ---- clean.c ---- */
 int mfd_clean_tree(int dirfd, const char *name); /* rm -r; 0 when absent */

@@ -8,7 +8,7 @@
 #include "log.h"
 #include "netaddr.h"
 
-enum { NONE, HELD, IN_USE }; /* session.has_addresses */
+enum { NONE, BLOCKED, IN_USE }; /* session.has_addresses */
 
 static int allowed(const struct mfd_server *sv, const struct mfd_netaddr *a)
 {
@@ -35,7 +35,7 @@ static int check(const struct mfd_server *sv, const struct mfd_netaddr *a, struc
 				    "%s cannot be moved to %s: the target has that address already",
 				    a->text, a->to);
 	/* There is nothing to lift: this only shows that nft works. */
-	return ret ? ret : mfd_netaddr_hold(a, 1, err);
+	return ret ? ret : mfd_netaddr_block(a, 1, err);
 }
 
 int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
@@ -72,7 +72,7 @@ static int take(const char *word, struct mfd_error *err)
 	struct mfd_netaddr a;
 	int ret = mfd_netaddr_parse(word, &a, err);
 
-	ret = ret ? ret : mfd_netaddr_hold(&a, 0, err);
+	ret = ret ? ret : mfd_netaddr_block(&a, 0, err);
 	return ret ? ret : mfd_netaddr_add(&a, a.to, err);
 }
 
@@ -82,7 +82,7 @@ int mfd_address_take(struct mfd_session *s, struct mfd_error *err)
 
 	if (!s->asked.n_move_addresses || atomic_load(&s->addresses) != NONE)
 		return 0;
-	atomic_store(&s->addresses, HELD);
+	atomic_store(&s->addresses, BLOCKED);
 	for (size_t i = 0; i < s->asked.n_move_addresses && !ret; i++)
 		ret = take(s->asked.move_addresses[i], err);
 	if (ret)
@@ -95,7 +95,7 @@ static void lift(const struct mfd_session *s, const char *word)
 	struct mfd_error err = { 0 };
 	struct mfd_netaddr a;
 
-	if (mfd_netaddr_parse(word, &a, &err) || mfd_netaddr_hold(&a, 1, &err) ||
+	if (mfd_netaddr_parse(word, &a, &err) || mfd_netaddr_block(&a, 1, &err) ||
 	    mfd_netaddr_announce(&a, a.to, &err))
 		mfd_log_error("%s: %s", s->name, mfd_error_text(&err));
 	else
@@ -104,9 +104,9 @@ static void lift(const struct mfd_session *s, const char *word)
 
 void mfd_address_lift(struct mfd_session *s)
 {
-	int held = HELD;
+	int blocked = BLOCKED;
 
-	if (!atomic_compare_exchange_strong(&s->addresses, &held, IN_USE))
+	if (!atomic_compare_exchange_strong(&s->addresses, &blocked, IN_USE))
 		return;
 	for (size_t i = 0; i < s->asked.n_move_addresses; i++)
 		lift(s, s->asked.move_addresses[i]);
@@ -116,7 +116,7 @@ void mfd_address_adopt(struct mfd_session *s)
 {
 	if (!s->asked.n_move_addresses)
 		return;
-	atomic_store(&s->addresses, HELD);
+	atomic_store(&s->addresses, BLOCKED);
 	/* It may have died in between. */
 	if (s->phase == MFD_PHASE_COMMITTED || s->phase == MFD_PHASE_RUNNING)
 		mfd_address_lift(s);
@@ -130,7 +130,7 @@ void mfd_address_give_up(const char *session, char *const *words, size_t n)
 		struct mfd_netaddr a;
 
 		if (mfd_netaddr_parse(words[i], &a, &err) || mfd_netaddr_delete(&a, a.to, &err) ||
-		    mfd_netaddr_hold(&a, 1, &err))
+		    mfd_netaddr_block(&a, 1, &err))
 			mfd_log_error("%s: %s", session, mfd_error_text(&err));
 	}
 }

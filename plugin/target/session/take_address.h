@@ -3,7 +3,7 @@
  * move-address on the target, in the server's own network namespace:
  *
  *	HELLO				checked: policy, device, not here yet
- *	before lazy-pages.socket	taken, but held (lib/netaddr.h)
+ *	before lazy-pages.socket	taken, but blocked (lib/netaddr.h)
  *	the tasks may run		let go and announced: when they go on or, if the server did
  *					not restore them, when CRIU says that it is done
  *	abort				given back

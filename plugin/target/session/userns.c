@@ -104,7 +104,7 @@ static int may_fault(void)
 	return may;
 }
 
-int mfd_admit_userns(struct mfd_session *s, char *text, size_t len)
+int mfd_userns_admit(struct mfd_session *s, char *text, size_t len)
 {
 	gid_t group = 0;
 	int ret = each_image(s->dirfd, look, &group);

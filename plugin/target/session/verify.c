@@ -146,7 +146,7 @@ int mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg, struct mfd_
 	if (!ret)
 		ret = mfd_cpr_reach_check(s, text, sizeof(text));
 	if (!ret)
-		ret = mfd_admit_userns(s, text, sizeof(text));
+		ret = mfd_userns_admit(s, text, sizeof(text));
 	if (!ret)
 		ret = find_missing(s, &m, text, sizeof(text));
 	if (ret)
@@ -236,7 +236,7 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 	int ret = 0;
 
 	atomic_store(&s->sealed, 1);
-	while (!ret && atomic_load(&s->direct)) {
+	while (!ret && atomic_load(&s->arriving)) {
 		if (mfd_io_now_ms() > end)
 			ret = -ETIMEDOUT;
 		usleep(200);

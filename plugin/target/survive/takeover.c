@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The holds that a worker inherits, and what becomes of each. */
+/* The deposits that a worker inherits, and what becomes of each. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ int mfd_takeover_expected(const struct mfd_takeover *t, const char *session)
 }
 
 int mfd_takeover_list(const struct mfd_takeover *t, const char *session,
-		      struct mfd_pager_held **list, size_t *n, size_t *own)
+		      struct mfd_pager_deposit **list, size_t *n, size_t *own)
 {
 	const struct mfd_deposit *h;
 	size_t all = 0;
@@ -49,12 +49,12 @@ int mfd_takeover_list(const struct mfd_takeover *t, const char *session,
 		if (!mfd_deposit_is_of(h, session) && !is_unclaimed(h))
 			continue;
 		*own += mfd_deposit_is_of(h, session);
-		(*list)[(*n)++] = (struct mfd_pager_held){ .task = h->task,
-							   .uffd = h->uffd,
-							   .book = h->book,
-							   .forked = h->forked,
-							   .writer = h->writer,
-							   .number = h->number };
+		(*list)[(*n)++] = (struct mfd_pager_deposit){ .task = h->task,
+							      .uffd = h->uffd,
+							      .book = h->book,
+							      .forked = h->forked,
+							      .writer = h->writer,
+							      .number = h->number };
 	}
 	return 0;
 }
@@ -78,7 +78,7 @@ static void close_all(struct mfd_takeover *t, const char *session)
 	}
 }
 
-static int is_taken(const struct mfd_deposit *h, const struct mfd_pager_held *list, size_t n)
+static int is_taken(const struct mfd_deposit *h, const struct mfd_pager_deposit *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (list[i].taken && list[i].uffd == h->uffd)
@@ -87,7 +87,7 @@ static int is_taken(const struct mfd_deposit *h, const struct mfd_pager_held *li
 }
 
 void mfd_takeover_done(struct mfd_takeover *t, const char *session,
-		       const struct mfd_pager_held *list, size_t n)
+		       const struct mfd_pager_deposit *list, size_t n)
 {
 	for (struct mfd_deposit *h = t->inherited; h; h = h->next) {
 		if (is_unclaimed(h) && is_taken(h, list, n))

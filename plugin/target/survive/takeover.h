@@ -32,10 +32,10 @@ int mfd_takeover_expected(const struct mfd_takeover *t, const char *session);
  * = how many are the session's.
  */
 int mfd_takeover_list(const struct mfd_takeover *t, const char *session,
-		      struct mfd_pager_held **list, size_t *n, size_t *own);
+		      struct mfd_pager_deposit **list, size_t *n, size_t *own);
 /* The pager has taken `list` over: what it does not need is closed, here and at the supervisor. */
 void mfd_takeover_done(struct mfd_takeover *t, const char *session,
-		       const struct mfd_pager_held *list, size_t n);
+		       const struct mfd_pager_deposit *list, size_t n);
 /* It cannot: the tasks are killed. */
 void mfd_takeover_kill(struct mfd_takeover *t, const char *session);
 /* The tasks lack nothing: the session's deposits are withdrawn. */

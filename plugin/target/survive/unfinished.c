@@ -36,7 +36,7 @@ static int is_connection(const struct mfd_deposit *h, const char *session)
 	return !h->task && h->uffd >= 0 && mfd_deposit_is_of(h, session);
 }
 
-static struct mfd_deposit *new_hold(const struct mfd_lazysock_msg *m, const char *session)
+static struct mfd_deposit *new_deposit(const struct mfd_lazysock_msg *m, const char *session)
 {
 	struct mfd_deposit *h = calloc(1, sizeof(*h));
 	int pid, sure;
@@ -63,7 +63,7 @@ static int read_rest(struct mfd_deposit **list, int conn, const char *session)
 	 */
 	shutdown(conn, SHUT_RDWR);
 	while (mfd_lazysock_salvage(conn, &task, &m)) {
-		struct mfd_deposit *h = new_hold(&m, session);
+		struct mfd_deposit *h = new_deposit(&m, session);
 
 		/*
 		 * Closing it would be as good as filling in zeros; the task cannot run while its

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "io.h"
-#include "mmhold.h"
+#include "mmpin.h"
 #include "threadname.h"
 #include "uffd.h"
 
@@ -33,26 +33,26 @@ struct reader {
 	int told;	 /* the userfaultfd has told of it: it waits */
 };
 
-struct mfd_mmhold {
+struct mfd_mmpin {
 	int uffd;
 	unsigned n, room, waiting; /* readers, and how many of them wait */
 	char *pages;		   /* room of them */
 	struct reader reader[];
 };
 
-static void *hold(void *arg)
+static void *pin(void *arg)
 {
 	struct reader *r = arg;
 	struct iovec here = { r->page, 1 }, there = { (void *)(uintptr_t)r->addr, 1 };
 
-	mfd_threadname_set("hold", r->number);
+	mfd_threadname_set("pin", r->number);
 	atomic_store(&r->tid, gettid());
 	process_vm_readv(r->pid, &here, 1, &there, 1, 0);
 	atomic_store(&r->over, 1);
 	return NULL;
 }
 
-static int open_pages(struct mfd_mmhold *h)
+static int open_pages(struct mfd_mmpin *h)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
@@ -70,7 +70,7 @@ static int open_pages(struct mfd_mmhold *h)
 	return ioctl(h->uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
 }
 
-static void free_hold(struct mfd_mmhold *h)
+static void free_pin(struct mfd_mmpin *h)
 {
 	if (h->pages != MAP_FAILED)
 		munmap(h->pages, h->room * PAGE);
@@ -78,16 +78,16 @@ static void free_hold(struct mfd_mmhold *h)
 	free(h);
 }
 
-struct mfd_mmhold *mfd_mmhold_open(unsigned room)
+struct mfd_mmpin *mfd_mmpin_open(unsigned room)
 {
-	struct mfd_mmhold *h = room ? calloc(1, sizeof(*h) + room * sizeof(struct reader)) : NULL;
+	struct mfd_mmpin *h = room ? calloc(1, sizeof(*h) + room * sizeof(struct reader)) : NULL;
 
 	if (!h)
 		return NULL;
 	h->room = room;
 	h->pages = MAP_FAILED;
 	if (open_pages(h)) {
-		free_hold(h);
+		free_pin(h);
 		return NULL;
 	}
 	return h;
@@ -104,13 +104,13 @@ static int start_reader(struct reader *r)
 	pthread_attr_setstacksize(&attr, STACK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&r->thread, &attr, hold, r);
+	ret = pthread_create(&r->thread, &attr, pin, r);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return ret;
 }
 
-void mfd_mmhold_take(struct mfd_mmhold *h, pid_t pid, uint64_t addr)
+void mfd_mmpin_take(struct mfd_mmpin *h, pid_t pid, uint64_t addr)
 {
 	struct reader *r;
 
@@ -124,7 +124,7 @@ void mfd_mmhold_take(struct mfd_mmhold *h, pid_t pid, uint64_t addr)
 		h->n++;
 }
 
-static unsigned count_over(const struct mfd_mmhold *h)
+static unsigned count_over(const struct mfd_mmpin *h)
 {
 	unsigned over = 0;
 
@@ -134,7 +134,7 @@ static unsigned count_over(const struct mfd_mmhold *h)
 }
 
 /* A reader that was stopped and goes on reports its page again. */
-static void note(struct mfd_mmhold *h, const struct uffd_msg *m)
+static void note(struct mfd_mmpin *h, const struct uffd_msg *m)
 {
 	uint64_t i = (m->arg.pagefault.address - (uintptr_t)h->pages) / PAGE;
 
@@ -144,7 +144,7 @@ static void note(struct mfd_mmhold *h, const struct uffd_msg *m)
 	}
 }
 
-unsigned mfd_mmhold_settle(struct mfd_mmhold *h, unsigned timeout_ms)
+unsigned mfd_mmpin_await(struct mfd_mmpin *h, unsigned timeout_ms)
 {
 	uint64_t end = mfd_io_now_ms() + timeout_ms;
 
@@ -161,7 +161,7 @@ unsigned mfd_mmhold_settle(struct mfd_mmhold *h, unsigned timeout_ms)
 	return h->waiting;
 }
 
-static void set_policy(struct mfd_mmhold *h, int policy)
+static void set_policy(struct mfd_mmpin *h, int policy)
 {
 	struct sched_param none = { 0 };
 
@@ -170,7 +170,7 @@ static void set_policy(struct mfd_mmhold *h, int policy)
 			sched_setscheduler(atomic_load(&h->reader[i].tid), policy, &none);
 }
 
-static void let_go(struct mfd_mmhold *h)
+static void let_go(struct mfd_mmpin *h)
 {
 	uint64_t done;
 
@@ -178,7 +178,7 @@ static void let_go(struct mfd_mmhold *h)
 		mfd_io_close(&h->uffd); /* then the kernel fills the pages in */
 }
 
-void mfd_mmhold_release(struct mfd_mmhold *h)
+void mfd_mmpin_release(struct mfd_mmpin *h)
 {
 	if (!h)
 		return;
@@ -186,7 +186,7 @@ void mfd_mmhold_release(struct mfd_mmhold *h)
 	let_go(h);
 }
 
-int mfd_mmhold_wait(struct mfd_mmhold *h, unsigned timeout_ms)
+int mfd_mmpin_wait(struct mfd_mmpin *h, unsigned timeout_ms)
 {
 	uint64_t end = mfd_io_now_ms() + timeout_ms;
 
@@ -197,7 +197,7 @@ int mfd_mmhold_wait(struct mfd_mmhold *h, unsigned timeout_ms)
 	return count_over(h) == h->n;
 }
 
-void mfd_mmhold_close(struct mfd_mmhold *h)
+void mfd_mmpin_close(struct mfd_mmpin *h)
 {
 	if (!h)
 		return;
@@ -205,5 +205,5 @@ void mfd_mmhold_close(struct mfd_mmhold *h)
 	let_go(h);
 	for (unsigned i = 0; i < h->n; i++)
 		pthread_join(h->reader[i].thread, NULL);
-	free_hold(h);
+	free_pin(h);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A task whose memory is held is gone at once, descriptors and all, and its memory is there until
+ * A task whose memory is pinned is gone at once, descriptors and all, and its memory is there until
  * it is let go.
  */
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "mmhold.h"
+#include "mmpin.h"
 #include "pair.h"
 
 #define PAGE	  4096UL
@@ -81,22 +81,22 @@ static int is_closed(const struct seen *s)
 	return poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
 }
 
-static struct mfd_mmhold *open_hold(unsigned room)
+static struct mfd_mmpin *open_pin(unsigned room)
 {
-	struct mfd_mmhold *h = mfd_mmhold_open(room);
+	struct mfd_mmpin *h = mfd_mmpin_open(room);
 
 	assert_non_null(h);
 	return h;
 }
 
-/* A child, as `start`, and a hold of its memory alone. */
-static struct mfd_mmhold *start_held(struct seen *s, pid_t *pid)
+/* A child, as `start`, and a pin of its memory alone. */
+static struct mfd_mmpin *start_pinned(struct seen *s, pid_t *pid)
 {
-	struct mfd_mmhold *h = open_hold(1);
+	struct mfd_mmpin *h = open_pin(1);
 
 	*pid = start(s);
-	mfd_mmhold_take(h, *pid, (uintptr_t)s->page);
-	assert_int_equal(mfd_mmhold_settle(h, SETTLE_MS), 1);
+	mfd_mmpin_take(h, *pid, (uintptr_t)s->page);
+	assert_int_equal(mfd_mmpin_await(h, SETTLE_MS), 1);
 	return h;
 }
 
@@ -104,17 +104,17 @@ static void test_outlives(void **state)
 {
 	struct seen s;
 	pid_t pid;
-	struct mfd_mmhold *h = start_held(&s, &pid);
+	struct mfd_mmpin *h = start_pinned(&s, &pid);
 
 	(void)state;
 	pair_reap(pid);
 	assert_true(is_closed(&s));
 	assert_true(is_mapped(&s));
-	assert_int_equal(mfd_mmhold_wait(h, 20), 0);
-	mfd_mmhold_release(h);
-	assert_int_equal(mfd_mmhold_wait(h, SETTLE_MS), 1);
+	assert_int_equal(mfd_mmpin_wait(h, 20), 0);
+	mfd_mmpin_release(h);
+	assert_int_equal(mfd_mmpin_wait(h, SETTLE_MS), 1);
 	assert_false(is_mapped(&s));
-	mfd_mmhold_close(h);
+	mfd_mmpin_close(h);
 	end(&s);
 }
 
@@ -123,10 +123,10 @@ static void test_alive(void **state)
 {
 	struct seen s;
 	pid_t pid;
-	struct mfd_mmhold *h = start_held(&s, &pid);
+	struct mfd_mmpin *h = start_pinned(&s, &pid);
 
 	(void)state;
-	mfd_mmhold_close(h); /* without a release before */
+	mfd_mmpin_close(h); /* without a release before */
 	assert_true(is_mapped(&s));
 	assert_false(is_closed(&s));
 	kill(pid, SIGCONT);
@@ -136,28 +136,28 @@ static void test_alive(void **state)
 }
 
 /*
- * A task that cannot be held neither keeps the others waiting nor counts; nor does one that comes
+ * A task that cannot be pinned neither keeps the others waiting nor counts; nor does one that comes
  * when there is no room.
  */
 static void test_some(void **state)
 {
-	struct mfd_mmhold *h = open_hold(3);
+	struct mfd_mmpin *h = open_pin(3);
 	struct seen s[2];
 	pid_t pid[2] = { start(&s[0]), start(&s[1]) }, dead = pair_frozen_child();
 
 	(void)state;
 	pair_reap(dead);
-	mfd_mmhold_take(h, dead, (uintptr_t)s[0].page);
-	mfd_mmhold_take(h, pid[0], 8); /* nothing is mapped there */
-	mfd_mmhold_take(h, pid[0], (uintptr_t)s[0].page);
-	mfd_mmhold_take(h, pid[1], (uintptr_t)s[1].page);
-	assert_int_equal(mfd_mmhold_settle(h, SETTLE_MS), 1);
+	mfd_mmpin_take(h, dead, (uintptr_t)s[0].page);
+	mfd_mmpin_take(h, pid[0], 8); /* nothing is mapped there */
+	mfd_mmpin_take(h, pid[0], (uintptr_t)s[0].page);
+	mfd_mmpin_take(h, pid[1], (uintptr_t)s[1].page);
+	assert_int_equal(mfd_mmpin_await(h, SETTLE_MS), 1);
 	pair_reap(pid[0]);
 	pair_reap(pid[1]);
 	assert_true(is_mapped(&s[0]));
 	assert_false(is_mapped(&s[1]));
-	mfd_mmhold_release(h);
-	mfd_mmhold_close(h);
+	mfd_mmpin_release(h);
+	mfd_mmpin_close(h);
 	assert_false(is_mapped(&s[0]));
 	end(&s[0]);
 	end(&s[1]);
@@ -167,26 +167,26 @@ static void test_some(void **state)
 static void test_holder_killed(void **state)
 {
 	struct seen s;
-	pid_t task = start(&s), holder;
-	char held = 0;
+	pid_t task = start(&s), pinner;
+	char pinned = 0;
 	int tell[2];
 
 	(void)state;
 	assert_int_equal(pipe2(tell, O_CLOEXEC), 0);
-	holder = fork();
-	assert_true(holder >= 0);
-	if (!holder) {
-		struct mfd_mmhold *h = mfd_mmhold_open(1);
+	pinner = fork();
+	assert_true(pinner >= 0);
+	if (!pinner) {
+		struct mfd_mmpin *h = mfd_mmpin_open(1);
 
-		mfd_mmhold_take(h, task, (uintptr_t)s.page);
-		held = mfd_mmhold_settle(h, SETTLE_MS) == 1;
-		if (write(tell[1], &held, 1) == 1)
+		mfd_mmpin_take(h, task, (uintptr_t)s.page);
+		pinned = mfd_mmpin_await(h, SETTLE_MS) == 1;
+		if (write(tell[1], &pinned, 1) == 1)
 			pause();
 		_exit(1);
 	}
-	assert_int_equal(read(tell[0], &held, 1), 1);
-	assert_int_equal(held, 1);
-	pair_reap(holder);
+	assert_int_equal(read(tell[0], &pinned, 1), 1);
+	assert_int_equal(pinned, 1);
+	pair_reap(pinner);
 	assert_true(is_mapped(&s));
 	kill(task, SIGCONT);
 	assert_int_equal(pair_status(task, SETTLE_MS), 0);
@@ -199,12 +199,12 @@ static void test_holder_killed(void **state)
 static void test_nothing(void **state)
 {
 	(void)state;
-	assert_null(mfd_mmhold_open(0));
-	mfd_mmhold_take(NULL, 1, 0);
-	assert_int_equal(mfd_mmhold_settle(NULL, SETTLE_MS), 0);
-	assert_int_equal(mfd_mmhold_wait(NULL, SETTLE_MS), 1);
-	mfd_mmhold_release(NULL);
-	mfd_mmhold_close(NULL);
+	assert_null(mfd_mmpin_open(0));
+	mfd_mmpin_take(NULL, 1, 0);
+	assert_int_equal(mfd_mmpin_await(NULL, SETTLE_MS), 0);
+	assert_int_equal(mfd_mmpin_wait(NULL, SETTLE_MS), 1);
+	mfd_mmpin_release(NULL);
+	mfd_mmpin_close(NULL);
 }
 
 int main(void)
