@@ -14,7 +14,9 @@ PREFIX   = /usr/local
 DESTDIR  =
 
 # Libraries of criu-multifd. contrib/setup installs their Debian packages: change both together.
-PKGS = libprotobuf-c libnl-3.0 libnl-route-3.0 libxxhash libsystemd json-c libzstd liblz4
+PKGS = $(PLUGIN_PKGS) gnutls
+# Of the plugin: CRIU has a GnuTLS of its own, and the plugin makes no connection.
+PLUGIN_PKGS = libprotobuf-c libnl-3.0 libnl-route-3.0 libxxhash libsystemd json-c libzstd liblz4
 
 BUILD_address = asan
 BUILD_thread  = tsan
@@ -51,6 +53,7 @@ LINK    := -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(SAN)
 PKG_OK     := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+PLUGIN_LIBS := $(shell pkg-config --libs $(PLUGIN_PKGS) 2>/dev/null)
 
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
@@ -306,14 +309,15 @@ $(BUILD)/criu-multifd: $(SOURCE_O) $(TARGET_O) $(CLI_O) $(BASE_A) $(BUILD)/progr
 		$(call group,$(BASE_A)) $(PKG_LIBS)
 
 # CRIU's own symbols are resolved when it loads the plugin, so undefined ones are allowed (no -z
-# defs).
+# defs).  Those of GnuTLS are not: they would be answered by CRIU's, or by none.
 $(BUILD)/plugins/multifd_plugin.so: $(HOOKS_O) $(BASE_A) $(BUILD)/plugin.list \
 		plugin/hooks/multifd_plugin.map
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared $(LINK) $(LDFLAGS) -Wl,-z,nodelete \
 		-Wl,--version-script=plugin/hooks/multifd_plugin.map \
-		-Wl,--exclude-libs,ALL -o $@ $(HOOKS_O) $(call group,$(BASE_A)) $(PKG_LIBS)
+		-Wl,--exclude-libs,ALL -o $@ $(HOOKS_O) $(call group,$(BASE_A)) $(PLUGIN_LIBS)
+	$(Q)! nm -D $@ | grep ' gnutls_' || { echo 'the plugin must not use GnuTLS' >&2; exit 1; }
 
 # A unit test may ask for linker flags of its own in a comment: /* LDFLAGS: -Wl,--wrap=send */
 $(UNIT): $(BUILD)/%: $(OBJ)/%.o $(TEST_A)

@@ -105,6 +105,24 @@ int mfd_conn_peer_text(const struct mfd_conn *c, char *buf, size_t len)
 	return c->open ? mfd_sock_peer_text(c->conn_fd, buf, len) : -ENOTCONN;
 }
 
+const char *mfd_conn_identity(const struct mfd_conn *c)
+{
+	return c->open && c->ops->identity ? c->ops->identity(c) : "";
+}
+
+int mfd_conn_bind(const struct mfd_conn *c, const char *label, const void *context, size_t len,
+		  uint8_t out[MFD_CONN_BINDING])
+{
+	if (!c->open)
+		return -ENOTCONN;
+	return c->ops->bind ? c->ops->bind(c, label, context, len, out) : -EOPNOTSUPP;
+}
+
+void mfd_conn_prompt(struct mfd_conn *c)
+{
+	c->prompt = 1;
+}
+
 int mfd_conn_sendv(struct mfd_conn *c, struct iovec *iov, int n, int more)
 {
 	return c->open ? c->ops->send(c, iov, n, more) : -ENOTCONN;

@@ -29,6 +29,7 @@
 
 #include <poll.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/uio.h>
 
 #include "congestion.h"
@@ -44,10 +45,14 @@ struct mfd_conn {
 	int open;			/* set before other threads know the connection */
 	int conn_fd;			/* valid while open */
 	struct mfd_zerocopy *zerocopy;	/* NULL: not asked for */
+	int prompt;			/* bool: mfd_conn_prompt */
 	void *transport;		/* private to ops */
 };
 
 enum mfd_conn_end { MFD_CONN_SOURCE, MFD_CONN_TARGET };
+
+#define MFD_CONN_IDENTITY 160 /* bytes of a peer's identity, with its NUL */
+#define MFD_CONN_BINDING  32  /* bytes */
 
 struct mfd_conn_config;
 
@@ -67,7 +72,8 @@ struct mfd_conn_security {
 /* What one end wants of its connections. */
 struct mfd_conn_config {
 	const struct mfd_conn_security *security; /* NULL: plain TCP, the peer is not proved */
-	unsigned connect_ms;			  /* time to connect, 0 = no limit */
+	/* time to connect, and again for the handshake; 0 = no limit */
+	unsigned connect_ms;
 	/* an end that does not move for so long counts as dead, 0 = never; see mfd_sock_tune */
 	unsigned stall_ms;
 	int silence_is_normal;	/* receiving has no limit: another thread watches the session */
@@ -114,6 +120,14 @@ void mfd_conn_reset(struct mfd_conn *c);
 void mfd_conn_close(struct mfd_conn *c);
 int mfd_conn_is_open(const struct mfd_conn *c);
 int mfd_conn_peer_text(const struct mfd_conn *c, char *buf, size_t len);
+/* What the handshake has proved that the peer is, "x509:db1.example.org"; "" on a plain one. */
+const char *mfd_conn_identity(const struct mfd_conn *c);
+/*
+ * Bytes that both ends of this connection, and no other connection, have for `context`: 0, or
+ * -EOPNOTSUPP on a plain one.
+ */
+int mfd_conn_bind(const struct mfd_conn *c, const char *label, const void *context, size_t len,
+		  uint8_t out[MFD_CONN_BINDING]);
 
 /*
  * Send everything, or receive exactly len bytes.  0, or -errno: -ECONNRESET at a clean end before
@@ -123,6 +137,8 @@ int mfd_conn_peer_text(const struct mfd_conn *c, char *buf, size_t len);
 int mfd_conn_send(struct mfd_conn *c, const void *buf, size_t len, int more);
 int mfd_conn_sendv(struct mfd_conn *c, struct iovec *iov, int n, int more);
 int mfd_conn_recv(struct mfd_conn *c, void *buf, size_t len);
+/* The first bytes of what is sent from now on are of use before its last: gather nothing. */
+void mfd_conn_prompt(struct mfd_conn *c);
 
 /*
  * Wait up to ms (-1 = without limit) until receiving would not block.  1 = it would not: there is

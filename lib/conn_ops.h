@@ -22,6 +22,10 @@ struct mfd_conn_ops {
 	int (*recv)(struct mfd_conn *c, void *buf, size_t len);
 	/* Bytes that recv would return without the socket.  NULL: there are never any. */
 	size_t (*buffered)(const struct mfd_conn *c);
+	/* As mfd_conn_identity and mfd_conn_bind.  NULL: the peer is not proved. */
+	const char *(*identity)(const struct mfd_conn *c);
+	int (*bind)(const struct mfd_conn *c, const char *label, const void *context, size_t len,
+		    uint8_t out[MFD_CONN_BINDING]);
 	/* As mfd_conn_zerocopy.  NULL: the transport does not offer it. */
 	int (*zerocopy)(struct mfd_conn *c, struct mfd_zerocopy *z, enum mfd_tristate mode);
 	/* Free the state and close the descriptor. */
