@@ -54,6 +54,7 @@ static int write_config(const struct mfd_options *o, struct mfd_error *err)
 
 	if (fd < 0)
 		return mfd_error_sys(err, -errno, "configuration for the sender");
+	fchmod(fd, 0600); /* a memfd begins with 0777, which the sender would refuse */
 	f = fdopen(dup(fd), "w");
 	ret = f ? mfd_options_write(o, f) : -ENOMEM;
 	if (f && fclose(f) && !ret)
