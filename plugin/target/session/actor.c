@@ -60,6 +60,8 @@ static void on_lost(struct mfd_session *s)
 	char text[300];
 	enum mfd_lost lost;
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over);
 	pthread_mutex_lock(&s->lock);
 	/*
 	 * What the source said last may have come since next() looked, and the end of its
@@ -144,6 +146,8 @@ static void reset_channels(struct mfd_session *s)
 {
 	unsigned i;
 
+	mfd_assert(s->phase == MFD_PHASE_RUNNING);
+	mfd_assert(s->plan->postcopy);
 	mfd_figures_keep(s);
 	pthread_mutex_lock(&s->lock);
 	for (i = 0; i <= MFD_WIRE_MAX_CHANNELS; i++)
@@ -158,6 +162,8 @@ static void reset_channels(struct mfd_session *s)
 
 static void resume_continue(struct mfd_session *s)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over);
 	/* What was verified needs no channels: the source only missed our READY. */
 	if (mfd_session_in(s, MFD_PHASES_UNDECIDED)) {
 		s->in_doubt = s->error[0] = 0;
@@ -181,6 +187,8 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 {
 	enum mfd_outcome outcome;
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over);
 	pthread_mutex_lock(&s->lock);
 	outcome = s->inbox.resume;
 	s->inbox.resume = MFD_OUTCOME_NONE;
@@ -244,6 +252,8 @@ static void take_request(struct mfd_session *s)
 	struct mfd_request *r = s->inbox.request; /* only we take it away */
 	const char *answer = on_request(s, r);
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(r && !r->done);
 	pthread_mutex_lock(&s->lock);
 	s->inbox.request = NULL;
 	if (answer) { /* else it may be gone by now */
@@ -287,6 +297,8 @@ static int commit_is_due(struct mfd_session *s)
  */
 static int on_stop(struct mfd_session *s, struct mfd_trouble *t)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over);
 	pthread_mutex_lock(&s->lock);
 	s->stop_seen = s->inbox.stopping;
 	pthread_mutex_unlock(&s->lock);
@@ -389,6 +401,8 @@ static struct mfd_mail *take_mail(struct mfd_session *s)
 {
 	struct mfd_mail **at = readable(s), *m = *at;
 
+	mfd_assert(m);
+	mfd_assert(s->inbox.n_mail > 0);
 	*at = m->next;
 	s->inbox.n_mail--;
 	if (!m->next)
@@ -501,7 +515,10 @@ static void session_thread(void *arg)
 	struct mfd_session *s = arg;
 	struct mfd_trouble t = { 0 };
 
+	atomic_store_explicit(&s->thread, pthread_self(), memory_order_relaxed);
 	mfd_assert_context(mfd_session_say, s);
+	mfd_assert(s->phase != MFD_PHASE_NONE);
+	mfd_assert(s->presence != MFD_PRESENCE_CLAIMED && !s->over);
 	if (mfd_way_begin(s, &t))
 		mfd_session_trouble(s, &t);
 	while (!s->over)
@@ -514,6 +531,8 @@ int mfd_session_start(struct mfd_session *s)
 {
 	uint64_t now = mfd_io_now_ms();
 
+	mfd_assert(s->presence == MFD_PRESENCE_LIVE && s->phase != MFD_PHASE_NONE);
+	mfd_assert(!s->over && !atomic_load(&s->thread));
 	s->tick_ms = now + tick_length(s);
 	s->ping_ms = now + s->server->stall_ms / 3;
 	s->link.deadline_ms = now + s->server->stall_ms;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "assert.h"
 #include "io.h"
 #include "log.h"
 #include "ask_setting.h"
@@ -21,6 +22,8 @@ static void finish(struct mfd_session *s, const char *fmt, ...)
 	struct mfd_request *r = s->setting.request;
 	va_list ap;
 
+	mfd_assert(r && !r->done);
+	mfd_assert(s->setting.id);
 	va_start(ap, fmt);
 	vsnprintf(r->answer, sizeof(r->answer), fmt, ap);
 	va_end(ap);
@@ -50,6 +53,8 @@ const char *mfd_setting_ask(struct mfd_session *s, struct mfd_request *r)
 	Mfd__Set m = MFD__SET__INIT;
 	const char *no;
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!r->done);
 	pthread_mutex_lock(&s->lock);
 	no = refusal(s);
 	if (!no) {
@@ -86,6 +91,8 @@ void mfd_setting_came(struct mfd_session *s, const Mfd__Setting *m)
 	uint64_t rate = strtoull(m->value, NULL, 10);
 
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(!s->setting.request || s->setting.id);
+	mfd_assert(!s->setting.request || !s->setting.request->done);
 	if (!strcmp(m->name, MAX_BANDWIDTH)) {
 		s->setting.max_bandwidth = rate;
 		s->inbox.events |= MFD_INBOX_NEWS;
@@ -102,7 +109,9 @@ void mfd_setting_came(struct mfd_session *s, const Mfd__Setting *m)
 
 void mfd_setting_offered(struct mfd_session *s, int settings, int has_bandwidth, uint64_t bandwidth)
 {
+	mfd_assert(s->plan);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(!s->setting.request || s->setting.id);
 	s->setting.offered = settings;
 	if (has_bandwidth)
 		s->setting.max_bandwidth = bandwidth;

@@ -11,6 +11,8 @@
 
 static int refuse_ready(struct mfd_session *s, struct mfd_trouble *t, const char *text)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(atomic_load(&s->sealed));
 	s->times.ready_us = 0;
 	atomic_store_explicit(&s->sealed, 0, memory_order_release);
 	return mfd_trouble(t, MFD_TROUBLE_LINK, -EIO, "%s", text);

@@ -39,6 +39,8 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger)
 {
 	uint64_t end = mfd_io_now_ms() + linger;
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->presence != MFD_PRESENCE_CLAIMED);
 	mfd_setting_tick(s, "the source cannot be reached any more");
 	pthread_mutex_lock(&s->lock);
 	s->link.state = MFD_LINK_NONE;
@@ -58,6 +60,8 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger)
 
 static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->phase != MFD_PHASE_COMMITTED);
 	mfd_session_set_error(s, t->text);
 	mfd_log_error("%s: aborted: %s", s->name, t->text);
 	/* If this worker dies in between, the next one must not take over what was killed. */
@@ -73,6 +77,8 @@ static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
 
 static void doubt(struct mfd_session *s, const struct mfd_trouble *t)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(mfd_session_in(s, MFD_PHASES_UNDECIDED | MFD_PHASE_BIT(RUNNING)));
 	mfd_log_warn("%s: in doubt (%s): %s", s->name, mfd_session_state_text(s), t->text);
 	mfd_session_set_error(s, t->text);
 	s->in_doubt = 1;
@@ -120,6 +126,8 @@ static void stop_pager(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_exchange_explicit(&s->pager, NULL, memory_order_acq_rel);
 
+	mfd_assert(s->over);
+	mfd_assert(!s->link.attached && !s->link.control);
 	if (!p)
 		return;
 	mfd_pager_get_stats(p, &s->figures.pager);
@@ -138,6 +146,8 @@ static int has_deposits(struct mfd_session *s)
 
 static void remove_store(struct mfd_session *s)
 {
+	mfd_assert(s->over);
+	mfd_assert(s->dirfd >= 0);
 	if (s->store)
 		mfd_pagestore_close(s->store);
 	s->store = NULL;
@@ -146,6 +156,8 @@ static void remove_store(struct mfd_session *s)
 
 static void end_done(struct mfd_session *s)
 {
+	mfd_assert(s->over == MFD_OVER_DONE);
+	mfd_assert(!atomic_load(&s->pager));
 	s->in_doubt = 0;
 	mfd_session_enter(s, MFD_PHASE_DONE);
 	s->times.done_us = mfd_clean_now_us();
@@ -162,6 +174,8 @@ static void end_aborted(struct mfd_session *s)
 	Mfd__SessionEntry e;
 	int ret, buried;
 
+	mfd_assert(s->over == MFD_OVER_ABORTED);
+	mfd_assert(!atomic_load(&s->pager));
 	mfd_address_drop(s);
 	s->in_doubt = 0;
 	mfd_session_enter(s, MFD_PHASE_ABORTED);
@@ -195,6 +209,8 @@ void mfd_session_wind_up(struct mfd_session *s)
 {
 	int keeps = s->over == MFD_OVER_KEPT && mfd_rules_keeps_tasks(s);
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->over);
 	pthread_mutex_lock(&s->lock);
 	s->presence = MFD_PRESENCE_ENDING;
 	s->leave = s->over == MFD_OVER_DONE ? MFD_LEAVE_GIVEN : MFD_LEAVE_REFUSED;

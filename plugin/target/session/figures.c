@@ -2,6 +2,7 @@
 /* What a session has counted and when it got how far, as session.img tells it. */
 #include <string.h>
 
+#include "assert.h"
 #include "figures.h"
 #include "session.h"
 
@@ -192,6 +193,8 @@ static void load_channels(struct mfd_session *s, const Mfd__SessionEntry *e)
 
 void mfd_figures_load(struct mfd_session *s, const Mfd__SessionEntry *e)
 {
+	mfd_assert(s->plan);
+	mfd_assert(!atomic_load(&s->thread));
 	load_channels(s, e);
 	s->lazy_pages = e->lazy_pages;
 	s->files.files = e->files;

@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "take_address.h"
 #include "hello.h"
 #include "session_file.h"
@@ -89,6 +90,8 @@ static int make_folder(struct mfd_session *s, struct mfd_error *err)
 {
 	int ret;
 
+	mfd_assert(s->dirfd < 0);
+	mfd_assert(!s->store);
 	if (mkdirat(s->server->dirfd, s->name, 0700))
 		return mfd_error_sys(err, -errno, "session folder %s", s->name);
 	s->dirfd =
@@ -121,6 +124,8 @@ static int check_memory(struct mfd_server *sv, const Mfd__Hello *h, struct mfd_e
 
 static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 {
+	mfd_assert(!s->plan);
+	mfd_assert(s->phase == MFD_PHASE_NONE);
 	s->limits = limits_of(h);
 	s->plan = mfd_plan_granted(h, mfd_server_restores_early(s->server));
 	s->times.started_us = mfd_clean_now_us();
@@ -130,6 +135,8 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 
 int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_t n)
 {
+	mfd_assert(!s->asked.restore_options && !s->asked.n_restore_options);
+	mfd_assert(!atomic_load(&s->thread));
 	s->asked.restore_options = calloc(n + 1, sizeof(*s->asked.restore_options));
 	if (!s->asked.restore_options)
 		return -ENOMEM;
@@ -145,6 +152,8 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 {
 	int ret = make_room(s, err), admitted;
 
+	mfd_assert(s->phase == MFD_PHASE_NONE);
+	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
 	if (ret)
 		return ret;
 	set_up(s, h);
@@ -194,6 +203,8 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 {
 	int ret;
 
+	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
+	mfd_assert(s->phase == MFD_PHASE_QUEUED || s->phase == MFD_PHASE_STREAMING);
 	pthread_mutex_lock(&s->lock);
 	s->presence = MFD_PRESENCE_LIVE;
 	s->link.state = s->phase == MFD_PHASE_QUEUED ? MFD_LINK_NONE : MFD_LINK_JOINING;

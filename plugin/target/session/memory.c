@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
@@ -46,6 +47,8 @@ static void update_granted(struct mfd_session *s)
 	uint64_t now = promised > s->memory.base ? promised - s->memory.base : 0;
 	uint64_t old = atomic_load(&s->memory.granted);
 
+	mfd_assert(s->plan);
+	mfd_assert(s->server->max_memory);
 	while (old < now && !atomic_compare_exchange_weak(&s->memory.granted, &old, now))
 		;
 }
@@ -116,6 +119,8 @@ int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_erro
 	struct mfd_promise p;
 	int ret;
 
+	mfd_assert(s->plan && s->phase == MFD_PHASE_NONE);
+	mfd_assert(!s->memory.claim.in);
 	if (!sv->max_memory)
 		return 1;
 	s->memory.base = mfd_promise_base(&s->limits, s->plan->follow);
@@ -136,6 +141,8 @@ int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_erro
 
 void mfd_memory_adopt(struct mfd_session *s)
 {
+	mfd_assert(s->plan && s->phase != MFD_PHASE_NONE);
+	mfd_assert(!atomic_load(&s->thread));
 	if (!s->server->max_memory)
 		return;
 	s->memory.base = used_now(s);
@@ -172,6 +179,8 @@ void mfd_memory_size(struct mfd_session *s, uint64_t bytes)
 	struct mfd_promise p;
 	int ret;
 
+	mfd_assert(s->plan);
+	mfd_assert(s->server);
 	if (!s->server->max_memory || atomic_load(&s->sealed) || atomic_load(&s->memory.open))
 		return;
 	atomic_store(&s->memory.need, bytes);
@@ -243,6 +252,8 @@ int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, ui
 	uint64_t now, keep = s->plan->postcopy && what == MFD_MEMORY_PAGES ? MFD_PROMISE_URGENT : 0;
 	int ret;
 
+	mfd_assert(s->plan);
+	mfd_assert(what <= MFD_MEMORY_URGENT);
 	if (!s->server->max_memory)
 		return 0;
 	now = atomic_fetch_add(&s->memory.taken, bytes) + bytes;
@@ -268,6 +279,8 @@ static void tell_queued(struct mfd_session *s)
 	Mfd__Queued m = MFD__QUEUED__INIT;
 	struct mfd_budget_figures f;
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->phase == MFD_PHASE_QUEUED);
 	s->memory.told_ms = mfd_io_now_ms();
 	mfd_budget_look(&s->server->budget, &s->memory.claim, &f);
 	m.need = promise_of(s).least;
@@ -342,6 +355,8 @@ static void await_direct(struct mfd_session *s)
 
 void mfd_memory_open(struct mfd_session *s)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->plan->postcopy && atomic_load(&s->restored));
 	await_direct(s);
 	atomic_store(&s->memory.open, 1);
 	if (atomic_load(&s->memory.room_ok) && !atomic_load(&s->sealed))
@@ -350,6 +365,8 @@ void mfd_memory_open(struct mfd_session *s)
 
 void mfd_memory_resumed(struct mfd_session *s)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->plan->postcopy);
 	atomic_store(&s->memory.taken_before, atomic_load(&s->memory.taken));
 }
 

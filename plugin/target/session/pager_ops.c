@@ -4,6 +4,7 @@
  * with what it has taken over from a worker that died.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ static int op_started(void *arg)
 	struct mfd_session *s = arg;
 	int ret, at_work;
 
+	mfd_assert(s->plan);
 	if (!s->plan->postcopy && !s->plan->confirm)
 		return 0;
 	pthread_mutex_lock(&s->lock);
@@ -40,6 +42,7 @@ static int op_started(void *arg)
 	 * begin before.
 	 */
 	at_work = mfd_restore_phase(&s->restore) == MFD_RESTORE_AT_WORK;
+	mfd_assert(!at_work || s->server->restore);
 	if (s->plan->confirm && (at_work || s->leave == MFD_LEAVE_WAIT)) {
 		ret = at_work ? 0 : -ECANCELED;
 		pthread_mutex_unlock(&s->lock);
@@ -71,7 +74,9 @@ static int op_want(void *arg, uint32_t task, uint64_t vaddr, uint64_t pages)
 
 static int note_deposit(struct mfd_session *s, const struct mfd_pager_deposit *h, int ret)
 {
+	mfd_assert(h->uffd >= 0);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(ret || s->deposits.all);
 	if (!ret && h->task)
 		s->deposits.tasks++;
 	else if (!ret)
@@ -85,6 +90,8 @@ static int note_withdrawal(struct mfd_session *s, int uffd)
 {
 	int last = 0;
 
+	mfd_assert(s->plan);
+	mfd_assert(uffd >= 0);
 	pthread_mutex_lock(&s->lock);
 	if (s->deposits.conn == uffd + 1)
 		s->deposits.conn = 0;
@@ -98,7 +105,9 @@ static int count_deposit(struct mfd_session *s)
 {
 	int ret = 0;
 
+	mfd_assert(s->plan);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(s->deposits.tasks < UINT_MAX && s->deposits.all < UINT_MAX);
 	if (s->presence == MFD_PRESENCE_ENDING)
 		ret = -ESHUTDOWN;
 	else
@@ -167,6 +176,8 @@ static void op_restored(void *arg)
 	struct mfd_session *s = arg;
 	int given, ret = mfd_notes_add(s->dirfd, MFD_NOTE_RESTORED);
 
+	mfd_assert(s->plan);
+	mfd_assert(!atomic_load(&s->restored));
 	if (ret)
 		mfd_log_error("%s: %s: %s", s->name, MFD_NOTES_FILE, strerror(-ret));
 	/*
@@ -190,7 +201,9 @@ static void op_done(void *arg, int code, const char *text)
 {
 	struct mfd_session *s = arg;
 
+	mfd_assert(code <= 0);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(!(s->inbox.events & MFD_INBOX_PAGER));
 	s->inbox.events |= MFD_INBOX_PAGER;
 	s->inbox.pager_code = code;
 	snprintf(s->inbox.pager_text, sizeof(s->inbox.pager_text), "%s", text ? text : "");
@@ -230,6 +243,9 @@ int mfd_pager_ops_start(struct mfd_session *s)
 	struct mfd_pager *p = NULL;
 	int ret;
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!mfd_session_in(s, MFD_PHASE_BIT(NONE) | MFD_PHASE_BIT(QUEUED) |
+					      MFD_PHASE_BIT(STREAMING)));
 	if (atomic_load_explicit(&s->pager, memory_order_relaxed))
 		return 0;
 	/*
@@ -269,6 +285,8 @@ static int adopt_pager(struct mfd_session *s, struct mfd_pager_deposit *deposits
 	uint64_t again = 0;
 	int ret;
 
+	mfd_assert(!atomic_load(&s->thread));
+	mfd_assert(!atomic_load(&s->pager));
 	config.deposits = deposits;
 	config.n_deposits = n;
 	ret = mfd_pager_adopt(&config, &p, &again, err);
@@ -290,6 +308,8 @@ int mfd_pager_ops_take_over(struct mfd_session *s, struct mfd_error *err)
 	size_t n, own;
 	int ret = mfd_takeover_list(&s->server->takeover, s->name, &deposits, &n, &own);
 
+	mfd_assert(!atomic_load(&s->thread));
+	mfd_assert(!atomic_load(&s->pager));
 	if (ret)
 		return mfd_error_sys(err, ret, "take over");
 	atomic_store(&s->restored, 1);

@@ -217,6 +217,7 @@ static int is_broken_by_test(enum mfd_phase to)
 
 void mfd_session_enter(struct mfd_session *s, enum mfd_phase to)
 {
+	mfd_assert(mfd_session_is_mine(s));
 	mfd_assert(s->plan);
 	mfd_assert(mfd_phase_legal(s->phase, to, s->plan->id));
 	mfd_assert(!is_broken_by_test(to));

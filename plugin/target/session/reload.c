@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "take_address.h"
 #include "restored_notes.h"
 #include "own_restore.h"
@@ -93,6 +94,8 @@ static int add_record(void *arg, const struct mfd_pagestore_record *r)
 
 static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 {
+	mfd_assert(s->plan && s->phase != MFD_PHASE_NONE);
+	mfd_assert(!atomic_load(&s->thread));
 	s->limits.channels = e->channels && e->channels <= MFD_WIRE_MAX_CHANNELS ? e->channels : 1;
 	s->limits.packet_size = e->packet_size;
 	/* a source that comes back uses what it did */
@@ -111,6 +114,8 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 {
 	int ret;
 
+	mfd_assert(!s->plan && s->phase == MFD_PHASE_NONE);
+	mfd_assert(!s->store);
 	if (e->session_id.len != sizeof(s->id) || e->secret.len != sizeof(s->secret))
 		return mfd_error_set(err, -EBADMSG, "session.img has no id");
 	s->plan = mfd_plan_loaded(e);
@@ -144,6 +149,8 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 {
 	int ret = mfd_own_restore_adopt(s);
 
+	mfd_assert(!atomic_load(&s->thread));
+	mfd_assert(s->copy == MFD_COPY_COMING && !atomic_load(&s->pager));
 	if (ret)
 		return mfd_error_set(err, ret, "the restored tasks are gone");
 	atomic_store(&s->restored, 1);

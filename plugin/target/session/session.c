@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "io.h"
 #include "log.h"
 #include "secret.h"
@@ -17,6 +18,8 @@ static void take_ref(void *arg)
 {
 	struct mfd_session *s = arg;
 
+	mfd_assert(s->server);
+	mfd_assert(atomic_load(&s->refs));
 	atomic_fetch_add(&s->refs, 1);
 }
 
@@ -152,6 +155,8 @@ struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id
 
 void mfd_session_drop_mail(struct mfd_session *s)
 {
+	mfd_assert(!s->inbox.mail == !s->inbox.n_mail);
+	mfd_assert(s->inbox.n_mail <= MFD_INBOX_MAX_MAIL);
 	while (s->inbox.mail) {
 		struct mfd_mail *m = s->inbox.mail;
 
@@ -167,6 +172,8 @@ void mfd_session_put(struct mfd_session *s)
 {
 	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
+	mfd_assert(!atomic_load(&s->pager));
+	mfd_assert(!s->link.control && !s->link.attached);
 	mfd_session_drop_mail(s);
 	mfd_restore_release(&s->restore);
 	if (s->store)
@@ -259,10 +266,12 @@ int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum m
 {
 	int ret = 0;
 
+	mfd_assert(p);
 	if (outcome != MFD_OUTCOME_NONE)
 		oust(s);
 	pthread_mutex_lock(&s->send_lock);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(s->link.control != p);
 	if (s->presence == MFD_PRESENCE_ENDING)
 		ret = -ENOENT;
 	else if (s->link.control || s->inbox.lost)
@@ -280,6 +289,8 @@ int mfd_session_attach_control(struct mfd_session *s, struct mfd_peer *p, enum m
 
 static void note_loss(struct mfd_session *s, enum mfd_lost lost, const char *what, const char *why)
 {
+	mfd_assert(lost != MFD_LOST_NOTHING);
+	mfd_assert(why);
 	if (!s->inbox.lost)
 		snprintf(s->inbox.lost_text, sizeof(s->inbox.lost_text), "%s: %s", what, why);
 	if (s->inbox.lost < lost)
@@ -288,6 +299,8 @@ static void note_loss(struct mfd_session *s, enum mfd_lost lost, const char *wha
 
 void mfd_session_detach_control(struct mfd_session *s, struct mfd_peer *p, const char *why)
 {
+	mfd_assert(p && why);
+	mfd_assert(s->server == p->server);
 	pthread_mutex_lock(&s->send_lock);
 	pthread_mutex_lock(&s->lock);
 	if (s->link.control == p) {
@@ -306,6 +319,8 @@ int mfd_session_post(struct mfd_session *s, unsigned type, uint64_t sync, Protob
 	int ret = 0;
 
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(s->inbox.n_mail <= MFD_INBOX_MAX_MAIL);
+	mfd_assert(!s->inbox.mail == !s->inbox.n_mail);
 	if (!m || s->inbox.n_mail >= MFD_INBOX_MAX_MAIL) {
 		ret = -EPROTO;
 	} else {
@@ -331,7 +346,9 @@ unsigned mfd_session_join(struct mfd_session *s, struct mfd_peer *p, unsigned ch
 {
 	unsigned status = MFD_WIRE_JOIN_OK;
 
+	mfd_assert(p && s->server == p->server);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(s->link.attached <= MFD_WIRE_MAX_CHANNELS + 1);
 	if (s->presence == MFD_PRESENCE_ENDING)
 		status = MFD_WIRE_JOIN_SESSION;
 	else if (channel == MFD_SESSION_URGENT ? !s->plan->follow : channel >= s->limits.channels)
@@ -353,11 +370,13 @@ void mfd_session_leave(struct mfd_session *s, unsigned channel, const char *why)
 {
 	char what[32];
 
+	mfd_assert(channel <= MFD_SESSION_URGENT);
 	if (channel == MFD_SESSION_URGENT)
 		snprintf(what, sizeof(what), "urgent channel");
 	else
 		snprintf(what, sizeof(what), "channel %u", channel);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(s->link.channels[channel].peer && s->link.attached);
 	s->link.channels[channel].peer = NULL;
 	s->link.attached--;
 	if (why)
@@ -368,7 +387,9 @@ void mfd_session_leave(struct mfd_session *s, unsigned channel, const char *why)
 
 void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync)
 {
+	mfd_assert(channel <= MFD_SESSION_URGENT);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(s->link.channels[channel].peer);
 	if (s->link.channels[channel].sync < sync)
 		s->link.channels[channel].sync = sync;
 	pthread_cond_broadcast(&s->cond);
@@ -377,7 +398,9 @@ void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync)
 
 void mfd_session_request(struct mfd_session *s, struct mfd_request *r)
 {
+	mfd_assert(r && !r->done);
 	pthread_mutex_lock(&s->lock);
+	mfd_assert(s->inbox.request != r);
 	while (s->inbox.request && s->presence != MFD_PRESENCE_ENDING)
 		pthread_cond_wait(&s->cond, &s->lock);
 	if (s->presence == MFD_PRESENCE_ENDING) {

@@ -101,6 +101,8 @@ struct mfd_session {
 	struct mfd_server *server;
 	struct mfd_session *next; /* server->lock */
 	_Atomic unsigned refs;
+	/* The session's thread, set by itself; 0: not started, one thread has the session. */
+	_Atomic(pthread_t) thread;
 	char name[MFD_WIRE_MAX_NAME + 1];
 
 	/* Constant once the session's thread runs. */
@@ -167,6 +169,14 @@ struct mfd_session {
 	struct mfd_figures figures;
 	struct mfd_restore restore; /* confirm; it has a phase of its own (restore_phase.h) */
 };
+
+/* The caller may do what only the session's thread may. */
+static inline int mfd_session_is_mine(const struct mfd_session *s)
+{
+	pthread_t thread = atomic_load_explicit(&s->thread, memory_order_relaxed);
+
+	return !thread || pthread_equal(thread, pthread_self());
+}
 
 /* The restored tasks lack no page. */
 static inline int mfd_session_installed(const struct mfd_session *s)

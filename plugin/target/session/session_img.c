@@ -110,6 +110,7 @@ int mfd_session_advance(struct mfd_session *s, enum mfd_phase to)
 {
 	int ret;
 
+	mfd_assert(mfd_session_is_mine(s));
 	mfd_assert(mfd_phase_legal(s->phase, to, s->plan->id));
 	ret = store_as(s, to, 1);
 	if (!ret)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "assert.h"
 #include "take_address.h"
 #include "log.h"
 #include "netaddr.h"
@@ -55,6 +56,8 @@ int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct m
 
 int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n)
 {
+	mfd_assert(!s->asked.move_addresses && !s->asked.n_move_addresses);
+	mfd_assert(atomic_load(&s->addresses) == NONE);
 	s->asked.move_addresses = calloc(n + 1, sizeof(*s->asked.move_addresses));
 	if (!s->asked.move_addresses)
 		return -ENOMEM;
@@ -80,6 +83,8 @@ int mfd_address_take(struct mfd_session *s, struct mfd_error *err)
 {
 	int ret = 0;
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->asked.n_move_addresses || atomic_load(&s->addresses) == NONE);
 	if (!s->asked.n_move_addresses || atomic_load(&s->addresses) != NONE)
 		return 0;
 	atomic_store(&s->addresses, BLOCKED);
@@ -106,6 +111,8 @@ void mfd_address_lift(struct mfd_session *s)
 {
 	int blocked = BLOCKED;
 
+	mfd_assert(s->asked.n_move_addresses || atomic_load(&s->addresses) == NONE);
+	mfd_assert(s->plan);
 	if (!atomic_compare_exchange_strong(&s->addresses, &blocked, IN_USE))
 		return;
 	for (size_t i = 0; i < s->asked.n_move_addresses; i++)
@@ -114,6 +121,8 @@ void mfd_address_lift(struct mfd_session *s)
 
 void mfd_address_adopt(struct mfd_session *s)
 {
+	mfd_assert(!atomic_load(&s->thread));
+	mfd_assert(atomic_load(&s->addresses) == NONE);
 	if (!s->asked.n_move_addresses)
 		return;
 	atomic_store(&s->addresses, BLOCKED);
@@ -137,6 +146,8 @@ void mfd_address_give_up(const char *session, char *const *words, size_t n)
 
 void mfd_address_drop(struct mfd_session *s)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->asked.n_move_addresses || atomic_load(&s->addresses) == NONE);
 	if (atomic_exchange(&s->addresses, NONE) != NONE)
 		mfd_address_give_up(s->name, s->asked.move_addresses, s->asked.n_move_addresses);
 }

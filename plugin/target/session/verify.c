@@ -211,6 +211,8 @@ static int may_ask(struct mfd_session *s, const struct missing *m)
 	int may = s->need.state == MFD_NEED_NONE ||
 		  (s->need.state == MFD_NEED_CUT && m->pages < s->need.missing);
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(m->pages);
 	s->need.state = m->cut ? MFD_NEED_CUT : MFD_NEED_ASKED;
 	s->need.missing = m->pages;
 	return may;
@@ -235,6 +237,8 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 	uint64_t end = mfd_io_now_ms() + s->server->stall_ms;
 	int ret = 0;
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(mfd_session_in(s, MFD_PHASES_UNVERIFIED));
 	atomic_store(&s->sealed, 1);
 	while (!ret && atomic_load(&s->arriving)) {
 		if (mfd_io_now_ms() > end)

@@ -23,6 +23,8 @@ static int not_stored(struct mfd_trouble *t, enum mfd_trouble_kind kind)
 /* Committed, every page is in, the tasks go on.  While CRIU is at work its end lets them go on. */
 static void look_done(struct mfd_session *s)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over);
 	if (s->phase == MFD_PHASE_COMMITTED && mfd_session_installed(s) &&
 	    !mfd_restore_is_under_way(&s->restore))
 		s->over = MFD_OVER_DONE;
@@ -44,6 +46,8 @@ int mfd_way_begin(struct mfd_session *s, struct mfd_trouble *t)
 
 int mfd_way_admitted(struct mfd_session *s, struct mfd_trouble *t)
 {
+	mfd_assert(s->phase == MFD_PHASE_QUEUED);
+	mfd_assert(s->link.state == MFD_LINK_NONE);
 	mfd_session_enter(s, MFD_PHASE_STREAMING);
 	s->times.started_us = mfd_clean_now_us();
 	s->link.deadline_ms = mfd_io_now_ms() + s->server->stall_ms;
@@ -80,6 +84,8 @@ int mfd_way_images(struct mfd_session *s, const Mfd__Images *m, struct mfd_troub
 {
 	int ret = mfd_verify_images(s, m, t);
 
+	mfd_assert(s->phase == MFD_PHASE_STREAMING);
+	mfd_assert(!atomic_load(&s->pager));
 	if (ret)
 		return ret;
 	mfd_session_enter(s, MFD_PHASE_IMAGES);
@@ -101,6 +107,8 @@ int mfd_way_images(struct mfd_session *s, const Mfd__Images *m, struct mfd_troub
 /* Once READY no leave of its own is needed, the commit is it. */
 int mfd_way_asked(struct mfd_session *s, struct mfd_trouble *t)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->plan->postcopy);
 	(void)t;
 	pthread_mutex_lock(&s->lock);
 	s->inbox.events &= ~MFD_INBOX_ASKED;
@@ -168,6 +176,8 @@ int mfd_way_end(struct mfd_session *s, const Mfd__End *m, struct mfd_trouble *t)
 {
 	int ret = mfd_verify_end(s, m, t);
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over);
 	if (ret != MFD_VERIFY_PASSED)
 		return ret;
 	if (!s->plan->early || !s->huge || mfd_session_installed(s))
@@ -182,6 +192,8 @@ int mfd_way_restored(struct mfd_session *s, struct mfd_trouble *t)
 {
 	int ret = mfd_own_restore_ended(s, t);
 
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->plan->confirm);
 	if (ret)
 		return ret;
 	switch (s->phase) {
@@ -209,6 +221,8 @@ int mfd_way_restored(struct mfd_session *s, struct mfd_trouble *t)
 
 static int now_installed(struct mfd_session *s, struct mfd_trouble *t)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->copy == MFD_COPY_COMING);
 	s->copy = MFD_COPY_INSTALLED;
 	mfd_figures_time(&s->times.installed_us);
 	look_done(s);
@@ -238,6 +252,8 @@ int mfd_way_pager(struct mfd_session *s, struct mfd_trouble *t)
 
 static int after_commit(struct mfd_session *s, struct mfd_trouble *t)
 {
+	mfd_assert(s->phase == MFD_PHASE_COMMITTED);
+	mfd_assert(!s->over);
 	mfd_pager_ops_leave(s);
 	/*
 	 * Restored, stopped and complete by the time of the commit: there may be no pager any more,
