@@ -20,6 +20,7 @@
  * the rest of what works without one more copy in the receiver, and it turns a full file system
  * into -ENOSPC before anything is received; it also works with huge=advise.
  */
+#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -137,6 +138,21 @@ static int link_of(int dirfd, char *path, size_t len)
 	if (n > 0)
 		path[n] = 0;
 	return n > 0;
+}
+
+int mfd_pagestore_is_alone(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), alone;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	alone = d != NULL;
+	while (alone && (e = readdir(d)))
+		alone = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
+			!strcmp(e->d_name, STORE) || !strcmp(e->d_name, JOURNAL);
+	if (d)
+		closedir(d);
+	return alone;
 }
 
 int mfd_pagestore_tidy(void)

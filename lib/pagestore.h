@@ -45,6 +45,8 @@ int mfd_pagestore_open(int dirfd, struct mfd_pagestore **s,
 void mfd_pagestore_close(struct mfd_pagestore *s);
 /* Remove the files (and the folder in /dev/shm); dirfd stays.  Fine if they are absent. */
 int mfd_pagestore_remove(int dirfd);
+/* The folder has nothing but a store, or a part of one. */
+int mfd_pagestore_is_alone(int dirfd);
 /* Remove stores in /dev/shm that no folder links to any more (memfs.h); how many.  Not cheap. */
 int mfd_pagestore_tidy(void);
 

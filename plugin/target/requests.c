@@ -88,16 +88,17 @@ static const char *removable(const struct mfd_session_file *f, enum mfd_request_
 		       NULL;
 }
 
-static void remove_ended(struct mfd_server *sv, const char *name)
+/* NULL or why not. */
+static const char *remove_ended(struct mfd_server *sv, const char *name)
 {
-	int fd = openat(sv->dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int ret = mfd_clean_session(sv->dirfd, name);
 
-	if (fd >= 0) {
-		mfd_pagestore_remove(fd);
-		close(fd);
-	}
-	mfd_clean_tree(sv->dirfd, name);
+	if (ret == -EEXIST)
+		return "error: the folder of that name is no session, it is left alone";
+	if (ret)
+		return "error: its folder cannot be removed (the log of the kernel may say why)";
 	mfd_session_file_exhume(sv->dirfd, name);
+	return NULL;
 }
 
 /* The claim keeps connections from opening a session of this name meanwhile. */
@@ -118,7 +119,7 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 		no = removable(&f, kind);
 		mfd_session_file_release(&f);
 		if (!no)
-			remove_ended(sv, name);
+			no = remove_ended(sv, name);
 		snprintf(answer, len, "%s", no ? no : "ok");
 	}
 	mfd_session_unclaim(claim);

@@ -7,6 +7,8 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "players/disk.h"
@@ -40,6 +42,45 @@ static void test_hello_refused(void **state)
 	source_open(&s, "many", 0);
 	source_close(&s);
 	disk_expect_gone("many", "lost");
+	assert_int_equal(server_stop(), 0);
+}
+
+static int run(const char *fmt)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof(cmd), fmt, server_dir, server_dir, server_dir, server_dir);
+	return system(cmd);
+}
+
+/* DIR may hold what is no session, and peers choose the names: only sessions are removed. */
+static void test_foreign(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	assert_int_equal(run("mkdir -p %s/backup/deep; echo x >%s/backup/deep/pages-1.img;"
+			     "echo x >%s/notes.txt; ln -s backup %s/link"),
+			 0);
+	source_hello_refused("backup", 1, PAGE, NULL, "no session");
+	source_hello_refused("notes.txt", 1, PAGE, NULL, "no session");
+	source_hello_refused("link", 1, PAGE, NULL, "no session");
+	/* A copy of an ended session bears another name. */
+	source_to_ready(&s, "one");
+	source_commit(&s);
+	source_close(&s);
+	disk_wait_free("one");
+	assert_int_equal(run("cp -r %s/one %s/copy; rm -f %s/copy/pages.*; mkdir %s/empty"), 0);
+	server_ask("abort backup", "error: no session");
+	source_hello_refused("copy", 1, PAGE, NULL, "");
+	assert_int_equal(run("test -e %s/backup/deep/pages-1.img && test -e %s/notes.txt &&"
+			     "test -L %s/link && test -e %s/copy/pstree.img"),
+			 0);
+	/* An empty folder is no loss: a killed server may have left it. */
+	source_open(&s, "empty", 0);
+	source_close(&s);
+	disk_expect_gone("empty", "lost");
 	assert_int_equal(server_stop(), 0);
 }
 
@@ -131,9 +172,8 @@ static void test_slow_greeting(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		SERVER_TEST(test_hello_refused),
-		SERVER_TEST(test_max_sessions),
-		SERVER_TEST(test_join_refused),
+		SERVER_TEST(test_hello_refused), SERVER_TEST(test_foreign),
+		SERVER_TEST(test_max_sessions),	 SERVER_TEST(test_join_refused),
 		SERVER_TEST(test_slow_greeting),
 	};
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Removing a session's folder. */
+/*
+ * Removing a session's folder: only what bears a mark of ours.  DIR may hold what a person has put
+ * there, and the names of sessions come from peers.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,14 +11,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ours.h"
 #include "session.h"
+#include "session_file.h"
 
 /* CRIU makes no folders of its own in there; a person may have. */
 #define MAX_DEPTH 16
 
 static int remove_tree(int dirfd, const char *name, int depth);
 
-static int remove_children(int fd, int depth)
+/* Takes fd over. */
+static int remove_children(int fd, int depth, const char *except)
 {
 	struct dirent *d;
 	int ret = 0, one;
@@ -27,7 +33,8 @@ static int remove_children(int fd, int depth)
 		return ret;
 	}
 	while ((d = readdir(dir))) {
-		if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
+		if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, "..") ||
+		    (except && !strcmp(d->d_name, except)))
 			continue;
 		one = remove_tree(dirfd(dir), d->d_name, depth + 1);
 		ret = ret ? ret : one;
@@ -49,15 +56,54 @@ static int remove_tree(int dirfd, const char *name, int depth)
 	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	ret = remove_children(fd, depth);
+	ret = remove_children(fd, depth, NULL);
 	if (!ret && unlinkat(dirfd, name, AT_REMOVEDIR) && errno != ENOENT)
 		ret = -errno;
 	return ret;
 }
 
-int mfd_clean_tree(int dirfd, const char *name)
+/* Its session.img is of this name, or cannot be read any more. */
+static int is_marked(int fd, const char *name)
 {
-	return remove_tree(dirfd, name, 0);
+	Mfd__SessionEntry *e = NULL;
+	int ours;
+
+	if (faccessat(fd, MFD_SESSION_FILE_NAME, F_OK, AT_SYMLINK_NOFOLLOW))
+		return 0;
+	mfd_session_file_load(fd, &e, NULL);
+	ours = !e || !strcmp(e->name, name);
+	mfd_session_file_free(e);
+	return ours;
+}
+
+/* All but the mark, so that a server that goes on after a crash still finds it. */
+static int remove_content(int fd)
+{
+	int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (again < 0)
+		return -errno;
+	return remove_children(again, 0, MFD_SESSION_FILE_NAME);
+}
+
+int mfd_clean_session(int rootfd, const char *name)
+{
+	int fd = mfd_ours_dir(rootfd, name), ret = 0, marked;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd == -EPERM ? -EEXIST : fd;
+	marked = is_marked(fd, name);
+	/* Without the mark: a session that has not got so far as to write it has these alone. */
+	if (marked || mfd_pagestore_is_alone(fd))
+		mfd_pagestore_remove(fd);
+	if (marked)
+		ret = remove_content(fd);
+	if (marked && !ret && unlinkat(fd, MFD_SESSION_FILE_NAME, 0) && errno != ENOENT)
+		ret = -errno;
+	close(fd);
+	if (!ret && unlinkat(rootfd, name, AT_REMOVEDIR) && errno != ENOENT)
+		ret = errno == ENOTEMPTY ? -EEXIST : -errno;
+	return ret;
 }
 
 uint64_t mfd_clean_now_us(void)

@@ -185,7 +185,7 @@ static void end_aborted(struct mfd_session *s)
 	 */
 	remove_store(s);
 	buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
-	ret = mfd_clean_tree(s->server->dirfd, s->name);
+	ret = mfd_clean_session(s->server->dirfd, s->name);
 	if (ret)
 		mfd_log_error("%s: cannot remove its folder: %s", s->name, strerror(-ret));
 	if (buried)

@@ -79,7 +79,13 @@ static int make_room(struct mfd_session *s, struct mfd_error *err)
 		if (!ended && st != MFD__SESSION_STATE__DONE && st != MFD__SESSION_STATE__ABORTED)
 			return mfd_error_set(err, -EEXIST, "session %s is in use", s->name);
 	}
-	ret = mfd_clean_tree(s->server->dirfd, s->name);
+	ret = mfd_clean_session(s->server->dirfd, s->name);
+	if (ret == -EEXIST)
+		return mfd_error_set(
+			err, ret,
+			"session %s: the restore server's folder has something of that "
+			"name that is no session, and leaves it alone: use another name",
+			s->name);
 	if (ret)
 		return mfd_error_sys(err, ret, "session %s: removing the one before", s->name);
 	mfd_session_file_exhume(s->server->dirfd, s->name);
@@ -178,8 +184,7 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 			mfd_error_sys(err, ret, "session.img");
 	}
 	if (ret) {
-		mfd_pagestore_remove(s->dirfd);
-		mfd_clean_tree(s->server->dirfd, s->name);
+		mfd_clean_session(s->server->dirfd, s->name);
 		mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
 	}
 	return ret;
@@ -221,8 +226,7 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_unlock(&s->send_lock);
 	mfd_session_put(s);
-	mfd_pagestore_remove(s->dirfd);
-	mfd_clean_tree(s->server->dirfd, s->name);
+	mfd_clean_session(s->server->dirfd, s->name);
 	mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
 	return mfd_error_sys(err, ret, "thread");
 }

@@ -60,7 +60,8 @@ static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 		mfd_address_give_up(name, e->move_address, e->n_move_address);
 	mfd_session_file_bury(sv->dirfd, name, &copy);
 	mfd_pagestore_remove(dirfd);
-	mfd_clean_tree(sv->dirfd, name);
+	if (mfd_clean_session(sv->dirfd, name))
+		mfd_log_error("%s: its folder cannot be removed", name);
 }
 
 static void note_broken(int dirfd, Mfd__SessionEntry *e, const char *why)

@@ -269,7 +269,11 @@ void mfd_session_wind_up(struct mfd_session *s);
 int mfd_userns_admit(struct mfd_session *s, char *text, size_t len);
 
 /* ---- clean.c ---- */
-int mfd_clean_tree(int dirfd, const char *name); /* rm -r; 0 when absent */
-uint64_t mfd_clean_now_us(void);		 /* CLOCK_REALTIME */
+/*
+ * Remove a session's folder below `rootfd`, with its page store; 0 when absent.  -EEXIST: there is
+ * something of that name that is no session, and it is left alone.
+ */
+int mfd_clean_session(int rootfd, const char *name);
+uint64_t mfd_clean_now_us(void); /* CLOCK_REALTIME */
 
 #endif
