@@ -358,8 +358,9 @@ static int may_decide(const char *path, struct mfd_error *err)
 {
 	struct stat st;
 
+	/* What has no name (a memfd of `migrate`) no other user can open. */
 	if (stat(path, &st) || ((!st.st_uid || st.st_uid == geteuid()) &&
-				(!S_ISREG(st.st_mode) || !(st.st_mode & S_IWOTH))))
+				(!S_ISREG(st.st_mode) || !st.st_nlink || !(st.st_mode & S_IWOTH))))
 		return 0;
 	return mfd_error_set(err, -EPERM,
 			     "%s: other users can change this configuration file: it must belong "

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -185,6 +186,9 @@ static void test_config(void **state)
 	assert_int_equal(chown(path, 0, 0), 0);
 	assert_int_equal(chmod(path, 0666), 0);
 	assert_int_equal(mfd_options_from_file(&o, path, NULL), -EPERM);
+	/* As `migrate` hands one on. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd_create("conf", 0));
+	assert_int_equal(mfd_options_from_file(&o, path, NULL), 0);
 	mfd_options_free(&o);
 }
 
