@@ -225,22 +225,30 @@ static int fill_ended(struct mfd_session_file *f, int ended, const char *name)
 	return 0;
 }
 
-int mfd_session_file_find(int dirfd, const char *name, struct mfd_session_file *f)
+int mfd_session_file_find_ended(int dirfd, const char *name, struct mfd_session_file *f)
 {
 	int ended, ret;
 
 	memset(f, 0, sizeof(*f));
 	if (!name_ok(name))
 		return -EINVAL;
-	ret = fill_live(f, dirfd, name);
-	if (ret != -ENOENT)
-		return ret;
 	ended = open_ended(dirfd, 0);
 	if (ended < 0)
 		return ended;
 	ret = fill_ended(f, ended, name);
 	close(ended);
 	return ret;
+}
+
+int mfd_session_file_find(int dirfd, const char *name, struct mfd_session_file *f)
+{
+	int ret;
+
+	memset(f, 0, sizeof(*f));
+	if (!name_ok(name))
+		return -EINVAL;
+	ret = fill_live(f, dirfd, name);
+	return ret != -ENOENT ? ret : mfd_session_file_find_ended(dirfd, name, f);
 }
 
 void mfd_session_file_release(struct mfd_session_file *f)

@@ -68,6 +68,8 @@ struct mfd_session_file {
  * there (yet).
  */
 int mfd_session_file_find(int dirfd, const char *name, struct mfd_session_file *f);
+/* Its tombstone alone, whatever else there is: likewise. */
+int mfd_session_file_find_ended(int dirfd, const char *name, struct mfd_session_file *f);
 void mfd_session_file_release(struct mfd_session_file *f);
 /*
  * All of them, live ones and tombstones that no live one hides, by name.  Free with

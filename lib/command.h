@@ -27,6 +27,7 @@ int mfd_migrate_main(int argc, char **argv);
 #define MFD_EXIT_REFUSED 4 /* migrate: something here does not allow it; nothing was begun */
 /* migrate: the target cannot be reached or refuses; nothing was frozen */
 #define MFD_EXIT_TARGET 5
+#define MFD_EXIT_BOTH	6  /* migrate: both copies run */
 #define MFD_EXIT_USAGE	64 /* as sysexits.h */
 
 /* Where sessions live when --dir is not given. */

@@ -31,13 +31,22 @@ enum mfd_progress_phase {
 	MFD_PROGRESS_ABORTED,
 };
 
+/* Whether the target is known to run the tasks. */
+enum mfd_progress_doubt {
+	MFD_PROGRESS_SURE,
+	MFD_PROGRESS_LOST,    /* they may run there, and the target cannot be reached */
+	MFD_PROGRESS_UNKNOWN, /* ... and the target does not say what became of them */
+	MFD_PROGRESS_DIED,    /* they ran there and are dead; they are frozen here */
+	MFD_PROGRESS_UNTOLD,  /* they are dead here, and the target has not acknowledged that */
+};
+
 struct mfd_progress {
 	uint32_t magic;
 	_Atomic uint32_t phase;	 /* enum mfd_progress_phase */
 	_Atomic uint32_t passed; /* bit N: phase N was entered */
 	/* postcopy: the restored tasks may run, there is no abort any more */
 	_Atomic uint32_t running;
-	_Atomic uint32_t lost; /* ... and the target cannot be reached */
+	_Atomic uint32_t lost; /* enum mfd_progress_doubt */
 	/* postcopy: the target has no memory for more pages until it has restored */
 	_Atomic uint32_t held;
 	_Atomic uint64_t bytes_total; /* of memory; an estimate until STREAMING is over */
@@ -46,6 +55,7 @@ struct mfd_progress {
 	int32_t code;		      /* -errno */
 	uint32_t failed_in;	      /* the phase in which it was ABORTED */
 	int32_t untold;		      /* released, but the target could not be told */
+	int32_t both;		      /* the tasks run on here, and on the target, too */
 	char error[512];
 };
 

@@ -216,6 +216,15 @@ static void aborted(const struct mfd_migrate *m, struct outcome *o)
 		o->code = MFD_EXIT_TARGET;
 	explain(m, o);
 	snprintf(why, sizeof(why), "%s", o->error);
+	if (m->progress->both) {
+		o->result = "both-run";
+		o->code = MFD_EXIT_BOTH;
+		set_error(
+			o,
+			"BOTH RUN: process %u runs on here, and %s runs it, too: end one of the two (%.400s)",
+			m->pid, m->o.target, why);
+		return;
+	}
 	set_error(o, "process %u was not moved, %s: %.600s", m->pid, runs, why);
 }
 
@@ -351,9 +360,11 @@ int mfd_migrate_main(int argc, char **argv)
 			"      to be restored there ('criu-multifd restore'), in postcopy mode too unless that has happened\n"
 			"   1  failed or aborted: the process runs on here\n"
 			"   2  aborted because of --timeout: the process runs on here\n"
-			"   3  in doubt: gone here, complete on the target, which could not be told; see 'criu-multifd status' there\n"
+			"   3  in doubt: gone here, complete on the target, which could not be told yet; see 'criu-multifd status' there.\n"
+			"      The sender goes on telling it; 'criu-multifd resolve --source DIR --discard' ends that\n"
 			"   4  nothing was begun: no such process, not root, no criu ...\n"
 			"   5  the target cannot be reached or refuses; nothing was frozen\n"
+			"   6  both run: the process runs on here, and on the target, where a person has let it run; end one of the two\n"
 			"  64  wrong usage or configuration",
 		.flags = flags,
 		.max_args = 0,

@@ -37,6 +37,15 @@ static const char *const phase_texts[] = {
 	[MFD_PROGRESS_ABORTED] = "aborted",
 };
 
+/* By enum mfd_progress_doubt. */
+static const char *const doubt_texts[] = {
+	[MFD_PROGRESS_LOST] = "IN DOUBT: runs on the target, which cannot be reached; trying",
+	[MFD_PROGRESS_UNKNOWN] =
+		"IN DOUBT: may run on the target, which does not say so; frozen here, asking",
+	[MFD_PROGRESS_DIED] = "IN DOUBT: has run on the target and died there; frozen here: see "
+			      "criu-multifd status --source",
+};
+
 struct figures {
 	uint64_t sent, total;
 	double percent, ms;
@@ -173,8 +182,10 @@ static void describe(struct mfd_migrate *m, char *text, size_t len)
 
 static const char *phase_text(const struct mfd_migrate *m)
 {
-	if (atomic_load(&m->progress->lost))
-		return "IN DOUBT: runs on the target, which cannot be reached; trying";
+	unsigned doubt = atomic_load(&m->progress->lost);
+
+	if (doubt && doubt < sizeof(doubt_texts) / sizeof(*doubt_texts) && doubt_texts[doubt])
+		return doubt_texts[doubt];
 	if (atomic_load(&m->progress->held) && m->report.phase == MFD_PROGRESS_STREAMING)
 		return "held: the target's memory limit";
 	if (atomic_load(&m->progress->running) && m->report.phase == MFD_PROGRESS_STREAMING)

@@ -30,6 +30,8 @@ const char mfd_status_notes[] =
 	"                            restored, committed, installed, done\n"
 	"  memory_used, memory_promised, memory_need\n"
 	"                            of a server with --max-memory, bytes: taken, set aside, and what its source says it has\n"
+	"  unloadable                why the server could not load it (it tries again); null: it is not so\n"
+	"  both_run                  it runs here, and its source has said that its tasks run on there, too\n"
 	"  held                      \"queued\" while its source waits before it freezes anything, \"pages\" while pages wait at\n"
 	"                            the source until the restore has finished\n"
 	"JSON of all sessions moreover has memory (null = no limit, or no server with one runs): limit, used, promised, free\n"
@@ -50,6 +52,8 @@ const char mfd_status_notes[] =
 	"                            running, sent, ready, restored, released (the tasks are dead), committed\n"
 	"  tasks_held                tasks of 64 MiB and more that were gone at once at the release; what memory they had\n"
 	"                            was given back after that\n"
+	"  in_doubt, doubt           the tasks are frozen, or gone, here, and the target is not known to run them; why\n"
+	"  both_run                  the tasks run on here, and a person has let the target's run, too\n"
 	"  faults, reconnects, acknowledged, phases (the spans between some of these), error\n"
 	"\n"
 	"Exit status: 0, or 1 when there is no such session or folder.";

@@ -107,6 +107,10 @@ static void print_channels(struct json_object *j)
 	}
 }
 
+static const char what_to_do[] =
+	"Look at the target ('criu-multifd status' there). Never let both run. If nothing runs there:\n"
+	"    criu-multifd resolve --source DIR --run; if it runs, or ended well, there: ... --discard";
+
 static void print(struct json_object *j, int channels)
 {
 	char session[300], result[32], phase[32], target[128], bytes[32], rate[32], error[600];
@@ -121,6 +125,11 @@ static void print(struct json_object *j, int channels)
 	       real(j, "total_ms") / 1000, real(j, "gbit_per_s"),
 	       (unsigned long long)number(j, "channels"),
 	       mfd_rate_text(number(j, "max_bandwidth"), rate, sizeof(rate)));
+	if (json_object_get_boolean(json_object_object_get(j, "in_doubt")))
+		printf("    IN DOUBT: %s\n    %s\n", word(j, "doubt", error, sizeof(error)),
+		       what_to_do);
+	if (json_object_get_boolean(json_object_object_get(j, "both_run")))
+		printf("    BOTH RUN: here and on the target. End one of the two.\n");
 	if (json_object_object_get(j, "error"))
 		printf("    %s\n", word(j, "error", error, sizeof(error)));
 	if (channels)

@@ -59,7 +59,11 @@ static void fill_row(struct row *r, const struct mfd_status *s, const struct mfd
 	strcpy(r->cell[STATE], "unreadable");
 	if (!e)
 		return;
-	snprintf(r->cell[STATE], len, "%s%s", e->in_doubt ? "IN DOUBT: " : "", mfd_words_state(e));
+	snprintf(r->cell[STATE], len, "%s%s",
+		 e->both_run ? "BOTH RUN: " :
+		 e->in_doubt ? "IN DOUBT: " :
+			       "",
+		 mfd_words_state(e));
 	text_cell(r->cell[SOURCE], len, e->source);
 	pages_cell(r->cell[RECEIVED], len, e, mfd_status_received(e));
 	pages_cell(r->cell[INSTALLED], len, e, e->installed_pages);

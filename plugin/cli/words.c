@@ -69,6 +69,21 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 	const char *name = command_name(e->name);
 	char source[256];
 
+	if (e->unloadable) {
+		snprintf(
+			buf, len,
+			"The server cannot load it: %.300s.\n"
+			"It tries again now and then. It may be the only copy: to give it up for good:\n"
+			"criu-multifd resolve --dir %s %s --discard",
+			mfd_image_text_clean(e->unloadable), dir, name);
+		return buf;
+	}
+	if (e->both_run) {
+		snprintf(buf, len,
+			 "BOTH RUN: the tasks here, and those on %s, say so. End one of the two.",
+			 e->source ? mfd_image_text_clean(e->source) : "the source");
+		return buf;
+	}
 	if (!e->in_doubt)
 		return NULL;
 	snprintf(source, sizeof(source), "%s", e->source ? e->source : "the source");

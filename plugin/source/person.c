@@ -16,12 +16,15 @@
 #define BEFORE	  1 /* the restored tasks do not run: an abort undoes everything */
 #define CONNECTED 2 /* they may run, and the target is connected */
 #define LOST	  4 /* they may run, and the target is out of reach: in doubt */
-#define ALWAYS	  (BEFORE | CONNECTED | LOST)
+#define DEAD	  8 /* the tasks here are dead; the target has not acknowledged that */
+#define ALWAYS	  (BEFORE | CONNECTED | LOST | DEAD)
 
 static unsigned situation(const struct mfd_worker *w)
 {
 	if (mfd_send_phase(w->sh) == MFD_SEND_LOST)
 		return LOST;
+	if (mfd_send_phase(w->sh) == MFD_SEND_RELEASED)
+		return DEAD;
 	return mfd_send_phase_has(w->sh, MFD_SEND_LEAVE) ? CONNECTED : BEFORE;
 }
 
@@ -43,6 +46,14 @@ static int do_discard(struct mfd_worker *w, const struct mfd_desk_request *r)
 	(void)w;
 	mfd_desk_answer(r->caller, NULL);
 	return MFD_SEND_EV_DISCARD;
+}
+
+/* The target is not told any more: doubt.c. */
+static int do_give_up(struct mfd_worker *w, const struct mfd_desk_request *r)
+{
+	(void)w;
+	mfd_desk_answer(r->caller, NULL);
+	return MFD_SEND_STEP;
 }
 
 static int do_status(struct mfd_worker *w, const struct mfd_desk_request *r)
@@ -71,6 +82,7 @@ static int do_set(struct mfd_worker *w, const struct mfd_desk_request *r)
 	return MFD_SEND_NOTHING;
 }
 
+#define GONE_HERE    "the tasks are gone here; the target is told until it answers"
 #define NOT_IN_DOUBT "the session is not in doubt: its target is connected"
 
 static const struct {
@@ -83,6 +95,9 @@ static const struct {
 	{ MFD_DESK_ABORT, CONNECTED, NULL, "too late: the tasks may run on the target already" },
 	{ MFD_DESK_ABORT, LOST, NULL,
 	  "in doubt: the tasks may run on the target; criu-multifd resolve --source settles it" },
+	{ MFD_DESK_ABORT, DEAD, NULL, GONE_HERE },
+	{ MFD_DESK_RUN, DEAD, NULL, GONE_HERE },
+	{ MFD_DESK_DISCARD, DEAD, do_give_up, NULL },
 	{ MFD_DESK_RUN, LOST, do_run, NULL },
 	{ MFD_DESK_RUN, BEFORE | CONNECTED, NULL, NOT_IN_DOUBT },
 	{ MFD_DESK_DISCARD, LOST, do_discard, NULL },

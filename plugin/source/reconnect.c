@@ -13,19 +13,20 @@
 #include "summary.h"
 #include "worker.h"
 
-#define RETRY_MS  500
-#define SAY_EVERY 20 /* tries */
+#define RETRY_MS     500
+#define MAX_RETRY_MS 15000 /* of a target that answers, and does not say what became of the tasks */
+#define SAY_EVERY    20	   /* tries */
 
 /* The time between two tries, in which a person may decide: as mfd_person_desk. */
-static int wait_for_person(struct mfd_worker *w)
+static int wait_for_person(struct mfd_worker *w, int ms)
 {
 	struct pollfd p = { .fd = w->desk, .events = POLLIN };
 
 	if (w->desk < 0) {
-		usleep(RETRY_MS * 1000);
+		usleep((useconds_t)ms * 1000);
 		return MFD_SEND_NOTHING;
 	}
-	return poll(&p, 1, RETRY_MS) > 0 ? mfd_person_desk(w) : MFD_SEND_NOTHING;
+	return poll(&p, 1, ms) > 0 ? mfd_person_desk(w) : MFD_SEND_NOTHING;
 }
 
 /*
@@ -69,35 +70,47 @@ static int try_again(struct mfd_worker *w)
 	return MFD_SEND_EV_REJOINED;
 }
 
-/* A try got an answer: channels, or that the target has given the session up. */
+/* A try got an answer: channels, or a proof that the tasks may go on here. */
 static int answered(struct mfd_worker *w, const struct mfd_error *why, int ret)
 {
-	atomic_store(&w->progress->lost, 0);
+	mfd_assert(ret > 0 || mfd_proof_frees(w->session.proof));
+	mfd_doubt_end(w);
 	/* The target's own reason says more than that it does not know the session any more. */
 	if (ret < 0 && why->code == -ECANCELED)
 		w->err = *why;
 	return ret;
 }
 
+/* A target that answers is asked less and less often; one that is out of reach may be back soon. */
+static int next_pause(const struct mfd_worker *w, int pause)
+{
+	if (w->doubt.kind == MFD_PROGRESS_LOST)
+		return RETRY_MS;
+	return pause * 2 < MAX_RETRY_MS ? pause * 2 : MAX_RETRY_MS;
+}
+
 static int keep_trying(struct mfd_worker *w, const struct mfd_error *why)
 {
-	int ret;
+	int pause = RETRY_MS, ret;
 
 	for (unsigned try = 0;; try++) {
 		close_session(w);
 		mfd_error_clear(&w->err);
 		ret = try_again(w);
-		if (ret > 0 || ret == -ECANCELED)
+		if (ret > 0 || mfd_proof_frees(w->session.proof))
 			return answered(w, why, ret);
 		if (mfd_gate_criu_ended(&w->gate, 0))
 			return mfd_error_set(&w->err, -ESRCH, "CRIU has ended");
 		if (try % SAY_EVERY == 0)
 			mfd_log_warn("no connection to %s yet: %s", w->sh->target.text,
 				     w->err.text);
+		mfd_doubt_begin(w, w->session.proof);
 		mfd_error_clear(&w->err);
-		ret = wait_for_person(w);
+		ret = wait_for_person(w, pause);
+		pause = next_pause(w, pause);
 		if (ret) {
 			mfd_uplink_close(&w->session);
+			mfd_doubt_end(w);
 			return ret;
 		}
 	}
@@ -114,7 +127,7 @@ int mfd_reconnect(struct mfd_worker *w)
 		"%s; the tasks may run on the target, so they stay frozen here until it is back",
 		why.text);
 	ret = mfd_decide(w, MFD_SEND_EV_LOST);
-	atomic_store(&w->progress->lost, 1);
+	atomic_store(&w->progress->lost, MFD_PROGRESS_LOST);
 	/* It may be a channel that broke: the inbox must end, too. */
 	mfd_uplink_shutdown(&w->session);
 	mfd_inbox_stop(&w->inbox);

@@ -112,7 +112,9 @@ static int finish(struct mfd_options *o, struct mfd_shared *sh, int link)
 
 	switch (mfd_send_phase_heir(mfd_send_phase(sh))) {
 	case MFD_SEND_HEIR_TELL:
-		return mfd_tell(o, sh, MFD_TELL_COMMIT, MFD_TELL_MS, &err) ? 1 : 0;
+		signal(SIGTERM, SIG_DFL); /* only a person ends this before the target answers */
+		signal(SIGINT, SIG_DFL);
+		return mfd_tell(o, sh, MFD_TELL_COMMIT, MFD_TELL_FOREVER, &err) ? 1 : 0;
 	case MFD_SEND_HEIR_RESULT:
 		return sh->result;
 	default:

@@ -236,6 +236,11 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "acknowledged",
 			       json_object_new_boolean(w->times.released_us &&
 						       !w->progress->untold));
+	json_object_object_add(j, "in_doubt",
+			       json_object_new_boolean(w->doubt.kind != MFD_PROGRESS_SURE));
+	json_object_object_add(j, "doubt",
+			       w->doubt.why[0] ? json_object_new_string(w->doubt.why) : NULL);
+	json_object_object_add(j, "both_run", json_object_new_boolean(w->progress->both != 0));
 	json_object_object_add(
 		j, "error", w->err.code ? json_object_new_string(mfd_error_text(&w->err)) : NULL);
 	return j;

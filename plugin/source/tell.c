@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* RESUME with an outcome, until it is heard. */
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "give_address.h"
@@ -9,7 +10,10 @@
 #include "tell.h"
 #include "uplink.h"
 
-#define RETRY_MS 300
+#define RETRY_MS     300
+#define MAX_RETRY_MS 30000
+/* a target that knows nothing of the session need not be told that the tasks run on here */
+#define UNKNOWN_MS 3000
 
 static const char *const words[] = { [MFD_TELL_ABORT] = "abort", [MFD_TELL_COMMIT] = "commit" };
 
@@ -26,6 +30,11 @@ static int hear_committed(struct mfd_uplink *s, struct mfd_error *err)
 	return ret;
 }
 
+static int both_run(const char *state)
+{
+	return !strcmp(state, "COMMITTED") || !strcmp(state, "DONE");
+}
+
 static int tell_once(const struct mfd_options *o, struct mfd_shared *sh,
 		     enum mfd_outcome_told outcome, struct mfd_error *err)
 {
@@ -35,14 +44,22 @@ static int tell_once(const struct mfd_options *o, struct mfd_shared *sh,
 
 	if (!ret && outcome == MFD_TELL_COMMIT)
 		ret = hear_committed(&s, err);
+	else if (!ret && both_run(state))
+		ret = mfd_error_set(err, -EEXIST,
+				    "session '%s' has been committed on %s (%s): both copies run",
+				    sh->session, sh->target.text, state);
 	mfd_control_close(&s.control);
+	if (ret == -ECANCELED && s.proof == MFD_PROOF_NONE)
+		ret = err->code = -ENOENT; /* the text says what it answers */
 	return ret;
 }
 
 int mfd_tell(const struct mfd_options *o, struct mfd_shared *sh, enum mfd_outcome_told outcome,
 	     unsigned give_up_ms, struct mfd_error *err)
 {
-	uint64_t end = mfd_io_now_ms() + give_up_ms;
+	uint64_t start = mfd_io_now_ms(),
+		 end = give_up_ms == MFD_TELL_FOREVER ? UINT64_MAX : start + give_up_ms;
+	unsigned pause = RETRY_MS;
 	int ret;
 
 	if (outcome == MFD_TELL_COMMIT)
@@ -50,8 +67,13 @@ int mfd_tell(const struct mfd_options *o, struct mfd_shared *sh, enum mfd_outcom
 	for (;;) {
 		mfd_error_clear(err);
 		ret = tell_once(o, sh, outcome, err);
-		if (!ret || ret == -ECANCELED || mfd_io_now_ms() >= end)
+		if (!ret || ret == -ECANCELED || ret == -EEXIST || mfd_io_now_ms() >= end)
 			return ret;
-		usleep(RETRY_MS * 1000);
+		if (ret == -ENOENT && outcome == MFD_TELL_ABORT &&
+		    mfd_io_now_ms() - start > UNKNOWN_MS)
+			return ret;
+		usleep(pause * 1000);
+		if (give_up_ms == MFD_TELL_FOREVER)
+			pause = pause * 2 < MAX_RETRY_MS ? pause * 2 : MAX_RETRY_MS;
 	}
 }

@@ -6,6 +6,8 @@
 #ifndef MFD_TELL_H
 #define MFD_TELL_H
 
+#include <limits.h>
+
 #include "error.h"
 #include "options.h"
 #include "shared.h"
@@ -17,9 +19,12 @@ enum mfd_outcome_told {
 	MFD_TELL_COMMIT, /* the tasks are dead here */
 };
 
+#define MFD_TELL_FOREVER UINT_MAX
+
 /*
- * Try until the target answers or give_up_ms have passed.  0; -ECANCELED: it answers that it has no
- * such session (any more); other -errno: it could not be told.  err is filled then.
+ * Try until the target answers or give_up_ms have passed.  0; -ECANCELED: it proves that the
+ * session has ended there (proof.h); -EEXIST, of MFD_TELL_ABORT: the session is committed there, so
+ * that both copies run; other -errno: it could not be told.  err is filled then.
  */
 int mfd_tell(const struct mfd_options *o, struct mfd_shared *sh, enum mfd_outcome_told outcome,
 	     unsigned give_up_ms, struct mfd_error *err);

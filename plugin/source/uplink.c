@@ -96,11 +96,10 @@ static int aside(struct mfd_uplink *s, unsigned type, const ProtobufCMessage *ms
 
 /*
  * Wait for the next message, which must be `type`.  An ABORT instead carries the target's reason
- * and is -ECANCELED, a code that no broken or refused connection has: it is the target's own word
- * that the session is over.
+ * and is -ECANCELED, a code that no broken or refused connection has; s->proof is what it proves.
  */
-static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg,
-		  struct mfd_error *err)
+static int expect(struct mfd_uplink *s, const struct mfd_shared *sh, unsigned type,
+		  ProtobufCMessage **msg, struct mfd_error *err)
 {
 	unsigned got;
 	int ret;
@@ -117,6 +116,8 @@ static int expect(struct mfd_uplink *s, unsigned type, ProtobufCMessage **msg,
 				     mfd_wire_msg_name(type));
 	if (got == type)
 		return 0;
+	if (got == MFD_WIRE_ABORT)
+		s->proof = mfd_proof_of((const Mfd__Abort *)*msg, sh->id);
 	if (got == MFD_WIRE_ABORT)
 		ret = mfd_error_set(err, -ECANCELED, "the target refuses: %s",
 				    ((Mfd__Abort *)*msg)->reason);
@@ -204,7 +205,7 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 {
 	ProtobufCMessage *msg = NULL;
 	Mfd__HelloOk *ok;
-	int ret = expect(s, MFD_WIRE_HELLO_OK, &msg, err);
+	int ret = expect(s, sh, MFD_WIRE_HELLO_OK, &msg, err);
 
 	if (ret)
 		return ret;
@@ -333,7 +334,7 @@ int mfd_uplink_join(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	ret = join_all(s, o, sh, err);
 	if (ret)
 		return ret;
-	ret = expect(s, MFD_WIRE_JOINED, &msg, err);
+	ret = expect(s, sh, MFD_WIRE_JOINED, &msg, err);
 	if (ret)
 		return ret;
 	protobuf_c_message_free_unpacked(msg, NULL);
@@ -369,6 +370,7 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	ProtobufCMessage *msg = NULL;
 	int ret;
 
+	s->proof = MFD_PROOF_NONE;
 	mfd_control_init(&s->control);
 	ret = connect_as(&s->control.conn, sh, o, -1, NULL, MFD_WIRE_ROLE_CONTROL, 0, err);
 	if (ret)
@@ -379,13 +381,14 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	r.has_max_bandwidth = 1;
 	r.max_bandwidth = atomic_load(&sh->max_bandwidth);
 	r.has_room = r.room = 1;
+	r.has_evidence = r.evidence = 1;
 	atomic_store(&s->queue.room, UINT64_MAX);
 	s->queue.sent = 0;
 	ret = mfd_control_send(&s->control, MFD_WIRE_RESUME, &r.base);
 	if (ret)
 		mfd_error_sys(err, ret, "sending RESUME");
 	else
-		ret = expect(s, MFD_WIRE_RESUME_OK, &msg, err);
+		ret = expect(s, sh, MFD_WIRE_RESUME_OK, &msg, err);
 	if (!ret) {
 		Mfd__ResumeOk *ok = (Mfd__ResumeOk *)msg;
 

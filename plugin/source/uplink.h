@@ -10,6 +10,7 @@
 #include "control.h"
 #include "multifd.h"
 #include "options.h"
+#include "proof.h"
 #include "queue.h"
 #include "sendchan.h"
 #include "shared.h"
@@ -32,6 +33,7 @@ struct mfd_uplink {
 	struct mfd_multifd *multifd;
 	struct mfd_multifd_stats produced; /* of a multifd that has been stopped */
 	uint64_t hello_us, joined_us;	   /* CLOCK_MONOTONIC: HELLO_OK and JOINED came */
+	enum mfd_proof proof;		   /* of the target's latest refusal */
 	uint64_t hello_bandwidth;	   /* what HELLO said that max-bandwidth is */
 	int (*waiting)(void *arg);	   /* see multifd.h; the caller's, may be NULL */
 	void *waiting_arg;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "doubt.h"
 #include "give_address.h"
 #include "io.h"
 #include "link.h"
@@ -96,7 +97,6 @@ static int say_commit(struct mfd_worker *w)
 /* The session is released all the same if this fails: nothing runs here any more. */
 static void tell_target(struct mfd_worker *w)
 {
-	struct mfd_error err = { 0 };
 	int ret;
 
 	mfd_address_release(w->o);
@@ -105,17 +105,7 @@ static void tell_target(struct mfd_worker *w)
 		return;
 	mfd_log_warn("the commit was not acknowledged (%s); connecting again", strerror(-ret));
 	mfd_release_give_back(&w->release);
-	ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, MFD_TELL_MS, &err);
-	w->progress->untold = ret != 0;
-	if (ret == -ECANCELED)
-		mfd_log_error(
-			"the tasks are gone here, and %s holds no session '%s' (any more): %s",
-			w->sh->target.text, w->sh->session, mfd_error_text(&err));
-	else if (ret)
-		mfd_log_error(
-			"the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' complete "
-			"and in doubt; let it run there with: criu-multifd resolve %s --run",
-			w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
+	mfd_doubt_tell(w);
 }
 
 /* The tasks are dead: say so in the phase before anything else. */
@@ -205,14 +195,12 @@ static void fail_the_dump(struct mfd_worker *w, const char *text)
  */
 static int is_too_late(struct mfd_worker *w, const char *text)
 {
-	struct mfd_error err = { 0 };
-
 	fail_the_dump(w, text);
 	if (mfd_shared_tasks_await_fate(w->sh))
 		return 0;
 	note_dead(w);
 	mfd_release_give_back(&w->release);
-	w->progress->untold = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, MFD_TELL_MS, &err) != 0;
+	mfd_doubt_tell(w);
 	return 1;
 }
 
@@ -268,7 +256,13 @@ static void tell_abort(struct mfd_worker *w, unsigned facts)
 		return;
 	mfd_release_give_back(&w->release);
 	ret = mfd_tell(w->o, w->sh, MFD_TELL_ABORT, MFD_TELL_MS, &err);
-	if (ret && ret != -ECANCELED) /* -ECANCELED: it knows, and has no such session any more */
+	w->progress->both = ret == -EEXIST;
+	if (ret == -EEXIST)
+		mfd_log_error(
+			"BOTH RUN: the tasks run on here, and session '%s' was committed on %s, where they run, too.  "
+			"End one of the two",
+			w->sh->session, w->sh->target.text);
+	else if (ret && ret != -ECANCELED) /* -ECANCELED: it has ended there */
 		mfd_log_error(
 			"the tasks run on here, but %s could not be told: %s.  If it holds session '%s', end it there with: "
 			"criu-multifd resolve %s --discard",

@@ -38,6 +38,7 @@
 #include <limits.h>
 
 #include "desk.h"
+#include "doubt.h"
 #include "gate.h"
 #include "give_way.h"
 #include "inbox.h"
@@ -98,6 +99,7 @@ struct mfd_worker {
 	struct mfd_send_times times;
 	struct mfd_send_past past;
 	struct mfd_progress *progress;
+	struct mfd_doubt doubt;
 	struct mfd_error err;
 };
 

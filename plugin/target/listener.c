@@ -154,6 +154,8 @@ static void turn(struct mfd_listener *l)
 	mfd_peers_expire(&sv->peers);
 	mfd_threads_reap(&sv->pool);
 	mfd_memory_server_publish(sv);
+	if (!l->stopping)
+		mfd_reload_tick(sv);
 	if (fds[3].revents & POLLIN)
 		asked_to_stop(l);
 	else if (fds[4].revents & (POLLHUP | POLLERR))

@@ -4,10 +4,12 @@
  * answer.
  *
  *	exec			go on in the program that lies at our path now
- *	abort NAME		before READY: as if the source had gone; ended sessions: removed
+ *	abort NAME		before READY: as if the source had gone; ended sessions: removed;
+ *				refused for what may be the only copy
  *	set NAME SETTING VALUE	ask the source to change it: "ok SETTING OLD NEW"
  *	resolve NAME run	in doubt and complete: as if the source had sent COMMIT
- *	resolve NAME discard	in doubt (or committed and broken): removed, its tasks are killed
+ *	resolve NAME discard	in doubt, committed and broken, or not loadable: removed, its tasks
+ *				are killed
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +26,7 @@
 #include "io.h"
 #include "listener.h"
 #include "log.h"
+#include "restored_notes.h"
 #include "session.h"
 
 #define REQUEST_SOCKET ".serve.sock"
@@ -69,36 +72,100 @@ static void ask_live(struct mfd_session *s, struct mfd_request *r, char *answer,
 	snprintf(answer, len, "%s", r->answer);
 }
 
-/*
- * May what lies on disk under this name, with no live session, be thrown away by `kind`? NULL or
- * why not.
- */
-static const char *removable(const struct mfd_session_file *f, enum mfd_request_kind kind)
+/* It may be restored yet, or its state cannot be told. */
+static int may_be_only_copy(const struct mfd_session_file *f)
 {
-	int committed = !f->ended && f->entry && f->entry->state == MFD__SESSION_STATE__COMMITTED;
+	return !f->ended && (!f->entry || f->entry->unloadable ||
+			     (f->entry->state != MFD__SESSION_STATE__DONE &&
+			      f->entry->state != MFD__SESSION_STATE__ABORTED));
+}
+
+/*
+ * May what lies on disk under this name, with no live session, be thrown away by `kind`?  Zero, and
+ * why not.  Before this was asked, it was tried to load it.
+ */
+static int removable(const struct mfd_server *sv, const struct mfd_session_file *f,
+		     enum mfd_request_kind kind, char *why, size_t len)
+{
+	int copy = may_be_only_copy(f);
+	const char *error = !f->entry		 ? f->why :
+			    f->entry->unloadable ? f->entry->unloadable :
+						   f->entry->error;
 
 	if (kind == MFD_REQUEST_SET)
-		return "error: too late: everything has been sent already";
-	if (kind == MFD_REQUEST_RUN)
-		return "error: the session cannot run any more";
-	if (kind == MFD_REQUEST_DISCARD)
-		return committed ? NULL : "error: the session is not in doubt";
-	return committed ?
-		       "error: the session is committed: the source is gone (`resolve NAME discard` gives it up)" :
-		       NULL;
+		snprintf(why, len, "error: too late: everything has been sent already");
+	else if (kind == MFD_REQUEST_RUN)
+		snprintf(why, len, "error: the session cannot run%s%.200s",
+			 error ? ": " : " any more", error ? error : "");
+	else if (kind == MFD_REQUEST_DISCARD && !copy && !f->ended)
+		snprintf(why, len, "error: the session is not in doubt");
+	else if (kind == MFD_REQUEST_ABORT && copy)
+		snprintf(why, len,
+			 "error: %s it may be the only copy of its tasks%s%.120s; to give it up: "
+			 "criu-multifd resolve --dir %.100s %.100s --discard",
+			 f->entry && f->entry->state == MFD__SESSION_STATE__COMMITTED ?
+				 "the session is committed: the source is gone, and" :
+				 "the session is not loaded:",
+			 error ? "; " : "", error ? error : "", sv->dir, f->name);
+	else
+		return 1;
+	return 0;
 }
 
 /* NULL or why not. */
-static const char *remove_ended(struct mfd_server *sv, const char *name)
+static const char *clean(struct mfd_server *sv, const char *name)
 {
 	int ret = mfd_clean_session(sv->dirfd, name);
 
 	if (ret == -EEXIST)
 		return "error: the folder of that name is no session, it is left alone";
-	if (ret)
-		return "error: its folder cannot be removed (the log of the kernel may say why)";
-	mfd_session_file_exhume(sv->dirfd, name);
-	return NULL;
+	return ret ? "error: its folder cannot be removed (the log of the kernel may say why)" :
+		     NULL;
+}
+
+static const char *remove_ended(struct mfd_server *sv, const char *name)
+{
+	const char *no = clean(sv, name);
+
+	if (!no)
+		mfd_session_file_exhume(sv->dirfd, name);
+	return no;
+}
+
+/*
+ * A person gives up what may be the only copy: its source, should it be frozen still, hears of it
+ * by the tombstone, and goes on.
+ */
+static void bury(struct mfd_server *sv, const struct mfd_session_file *f, int is_dead)
+{
+	Mfd__SessionEntry e = *f->entry; /* shallow */
+
+	if (!is_dead) /* a tombstone with an id is evidence */
+		e.has_session_id = 0;
+	e.error = "discarded by resolve";
+	e.has_in_doubt = 1;
+	e.in_doubt = 0;
+	e.has_by_person = e.by_person = 1;
+	if (mfd_session_file_bury(sv->dirfd, f->name, &e))
+		mfd_log_error("%s: no tombstone", f->name);
+}
+
+/* A tombstone is discarded: the person says that what ran here does not matter. */
+static const char *discard(struct mfd_server *sv, const struct mfd_session_file *f)
+{
+	int fd = f->ended ? -1 :
+			    openat(sv->dirfd, f->name,
+				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int is_dead = f->ended;
+
+	if (fd >= 0) {
+		mfd_notes_kill(fd, f->name);
+		is_dead = mfd_notes_fate(fd) != MFD_NOTES_ALIVE;
+		close(fd);
+	}
+	if (f->entry)
+		bury(sv, f, is_dead);
+	return clean(sv, f->name);
 }
 
 /* The claim keeps connections from opening a session of this name meanwhile. */
@@ -109,27 +176,39 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 	struct mfd_session *claim;
 	const char *no;
 
-	if (mfd_session_claim(sv, name, &claim)) {
+	if (mfd_session_claim(sv, name, MFD_CLAIM_OLD, &claim)) {
 		snprintf(answer, len, "error: session %.255s is busy, try again", name);
 		return;
 	}
 	if (mfd_session_file_find(sv->dirfd, name, &f)) {
 		snprintf(answer, len, "error: no session %.255s", name);
 	} else {
-		no = removable(&f, kind);
+		if (removable(sv, &f, kind, answer, len)) {
+			no = kind == MFD_REQUEST_DISCARD ? discard(sv, &f) :
+							   remove_ended(sv, name);
+			snprintf(answer, len, "%s", no ? no : "ok");
+		}
 		mfd_session_file_release(&f);
-		if (!no)
-			no = remove_ended(sv, name);
-		snprintf(answer, len, "%s", no ? no : "ok");
 	}
 	mfd_session_unclaim(claim);
+}
+
+/* The session of this name, loaded if it can be. */
+static struct mfd_session *find(struct mfd_server *sv, const char *name)
+{
+	struct mfd_session *s = mfd_session_find(sv, name);
+
+	if (s)
+		return s;
+	mfd_reload_again(sv, name);
+	return mfd_session_find(sv, name);
 }
 
 static void ask(struct call *c, enum mfd_request_kind kind, char *setting, char *value)
 {
 	struct mfd_request r = { .kind = kind, .name = setting, .value = value };
 	const char *name = c->word[1];
-	struct mfd_session *s = mfd_session_find(c->sv, name);
+	struct mfd_session *s = find(c->sv, name);
 
 	if (s)
 		ask_live(s, &r, c->answer, c->len);

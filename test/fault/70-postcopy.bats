@@ -328,7 +328,9 @@ ready_is_lost()
 	verify_victim
 }
 
-@test "the server is killed after leave was given: the tasks there are killed, nothing runs twice" {
+# Promise: what has run is not rolled back by itself. The source learns from the tombstone that the
+# tasks ran and are dead, and only a person lets its own go on.
+@test "the server is killed after leave was given: the tasks there are killed, the source stays frozen, in doubt, and goes on when told to" {
 	SERVER_PORT=7392
 	kill -TERM "$SERVER_PID"
 	eventually 5 is_dead "$SERVER_PID"
@@ -344,10 +346,16 @@ ready_is_lost()
 	SERVER_NAME=server.2 start_server
 	SERVER_ADDR=$front
 	heal
+	eventually 20 grep -q 'ran on .* and are dead there' "$IMG/multifd-send.log"
+	eventually 5 no_victims_on_target
+	assert_stays_frozen
+	run -0 "$MFD" status --source "$IMG" --json
+	[ "$(jq -r .in_doubt <<<"$output")" = true ]
+	[[ $("$MFD" status --source "$IMG") == *'IN DOUBT: '*'was restarted'* ]]
+	run -0 "$MFD" resolve --source "$IMG" --run
 	end_dump
 	[ "$DUMP_RC" != 0 ]
 	assert_not_frozen "$VICTIM_PID"
-	eventually 5 no_victims_on_target
 	verify_victim
 }
 

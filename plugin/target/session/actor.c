@@ -166,7 +166,8 @@ static void resume_continue(struct mfd_session *s)
 	mfd_assert(!s->over);
 	/* What was verified needs no channels: the source only missed our READY. */
 	if (mfd_session_in(s, MFD_PHASES_UNDECIDED)) {
-		s->in_doubt = s->error[0] = 0;
+		mfd_session_doubt(s, 0);
+		s->error[0] = 0;
 		mfd_session_store(s, 1);
 		mfd_say_ready(s);
 	}
@@ -200,6 +201,12 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 	if (outcome == MFD_OUTCOME_CONTINUE && s->phase == MFD_PHASE_RUNNING)
 		reset_channels(s); /* before RESUME_OK: channels join as soon as it is out */
 	mfd_say_resume_ok(s);
+	if (outcome == MFD_OUTCOME_ABORT && s->phase == MFD_PHASE_COMMITTED) {
+		mfd_log_error("%s: BOTH RUN: the source's tasks run on, and it is committed",
+			      s->name);
+		s->end.both_run = 1;
+		mfd_session_store(s, 1);
+	}
 	if (outcome == MFD_OUTCOME_COMMIT || s->phase == MFD_PHASE_COMMITTED)
 		return resume_commit(s, t);
 	if (outcome == MFD_OUTCOME_ABORT)
@@ -219,8 +226,27 @@ static const char *discard(struct mfd_session *s, struct mfd_trouble *t, const c
 	return "ok";
 }
 
+static int has_deposits(struct mfd_session *s)
+{
+	int n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->deposits.all > 0 || mfd_restore_is_under_way(&s->restore);
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+/* Committed, and nothing of it is restored: a person may give it up, since it may be impossible. */
+static int may_give_up(struct mfd_session *s)
+{
+	return s->phase == MFD_PHASE_COMMITTED && !mfd_restore_has_tasks(&s->restore) &&
+	       !atomic_load(&s->restored) && !has_deposits(s);
+}
+
 static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind, struct mfd_trouble *t)
 {
+	if (kind == MFD_REQUEST_DISCARD && may_give_up(s))
+		return discard(s, t, "discarded by resolve");
 	if (!s->in_doubt)
 		return "error: the session is not in doubt";
 	if (kind == MFD_REQUEST_DISCARD)
@@ -307,7 +333,7 @@ static int on_stop(struct mfd_session *s, struct mfd_trouble *t)
 	if (mfd_rules_keeps_tasks(s)) {
 		if (commit_is_due(s))
 			return 0;
-		s->in_doubt = 1;
+		mfd_session_doubt(s, 1);
 		mfd_session_set_error(s, "the restore server ended");
 		s->over = MFD_OVER_KEPT;
 		return 0;
@@ -329,7 +355,7 @@ static int on_stop(struct mfd_session *s, struct mfd_trouble *t)
 		return mfd_trouble(t, MFD_TROUBLE_SERVER, -ESHUTDOWN,
 				   "the restore server ends before the restore has");
 	if (s->phase == MFD_PHASE_READY || s->phase == MFD_PHASE_RESTORED) {
-		s->in_doubt = 1;
+		mfd_session_doubt(s, 1);
 		/* what was restored is killed: nothing has left the store */
 		if (s->phase == MFD_PHASE_RESTORED)
 			mfd_session_enter(s, MFD_PHASE_READY);

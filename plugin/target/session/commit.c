@@ -41,7 +41,7 @@ int mfd_commit_store(struct mfd_session *s, struct mfd_trouble *t)
 	mfd_assert(mfd_session_in(s, MFD_PHASES_UNDECIDED));
 	mfd_assert(!s->over);
 	s->times.committed_us = mfd_clean_now_us();
-	s->in_doubt = 0;
+	mfd_session_doubt(s, 0);
 	s->error[0] = 0;
 	if (!mfd_session_advance(s, MFD_PHASE_COMMITTED))
 		return 0;
@@ -50,7 +50,7 @@ int mfd_commit_store(struct mfd_session *s, struct mfd_trouble *t)
 	 * can still decide.
 	 */
 	s->times.committed_us = 0;
-	s->in_doubt = doubt;
+	mfd_session_doubt(s, doubt);
 	return mfd_trouble(t, MFD_TROUBLE_LINK, -EIO, "the commit could not be stored");
 }
 

@@ -108,8 +108,14 @@ static void reopen_session(struct mfd_peer *p, const struct mfd_wire_greeting *g
 {
 	struct mfd_error err = { 0 };
 	struct mfd_session *s = NULL;
-	int ret = mfd_hello_resume(p, g, r, &s, &err);
+	int ret;
 
+	ret = mfd_hello_resume(p, g, r, MFD_RESUME_FIRST, &s, &err);
+	if (ret == -EAGAIN) {
+		mfd_error_clear(&err);
+		mfd_reload_again(p->server, r->session);
+		ret = mfd_hello_resume(p, g, r, MFD_RESUME_LAST, &s, &err);
+	}
 	if (ret < 0)
 		refuse(p, err.code, mfd_error_text(&err));
 	else if (s)

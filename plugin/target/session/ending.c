@@ -58,18 +58,63 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static int has_deposits(struct mfd_session *s)
+{
+	int n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->deposits.all > 0;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+/*
+ * Everything restored, by the server or by an operator.  If this worker dies in between, the next
+ * one must not take over what was killed.
+ */
+static void kill_restored(struct mfd_session *s)
+{
+	if (mfd_restore_has_tasks(&s->restore) || has_deposits(s))
+		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
+	mfd_restore_kill(&s->restore);
+	if (has_deposits(s))
+		mfd_guard_kill(&s->server->guard, s->name);
+	/* Those that lack nothing are not held any more. */
+	mfd_notes_kill(s->dirfd, s->name);
+}
+
+/* The tombstone; without an id, so that it is no evidence, if a restored task does not die. */
+static void bury(struct mfd_session *s)
+{
+	Mfd__SessionEntry e;
+	int ret;
+
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->error[0]);
+	mfd_session_entry(s, &e);
+	e.in_doubt = 0;
+	e.has_by_person = e.by_person = s->end.by_person;
+	e.has_session_id = mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
+	ret = mfd_session_file_bury(s->server->dirfd, s->name, &e);
+	s->end.buried = !ret && e.has_session_id;
+	if (ret)
+		mfd_log_error("%s: no tombstone: %s", s->name, strerror(-ret));
+}
+
+/*
+ * In this order: what was restored is dead before that is on disk, and it is on disk before the
+ * source hears that its tasks are the only ones.
+ */
 static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
 {
 	mfd_assert(mfd_session_is_mine(s));
-	mfd_assert(s->phase != MFD_PHASE_COMMITTED);
+	mfd_assert(s->phase != MFD_PHASE_COMMITTED || t->kind == MFD_TROUBLE_PERSON);
 	mfd_session_set_error(s, t->text);
 	mfd_log_error("%s: aborted: %s", s->name, t->text);
-	/* If this worker dies in between, the next one must not take over what was killed. */
-	if (s->plan->early && mfd_restore_has_tasks(&s->restore))
-		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
-	/* Before the source hears that its tasks are the only ones. */
-	mfd_restore_kill(&s->restore);
+	kill_restored(s);
 	mfd_address_drop(s);
+	s->end.by_person = t->kind == MFD_TROUBLE_PERSON;
+	bury(s);
 	if (t->kind != MFD_TROUBLE_SOURCE)
 		mfd_say_abort(s, t->code, t->text);
 	s->over = MFD_OVER_ABORTED;
@@ -81,7 +126,7 @@ static void doubt(struct mfd_session *s, const struct mfd_trouble *t)
 	mfd_assert(mfd_session_in(s, MFD_PHASES_UNDECIDED | MFD_PHASE_BIT(RUNNING)));
 	mfd_log_warn("%s: in doubt (%s): %s", s->name, mfd_session_state_text(s), t->text);
 	mfd_session_set_error(s, t->text);
-	s->in_doubt = 1;
+	mfd_session_doubt(s, 1);
 	mfd_session_store(s, 1);
 	mfd_session_disconnect(s, 0);
 }
@@ -134,16 +179,6 @@ static void stop_pager(struct mfd_session *s)
 	mfd_pager_stop(p);
 }
 
-static int has_deposits(struct mfd_session *s)
-{
-	int n;
-
-	pthread_mutex_lock(&s->lock);
-	n = s->deposits.all > 0;
-	pthread_mutex_unlock(&s->lock);
-	return n;
-}
-
 static void remove_store(struct mfd_session *s)
 {
 	mfd_assert(s->over);
@@ -158,7 +193,7 @@ static void end_done(struct mfd_session *s)
 {
 	mfd_assert(s->over == MFD_OVER_DONE);
 	mfd_assert(!atomic_load(&s->pager));
-	s->in_doubt = 0;
+	mfd_session_doubt(s, 0);
 	mfd_session_enter(s, MFD_PHASE_DONE);
 	s->times.done_us = mfd_clean_now_us();
 	s->error[0] = 0;
@@ -171,27 +206,22 @@ static void end_done(struct mfd_session *s)
 
 static void end_aborted(struct mfd_session *s)
 {
-	Mfd__SessionEntry e;
-	int ret, buried;
+	int ret;
 
 	mfd_assert(s->over == MFD_OVER_ABORTED);
 	mfd_assert(!atomic_load(&s->pager));
 	mfd_address_drop(s);
-	s->in_doubt = 0;
+	mfd_session_doubt(s, 0);
 	mfd_session_enter(s, MFD_PHASE_ABORTED);
-	mfd_session_entry(s, &e);
-	/*
-	 * The store first: a full file system may be the very reason, and the tombstone needs room.
-	 */
+	/* A full file system may be the very reason, and the tombstone needs room. */
 	remove_store(s);
-	buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
+	if (!s->end.buried)
+		bury(s);
 	ret = mfd_clean_session(s->server->dirfd, s->name);
 	if (ret)
 		mfd_log_error("%s: cannot remove its folder: %s", s->name, strerror(-ret));
-	if (buried)
-		buried = mfd_session_file_bury(s->server->dirfd, s->name, &e);
-	if (buried)
-		mfd_log_error("%s: no tombstone: %s", s->name, strerror(-buried));
+	if (!s->end.buried)
+		bury(s);
 }
 
 static void count_end(struct mfd_session *s)
@@ -231,13 +261,12 @@ void mfd_session_wind_up(struct mfd_session *s)
 	 * The pager's own userfaultfds go with it: a task that still lacks pages must be dead by
 	 * then.
 	 */
-	if (s->over != MFD_OVER_DONE && !keeps && has_deposits(s)) {
+	if (s->over == MFD_OVER_ABORTED) {
+		kill_restored(s);
+	} else if (s->over != MFD_OVER_DONE && !keeps && has_deposits(s)) {
 		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
 		mfd_guard_kill(&s->server->guard, s->name);
 	}
-	/* Those that lack nothing are not held any more, and their source may go on. */
-	if (s->over == MFD_OVER_ABORTED)
-		mfd_notes_kill(s->dirfd, s->name);
 	stop_pager(s);
 	/* Should we die before DONE is written: they run and lack nothing. */
 	if (s->over == MFD_OVER_DONE)

@@ -12,8 +12,10 @@
 
 #include "assert.h"
 #include "take_address.h"
+#include "evidence.h"
 #include "hello.h"
 #include "session_file.h"
+#include "io.h"
 #include "log.h"
 #include "memory.h"
 #include "options_allowed.h"
@@ -193,7 +195,7 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 static int claim(struct mfd_server *sv, const char *name, struct mfd_session **s,
 		 struct mfd_error *err)
 {
-	int ret = mfd_session_claim(sv, name, s);
+	int ret = mfd_session_claim(sv, name, MFD_CLAIM_NEW, s);
 
 	if (ret == -EEXIST)
 		return mfd_error_set(err, ret, "session %s is in use", name);
@@ -274,36 +276,51 @@ static enum mfd_outcome outcome_of(const char *text)
 	return !strcmp(text, "continue") ? MFD_OUTCOME_CONTINUE : MFD_OUTCOME_NONE;
 }
 
-static int same_bytes(const ProtobufCBinaryData *a, const uint8_t *b, size_t n)
-{
-	return mfd_secret_equal(a->data, a->len, b, n);
-}
-
-/*
- * The session is not alive here, but it may have come to its good end while the source was away:
- * the source that asks again whether its commit came through gets the same answer again.
- */
-static int answer_from_disk(struct mfd_peer *p, const struct mfd_wire_greeting *g, const char *name)
+static void send_committed(struct mfd_peer *p, const struct mfd_evidence *v)
 {
 	Mfd__Committed committed = MFD__COMMITTED__INIT;
 	Mfd__ResumeOk ok = MFD__RESUME_OK__INIT;
-	struct mfd_session_file f;
-	int mine = 0;
 
-	if (mfd_session_file_find(p->server->dirfd, name, &f))
-		return 0;
-	if (f.entry && !f.ended && f.entry->has_session_id && f.entry->has_secret)
-		mine = same_bytes(&f.entry->session_id, g->session, sizeof(g->session)) &&
-		       same_bytes(&f.entry->secret, g->secret, sizeof(g->secret)) &&
-		       (f.entry->state == MFD__SESSION_STATE__COMMITTED ||
-			f.entry->state == MFD__SESSION_STATE__DONE);
-	if (mine) {
-		ok.state = (char *)mfd_session_file_state(f.entry->state);
-		mfd_control_send(&p->control, MFD_WIRE_RESUME_OK, &ok.base);
-		mfd_control_send(&p->control, MFD_WIRE_COMMITTED, &committed.base);
+	ok.state = (char *)mfd_session_file_state(v->state);
+	mfd_control_send(&p->control, MFD_WIRE_RESUME_OK, &ok.base);
+	mfd_control_send(&p->control, MFD_WIRE_COMMITTED, &committed.base);
+}
+
+/* The source's tasks run on, and the session is committed: both run, and status says so. */
+static void note_both(struct mfd_peer *p, const char *name)
+{
+	struct mfd_session_file f;
+	int fd = openat(p->server->dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	mfd_log_error("%s: BOTH RUN: the source's tasks run on, and it is committed", name);
+	if (fd < 0 || mfd_session_file_find(p->server->dirfd, name, &f)) {
+		mfd_io_close(&fd);
+		return;
+	}
+	if (f.entry && !f.ended) {
+		f.entry->has_both_run = f.entry->both_run = 1;
+		mfd_session_file_store(fd, f.entry, 1);
 	}
 	mfd_session_file_release(&f);
-	return mine;
+	mfd_io_close(&fd);
+}
+
+static void send_end(struct mfd_peer *p, const struct mfd_wire_greeting *g,
+		     const struct mfd_evidence *v)
+{
+	Mfd__Abort m = MFD__ABORT__INIT;
+
+	m.reason = (char *)v->text;
+	m.has_code = 1;
+	m.code = v->kind == MFD_EVIDENCE_UNLOADABLE ? -EAGAIN : -ENOENT;
+	m.has_unloadable = m.unloadable = v->kind == MFD_EVIDENCE_UNLOADABLE;
+	m.has_ended_id = v->kind == MFD_EVIDENCE_ENDED;
+	m.ended_id.data = (uint8_t *)g->session;
+	m.ended_id.len = m.has_ended_id ? sizeof(g->session) : 0;
+	m.has_ran = m.has_by_person = m.has_ended_id;
+	m.ran = v->ran;
+	m.by_person = v->by_person;
+	mfd_control_send(&p->control, MFD_WIRE_ABORT, &m.base);
 }
 
 static void drain(struct mfd_peer *p)
@@ -313,6 +330,33 @@ static void drain(struct mfd_peer *p)
 
 	while (!mfd_control_recv(&p->control, &type, &msg, NULL))
 		protobuf_c_message_free_unpacked(msg, NULL);
+}
+
+/*
+ * It is not alive here.  Whatever the source wanted: a commit that happened (a person may have
+ * decided) is what it must hear of.  An older source takes each ABORT for evidence, so one whose
+ * session is here, and only not loaded, is left without an answer: it tries again.
+ */
+static int answer_from_disk(struct mfd_peer *p, const struct mfd_wire_greeting *g,
+			    const Mfd__Resume *r, enum mfd_resume_try which, struct mfd_error *err)
+{
+	struct mfd_evidence v;
+
+	mfd_evidence_look(p->server, g, r->session, &v);
+	if (v.kind == MFD_EVIDENCE_UNLOADABLE && which == MFD_RESUME_FIRST)
+		return mfd_error_set(err, -EAGAIN, "%s", v.text);
+	if (v.kind == MFD_EVIDENCE_COMMITTED) {
+		if (outcome_of(r->outcome) == MFD_OUTCOME_ABORT)
+			note_both(p, r->session);
+		send_committed(p, &v);
+	} else {
+		mfd_log_warn("%s: %s: %s", r->session, p->text, v.text);
+		if (v.kind == MFD_EVIDENCE_UNLOADABLE && !r->evidence)
+			return 0;
+		send_end(p, g, &v);
+	}
+	drain(p);
+	return 0;
 }
 
 /*
@@ -336,7 +380,7 @@ static int attach(struct mfd_peer *p, struct mfd_session *s, enum mfd_outcome ou
 }
 
 int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, const Mfd__Resume *r,
-		     struct mfd_session **out, struct mfd_error *err)
+		     enum mfd_resume_try which, struct mfd_session **out, struct mfd_error *err)
 {
 	enum mfd_outcome outcome = outcome_of(r->outcome);
 	struct mfd_session *s;
@@ -358,12 +402,5 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 		mfd_setting_offered(s, r->settings, r->has_max_bandwidth, r->max_bandwidth);
 		return attach(p, s, outcome, out);
 	}
-	/*
-	 * Whatever the source wanted: a commit that happened (a person may have decided) is what it
-	 * must hear of.
-	 */
-	if (!answer_from_disk(p, g, r->session))
-		return mfd_error_set(err, -ENOENT, "no such session");
-	drain(p);
-	return 0;
+	return answer_from_disk(p, g, r, which, err);
 }

@@ -43,6 +43,8 @@ const struct mfd_transition mfd_transitions[] = {
 	STEP(READY, COMMITTED, ANY, "mfd_commit_store"),
 	STEP(RESTORED, COMMITTED, OWN, "mfd_commit_store"),
 	STEP(COMMITTED, DONE, ANY, "mfd_session_wind_up"),
+	/* A person gives up what could not be restored. */
+	STEP(COMMITTED, ABORTED, ANY, "mfd_session_wind_up"),
 	STEP(QUEUED, ABORTED, ANY, "mfd_session_wind_up"),
 	STEP(STREAMING, ABORTED, ANY, "mfd_session_wind_up"),
 	STEP(IMAGES, ABORTED, ANY, "mfd_session_wind_up"),
@@ -121,7 +123,7 @@ static int is_settling(const struct mfd_session *s)
 
 static int is_postcopy(const struct mfd_session *s)
 {
-	return s->plan->postcopy && (has_pager(s) || s->over);
+	return s->plan->postcopy && (has_pager(s) || mfd_session_installed(s) || s->over);
 }
 
 static int is_confirmed(const struct mfd_session *s)

@@ -22,6 +22,7 @@
  *	                 COMMITTED --> DONE
  *
  *	any of these but COMMITTED and DONE --> ABORTED
+ *	COMMITTED, nothing restored --> ABORTED, by a person
  *
  * The transitions, and the function that makes each, are the table in phase.c.  The session's
  * thread makes them by mfd_session_enter(); it is the only writer of session->phase, apart from the

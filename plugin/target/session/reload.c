@@ -14,6 +14,9 @@
  *				stay, after an early restore stopped until the commit, whichever
  *				processes of the server died
  *	DONE, ABORTED		stay as they are
+ *	a tombstone of its id	it has ended: what is left of it goes
+ *	it cannot be loaded	(no memory, no descriptors ...) kept, says why, and is tried again:
+ *				when its source or a person asks for it, and now and then
  *
  * When only the worker died, or a standby (standby.h) has kept what a killed server held, a restore
  * that was finished goes on: its tasks are taken over (takeover.h), in whatever state the session
@@ -29,6 +32,7 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "evidence.h"
 #include "take_address.h"
 #include "restored_notes.h"
 #include "own_restore.h"
@@ -41,6 +45,9 @@
 #include "session.h"
 #include "ask_setting.h"
 #include "takeover.h"
+
+#define AGAIN_MIN_MS 2000 /* between two tries to load what could not be loaded */
+#define AGAIN_MAX_MS 60000
 
 static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e,
 		 const char *why)
@@ -56,6 +63,9 @@ static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 	copy.error = (char *)why;
 	copy.has_in_doubt = 1;
 	copy.in_doubt = 0;
+	/* Evidence, if every task of it is dead. */
+	if (mfd_notes_fate(dirfd) == MFD_NOTES_ALIVE)
+		copy.has_session_id = 0;
 	if (e && (e->postcopy || e->early_restore))
 		mfd_address_give_up(name, e->move_address, e->n_move_address);
 	mfd_session_file_bury(sv->dirfd, name, &copy);
@@ -73,6 +83,19 @@ static void note_broken(int dirfd, Mfd__SessionEntry *e, const char *why)
 	e->error = (char *)why;
 	mfd_session_file_store(dirfd, e, 1);
 	e->error = old;
+}
+
+/* Nothing is thrown away that may be the only copy. */
+static void note_unloadable(int dirfd, const char *name, Mfd__SessionEntry *e, const char *why)
+{
+	Mfd__SessionEntry copy = *e; /* shallow */
+
+	mfd_log_error("%s: cannot be loaded: %s", name, why);
+	copy.unloadable = (char *)why;
+	copy.has_in_doubt = 1;
+	copy.in_doubt = e->state != MFD__SESSION_STATE__COMMITTED;
+	if (!e->unloadable || strcmp(e->unloadable, why))
+		mfd_session_file_store(dirfd, &copy, 1);
 }
 
 static int add_record(void *arg, const struct mfd_pagestore_record *r)
@@ -108,6 +131,7 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	memcpy(s->id, e->session_id.data, sizeof(s->id));
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));
 	s->link.rounds = 1; /* what the source says at the END counts from its return on */
+	s->end.both_run = e->both_run;
 	atomic_store(&s->sealed, e->state != MFD__SESSION_STATE__RUNNING);
 }
 
@@ -188,7 +212,7 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 {
 	struct mfd_session *s;
 	char what[64];
-	int ret = mfd_session_claim(sv, name, &s);
+	int ret = mfd_session_claim(sv, name, MFD_CLAIM_OLD, &s);
 
 	if (ret)
 		return mfd_error_sys(err, ret, "session");
@@ -200,7 +224,7 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	if (!ret)
 		mfd_memory_adopt(s);
 	if (!ret && s->phase != MFD_PHASE_COMMITTED) {
-		s->in_doubt = 1;
+		mfd_session_doubt(s, 1);
 		snprintf(s->error, sizeof(s->error),
 			 "the restore server was restarted, the source has not come back yet");
 	}
@@ -229,15 +253,16 @@ static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd_
 	return ret;
 }
 
-static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
+static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e,
+		 enum mfd_notes_left left)
 {
 	struct mfd_error err = { 0 };
+	int ret = revive(sv, dirfd, name, e, left, &err);
 
-	if (!revive(sv, dirfd, name, e, MFD_NOTES_NOTHING, &err))
+	if (!ret || ret == -EEXIST || ret == -ESHUTDOWN) /* it is alive, or the server ends */
 		return;
-	/* Nothing is thrown away that may be the only copy. */
-	mfd_log_error("%s: cannot be reloaded: %s", name, mfd_error_text(&err));
-	note_broken(dirfd, e, mfd_error_text(&err));
+	note_unloadable(dirfd, name, e, mfd_error_text(&err));
+	atomic_store(&sv->reload.waits, 1);
 }
 
 static int may_be_restored(const Mfd__SessionEntry *e)
@@ -282,10 +307,9 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 			 * They need no server, and may be the only copy: whatever it is that fails
 			 * here, it is no reason to kill them.
 			 */
-			mfd_log_error(
-				"%s: its restored tasks stay as they are; it cannot be reloaded: %s",
-				name, mfd_error_text(&err));
-			note_broken(dirfd, e, mfd_error_text(&err));
+			mfd_log_warn("%s: its restored tasks stay as they are", name);
+			note_unloadable(dirfd, name, e, mfd_error_text(&err));
+			atomic_store(&sv->reload.waits, 1);
 			mfd_takeover_needless(&sv->takeover, name);
 			return 1;
 		}
@@ -323,7 +347,7 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 		if (restored || !reborn)
 			bury(sv, dirfd, name, e, "the restore server was restarted");
 		else
-			keep(sv, dirfd, name, e);
+			keep(sv, dirfd, name, e, MFD_NOTES_NOTHING);
 		return;
 	case MFD__SESSION_STATE__READY:
 	case MFD__SESSION_STATE__RESTORED:
@@ -331,7 +355,7 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 			bury(sv, dirfd, name, e,
 			     "the restore server died while pages were missing; the restored tasks were killed");
 		else
-			keep(sv, dirfd, name, e);
+			keep(sv, dirfd, name, e, MFD_NOTES_NOTHING);
 		return;
 	case MFD__SESSION_STATE__COMMITTED:
 		if (restored)
@@ -339,39 +363,128 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 				dirfd, e,
 				"the restore server died while pages were missing; the restored tasks were killed");
 		else
-			keep(sv, dirfd, name, e);
+			keep(sv, dirfd, name, e, MFD_NOTES_NOTHING);
 		return;
 	default:
 		bury(sv, dirfd, name, e, "the restore server was restarted");
 	}
 }
 
-static void reload_folder(struct mfd_server *sv, const struct mfd_session_file *f)
+/* Its tombstone was written before its folder could be removed: what is left of it goes. */
+static void finish_burial(struct mfd_server *sv, int dirfd, const char *name)
 {
-	int fd = openat(sv->dirfd, f->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	mfd_log_info("%s: has ended; the rest of it is removed", name);
+	mfd_takeover_kill(&sv->takeover, name);
+	mfd_notes_kill(dirfd, name);
+	mfd_clean_session(sv->dirfd, name);
+}
 
-	if (fd < 0)
-		return;
-	if (f->entry)
-		reload(sv, fd, f->name, f->entry);
+/* Call `each` for every session of the list that has a folder and a session.img. */
+static void for_each(struct mfd_server *sv, const struct mfd_session_file *list, size_t n,
+		     void (*each)(struct mfd_server *sv, int dirfd, const char *name,
+				  Mfd__SessionEntry *e))
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct mfd_session_file *f = &list[i];
+		int fd = f->ended || !f->entry ?
+				 -1 :
+				 openat(sv->dirfd, f->name,
+					O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		if (fd >= 0)
+			each(sv, fd, f->name, f->entry);
+		else if (!f->ended)
+			mfd_log_warn("%s: left alone: %s", f->name,
+				     f->why ? f->why : strerror(errno));
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+static void reload_folder(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
+{
+	if (mfd_evidence_buried(sv->dirfd, e))
+		finish_burial(sv, dirfd, name);
 	else
-		mfd_log_warn("%s: left alone: %s", f->name,
-			     f->why ? f->why : "unreadable session.img");
-	close(fd);
+		reload(sv, dirfd, name, e);
 }
 
 void mfd_reload_all(struct mfd_server *sv)
 {
 	struct mfd_session_file *list = NULL;
-	size_t i, n = 0;
+	size_t n = 0;
 	int ret = mfd_session_file_list(sv->dirfd, &list, &n);
 
-	if (ret)
+	pthread_mutex_init(&sv->reload.lock, NULL);
+	if (ret) {
 		mfd_log_error("%s: %s", sv->dir, strerror(-ret));
-	for (i = 0; i < n; i++) {
-		if (!list[i].ended)
-			reload_folder(sv, &list[i]);
+		atomic_store(&sv->reload.waits, 1);
 	}
+	for_each(sv, list, n, reload_folder);
 	mfd_session_file_list_free(list, n);
 	mfd_takeover_end(&sv->takeover);
+}
+
+/* ---- later ---- */
+
+/*
+ * Restored tasks that lacked pages when their worker died cannot be had again, and what has left
+ * the store neither.
+ */
+static int may_be_loaded(int dirfd, const Mfd__SessionEntry *e, enum mfd_notes_left *left)
+{
+	*left = mfd_notes_left(dirfd);
+	return may_be_restored(e) && (*left == MFD_NOTES_COMPLETE ||
+				      (*left == MFD_NOTES_NOTHING && !mfd_notes_restored(dirfd)));
+}
+
+static void try_again(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
+{
+	struct mfd_session *s = mfd_session_find(sv, name);
+	enum mfd_notes_left left;
+
+	mfd_session_put(s);
+	if (s || mfd_evidence_buried(sv->dirfd, e) || !may_be_loaded(dirfd, e, &left))
+		return;
+	mfd_log_info("%s: is loaded once more", name);
+	keep(sv, dirfd, name, e, left);
+}
+
+void mfd_reload_again(struct mfd_server *sv, const char *name)
+{
+	struct mfd_session_file *list = NULL, one;
+	size_t n = 0;
+
+	pthread_mutex_lock(&sv->reload.lock);
+	if (name && !mfd_session_file_find(sv->dirfd, name, &one)) {
+		for_each(sv, &one, 1, try_again);
+		mfd_session_file_release(&one);
+	} else if (!name && !mfd_session_file_list(sv->dirfd, &list, &n)) {
+		for_each(sv, list, n, try_again);
+		mfd_session_file_list_free(list, n);
+	}
+	pthread_mutex_unlock(&sv->reload.lock);
+}
+
+static void again_thread(void *arg)
+{
+	mfd_reload_again(arg, NULL);
+}
+
+void mfd_reload_tick(struct mfd_server *sv)
+{
+	struct mfd_reload *r = &sv->reload;
+	uint64_t now = mfd_io_now_ms();
+
+	if (!r->pause_ms)
+		r->pause_ms = AGAIN_MIN_MS;
+	if (!r->due_ms)
+		r->due_ms = now + r->pause_ms;
+	if (!atomic_load(&r->waits) || now < r->due_ms)
+		return;
+	atomic_store(&r->waits, 0); /* the thread sets it again */
+	r->pause_ms = r->pause_ms * 2 < AGAIN_MAX_MS ? r->pause_ms * 2 : AGAIN_MAX_MS;
+	r->due_ms = now + r->pause_ms;
+	if (mfd_threads_start(&sv->pool, again_thread, sv))
+		atomic_store(&r->waits, 1);
 }

@@ -58,6 +58,13 @@ static enum mfd_remedy abort_it(const struct mfd_session *s)
 	return MFD_REMEDY_ABORT;
 }
 
+/* Committed: only what is not restored (actor.c). */
+static enum mfd_remedy of_person(const struct mfd_session *s)
+{
+	mfd_assert(s->phase != MFD_PHASE_COMMITTED || !mfd_restore_has_tasks(&s->restore));
+	return MFD_REMEDY_ABORT;
+}
+
 /* The tasks on the source are dead when it is committed: then everything stays for a person. */
 static enum mfd_remedy of_restore(const struct mfd_session *s)
 {
@@ -80,7 +87,7 @@ static enum mfd_remedy of_pager(const struct mfd_session *s)
 static enum mfd_remedy (*const remedies[])(const struct mfd_session *s) = {
 	[MFD_TROUBLE_LINK] = of_link,	    [MFD_TROUBLE_UNTOLD] = abort_it,
 	[MFD_TROUBLE_RESTORE] = of_restore, [MFD_TROUBLE_PAGER] = of_pager,
-	[MFD_TROUBLE_SERVER] = abort_it,    [MFD_TROUBLE_PERSON] = abort_it,
+	[MFD_TROUBLE_SERVER] = abort_it,    [MFD_TROUBLE_PERSON] = of_person,
 	[MFD_TROUBLE_SOURCE] = abort_it,
 };
 _Static_assert(sizeof(remedies) / sizeof(*remedies) == MFD_TROUBLES, "each trouble has a remedy");

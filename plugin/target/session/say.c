@@ -105,6 +105,12 @@ void mfd_say_abort(struct mfd_session *s, int code, const char *reason)
 	m.reason = (char *)reason;
 	m.has_code = 1;
 	m.code = code;
+	m.has_ended_id = s->end.buried;
+	m.ended_id.data = s->id;
+	m.ended_id.len = m.has_ended_id ? sizeof(s->id) : 0;
+	m.has_ran = m.has_by_person = m.has_ended_id;
+	m.ran = s->times.running_us || s->times.committed_us;
+	m.by_person = s->end.by_person;
 	mfd_session_send(s, MFD_WIRE_ABORT, &m.base);
 }
 

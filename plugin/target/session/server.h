@@ -32,6 +32,13 @@
 
 struct mfd_session;
 
+/* Sessions that could not be loaded. */
+struct mfd_reload {
+	pthread_mutex_t lock;	   /* one thread loads at a time */
+	_Atomic int waits;	   /* bool: there is one */
+	uint64_t due_ms, pause_ms; /* of the next try for all; main thread */
+};
+
 struct mfd_server {
 	/* Constant once the worker runs. */
 	const char *dir;
@@ -49,6 +56,7 @@ struct mfd_server {
 	struct mfd_takeover takeover; /* main thread, until the sessions are reloaded */
 	struct mfd_threads pool;
 	struct mfd_peers peers;
+	struct mfd_reload reload;
 	struct mfd_budget budget;
 	int dir_in_memory, store_in_memory; /* constant, of the worker: what lies there is memory */
 	_Atomic uint64_t swept_ms;	    /* when ended sessions were last looked at */
@@ -57,13 +65,22 @@ struct mfd_server {
 
 	pthread_mutex_t lock;	      /* guards the rest */
 	struct mfd_session *sessions; /* live ones and claimed names, linked by `next` */
-	unsigned n_sessions;
-	int ended;  /* sessions that have ended; --once looks at it */
-	int result; /* exit code that the first of them means */
+	unsigned n_sessions, n_doubt; /* of them, in doubt: they do not count as sessions */
+	int ending;		      /* bool: no session begins or is loaded any more */
+	int ended;		      /* sessions that have ended; --once looks at it */
+	int result;		      /* exit code that the first of them means */
 };
 
 /* reload.c: what an earlier worker or server has left in `dir`; main thread */
 void mfd_reload_all(struct mfd_server *sv);
+/*
+ * Any thread, later: try once more to load what could not be loaded, the session of this name or,
+ * NULL, all of them.  Sessions that are alive, or of which nothing is left to load, stay as they
+ * are.
+ */
+void mfd_reload_again(struct mfd_server *sv, const char *name);
+/* The main thread, often: the same for all, now and then, in a thread of its own. */
+void mfd_reload_tick(struct mfd_server *sv);
 
 /* The rest of a connection's life after its greeting (in host order). */
 struct mfd_wire_greeting;

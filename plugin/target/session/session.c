@@ -71,15 +71,28 @@ static struct mfd_session *find_locked(struct mfd_server *sv, const char *name)
 	return NULL;
 }
 
-int mfd_session_claim(struct mfd_server *sv, const char *name, struct mfd_session **out)
+/*
+ * A session in doubt waits for its source or for a person, maybe for ever: it takes no place from
+ * new ones.
+ */
+static int is_full(const struct mfd_server *sv)
+{
+	mfd_assert(sv->n_doubt <= sv->n_sessions);
+	return sv->n_sessions - sv->n_doubt >= sv->max_sessions;
+}
+
+int mfd_session_claim(struct mfd_server *sv, const char *name, enum mfd_claim why,
+		      struct mfd_session **out)
 {
 	struct mfd_session *s = NULL;
 	int ret = 0;
 
 	pthread_mutex_lock(&sv->lock);
-	if (find_locked(sv, name))
+	if (sv->ending)
+		ret = -ESHUTDOWN;
+	else if (find_locked(sv, name))
 		ret = -EEXIST;
-	else if (sv->n_sessions >= sv->max_sessions)
+	else if (why == MFD_CLAIM_NEW && is_full(sv))
 		ret = -EMFILE;
 	else if (!(s = alloc(sv, name)))
 		ret = -ENOMEM;
@@ -104,8 +117,22 @@ static void unlist(struct mfd_session *s)
 		;
 	*p = s->next;
 	sv->n_sessions--;
+	sv->n_doubt -= (unsigned)s->in_doubt;
 	pthread_mutex_unlock(&sv->lock);
 	mfd_session_put(s);
+}
+
+void mfd_session_doubt(struct mfd_session *s, int in_doubt)
+{
+	struct mfd_server *sv = s->server;
+
+	mfd_assert(in_doubt == 0 || in_doubt == 1);
+	pthread_mutex_lock(&sv->lock);
+	mfd_assert(sv->n_doubt >= (unsigned)s->in_doubt);
+	sv->n_doubt += (unsigned)in_doubt;
+	sv->n_doubt -= (unsigned)s->in_doubt;
+	s->in_doubt = in_doubt;
+	pthread_mutex_unlock(&sv->lock);
 }
 
 void mfd_session_unclaim(struct mfd_session *s)
@@ -199,6 +226,7 @@ void mfd_session_stop_all(struct mfd_server *sv, unsigned level)
 	struct mfd_session *s;
 
 	pthread_mutex_lock(&sv->lock);
+	sv->ending = 1;
 	for (s = sv->sessions; s; s = s->next) {
 		pthread_mutex_lock(&s->lock);
 		s->inbox.stopping = level;

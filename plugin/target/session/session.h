@@ -88,6 +88,13 @@ struct mfd_deposits {
 	int conn;	/* 1 + the descriptor of the restore's connection, likewise */
 };
 
+/* What its tombstone says, once it is written: evidence for the source. */
+struct mfd_end {
+	int by_person; /* bool: a person has discarded it */
+	int both_run;  /* bool: it runs, and so do the source's tasks, as the source says */
+	int buried;    /* bool: the tombstone is on disk, and what was restored is dead */
+};
+
 /* How the session's thread ends. */
 enum mfd_over {
 	MFD_OVER_NO,
@@ -151,6 +158,7 @@ struct mfd_session {
 	/*
 	 * The source or a person must decide.  A boolean beside the phase: RUNNING, READY and
 	 * RESTORED may be in doubt, and what decides returns the session to the same phase.
+	 * mfd_session_doubt() alone writes it.
 	 */
 	int in_doubt;
 	enum mfd_copy copy;
@@ -160,6 +168,7 @@ struct mfd_session {
 	 */
 	int huge;
 	enum mfd_over over;
+	struct mfd_end end;
 	char error[512];
 	struct mfd_need need;
 	uint64_t lazy_pages;	   /* that the images ask for */
@@ -185,11 +194,16 @@ static inline int mfd_session_installed(const struct mfd_session *s)
 }
 
 /* ---- session.c: life and the actor ---- */
+enum mfd_claim {
+	MFD_CLAIM_NEW, /* of a source: --max-sessions counts */
+	MFD_CLAIM_OLD, /* what is on disk already */
+};
 /*
- * A new object under this name: 0, -EEXIST (the name is in use), -EMFILE (too many).  *s has the
- * caller's reference.
+ * A new object under this name: 0, -EEXIST (the name is in use), -EMFILE (too many), -ESHUTDOWN.
+ * *s has the caller's reference.
  */
-int mfd_session_claim(struct mfd_server *sv, const char *name, struct mfd_session **s);
+int mfd_session_claim(struct mfd_server *sv, const char *name, enum mfd_claim why,
+		      struct mfd_session **s);
 /* leaves the list and drops the caller's reference */
 void mfd_session_unclaim(struct mfd_session *s);
 /* with a reference, or NULL */
@@ -237,6 +251,8 @@ void mfd_session_synced(struct mfd_session *s, unsigned channel, uint64_t sync);
 /* Wait until the session's thread has dealt with it (or the session has ended). */
 void mfd_session_request(struct mfd_session *s, struct mfd_request *r);
 
+/* The session's thread, or the thread that sets it up; without the session's lock. */
+void mfd_session_doubt(struct mfd_session *s, int in_doubt);
 /* The session's thread only. */
 /* of the data channels since HELLO or RESUME */
 void mfd_session_totals(struct mfd_session *s, struct mfd_totals *t);

@@ -72,8 +72,10 @@ int mfd_way_joined(struct mfd_session *s, struct mfd_trouble *t)
 	s->link.state = MFD_LINK_JOINED;
 	pthread_mutex_unlock(&s->lock);
 	mfd_log_info("%s: %u channels joined", s->name, s->limits.channels);
-	if (again)
-		s->in_doubt = s->error[0] = 0;
+	if (again) {
+		mfd_session_doubt(s, 0);
+		s->error[0] = 0;
+	}
 	if (mfd_session_store(s, 0))
 		return not_stored(t, MFD_TROUBLE_LINK);
 	mfd_say_joined(s);

@@ -61,46 +61,97 @@ int mfd_notes_mark(int dirfd, uint32_t task, int pid)
 	return add_line(dirfd, line);
 }
 
-enum mfd_notes_left mfd_notes_left(int dirfd)
+/* Bits 1 << enum mfd_note. */
+static unsigned read_notes(int dirfd)
 {
-	int restored = 0, killed = 0, complete = 0;
 	char *text = NULL, *line, *save;
+	unsigned found = 0;
 
 	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
-		return MFD_NOTES_NOTHING;
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		restored |= !strcmp(line, notes[MFD_NOTE_RESTORED]);
-		killed |= !strcmp(line, notes[MFD_NOTE_KILLED]);
-		complete |= !strcmp(line, notes[MFD_NOTE_COMPLETE]);
-	}
+		return 0;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		for (unsigned i = 0; i < sizeof(notes) / sizeof(*notes); i++)
+			found |= (unsigned)!strcmp(line, notes[i]) << i;
 	free(text);
-	if (!restored || killed)
+	return found;
+}
+
+int mfd_notes_restored(int dirfd)
+{
+	return (read_notes(dirfd) & 1U << MFD_NOTE_RESTORED) != 0;
+}
+
+/* A line of a process, as mfd_notes_mark writes it. */
+struct noted {
+	char boot[40];
+	unsigned task; /* 0: the warden */
+	int pid;       /* 0: it was not known */
+	unsigned long long start;
+};
+
+static int read_line(const char *line, struct noted *n)
+{
+	return sscanf(line, "%39s %u %d %llu", n->boot, &n->task, &n->pid, &n->start) == 4;
+}
+
+/* Of another boot, another process under that number, or a zombie: it is dead. */
+static int lives(const struct noted *n, const char *boot)
+{
+	struct mfd_procfile_stat st;
+
+	if (strcmp(n->boot, boot))
+		return 0;
+	if (n->pid <= 1 || !n->start)
+		return 1;
+	return !mfd_procfile_stat(n->pid, &st) && st.start_time == n->start &&
+	       !mfd_procfile_is_over(&st);
+}
+
+enum mfd_notes_fate mfd_notes_fate(int dirfd)
+{
+	char *text = NULL, *line, *save, boot[64];
+	enum mfd_notes_fate fate = MFD_NOTES_NONE;
+	struct noted n;
+
+	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
+		return MFD_NOTES_NONE;
+	read_boot(boot);
+	for (line = strtok_r(text, "\n", &save); line && fate != MFD_NOTES_ALIVE;
+	     line = strtok_r(NULL, "\n", &save))
+		if (read_line(line, &n) && n.task)
+			fate = lives(&n, boot) ? MFD_NOTES_ALIVE : MFD_NOTES_DEAD;
+	free(text);
+	return fate;
+}
+
+enum mfd_notes_left mfd_notes_left(int dirfd)
+{
+	unsigned found = read_notes(dirfd);
+
+	if (!(found & 1U << MFD_NOTE_RESTORED) || found & 1U << MFD_NOTE_KILLED)
 		return MFD_NOTES_NOTHING;
-	return complete ? MFD_NOTES_COMPLETE : MFD_NOTES_RESTORED;
+	return found & 1U << MFD_NOTE_COMPLETE ? MFD_NOTES_COMPLETE : MFD_NOTES_RESTORED;
 }
 
 /* NULL: the line names no task, or the task has ended. */
 static struct mfd_deposit *parse(const char *line, const char *boot, const char *session)
 {
 	struct mfd_deposit *h;
-	unsigned long long start;
-	char id[40];
-	unsigned task;
-	int pid, pidfd;
+	struct noted n;
+	int pidfd;
 
-	if (sscanf(line, "%39s %u %d %llu", id, &task, &pid, &start) != 4 || strcmp(id, boot) ||
-	    pid <= 1 || !start)
+	if (!read_line(line, &n) || strcmp(n.boot, boot) || n.pid <= 1 || !n.start)
 		return NULL;
-	pidfd = pidfd_open(pid, 0);
+	pidfd = pidfd_open(n.pid, 0);
 	if (pidfd < 0)
 		return NULL;
 	/* Same boot, same pid, same start time: the same process. */
-	h = mfd_procfile_start_time(pid) == start ? calloc(1, sizeof(*h)) : NULL;
+	h = mfd_procfile_start_time(n.pid) == n.start ? calloc(1, sizeof(*h)) : NULL;
 	if (!h) {
 		close(pidfd);
 		return NULL;
 	}
-	h->task = task ? task : MFD_DEPOSIT_UNKNOWN;
+	h->task = n.task ? n.task : MFD_DEPOSIT_UNKNOWN;
 	h->uffd = h->book = -1;
 	h->pidfd = pidfd;
 	mfd_deposit_give(h, session);
@@ -109,20 +160,16 @@ static struct mfd_deposit *parse(const char *line, const char *boot, const char 
 
 pid_t mfd_notes_warden(int dirfd)
 {
-	char *text = NULL, *line, *save;
+	char *text = NULL, *line, *save, boot[64];
+	struct noted n;
 	pid_t found = 0;
 
 	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
 		return 0;
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		unsigned long long start;
-		unsigned task;
-		int pid;
-
-		if (sscanf(line, "%*s %u %d %llu", &task, &pid, &start) == 3 && !task && pid > 1 &&
-		    start && mfd_procfile_start_time(pid) == start)
-			found = pid;
-	}
+	read_boot(boot);
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		if (read_line(line, &n) && !n.task && n.pid > 1 && n.start && lives(&n, boot))
+			found = n.pid;
 	free(text);
 	return found;
 }

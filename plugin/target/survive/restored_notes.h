@@ -37,6 +37,15 @@ enum mfd_notes_left {
 	MFD_NOTES_COMPLETE, /* ... and lack none */
 };
 enum mfd_notes_left mfd_notes_left(int dirfd);
+/* Nonzero: a restore was finished once, so that pages may have left the store. */
+int mfd_notes_restored(int dirfd);
+/* What became of the tasks that are noted; what they have forked since is not looked for. */
+enum mfd_notes_fate {
+	MFD_NOTES_NONE,	 /* none is noted */
+	MFD_NOTES_ALIVE, /* at least one lives, or it cannot be told */
+	MFD_NOTES_DEAD,
+};
+enum mfd_notes_fate mfd_notes_fate(int dirfd);
 /* The warden that was noted last, if it is the same process still; 0: none. */
 pid_t mfd_notes_warden(int dirfd);
 

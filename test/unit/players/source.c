@@ -235,7 +235,7 @@ void source_open(struct source *s, const char *name, int postcopy)
 	source_join_all(s, postcopy);
 }
 
-void source_resume(struct source *s, const char *outcome)
+static void resume(struct source *s, const char *outcome, int evidence)
 {
 	Mfd__Resume r = MFD__RESUME__INIT;
 
@@ -245,5 +245,16 @@ void source_resume(struct source *s, const char *outcome)
 	source_greet(&s->c.conn, MFD_WIRE_ROLE_CONTROL, 0, s->id, s->secret);
 	r.session = (char *)s->name;
 	r.outcome = (char *)outcome;
+	r.has_evidence = r.evidence = evidence;
 	assert_int_equal(mfd_control_send(&s->c, MFD_WIRE_RESUME, &r.base), 0);
+}
+
+void source_resume(struct source *s, const char *outcome)
+{
+	resume(s, outcome, 1);
+}
+
+void source_resume_old(struct source *s, const char *outcome)
+{
+	resume(s, outcome, 0);
 }

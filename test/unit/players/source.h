@@ -51,6 +51,8 @@ void source_simple(struct source *s, unsigned type);
 void source_commit(struct source *s); /* COMMIT, COMMITTED, and what is on disk then */
 /* Close all, connect again and send RESUME. */
 void source_resume(struct source *s, const char *outcome);
+/* ... of a source that takes each ABORT for evidence. */
+void source_resume_old(struct source *s, const char *outcome);
 
 /* Connections (source.c). */
 void source_dial(struct mfd_conn *c);

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Being in doubt, and telling a target for as long as it takes; see doubt.h. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "assert.h"
+#include "doubt.h"
+#include "log.h"
+#include "person.h"
+#include "summary.h"
+#include "tell.h"
+#include "worker.h"
+
+#define PAUSE_MS     1000
+#define MAX_PAUSE_MS 60000
+
+static const char *folder(char *buf, size_t len)
+{
+	return getcwd(buf, len) ? buf : "DIR";
+}
+
+/* What a person may type, once for each kind. */
+static void advise(const struct mfd_worker *w)
+{
+	char buf[512];
+	const char *dir = folder(buf, sizeof(buf));
+
+	switch (w->doubt.kind) {
+	case MFD_PROGRESS_DIED:
+		mfd_log_error(
+			"in doubt: the restored tasks ran on %s and are dead there: %s.  The tasks stay frozen here.  To "
+			"let them go on from where they were frozen: criu-multifd resolve --source %s --run; to end them: "
+			"criu-multifd resolve --source %s --discard",
+			w->sh->target.text, w->doubt.why, dir, dir);
+		break;
+	case MFD_PROGRESS_UNKNOWN:
+		mfd_log_error(
+			"in doubt: %s does not say what became of session '%s': %s.  The tasks may run there, so they stay "
+			"frozen here; asking on",
+			w->sh->target.text, w->sh->session, w->doubt.why);
+		break;
+	default:
+		break;
+	}
+}
+
+void mfd_doubt_begin(struct mfd_worker *w, enum mfd_proof proof)
+{
+	enum mfd_progress_doubt kind = proof == MFD_PROOF_RAN	 ? MFD_PROGRESS_DIED :
+				       w->err.code == -ECANCELED ? MFD_PROGRESS_UNKNOWN :
+								   MFD_PROGRESS_LOST;
+	int news = kind != w->doubt.kind;
+
+	mfd_assert(!mfd_proof_frees(proof));
+	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
+	w->doubt.kind = kind;
+	snprintf(w->doubt.why, sizeof(w->doubt.why), "%s", mfd_error_text(&w->err));
+	atomic_store(&w->progress->lost, kind);
+	if (news)
+		advise(w);
+}
+
+void mfd_doubt_end(struct mfd_worker *w)
+{
+	w->doubt = (struct mfd_doubt){ 0 };
+	atomic_store(&w->progress->lost, MFD_PROGRESS_SURE);
+}
+
+/* ---- the tasks here are dead ---- */
+
+/* Nonzero: a person does not want it to be told any more. */
+static int rest(struct mfd_worker *w, int ms)
+{
+	struct pollfd p[2] = { { w->signals, POLLIN, 0 }, { w->desk, POLLIN, 0 } };
+	int ret = 0;
+
+	if (poll(p, 2, ms) <= 0)
+		return 0;
+	if (p[0].revents)
+		ret = mfd_person_signal(w);
+	if (!ret && p[1].revents)
+		ret = mfd_person_desk(w);
+	mfd_error_clear(&w->err); /* nothing has failed here */
+	return ret;
+}
+
+static void say_untold(struct mfd_worker *w, const struct mfd_error *err)
+{
+	w->doubt.kind = MFD_PROGRESS_UNTOLD;
+	snprintf(w->doubt.why, sizeof(w->doubt.why), "%s", mfd_error_text(err));
+	mfd_log_error(
+		"the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' complete "
+		"and in doubt; let it run there with: criu-multifd resolve %s --run.  Telling it on",
+		w->sh->target.text, mfd_error_text(err), w->sh->session, w->sh->session);
+	mfd_summary_write(w, "released");
+	mfd_progress_phase(w->progress, MFD_PROGRESS_RELEASED); /* `migrate` ends */
+}
+
+static int tell_on(struct mfd_worker *w, struct mfd_error *err)
+{
+	int pause = PAUSE_MS, ret;
+
+	mfd_uplink_shutdown(&w->session);
+	do {
+		if (rest(w, pause))
+			return -EINTR;
+		mfd_error_clear(err);
+		ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, 0, err);
+		pause = pause * 2 < MAX_PAUSE_MS ? pause * 2 : MAX_PAUSE_MS;
+	} while (ret && ret != -ECANCELED);
+	return ret;
+}
+
+void mfd_doubt_tell(struct mfd_worker *w)
+{
+	struct mfd_error err = { 0 };
+	int ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, MFD_TELL_MS, &err);
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
+	mfd_assert(!ret || err.code);
+	w->progress->untold = ret != 0;
+	if (ret && ret != -ECANCELED) {
+		say_untold(w, &err);
+		ret = tell_on(w, &err);
+		w->progress->untold = ret != 0;
+	}
+	if (ret == -ECANCELED)
+		mfd_log_error("the tasks are gone here, and %s holds no session '%s' any more: %s",
+			      w->sh->target.text, w->sh->session, mfd_error_text(&err));
+	else if (ret)
+		mfd_log_warn("%s is not told any more, by request", w->sh->target.text);
+	else
+		mfd_log_info("%s knows that it was committed", w->sh->target.text);
+	mfd_doubt_end(w);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a source that comes back by RESUME is told of a session that is not alive here.
+ *
+ * A source whose restored tasks may have run goes on only by evidence: the word of the session, or
+ * of the tombstone with its id, that it has ended, that nothing restored of it lives, and that no
+ * later server can restore it.  A tombstone is written after the tasks are dead, and before a
+ * source hears of it.  It wins over the session's own folder, should that be left.
+ *
+ * Everything else is no evidence, and says so: no session of that id, a folder that cannot be read,
+ * a session that cannot be loaded.
+ */
+#ifndef MFD_EVIDENCE_H
+#define MFD_EVIDENCE_H
+
+#include <stdint.h>
+
+#include "images/session.pb-c.h"
+#include "proto/control.pb-c.h"
+#include "wire.h"
+
+struct mfd_server;
+
+enum mfd_evidence_kind {
+	MFD_EVIDENCE_UNKNOWN,	 /* no session of this id is known */
+	MFD_EVIDENCE_UNLOADABLE, /* it is here, and not alive */
+	MFD_EVIDENCE_COMMITTED,	 /* it is committed: `state` */
+	MFD_EVIDENCE_ENDED,	 /* its tombstone is here */
+};
+
+struct mfd_evidence {
+	enum mfd_evidence_kind kind;
+	Mfd__SessionState state;
+	int ran, by_person; /* of ENDED */
+	char text[512];	    /* a sentence */
+};
+
+/* Look on disk for the session `name` with the id and the secret of this greeting. */
+void mfd_evidence_look(struct mfd_server *sv, const struct mfd_wire_greeting *g, const char *name,
+		       struct mfd_evidence *v);
+/* Nonzero: DIR has a tombstone of this very session. */
+int mfd_evidence_buried(int dirfd, const Mfd__SessionEntry *e);
+/* Its tasks may have run: leave was given, or it was committed. */
+int mfd_evidence_ran(const Mfd__SessionEntry *e);
+
+#endif

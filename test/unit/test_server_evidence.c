@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a source hears of a session that is not alive: evidence of its end, or none. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "players/criu.h"
+#include "players/disk.h"
+#include "players/postcopy.h"
+#include "players/server.h"
+#include "players/source.h"
+
+enum { NO_EVIDENCE, NEVER_RAN, RAN };
+
+/* The next message is ABORT, and proves this. */
+static void expect_proof(struct source *s, int want, int by_person, const char *why)
+{
+	Mfd__Abort *a = (Mfd__Abort *)source_expect(s, MFD_WIRE_ABORT);
+
+	if (!strstr(a->reason, why))
+		fail_msg("\"%s\" does not mention \"%s\"", a->reason, why);
+	assert_int_equal(a->has_ended_id, want != NO_EVIDENCE);
+	if (a->has_ended_id) {
+		assert_int_equal(a->ended_id.len, sizeof(s->id));
+		assert_memory_equal(a->ended_id.data, s->id, sizeof(s->id));
+	}
+	assert_int_equal(a->ran, want == RAN);
+	assert_int_equal(a->by_person, by_person);
+	protobuf_c_message_free_unpacked(&a->base, NULL);
+	source_close(s);
+}
+
+static void ask(struct source *s, const char *outcome, int want, int by_person, const char *why)
+{
+	source_resume(s, outcome);
+	expect_proof(s, want, by_person, why);
+}
+
+static void test_unknown(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	s.id[0] ^= 1;
+	ask(&s, "continue", NO_EVIDENCE, 0, "no such session");
+	s.id[0] ^= 1;
+	s.secret[0] ^= 1;
+	ask(&s, "continue", NO_EVIDENCE, 0, "no such session");
+	s.secret[0] ^= 1;
+	s.name = "two";
+	ask(&s, "continue", NO_EVIDENCE, 0, "");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* The tombstone, and only that of this very session. */
+static void test_discarded(void **state)
+{
+	struct source s, other;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	server_ask("resolve one discard", "ok");
+	disk_wait_free("one");
+	ask(&s, "commit", NEVER_RAN, 1, "discarded");
+	other = s;
+	other.id[3] ^= 1;
+	ask(&other, "commit", NO_EVIDENCE, 0, "no such session");
+	assert_int_equal(server_stop(), 0);
+	server_start(NULL, NULL);
+	ask(&s, "continue", NEVER_RAN, 1, "discarded");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* Its own connection says the same, once the task is dead. */
+static void test_ran(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	pid = source_to_running(&s, "one", 0);
+	kill(server_pid, SIGTERM);
+	usleep(100000);
+	kill(server_pid, SIGTERM);
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	assert_int_equal(server_wait(), 0);
+	source_close(&s);
+	server_start(NULL, NULL);
+	ask(&s, "continue", RAN, 0, "stopped while pages were missing");
+	/* A person says that what ran there does not matter. */
+	server_ask("resolve one discard", "ok");
+	ask(&s, "continue", RAN, 1, "discarded");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* Whether it can be loaded: its journal is away, or back. */
+static void hide(const char *name, int away)
+{
+	char path[64], other[64];
+
+	snprintf(path, sizeof(path), "%s/pages.journal", name);
+	snprintf(other, sizeof(other), "%s/.away", name);
+	assert_int_equal(
+		renameat(server_root, away ? path : other, server_root, away ? other : path), 0);
+}
+
+static void expect_unloadable(const char *name)
+{
+	struct mfd_session_file f;
+
+	disk_load(name, &f);
+	assert_non_null(f.entry->unloadable);
+	assert_true(f.entry->in_doubt);
+	mfd_session_file_release(&f);
+}
+
+/* READY or committed, and the next server cannot load it. */
+static void unloadable(struct source *s, const char *name)
+{
+	source_to_ready(s, name);
+	assert_int_equal(server_stop(), 0);
+	source_close(s);
+	hide(name, 1);
+	server_start(NULL, NULL);
+	expect_unloadable(name);
+}
+
+static void test_unloadable(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	unloadable(&s, "one");
+	for (int i = 0; i < 2; i++)
+		ask(&s, i ? "commit" : "continue", NO_EVIDENCE, 0, "here, not loadable");
+	/* An older source would take an ABORT for the end. */
+	source_resume_old(&s, "continue");
+	source_expect_end(&s);
+	source_close(&s);
+	server_ask("abort one", "error: the session is not loaded: it may be the only copy");
+	server_ask("resolve one run", "error: the session cannot run: ");
+	assert_true(disk_has_folder("one"));
+	/* It is tried again when its source asks. */
+	hide("one", 0);
+	source_resume(&s, "commit");
+	source_expect_free(&s, MFD_WIRE_RESUME_OK);
+	source_expect_free(&s, MFD_WIRE_COMMITTED);
+	source_close(&s);
+	criu_expect_done(criu_restore("one", 16, 1, 0, 7), "one");
+	assert_int_equal(server_stop(), 0);
+}
+
+static void test_unloadable_resolved(void **state)
+{
+	struct source s, r;
+
+	(void)state;
+	server_start(NULL, NULL);
+	unloadable(&s, "one");
+	server_ask("resolve one discard", "ok");
+	assert_false(disk_has_folder("one"));
+	ask(&s, "commit", NEVER_RAN, 1, "discarded");
+	unloadable(&r, "two");
+	hide("two", 0);
+	server_ask("resolve two run", "ok");
+	criu_expect_done(criu_restore("two", 16, 1, 0, 7), "two");
+	/* Also by itself, after a while. */
+	unloadable(&r, "three");
+	hide("three", 0);
+	for (int i = 0; i < 500; i++, usleep(10000)) {
+		struct mfd_session_file f;
+		int loaded;
+
+		disk_load("three", &f);
+		loaded = !f.entry->unloadable;
+		mfd_session_file_release(&f);
+		if (loaded)
+			break;
+		assert_true(i < 499);
+	}
+	assert_int_equal(server_stop(), 0);
+}
+
+/* A session.img that cannot be read may be that of the only copy. */
+static void test_unreadable(void **state)
+{
+	struct source s;
+	int fd;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	assert_int_equal(server_stop(), 0);
+	fd = openat(server_root, "one/session.img", O_WRONLY | O_TRUNC);
+	assert_int_equal(write(fd, "x", 1), 1);
+	close(fd);
+	server_start(NULL, NULL);
+	ask(&s, "continue", NO_EVIDENCE, 0, "unreadable");
+	server_ask("abort one", "error: the session is not loaded: it may be the only copy");
+	server_ask("resolve one discard", "ok");
+	assert_false(disk_has_folder("one"));
+	assert_int_equal(server_stop(), 0);
+}
+
+/* The tombstone is there, and the worker died before the folder was removed. */
+static void test_half_buried(void **state)
+{
+	struct mfd_session_file f;
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	assert_int_equal(server_stop(), 0);
+	source_close(&s);
+	disk_load("one", &f);
+	assert_int_equal(mfd_session_file_bury(server_root, "one", f.entry), 0);
+	mfd_session_file_release(&f);
+	server_start(NULL, NULL);
+	assert_false(disk_has_folder("one"));
+	ask(&s, "continue", NEVER_RAN, 0, "no such session any more");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* What is in doubt stays, and keeps no other out. */
+static void test_full(void **state)
+{
+	struct source s[3], next;
+
+	(void)state;
+	server_start("--max-sessions", "3");
+	for (int i = 0; i < 3; i++)
+		source_to_ready(&s[i], i == 0 ? "a" : i == 1 ? "b" : "c");
+	source_hello_refused("d", 2, 4096, NULL, "3 sessions already");
+	assert_int_equal(server_stop(), 0);
+	for (int i = 0; i < 3; i++)
+		source_close(&s[i]);
+	server_start("--max-sessions", "1");
+	source_to_ready(&next, "d");
+	source_hello_refused("e", 2, 4096, NULL, "1 sessions already");
+	for (int i = 0; i < 3; i++) {
+		source_resume(&s[i], "commit");
+		source_expect_free(&s[i], MFD_WIRE_RESUME_OK);
+		source_expect_free(&s[i], MFD_WIRE_COMMITTED);
+		source_close(&s[i]);
+	}
+	source_commit(&next);
+	source_close(&next);
+	assert_int_equal(server_stop(), 0);
+}
+
+/* Committed, and no restore has worked: only `resolve` gives it up. */
+static void test_committed(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	source_commit(&s);
+	source_close(&s);
+	server_ask("abort one", "error: the session is committed");
+	server_ask("resolve one discard", "ok");
+	disk_expect_gone("one", "discarded");
+	ask(&s, "commit", RAN, 1, "discarded");
+	/* The same of one that is not loaded. */
+	source_to_ready(&s, "two");
+	source_commit(&s);
+	assert_int_equal(server_stop(), 0);
+	source_close(&s);
+	hide("two", 1);
+	server_start(NULL, NULL);
+	server_ask("abort two", "error: the session is committed");
+	server_ask("resolve two discard", "ok");
+	assert_false(disk_has_folder("two"));
+	assert_int_equal(server_stop(), 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		SERVER_TEST(test_unknown),
+		SERVER_TEST(test_discarded),
+		SERVER_TEST(test_ran),
+		SERVER_TEST(test_unloadable),
+		SERVER_TEST(test_unloadable_resolved),
+		SERVER_TEST(test_unreadable),
+		SERVER_TEST(test_half_buried),
+		SERVER_TEST(test_full),
+		SERVER_TEST(test_committed),
+	};
+
+	server_tests_init(argc, argv);
+	return cmocka_run_group_tests_name("server_evidence", tests, NULL, NULL);
+}
