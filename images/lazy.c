@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "image.h"
 #include "images/criu.pb-c.h"
@@ -213,11 +214,38 @@ static int each_of_pstree(void *ctx, ProtobufCMessage **msg)
 	return ret;
 }
 
+static int by_pid(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* A task that stood there a million times would be looked at as often. */
+static int check_once(const struct tasks *t, const char **why)
+{
+	uint32_t *sorted = t->n ? malloc(t->n * sizeof(*sorted)) : NULL;
+	int ret = t->n && !sorted ? -ENOMEM : 0;
+
+	if (sorted) {
+		memcpy(sorted, t->pids, t->n * sizeof(*sorted));
+		qsort(sorted, t->n, sizeof(*sorted), by_pid);
+	}
+	for (size_t i = 1; !ret && i < t->n; i++)
+		if (sorted[i] == sorted[i - 1])
+			ret = mfd_image_why(why, -EBADMSG, "pstree.img: task %u is there twice",
+					    sorted[i]);
+	free(sorted);
+	return ret;
+}
+
 int mfd_image_tasks(int dirfd, uint32_t **pids, size_t *n, const char **why)
 {
 	struct tasks t = { 0 };
 	int ret = mfd_image_each(dirfd, "pstree.img", MFD_IMAGE_PSTREE, each_of_pstree, &t, why);
 
+	if (!ret)
+		ret = check_once(&t, why);
 	if (ret) {
 		free(t.pids);
 		t = (struct tasks){ 0 };

@@ -28,7 +28,9 @@ struct node {
 
 struct mfd_pagetable {
 	struct node root;
+	_Atomic uint64_t bytes; /* of it and everything below; a statistic */
 };
+_Static_assert(sizeof(struct leaf) == sizeof(struct node), "one size for all");
 
 static unsigned slot_of(uint64_t page, unsigned level)
 {
@@ -37,7 +39,11 @@ static unsigned slot_of(uint64_t page, unsigned level)
 
 struct mfd_pagetable *mfd_pagetable_new(void)
 {
-	return calloc(1, sizeof(struct mfd_pagetable));
+	struct mfd_pagetable *t = calloc(1, sizeof(*t));
+
+	if (t)
+		t->bytes = sizeof(*t);
+	return t;
 }
 
 static void free_children(struct node *n, unsigned level)
@@ -59,13 +65,15 @@ void mfd_pagetable_free(struct mfd_pagetable *t)
 	free(t);
 }
 
-static const struct leaf *find_leaf(const struct mfd_pagetable *t, uint64_t page)
+/* *missing: 0, or how many levels below the last node there are not. */
+static const struct leaf *look_up(const struct mfd_pagetable *t, uint64_t page, unsigned *missing)
 {
 	const struct node *n = &t->root;
 	void *child = NULL;
 
 	for (unsigned level = LEVELS - 1; level; level--) {
 		child = atomic_load_explicit(&n->slot[slot_of(page, level)], memory_order_acquire);
+		*missing = child ? 0 : level;
 		if (!child)
 			return NULL;
 		n = child;
@@ -73,21 +81,62 @@ static const struct leaf *find_leaf(const struct mfd_pagetable *t, uint64_t page
 	return child;
 }
 
+static const struct leaf *find_leaf(const struct mfd_pagetable *t, uint64_t page)
+{
+	unsigned missing;
+
+	return look_up(t, page, &missing);
+}
+
 /* Return the child at *slot, made if need be; if two threads make it, one of the two is freed. */
-static void *get_child(_Atomic(void *) *slot, size_t size)
+static void *get_child(struct mfd_pagetable *t, _Atomic(void *) *slot)
 {
 	void *old = atomic_load_explicit(slot, memory_order_acquire), *new;
 
 	if (old)
 		return old;
-	new = calloc(1, size);
+	new = calloc(1, sizeof(struct node));
 	if (!new)
 		return NULL;
 	if (atomic_compare_exchange_strong_explicit(slot, &old, new, memory_order_acq_rel,
-						    memory_order_acquire))
+						    memory_order_acquire)) {
+		atomic_fetch_add_explicit(&t->bytes, sizeof(struct node), memory_order_relaxed);
 		return new;
+	}
 	free(new);
 	return old;
+}
+
+/* Levels that must be made for `page` if `before` is there by then: the nodes above that are. */
+static unsigned not_shared(uint64_t page, uint64_t before)
+{
+	unsigned level = 0;
+
+	while (level < LEVELS - 1 && page >> (BITS * (level + 1)) != before >> (BITS * (level + 1)))
+		level++;
+	return level;
+}
+
+uint64_t mfd_pagetable_cost(const struct mfd_pagetable *t, uint64_t page, uint64_t n,
+			    uint64_t *before)
+{
+	uint64_t bytes = 0, end = page + n;
+	unsigned missing, shared;
+
+	if (page >= LIMIT || n > LIMIT - page)
+		return 0;
+	for (; page < end; page = (page | (SLOTS - 1)) + 1) {
+		look_up(t, page, &missing);
+		shared = *before == UINT64_MAX ? LEVELS : not_shared(page, *before);
+		bytes += (missing < shared ? missing : shared) * sizeof(struct leaf);
+		*before = page;
+	}
+	return bytes;
+}
+
+uint64_t mfd_pagetable_bytes(const struct mfd_pagetable *t)
+{
+	return atomic_load_explicit(&t->bytes, memory_order_relaxed);
 }
 
 static struct leaf *make_leaf(struct mfd_pagetable *t, uint64_t page)
@@ -95,8 +144,7 @@ static struct leaf *make_leaf(struct mfd_pagetable *t, uint64_t page)
 	struct node *n = &t->root;
 
 	for (unsigned level = LEVELS - 1; n && level; level--)
-		n = get_child(&n->slot[slot_of(page, level)],
-			      level > 1 ? sizeof(struct node) : sizeof(struct leaf));
+		n = get_child(t, &n->slot[slot_of(page, level)]);
 	return (struct leaf *)n;
 }
 
@@ -143,14 +191,17 @@ uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_
 	if (max > LIMIT - page)
 		max = LIMIT - page;
 	while (n < max) {
-		const struct leaf *l = find_leaf(t, page + n);
-		unsigned i = slot_of(page + n, 0),
-			 end = max - n < SLOTS - i ? i + (unsigned)(max - n) : SLOTS;
+		unsigned missing, i = slot_of(page + n, 0),
+				  end = max - n < SLOTS - i ? i + (unsigned)(max - n) : SLOTS;
+		const struct leaf *l = look_up(t, page + n, &missing);
 
 		if (!l && want)
 			break;
-		if (!l) {
-			n += end - i;
+		if (!l) { /* as much as the missing node would describe */
+			uint64_t span = 1ULL << (BITS * missing);
+
+			span -= (page + n) & (span - 1);
+			n += max - n < span ? max - n : span;
 			continue;
 		}
 		/* The first word is the one reported, even if a writer has changed it meanwhile. */

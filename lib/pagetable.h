@@ -36,6 +36,8 @@ static inline uint64_t mfd_page_word(enum mfd_page_state s, uint64_t index)
 
 struct mfd_pagetable; /* covers page numbers below 2^44 (addresses below 2^56) */
 
+#define MFD_PAGETABLE_ROOT (16U << 10) /* bytes of one that has nothing in it, about */
+
 struct mfd_pagetable *mfd_pagetable_new(void);	  /* NULL: no memory */
 void mfd_pagetable_free(struct mfd_pagetable *t); /* no reader or writer may be left */
 
@@ -46,6 +48,13 @@ uint64_t mfd_pagetable_get(const struct mfd_pagetable *t, uint64_t page); /* acq
  * replaced (a page sent twice: the later wins).  0 or -ENOMEM.
  */
 int mfd_pagetable_set(struct mfd_pagetable *t, uint64_t page, uint64_t n, uint64_t word);
+/*
+ * Return the bytes by which mfd_pagetable_set would make the table grow.  For several ranges one
+ * after the other: *before begins as UINT64_MAX, what they share counts once.
+ */
+uint64_t mfd_pagetable_cost(const struct mfd_pagetable *t, uint64_t page, uint64_t n,
+			    uint64_t *before);
+uint64_t mfd_pagetable_bytes(const struct mfd_pagetable *t); /* what it takes */
 /*
  * Return the length of the run starting at `page`, at most max: pages of equal state and, if
  * STORED, consecutive in the store.  *word = the first page's word.

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "pagetable.h"
@@ -85,6 +86,46 @@ static void test_limits(void **state)
 	mfd_pagetable_free(NULL);
 }
 
+/* 2^44 pages, of which a few are known: what is not there is not looked at page by page. */
+static void test_long_runs(void **state)
+{
+	struct mfd_pagetable *t = mfd_pagetable_new();
+	uint64_t w = 1, end = 1ULL << 44;
+
+	alarm(20);
+	assert_int_equal(mfd_pagetable_run(t, 0, end, &w), end);
+	assert_int_equal(mfd_pagetable_set(t, 1, 1, MFD_PAGE_ZERO), 0);
+	assert_int_equal(mfd_pagetable_set(t, end / 2 + 5000, 1, MFD_PAGE_ZERO), 0);
+	assert_int_equal(mfd_pagetable_run(t, 2, end - 2, &w), end / 2 + 5000 - 2);
+	assert_int_equal(mfd_pagetable_run(t, end / 2 + 5001, end / 2 - 5001, &w), end / 2 - 5001);
+	assert_int_equal(mfd_pagetable_run(t, 1ULL << 33, 1ULL << 20, &w), 1ULL << 20);
+	alarm(0);
+	mfd_pagetable_free(t);
+}
+
+/* What is said to be needed is what the table grows by. */
+static void test_cost(void **state)
+{
+	struct mfd_pagetable *t = mfd_pagetable_new();
+	unsigned seed = 5;
+
+	for (int i = 0; i < 200; i++) {
+		uint64_t page[20], n[20], before = UINT64_MAX, cost = 0;
+		uint64_t had = mfd_pagetable_bytes(t), base = (uint64_t)rand_r(&seed) << 12;
+
+		for (int k = 0; k < 20; k++) {
+			page[k] = base + (uint64_t)rand_r(&seed) % (k % 3 ? 3000 : 1ULL << 25);
+			n[k] = 1 + (unsigned)rand_r(&seed) % 4000;
+			base = page[k] + n[k];
+			cost += mfd_pagetable_cost(t, page[k], n[k], &before);
+		}
+		for (int k = 0; k < 20; k++)
+			assert_int_equal(mfd_pagetable_set(t, page[k], n[k], MFD_PAGE_ZERO), 0);
+		assert_int_equal(mfd_pagetable_bytes(t) - had, cost);
+	}
+	mfd_pagetable_free(t);
+}
+
 #define WRITERS 4
 #define PAGES	(1U << 16)
 
@@ -147,8 +188,8 @@ static void test_concurrent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random),
-		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_random),	   cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_long_runs),  cmocka_unit_test(test_cost),
 		cmocka_unit_test(test_concurrent),
 	};
 

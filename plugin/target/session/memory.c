@@ -67,15 +67,13 @@ static int fail_short(struct mfd_session *s, uint64_t least)
 /* The session's thread, or the only thread that has the session. */
 static uint64_t used_now(struct mfd_session *s)
 {
-	uint64_t store = 0, journal = 0, pages = 0, bytes = 0;
+	uint64_t store = 0, journal = 0, bytes = 0;
 	unsigned i;
 
 	for (i = 0; i <= MFD_SESSION_URGENT; i++) {
 		const struct mfd_totals *past = &s->figures.past[i];
 		const struct mfd_counts *n = &s->link.channels[i].n;
 
-		pages += past->pages + mfd_counter_get(&n->pages);
-		pages += past->zero_pages + mfd_counter_get(&n->zero_pages);
 		bytes += past->file_bytes + mfd_counter_get(&n->file_bytes);
 	}
 	if (s->store)
@@ -84,7 +82,7 @@ static uint64_t used_now(struct mfd_session *s)
 		bytes = 0;
 	else
 		bytes += mfd_filesink_files(&s->files) * FILE_ROUND;
-	return store + journal + bytes + pages * sizeof(uint64_t) +
+	return store + journal + bytes + mfd_tables_bytes(&s->tables) +
 	       (atomic_load(&s->sealed) ?
 			0 :
 			mfd_promise_base(&s->limits, s->plan->follow) - MFD_PROMISE_BLOCK);
@@ -213,18 +211,18 @@ uint64_t mfd_memory_room(struct mfd_session *s)
 
 /* ---- receivers ---- */
 
-uint64_t mfd_memory_cost_pages(const struct mfd_session *s, uint64_t raw, uint64_t pages,
+uint64_t mfd_memory_cost_pages(const struct mfd_session *s, uint64_t raw, uint64_t table,
 			       uint32_t runs)
 {
-	return (s->server->store_in_memory ? raw : 0) + pages * sizeof(uint64_t) +
+	return (s->server->store_in_memory ? raw : 0) + table +
 	       (s->server->dir_in_memory ? runs * sizeof(struct mfd_pagestore_record) : 0);
 }
 
 uint64_t mfd_memory_cost_file(const struct mfd_session *s, uint64_t bytes)
 {
-	return s->server->dir_in_memory ?
-		       (bytes + FILE_ROUND - 1) / FILE_ROUND * FILE_ROUND + FILE_ROUND / 4 :
-		       0;
+	/* Also of a file on a disk: its name, and which pieces of it have come. */
+	return (s->server->dir_in_memory ? (bytes + FILE_ROUND - 1) / FILE_ROUND * FILE_ROUND : 0) +
+	       FILE_ROUND / 4;
 }
 
 /*

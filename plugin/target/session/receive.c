@@ -228,17 +228,24 @@ static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
 	return ret;
 }
 
-static int may_store(struct receiver *r, const struct mfd_wire_packet *h)
+/* What the packet's runs add to the table; a table that has nothing yet counts as well. */
+static uint64_t table_cost(const struct receiver *r, const struct mfd_wire_packet *h)
 {
-	uint64_t pages = 0;
+	uint64_t before = UINT64_MAX, bytes = 0, root = mfd_pagetable_bytes(r->pages);
 	uint32_t i;
 
 	for (i = 0; r->s->server->max_memory && i < h->entries; i++)
-		pages += r->runs[i].pages;
-	return mfd_memory_take(r->s, &r->p->control.conn, h->task,
-			       mfd_memory_cost_pages(r->s, h->raw_len, pages, h->entries),
-			       r->channel == MFD_SESSION_URGENT ? MFD_MEMORY_URGENT :
-								  MFD_MEMORY_PAGES);
+		bytes += mfd_pagetable_cost(r->pages, r->runs[i].vaddr >> MFD_WIRE_PAGE_SHIFT,
+					    r->runs[i].pages, &before);
+	return bytes + (root < 2 * MFD_PAGETABLE_ROOT ? MFD_PAGETABLE_ROOT : 0);
+}
+
+static int may_store(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	return mfd_memory_take(
+		r->s, &r->p->control.conn, h->task,
+		mfd_memory_cost_pages(r->s, h->raw_len, table_cost(r, h), h->entries),
+		r->channel == MFD_SESSION_URGENT ? MFD_MEMORY_URGENT : MFD_MEMORY_PAGES);
 }
 
 static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)

@@ -8,6 +8,7 @@
 int mfd_tables_init(struct mfd_tables *t)
 {
 	t->count = 0;
+	t->newest = NULL;
 	t->slots = calloc(MFD_TABLES_SLOTS, sizeof(*t->slots));
 	if (!t->slots)
 		return -ENOMEM;
@@ -84,6 +85,8 @@ static int add(struct mfd_tables *t, uint32_t task, unsigned slot, struct mfd_pa
 		free(e);
 		return -ENOMEM;
 	}
+	e->next = t->newest;
+	t->newest = e;
 	atomic_store_explicit(&t->slots[slot], e, memory_order_release);
 	t->count++;
 	*table = e->table;
@@ -107,4 +110,16 @@ int mfd_tables_get(struct mfd_tables *t, uint32_t task, struct mfd_pagetable **t
 		ret = add(t, task, slot, table);
 	pthread_mutex_unlock(&t->lock);
 	return ret;
+}
+
+uint64_t mfd_tables_bytes(struct mfd_tables *t)
+{
+	struct mfd_tables_entry *e;
+	uint64_t sum = 0;
+
+	pthread_mutex_lock(&t->lock);
+	for (e = t->newest; e; e = e->next)
+		sum += sizeof(*e) + mfd_pagetable_bytes(e->table);
+	pthread_mutex_unlock(&t->lock);
+	return sum;
 }

@@ -16,6 +16,7 @@
 #define MFD_TABLES_SLOTS (2 * MFD_TABLES_MAX)
 
 struct mfd_tables_entry {
+	struct mfd_tables_entry *next; /* the one added before; constant */
 	uint32_t task;
 	struct mfd_pagetable *table;
 };
@@ -24,7 +25,8 @@ struct mfd_tables {
 	pthread_mutex_t lock; /* adding */
 	/* MFD_TABLES_SLOTS, calloc: touched only where used */
 	_Atomic(struct mfd_tables_entry *) *slots;
-	unsigned count; /* lock */
+	unsigned count;			 /* lock */
+	struct mfd_tables_entry *newest; /* lock */
 };
 
 int mfd_tables_init(struct mfd_tables *t); /* 0 or -ENOMEM */
@@ -32,5 +34,6 @@ void mfd_tables_free(struct mfd_tables *t);
 struct mfd_pagetable *mfd_tables_find(const struct mfd_tables *t, uint32_t task); /* NULL: none */
 int mfd_tables_get(struct mfd_tables *t, uint32_t task,
 		   struct mfd_pagetable **table); /* made if needed; -ENOMEM, -EMFILE */
+uint64_t mfd_tables_bytes(struct mfd_tables *t);  /* of all of them */
 
 #endif
