@@ -135,6 +135,13 @@ int mfd_conn_send(struct mfd_conn *c, const void *buf, size_t len, int more)
 	return mfd_conn_sendv(c, &iov, 1, more);
 }
 
+int mfd_conn_sendv_within(struct mfd_conn *c, struct iovec *iov, int n, unsigned ms)
+{
+	if (!c->open)
+		return -ENOTCONN;
+	return c->ops->within ? c->ops->within(c, iov, n, ms) : c->ops->send(c, iov, n, 0);
+}
+
 int mfd_conn_recv(struct mfd_conn *c, void *buf, size_t len)
 {
 	return c->open ? c->ops->recv(c, buf, len) : -ENOTCONN;
@@ -157,6 +164,12 @@ int mfd_conn_wait(struct mfd_conn *c, int ms)
 		return 1;
 	ret = poll(&p, 1, ms);
 	return ret < 0 ? -errno : ret;
+}
+
+void mfd_conn_want(struct mfd_conn *c, int bytes)
+{
+	if (c->open)
+		(void)setsockopt(c->conn_fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
 int mfd_conn_gone(const struct mfd_conn *c, int ms)
@@ -214,6 +227,12 @@ int mfd_conn_zerocopy_wait(struct mfd_conn *c, uint32_t ticket, unsigned timeout
 int mfd_conn_zerocopy_flush(struct mfd_conn *c, unsigned timeout_ms)
 {
 	return c->zerocopy ? mfd_zerocopy_flush(c->zerocopy, timeout_ms) : 0;
+}
+
+void mfd_conn_stop_reading(struct mfd_conn *c)
+{
+	if (c->open)
+		shutdown(c->conn_fd, SHUT_RD);
 }
 
 void mfd_conn_shutdown(struct mfd_conn *c)

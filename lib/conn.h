@@ -139,6 +139,11 @@ int mfd_conn_sendv(struct mfd_conn *c, struct iovec *iov, int n, int more);
 int mfd_conn_recv(struct mfd_conn *c, void *buf, size_t len);
 /* The first bytes of what is sent from now on are of use before its last: gather nothing. */
 void mfd_conn_prompt(struct mfd_conn *c);
+/*
+ * Send everything within ms, whatever the peer reads, or fail with -ETIMEDOUT: a part may be sent
+ * then, and the connection is of no use any more.  0: only what needs no waiting.
+ */
+int mfd_conn_sendv_within(struct mfd_conn *c, struct iovec *iov, int n, unsigned ms);
 
 /*
  * Wait up to ms (-1 = without limit) until receiving would not block.  1 = it would not: there is
@@ -150,6 +155,10 @@ int mfd_conn_wait(struct mfd_conn *c, int ms);
  * buffered in the connection already, so the caller must not wait.
  */
 int mfd_conn_watch(const struct mfd_conn *c, struct pollfd *p);
+/* From now on mfd_conn_watch waits for so many bytes, or the end. */
+void mfd_conn_want(struct mfd_conn *c, int bytes);
+/* Any thread, as mfd_conn_shutdown: receiving ends, sending goes on. */
+void mfd_conn_stop_reading(struct mfd_conn *c);
 /*
  * Wait up to ms until the peer has closed the connection or it has failed, whatever may still be
  * read from it.  1 = it has, 0 = it has not, -errno.

@@ -20,6 +20,8 @@ struct mfd_conn_ops {
 	/* As mfd_conn_sendv and mfd_conn_recv. */
 	int (*send)(struct mfd_conn *c, struct iovec *iov, int n, int more);
 	int (*recv)(struct mfd_conn *c, void *buf, size_t len);
+	/* As mfd_conn_sendv_within.  NULL: send is used, which may take longer. */
+	int (*within)(struct mfd_conn *c, struct iovec *iov, int n, unsigned ms);
 	/* Bytes that recv would return without the socket.  NULL: there are never any. */
 	size_t (*buffered)(const struct mfd_conn *c);
 	/* As mfd_conn_identity and mfd_conn_bind.  NULL: the peer is not proved. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "conn_ops.h"
+#include "io.h"
 
 /* SO_RCVTIMEO and SO_SNDTIMEO report as EAGAIN; the sockets themselves are blocking. */
 static int socket_error(void)
@@ -13,31 +14,63 @@ static int socket_error(void)
 	return errno == EAGAIN || errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
 }
 
+static size_t left(const struct iovec *iov, int n)
+{
+	size_t sum = 0;
+
+	while (n-- > 0)
+		sum += iov[n].iov_len;
+	return sum;
+}
+
+/* One call; what has been sent is taken off *iov.  How many bytes, or -errno. */
+static ssize_t send_some(struct mfd_conn *c, struct iovec **iov, int *n, int flags)
+{
+	struct msghdr msg = { .msg_iov = *iov,
+			      .msg_iovlen = (size_t)(*n < IOV_MAX ? *n : IOV_MAX) };
+	ssize_t ret, sent = sendmsg(c->conn_fd, &msg, MSG_NOSIGNAL | flags);
+
+	if (sent < 0)
+		return errno == EINTR ? 0 : socket_error();
+	for (ret = sent; *n > 0 && (size_t)ret >= (*iov)->iov_len; (*n)--, (*iov)++)
+		ret -= (ssize_t)(*iov)->iov_len;
+	if (*n > 0) {
+		(*iov)->iov_base = (char *)(*iov)->iov_base + ret;
+		(*iov)->iov_len -= (size_t)ret;
+	}
+	return sent;
+}
+
 static int plain_send(struct mfd_conn *c, struct iovec *iov, int n, int more)
 {
-	while (n > 0) {
-		struct msghdr msg = { .msg_iov = iov,
-				      .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX) };
-		ssize_t ret;
+	ssize_t ret = 0;
 
+	while (ret >= 0 && n > 0) {
 		if (iov->iov_len == 0) {
 			iov++;
 			n--;
 			continue;
 		}
-		ret = sendmsg(c->conn_fd, &msg,
-			      MSG_NOSIGNAL | (more || n > IOV_MAX ? MSG_MORE : 0));
-		if (ret < 0 && errno == EINTR)
-			continue;
-		if (ret < 0)
-			return socket_error();
+		ret = send_some(c, &iov, &n, more || n > IOV_MAX ? MSG_MORE : 0);
+	}
+	return ret < 0 ? (int)ret : 0;
+}
 
-		for (; n > 0 && (size_t)ret >= iov->iov_len; n--, iov++)
-			ret -= (ssize_t)iov->iov_len;
-		if (n > 0) {
-			iov->iov_base = (char *)iov->iov_base + ret;
-			iov->iov_len -= (size_t)ret;
-		}
+static int plain_within(struct mfd_conn *c, struct iovec *iov, int n, unsigned ms)
+{
+	uint64_t now = mfd_io_now_ms(), end = now + ms;
+	struct pollfd p = { .fd = c->conn_fd, .events = POLLOUT };
+	ssize_t ret = 0;
+
+	while (left(iov, n)) {
+		ret = send_some(c, &iov, &n, MSG_DONTWAIT);
+		if (ret < 0 && ret != -ETIMEDOUT)
+			return (int)ret;
+		now = mfd_io_now_ms();
+		if (ret == -ETIMEDOUT && now >= end)
+			return -ETIMEDOUT;
+		if (ret == -ETIMEDOUT && poll(&p, 1, (int)(end - now)) < 0 && errno != EINTR)
+			return -errno;
 	}
 	return 0;
 }
@@ -73,6 +106,7 @@ static void plain_close(struct mfd_conn *c)
 const struct mfd_conn_ops mfd_conn_plain_ops = {
 	.send = plain_send,
 	.recv = plain_recv,
+	.within = plain_within,
 	.zerocopy = plain_zerocopy,
 	.close = plain_close,
 };

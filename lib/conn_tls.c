@@ -37,17 +37,31 @@ static int grow(struct mfd_conn_tls_buffer *b, size_t size)
 	return 0;
 }
 
+/* The socket took nothing: wait for it, if there is a time until which that is permitted. */
+static int may_wait(struct mfd_conn_tls *s)
+{
+	uint64_t now = mfd_io_now_ms();
+	struct pollfd p = { .fd = s->fd, .events = POLLOUT };
+	int full = errno == EAGAIN || errno == EWOULDBLOCK;
+
+	if (!full || now >= s->send_until)
+		return 0;
+	if (poll(&p, 1, (int)(s->send_until - now)) >= 0 || errno == EINTR)
+		return 1;
+	return 0;
+}
+
 int mfd_conn_tls_flush(struct mfd_conn_tls *s)
 {
 	struct mfd_conn_tls_buffer *b = &s->out;
-	int flags = MSG_NOSIGNAL | (s->closing ? MSG_DONTWAIT : 0);
+	int flags = MSG_NOSIGNAL | (s->closing || s->send_until ? MSG_DONTWAIT : 0);
 
 	while (!b->error && b->at < b->n) {
 		ssize_t n = send(s->fd, b->data + b->at, b->n - b->at, flags);
 
 		if (n >= 0)
 			b->at += (size_t)n;
-		else if (errno != EINTR)
+		else if (errno != EINTR && !may_wait(s))
 			b->error = socket_error();
 	}
 	b->at = b->n = 0;
@@ -189,6 +203,17 @@ static int tls_send(struct mfd_conn *c, struct iovec *iov, int n, int more)
 	return ret;
 }
 
+static int tls_within(struct mfd_conn *c, struct iovec *iov, int n, unsigned ms)
+{
+	struct mfd_conn_tls *s = c->transport;
+	int ret;
+
+	s->send_until = mfd_io_now_ms() + ms;
+	ret = tls_send(c, iov, n, 0);
+	s->send_until = 0;
+	return ret;
+}
+
 static int tls_recv(struct mfd_conn *c, void *buf, size_t len)
 {
 	struct mfd_conn_tls *s = c->transport;
@@ -258,6 +283,7 @@ static void tls_close(struct mfd_conn *c)
 const struct mfd_conn_ops mfd_conn_tls_ops = {
 	.send = tls_send,
 	.recv = tls_recv,
+	.within = tls_within,
 	.buffered = tls_buffered,
 	.identity = tls_identity,
 	.bind = tls_bind,

@@ -37,7 +37,8 @@ struct mfd_conn_tls {
 	enum mfd_conn_end end; /* which one this is */
 	int fd;		       /* the connection's */
 	struct mfd_conn_tls_buffer in, out;
-	int closing; /* no call may block any more */
+	int closing;	     /* no call may block any more */
+	uint64_t send_until; /* ms, 0: none; of mfd_conn_sendv_within, the sending thread's */
 	char identity[MFD_CONN_IDENTITY];
 
 	/* Until the handshake is over. */

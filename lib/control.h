@@ -15,6 +15,7 @@
 struct mfd_control {
 	struct mfd_conn conn;
 	pthread_mutex_t send_lock; /* guards the sending direction of conn */
+	uint32_t max_body;	   /* longer ones are refused; MFD_WIRE_MAX_FRAME, or set smaller */
 };
 
 void mfd_control_init(struct mfd_control *c); /* conn is closed until the caller opens it */
@@ -22,10 +23,14 @@ void mfd_control_close(struct mfd_control *c);
 
 /* `type` is an enum mfd_wire_msg and must be that of `msg`. */
 int mfd_control_send(struct mfd_control *c, unsigned type, const ProtobufCMessage *msg);
+/* The same, at the longest for ms (mfd_conn_sendv_within), which a slow reader cannot extend. */
+int mfd_control_send_within(struct mfd_control *c, unsigned type, const ProtobufCMessage *msg,
+			    unsigned ms);
 /*
  * Receive the next message, unpacked (free with protobuf_c_message_free_unpacked(*msg, NULL)) and
  * its type.  -EPROTO for a bad frame, an unknown type or a body that does not parse, with the
- * reason in err; other codes as mfd_conn_recv.
+ * reason in err; other codes as mfd_conn_recv.  Fields that this version does not know are left
+ * out, and a body that would take much more memory than it has bytes does not parse.
  */
 int mfd_control_recv(struct mfd_control *c, unsigned *type, ProtobufCMessage **msg,
 		     struct mfd_error *err);

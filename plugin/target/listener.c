@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The worker's main thread: accepts, gives each connection a thread and a deadline for its
- * greeting, and joins threads that have ended.  It never blocks on a connection.
+ * The worker's main thread: accepts, gives each connection a deadline for its greeting and, when
+ * that has come, a thread, and joins threads that have ended.  It never blocks on a connection.
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,8 +13,12 @@
 #include "io.h"
 #include "listener.h"
 #include "log.h"
+#include "nofile.h"
 #include "memory_server.h"
 #include "session.h"
+
+#define N_OWN	     5	/* descriptors of the main thread's own */
+#define MAX_ACCEPTED 64 /* in one turn */
 
 /*
  * Silence on a connection is normal (a channel may rest): the session's thread watches over all
@@ -33,7 +37,9 @@ static void greet(struct mfd_peer *p)
 
 	if (ret) {
 		mfd_log_warn("%s: no greeting: %s", p->text,
-			     ret == -ECONNRESET ? "closed" : strerror(-ret));
+			     mfd_peer_has_expired(p) ? "its time was over" :
+			     ret == -ECONNRESET	     ? "closed" :
+						       strerror(-ret));
 		return;
 	}
 	ret = mfd_wire_greeting_open(&g, &why);
@@ -74,26 +80,47 @@ static void take_connection(struct mfd_server *sv, struct mfd_conn *conn)
 	if (!p)
 		return;
 	ret = mfd_conn_configure(&p->control.conn, &cfg);
-	if (!ret)
-		ret = mfd_threads_start(&sv->pool, connection_thread, p);
 	if (ret) {
 		mfd_log_error("%s: %s", p->text, strerror(-ret));
 		mfd_peer_close(p);
 	}
 }
 
-static void accept_one(struct mfd_listener *l)
+/* What it has sent is a greeting, or its end.  Nonzero: too many are at that just now. */
+static int begin(struct mfd_peer *p)
+{
+	int ret;
+
+	if (!mfd_peers_begin(p))
+		return 1;
+	ret = mfd_threads_start(&p->server->pool, connection_thread, p);
+	if (ret) {
+		mfd_log_error("%s: %s", p->text, strerror(-ret));
+		mfd_peer_close(p);
+	}
+	return 0;
+}
+
+static int accept_one(struct mfd_listener *l)
 {
 	struct mfd_conn conn = { 0 };
 	int ret = mfd_conn_accept(&conn, l->listen_fd);
 
 	if (!ret) {
+		mfd_peers_make_room(&l->server.peers);
 		take_connection(&l->server, &conn);
 	} else if (ret == -EMFILE || ret == -ENFILE || ret == -ENOMEM) {
 		mfd_log_error("accept: %s", strerror(-ret));
 		/* The connection stays in the queue, and poll() would come back at once. */
 		usleep(100000);
 	}
+	return ret;
+}
+
+static void accept_some(struct mfd_listener *l)
+{
+	for (int i = 0; i < MAX_ACCEPTED && !accept_one(l); i++)
+		;
 }
 
 static void stop(struct mfd_listener *l, unsigned level)
@@ -139,18 +166,27 @@ static int finished(struct mfd_listener *l)
 static void turn(struct mfd_listener *l)
 {
 	struct mfd_server *sv = &l->server;
-	int may_accept = !l->stopping && mfd_peers_have_room(&sv->peers);
-	struct pollfd fds[] = {
-		{ .fd = may_accept ? l->listen_fd : -1, .events = POLLIN },
+	struct mfd_peer *waiting[MFD_PEER_MAX_WAITING];
+	struct pollfd fds[N_OWN + MFD_PEER_MAX_WAITING] = {
+		{ .fd = l->stopping ? -1 : l->listen_fd, .events = POLLIN },
 		{ .fd = l->request_fd, .events = POLLIN },
 		{ .fd = sv->pool.wake, .events = POLLIN },
 		{ .fd = l->stop_fd, .events = POLLIN },
 		/* Only its end: answers on it are read under guard.lock. */
 		{ .fd = l->stop_fd >= 0 ? sv->guard.fd : -1, .events = 0 },
 	};
+	unsigned i, n;
 
-	if (poll(fds, sizeof(fds) / sizeof(fds[0]), may_accept ? 500 : 50) < 0)
+	/* Those that were held back are ready all the time: look at them after a while. */
+	n = l->held_back ? 0 :
+			   mfd_peers_watch(&sv->peers, fds + N_OWN, waiting, MFD_PEER_MAX_WAITING);
+	if (poll(fds, N_OWN + n, l->stopping || l->held_back ? 50 : 500) < 0)
 		return;
+	/* Before any of them is closed. */
+	l->held_back = 0;
+	for (i = n; i-- > 0;) /* the oldest first */
+		if (fds[N_OWN + i].revents)
+			l->held_back |= begin(waiting[i]);
 	mfd_peers_expire(&sv->peers);
 	mfd_threads_reap(&sv->pool);
 	mfd_memory_server_publish(sv);
@@ -162,10 +198,8 @@ static void turn(struct mfd_listener *l)
 		supervisor_died(l);
 	if (fds[1].revents & POLLIN)
 		mfd_requests_accept(sv, l->request_fd);
-	if (fds[0].revents & POLLIN && l->listen_fd >= 0) {
-		mfd_peers_make_room(&sv->peers);
-		accept_one(l);
-	}
+	if (fds[0].revents & POLLIN && l->listen_fd >= 0)
+		accept_some(l);
 }
 
 static int set_up(struct mfd_listener *l)
@@ -175,7 +209,7 @@ static int set_up(struct mfd_listener *l)
 	int ret = mfd_threads_init(&sv->pool);
 
 	pthread_mutex_init(&sv->lock, NULL);
-	mfd_peers_init(&sv->peers);
+	mfd_peers_init(&sv->peers, mfd_nofile_for_greetings());
 	if (!ret)
 		ret = mfd_requests_listen(sv, &l->request_fd, &err);
 	if (ret)

@@ -12,6 +12,7 @@ struct mfd_listener {
 	int request_fd;	   /* DIR/.serve.sock */
 	int stop_fd;	   /* eventfd: the supervisor asks to end; its counter is how often */
 	unsigned stopping; /* how often the supervisor has asked */
+	int held_back;	   /* a greeting has come and must wait: poll() says so all the time */
 };
 
 /* Run the worker; return its exit code. */

@@ -17,6 +17,7 @@
 #include "listener.h"
 #include "log.h"
 #include "netaddr.h"
+#include "nofile.h"
 #include "ours.h"
 #include "size.h"
 #include "sock.h"
@@ -419,6 +420,7 @@ static int serve(const struct config *c, char **words)
 
 	mfd_log_tag_set("serve");
 	mfd_log_level_set((enum mfd_log_level)c->level);
+	mfd_nofile_raise();
 	configure(&l.server, c);
 	if (c->state)
 		return resume(&sv, c);

@@ -49,7 +49,9 @@ static int handle(struct mfd_session *s, unsigned type, ProtobufCMessage *msg,
 	else if (type == MFD_WIRE_SIZE)
 		mfd_memory_size(s, ((const Mfd__Size *)msg)->bytes);
 	else if (type == MFD_WIRE_PING)
-		mfd_session_send(s, MFD_WIRE_PONG, &pong.base);
+		ret = mfd_session_send_within(s, MFD_WIRE_PONG, &pong.base, 0);
+	if (ret == -ETIMEDOUT)
+		mfd_error_set(err, ret, "it sends PING and does not read the answers");
 	protobuf_c_message_free_unpacked(msg, NULL);
 	return ret;
 }
@@ -79,15 +81,14 @@ static void read_all(struct mfd_session *s, struct mfd_peer *p)
  */
 static void refuse(struct mfd_peer *p, int code, const char *why)
 {
-	ProtobufCMessage *msg;
-	unsigned type;
+	char rest[4096];
 
 	mfd_log_warn("%s: refused: %s", p->text, why);
-	if (mfd_control_send_abort(&p->control, code, why))
+	if (mfd_control_send_abort(&p->control, code, why) || mfd_peer_has_expired(p))
 		return;
 	/* The deadline of a pending connection ends this at the latest. */
-	while (!mfd_control_recv(&p->control, &type, &msg, NULL))
-		protobuf_c_message_free_unpacked(msg, NULL);
+	while (!mfd_conn_recv(&p->control.conn, rest, sizeof(rest)))
+		;
 }
 
 static void open_session(struct mfd_peer *p, const Mfd__Hello *h)
@@ -141,7 +142,10 @@ void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 	int ret = mfd_control_recv(&p->control, &type, &msg, &err);
 
 	if (ret) {
-		refuse(p, ret, err.code ? mfd_error_text(&err) : strerror(-ret));
+		refuse(p, ret,
+		       mfd_peer_has_expired(p) ? "the time for HELLO or RESUME was over" :
+		       err.code		       ? mfd_error_text(&err) :
+						 strerror(-ret));
 		return;
 	}
 	if (fresh && type == MFD_WIRE_HELLO)

@@ -165,6 +165,11 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 	if (ret)
 		return ret;
 	set_up(s, h);
+	if (mfd_session_set_aside(s, 1))
+		return mfd_error_set(err, -EMFILE,
+				     "session %s with %u channels: the restore server has no "
+				     "descriptors left for it (ulimit -n, LimitNOFILE)",
+				     s->name, s->limits.channels);
 	ret = mfd_hello_restore_options(s, h->restore_option, h->n_restore_option);
 	ret = ret ? ret : mfd_address_keep(s, h->move_address, h->n_move_address);
 	if (ret)

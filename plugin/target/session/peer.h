@@ -1,53 +1,78 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Connections of the worker.  Each has a thread of its own.  Until a session has taken it,
- * or was opened by it, it is pending: it has a deadline, and only so many
- * of them are kept at a time.
+ * Connections of the worker, and how many of them there may be of which peer.
+ *
+ *	waiting		accepted, has not sent its greeting: no thread, one descriptor
+ *	pending		has sent it: a thread, until a session has taken it or was opened by it
+ *	admitted	a session's
+ *
+ * The first two have a deadline and a limit, so that connections that say nothing keep out none
+ * that does.  Where one has to go it is one of the address that has most of them, and the oldest
+ * of those: a peer that makes many takes the place of its own.
  */
 #ifndef MFD_PEER_H
 #define MFD_PEER_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 
 #include "control.h"
 
+#define MFD_PEER_MAX_WAITING	  512
 #define MFD_PEER_MAX_PENDING	  64
-#define MFD_PEER_GREETING_TIMEOUT 5000 /* ms that a pending connection has */
-#define MFD_PEER_GREETING_GRACE	  250  /* ms that it has even when there are too many */
+#define MFD_PEER_GREETING_TIMEOUT 5000 /* ms until a session must have it */
+#define MFD_PEER_GREETING_GRACE	  250  /* ms that a pending one has even when there are too many */
+/* No message of a source is longer: 64 KiB, for thousands of options and addresses. */
+#define MFD_PEER_MAX_BODY 65536U
 
 struct mfd_server;
 
 struct mfd_peers {
 	pthread_mutex_t lock;
-	struct mfd_peer *all; /* lock; the newest is first */
-	unsigned pending;     /* lock */
+	struct mfd_peer *all;	   /* lock; the newest is first */
+	unsigned waiting, pending; /* lock */
+	unsigned max_waiting;	   /* constant */
+	unsigned turned_away;	   /* main thread: since the log said so */
+	uint64_t told_ms;	   /* main thread: when that was */
 };
 
+enum mfd_peer_state { MFD_PEER_WAITING, MFD_PEER_PENDING, MFD_PEER_ADMITTED };
+
 /*
- * One connection.  Belongs to its thread; other threads may only shut it down, under peers.lock or
- * the session's lock.
+ * One connection.  Belongs to its thread, or to the main thread while it has none; other threads
+ * may only shut it down, under peers.lock or the session's lock.
  */
 struct mfd_peer {
 	struct mfd_server *server;
 	struct mfd_control control; /* control.conn is the connection whatever its role */
 	char text[80];		    /* address, for the log */
+	unsigned address;	    /* a number for the address without the port */
 	/* peers.lock */
-	uint64_t deadline; /* ms; 0: not pending */
+	enum mfd_peer_state state;
+	int expired;	   /* its deadline was over */
+	uint64_t deadline; /* ms; while not admitted */
 	struct mfd_peer *next;
 };
 
-void mfd_peers_init(struct mfd_peers *l);
-/* Main thread: a pending connection, which takes `conn` over; NULL: no memory, conn is closed. */
+void mfd_peers_init(struct mfd_peers *l, unsigned max_waiting);
+/* Main thread: a waiting connection, which takes `conn` over; NULL: no memory, conn is closed. */
 struct mfd_peer *mfd_peer_open(struct mfd_server *sv, struct mfd_conn *conn);
-void mfd_peer_close(struct mfd_peer *p); /* its thread: off the list, closed, freed */
-/* Its thread: no longer pending. */
-void mfd_peer_admit(struct mfd_peer *p);
+/* Its thread, or the main thread if it has none: off the list, closed, freed. */
+void mfd_peer_close(struct mfd_peer *p);
+void mfd_peer_admit(struct mfd_peer *p); /* its thread: a session has it */
+/* Its thread, when receiving has failed: was it because its time was over? */
+int mfd_peer_has_expired(struct mfd_peer *p);
 
 /* The main thread's looks at all of them. */
-void mfd_peers_expire(struct mfd_peers *l);    /* shut down those whose deadline is over */
-int mfd_peers_have_room(struct mfd_peers *l);  /* nonzero: one more may come */
-void mfd_peers_make_room(struct mfd_peers *l); /* shut down the oldest one, if it is needed */
-void mfd_peers_shutdown(struct mfd_peers *l);  /* all */
+/* What to poll for, of the waiting ones: how many, at most `max`. */
+unsigned mfd_peers_watch(struct mfd_peers *l, struct pollfd *fds, struct mfd_peer **of,
+			 unsigned max);
+/* Nonzero: it is pending now, and gets a thread; 0: too many are, it goes on waiting. */
+int mfd_peers_begin(struct mfd_peer *p);
+/* End what has had its time; and one waiting connection if there are too many. */
+void mfd_peers_expire(struct mfd_peers *l);
+void mfd_peers_make_room(struct mfd_peers *l);
+void mfd_peers_shutdown(struct mfd_peers *l); /* all; those that have no thread are closed */
 
 #endif

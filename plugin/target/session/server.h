@@ -66,6 +66,7 @@ struct mfd_server {
 	pthread_mutex_t lock;	      /* guards the rest */
 	struct mfd_session *sessions; /* live ones and claimed names, linked by `next` */
 	unsigned n_sessions, n_doubt; /* of them, in doubt: they do not count as sessions */
+	unsigned descriptors;	      /* set aside for them (nofile.h) */
 	int ending;		      /* bool: no session begins or is loaded any more */
 	int ended;		      /* sessions that have ended; --once looks at it */
 	int result;		      /* exit code that the first of them means */

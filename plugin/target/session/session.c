@@ -11,6 +11,7 @@
 #include "assert.h"
 #include "io.h"
 #include "log.h"
+#include "nofile.h"
 #include "secret.h"
 #include "session.h"
 
@@ -106,6 +107,26 @@ int mfd_session_claim(struct mfd_server *sv, const char *name, enum mfd_claim wh
 	return ret;
 }
 
+/* Folder, store, journal, images, the pager's own, a restore's. */
+#define DESCRIPTORS 24U
+
+int mfd_session_set_aside(struct mfd_session *s, int must_fit)
+{
+	unsigned n = DESCRIPTORS + s->limits.channels + 1U + (s->plan->follow ? 1U : 0U);
+	struct mfd_server *sv = s->server;
+	int ret = 0;
+
+	mfd_assert(!s->descriptors);
+	mfd_assert(s->plan && s->limits.channels);
+	pthread_mutex_lock(&sv->lock);
+	if (must_fit && sv->descriptors + n > mfd_nofile_for_sessions())
+		ret = -EMFILE;
+	else
+		sv->descriptors += s->descriptors = n;
+	pthread_mutex_unlock(&sv->lock);
+	return ret;
+}
+
 /* The list's reference goes. */
 static void unlist(struct mfd_session *s)
 {
@@ -118,6 +139,7 @@ static void unlist(struct mfd_session *s)
 	*p = s->next;
 	sv->n_sessions--;
 	sv->n_doubt -= (unsigned)s->in_doubt;
+	sv->descriptors -= s->descriptors;
 	pthread_mutex_unlock(&sv->lock);
 	mfd_session_put(s);
 }
@@ -253,13 +275,24 @@ int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...)
 
 int mfd_session_send(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg)
 {
+	return mfd_session_send_within(s, type, msg, s->server->stall_ms);
+}
+
+int mfd_session_send_within(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg,
+			    unsigned ms)
+{
 	int ret = -ENOTCONN;
 
 	pthread_mutex_lock(&s->send_lock);
 	if (s->link.control)
-		ret = mfd_control_send(&s->link.control->control, type, msg);
+		ret = mfd_control_send_within(&s->link.control->control, type, msg, ms);
+	if (ret == -ETIMEDOUT) /* a part of the message may be sent: nothing can follow it */
+		mfd_conn_shutdown(&s->link.control->control.conn);
 	pthread_mutex_unlock(&s->send_lock);
-	if (ret)
+	if (ret == -ETIMEDOUT)
+		mfd_log_warn("%s: the source does not read what it is told: %s", s->name,
+			     mfd_wire_msg_name(type));
+	else if (ret)
 		mfd_log_debug("%s: %s not sent: %s", s->name, mfd_wire_msg_name(type),
 			      strerror(-ret));
 	return ret;

@@ -111,6 +111,7 @@ struct mfd_session {
 	/* The session's thread, set by itself; 0: not started, one thread has the session. */
 	_Atomic(pthread_t) thread;
 	char name[MFD_WIRE_MAX_NAME + 1];
+	unsigned descriptors; /* server->lock: that are set aside for it */
 
 	/* Constant once the session's thread runs. */
 	int dirfd;
@@ -204,6 +205,8 @@ enum mfd_claim {
  */
 int mfd_session_claim(struct mfd_server *sv, const char *name, enum mfd_claim why,
 		      struct mfd_session **s);
+/* Set descriptors aside for its connections and files: 0, or -EMFILE if `must_fit`. */
+int mfd_session_set_aside(struct mfd_session *s, int must_fit);
 /* leaves the list and drops the caller's reference */
 void mfd_session_unclaim(struct mfd_session *s);
 /* with a reference, or NULL */
@@ -222,7 +225,13 @@ void mfd_session_stop_all(struct mfd_server *sv, unsigned level);
 /* Any thread. */
 int mfd_session_fail(struct mfd_session *s, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/*
+ * The source has so long to read it (send: stall_ms), else its connection is shut down: neither the
+ * session's thread nor the reader of the connection waits for a source that does not read.
+ */
 int mfd_session_send(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg);
+int mfd_session_send_within(struct mfd_session *s, unsigned type, const ProtobufCMessage *msg,
+			    unsigned ms);
 /* Is it in one of these phases?  Bits: MFD_PHASE_BIT. */
 static inline int mfd_session_in(const struct mfd_session *s, unsigned phases)
 {

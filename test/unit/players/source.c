@@ -39,8 +39,8 @@ void source_dial(struct mfd_conn *c)
 	mfd_conn_plain(c, fd);
 }
 
-static void source_greet(struct mfd_conn *c, unsigned role, unsigned channel, const uint8_t *id,
-			 const uint8_t *secret)
+void source_greet(struct mfd_conn *c, unsigned role, unsigned channel, const uint8_t *id,
+		  const uint8_t *secret)
 {
 	struct mfd_wire_greeting g = { .magic = MFD_WIRE_MAGIC_GREETING,
 				       .version = MFD_WIRE_VERSION };

@@ -56,6 +56,8 @@ void source_resume_old(struct source *s, const char *outcome);
 
 /* Connections (source.c). */
 void source_dial(struct mfd_conn *c);
+void source_greet(struct mfd_conn *c, unsigned role, unsigned channel, const uint8_t *id,
+		  const uint8_t *secret);
 void source_hello_init(Mfd__Hello *h, const char *name, unsigned channels);
 void source_send_hello(struct source *s, const Mfd__Hello *h);
 void source_take_hello_ok(struct source *s);
