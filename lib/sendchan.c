@@ -30,6 +30,7 @@ int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn
 {
 	int ret;
 
+	mfd_assert(lim->packet_size);
 	*c = (struct mfd_sendchan){ .lim = *lim, .stall_ms = stall_ms, .id = id };
 	mfd_conn_move(&c->conn, conn);
 	ret = mfd_conn_zerocopy(&c->conn, &c->zc, zerocopy);
@@ -39,6 +40,7 @@ int mfd_sendchan_init(struct mfd_sendchan *c, unsigned id, struct mfd_conn *conn
 		goto err;
 	}
 	c->buffers = c->zc.mode == MFD_OFF ? 1 : MFD_SENDCHAN_BUFFERS;
+	mfd_assert(c->buffers <= MFD_SENDCHAN_BUFFERS);
 	c->memory_len = (size_t)c->buffers * lim->packet_size + TABLE_MAX;
 	c->memory = mmap(NULL, c->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			 -1, 0);
@@ -56,6 +58,8 @@ err:
 
 void mfd_sendchan_close(struct mfd_sendchan *c)
 {
+	mfd_assert(!c->memory || c->memory_len);
+	mfd_assert(!c->memory || c->buffers);
 	mfd_conn_close(&c->conn);
 	mfd_compress_free(c->compress);
 	c->compress = NULL;

@@ -72,6 +72,7 @@ int mfd_decide(struct mfd_worker *w, int ret)
 	if (ret <= MFD_SEND_STEP)
 		return ret < 0 ? ret : 0;
 	mfd_assert(ret < MFD_SEND_EVENTS);
+	mfd_assert(mfd_send_phase(w->sh) != MFD_SEND_OVER);
 	mfd_send_phase_event(w, (enum mfd_send_event)ret);
 	return follows[ret] ? follows[ret](w) : 0;
 }

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "assert.h"
 #include "give_way.h"
 #include "io.h"
 #include "worker.h"
@@ -29,6 +30,8 @@ void mfd_give_way_begin(struct mfd_worker *w)
 {
 	struct mfd_give_way *g = &w->give_way;
 
+	mfd_assert(w->session.channels <= MFD_WIRE_MAX_CHANNELS);
+	mfd_assert(w->session.plan < MFD_PLANS);
 	atomic_store(&g->gentle, mfd_uplink_pages_follow(&w->session));
 	g->few_cpus = has_few_cpus();
 	for (unsigned i = 0; i < w->session.channels; i++)
@@ -65,6 +68,8 @@ static int restore_is_over(const struct mfd_worker *w, uint64_t now)
  */
 void mfd_give_way_look(struct mfd_worker *w)
 {
+	mfd_assert(w->sh);
+	mfd_assert(w->session.plan < MFD_PLANS);
 	if (is_gentle(&w->give_way) && mfd_send_phase_has(w->sh, MFD_SEND_GATE) &&
 	    restore_is_over(w, mfd_io_now_us()))
 		atomic_store_explicit(&w->give_way.gentle, 0, memory_order_relaxed);

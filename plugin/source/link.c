@@ -28,6 +28,8 @@ void mfd_link_answer(struct mfd_worker *w, enum mfd_link_type type, const char *
 
 static int on_start(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 {
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_CONNECTING);
+	mfd_assert(!w->asked.type);
 	w->asked = *m;
 	w->image_dir = fd;
 	return 0;
@@ -35,6 +37,8 @@ static int on_start(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 
 static int on_task(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 {
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
+	mfd_assert(!w->asked.type);
 	(void)fd;
 	w->asked = *m;
 	return 0;
@@ -42,6 +46,8 @@ static int on_task(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 
 static int on_exit_of_dump(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 {
+	mfd_assert(w->progress);
+	mfd_assert(mfd_send_phase(w->sh) != MFD_SEND_OVER);
 	(void)fd;
 	w->dump_result = m->value;
 	w->progress->criu_failed = m->value != 0;
@@ -107,6 +113,8 @@ void mfd_link_serve(struct mfd_worker *w, enum mfd_link_type answer, const char 
 	struct mfd_link_msg m;
 	int nfds = 0;
 
+	mfd_assert(w->sh);
+	mfd_assert(answer);
 	if (w->link < 0 || poll(&p, 1, ms) <= 0)
 		return;
 	if (mfd_io_recv_fds(w->link, &m, sizeof(m), NULL, &nfds) != (ssize_t)sizeof(m)) {

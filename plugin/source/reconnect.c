@@ -59,6 +59,8 @@ static int try_again(struct mfd_worker *w)
 	char state[MFD_UPLINK_STATE];
 	int ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
 
+	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
+	mfd_assert(!w->session.multifd && !w->session.have_urgent);
 	if (!ret && pages_are_due(state))
 		ret = mfd_uplink_join(&w->session, w->o, w->sh, &w->err);
 	if (!ret)
@@ -74,6 +76,7 @@ static int try_again(struct mfd_worker *w)
 static int answered(struct mfd_worker *w, const struct mfd_error *why, int ret)
 {
 	mfd_assert(ret > 0 || mfd_proof_frees(w->session.proof));
+	mfd_assert(why->code);
 	mfd_doubt_end(w);
 	/* The target's own reason says more than that it does not know the session any more. */
 	if (ret < 0 && why->code == -ECANCELED)

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "command.h"
 #include "io.h"
 #include "log.h"
@@ -75,6 +76,8 @@ static int prepare(struct mfd_options *o, struct mfd_shared *sh, struct mfd_erro
 {
 	int ret;
 
+	mfd_assert(mfd_send_phase(sh) == MFD_SEND_CONNECTING);
+	mfd_assert(!sh->connected);
 	if (!o->target)
 		return mfd_error_set(err, -EINVAL, "no target");
 	atomic_store(&sh->max_bandwidth, o->max_bandwidth);

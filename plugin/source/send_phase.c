@@ -249,6 +249,7 @@ static void enter(struct mfd_worker *w, enum mfd_send_phase to)
 {
 	uint64_t now = mfd_io_now_us();
 
+	mfd_assert(to < MFD_SEND_PHASES);
 	mfd_assert(now >= w->times.phase_us); /* CLOCK_MONOTONIC */
 	rows[to].holds(w);
 	w->times.phase_us = now;

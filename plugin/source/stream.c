@@ -113,6 +113,8 @@ static int await_room(struct mfd_worker *w, uint64_t pages)
 /* What a frozen task has counts, and no longer what the tree had while it ran. */
 static int announce(struct mfd_worker *w, struct mfd_task *task)
 {
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
+	mfd_assert(task->id);
 	task->bytes = mfd_estimate_task(task->id->pid, NULL);
 	atomic_fetch_add_explicit(&w->progress->bytes_total, task->bytes, memory_order_relaxed);
 	w->tasks_bytes += task->bytes;
@@ -211,6 +213,8 @@ static int ship_images(struct mfd_worker *w)
 {
 	struct stat log = { 0 };
 
+	mfd_assert(w->session.multifd);
+	mfd_assert(!w->ship.files);
 	if (w->log_fd >= 0)
 		fstat(w->log_fd, &log);
 	w->ship.dirfd = w->image_dir;
@@ -296,6 +300,8 @@ static void count_skipped(struct mfd_worker *w)
 {
 	uint64_t bytes = w->tasks.skipped * MFD_WIRE_PAGE_SIZE;
 
+	mfd_assert(w->progress);
+	mfd_assert(!mfd_send_phase_has(w->sh, MFD_SEND_ENDED));
 	w->tasks.skipped = 0;
 	if (bytes)
 		atomic_fetch_add_explicit(&w->progress->bytes_sent, bytes, memory_order_relaxed);

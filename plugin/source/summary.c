@@ -5,6 +5,7 @@
 #include <json-c/json.h>
 #include <string.h>
 
+#include "assert.h"
 #include "io.h"
 #include "log.h"
 #include "summary.h"
@@ -50,6 +51,8 @@ void mfd_summary_keep(struct mfd_worker *w)
 {
 	struct figures f;
 
+	mfd_assert(w->sh);
+	mfd_assert(!w->session.multifd);
 	collect(w, &f);
 	memcpy(w->past.channel, f.channel, sizeof(f.channel));
 	w->past.urgent = f.urgent;

@@ -169,6 +169,8 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	struct utsname un;
 	int ret;
 
+	mfd_assert(!sh->connected);
+	mfd_assert(s->plan < MFD_PLANS);
 	uname(&un);
 	gethostname(host, sizeof(host) - 1);
 	h.session = sh->session;
@@ -207,6 +209,8 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 	Mfd__HelloOk *ok;
 	int ret = expect(s, sh, MFD_WIRE_HELLO_OK, &msg, err);
 
+	mfd_assert(!sh->connected);
+	mfd_assert(!s->hello_us);
 	if (ret)
 		return ret;
 	mfd_queue_over(&s->queue);
@@ -252,6 +256,8 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 	struct mfd_conn conn = { 0 };
 	int ret;
 
+	mfd_assert(s->lim.packet_size);
+	mfd_assert(channel < MFD_WIRE_MAX_CHANNELS);
 	ret = connect_as(&conn, sh, o, bound, &s->control.conn, role, channel, err);
 	if (ret)
 		return ret;
@@ -286,6 +292,8 @@ static int join_all(struct mfd_uplink *s, const struct mfd_options *o, const str
 	int urgent = mfd_uplink_pages_follow(s), ret = 0;
 	struct mfd_ports ports;
 
+	mfd_assert(!s->have_urgent);
+	mfd_assert(s->lim.channels <= MFD_WIRE_MAX_CHANNELS);
 	mfd_ports_reserve(&ports, sh->target.sa.ss_family, s->lim.channels + (urgent ? 1 : 0));
 	for (s->channels = 0; s->channels < s->lim.channels; s->channels++) {
 		ret = join(s, o, sh, mfd_ports_take(&ports, s->channels), MFD_WIRE_ROLE_DATA,
@@ -370,6 +378,8 @@ int mfd_uplink_resume(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	ProtobufCMessage *msg = NULL;
 	int ret;
 
+	mfd_assert(!s->multifd);
+	mfd_assert(!s->have_urgent);
 	s->proof = MFD_PROOF_NONE;
 	mfd_control_init(&s->control);
 	ret = connect_as(&s->control.conn, sh, o, -1, NULL, MFD_WIRE_ROLE_CONTROL, 0, err);
@@ -424,6 +434,8 @@ void mfd_uplink_shutdown(struct mfd_uplink *s)
 
 void mfd_uplink_close(struct mfd_uplink *s)
 {
+	mfd_assert(s->channels <= MFD_WIRE_MAX_CHANNELS);
+	mfd_assert(!s->have_urgent || mfd_uplink_pages_follow(s));
 	mfd_uplink_shutdown(s);
 	if (s->multifd)
 		mfd_multifd_get_stats(s->multifd, &s->produced);

@@ -35,6 +35,8 @@ static int init(struct mfd_worker *w)
 {
 	int ret = 0;
 
+	mfd_assert(w->sh);
+	mfd_assert(!w->progress);
 	w->signals = open_signals();
 	if (w->signals >= 0)
 		w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -129,6 +131,8 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 				.dump_result = MFD_DUMP_GOES_ON };
 	int ret;
 
+	mfd_assert(o && sh);
+	mfd_assert(!takes_over || mfd_send_phase_has(sh, MFD_SEND_LEAVE));
 	w.gate = (struct mfd_gate)MFD_GATE_NONE;
 	mfd_send_phase_context(&w);
 	mfd_pagepipes_prepare();

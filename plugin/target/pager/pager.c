@@ -34,6 +34,7 @@ static void report_failure(struct mfd_pager *p)
 		atomic_store(&p->health, PAGER_FAILURE_TOLD);
 	mfd_assert(mfd_pager_phase(p) != PAGER_DONE);
 	e = p->error;
+	mfd_assert(!mine || e.code < 0);
 	pthread_mutex_unlock(&p->lock);
 	if (mine)
 		p->ops.done(p->arg, e.code, mfd_error_text(&e));
@@ -52,6 +53,8 @@ static int enter_done(struct mfd_pager *p)
 {
 	int mine;
 
+	mfd_assert(mfd_pager_mine);
+	mfd_assert(mfd_pager_phase(p) != PAGER_NEW);
 	pthread_mutex_lock(&p->lock);
 	mine = is_all_in(p) && !mfd_pager_has_failed(p);
 	if (mine)
@@ -162,6 +165,8 @@ static int start_thread(struct mfd_pager *p, void *(*body)(void *))
 {
 	int ret = -pthread_create(&p->threads[p->nthreads], NULL, body, p);
 
+	mfd_assert(p->nthreads < PAGER_MAX_THREADS);
+	mfd_assert(p->epfd >= 0);
 	p->nthreads += !ret;
 	return ret;
 }
@@ -176,11 +181,13 @@ static int start_threads(struct mfd_pager *p, unsigned bulk, struct mfd_error *e
 	sigset_t all, old;
 	int ret = 0;
 
+	mfd_assert(!p->nthreads);
 	if (!bulk)
 		bulk = cpus > 1 ? (unsigned)cpus : 1;
 	if (bulk > PAGER_MAX_THREADS * 3 / 4)
 		bulk = PAGER_MAX_THREADS * 3 / 4;
 	p->on_call = 2 + bulk / 8;
+	mfd_assert(p->on_call + bulk <= PAGER_MAX_THREADS);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (!ret && p->nthreads < p->on_call + bulk)
@@ -196,6 +203,8 @@ static int open_fds(struct mfd_pager *p, int adopt, struct mfd_error *err)
 {
 	int ret;
 
+	mfd_assert(mfd_pager_phase(p) == PAGER_NEW);
+	mfd_assert(p->epfd < 0 && p->ctl < 0 && p->work < 0);
 	p->dirfd = fcntl(p->dirfd, F_DUPFD_CLOEXEC, 0);
 	p->epfd = epoll_create1(EPOLL_CLOEXEC);
 	p->ctl = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -238,6 +247,8 @@ int mfd_pager_start(const struct mfd_pager_config *c, struct mfd_pager **out, st
 	struct mfd_pager *p = new_pager(c);
 	int ret;
 
+	mfd_assert(c->ops && c->ops->table && c->ops->done);
+	mfd_assert(!c->n_deposits);
 	if (!p)
 		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
 	ret = open_fds(p, 0, err);
@@ -280,7 +291,8 @@ void mfd_pager_stop(struct mfd_pager *p)
 
 	if (!p)
 		return;
-	mfd_assert(!atomic_load(&p->stop) && p->nthreads <= PAGER_MAX_THREADS);
+	mfd_assert(!atomic_load(&p->stop));
+	mfd_assert(p->nthreads <= PAGER_MAX_THREADS);
 	atomic_store(&p->stop, 1);
 	if (p->ctl >= 0)
 		(void)!write(p->ctl, &one, sizeof(one));
@@ -333,6 +345,7 @@ void mfd_pager_complete(struct mfd_pager *p)
 	struct pager_family **all;
 	size_t n;
 
+	mfd_assert(p->postcopy || mfd_pager_all_here(p));
 	mfd_assert(mfd_pager_phase(p) != PAGER_NEW);
 	if (atomic_exchange(&p->pages, PAGER_PAGES_ALL) == PAGER_PAGES_ALL)
 		return;

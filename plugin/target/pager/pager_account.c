@@ -67,6 +67,8 @@ static struct mfd_pagetable *table_of(struct pager_family *f)
 {
 	struct mfd_pagetable *t = atomic_load_explicit(&f->table, memory_order_acquire);
 
+	mfd_assert(f->p);
+	mfd_assert(f->p->ops.table);
 	if (!t) {
 		t = f->p->ops.table(f->p->arg, f->id);
 		atomic_store_explicit(&f->table, t, memory_order_release);
@@ -188,6 +190,7 @@ void mfd_pager_giveback(struct pager_task *t)
 {
 	uint64_t bits = t->fam->img.bits, bit = 0, end;
 
+	mfd_assert(t->settled && t->fam);
 	mfd_assert(!t->giveback || atomic_load(&t->fam->forked));
 	while (bit < bits && !atomic_load(&t->fam->forked)) {
 		end = bit;

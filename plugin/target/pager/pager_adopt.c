@@ -297,7 +297,8 @@ int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_deposit *deposits,
 	struct adoption a = { .p = p, .deposits = deposits, .n = n, .err = err };
 	int ret = 0;
 
-	mfd_assert(mfd_pager_phase(p) == PAGER_NEW && !p->tasks);
+	mfd_assert(mfd_pager_phase(p) == PAGER_NEW);
+	mfd_assert(!p->tasks && !p->inherited);
 	*again = 0;
 	a.tasks = calloc(n + 1, sizeof(struct pager_task *));
 	p->inherited = calloc(n + 1, sizeof(*p->inherited));

@@ -87,6 +87,8 @@ static int map(struct pager_task *t, int fd, uint64_t len)
 {
 	void *m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 
+	mfd_assert(!t->book && !t->settled);
+	mfd_assert(len > PAGER_PAGE);
 	if (m == MAP_FAILED)
 		return -errno;
 	t->book = m;
@@ -106,6 +108,8 @@ int mfd_book_make(struct pager_task *t, uint64_t parent, int *fd)
 	struct pager_book *b;
 	int ret;
 
+	mfd_assert(!t->book);
+	mfd_assert(t->p && t->fam);
 	*fd = memfd_create("criu-multifd-book", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (*fd < 0)
 		return -errno;
@@ -133,6 +137,8 @@ int mfd_book_make(struct pager_task *t, uint64_t parent, int *fd)
 
 void mfd_book_close(struct pager_task *t)
 {
+	mfd_assert(!t->book == !t->settled);
+	mfd_assert(!t->book || t->book_len);
 	if (t->book)
 		munmap(t->book, t->book_len);
 	t->book = NULL;
@@ -187,6 +193,8 @@ void mfd_book_commit(struct pager_task *t, unsigned done)
 
 void mfd_book_clear(struct pager_task *t, unsigned n)
 {
+	mfd_assert(t->book);
+	mfd_assert(n <= PAGER_BATCH);
 	/* A reader that finds some of them cleared finds none behind the last that is done with. */
 	mfd_book_pass(t, n);
 	for (unsigned i = 0; i < n; i++)
@@ -198,6 +206,8 @@ void mfd_book_clear(struct pager_task *t, unsigned n)
 
 void mfd_book_mark(struct pager_task *t, enum pager_book_state state)
 {
+	mfd_assert(t->book);
+	mfd_assert(t->settled);
 	atomic_store_explicit(&t->book->state, state, memory_order_release);
 }
 

@@ -77,6 +77,8 @@ static struct pager_task *pick(struct mfd_pager *p, struct pager_stripe *mine, s
 {
 	struct pager_task *t = NULL, *first;
 
+	mfd_assert(mfd_pager_mine);
+	mfd_assert(!mine->t || mine->t->p == p);
 	pthread_mutex_lock(&p->lock);
 	if (is_sweeping(p) && p->tasks) {
 		t = first = has_stripe(p, mine) ? mine->t : p->turn ? p->turn : p->tasks;
@@ -108,7 +110,8 @@ static void put_back(struct pager_task *t, const struct pager_span *s)
 	mfd_pager_serve(t);
 	usleep(PAGER_CHANGING_US);
 	pthread_mutex_lock(&t->p->lock);
-	mfd_assert(t->redos < PAGER_MAX_THREADS && s->end <= t->fam->img.bits);
+	mfd_assert(t->redos < PAGER_MAX_THREADS);
+	mfd_assert(s->bit < s->end && s->end <= t->fam->img.bits);
 	t->redo[t->redos++] = *s;
 	pthread_mutex_unlock(&t->p->lock);
 	mfd_pager_wake(t->p);

@@ -27,6 +27,8 @@ void mfd_pager_wake(struct mfd_pager *p)
 {
 	uint64_t one = 1;
 
+	mfd_assert(p->work >= 0);
+	mfd_assert(p->epfd >= 0);
 	pthread_mutex_lock(&p->lock);
 	if (!p->work_set) {
 		p->work_set = 1;
@@ -40,6 +42,7 @@ static int note_failure(struct mfd_pager *p, int code, const char *text)
 {
 	int done;
 
+	mfd_assert(code < 0);
 	pthread_mutex_lock(&p->lock);
 	done = mfd_pager_phase(p) == PAGER_DONE;
 	if (!done && !mfd_pager_has_failed(p)) {

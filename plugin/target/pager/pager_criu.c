@@ -41,6 +41,7 @@ static int deposit_conn(struct mfd_pager *p)
 	struct mfd_pager_deposit h = { .uffd = p->sock.conn, .book = -1 };
 	int ret = p->ops.deposit ? p->ops.deposit(p->arg, &h) : 0;
 
+	mfd_assert(p->sock.conn >= 0);
 	mfd_assert(!p->conn_deposited);
 	p->conn_deposited = !ret;
 	return ret;
@@ -52,6 +53,8 @@ static int deposit_conn(struct mfd_pager *p)
  */
 static void withdraw_conn(struct mfd_pager *p)
 {
+	mfd_assert(!p->conn_deposited || p->sock.conn >= 0);
+	mfd_assert(mfd_pager_phase(p) != PAGER_NEW);
 	if (p->conn_deposited && p->ops.withdraw)
 		p->ops.withdraw(p->arg, p->sock.conn);
 	p->conn_deposited = 0;
@@ -60,6 +63,7 @@ static void withdraw_conn(struct mfd_pager *p)
 /* In the other process first: what lies unread must not close with the connection. */
 static void abandon(struct mfd_pager *p)
 {
+	mfd_assert(mfd_pager_phase(p) >= PAGER_RESTORING);
 	mfd_assert(!mfd_pager_is_open(p));
 	if (p->conn_deposited && p->ops.abandon) {
 		p->ops.abandon(p->arg);
@@ -72,6 +76,8 @@ static void abandon(struct mfd_pager *p)
 /* The restore has failed, or was refused: wait for another. */
 static void give_up_restore(struct mfd_pager *p)
 {
+	mfd_assert(mfd_pager_phase(p) >= PAGER_RESTORING);
+	mfd_assert(!mfd_pager_is_open(p));
 	abandon(p);
 	mfd_pager_forget(p);
 	mfd_pager_enter_locked(p, PAGER_LISTENING);
@@ -109,6 +115,8 @@ static void greet(struct mfd_pager *p)
 {
 	int ret = mfd_lazysock_accept(&p->sock);
 
+	mfd_assert(mfd_pager_phase(p) == PAGER_LISTENING);
+	mfd_assert(!p->conn_deposited);
 	if (ret) {
 		log_accept(ret);
 		listen_again(p);
@@ -150,6 +158,8 @@ static int take_task(struct mfd_pager *p, const struct mfd_lazysock_msg *m)
 
 static int take_message(struct mfd_pager *p, struct mfd_lazysock_msg *m)
 {
+	mfd_assert(p->sock.conn >= 0);
+	mfd_assert(mfd_pager_phase(p) >= PAGER_RESTORING);
 	if (mfd_pager_phase(p) != PAGER_RESTORING) { /* after CRIU's last word */
 		if (m->uffd >= 0)
 			close(m->uffd);
@@ -213,7 +223,9 @@ void mfd_pager_restore_event(struct mfd_pager *p)
 
 void mfd_pager_provisional(struct mfd_pager *p)
 {
+	mfd_assert(mfd_pager_phase(p) != PAGER_NEW);
 	pthread_mutex_lock(&p->sock_lock);
+	mfd_assert(p->expect != PAGER_EXPECT_STOP || mfd_pager_is_open(p));
 	if (!mfd_pager_is_open(p))
 		p->expect = PAGER_EXPECT_DECISION;
 	mfd_pager_check_sock(p);
@@ -223,6 +235,7 @@ void mfd_pager_provisional(struct mfd_pager *p)
 /* Nonzero: there is a decision to make.  From here on the restore, or the next one, is final. */
 static int decide(struct mfd_pager *p)
 {
+	mfd_assert(!p->conn_deposited || p->sock.conn >= 0);
 	if (p->expect != PAGER_EXPECT_DECISION)
 		return 0;
 	mfd_assert(!mfd_pager_is_open(p));

@@ -85,6 +85,8 @@ static struct wish make_wish(struct pager_task *t, const struct place *w)
 	struct wish wish = { 0, 0 };
 	uint64_t lo = w->bit, hi = w->bit;
 
+	mfd_assert(t->fam->wanted);
+	mfd_assert(w->lo <= w->bit && w->bit < w->hi);
 	pthread_mutex_lock(&t->fam->lock);
 	if (may_wish(t, w, hi)) {
 		while (lo > w->lo && may_wish(t, w, lo - 1))
@@ -112,6 +114,8 @@ static uint64_t look_up(struct pager_task *t, const struct place *w, int *comple
 {
 	uint64_t word;
 
+	mfd_assert(t->p == t->fam->p);
+	mfd_assert(w->bit >= w->r->bit && w->bit < w->r->bit + w->r->pages);
 	*complete = mfd_pager_all_here(t->p);
 	mfd_pager_state(t->fam, img_of(w, w->bit), 1, &word);
 	if (mfd_page_state(word) != MFD_PAGE_ABSENT || *complete || !t->fam->wanted)

@@ -24,6 +24,7 @@ static int put_ordinary(struct pager_task *t, uint64_t bit, uint64_t cur, uint64
 	int ret = from ? mfd_uffd_copy(t->uffd, cur, from, n * PAGER_PAGE, &len) :
 			 mfd_uffd_zero(t->uffd, cur, n * PAGER_PAGE, &len);
 
+	mfd_assert(n && bit + n <= t->fam->img.bits);
 	*done = len / PAGER_PAGE;
 	mfd_assert(*done <= n);
 	if (!len)

@@ -137,6 +137,8 @@ void mfd_huge_free(struct pager_task *t)
 {
 	struct pager_huge *s = t->huge;
 
+	mfd_assert(!s || s->pidfd >= 0);
+	mfd_assert(!s || s->areas);
 	t->huge = NULL;
 	if (!s)
 		return;
@@ -171,7 +173,8 @@ void mfd_huge_look(struct pager_task *t)
 	struct mfd_thp_areas vmas;
 	int pidfd;
 
-	mfd_assert(!t->huge && !mfd_pager_is_open(t->p));
+	mfd_assert(!t->huge);
+	mfd_assert(!mfd_pager_is_open(t->p));
 	if (t->uffd < 0 || !t->pid || !may_hold_a_block(t))
 		return;
 	pidfd = pidfd_open(t->pid, 0);
@@ -240,6 +243,8 @@ static void decide(struct pager_task *t, const struct area *a, uint64_t block)
 	_Atomic uint8_t *state = &s->state[a->first + block];
 	int is = ORDINARY;
 
+	mfd_assert(s);
+	mfd_assert(block < a->blocks);
 	pthread_mutex_lock(&s->lock);
 	if (atomic_load_explicit(state, memory_order_relaxed) == FRESH) {
 		if (mfd_pager_phase(t->p) == PAGER_STOPPED && atomic_load(&a->primed) &&
@@ -272,6 +277,7 @@ static struct area *find(const struct pager_huge *s, uint64_t cur)
 /* Write what is not settled yet of n pages within a word of bits. */
 static int put_open(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const char *src)
 {
+	mfd_assert(bit + n <= t->fam->img.bits);
 	pthread_mutex_t *word = &t->huge->word[bit / 64 % WORD_LOCKS];
 	uint64_t end = bit + n, at = bit, run;
 	int ret = 0;

@@ -12,9 +12,11 @@
 
 void mfd_pager_expect_stop(struct mfd_pager *p, int huge)
 {
+	mfd_assert(mfd_pager_phase(p) != PAGER_NEW);
 	if (!huge || !mfd_thp_here())
 		return;
 	pthread_mutex_lock(&p->sock_lock);
+	mfd_assert(p->expect != PAGER_EXPECT_DECISION || mfd_pager_is_open(p));
 	if (!mfd_pager_is_open(p))
 		p->expect = PAGER_EXPECT_STOP;
 	mfd_pager_check_sock(p);
@@ -62,7 +64,8 @@ void mfd_pager_open(struct mfd_pager *p)
 {
 	int wait = has_to_wait(p);
 
-	mfd_assert(!p->conn_deposited && p->sock.listen < 0);
+	mfd_assert(!p->conn_deposited);
+	mfd_assert(p->sock.listen < 0);
 	if (!wait)
 		p->expect = PAGER_EXPECT_RUN;
 	mfd_pager_enter_locked(p, PAGER_OPENING);
@@ -87,7 +90,8 @@ static void end_wait(struct mfd_pager *p, enum pager_phase to)
 	pthread_mutex_lock(&p->sock_lock);
 	pthread_mutex_lock(&p->lock);
 	phase = mfd_pager_phase(p);
-	mfd_assert(phase != PAGER_OPENING && phase != PAGER_NEW);
+	mfd_assert(phase != PAGER_NEW);
+	mfd_assert(phase != PAGER_OPENING); /* sock_lock */
 	if (phase == PAGER_AWAIT_STOP || (phase == PAGER_STOPPED && to != phase))
 		mfd_pager_enter(p, to);
 	if (p->expect == PAGER_EXPECT_STOP)

@@ -166,6 +166,8 @@ static int deposit(struct pager_task *t, int book, int pid, int forked)
 	};
 	int ret = t->p->ops.deposit ? t->p->ops.deposit(t->p->arg, &h) : 0;
 
+	mfd_assert(t->uffd >= 0);
+	mfd_assert(t->fam && !t->linked);
 	t->pid = h.forked ? 0 : h.pid;
 	return ret;
 }
@@ -202,7 +204,8 @@ void mfd_pager_task_count(struct pager_task *t, uint64_t settled)
 	struct mfd_pager *p = t->p;
 	uint64_t bits = t->fam->img.bits;
 
-	mfd_assert(settled <= bits && !t->linked);
+	mfd_assert(settled <= bits);
+	mfd_assert(!t->linked);
 	atomic_store(&t->left, bits - settled);
 	if (bits > settled)
 		atomic_fetch_add(&p->pending, 1);
@@ -255,7 +258,8 @@ int mfd_pager_task_fork(struct pager_task *parent, int uffd, unsigned done)
 	struct pager_task *t;
 	int ret, book;
 
-	mfd_assert(parent->uffd >= 0 && parent->linked);
+	mfd_assert(parent->uffd >= 0);
+	mfd_assert(parent->linked);
 	t = new_task(parent->fam, &parent->ranges, mfd_book_serial(parent), &book);
 	if (!t)
 		return -ENOMEM;
@@ -317,6 +321,8 @@ void mfd_pager_tidy(struct mfd_pager *p)
 {
 	struct pager_task *t;
 
+	mfd_assert(mfd_pager_mine);
+	mfd_assert(mfd_pager_phase(p) != PAGER_NEW);
 	if (!mfd_pager_is_open(p) || mfd_pager_has_failed(p) || !atomic_exchange(&p->untidy, 0))
 		return;
 	for (t = mfd_pager_next_task(p, NULL); t; t = mfd_pager_next_task(p, t)) {
@@ -337,7 +343,8 @@ void mfd_pager_forget(struct mfd_pager *p)
 {
 	struct pager_task *t;
 
-	mfd_assert(!mfd_pager_is_open(p) && mfd_pager_phase(p) >= PAGER_RESTORING);
+	mfd_assert(!mfd_pager_is_open(p));
+	mfd_assert(mfd_pager_phase(p) >= PAGER_RESTORING);
 	/*
 	 * First no task may be able to fork any more: children are appended, so this loop meets
 	 * them, too.

@@ -176,7 +176,8 @@ static void watch(void *arg)
 
 	free(w);
 	pthread_mutex_lock(what.lock);
-	mfd_assert(r->link >= 0 && code <= 0);
+	mfd_assert(r->link >= 0);
+	mfd_assert(code <= 0);
 	mfd_io_close(&r->link);
 	r->code = code;
 	snprintf(r->text, sizeof(r->text), "%s", text);
@@ -208,6 +209,8 @@ static int take_warden(struct mfd_restore *r, char *text, size_t len)
 {
 	struct mfd_restore_news m = { 0 };
 
+	mfd_assert(!r->warden);
+	mfd_assert(r->link >= 0);
 	if (!listen_to(r->link, &m, WARDEN_MS) || m.word != MFD_RESTORE_WARDEN || m.value <= 1) {
 		snprintf(text, len, "%s",
 			 m.word == MFD_RESTORE_FAILED ?
@@ -227,6 +230,8 @@ static int start(struct mfd_restore *r, char **argv, char *text, size_t len)
 {
 	int pair[2], ret;
 
+	mfd_assert(!r->warden);
+	mfd_assert(r->link < 0);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	ret = spawn(argv, pair[1]);
@@ -249,7 +254,8 @@ int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, si
 	struct command c = { 0 };
 	int ret;
 
-	mfd_assert(r->what.lock && r->what.host);
+	mfd_assert(r->what.lock);
+	mfd_assert(r->what.host);
 	mfd_restore_enter_locked(r, MFD_RESTORE_AT_WORK);
 	snprintf(text, len, "no memory");
 	ret = make_command(&c, r->what.host, dirfd, options, n);
@@ -375,6 +381,8 @@ void mfd_restore_continue(struct mfd_restore *r)
 
 static void forget_tasks(struct mfd_restore *r)
 {
+	mfd_assert(r->tasks || !r->n_tasks);
+	mfd_assert(r->n_tasks <= r->n_alive);
 	mfd_io_close(&r->warden_fd);
 	r->warden = 0;
 	free(r->tasks);
@@ -390,6 +398,7 @@ static int is_owners(const struct mfd_restore *r)
 
 void mfd_restore_kill(struct mfd_restore *r)
 {
+	mfd_assert(!r->n_tasks || mfd_restore_has_tasks(r));
 	mfd_assert(mfd_restore_phase(r) != MFD_RESTORE_RELEASED);
 	if (warden_lives(r) && mfd_descendants_kill(r->warden, KILL_MS))
 		mfd_log_error("%s: what was restored does not die", r->what.name);
@@ -401,6 +410,8 @@ void mfd_restore_kill(struct mfd_restore *r)
 
 void mfd_restore_release(struct mfd_restore *r)
 {
+	mfd_assert(r->what.lock);
+	mfd_assert(!r->n_tasks || mfd_restore_has_tasks(r));
 	forget_tasks(r);
 	if (is_owners(r) && mfd_restore_phase(r) != MFD_RESTORE_RELEASED)
 		mfd_restore_enter_locked(r, MFD_RESTORE_RELEASED);
