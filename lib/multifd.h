@@ -2,16 +2,27 @@
 /*
  * Multifd: one producer, N channel threads, no lock between them.
  *
- * A payload's way from the frozen task to the wire:
+ * A payload's way from the frozen task to the restored one.  On the source:
  *
+ *	pagescan.c   which pages of a mapping travel (PAGEMAP_SCAN): runs
  *	stream.c     the producer (the sender's main thread) fills its payload with runs
  *	             of pages, or with a piece of an image file: addresses and lengths, no bytes
  *	multifd.c    mfd_multifd_send swaps the full payload for the empty one of an idle channel
- *	sendchan.c   the channel's thread reads the bytes into its buffer, looks for zero pages,
- *	             compresses, hashes and sends them as one packet
+ *	sendchan.c   the channel's thread reads the bytes into its buffer (pageread.c), looks for
+ *	             zero pages, compresses, hashes and sends them as one packet
  *	conn.c       header and table, then the buffer, with zero-copy if the connection offers it
  *
- * (what follows on the other host is told in plugin/target/session/receive.c).
+ * On the target, where the packet has no object of its own:
+ *
+ *	receive.c    the channel's thread checks the header, asks memory.c for room, and receives
+ *	             the bytes into the page store (pagestore.c), or, once the restore has
+ *	             finished, into its own buffer
+ *	pagetable.c  the words of its pages become STORED, ZERO or DIRECT: from here on they have
+ *	             come.  A piece of an image file goes to filesink.c instead, and ends there
+ *	pager_fill.c mfd_pager_put copies them into the task with UFFDIO_COPY (uffd.c): called by
+ *	             the receiver, by a thread that answers a fault (pager_fault.c), or in bulk
+ *	             (pager_bulk.c), whichever comes first; pager.h has the three ways
+ *	pager_account.c  the page is settled, and its place in the store is given back
  *
  * The producer owns one payload and every channel owns one, as in QEMU's migration/multifd.c.
  * Sending swaps two pointers, so nothing is copied or allocated on that path:

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "daemon.h"
 #include "flags.h"
 #include "hostcriu.h"
 #include "io.h"
@@ -27,19 +28,18 @@
 #define LOCK_FILE	    ".lock"
 
 struct config {
-	const char *listen, *dir;
-	int once, insecure, durable, level;
+	struct mfd_daemon_options daemon;
+	const char *listen;
+	int once, insecure, durable;
 	int restore, pid_namespace, huge_pages;
 	const char *netns;
 	const char *restore_options[MAX_RESTORE_OPTIONS];
 	size_t n_restore_options;
 	const char *allow_address[MAX_RESTORE_OPTIONS];
 	size_t n_allow_address;
-	uint32_t threads, max_sessions, stall_ms, keep_for, state;
+	uint32_t threads, max_sessions, stall_ms;
 	uint64_t max_memory;
 };
-
-static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 
 enum { PIDS_OWN, PIDS_HOST };
 static const char *const pid_namespaces[] = { "own", "host", NULL };
@@ -95,11 +95,7 @@ static int parse(struct config *c, int argc, char **argv)
 		  .arg = "ADDR:PORT",
 		  .help = "where sources connect; port 0 = any (127.0.0.1:0);\n"
 			  "a socket that systemd passes is taken instead" },
-		{ .name = "dir",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &c->dir,
-		  .arg = "DIR",
-		  .help = "where sessions live (" MFD_DEFAULT_DIR ")" },
+		mfd_daemon_dir(&c->daemon, "where sessions live (" MFD_DEFAULT_DIR ")"),
 		{ .name = "once",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &c->once,
@@ -176,24 +172,11 @@ static int parse(struct config *c, int argc, char **argv)
 		  .min = 100,
 		  .max = 3600000,
 		  .help = "nothing from the source for so long = connection lost (10000)" },
-		{ .name = "keep-for",
-		  .kind = MFD_FLAG_UINT,
-		  .dest = &c->keep_for,
-		  .arg = "SECONDS",
-		  .max = 31536000,
-		  .help = "close kept descriptors of no session after so long; 0 = never (86400)" },
-		{ .name = "state-fd",
-		  .kind = MFD_FLAG_UINT,
-		  .dest = &c->state,
-		  .arg = "N",
-		  .max = 1 << 20,
-		  .help = "go on where the program before left off; for 'cpr exec' alone" },
-		{ .name = "log-level",
-		  .kind = MFD_FLAG_CHOICE,
-		  .dest = &c->level,
-		  .arg = "L",
-		  .choices = levels,
-		  .help = "error, warn, info or debug (info)" },
+		mfd_daemon_keep_for(
+			&c->daemon,
+			"close kept descriptors of no session after so long; 0 = never (86400)"),
+		mfd_daemon_state_fd(&c->daemon),
+		mfd_daemon_log_level(&c->daemon),
 		{ 0 },
 	};
 	const struct mfd_flags table = {
@@ -370,7 +353,7 @@ static int work(void *arg, const struct mfd_supervise_birth *b)
 
 static void configure(struct mfd_server *sv, const struct config *c)
 {
-	sv->dir = c->dir;
+	sv->dir = c->daemon.dir;
 	sv->threads = c->threads;
 	sv->max_sessions = c->max_sessions;
 	sv->max_memory = c->max_memory;
@@ -400,18 +383,18 @@ static int resume(struct mfd_supervise *sv, const struct config *c)
 	if (sv->dirfd < 0)
 		return fail((mfd_error_sys(&err, -errno, "%s", sv->dir), &err));
 	l->server.dirfd = sv->dirfd;
-	return mfd_supervise_resume(sv, (int)c->state);
+	return mfd_supervise_resume(sv, (int)c->daemon.state);
 }
 
 /* The command line has been understood. */
 static int serve(const struct config *c, char **words)
 {
 	struct mfd_listener l = { .listen_fd = -1, .request_fd = -1, .stop_fd = -1 };
-	struct mfd_supervise sv = { .dir = c->dir,
+	struct mfd_supervise sv = { .dir = c->daemon.dir,
 				    .dirfd = -1,
 				    .listen_fd = -1,
 				    .lock_fd = -1,
-				    .keep_ms = (uint64_t)c->keep_for * 1000,
+				    .keep_ms = (uint64_t)c->daemon.keep_for * 1000,
 				    .words = words,
 				    .work = work,
 				    .arg = &l };
@@ -419,10 +402,10 @@ static int serve(const struct config *c, char **words)
 	struct mfd_sock_addr addr;
 
 	mfd_log_tag_set("serve");
-	mfd_log_level_set((enum mfd_log_level)c->level);
+	mfd_log_level_set((enum mfd_log_level)c->daemon.level);
 	mfd_nofile_raise();
 	configure(&l.server, c);
-	if (c->state)
+	if (c->daemon.state)
 		return resume(&sv, c);
 	if (prepare_restore(&l.server.criu, c, &err) || open_dir(&sv, &err) ||
 	    open_socket(&sv, c, &addr, &err))
@@ -433,12 +416,10 @@ static int serve(const struct config *c, char **words)
 
 int mfd_serve_main(int argc, char **argv)
 {
-	struct config c = { .listen = "127.0.0.1:0",
-			    .dir = MFD_DEFAULT_DIR,
-			    .level = MFD_LOG_INFO,
+	struct config c = { .daemon = MFD_DAEMON_DEFAULTS,
+			    .listen = "127.0.0.1:0",
 			    .max_sessions = 64,
-			    .stall_ms = 10000,
-			    .keep_for = 86400 };
+			    .stall_ms = 10000 };
 	char **words; /* for an exec of our own later; parsing reorders argv */
 	int ret;
 

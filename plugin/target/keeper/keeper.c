@@ -18,6 +18,7 @@
 
 #include "assert.h"
 #include "command.h"
+#include "daemon.h"
 #include "flags.h"
 #include "io.h"
 #include "keeperproc.h"
@@ -253,41 +254,16 @@ int mfd_keeper_run(const char *dir, int link, uint64_t keep_ms)
 	return 0;
 }
 
-struct config {
-	const char *dir;
-	uint32_t keep_for, state;
-	int level;
-};
-
-static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
-
-static int parse(struct config *c, int argc, char **argv)
+static int parse(struct mfd_daemon_options *o, int argc, char **argv)
 {
 	const struct mfd_flag flags[] = {
-		{ .name = "dir",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &c->dir,
-		  .arg = "DIR",
-		  .help = "its folder; the socket is DIR/" MFD_KEEPER_SOCKET " (" MFD_DEFAULT_DIR
-			  ")" },
-		{ .name = "keep-for",
-		  .kind = MFD_FLAG_UINT,
-		  .dest = &c->keep_for,
-		  .arg = "SECONDS",
-		  .max = 31536000,
-		  .help = "close what no request has named for so long, unless DIR/SESSION exists; 0 = never (86400)" },
-		{ .name = "state-fd",
-		  .kind = MFD_FLAG_UINT,
-		  .dest = &c->state,
-		  .arg = "N",
-		  .max = 1 << 20,
-		  .help = "go on where the program before left off; for 'cpr exec' alone" },
-		{ .name = "log-level",
-		  .kind = MFD_FLAG_CHOICE,
-		  .dest = &c->level,
-		  .arg = "L",
-		  .choices = levels,
-		  .help = "error, warn, info or debug (info)" },
+		mfd_daemon_dir(o, "its folder; the socket is DIR/" MFD_KEEPER_SOCKET
+				  " (" MFD_DEFAULT_DIR ")"),
+		mfd_daemon_keep_for(
+			o,
+			"close what no request has named for so long, unless DIR/SESSION exists; 0 = never (86400)"),
+		mfd_daemon_state_fd(o),
+		mfd_daemon_log_level(o),
 		{ 0 },
 	};
 	const struct mfd_flags table = {
@@ -307,40 +283,40 @@ static int parse(struct config *c, int argc, char **argv)
 }
 
 /* A folder of its own need not exist yet. */
-static int begin(struct mfd_keeper *k, const struct config *c, struct mfd_error *err)
+static int begin(struct mfd_keeper *k, const struct mfd_daemon_options *o, struct mfd_error *err)
 {
 	int ret;
 
-	if (c->state)
-		ret = mfd_keeper_state_load(k, (int)c->state, err);
-	else if (mkdir(c->dir, 0700) && errno != EEXIST)
-		ret = mfd_error_sys(err, -errno, "%s", c->dir);
+	if (o->state)
+		ret = mfd_keeper_state_load(k, (int)o->state, err);
+	else if (mkdir(o->dir, 0700) && errno != EEXIST)
+		ret = mfd_error_sys(err, -errno, "%s", o->dir);
 	else
 		ret = open_dir(k, err);
 	ret = ret ? ret : open_signals(k, err);
-	return ret || c->state ? ret : open_socket(k, err);
+	return ret || o->state ? ret : open_socket(k, err);
 }
 
 int mfd_keeper_main(int argc, char **argv)
 {
-	struct config c = { .dir = MFD_DEFAULT_DIR, .keep_for = 86400, .level = MFD_LOG_INFO };
+	struct mfd_daemon_options o = MFD_DAEMON_DEFAULTS;
 	struct mfd_keeper k = { .dirfd = -1, .lock = -1, .listen_fd = -1, .link = -1 };
 	struct mfd_error err = { 0 };
-	int ret = parse(&c, argc, argv);
+	int ret = parse(&o, argc, argv);
 
 	if (ret >= 0)
 		return ret;
 	mfd_log_tag_set("keeper");
 	mfd_assert_context(say, &k);
-	mfd_log_level_set((enum mfd_log_level)c.level);
-	k.dir = c.dir;
-	k.keep_ms = (uint64_t)c.keep_for * 1000;
+	mfd_log_level_set((enum mfd_log_level)o.level);
+	k.dir = o.dir;
+	k.keep_ms = (uint64_t)o.keep_for * 1000;
 	raise_limit();
-	if (begin(&k, &c, &err)) {
+	if (begin(&k, &o, &err)) {
 		mfd_log_error("%s", mfd_error_text(&err));
 		return MFD_EXIT_FAILED;
 	}
-	if (!c.state)
+	if (!o.state)
 		mfd_log_info("keeping for %s", k.dir);
 	sd_notify(0, "READY=1");
 	loop(&k);

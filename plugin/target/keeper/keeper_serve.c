@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The keeper's requests, described in lib/keeper.h. */
+/* The keeper's requests, described in lib/keeper_client.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

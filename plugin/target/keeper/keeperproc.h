@@ -5,7 +5,7 @@
  *	keeper.c	command line, sockets, the loop
  *	keeper_hold.c	what is held: sessions, each with a table of kept and one of offered
  *			descriptors
- *	keeper_serve.c	requests (lib/keeper.h)
+ *	keeper_serve.c	requests (lib/keeper_client.h)
  *	keeper_upgrade.c	going on in a new program
  *
  * One thread.  It is a process of its own so that neither a crash of the restore server's worker

@@ -4,6 +4,7 @@
  * takes one event of the session's thread, calls the handlers that do the work, makes the
  * transitions of phase.h and tells the source.
  *
+ *	mfd_hello_open		-> STREAMING, or QUEUED (hello.c)		says HELLO_OK, QUEUED
  *	mfd_way_admitted	there is memory: QUEUED -> STREAMING		says HELLO_OK
  *	mfd_way_joined		all channels are in				says JOINED, or NEED
  *	mfd_way_images		STREAMING -> IMAGES; early: restore;
@@ -14,6 +15,10 @@
  *	mfd_way_restored	criu restore has ended				says RESTORED, ...
  *	mfd_way_pager		every page is installed, or never will be	may be DONE
  *	mfd_way_commit		READY, RESTORED -> COMMITTED, the tasks run	says COMMITTED
+ *	mfd_session_wind_up	COMMITTED -> DONE, else -> ABORTED (ending.c)
+ *
+ * Between these, packets come on the channels without the session's thread (lib/multifd.h).
+ * Restores have a phase of their own (restore_phase.h), and so has the pager (pager_int.h).
  *
  * All return 0, or -errno and *t: the actor asks rules.h what that means.
  */
