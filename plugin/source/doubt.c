@@ -65,6 +65,8 @@ void mfd_doubt_begin(struct mfd_worker *w, enum mfd_proof proof)
 
 void mfd_doubt_end(struct mfd_worker *w)
 {
+	mfd_assert(w->progress);
+	mfd_assert(w->sh);
 	w->doubt = (struct mfd_doubt){ 0 };
 	atomic_store(&w->progress->lost, MFD_PROGRESS_SURE);
 }
@@ -89,6 +91,8 @@ static int rest(struct mfd_worker *w, int ms)
 
 static void say_untold(struct mfd_worker *w, const struct mfd_error *err)
 {
+	mfd_assert(w->progress);
+	mfd_assert(err->code);
 	w->doubt.kind = MFD_PROGRESS_UNTOLD;
 	snprintf(w->doubt.why, sizeof(w->doubt.why), "%s", mfd_error_text(err));
 	mfd_log_error(

@@ -104,6 +104,8 @@ static int expect(struct mfd_uplink *s, const struct mfd_shared *sh, unsigned ty
 	unsigned got;
 	int ret;
 
+	mfd_assert(!*msg);
+	mfd_assert(mfd_conn_is_open(&s->control.conn));
 	/* A target that waits for slow joins, or for memory, says so, lest it counts as dead. */
 	while (!(ret = next_message(s, &got, msg, err)) && aside(s, got, *msg, &ret, err)) {
 		protobuf_c_message_free_unpacked(*msg, NULL);

@@ -277,11 +277,11 @@ static struct area *find(const struct pager_huge *s, uint64_t cur)
 /* Write what is not settled yet of n pages within a word of bits. */
 static int put_open(struct pager_task *t, uint64_t bit, uint64_t cur, uint64_t n, const char *src)
 {
-	mfd_assert(bit + n <= t->fam->img.bits);
 	pthread_mutex_t *word = &t->huge->word[bit / 64 % WORD_LOCKS];
 	uint64_t end = bit + n, at = bit, run;
 	int ret = 0;
 
+	mfd_assert(bit + n <= t->fam->img.bits);
 	mfd_assert(n && bit / 64 == (end - 1) / 64);
 	pthread_mutex_lock(word);
 	for (; !ret && (run = mfd_pager_unsettled(t, &at, end)); at += run) {

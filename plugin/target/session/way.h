@@ -4,7 +4,7 @@
  * takes one event of the session's thread, calls the handlers that do the work, makes the
  * transitions of phase.h and tells the source.
  *
- *	mfd_hello_open		-> STREAMING, or QUEUED (hello.c)		says HELLO_OK, QUEUED
+ *	mfd_hello_open		HELLO: -> STREAMING, or QUEUED			says HELLO_OK, ...
  *	mfd_way_admitted	there is memory: QUEUED -> STREAMING		says HELLO_OK
  *	mfd_way_joined		all channels are in				says JOINED, or NEED
  *	mfd_way_images		STREAMING -> IMAGES; early: restore;
