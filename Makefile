@@ -154,7 +154,7 @@ $(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-id
 
 # What `make bench` runs; bench-cpr is not among them: it needs GLib.
 BENCHES := bench-run bench-flows bench-multifd bench-scale
-.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak model fuzz fuzz-programs
+.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak soak-faults model fuzz fuzz-programs
 .PHONY: install uninstall format check-format
 .PHONY: clean help
 .PHONY: deps criu-headers FORCE
@@ -175,6 +175,7 @@ help:
 	@echo 'make bench-run   beside CRIU and QEMU (BENCH_ARGS=--continue, ...: test/bench/run -h); build/bench/results.json'
 	@echo 'make bench-plots the pictures of that again, and the one that the README shows'
 	@echo 'make soak        the same migration for hours (test/bench/soak -h)'
+	@echo 'make soak-faults  rounds with random faults, ROUNDS=100 SEED=any (test/soak/run -h)'
 	@echo 'make model       the commit protocol with MODEL_FAULTS=3 faults at once, in some minutes (test/model/README.md)'
 	@echo 'make bench-cpr   the CPR table beside a list, GLib and CRIU (installs libglib2.0-dev); build/bench/cpr.json'
 	@echo 'make bench-multifd  dispatch and sends by themselves, io_uring as a candidate (installs liburing-dev); build/bench/multifd.json'
@@ -225,6 +226,12 @@ soak:
 	@contrib/setup
 	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
 	@BUILD='$(BUILD)' test/bench/soak
+
+ROUNDS ?= 100
+soak-faults:
+	@contrib/setup
+	@$(MAKE) --no-print-directory all $(TOOLS)
+	@BUILD='$(BUILD)' test/soak/run --rounds $(ROUNDS) $(SEED:%=--seed %)
 
 # make check explores two faults at once (test/run model), which takes a minute.
 MODEL_FAULTS ?= 3
