@@ -154,7 +154,8 @@ $(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-id
 
 # What `make bench` runs; bench-cpr is not among them: it needs GLib.
 BENCHES := bench-run bench-flows bench-multifd bench-scale
-.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak soak-faults model fuzz fuzz-programs
+.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak soak-faults model
+.PHONY: fuzz fuzz-programs
 .PHONY: install uninstall format check-format
 .PHONY: clean help
 .PHONY: deps criu-headers FORCE

@@ -31,8 +31,7 @@ break_outcome()
 	process) start stray on_a sleep 1000 ;;
 	frozen)
 		of_the_copy
-		kill -STOP "${FOUND[@]}"
-		LIMIT=5 ;;
+		kill -STOP "${FOUND[@]}" ;;
 	lost)
 		of_the_copy
 		kill -KILL "${FOUND[@]}" ;;

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154  # variables of helpers.bash and of the round
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What is promised after a round, and the person who does what `status` says.
+# What is promised after a round, and the person that does what `status` says.
 #
 #	exactly one copy runs, whole, and every byte of it is right; or
-#	the state is one that `status` describes and `resolve`, tried once on each side that it names,
-#	settles: and then exactly one copy runs
+#	the state is one that `status` describes and `resolve`, tried once on each side that it
+#	names, settles: and then exactly one copy runs
 #
 # Two copies never run, not even for a moment: a copy that runs logs the pause in which it was
 # moved, and two logged pauses that began in the same microsecond are two copies of one moment.
@@ -76,7 +76,7 @@ ran_twice()
 		"$VICTIM_DIR/victim.log"
 }
 
-# ---- the server's service manager, and the operator of the target ----------------------------------
+# ---- the server's service manager, and the operator of the target --------------------------------
 
 server_again()
 {
@@ -178,7 +178,8 @@ resolve_there()
 
 	DID+=" target:$what"
 	"$MFD" resolve --dir "$SERVER_DIR" "$SESSION" "--$what" >>"$SCRATCH/resolve.out" 2>&1 ||
-		violation "resolve on the target ($what) refuses: $(tail -n 1 "$SCRATCH/resolve.out")"
+		violation "resolve on the target ($what) refuses: $(tail -n 1 \
+			"$SCRATCH/resolve.out")"
 	[ "$what" != discard ] || [ "$STATE" != running ] || MAY_HAVE_RUN=y
 }
 
@@ -197,7 +198,7 @@ described()
 		jq -e '.in_doubt == true or .lost == true or .advice != null' >/dev/null
 }
 
-# person: what a person does who has looked at both hosts. Nothing is done twice.
+# person: what a person does that has looked at both hosts. Nothing is done twice.
 person()
 {
 	if [ "$DOUBT" = true ] && [[ $DID != *target:* ]]; then
@@ -214,11 +215,34 @@ person()
 	fi
 }
 
+# How long nothing may change, in ms, before a person acts: not at all long where the program asks
+# for a person, and longer than each of its own limits of time where it does not.
+patience()
+{
+	if [ "$DOUBT" = true ] || [ "$SENDER" = 0 ]; then
+		echo 3000
+	else
+		echo 10000
+	fi
+}
+
+# How much slower than a machine with nothing else to do this one is just now.
+how_slow()
+{
+	local load
+
+	read -r load _ </proc/loadavg
+	SLOW=$((${load%.*} / ($(nproc) * 2) + 1))
+	[ "$SLOW" -le 5 ] || SLOW=5
+}
+
 # settle: until a verdict or a violation. A person waits until nothing goes on by itself.
 settle()
 {
-	local end=$((SECONDS + LIMIT)) before='' since=0 now
+	local end before='' since=0 now
 
+	how_slow
+	end=$((SECONDS + LIMIT * SLOW))
 	while [ -z "$VIOLATION" ]; do
 		tend
 		look
@@ -234,7 +258,7 @@ settle()
 		now="$HERE $HERE_RUNS $THERE $THERE_RUNS $STATE $DOUBT $SENDER"
 		ms_now
 		[ "$now" = "$before" ] || { before=$now since=$MS; }
-		if [ $((MS - since)) -ge "$PATIENCE" ]; then
+		if [ $((MS - since)) -ge $(($(patience) * SLOW)) ]; then
 			lost || person
 			since=$MS
 		fi
@@ -242,16 +266,17 @@ settle()
 	return 1
 }
 
-# lost: no copy is left that could run. Two deaths are nobody's fault: of the tasks themselves, with
-# the first process of their namespace, once the target alone has them; and with CRIU, which has
-# them in its hands while it dumps.
+# lost: no copy is left that could run. Two deaths are no fault of ours: that of the tasks
+# themselves, with the first process of their namespace, once the target alone has them; and that
+# with CRIU, which has its parasite in them while it dumps.
 lost()
 {
 	[ "$HERE" = 0 ] && [ "$THERE" = 0 ] && [ "$DOUBT" != true ] || return 1
 	[[ ! $STATE =~ ^(ready|restored|committed)$ ]] || return 1
 	if [[ $(cat "$SCRATCH/warden-killed-in" 2>/dev/null) =~ ^(committed|done)$ ]]; then
 		EXPLAINED='killed with the warden'
-	elif [ -e "$SCRATCH/criu-dump-killed" ] && [[ $STATE =~ ^(none|null|aborted|receiving)$ ]]; then
+	elif [ -e "$SCRATCH/criu-dump-killed" ] &&
+		[[ $STATE =~ ^(none|null|aborted|receiving)$ ]]; then
 		EXPLAINED='died with criu'
 	else
 		violation "LOST: $(seen)"
@@ -264,7 +289,8 @@ lost()
 told_truly()
 {
 	[ "$THERE" != 0 ] || grep -qE '^[0-9]+ ms' "$SCRATCH"/fault.* ||
-		violation "it did not move, and no fault was met: $(tail -n 1 "$SCRATCH/migrate.err")"
+		violation "it did not move, and no fault was met: $(tail -n 1 \
+			"$SCRATCH/migrate.err")"
 	case ${MIGRATE_RC:-} in
 	0) [ "$HERE" = 0 ] || violation "migrate said 0, and it runs here: $(seen)" ;;
 	1 | 2 | 4 | 5) [ "$THERE" = 0 ] || [ -n "$DID" ] ||
@@ -345,6 +371,6 @@ all_end()
 	[ -z "$RESTORE_INIT" ] || kill -KILL "$RESTORE_INIT" 2>/dev/null
 	RESTORE_INIT='' RESTORE_UNSHARE=''
 	eventually 8 none_but || violation "left when all has ended: $STRAYS"
-	CGROUPS=$(find /sys/fs/cgroup -maxdepth 4 -type d -name "*$SESSION*" 2>/dev/null | head -n 3)
+	CGROUPS=$(find /sys/fs/cgroup -maxdepth 4 -type d -name "*$SESSION*" 2>/dev/null)
 	[ -z "$CGROUPS" ] || violation "left: control groups: $CGROUPS"
 }

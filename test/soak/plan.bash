@@ -75,7 +75,6 @@ choose()
 	# Neighbouring seeds shall have nothing in common.
 	RANDOM=$(cksum <<<"soak $1" | cut -d ' ' -f 1)
 	pick PLAN safe safe+confirm early postcopy postcopy+confirm
-	pick PLAN_RUNTIME tree tree tree tree runc
 	pick PLAN_MIB 8 16 16 32 48
 	pick PLAN_TREE 0 0 1 2
 	pick PLAN_CHANNELS 1 2 4
@@ -88,17 +87,13 @@ choose()
 	for ((i = 0; i < n; i++)); do
 		choose_fault
 	done
-	# What a person does where either is right.
-	pick PLAN_PERSON here there
-	# The script for containers has no plan in which the server restores.
-	[[ $PLAN != *confirm && $PLAN != early ]] || PLAN_RUNTIME=tree
 }
 
 plan_words()
 {
 	local words
 
-	printf '%-16s %-4s %2d MiB x %d' "$PLAN" "$PLAN_RUNTIME" "$PLAN_MIB" $((PLAN_TREE + 1))
+	printf '%-16s %2d MiB x %d' "$PLAN" "$PLAN_MIB" $((PLAN_TREE + 1))
 	for words in "${PLAN_FAULTS[@]}"; do
 		# shellcheck disable=SC2086  # words
 		set -- $words

@@ -48,7 +48,8 @@ def one(kind, s):
     if kind == "garbage":
         s.sendall(os.urandom(random.randrange(1, 1 << 16)))
     elif kind == "greetings":
-        s.sendall(greeting(random.randrange(5), random.randrange(9), os.urandom(16), os.urandom(32)))
+        role, channel = random.randrange(5), random.randrange(9)
+        s.sendall(greeting(role, channel, os.urandom(16), os.urandom(32)))
     elif kind == "hello":
         s.sendall(greeting(1) + hello(random.choice(NAMES)))
     s.recv(4096)
