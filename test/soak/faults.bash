@@ -21,14 +21,15 @@ nap()
 	read -rt "$seconds" <>"$SCRATCH/never" || :
 }
 
-# found ROLE: waits a moment for a process of that role; sets FOUND.
+# found ROLE: waits for a process of that role, since some are there for a moment only; sets FOUND.
 found()
 {
 	local i
 
-	for ((i = 0; i < 8; i++)); do
+	for ((i = 0; i < 60; i++)); do
 		role "$1"
 		[ ${#FOUND[@]} = 0 ] || return 0
+		[ ! -e "$SCRATCH/ended" ] || return 1
 		nap 20
 	done
 	return 1
@@ -140,8 +141,8 @@ do_memory()
 
 do_peer()
 {
-	on_b timeout $(($2 / 1000 + 5)) "$MFD_TOP/test/soak/rogue.py" "$REAL_ADDR" "$1" \
-		"$(awk -v ms="$2" 'BEGIN { print ms / 1000 }')" >/dev/null 2>&1
+	on_b timeout $(($2 / 1000 + 10)) "$MFD_TOP/test/soak/rogue" "$REAL_ADDR" "$1" "$2" \
+		"$SESSION" 2>&1
 }
 
 # The clock of the day, for all programs of the round; it stays where it is put.
