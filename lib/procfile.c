@@ -29,15 +29,18 @@ static int read_file(pid_t pid, const char *name, size_t max, char **text)
 int mfd_procfile_parse_stat(const char *text, struct mfd_procfile_stat *st)
 {
 	const char *p = strrchr(text, ')');
+	uint64_t user = 0, system = 0;
 	int n;
 
 	*st = (struct mfd_procfile_stat){ 0 };
 	n = p ? sscanf(p + 1,
-		       " %c %d %*d %d %u %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
-		       "%" SCNu64,
-		       &st->state, &st->ppid, &st->session, &st->tty, &st->flags, &st->start_time) :
+		       " %c %d %*d %d %u %*d %u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+		       " %*d %*d %*d %*d %*d %*d %" SCNu64,
+		       &st->state, &st->ppid, &st->session, &st->tty, &st->flags, &user, &system,
+		       &st->start_time) :
 		0;
-	return n == 6 ? 0 : -EIO;
+	st->ticks = user + system;
+	return n == 8 ? 0 : -EIO;
 }
 
 int mfd_procfile_stat(pid_t pid, struct mfd_procfile_stat *st)

@@ -16,6 +16,7 @@ struct mfd_procfile_stat {
 	pid_t ppid, session;
 	unsigned tty;	     /* the kernel's dev_t of the controlling terminal, 0: none */
 	unsigned flags;	     /* PF_*, linux/sched.h */
+	uint64_t ticks;	     /* of processor time, of all its threads */
 	uint64_t start_time; /* clock ticks since boot */
 };
 

@@ -37,6 +37,7 @@ enum mfd_progress_doubt {
 	MFD_PROGRESS_LOST,    /* they may run there, and the target cannot be reached */
 	MFD_PROGRESS_UNKNOWN, /* ... and the target does not say what became of them */
 	MFD_PROGRESS_DIED,    /* they ran there and are dead; they are frozen here */
+	MFD_PROGRESS_DAMAGED, /* they may run there, and what they lack is lost: a task here died */
 	MFD_PROGRESS_UNTOLD,  /* they are dead here, and the target has not acknowledged that */
 };
 
@@ -56,6 +57,8 @@ struct mfd_progress {
 	uint32_t failed_in;	      /* the phase in which it was ABORTED */
 	int32_t untold;		      /* released, but the target could not be told */
 	int32_t both;		      /* the tasks run on here, and on the target, too */
+	int32_t doubt;		      /* the sender was ended in doubt: the tasks stay frozen */
+	int32_t ran;		      /* a task here ran beside its copy */
 	char error[512];
 };
 

@@ -277,9 +277,11 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 		return ret;
 	ret = mfd_pageread_runs(p->pages.reader, p->pages.runs, p->pages.nruns, buffer_at(c, buf));
 	if (ret)
-		return mfd_error_sys(&c->err, ret, "reading memory of task %d at %#llx",
-				     p->pages.reader->pid,
-				     (unsigned long long)p->pages.runs[0].vaddr);
+		return mfd_error_blame(&c->err, MFD_ERROR_OWN,
+				       mfd_error_sys(&c->err, ret,
+						     "reading memory of task %d at %#llx",
+						     p->pages.reader->pid,
+						     (unsigned long long)p->pages.runs[0].vaddr));
 	pack_pages(&k, p, buffer_at(c, buf));
 	mfd_assert(k.n <= MFD_WIRE_MAX_RUNS && k.kept + k.zero == p->pages.npages);
 	mfd_counter_add(&c->st.read_us, mfd_io_now_us() - t0);
@@ -314,8 +316,10 @@ static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)
 		return ret;
 	ret = mfd_io_pread_all(p->file.fd, buffer_at(c, buf), p->file.len, p->file.offset);
 	if (ret)
-		return mfd_error_sys(&c->err, ret, "reading image %s at %llu", p->file.name,
-				     (unsigned long long)p->file.offset);
+		return mfd_error_blame(&c->err, MFD_ERROR_OWN,
+				       mfd_error_sys(&c->err, ret, "reading image %s at %llu",
+						     p->file.name,
+						     (unsigned long long)p->file.offset));
 	h.table_len = mfd_wire_file_seal(table_of(c), &f, p->file.name);
 	h.payload_len = h.raw_len = p->file.len;
 	mfd_counter_add(&c->st.file_bytes, p->file.len);

@@ -134,7 +134,9 @@ static const char *const send_phases[] = {
 	[MFD_SEND_LOST] = "lost",
 	[MFD_SEND_REJOINED] = "rejoined",
 	[MFD_SEND_RUNNING_COMPLETE] = "running+complete",
+	[MFD_SEND_UNDONE] = "undone",
 	[MFD_SEND_COMMITTING] = "committing",
+	[MFD_SEND_ENDING] = "ending",
 	[MFD_SEND_RELEASED] = "released",
 	[MFD_SEND_OVER] = "over",
 };

@@ -62,7 +62,9 @@ enum mfd_send_phase {
 	MFD_SEND_REJOINED,	   /* RESUME_OK has come: READY, COMMITTED or NEED is awaited */
 	MFD_SEND_RUNNING_COMPLETE, /* all that was awaited has come */
 	/* the verdict is out */
+	MFD_SEND_UNDONE,     /* nothing runs on the target: the tasks go on here */
 	MFD_SEND_COMMITTING, /* CRIU's dump may succeed, the tasks die */
+	MFD_SEND_ENDING,     /* the sender ends the tasks, whatever becomes of CRIU */
 	MFD_SEND_RELEASED,   /* they are dead: COMMIT is sent until COMMITTED comes */
 	MFD_SEND_OVER,
 	MFD_SEND_PHASES,

@@ -18,6 +18,7 @@
 #include "io.h"
 #include "migrate.h"
 #include "netaddr.h"
+#include "procfile.h"
 
 #define PROGRESS_FILE ".progress"
 
@@ -196,12 +197,20 @@ static void explain(const struct mfd_migrate *m, struct outcome *o)
 		close(dir);
 }
 
+/* A zombie, which its parent has not waited for yet, has ended, too. */
+static int has_ended(pid_t pid)
+{
+	struct mfd_procfile_stat st;
+	int ret = mfd_procfile_stat(pid, &st);
+
+	return ret ? ret == -ENOENT || ret == -ESRCH : mfd_procfile_is_over(&st);
+}
+
 static void aborted(const struct mfd_migrate *m, struct outcome *o)
 {
 	unsigned phase = atomic_load(&m->progress->phase),
 		 where = phase == MFD_PROGRESS_ABORTED ? m->progress->failed_in : phase;
-	const char *runs = kill((pid_t)m->pid, 0) && errno == ESRCH ? "it has ended meanwhile" :
-								      "it runs on here";
+	const char *runs = has_ended((pid_t)m->pid) ? "it has ended meanwhile" : "it runs on here";
 	char why[700];
 
 	o->result = m->stop && m->asked ? "aborted" : "failed";
@@ -233,6 +242,13 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 	int ok = WIFEXITED(m->criu_status) && !WEXITSTATUS(m->criu_status);
 
 	*o = (struct outcome){ .result = "released", .code = MFD_EXIT_OK };
+	if (m->progress->doubt) {
+		o->result = "in-doubt";
+		o->code = MFD_EXIT_DOUBT;
+		set_error(o, "process %u is frozen here, and may run on %s: %.500s", m->pid,
+			  m->o.target, m->progress->error);
+		return;
+	}
 	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED && !m->progress->untold)
 		return;
 	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED || ok) {
@@ -361,7 +377,8 @@ int mfd_migrate_main(int argc, char **argv)
 			"   1  failed or aborted: the process runs on here\n"
 			"   2  aborted because of --timeout: the process runs on here\n"
 			"   3  in doubt: gone here, complete on the target, which could not be told yet; see 'criu-multifd status' there.\n"
-			"      The sender goes on telling it; 'criu-multifd resolve --source DIR --discard' ends that\n"
+			"      The sender goes on telling it; 'criu-multifd resolve --source DIR --discard' ends that.\n"
+			"      Or frozen here, as its copy may run there: the sender was ended before that was known\n"
 			"   4  nothing was begun: no such process, not root, no criu ...\n"
 			"   5  the target cannot be reached or refuses; nothing was frozen\n"
 			"   6  both run: the process runs on here, and on the target, where a person has let it run; end one of the two\n"

@@ -42,6 +42,8 @@ static const char *const doubt_texts[] = {
 	[MFD_PROGRESS_LOST] = "IN DOUBT: runs on the target, which cannot be reached; trying",
 	[MFD_PROGRESS_UNKNOWN] =
 		"IN DOUBT: may run on the target, which does not say so; frozen here, asking",
+	[MFD_PROGRESS_DAMAGED] = "IN DOUBT: may run on the target, and a task here has died: see "
+				 "criu-multifd status --source",
 	[MFD_PROGRESS_DIED] = "IN DOUBT: has run on the target and died there; frozen here: see "
 			      "criu-multifd status --source",
 };

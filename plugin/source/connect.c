@@ -7,6 +7,7 @@
 #include "give_way.h"
 #include "live_setting.h"
 #include "log.h"
+#include "procfile.h"
 #include "worker.h"
 
 static void log_session(const struct mfd_worker *w)
@@ -39,6 +40,7 @@ int mfd_connect_start(struct mfd_worker *w)
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_CONNECTING);
 	mfd_assert(!w->session.multifd);
 	w->sh->criu = w->asked.value;
+	w->sh->criu_start = mfd_procfile_start_time(w->sh->criu);
 	mfd_progress_phase(w->progress, MFD_PROGRESS_CONNECTING);
 	ret = mfd_gate_init(&w->gate, w->sh->criu, &w->err);
 	if (!ret && w->image_dir < 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Events of a session, and what follows from them. */
-#include <signal.h>
+#include <errno.h>
 
 #include "assert.h"
 #include "decide.h"
@@ -17,12 +17,36 @@ static int answer_start(struct mfd_worker *w)
 	return 0;
 }
 
+static int let_go_before_leave(struct mfd_worker *w)
+{
+	mfd_hold_release(w->sh);
+	return mfd_error_blame(&w->err, MFD_ERROR_OWN,
+			       mfd_error_set(&w->err, -ESRCH,
+					     "CRIU has ended and let its tasks go"));
+}
+
 /*
- * The point of no return of postcopy: the phase says already that the restored tasks may run.
- *
- * Should CRIU die, its tasks are no longer traced and would run: SIGSTOP keeps them from it then.
- * An abort undoes that.
+ * The tasks are held before the phase says that the restored ones may run, and only then CRIU is
+ * looked for: should it have died a moment ago, its tasks may have run on here.
  */
+static int hold_tasks(struct mfd_worker *w)
+{
+	char how[MFD_HOLD_PATH + 64];
+	int ret;
+
+	if (mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
+		return 0;
+	ret = mfd_hold_begin(w->sh, &w->err);
+	if (ret)
+		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
+	if (mfd_gate_criu_ended(&w->gate, 0) || mfd_shared_tasks_let_go(w->sh))
+		return let_go_before_leave(w);
+	mfd_log_info("%s holds the tasks here, as their copy may run on the target from now on",
+		     mfd_hold_text(w->sh, how, sizeof(how)));
+	return 0;
+}
+
+/* The point of no return of postcopy: the phase says already that the restored tasks may run. */
 static int give_leave(struct mfd_worker *w)
 {
 	Mfd__StartedOk leave = MFD__STARTED_OK__INIT;
@@ -31,7 +55,7 @@ static int give_leave(struct mfd_worker *w)
 
 	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
 	mfd_assert(w->o->mode == MFD_MODE_POSTCOPY);
-	mfd_shared_tasks_signal(w->sh, SIGSTOP);
+	mfd_assert(w->sh->hold.kind != MFD_HOLD_NONE);
 	mfd_link_say(w, MFD_LINK_HOLD, 0, "the restored tasks may run on the target");
 	mfd_address_release(w->o);
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
@@ -60,6 +84,11 @@ static int say_discarded(struct mfd_worker *w)
 	return 0;
 }
 
+/* What must have been done before the phase changes; a failure leaves it as it is. */
+static int (*const precedes[MFD_SEND_EVENTS])(struct mfd_worker *w) = {
+	[MFD_SEND_EV_STARTED] = hold_tasks,
+};
+
 static int (*const follows[MFD_SEND_EVENTS])(struct mfd_worker *w) = {
 	[MFD_SEND_EV_JOINED] = answer_start,
 	[MFD_SEND_EV_STARTED] = give_leave,
@@ -69,10 +98,16 @@ static int (*const follows[MFD_SEND_EVENTS])(struct mfd_worker *w) = {
 
 int mfd_decide(struct mfd_worker *w, int ret)
 {
+	enum mfd_send_event event;
+
 	if (ret <= MFD_SEND_STEP)
 		return ret < 0 ? ret : 0;
 	mfd_assert(ret < MFD_SEND_EVENTS);
 	mfd_assert(mfd_send_phase(w->sh) != MFD_SEND_OVER);
-	mfd_send_phase_event(w, (enum mfd_send_event)ret);
-	return follows[ret] ? follows[ret](w) : 0;
+	event = (enum mfd_send_event)ret;
+	ret = precedes[event] ? precedes[event](w) : 0;
+	if (ret)
+		return ret;
+	mfd_send_phase_event(w, event);
+	return follows[event] ? follows[event](w) : 0;
 }

@@ -49,9 +49,10 @@ static void advise(const struct mfd_worker *w)
 
 void mfd_doubt_begin(struct mfd_worker *w, enum mfd_proof proof)
 {
-	enum mfd_progress_doubt kind = proof == MFD_PROOF_RAN	 ? MFD_PROGRESS_DIED :
-				       w->err.code == -ECANCELED ? MFD_PROGRESS_UNKNOWN :
-								   MFD_PROGRESS_LOST;
+	enum mfd_progress_doubt kind = proof == MFD_PROOF_RAN	    ? MFD_PROGRESS_DIED :
+				       w->err.side == MFD_ERROR_OWN ? MFD_PROGRESS_DAMAGED :
+				       w->err.code == -ECANCELED    ? MFD_PROGRESS_UNKNOWN :
+								      MFD_PROGRESS_LOST;
 	int news = kind != w->doubt.kind;
 
 	mfd_assert(!mfd_proof_frees(proof));

@@ -12,6 +12,16 @@
 #include "gate_end.h"
 #include "io.h"
 #include "pluginlink.h"
+#include "procfile.h"
+
+static int fetch_end(struct mfd_gate *g)
+{
+	if (g->end < 0 && g->pidfd >= 0)
+		g->end = (int)syscall(SYS_pidfd_getfd, g->pidfd, MFD_LINK_GATE_SENDER, 0);
+	if (g->end >= 0)
+		return 0;
+	return g->pidfd < 0 ? -ESRCH : -errno;
+}
 
 int mfd_gate_init(struct mfd_gate *g, pid_t criu, struct mfd_error *err)
 {
@@ -22,12 +32,21 @@ int mfd_gate_init(struct mfd_gate *g, pid_t criu, struct mfd_error *err)
 	g->pidfd = (int)syscall(SYS_pidfd_open, criu, 0);
 	if (g->pidfd < 0)
 		return mfd_error_sys(err, -errno, "CRIU's process %d", criu);
-	g->end = (int)syscall(SYS_pidfd_getfd, g->pidfd, MFD_LINK_GATE_SENDER, 0);
-	if (g->end >= 0)
+	ret = fetch_end(g);
+	if (!ret)
 		return 0;
-	ret = mfd_error_sys(err, -errno, "the gate in CRIU's process %d", criu);
+	mfd_error_sys(err, ret, "the gate in CRIU's process %d", criu);
 	mfd_gate_fini(g);
 	return ret;
+}
+
+void mfd_gate_find(struct mfd_gate *g, pid_t criu, uint64_t start)
+{
+	*g = (struct mfd_gate)MFD_GATE_NONE;
+	g->criu = criu;
+	g->pidfd = (int)syscall(SYS_pidfd_open, criu, 0);
+	if (mfd_procfile_start_time(criu) != start)
+		mfd_io_close(&g->pidfd);
 }
 
 void mfd_gate_fini(struct mfd_gate *g)
@@ -40,7 +59,14 @@ int mfd_gate_criu_ended(struct mfd_gate *g, int timeout_ms)
 {
 	struct pollfd p = { .fd = g->pidfd, .events = POLLIN };
 
-	return poll(&p, 1, timeout_ms) > 0;
+	return g->pidfd < 0 || poll(&p, 1, timeout_ms) > 0;
+}
+
+int mfd_gate_left(struct mfd_gate *g, int timeout_ms)
+{
+	struct pollfd p[2] = { { g->pidfd, POLLIN, 0 }, { g->end, 0, 0 } };
+
+	return g->pidfd < 0 || poll(p, 2, timeout_ms) > 0;
 }
 
 /* The descriptor of the recvfrom() that CRIU's main thread sleeps in, or -1. */
@@ -75,12 +101,16 @@ int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err)
 
 int mfd_gate_commit(struct mfd_gate *g, struct mfd_error *err)
 {
-	int ret = mfd_gate_end_open(g->end);
+	int ret = fetch_end(g);
 
+	if (!ret)
+		ret = mfd_gate_end_open(g->end);
 	return ret ? mfd_error_sys(err, ret, "opening the gate") : 0;
 }
 
 int mfd_gate_abort(struct mfd_gate *g)
 {
-	return mfd_gate_end_close(g->end);
+	int ret = fetch_end(g);
+
+	return ret ? ret : mfd_gate_end_close(g->end);
 }

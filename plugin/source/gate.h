@@ -18,6 +18,7 @@
 #ifndef MFD_GATE_H
 #define MFD_GATE_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "error.h"
@@ -35,6 +36,11 @@ struct mfd_gate {
 
 /* 0; -ESRCH: there is no such process; -EBADF: it has no gate (it is not CRIU with this plugin). */
 int mfd_gate_init(struct mfd_gate *g, pid_t criu, struct mfd_error *err);
+/*
+ * The same by a process that takes over: CRIU may have ended, and its end of the gate is fetched
+ * when it is needed.  `start` is CRIU's start time: another process of that number is none of it.
+ */
+void mfd_gate_find(struct mfd_gate *g, pid_t criu, uint64_t start);
 void mfd_gate_fini(struct mfd_gate *g);
 /* 1 = CRIU stands at the gate; 0 = not yet; -ESRCH = CRIU has ended. */
 int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err);
@@ -45,7 +51,12 @@ int mfd_gate_poll(struct mfd_gate *g, struct mfd_error *err);
  */
 int mfd_gate_commit(struct mfd_gate *g, struct mfd_error *err);
 int mfd_gate_abort(struct mfd_gate *g);
-/* Nonzero when CRIU's process has ended. */
+/* Nonzero when CRIU's process has ended, or was never found. */
 int mfd_gate_criu_ended(struct mfd_gate *g, int timeout_ms);
+/*
+ * Nonzero when CRIU has left the gate, or has ended: a service of CRIU outlives its dump.  What
+ * became of the tasks is another question.
+ */
+int mfd_gate_left(struct mfd_gate *g, int timeout_ms);
 
 #endif

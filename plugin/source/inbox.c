@@ -16,6 +16,9 @@ static void lost(struct mfd_inbox *in, int code)
 {
 	pthread_mutex_lock(&in->lock);
 	in->lost = code;
+	/* An answer to a fault may have failed, which need not be the link's error. */
+	if (in->session->urgent.err.side == MFD_ERROR_OWN)
+		in->err = in->session->urgent.err;
 	mfd_error_sys(&in->err, code, "the connection to the target is lost");
 	pthread_mutex_unlock(&in->lock);
 	eventfd_write(in->wake_fd, 1);

@@ -7,6 +7,7 @@
 #include "assert.h"
 #include "io.h"
 #include "link.h"
+#include "log.h"
 #include "worker.h"
 
 void mfd_link_say(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text)
@@ -24,6 +25,23 @@ void mfd_link_answer(struct mfd_worker *w, enum mfd_link_type type, const char *
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING); /* START has led there */
 	w->asked.type = 0;
 	mfd_link_say(w, type, 0, text);
+}
+
+/*
+ * After leave to run CRIU is needed for nothing any more, since hold.c holds the tasks: its end is
+ * said and no error.
+ */
+static int goes_on_without_criu(struct mfd_worker *w, const char *what)
+{
+	char how[MFD_HOLD_PATH + 64];
+
+	mfd_assert(w->sh->hold.kind != MFD_HOLD_NONE);
+	mfd_log_warn("%s; the tasks stay frozen here, held by %s, since their copy may run on the "
+		     "target, and their pages are sent on",
+		     what, mfd_hold_text(w->sh, how, sizeof(how)));
+	if (mfd_hold_look(w->sh))
+		mfd_log_error("process %d ran here for a moment, beside its copy", w->sh->hold.ran);
+	return MFD_SEND_NOTHING;
 }
 
 static int on_start(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
@@ -50,6 +68,11 @@ static int on_exit_of_dump(struct mfd_worker *w, const struct mfd_link_msg *m, i
 	mfd_assert(mfd_send_phase(w->sh) != MFD_SEND_OVER);
 	(void)fd;
 	w->dump_result = m->value;
+	if (mfd_send_phase_has(w->sh, MFD_SEND_LEAVE)) {
+		mfd_link_say(w, MFD_LINK_FAILED, -ECANCELED,
+			     "the tasks stay frozen, since their copy may run on the target");
+		return goes_on_without_criu(w, "CRIU has ended its dump before the verdict");
+	}
 	w->progress->criu_failed = m->value != 0;
 	if (m->value)
 		return mfd_error_set(&w->err, -ECANCELED,
@@ -92,6 +115,15 @@ static int handle(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 	return mfd_error_set(&w->err, -EPROTO, "the plugin sent message %u", m->type);
 }
 
+static int criu_hung_up(struct mfd_worker *w)
+{
+	mfd_io_close(&w->link);
+	if (!mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
+		return mfd_error_set(&w->err, -EPIPE, "CRIU has ended");
+	return w->dump_result == MFD_DUMP_GOES_ON ? goes_on_without_criu(w, "CRIU has ended") :
+						    MFD_SEND_NOTHING;
+}
+
 int mfd_link_read(struct mfd_worker *w)
 {
 	struct mfd_link_msg m;
@@ -101,8 +133,7 @@ int mfd_link_read(struct mfd_worker *w)
 	if (n == (ssize_t)sizeof(m)) {
 		ret = handle(w, &m, nfds > 0 ? fd[0] : -1);
 	} else {
-		mfd_io_close(&w->link);
-		ret = mfd_error_set(&w->err, -EPIPE, "CRIU has ended");
+		ret = criu_hung_up(w);
 	}
 	return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 }

@@ -37,8 +37,9 @@ static int do_abort(struct mfd_worker *w, const struct mfd_desk_request *r)
 static int do_run(struct mfd_worker *w, const struct mfd_desk_request *r)
 {
 	mfd_desk_answer(r->caller, NULL);
-	return mfd_error_set(&w->err, -ECANCELED,
-			     "a person has resolved the session: the tasks run on here");
+	mfd_error_set(&w->err, -ECANCELED,
+		      "a person has resolved the session: the tasks run on here");
+	return MFD_SEND_EV_UNDO;
 }
 
 static int do_discard(struct mfd_worker *w, const struct mfd_desk_request *r)
@@ -130,9 +131,10 @@ int mfd_person_signal(struct mfd_worker *w)
 	if (read(w->signals, &si, sizeof(si)) != (ssize_t)sizeof(si))
 		return MFD_SEND_NOTHING;
 	name = strsignal((int)si.ssi_signo);
-	if (!mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
+	if (mfd_send_phase(w->sh) == MFD_SEND_LOST || !mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
 		return mfd_error_blame(&w->err, MFD_ERROR_OWN,
 				       mfd_error_set(&w->err, -EINTR, "stopped by %s", name));
-	mfd_log_warn("ignoring %s: the tasks may run on the target already", name);
+	mfd_log_warn("ignoring %s: the tasks may run on the target already, which is connected",
+		     name);
 	return MFD_SEND_NOTHING;
 }

@@ -2,31 +2,91 @@
 /* New connections in the place of lost ones. */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "assert.h"
 #include "decide.h"
+#include "io.h"
 #include "log.h"
 #include "person.h"
 #include "reconnect.h"
 #include "summary.h"
 #include "worker.h"
 
-#define RETRY_MS     500
-#define MAX_RETRY_MS 15000 /* of a target that answers, and does not say what became of the tasks */
-#define SAY_EVERY    20	   /* tries */
+/*
+ * A try waits for a tenth of the time that the target has been out of reach already, within these
+ * bounds, in ms.
+ */
+#define PAUSE_MIN 500
+#define PAUSE_MAX 10000
+#define LOOK_MS	  1000 /* between two looks at the tasks that are held */
+/*
+ * Connections that are lost again within so many ms: after so many of them in a row something else
+ * than the link is wrong, and only a person ends it.
+ */
+#define SHORT_MS  10000
+#define SHORT_MAX 20
+#define SAY_EVERY 20 /* tries */
 
-/* The time between two tries, in which a person may decide: as mfd_person_desk. */
-static int wait_for_person(struct mfd_worker *w, int ms)
+/* What happens between two tries: a person, a signal, a task that runs: as mfd_person_desk. */
+static int look_around(struct mfd_worker *w, int ms)
 {
-	struct pollfd p = { .fd = w->desk, .events = POLLIN };
+	struct pollfd p[2] = { { w->desk, POLLIN, 0 }, { w->signals, POLLIN, 0 } };
+	int ret = 0;
 
-	if (w->desk < 0) {
-		usleep((useconds_t)ms * 1000);
-		return MFD_SEND_NOTHING;
+	if (poll(p, 2, ms) > 0) {
+		if (p[0].revents)
+			ret = mfd_person_desk(w);
+		if (!ret && p[1].revents)
+			ret = mfd_person_signal(w);
 	}
-	return poll(&p, 1, ms) > 0 ? mfd_person_desk(w) : MFD_SEND_NOTHING;
+	if (mfd_hold_look(w->sh))
+		mfd_log_error(
+			"process %d ran here, though its copy may run on %s; it is held again",
+			w->sh->hold.ran, w->sh->target.text);
+	return ret;
+}
+
+/* Until the next try. */
+static int wait_for_person(struct mfd_worker *w)
+{
+	struct mfd_retry *d = &w->retry;
+	int ret = 0;
+
+	while (!ret) {
+		uint64_t now = mfd_io_now_ms();
+
+		if (d->next_ms && now >= d->next_ms)
+			break;
+		ret = look_around(w, d->next_ms && d->next_ms - now < LOOK_MS ?
+					     (int)(d->next_ms - now) :
+					     LOOK_MS);
+	}
+	return ret;
+}
+
+static void plan_next_try(struct mfd_retry *d)
+{
+	uint64_t now = mfd_io_now_ms(), pause = (now - d->since_ms) / 10;
+
+	pause = pause < PAUSE_MIN ? PAUSE_MIN : pause > PAUSE_MAX ? PAUSE_MAX : pause;
+	d->next_ms = now + pause;
+}
+
+/* Whether there is a point in another try, and when the first one is. */
+static void begin_retry(struct mfd_worker *w)
+{
+	struct mfd_retry *d = &w->retry;
+	uint64_t now = mfd_io_now_ms();
+
+	d->shorts = d->joined_ms && now - d->joined_ms < SHORT_MS ? d->shorts + 1 : 0;
+	d->since_ms = now;
+	d->next_ms = now + d->shorts * PAUSE_MIN;
+	d->tries = 0;
+	if (w->err.side == MFD_ERROR_OWN || d->shorts > SHORT_MAX)
+		d->next_ms = 0;
+	mfd_doubt_begin(w, MFD_PROOF_NONE);
 }
 
 /*
@@ -69,6 +129,7 @@ static int try_again(struct mfd_worker *w)
 		return ret;
 	w->tasks.current = w->tasks.n; /* from here on the target says what it needs */
 	w->past.reconnects++;
+	w->retry.joined_ms = mfd_io_now_ms();
 	return MFD_SEND_EV_REJOINED;
 }
 
@@ -84,39 +145,51 @@ static int answered(struct mfd_worker *w, const struct mfd_error *why, int ret)
 	return ret;
 }
 
-/* A target that answers is asked less and less often; one that is out of reach may be back soon. */
-static int next_pause(const struct mfd_worker *w, int pause)
-{
-	if (w->doubt.kind == MFD_PROGRESS_LOST)
-		return RETRY_MS;
-	return pause * 2 < MAX_RETRY_MS ? pause * 2 : MAX_RETRY_MS;
-}
-
 static int keep_trying(struct mfd_worker *w, const struct mfd_error *why)
 {
-	int pause = RETRY_MS, ret;
+	struct mfd_retry *d = &w->retry;
+	int ret;
 
-	for (unsigned try = 0;; try++) {
+	for (;;) {
 		close_session(w);
 		mfd_error_clear(&w->err);
+		ret = wait_for_person(w);
+		if (ret) {
+			if (ret > 0)
+				mfd_doubt_end(w);
+			return ret;
+		}
+		d->tries++;
 		ret = try_again(w);
 		if (ret > 0 || mfd_proof_frees(w->session.proof))
 			return answered(w, why, ret);
-		if (mfd_gate_criu_ended(&w->gate, 0))
-			return mfd_error_set(&w->err, -ESRCH, "CRIU has ended");
-		if (try % SAY_EVERY == 0)
+		if (d->tries % SAY_EVERY == 1)
 			mfd_log_warn("no connection to %s yet: %s", w->sh->target.text,
 				     w->err.text);
 		mfd_doubt_begin(w, w->session.proof);
-		mfd_error_clear(&w->err);
-		ret = wait_for_person(w, pause);
-		pause = next_pause(w, pause);
-		if (ret) {
-			mfd_uplink_close(&w->session);
-			mfd_doubt_end(w);
-			return ret;
-		}
+		plan_next_try(d);
 	}
+}
+
+static void say_doubt(const struct mfd_worker *w)
+{
+	if (w->retry.next_ms)
+		mfd_log_error("%s; the tasks may run on the target, so they stay frozen here until "
+			      "it is back",
+			      w->doubt.why);
+	else
+		mfd_log_error(
+			"%s; the tasks may run on the target, so they stay frozen here.  Another "
+			"connection does not mend that: an operator decides, with 'criu-multifd "
+			"resolve' on both sides",
+			w->doubt.why);
+}
+
+/* Nothing runs on the target, which says so itself. */
+static int undo(struct mfd_worker *w, int ret)
+{
+	mfd_assert(w->err.code);
+	return mfd_proof_frees(w->session.proof) ? MFD_SEND_EV_UNDO : ret;
 }
 
 int mfd_reconnect(struct mfd_worker *w)
@@ -126,13 +199,15 @@ int mfd_reconnect(struct mfd_worker *w)
 
 	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
 	mfd_assert(why.code);
-	mfd_log_error(
-		"%s; the tasks may run on the target, so they stay frozen here until it is back",
-		why.text);
+	begin_retry(w);
+	say_doubt(w);
 	ret = mfd_decide(w, MFD_SEND_EV_LOST);
-	atomic_store(&w->progress->lost, MFD_PROGRESS_LOST);
 	/* It may be a channel that broke: the inbox must end, too. */
 	mfd_uplink_shutdown(&w->session);
 	mfd_inbox_stop(&w->inbox);
-	return ret ? ret : mfd_decide(w, keep_trying(w, &why));
+	if (ret)
+		return ret;
+	ret = keep_trying(w, &why);
+	ret = mfd_decide(w, ret < 0 ? undo(w, ret) : ret);
+	return mfd_send_phase(w->sh) == MFD_SEND_UNDONE ? w->err.code : ret;
 }

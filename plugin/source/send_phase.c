@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "assert.h"
+#include "command.h"
 #include "io.h"
 #include "send_phase.h"
 #include "worker.h"
@@ -102,6 +103,13 @@ static void holds_rejoined(const struct mfd_worker *w)
 	mfd_assert(mfd_tasks_idle(&w->tasks));
 }
 
+static void holds_undone(const struct mfd_worker *w)
+{
+	mfd_assert(w->sh->connected);
+	mfd_assert(is_plan(w, POSTCOPY));
+	mfd_assert(w->err.code); /* the reason, which the target hears */
+}
+
 static void holds_committing(const struct mfd_worker *w)
 {
 	mfd_assert(w->sh->connected);
@@ -116,7 +124,8 @@ static void holds_released(const struct mfd_worker *w)
 
 static void holds_over(const struct mfd_worker *w)
 {
-	mfd_assert(w->sh->result == 0 || w->sh->result == 1);
+	mfd_assert(w->sh->result == MFD_EXIT_OK || w->sh->result == MFD_EXIT_FAILED ||
+		   w->sh->result == MFD_EXIT_DOUBT);
 }
 
 /* ---- rows ---- */
@@ -151,8 +160,11 @@ static const struct {
 	[MFD_SEND_REJOINED] = { ENDED | LEAVE, MFD_SEND_HEIR_WORKER, 0, holds_rejoined },
 	[MFD_SEND_RUNNING_COMPLETE] = { ENDED | DECIDED | LEAVE, MFD_SEND_HEIR_WORKER, 0,
 					holds_lost },
-	[MFD_SEND_COMMITTING] = { ENDED | DECIDED, MFD_SEND_HEIR_LOOK, MFD_PROGRESS_RELEASING,
+	[MFD_SEND_UNDONE] = { ENDED, MFD_SEND_HEIR_ABORT, 0, holds_undone },
+	[MFD_SEND_COMMITTING] = { ENDED | DECIDED, MFD_SEND_HEIR_WORKER, MFD_PROGRESS_RELEASING,
 				  holds_committing },
+	[MFD_SEND_ENDING] = { ENDED | DECIDED | LEAVE, MFD_SEND_HEIR_WORKER, MFD_PROGRESS_RELEASING,
+			      holds_committing },
 	[MFD_SEND_RELEASED] = { ENDED | DECIDED, MFD_SEND_HEIR_TELL, 0, holds_released },
 	[MFD_SEND_OVER] = { 0, MFD_SEND_HEIR_RESULT, 0, holds_over },
 };
@@ -191,10 +203,13 @@ const struct mfd_send_transition mfd_send_transitions[] = {
 	  POSTCOPY, MFD_SEND_LOST, "mfd_reconnect" },
 	{ MFD_SEND_EV_REJOINED, FROM(LOST), POSTCOPY, MFD_SEND_REJOINED, "mfd_reconnect" },
 	{ MFD_SEND_EV_DISCARD, FROM(LOST), POSTCOPY, MFD_SEND_RUNNING_COMPLETE, "mfd_person_desk" },
+	{ MFD_SEND_EV_UNDO, FROM(LOST), POSTCOPY, MFD_SEND_UNDONE,
+	  "mfd_reconnect, mfd_person_desk" },
 	{ MFD_SEND_EV_VERDICT, FROM(COMPLETE), ANY, MFD_SEND_COMMITTING, "mfd_verdict_commit" },
-	{ MFD_SEND_EV_VERDICT, FROM(RUNNING_COMPLETE), POSTCOPY, MFD_SEND_COMMITTING,
+	{ MFD_SEND_EV_VERDICT, FROM(RUNNING_COMPLETE), POSTCOPY, MFD_SEND_ENDING,
 	  "mfd_verdict_commit" },
-	{ MFD_SEND_EV_DEAD, FROM(COMMITTING), ANY, MFD_SEND_RELEASED,
+	{ MFD_SEND_EV_PARTLY, FROM(COMMITTING), ANY, MFD_SEND_ENDING, "mfd_verdict_abort" },
+	{ MFD_SEND_EV_DEAD, FROM(COMMITTING) | FROM(ENDING), ANY, MFD_SEND_RELEASED,
 	  "mfd_verdict_commit, mfd_verdict_abort" },
 	{ MFD_SEND_EV_FINISHED, MFD_TURN_PHASE(MFD_SEND_OVER) - 1, ANY, MFD_SEND_OVER,
 	  "mfd_worker_main" },

@@ -23,18 +23,22 @@
  *	  READY  RESTORED		| READY		 |    |
  *	    |      |			|		 | READY, COMMITTED
  *	complete <-+		running_complete <-------+----+
- *	    |				|
- *	    +----------- VERDICT -------+
- *	             committing		the verdict is out, the tasks die
- *			| DEAD
- *	              released		the target must hear COMMIT
+ *	    | VERDICT			| VERDICT		lost -- UNDO --> undone
+ *	committing -- PARTLY -------> ending
+ *	    | DEAD			| DEAD
+ *	    +-----> released <----------+	the target must hear COMMIT
  *			|
  *	               over  <-- FINISHED, from every phase: an abort keeps the phase in which it
  *				 began, since the supervisor would have to finish from just there
  *
  * Invariants (send_phase.c, holds_*) are asserted before a phase is entered and at each message of
  * the target.  In the phases from `running` to `running_complete` the restored tasks may run, so a
- * failure never lets the tasks here go on: another worker takes over.
+ * failure never lets the tasks here go on: another worker takes over.  Two ways lead out of them.
+ * `undone`: the target has shown that nothing runs there, or an operator says so; the tasks here go
+ * on.  `ending`: everything is on the target; the sender ends the tasks, with CRIU or without it.
+ *
+ * In `committing` (the other plans) CRIU ends the tasks.  A failure there is an abort only if every
+ * task lives; once one has died it is `ending`.
  *
  *	connecting	no task is known, the gate was not seen
  *	dumping		the session is open, channels and inbox work, the gate was not seen
@@ -48,7 +52,9 @@
  *	lost		the plan is a postcopy one
  *	rejoined	the control connection is open again, nothing is left to scan
  *	running_complete	the plan is a postcopy one
+ *	undone		the plan is a postcopy one
  *	committing	CRIU is known
+ *	ending		CRIU is known
  *	released	CRIU is known, the tasks have been seen dead
  *	over		none
  *
@@ -65,11 +71,12 @@ struct mfd_worker;
 
 /* What holds in a phase, whichever way led to it. */
 enum mfd_send_fact {
-	MFD_SEND_JOINED = 1 << 0,   /* the target has the session: it must hear how it ends */
-	MFD_SEND_GATE = 1 << 1,	    /* CRIU waits at its gate */
-	MFD_SEND_IMAGED = 1 << 2,   /* images and IMAGES have been sent */
-	MFD_SEND_ENDED = 1 << 3,    /* END has been sent: the target may be in doubt from here on */
-	MFD_SEND_LEAVE = 1 << 4,    /* the restored tasks may run: no abort of our own any more */
+	MFD_SEND_JOINED = 1 << 0, /* the target has the session: it must hear how it ends */
+	MFD_SEND_GATE = 1 << 1,	  /* CRIU waits at its gate */
+	MFD_SEND_IMAGED = 1 << 2, /* images and IMAGES have been sent */
+	MFD_SEND_ENDED = 1 << 3,  /* END has been sent: the target may be in doubt from here on */
+	/* There is no abort any more: the restored tasks may run, or a task here was ended. */
+	MFD_SEND_LEAVE = 1 << 4,
 	MFD_SEND_VERIFIED = 1 << 5, /* the target has everything */
 	MFD_SEND_DECIDED = 1 << 6, /* nothing is waited for any more: the verdict is next, or out */
 };
@@ -78,8 +85,7 @@ enum mfd_send_fact {
 enum mfd_send_heir {
 	MFD_SEND_HEIR_ABORT,  /* let CRIU's dump fail, tell the target */
 	MFD_SEND_HEIR_WORKER, /* start another worker, which reconnects */
-	MFD_SEND_HEIR_LOOK, /* as ABORT, but what became of the tasks says what the target hears */
-	MFD_SEND_HEIR_TELL, /* tell the target that the tasks are dead */
+	MFD_SEND_HEIR_TELL,   /* tell the target that the tasks are dead */
 	MFD_SEND_HEIR_RESULT, /* all is done, the result is known */
 };
 
@@ -100,7 +106,9 @@ enum mfd_send_event {
 	MFD_SEND_EV_LOST,
 	MFD_SEND_EV_REJOINED,
 	MFD_SEND_EV_DISCARD, /* a person lets the target go on, though it is out of reach */
+	MFD_SEND_EV_UNDO,    /* nothing runs on the target: its word, or a person's */
 	MFD_SEND_EV_VERDICT,
+	MFD_SEND_EV_PARTLY, /* the verdict is out, and some of the tasks have died by it */
 	MFD_SEND_EV_DEAD,
 	MFD_SEND_EV_FINISHED,
 	MFD_SEND_EVENTS,

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "gate.h"
 #include "io.h"
 #include "log.h"
@@ -20,7 +21,9 @@
 
 #define TELL_MS	   2000	  /* for a target that finds out by itself, too */
 #define GIVE_UP_MS 600000 /* CRIU may still be dumping something large when the worker dies */
-#define AGAIN_MS   100	  /* before the next worker */
+/* Before the next worker; each one waits twice as long, up to a bound. */
+#define AGAIN_MS     100
+#define PAUSE_MAX_MS 10000
 
 static void link_say(int link, enum mfd_link_type type, const char *text)
 {
@@ -30,16 +33,17 @@ static void link_say(int link, enum mfd_link_type type, const char *text)
 	mfd_io_send_fds(link, &m, sizeof(m), NULL, 0);
 }
 
-/* Close the gate, and wait until CRIU has ended; it may still be dumping something large. */
+/*
+ * Close the gate, and wait until CRIU has left it; it may still be dumping something large.  If
+ * this process can have no copy of the gate's end, the plugin's own switch closes it.
+ */
 static void close_gate(struct mfd_shared *sh)
 {
 	struct mfd_gate g;
-	struct mfd_error err = { 0 };
 
-	if (mfd_gate_init(&g, sh->criu, &err))
-		return;
+	mfd_gate_find(&g, sh->criu, sh->criu_start);
 	mfd_gate_abort(&g);
-	mfd_gate_criu_ended(&g, GIVE_UP_MS);
+	mfd_gate_left(&g, GIVE_UP_MS);
 	mfd_gate_fini(&g);
 }
 
@@ -56,22 +60,16 @@ static void fail_dump(struct mfd_shared *sh, int link)
 
 static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
 {
-	int look = mfd_send_phase_heir(mfd_send_phase(sh)) == MFD_SEND_HEIR_LOOK, dead;
 	struct mfd_error err = { 0 };
 
+	mfd_assert(!mfd_send_phase_has(sh, MFD_SEND_LEAVE));
 	mfd_log_error("the sender died unexpectedly; aborting CRIU's dump");
 	if (sh->criu)
 		fail_dump(sh, link);
-	if (!sh->connected)
-		return 1;
-	/*
-	 * After a commit verdict only the tasks can tell which way it went; the dying take their
-	 * time.
-	 */
-	dead = look && !mfd_shared_tasks_await_fate(sh);
-	mfd_tell(o, sh, dead ? MFD_TELL_COMMIT : MFD_TELL_ABORT, look ? MFD_TELL_MS : TELL_MS,
-		 &err);
-	return !dead;
+	mfd_hold_release(sh);
+	if (sh->connected)
+		mfd_tell(o, sh, MFD_TELL_ABORT, TELL_MS, &err);
+	return 1;
 }
 
 static pid_t fork_worker(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd,
@@ -94,10 +92,10 @@ static int wait_worker(pid_t pid)
 	return status;
 }
 
-/* 0 and 1 are the worker's own results; anything else is a crash. */
+/* A worker that says nothing of its end in the phase has crashed, or wants another one. */
 static int ended_well(int status, const struct mfd_shared *sh)
 {
-	return WIFEXITED(status) && WEXITSTATUS(status) <= 1 && mfd_send_phase(sh) == MFD_SEND_OVER;
+	return WIFEXITED(status) && mfd_send_phase(sh) == MFD_SEND_OVER;
 }
 
 static int takes_worker(const struct mfd_shared *sh)
@@ -124,6 +122,7 @@ static int finish(struct mfd_options *o, struct mfd_shared *sh, int link)
 
 int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd)
 {
+	unsigned pause = AGAIN_MS;
 	int takes_over = 0, status;
 	pid_t pid;
 
@@ -142,8 +141,10 @@ int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, i
 			return WEXITSTATUS(status);
 		if (!takes_worker(sh))
 			return finish(o, sh, link);
-		mfd_log_error("the sender died while the tasks may run on the target; taking over");
+		mfd_log_error(
+			"the sender has died, and there is no way back any more; taking over");
 		takes_over = 1;
-		usleep(AGAIN_MS * 1000);
+		usleep(pause * 1000);
+		pause = pause < PAUSE_MAX_MS ? pause * 2 : pause;
 	}
 }

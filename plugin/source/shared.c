@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "io.h"
@@ -92,6 +93,16 @@ enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
 	return MFD_TASK_ALIVE;
 }
 
+int mfd_shared_tasks_let_go(const struct mfd_shared *s)
+{
+	unsigned n = atomic_load(&s->ntasks);
+
+	for (unsigned i = 0; i < n; i++)
+		if (mfd_shared_task_fate(&s->task[i]) == MFD_TASK_ALIVE)
+			return 1;
+	return 0;
+}
+
 unsigned mfd_shared_tasks_alive(const struct mfd_shared *s)
 {
 	unsigned n = atomic_load(&s->ntasks), alive = 0;
@@ -131,11 +142,26 @@ void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_
 			usleep(200);
 }
 
+/* The pidfd is taken first: what it names is compared after that, and cannot change any more. */
+static void signal_task(const struct mfd_shared_task *t, int sig)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+
+	if (pidfd < 0) /* without a descriptor left it must do without */
+		pidfd = -1;
+	if (mfd_shared_task_fate(t) != MFD_TASK_GONE) {
+		if (pidfd >= 0)
+			syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
+		else
+			kill(t->pid, sig);
+	}
+	mfd_io_close(&pidfd);
+}
+
 void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig)
 {
 	unsigned n = atomic_load(&s->ntasks);
 
 	for (unsigned i = 0; i < n; i++)
-		if (mfd_shared_task_fate(&s->task[i]) != MFD_TASK_GONE)
-			kill(s->task[i].pid, sig);
+		signal_task(&s->task[i], sig);
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "hold.h"
 #include "options.h"
 #include "sock.h"
 #include "wire.h"
@@ -21,12 +22,16 @@ struct mfd_shared_task {
 	pid_t pid;
 	uint32_t vpid;	    /* in its own pid namespace: the name of its pagemap image */
 	uint64_t starttime; /* from /proc/PID/stat: a recycled pid is another task */
+	unsigned origin;    /* of hold.c: the number of its own control group */
+	uint64_t ticks;	    /* of hold.c: processor time when it began to be held */
 };
 
 struct mfd_shared {
 	atomic_int phase; /* enum mfd_send_phase; send_phase.c alone writes it */
 	int result;	  /* the sender's exit code, in phase `over` */
 	pid_t criu;
+	uint64_t criu_start; /* its start time, as a task's */
+	struct mfd_hold hold;
 	int connected; /* bool: session, id and secret are valid; before the phase says joined */
 	struct mfd_sock_addr target;
 	char session[MFD_WIRE_MAX_NAME + 1];
@@ -49,13 +54,15 @@ enum mfd_task_fate {
 	MFD_TASK_ALIVE,
 };
 enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t);
+/* Nonzero: CRIU traces some task no more, which has not been killed either. */
+int mfd_shared_tasks_let_go(const struct mfd_shared *s);
 /* Return how many are not gone. */
 unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
 /* Wait until no task is held any more, however long CRIU takes.  Returns how many live on. */
 unsigned mfd_shared_tasks_await_fate(const struct mfd_shared *s);
 /* Wait at most timeout_ms until all that are gone have closed their descriptors, too. */
 void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_ms);
-/* Send `sig` to each task that is still the same process. */
+/* Send `sig` to each task that is still the same process, and alive. */
 void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig);
 /* Fill `t` for pid; 0 or -errno. */
 int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid);

@@ -30,7 +30,8 @@ static int channel_error(struct mfd_worker *w, int code)
 	/* Only this channel's error may be read: another one may just be writing its own. */
 	c = &w->session.chan[mfd_multifd_failed_channel(w->session.multifd)];
 	if (c->err.code)
-		return mfd_error_set(&w->err, code, "%s", c->err.text);
+		return mfd_error_blame(&w->err, c->err.side,
+				       mfd_error_set(&w->err, code, "%s", c->err.text));
 	return mfd_error_sys(&w->err, code, "sending");
 }
 

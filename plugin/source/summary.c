@@ -262,6 +262,28 @@ static void log_line(struct json_object *j, const char *result)
 		number(j, "total_ms"), number(j, "frozen_ms"), number(j, "gbit_per_s"));
 }
 
+/* Why the session is in doubt, what holds the tasks, and what happens next. */
+static void add_doubt(struct json_object *j, const struct mfd_worker *w)
+{
+	char how[MFD_HOLD_PATH + 64];
+	int lost = mfd_send_phase(w->sh) == MFD_SEND_LOST;
+	uint64_t now = mfd_io_now_ms();
+
+	if (w->sh->hold.kind != MFD_HOLD_NONE)
+		json_object_object_add(
+			j, "held_by",
+			json_object_new_string(mfd_hold_text(w->sh, how, sizeof(how))));
+	json_object_object_add(j, "ran_here", json_object_new_boolean(w->sh->hold.ran != 0));
+	if (!lost)
+		return;
+	add_number(j, "tries", w->retry.tries);
+	json_object_object_add(
+		j, "next_try_ms",
+		w->retry.next_ms ? json_object_new_uint64(
+					   w->retry.next_ms > now ? w->retry.next_ms - now : 0) :
+				   NULL);
+}
+
 void mfd_summary_say(struct mfd_worker *w, int caller)
 {
 	struct json_object *j = summary(w, "under way");
@@ -272,6 +294,7 @@ void mfd_summary_say(struct mfd_worker *w, int caller)
 	json_object_object_add(j, "connected",
 			       json_object_new_boolean(w->sh->connected &&
 						       !atomic_load(&w->progress->lost)));
+	add_doubt(j, w);
 	mfd_desk_say(caller, json_object_to_json_string_ext(j, JSON_C_TO_STRING_PLAIN));
 	json_object_put(j);
 }
@@ -285,6 +308,7 @@ void mfd_summary_write(struct mfd_worker *w, const char *result)
 	if (!w->sh->connected)
 		return;
 	j = summary(w, result);
+	add_doubt(j, w);
 	log_line(j, result);
 	text = json_object_to_json_string_ext(j, JSON_C_TO_STRING_PRETTY);
 	mfd_io_replace_file(AT_FDCWD, "multifd-send.json", text, strlen(text), 0644);

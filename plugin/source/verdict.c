@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "command.h"
 #include "doubt.h"
 #include "give_address.h"
 #include "io.h"
@@ -22,6 +23,9 @@
 #define WHY_MS	 200 /* for the reason of a target that has hung up */
 #define CLOSE_MS 20  /* for what is slow to close, as a file on a network */
 #define GATE_US	 1000
+#define CRIU_MS	 5000  /* for the end of a dump that is not needed any more */
+#define SAY_MS	 10000 /* between two lines about what does not die */
+#define AGAIN_MS 10
 
 static int dump_goes_on(const struct mfd_worker *w)
 {
@@ -109,19 +113,21 @@ static void tell_target(struct mfd_worker *w)
 }
 
 /* The tasks are dead: say so in the phase before anything else. */
-static void note_dead(struct mfd_worker *w)
+static void released(struct mfd_worker *w, int close_ms)
 {
-	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_COMMITTING);
 	mfd_assert(!w->times.released_us);
+	if (close_ms)
+		mfd_shared_tasks_await_closed(w->sh, (unsigned)close_ms);
 	w->times.released_us = mfd_io_now_us();
 	mfd_send_phase_event(w, MFD_SEND_EV_DEAD);
+	mfd_hold_remove(w->sh);
+	tell_target(w);
 }
 
 static int open_gate(struct mfd_worker *w)
 {
 	int ret;
 
-	/* A worker that took over has no gate yet. */
 	while ((ret = mfd_gate_poll(&w->gate, &w->err)) == 0)
 		usleep(GATE_US);
 	if (ret == 1)
@@ -129,46 +135,82 @@ static int open_gate(struct mfd_worker *w)
 	return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 }
 
-/*
- * In postcopy the tasks run on the target: whatever CRIU thinks of its dump (a post-dump script
- * that failed, --leave-running), they must not run here, too.
- */
-static int end_tasks(struct mfd_worker *w, int ran)
+static int tasks_died_by_criu(struct mfd_worker *w)
 {
-	if (ran)
+	int ret = open_gate(w);
+
+	while (!ret && dump_goes_on(w) && w->link >= 0 && !mfd_gate_criu_ended(&w->gate, 0))
+		mfd_link_serve(w, MFD_LINK_OK, "released", 100);
+	if (!ret && !dump_goes_on(w) && w->dump_result)
+		ret = mfd_error_blame(&w->err, MFD_ERROR_OWN,
+				      mfd_error_set(&w->err, -ECANCELED,
+						    "CRIU's dump failed after the commit"));
+	return ret ? ret : tasks_died(w);
+}
+
+/* CRIU, if it is there, may end its dump well: it takes care of more than the tasks. */
+static void let_criu_end(struct mfd_worker *w)
+{
+	uint64_t end = mfd_io_now_ms() + CRIU_MS;
+	struct mfd_error err = { 0 };
+	int opened = 0;
+
+	while (dump_goes_on(w) && !mfd_gate_criu_ended(&w->gate, 0) && mfd_io_now_ms() < end) {
+		if (!opened && mfd_gate_poll(&w->gate, &err) == 1)
+			opened = !mfd_gate_commit(&w->gate, &err);
+		if (w->link >= 0)
+			mfd_link_serve(w, MFD_LINK_OK, "released", opened ? 100 : 1);
+		else
+			usleep(GATE_US);
+	}
+}
+
+void mfd_verdict_end(struct mfd_worker *w)
+{
+	uint64_t said = mfd_io_now_ms();
+	unsigned alive;
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_ENDING);
+	let_criu_end(w);
+	if (mfd_hold_look(w->sh))
+		mfd_log_error("process %d ran here beside its copy on the target; it is ended",
+			      w->sh->hold.ran);
+	for (;;) {
 		mfd_shared_tasks_signal(w->sh, SIGKILL);
-	else if (!dump_goes_on(w) && w->dump_result)
-		return mfd_error_blame(&w->err, MFD_ERROR_OWN,
-				       mfd_error_set(&w->err, -ECANCELED,
-						     "CRIU's dump failed after the commit"));
-	return tasks_died(w);
+		alive = mfd_shared_tasks_await_fate(w->sh);
+		if (!alive)
+			break;
+		if (mfd_io_now_ms() - said > SAY_MS) {
+			mfd_log_warn("%u tasks are not dead yet", alive);
+			said = mfd_io_now_ms();
+		}
+		usleep(AGAIN_MS * 1000);
+	}
+	released(w, w->release.pinned ? CLOSE_MS : 0);
 }
 
 /* From here on a failure is not answered by undoing but by looking at what became of the tasks. */
 int mfd_verdict_commit(struct mfd_worker *w)
 {
-	int ran = mfd_send_phase_has(w->sh, MFD_SEND_LEAVE), held, ret;
+	int ran = mfd_send_phase_has(w->sh, MFD_SEND_LEAVE), pinned, ret;
 	char text[400];
 
 	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_DECIDED));
-	mfd_assert(dump_goes_on(w));
+	mfd_assert(ran || dump_goes_on(w));
 	snprintf(text, sizeof(text), "session '%s' is complete on %s; releasing the tasks",
 		 w->sh->session, w->sh->target.text);
+	mfd_log_info("%s", text);
 	mfd_send_phase_event(w, MFD_SEND_EV_VERDICT);
-	held = mfd_release_keep_memory(&w->release, &w->tasks);
+	pinned = mfd_release_keep_memory(&w->release, &w->tasks);
 	mfd_link_say(w, MFD_LINK_COMMIT, 0, text);
-	ret = open_gate(w);
-	if (ret && !ran)
-		return ret;
-	while (!ret && dump_goes_on(w) && w->link >= 0 && !mfd_gate_criu_ended(&w->gate, 0))
-		mfd_link_serve(w, MFD_LINK_OK, text, 100);
-	ret = end_tasks(w, ran);
+	if (ran) {
+		mfd_verdict_end(w);
+		return 0;
+	}
+	ret = tasks_died_by_criu(w);
 	if (ret)
 		return ret;
-	if (held)
-		mfd_shared_tasks_await_closed(w->sh, CLOSE_MS);
-	note_dead(w);
-	tell_target(w);
+	released(w, pinned ? CLOSE_MS : 0);
 	return 0;
 }
 
@@ -187,20 +229,31 @@ static void fail_the_dump(struct mfd_worker *w, const char *text)
 		if (w->gate.pidfd >= 0 && mfd_gate_criu_ended(&w->gate, 0))
 			break;
 	}
+	while (w->link < 0 && !mfd_gate_left(&w->gate, 100))
+		;
 }
 
 /*
  * The gate may have been opened already: only what became of the tasks tells whether this is still
- * an abort.  Nonzero: it is not, they are dead.
+ * an abort.  It is one if all of them live.  Nonzero: it is not, and they are dead now.
  */
 static int is_too_late(struct mfd_worker *w, const char *text)
 {
+	unsigned all = atomic_load(&w->sh->ntasks), alive;
+
 	fail_the_dump(w, text);
-	if (mfd_shared_tasks_await_fate(w->sh))
+	alive = mfd_shared_tasks_await_fate(w->sh);
+	if (alive == all)
 		return 0;
-	note_dead(w);
 	mfd_release_give_back(&w->release);
-	mfd_doubt_tell(w);
+	if (!alive) {
+		released(w, 0);
+		return 1;
+	}
+	mfd_log_warn("%u of %u tasks have died by the verdict: ending the others", all - alive,
+		     all);
+	mfd_send_phase_event(w, MFD_SEND_EV_PARTLY);
+	mfd_verdict_end(w);
 	return 1;
 }
 
@@ -252,7 +305,7 @@ static void tell_abort(struct mfd_worker *w, unsigned facts)
 	struct mfd_error err = { 0 };
 	int ret;
 
-	if (!(facts & (MFD_SEND_ENDED | MFD_SEND_LEAVE)))
+	if (!(facts & MFD_SEND_ENDED))
 		return;
 	mfd_release_give_back(&w->release);
 	ret = mfd_tell(w->o, w->sh, MFD_TELL_ABORT, MFD_TELL_MS, &err);
@@ -269,6 +322,20 @@ static void tell_abort(struct mfd_worker *w, unsigned facts)
 			w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
 }
 
+int mfd_verdict_leave(struct mfd_worker *w)
+{
+	char how[MFD_HOLD_PATH + 64], text[480];
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_LOST);
+	mfd_assert(w->sh->hold.kind != MFD_HOLD_NONE);
+	snprintf(text, sizeof(text), "%.200s: IN DOUBT: the tasks stay frozen here, held by %.200s",
+		 mfd_error_text(&w->err), mfd_hold_text(w->sh, how, sizeof(how)));
+	mfd_log_error("%s", text);
+	fail_the_dump(w, text);
+	w->progress->doubt = 1;
+	return MFD_EXIT_DOUBT;
+}
+
 int mfd_verdict_abort(struct mfd_worker *w)
 {
 	enum mfd_send_phase phase = mfd_send_phase(w->sh);
@@ -276,15 +343,14 @@ int mfd_verdict_abort(struct mfd_worker *w)
 	char text[480];
 
 	mfd_assert(phase < MFD_SEND_RELEASED); /* those tasks are dead */
+	mfd_assert(!(facts & MFD_SEND_LEAVE)); /* their copy may run */
 	mfd_assert(w->err.code);
 	ask_why(w);
-	if (facts & MFD_SEND_LEAVE)
-		mfd_shared_tasks_signal(w->sh, SIGCONT); /* see give_leave in decide.c */
 	snprintf(text, sizeof(text), "%s", mfd_error_text(&w->err));
 	mfd_log_error("%s", text);
 	if (phase == MFD_SEND_COMMITTING && is_too_late(w, text))
 		return 1;
-	if (facts & MFD_SEND_LEAVE)
+	if (phase == MFD_SEND_UNDONE)
 		mfd_address_back(w->o);
 	if (mfd_conn_is_open(&w->session.control.conn))
 		mfd_control_send_abort(&w->session.control, w->err.code, text);
@@ -298,6 +364,7 @@ int mfd_verdict_abort(struct mfd_worker *w)
 		mfd_link_say(w, MFD_LINK_ABORT, w->err.code, text);
 		fail_the_dump(w, text);
 	}
+	mfd_hold_release(w->sh);
 	tell_abort(w, facts);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "command.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"
@@ -18,7 +19,7 @@
 #include "verdict.h"
 #include "worker.h"
 
-#define CRIU_ENDS_MS 1000 /* for CRIU's process, after its end of the link */
+#define AGAIN 100 /* exit code: nothing was decided, another worker is to try */
 
 static int open_signals(void)
 {
@@ -61,32 +62,29 @@ static int init(struct mfd_worker *w)
 /* What a worker that has died knew, as far as it lies in shared memory. */
 static int take_over(struct mfd_worker *w)
 {
-	int ret = mfd_gate_init(&w->gate, w->sh->criu, &w->err);
+	int ret;
 
-	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
 	mfd_assert(w->sh->connected);
+	mfd_gate_find(&w->gate, w->sh->criu, w->sh->criu_start);
+	if (!mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
+		return mfd_error_set(&w->err, -ECHILD, "the sender has died after its verdict");
+	if (mfd_send_phase(w->sh) == MFD_SEND_ENDING)
+		return 0;
+	ret = mfd_hold_begin(w->sh, &w->err);
 	for (unsigned i = 0; i < atomic_load(&w->sh->ntasks) && !ret; i++)
 		ret = mfd_tasks_reopen(&w->tasks, i, &w->err);
-	return ret;
-}
-
-/* Nonzero: CRIU's dump is over, so there is nothing left to send from. */
-static int dump_is_over(struct mfd_worker *w)
-{
-	return w->dump_result != MFD_DUMP_GOES_ON ||
-	       mfd_gate_criu_ended(&w->gate, w->link < 0 ? CRIU_ENDS_MS : 0);
+	return ret ? mfd_error_blame(&w->err, MFD_ERROR_OWN, ret) :
+		     mfd_error_set(&w->err, -ENOTCONN, "the sender has died");
 }
 
 static int run(struct mfd_worker *w, int takes_over)
 {
-	int ret = takes_over ? mfd_error_set(&w->err, -ENOTCONN, "the sender has died") :
-			       mfd_loop_run(w);
+	int ret = takes_over ? take_over(w) : mfd_loop_run(w);
 
-	while (ret && mfd_send_phase_has(w->sh, MFD_SEND_LEAVE) && !dump_is_over(w)) {
+	while (ret && mfd_send_phase_has(w->sh, MFD_SEND_LEAVE)) {
 		ret = mfd_reconnect(w);
-		if (ret)
-			return ret;
-		ret = mfd_loop_run(w);
+		if (!ret)
+			ret = mfd_loop_run(w);
 	}
 	return ret;
 }
@@ -99,6 +97,7 @@ static void close_progress(struct mfd_worker *w, int ret)
 	if (!p)
 		return;
 	p->code = w->err.code;
+	p->ran = w->sh->hold.ran != 0;
 	p->failed_in = atomic_load(&p->phase);
 	if (w->err.code)
 		snprintf(p->error, sizeof(p->error), "%s", mfd_error_text(&w->err));
@@ -110,13 +109,24 @@ static int session(struct mfd_worker *w, int takes_over)
 {
 	int ret = init(w);
 
-	if (!ret && takes_over)
-		ret = take_over(w);
+	if (ret && takes_over)
+		return AGAIN;
 	if (!ret)
 		ret = run(w, takes_over);
+	if (mfd_send_phase(w->sh) == MFD_SEND_ENDING) { /* of a worker that has died */
+		mfd_verdict_end(w);
+		return MFD_EXIT_OK;
+	}
+	if (ret && mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
+		return mfd_verdict_leave(w);
 	if (!ret)
 		ret = mfd_verdict_commit(w);
-	return ret && !mfd_verdict_abort(w) ? 1 : 0;
+	return ret && !mfd_verdict_abort(w) ? MFD_EXIT_FAILED : MFD_EXIT_OK;
+}
+
+static const char *result_word(int ret)
+{
+	return ret == MFD_EXIT_OK ? "released" : ret == MFD_EXIT_DOUBT ? "in-doubt" : "aborted";
 }
 
 int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd,
@@ -137,10 +147,14 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	mfd_send_phase_context(&w);
 	mfd_pagepipes_prepare();
 	ret = session(&w, takes_over);
+	if (ret == AGAIN) {
+		mfd_log_error("%s; another worker is to try", mfd_error_text(&w.err));
+		return ret;
+	}
 	mfd_uplink_shutdown(&w.session);
 	mfd_inbox_stop(&w.inbox);
 	mfd_uplink_close(&w.session);
-	mfd_summary_write(&w, ret ? "aborted" : "released");
+	mfd_summary_write(&w, result_word(ret));
 	sh->result = ret;
 	mfd_send_phase_event(&w, MFD_SEND_EV_FINISHED);
 	mfd_ship_fini(&w.ship);

@@ -30,7 +30,8 @@
  *			(confirm = restore: not before RESTORED, or STARTED, has come, too)
  *
  * Any failure before READY is an abort: CRIU's dump fails, the tasks run on, the target forgets the
- * session.  In postcopy, from STARTED_OK on, there is no abort any more but only recovery.
+ * session.  In postcopy, from STARTED_OK on, there is no abort any more but only recovery: hold.h
+ * holds the tasks, and the sender needs CRIU for nothing, whose end is no failure.
  */
 #ifndef MFD_WORKER_H
 #define MFD_WORKER_H
@@ -45,6 +46,7 @@
 #include "options.h"
 #include "pluginlink.h"
 #include "progress.h"
+#include "reconnect.h"
 #include "release.h"
 #include "send_phase.h"
 #include "shared.h"
@@ -98,6 +100,7 @@ struct mfd_worker {
 	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
 	struct mfd_send_times times;
 	struct mfd_send_past past;
+	struct mfd_retry retry;
 	struct mfd_progress *progress;
 	struct mfd_doubt doubt;
 	struct mfd_error err;

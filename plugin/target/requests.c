@@ -184,8 +184,7 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 		snprintf(answer, len, "error: no session %.255s", name);
 	} else {
 		if (removable(sv, &f, kind, answer, len)) {
-			no = kind == MFD_REQUEST_DISCARD ? discard(sv, &f) :
-							   remove_ended(sv, name);
+			no = kind == MFD_REQUEST_DISCARD ? discard(sv, &f) : remove_ended(sv, name);
 			snprintf(answer, len, "%s", no ? no : "ok");
 		}
 		mfd_session_file_release(&f);

@@ -186,6 +186,34 @@ PHASES='connecting streaming images verify ready'
 	done
 }
 
+# Promise: forward only. The verdict is out and CRIU, which stands still, is killed when one task of
+# the tree has died: the copy on the target is the one that is complete.
+at_gate()
+{
+	grep -aq 'Starting lazy pages server' "$IMG/dump.log" 2>/dev/null
+}
+
+@test "CRIU is killed while it ends the tree: the rest of the tree is ended, and the target runs" {
+	local criu child
+
+	start_victim --size 32 --tree 3
+	child=$(pgrep -P "$VICTIM_PID" | head -n 1)
+	start_badlink --slow 4000000
+	start_dump
+	eventually 20 at_gate
+	criu=$(criu_pid)
+	kill -STOP "$criu"
+	heal
+	eventually 10 grep -q 'releasing the tasks' "$IMG/multifd-send.log"
+	kill -KILL "$child"
+	kill -KILL "$criu"
+	end_dump
+	runs_on_target
+	eventually 10 no_senders
+	grep -q 'have died by the verdict: ending the others' "$IMG/multifd-send.log"
+	stop_badlink
+}
+
 @test "CRIU's dump itself fails: the source runs on, the target forgets" {
 	start_victim --size 16
 	printf '#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ]\n' >"$SCRATCH/fails"

@@ -74,6 +74,20 @@ assert_stays_frozen()
 	! is_dead "$DUMP" || fail 'the dump ended by itself'
 }
 
+# held PID: no process can make it run.  A task in a frozen control group looks asleep.
+assert_held()
+{
+	local before
+
+	before=$(switches "$1") || return 1
+	[ -n "$before" ] || fail "process $1 has ended" || return 1
+	kill -CONT "$1"
+	sleep 0.3 # the kernel wakes it for a moment, and it sleeps again
+	before=$(switches "$1")
+	sleep 1
+	[ "$(switches "$1")" = "$before" ] || fail 'the source runs beside its copy'
+}
+
 victims_on_target()
 {
 	local pid
@@ -267,10 +281,78 @@ lost_it()
 	eventually 5 no_victims_on_target
 	kill -KILL "$(criu_pid)"
 	end_dump
-	frozen
-	kill -CONT "$VICTIM_PID"
+	assert_held "$VICTIM_PID"
+	let_go
 	assert_not_frozen "$VICTIM_PID"
 	verify_victim
+}
+
+# let_go: what an operator does for tasks that are held when no process of the sender is left.
+let_go()
+{
+	local group=/sys/fs/cgroup/unified
+
+	[ -d "$group" ] || group=/sys/fs/cgroup
+	group=$group$(sed -n 's/^0:://p' "/proc/$VICTIM_PID/cgroup")
+	[[ $group = */criu-multifd.hold.* ]] || fail "it is in $group" || return 1
+	echo "$VICTIM_PID" >"${group%/*}/cgroup.procs"
+	rmdir "$group"
+}
+
+# Promise: after leave to run CRIU is needed for nothing. Its death lets no task run, not even one
+# that gets a SIGCONT.
+@test "CRIU is killed after leave was given: the source stays frozen and serves its pages, and it ends well" {
+	start_victim --size 96
+	begin_running
+	kill -KILL "$(criu_pid)"
+	end_dump
+	[ "$DUMP_RC" != 0 ] || fail 'criu ended well'
+	[ "$(status_of state)" = running ] || fail "too late: $(status_of state)"
+	assert_held "$VICTIM_PID"
+	assert_not_frozen "$RESTORED_PID"
+	heal
+	wait_session "$SESSION" 'done'
+	moved_well
+	eventually 10 no_senders
+	grep -q 'CRIU has ended; the tasks stay frozen here' "$IMG/multifd-send.log"
+	[ "$(jq -r .result "$IMG/multifd-send.json")" = released ]
+	[ "$(jq .ran_here "$IMG/multifd-send.json")" = false ]
+}
+
+@test "CRIU is killed after leave was given and the link is cut: nothing runs twice, and a healed link ends it well" {
+	start_victim --size 96
+	begin_running
+	cut_now
+	eventually 10 lost_it
+	kill -KILL "$(criu_pid)"
+	end_dump
+	assert_held "$VICTIM_PID"
+	assert_in_doubt running
+	heal
+	wait_session "$SESSION" 'done'
+	moved_well
+}
+
+# Promise: there is no way back once everything is there and the copy runs. CRIU does not move, so
+# the worker dies between its verdict and the death of the tasks.
+@test "the worker is killed after its verdict while CRIU is stopped: another one ends the tasks and tells the target" {
+	local criu
+
+	start_victim --size 64
+	begin
+	eventually 60 status_is state running
+	criu=$(criu_pid)
+	kill -STOP "$criu"
+	heal
+	eventually 20 status_is state ready
+	eventually 5 grep -q releasing "$IMG/multifd-send.log"
+	eventually 5 sender_pids
+	kill -KILL "$WORKER"
+	wait_session "$SESSION" 'done'
+	kill -CONT "$criu"
+	end_dump
+	end_restore
+	moved_well
 }
 
 everything_is_in()

@@ -116,7 +116,10 @@ static void test_rows(void **state)
 	}
 }
 
-/* From each phase that a plan reaches there is a way on, and leave to run is never taken back. */
+/*
+ * From each phase that a plan reaches there is a way on, and leave to run is never taken back, but
+ * by the word of the target or of a person.
+ */
 static void test_ways(void **state)
 {
 	(void)state;
@@ -136,15 +139,18 @@ static void test_ways(void **state)
 
 			if (!(reached & MFD_TURN_PHASE(at)))
 				continue;
-			assert_true(!leave || is_postcopy(plan));
+			assert_true(!leave || is_postcopy(plan) || at == MFD_SEND_ENDING);
 			assert_true(at != MFD_SEND_RESTORING || has_confirm(plan));
 			for (unsigned e = 0; e < MFD_SEND_EVENTS; e++) {
 				int to = mfd_send_phase_next(at, e, plan);
 
 				if (to >= 0 && leave)
-					assert_true(mfd_send_phase_facts(to) & MFD_SEND_LEAVE ||
-						    to == MFD_SEND_COMMITTING ||
-						    to == MFD_SEND_OVER);
+					assert_true(
+						mfd_send_phase_facts(to) & MFD_SEND_LEAVE ||
+						(at == MFD_SEND_LOST && to == MFD_SEND_UNDONE) ||
+						(at == MFD_SEND_ENDING &&
+						 to == MFD_SEND_RELEASED) ||
+						to == MFD_SEND_OVER);
 			}
 			assert_int_equal(mfd_send_phase_next(at, MFD_SEND_EV_FINISHED, plan),
 					 at == MFD_SEND_OVER ? -1 : MFD_SEND_OVER);
@@ -154,7 +160,10 @@ static void test_ways(void **state)
 	}
 }
 
-/* While the restored tasks may run another worker goes on; before, the dump is aborted. */
+/*
+ * While the restored tasks may run, or once the gate may have been opened, another worker goes on;
+ * before, the dump is aborted.
+ */
 static void test_heirs(void **state)
 {
 	(void)state;
@@ -162,7 +171,8 @@ static void test_heirs(void **state)
 		assert_int_equal(mfd_send_phase_heir(at),
 				 mfd_send_phase_facts(at) & MFD_SEND_LEAVE ? MFD_SEND_HEIR_WORKER :
 									     MFD_SEND_HEIR_ABORT);
-	assert_int_equal(mfd_send_phase_heir(MFD_SEND_COMMITTING), MFD_SEND_HEIR_LOOK);
+	assert_int_equal(mfd_send_phase_heir(MFD_SEND_COMMITTING), MFD_SEND_HEIR_WORKER);
+	assert_int_equal(mfd_send_phase_heir(MFD_SEND_ENDING), MFD_SEND_HEIR_WORKER);
 	assert_int_equal(mfd_send_phase_heir(MFD_SEND_RELEASED), MFD_SEND_HEIR_TELL);
 	assert_int_equal(mfd_send_phase_heir(MFD_SEND_OVER), MFD_SEND_HEIR_RESULT);
 	assert_int_equal(mfd_send_phase_heir(MFD_SEND_PHASES), MFD_SEND_HEIR_ABORT);
@@ -185,9 +195,19 @@ static void begin(enum mfd_plan_id plan)
 	go(MFD_SEND_EV_IMAGES, MFD_SEND_IMAGES);
 }
 
+/* The copies that run on the target are the ones that live: no way leads back from `ending`. */
+static void end_here(void)
+{
+	go(MFD_SEND_EV_VERDICT, MFD_SEND_ENDING);
+	go(MFD_SEND_EV_DEAD, MFD_SEND_RELEASED);
+	go(MFD_SEND_EV_FINISHED, MFD_SEND_OVER);
+}
+
 static void end(void)
 {
 	go(MFD_SEND_EV_VERDICT, MFD_SEND_COMMITTING);
+	if (w->session.plan == MFD_PLAN_EARLY)
+		go(MFD_SEND_EV_PARTLY, MFD_SEND_ENDING);
 	go(MFD_SEND_EV_DEAD, MFD_SEND_RELEASED);
 	go(MFD_SEND_EV_FINISHED, MFD_SEND_OVER);
 }
@@ -204,9 +224,10 @@ static void test_lives(void **state)
 		} else {
 			go(MFD_SEND_EV_READY, MFD_SEND_COMPLETE);
 		}
+		assert_int_equal(atomic_load(&w->progress->running), plan > MFD_PLAN_EARLY);
 		end();
 	}
-	assert_int_equal(atomic_load(&w->progress->running), 0);
+	atomic_store(&w->progress->running, 0);
 	for (unsigned plan = MFD_PLAN_POSTCOPY; plan < MFD_PLANS; plan++) {
 		begin(plan);
 		go(MFD_SEND_EV_STARTED, MFD_SEND_RUNNING);
@@ -218,13 +239,19 @@ static void test_lives(void **state)
 		go(MFD_SEND_EV_LOST, MFD_SEND_LOST); /* this worker died, too */
 		go(MFD_SEND_EV_REJOINED, MFD_SEND_REJOINED);
 		go(MFD_SEND_EV_COMMITTED, MFD_SEND_RUNNING_COMPLETE);
-		end();
+		end_here();
 		begin(plan);
 		go(MFD_SEND_EV_END, MFD_SEND_VERIFYING);
 		go(MFD_SEND_EV_STARTED, MFD_SEND_RUNNING_ALL);
 		go(MFD_SEND_EV_LOST, MFD_SEND_LOST);
 		go(MFD_SEND_EV_DISCARD, MFD_SEND_RUNNING_COMPLETE);
-		end();
+		end_here();
+		begin(plan);
+		go(MFD_SEND_EV_STARTED, MFD_SEND_RUNNING);
+		go(MFD_SEND_EV_LOST, MFD_SEND_LOST);
+		mfd_error_set(&w->err, -ECANCELED, "nothing runs there");
+		go(MFD_SEND_EV_UNDO, MFD_SEND_UNDONE);
+		go(MFD_SEND_EV_FINISHED, MFD_SEND_OVER);
 	}
 }
 
@@ -444,7 +471,8 @@ static void test_turns(void **state)
 									       w->session.multifd;
 				if (taken && kinds[i] == MFD_WIRE_NEED && w->session.multifd)
 					continue; /* would send */
-				if (at == MFD_SEND_RESTORING && !has_confirm(plan))
+				if ((at == MFD_SEND_RESTORING && !has_confirm(plan)) ||
+				    at == MFD_SEND_UNDONE)
 					continue;
 				ret = mfd_messages_handle(w, kinds[i], message(kinds[i]));
 				if (!taken) {

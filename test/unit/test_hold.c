@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Held tasks: no signal lets them run, no death of a tracer does, and they come back. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "hold.h"
+#include "io.h"
+#include "shared.h"
+
+#define TASKS 3
+
+static struct mfd_shared *sh;
+static volatile uint64_t *count; /* each task's, in memory that all share */
+static char origin[MFD_HOLD_PATH];
+
+static void own_group(pid_t pid, char *group)
+{
+	char path[40], *text, *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+	assert_int_equal(mfd_io_read_file(-1, path, 1 << 16, &text, NULL), 0);
+	at = strstr(text, "0::");
+	assert_non_null(at);
+	snprintf(group, MFD_HOLD_PATH, "%.*s", (int)strcspn(at, "\n"), at);
+	free(text);
+}
+
+static pid_t start(unsigned i)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		count[i]++;
+		usleep(1000);
+	}
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	count = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (sh == MAP_FAILED || count == MAP_FAILED)
+		return -1;
+	sh->connected = 1;
+	for (unsigned i = 0; i < sizeof(sh->id); i++)
+		sh->id[i] = (uint8_t)(getpid() >> i % 4 * 8);
+	for (unsigned i = 0; i < TASKS; i++)
+		if (mfd_shared_task_fill(&sh->task[i], start(i)))
+			return -1;
+	atomic_store(&sh->ntasks, TASKS);
+	own_group(sh->task[0].pid, origin);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < TASKS; i++) {
+		kill(sh->task[i].pid, SIGKILL);
+		waitpid(sh->task[i].pid, NULL, 0);
+	}
+	mfd_hold_remove(sh);
+	munmap(sh, sizeof(*sh));
+	munmap((void *)count, 4096);
+	return 0;
+}
+
+static unsigned running(void)
+{
+	uint64_t before[TASKS];
+	unsigned n = 0;
+
+	memcpy(before, (void *)count, sizeof(before));
+	usleep(150000);
+	for (unsigned i = 0; i < TASKS; i++)
+		n += count[i] != before[i];
+	return n;
+}
+
+static void hold(void)
+{
+	struct mfd_error err = { 0 };
+
+	if (mfd_hold_begin(sh, &err))
+		fail_msg("%s", mfd_error_text(&err));
+	if (sh->hold.kind != MFD_HOLD_GROUP) {
+		print_message("no control group can be frozen here\n");
+		skip();
+	}
+	usleep(50000);
+}
+
+static void test_hold(void **state)
+{
+	char group[MFD_HOLD_PATH];
+
+	(void)state;
+	assert_int_equal(running(), TASKS);
+	hold();
+	assert_int_equal(running(), 0);
+	mfd_shared_tasks_signal(sh, SIGCONT);
+	assert_int_equal(running(), 0);
+	hold(); /* a worker that takes over */
+	assert_false(mfd_hold_look(sh));
+	mfd_hold_release(sh);
+	assert_int_equal(running(), TASKS);
+	own_group(sh->task[1].pid, group);
+	assert_string_equal(group, origin);
+}
+
+/* As CRIU holds them and dies: the kernel lets them go, the group does not. */
+static void test_tracer_dies(void **state)
+{
+	int ready[2];
+	pid_t tracer;
+	char c;
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	tracer = fork();
+	if (!tracer) {
+		for (unsigned i = 0; i < TASKS; i++) {
+			ptrace(PTRACE_SEIZE, sh->task[i].pid, NULL, NULL);
+			ptrace(PTRACE_INTERRUPT, sh->task[i].pid, NULL, NULL);
+		}
+		usleep(50000);
+		_exit(write(ready[1], "r", 1) != 1 || pause());
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_int_equal(running(), 0);
+	assert_false(mfd_shared_tasks_let_go(sh));
+	hold();
+	kill(tracer, SIGKILL);
+	waitpid(tracer, NULL, 0);
+	assert_int_equal(running(), 0);
+	assert_true(mfd_shared_tasks_let_go(sh));
+	mfd_hold_release(sh);
+	assert_int_equal(running(), TASKS);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* A held task can be ended, and a group without tasks goes. */
+static void test_end(void **state)
+{
+	(void)state;
+	hold();
+	mfd_shared_tasks_signal(sh, SIGKILL);
+	assert_int_equal(mfd_shared_tasks_await_fate(sh), 0);
+	mfd_hold_remove(sh);
+	assert_int_equal(sh->hold.kind, MFD_HOLD_NONE);
+	/* None is left to be held. */
+	assert_int_equal(mfd_hold_begin(sh, NULL), -ESRCH);
+}
+
+/* A stop of before comes back with what it was: the hold sends no signal. */
+static void test_stopped(void **state)
+{
+	int status;
+
+	(void)state;
+	kill(sh->task[0].pid, SIGTSTP);
+	assert_int_equal(waitpid(sh->task[0].pid, &status, WUNTRACED), sh->task[0].pid);
+	hold();
+	mfd_hold_release(sh);
+	assert_int_equal(running(), TASKS - 1);
+	assert_int_equal(WSTOPSIG(status), SIGTSTP);
+	kill(sh->task[0].pid, SIGCONT);
+	assert_int_equal(running(), TASKS);
+}
+
+/* One that ran all the same, since the group was thawed from outside, is noticed. */
+static void test_noticed(void **state)
+{
+	(void)state;
+	hold();
+	sh->task[2].ticks = 0;
+	assert_false(mfd_hold_look(sh));
+	kill(sh->task[2].pid, SIGKILL);
+	waitpid(sh->task[2].pid, NULL, 0);
+	sh->hold.kind = MFD_HOLD_SIGNAL; /* where there are no groups: it must be stopped */
+	assert_true(mfd_hold_look(sh));
+	assert_true(sh->hold.ran == sh->task[0].pid);
+	assert_false(mfd_hold_look(sh)); /* said once */
+	sh->hold.kind = MFD_HOLD_GROUP;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_hold, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tracer_dies, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_noticed, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
