@@ -390,3 +390,46 @@ const char *mfd_session_file_state(Mfd__SessionState state)
 
 	return v ? v->name : "?";
 }
+
+/* ---- old tombstones ---- */
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct mfd_session_file *x = a, *y = b;
+
+	return older(&x->mtime, &y->mtime) - older(&y->mtime, &x->mtime);
+}
+
+/* A source may have given leave to run, and ask what has become of it. */
+static int is_evidence(const struct mfd_session_file *f)
+{
+	const Mfd__SessionEntry *e = f->entry;
+
+	return !e || e->has_restorable_us || e->has_ready_us || e->has_running_us ||
+	       e->has_committed_us;
+}
+
+int mfd_session_file_expire(int dirfd, uint64_t seconds, unsigned most)
+{
+	int ended = open_ended(dirfd, 0), ret;
+	struct list l = { 0 };
+	struct timespec now;
+	unsigned plain = 0;
+
+	if (ended < 0)
+		return ended == -ENOENT ? 0 : ended;
+	ret = walk(ended, &l, visit_ended);
+	close(ended);
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (l.n)
+		qsort(l.v, l.n, sizeof(*l.v), newest_first);
+	for (size_t i = 0; !ret && i < l.n; i++) {
+		int64_t age = (int64_t)now.tv_sec - l.v[i].mtime.tv_sec;
+
+		plain += !is_evidence(&l.v[i]);
+		if ((seconds && age > (int64_t)seconds) || (!is_evidence(&l.v[i]) && plain > most))
+			ret = mfd_session_file_exhume(dirfd, l.v[i].name);
+	}
+	mfd_session_file_list_free(l.v, l.n);
+	return ret;
+}

@@ -49,6 +49,11 @@ void mfd_session_file_free(Mfd__SessionEntry *e); /* NULL is fine */
 int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *e);
 /* Remove tombstone and mark; fine when absent.  For tidying up old ones. */
 int mfd_session_file_exhume(int dirfd, const char *name);
+/*
+ * Remove tombstones that are older than so many seconds (0 = none), and of those that are no
+ * evidence for any source (the session had not become restorable) all but the `most` newest.
+ */
+int mfd_session_file_expire(int dirfd, uint64_t seconds, unsigned most);
 /* A `wait` has reported the tombstone it found with this mtime. */
 int mfd_session_file_mark_seen(int dirfd, const char *name, const struct timespec *mtime);
 

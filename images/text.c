@@ -27,12 +27,36 @@ static size_t character(const unsigned char *s)
 	return n;
 }
 
+/* Characters that change the direction or the line of what stands around them. */
+static int misleads(const unsigned char *s, size_t n)
+{
+	return (n == 2 && s[0] == 0xd8 && s[1] == 0x9c) ||
+	       (n == 3 && s[0] == 0xe2 && s[1] == 0x80 &&
+		(s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae))) ||
+	       (n == 3 && s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);
+}
+
+int mfd_image_text_is_clean(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t n;
+
+	for (; *p; p += n) {
+		n = character(p);
+		if (!n || misleads(p, n))
+			return 0;
+	}
+	return 1;
+}
+
 char *mfd_image_text_clean(char *text)
 {
 	size_t n;
 
 	for (char *p = text; *p; p += n ? n : 1) {
 		n = character((unsigned char *)p);
+		if (n && misleads((unsigned char *)p, n))
+			n = 0;
 		if (!n)
 			*p = '?';
 	}

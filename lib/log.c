@@ -2,8 +2,9 @@
 /*
  * Log lines: one write() each, so that lines of several threads and processes never mix.
  *
- * Texts may hold names that came from the other host, therefore control characters never reach the
- * terminal or the journal: each becomes '?'.  A line is cut at LINE_MAX_BYTES.
+ * Texts may hold names that came from the other host, therefore control characters, also those of
+ * 8 bits, never reach the terminal or the journal: each becomes '?'.  A line is cut at
+ * LINE_MAX_BYTES.
  *
  * A reader that went away must not kill a process with frozen tasks in its care: programs that log
  * ignore SIGPIPE.
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "text.h"
 
 #define LINE_MAX_BYTES 2048
 
@@ -116,9 +118,7 @@ void mfd_log_line(enum mfd_log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	len += clamp_len(vsnprintf(buf + len, LINE_MAX_BYTES - len, fmt, ap), LINE_MAX_BYTES - len);
 	va_end(ap);
-	for (; i < len; i++)
-		if ((unsigned char)buf[i] < ' ' || buf[i] == 0x7f)
-			buf[i] = '?';
+	mfd_image_text_clean(buf + i);
 	buf[len++] = '\n';
 	line_write(fd, buf, len);
 	errno = saved;

@@ -226,6 +226,7 @@ int mfd_listener_run(struct mfd_listener *l)
 	mfd_memory_server_begin(sv);
 	mfd_reload_all(sv);
 	mfd_pagestore_tidy();
+	mfd_clean_ended(sv);
 	if (mfd_guard_ready(&sv->guard))
 		return 1;
 	mfd_takeover_free(&sv->takeover);

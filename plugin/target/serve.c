@@ -37,7 +37,7 @@ struct config {
 	size_t n_restore_options;
 	const char *allow_address[MAX_RESTORE_OPTIONS];
 	size_t n_allow_address;
-	uint32_t threads, max_sessions, stall_ms;
+	uint32_t threads, max_sessions, stall_ms, keep_ended;
 	uint64_t max_memory;
 };
 
@@ -175,6 +175,13 @@ static int parse(struct config *c, int argc, char **argv)
 		mfd_daemon_keep_for(
 			&c->daemon,
 			"close kept descriptors of no session after so long; 0 = never (86400)"),
+		{ .name = "keep-ended",
+		  .kind = MFD_FLAG_UINT,
+		  .dest = &c->keep_ended,
+		  .arg = "SECONDS",
+		  .max = 3153600000,
+		  .help = "forget how a session ended after so long; 0 = never (2592000). Of those that had not become\n"
+			  "restorable only the last 1000 are remembered" },
 		mfd_daemon_state_fd(&c->daemon),
 		mfd_daemon_log_level(&c->daemon),
 		{ 0 },
@@ -358,6 +365,7 @@ static void configure(struct mfd_server *sv, const struct config *c)
 	sv->max_sessions = c->max_sessions;
 	sv->max_memory = c->max_memory;
 	sv->stall_ms = c->stall_ms;
+	sv->keep_ended = c->keep_ended;
 	sv->allow_address = c->allow_address;
 	sv->n_allow_address = c->n_allow_address;
 	sv->durable = c->durable;
@@ -419,7 +427,8 @@ int mfd_serve_main(int argc, char **argv)
 	struct config c = { .daemon = MFD_DAEMON_DEFAULTS,
 			    .listen = "127.0.0.1:0",
 			    .max_sessions = 64,
-			    .stall_ms = 10000 };
+			    .stall_ms = 10000,
+			    .keep_ended = 2592000 };
 	char **words; /* for an exec of our own later; parsing reorders argv */
 	int ret;
 

@@ -497,10 +497,16 @@ static void test_show_damaged(void **state)
 
 static void test_text_clean(void **state)
 {
+	char turn[] = "a\xe2\x80\xae"
+		      "b\xe2\x81\xa6"
+		      "c";
 	char good[] = "Zürich \xe2\x82\xac \xf0\x9f\x98\x80",
 	     bad[] = "a\x1b[2J\n\x80\xc0\xaf\xed\xa0\x80\xc2\x9b\x7f\xf0\x9f";
 
 	assert_string_equal(mfd_image_text_clean(good), "Zürich \xe2\x82\xac \xf0\x9f\x98\x80");
+	assert_string_equal(mfd_image_text_clean(turn), "a???b???c");
+	assert_true(mfd_image_text_is_clean(good));
+	assert_false(mfd_image_text_is_clean("\xc2\x9b"));
 	assert_string_equal(mfd_image_text_clean(bad), "a?[2J????????????");
 }
 

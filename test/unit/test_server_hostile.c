@@ -11,6 +11,7 @@
 
 #include "players/disk.h"
 #include "players/images.h"
+#include "players/postcopy.h"
 #include "players/server.h"
 #include "players/source.h"
 
@@ -148,6 +149,20 @@ static void size_changes(struct source *s)
 	source_file_part(s, 0, "x.img", "abcd", 4, 4, 9);
 }
 
+/* As long as it should be, with a hole. */
+static void twice(struct source *s)
+{
+	source_file_part(s, 0, "x.img", "abcd", 4, 0, 8);
+	source_file_part(s, 0, "x.img", "efgh", 4, 0, 8);
+}
+
+static void overlaps(struct source *s)
+{
+	source_file_part(s, 0, "x.img", "ab", 2, 0, 8);
+	source_file_part(s, 0, "x.img", "gh", 2, 6, 8);
+	source_file_part(s, 0, "x.img", "cdef", 4, 3, 8);
+}
+
 static void control_garbage(struct source *s)
 {
 	mfd_conn_send(&s->c.conn, "this is not a frame at all ...", 30, 0);
@@ -201,11 +216,38 @@ static void test_data_refused(void **state)
 	data_refused("unhashed", bad_unhashed, "channel 1");
 	data_refused("cut", cut_short, "inside a packet");
 	data_refused("size", size_changes, "size changed");
+	data_refused("twice", twice, "come twice");
+	data_refused("overlaps", overlaps, "come twice");
 	data_refused("early", early_commit, "before READY");
 	data_refused("files", files_lie, "image files");
 	data_refused("pstree", no_pstree, "pstree.img");
 	data_refused("count", count_lies, "pages");
 	data_refused("sum", checksum_lies, "checksum");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* What was verified stays as it is. */
+static void test_late_file(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_restorable(&s, "late");
+	source_file(&s, 0, "core-7.img", "x", 1);
+	source_expect_abort(&s, "a file after the last one");
+	source_close(&s);
+	disk_expect_gone("late", "after the last one");
+	assert_int_equal(server_stop(), 0);
+}
+
+static void test_session_names(void **state)
+{
+	(void)state;
+	server_start(NULL, NULL);
+	source_hello_refused("c1\xc2\x9b[31mred", 1, PAGE, NULL, "name is not allowed");
+	source_hello_refused("evil\xe2\x80\xaetxt.exe", 1, PAGE, NULL, "name is not allowed");
+	source_hello_refused("\xff", 1, PAGE, NULL, "name is not allowed");
 	assert_int_equal(server_stop(), 0);
 }
 
@@ -255,8 +297,8 @@ static void test_full(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		SERVER_TEST(test_data_refused),
-		SERVER_TEST(test_names_refused),
+		SERVER_TEST(test_data_refused), SERVER_TEST(test_names_refused),
+		SERVER_TEST(test_late_file),	SERVER_TEST(test_session_names),
 		SERVER_TEST(test_full),
 	};
 

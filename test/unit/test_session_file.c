@@ -287,13 +287,72 @@ static void test_state_names(void **state)
 	assert_string_equal(mfd_session_file_state(77), "?");
 }
 
+static void bury_old(int dir, const char *name, unsigned age, int ready)
+{
+	Mfd__SessionEntry e = MFD__SESSION_ENTRY__INIT;
+	struct timespec t[2];
+	char file[64];
+
+	e.name = (char *)name;
+	e.state = MFD__SESSION_STATE__ABORTED;
+	e.has_ready_us = e.ready_us = ready;
+	assert_int_equal(mfd_session_file_bury(dir, name, &e), 0);
+	clock_gettime(CLOCK_REALTIME, &t[0]);
+	t[0].tv_sec -= age;
+	t[1] = t[0];
+	snprintf(file, sizeof(file), MFD_SESSION_FILE_ENDED "/%s.img", name);
+	assert_int_equal(utimensat(dir, file, t, 0), 0);
+}
+
+static int has_tombstone(int dir, const char *name)
+{
+	struct mfd_session_file f;
+	int ret = mfd_session_file_find_ended(dir, name, &f);
+
+	if (!ret)
+		mfd_session_file_release(&f);
+	return !ret;
+}
+
+/* Old ones go, and of those that prove nothing to a source all but the newest. */
+static void test_expire(void **state)
+{
+	char path[] = "/tmp/mfd-expire-XXXXXX", name[16], cmd[64];
+	int dir;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	dir = open(path, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(mfd_session_file_expire(dir, 100, 3), 0);
+	for (unsigned i = 0; i < 6; i++) {
+		snprintf(name, sizeof(name), "plain%u", i);
+		bury_old(dir, name, 10 + i, 0);
+	}
+	bury_old(dir, "ready", 50, 1);
+	bury_old(dir, "old", 200, 1);
+	assert_int_equal(mfd_session_file_mark_seen(dir, "old", &(struct timespec){ 0 }), 0);
+	assert_int_equal(mfd_session_file_expire(dir, 100, 3), 0);
+	assert_true(has_tombstone(dir, "plain0") && has_tombstone(dir, "plain2"));
+	assert_false(has_tombstone(dir, "plain3") || has_tombstone(dir, "plain5"));
+	assert_true(has_tombstone(dir, "ready"));
+	assert_false(has_tombstone(dir, "old"));
+	assert_int_equal(faccessat(dir, ".ended/old.seen", F_OK, 0), -1);
+	assert_int_equal(mfd_session_file_expire(dir, 0, 3), 0);
+	assert_true(has_tombstone(dir, "ready"));
+	close(dir);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", path);
+	assert_int_equal(system(cmd), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_store_load),	TEST(test_early), TEST(test_refused),
-		TEST(test_tombstone),	TEST(test_seen),  TEST(test_live_wins),
-		TEST(test_list),	TEST(test_names), TEST(test_replaced_under_readers),
+		TEST(test_expire),	TEST(test_store_load),
+		TEST(test_early),	TEST(test_refused),
+		TEST(test_tombstone),	TEST(test_seen),
+		TEST(test_live_wins),	TEST(test_list),
+		TEST(test_names),	TEST(test_replaced_under_readers),
 		TEST(test_state_names),
 	};
 

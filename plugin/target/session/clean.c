@@ -11,12 +11,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io.h"
+#include "log.h"
 #include "ours.h"
 #include "session.h"
 #include "session_file.h"
 
 /* CRIU makes no folders of its own in there; a person may have. */
 #define MAX_DEPTH 16
+#define EXPIRE_MS 60000 /* between two looks at old tombstones */
+#define MAX_PLAIN 1000	/* of sessions that have got nowhere: peers make them at will */
 
 static int remove_tree(int dirfd, const char *name, int depth);
 
@@ -104,6 +108,17 @@ int mfd_clean_session(int rootfd, const char *name)
 	if (!ret && unlinkat(rootfd, name, AT_REMOVEDIR) && errno != ENOENT)
 		ret = errno == ENOTEMPTY ? -EEXIST : -errno;
 	return ret;
+}
+
+void mfd_clean_ended(struct mfd_server *sv)
+{
+	uint64_t now = mfd_io_now_ms(), then = atomic_load(&sv->expired_ms);
+
+	if ((then && now - then < EXPIRE_MS) ||
+	    !atomic_compare_exchange_strong(&sv->expired_ms, &then, now))
+		return;
+	if (mfd_session_file_expire(sv->dirfd, sv->keep_ended, MAX_PLAIN))
+		mfd_log_debug("%s: old sessions are not forgotten", sv->dir);
 }
 
 uint64_t mfd_clean_now_us(void)

@@ -284,6 +284,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	if (s->over == MFD_OVER_DONE || s->over == MFD_OVER_ABORTED)
 		mfd_cpr_reach_drop(s);
 	mfd_memory_end(s);
+	mfd_clean_ended(s->server);
 	count_end(s);
 	mfd_session_unclaim(s);
 }

@@ -17,6 +17,16 @@ void mfd_filesink_init(struct mfd_filesink *fs, int dirfd)
 	pthread_mutex_init(&fs->lock, NULL);
 }
 
+static void free_pieces(struct mfd_filesink_file *f)
+{
+	struct mfd_filesink_piece *p;
+
+	while ((p = f->pieces)) {
+		f->pieces = p->next;
+		free(p);
+	}
+}
+
 void mfd_filesink_free(struct mfd_filesink *fs)
 {
 	unsigned i;
@@ -26,6 +36,7 @@ void mfd_filesink_free(struct mfd_filesink *fs)
 			struct mfd_filesink_file *f = fs->buckets[i];
 
 			fs->buckets[i] = f->next;
+			free_pieces(f);
 			free(f);
 		}
 	}
@@ -79,6 +90,7 @@ static int entry(struct mfd_filesink *fs, const struct mfd_wire_file *w, const c
 		strcpy(f->name, name);
 		f->size = w->size;
 		f->got = 0;
+		f->pieces = NULL;
 		f->next = fs->buckets[b];
 		fs->buckets[b] = f;
 		fs->files++;
@@ -87,6 +99,47 @@ static int entry(struct mfd_filesink *fs, const struct mfd_wire_file *w, const c
 		return mfd_error_set(err, -EPROTO, "%s: size changed from %llu to %llu", name,
 				     (unsigned long long)f->size, (unsigned long long)w->size);
 	*out = f;
+	return 0;
+}
+
+/* lock held.  Two pieces that touch become one. */
+static int join_next(struct mfd_filesink_piece *p)
+{
+	struct mfd_filesink_piece *next = p->next;
+
+	if (!next || p->to != next->from)
+		return 0;
+	p->to = next->to;
+	p->next = next->next;
+	free(next);
+	return 1;
+}
+
+/*
+ * lock held.  Note that these bytes come: each only once, or a file could be as long as it should
+ * be and have a hole.
+ */
+static int note_piece(struct mfd_filesink_file *f, uint64_t from, uint64_t len,
+		      struct mfd_error *err)
+{
+	struct mfd_filesink_piece **at = &f->pieces, *before = NULL, *p;
+
+	if (!len)
+		return 0;
+	for (; *at && (*at)->to <= from; at = &(*at)->next)
+		before = *at;
+	if (*at && (*at)->from < from + len)
+		return mfd_error_set(err, -EPROTO, "%s: bytes from %llu on have come twice",
+				     f->name, (unsigned long long)from);
+	p = malloc(sizeof(*p));
+	if (!p)
+		return mfd_error_set(err, -ENOMEM, "no memory");
+	*p = (struct mfd_filesink_piece){ .next = *at, .from = from, .to = from + len };
+	*at = p;
+	f->got += len;
+	join_next(p);
+	if (before)
+		join_next(before);
 	return 0;
 }
 
@@ -124,19 +177,23 @@ int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *w, c
 	 * its size.
 	 */
 	pthread_mutex_lock(&fs->lock);
-	ret = entry(fs, w, name, &f, &fresh, err);
+	ret = fs->closed ? mfd_error_set(err, -EPROTO, "%s: a file after the last one", name) :
+			   entry(fs, w, name, &f, &fresh, err);
+	ret = ret ? ret : note_piece(f, w->offset, len, err);
 	fd = ret ? ret : open_file(fs, w, name, fresh, err);
 	pthread_mutex_unlock(&fs->lock);
 	if (fd < 0)
 		return fd;
 	ret = mfd_io_pwrite_all(fd, buf, len, w->offset);
 	close(fd);
-	if (ret)
-		return mfd_error_sys(err, ret, "%s", name);
+	return ret ? mfd_error_sys(err, ret, "%s", name) : 0;
+}
+
+void mfd_filesink_close(struct mfd_filesink *fs)
+{
 	pthread_mutex_lock(&fs->lock);
-	f->got += len;
+	fs->closed = 1;
 	pthread_mutex_unlock(&fs->lock);
-	return 0;
 }
 
 uint64_t mfd_filesink_files(struct mfd_filesink *fs)

@@ -16,9 +16,16 @@
 #define MFD_FILESINK_BUCKETS 1024
 #define MFD_FILESINK_MAX     (1U << 20) /* files of one session */
 
+/* Bytes [from, to) of a file that have come, or are being written. */
+struct mfd_filesink_piece {
+	struct mfd_filesink_piece *next;
+	uint64_t from, to;
+};
+
 struct mfd_filesink_file {
 	struct mfd_filesink_file *next;
-	uint64_t size, got; /* lock */
+	uint64_t size, got;		   /* lock */
+	struct mfd_filesink_piece *pieces; /* lock; in order, none touches the next */
 	char name[];
 };
 
@@ -27,6 +34,7 @@ struct mfd_filesink {
 	pthread_mutex_t lock;
 	struct mfd_filesink_file *buckets[MFD_FILESINK_BUCKETS]; /* lock */
 	uint64_t files;						 /* lock */
+	int closed;						 /* lock; nothing more may come */
 };
 
 void mfd_filesink_init(struct mfd_filesink *fs, int dirfd);
@@ -38,6 +46,8 @@ void mfd_filesink_free(struct mfd_filesink *fs);
 int mfd_filesink_reserved(const char *name);
 int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *f, const char *name,
 		       const void *buf, uint32_t len, struct mfd_error *err);
+/* Once what has come was verified: any other piece is refused. */
+void mfd_filesink_close(struct mfd_filesink *fs);
 uint64_t mfd_filesink_files(struct mfd_filesink *fs);
 /* 0, or -EPROTO naming the first file that has not come as a whole. */
 int mfd_filesink_complete(struct mfd_filesink *fs, struct mfd_error *err);

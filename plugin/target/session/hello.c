@@ -21,10 +21,15 @@
 #include "options_allowed.h"
 #include "say.h"
 #include "secret.h"
+#include "text.h"
 #include "ask_setting.h"
 
 static int check_name(const char *name, struct mfd_error *err)
 {
+	if (!mfd_image_text_is_clean(name))
+		return mfd_error_set(err, -EINVAL,
+				     "session name is not allowed: it is not UTF-8, or has control "
+				     "characters");
 	if (mfd_wire_name_ok(name, strlen(name)) && !mfd_filesink_reserved(name))
 		return 0;
 	return mfd_error_set(

@@ -160,6 +160,7 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 	mfd_session_load(s, mfd_session_phase_of(e->state));
 	from_entry(s, e);
 	mfd_session_set_aside(s, 0);
+	mfd_filesink_close(&s->files);
 	if (mfd_hello_restore_options(s, e->restore_option, e->n_restore_option) ||
 	    mfd_address_keep(s, e->move_address, e->n_move_address))
 		return mfd_error_set(err, -ENOMEM, "no memory");

@@ -45,6 +45,7 @@ struct mfd_server {
 	int dirfd;
 	unsigned threads, max_sessions, stall_ms;
 	uint64_t max_memory; /* bytes, 0: no limit */
+	uint32_t keep_ended; /* seconds that a tombstone stays, 0: for ever */
 	int durable, once, huge_pages;
 	int restore;			  /* sources may ask for it: confirm = restore */
 	struct mfd_restore_host criu;	  /* ... and this is how */
@@ -59,6 +60,7 @@ struct mfd_server {
 	struct mfd_reload reload;
 	struct mfd_budget budget;
 	int dir_in_memory, store_in_memory; /* constant, of the worker: what lies there is memory */
+	_Atomic uint64_t expired_ms;	    /* when old tombstones were last removed (clean.c) */
 	_Atomic uint64_t swept_ms;	    /* when ended sessions were last looked at */
 	uint64_t published_ms;		    /* main thread, and what was published then */
 	char published[320];

@@ -299,6 +299,8 @@ int mfd_userns_admit(struct mfd_session *s, char *text, size_t len);
  * something of that name that is no session, and it is left alone.
  */
 int mfd_clean_session(int rootfd, const char *name);
+/* Remove old tombstones, if that was not done a moment ago. */
+void mfd_clean_ended(struct mfd_server *sv);
 uint64_t mfd_clean_now_us(void); /* CLOCK_REALTIME */
 
 #endif

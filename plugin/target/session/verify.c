@@ -153,6 +153,7 @@ int mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg, struct mfd_
 		return mfd_trouble(t, MFD_TROUBLE_LINK, ret, "%s", text);
 	free(m.ranges);
 	s->lazy_pages = m.lazy;
+	mfd_filesink_close(&s->files);
 	return 0;
 }
 
