@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the plugin (inside CRIU) and the sender say to each other over a SOCK_SEQPACKET socketpair:
- * fixed-size messages, strictly question and answer but for HOLD and VERDICT, which the sender
+ * fixed-size messages, strictly question and answer but for LEAVE and VERDICT, which the sender
  * sends once, unasked.
  *
  *	plugin				sender
@@ -12,13 +12,13 @@
  *				<-	OK: its executable anonymous pages have been read | FAILED
  *	FINISH ret		->	(CRIU >= 4.3, tasks still frozen)
  *				<-	OK | FAILED: the dump must fail
- *				<-	HOLD, postcopy only: before the restored tasks may run
+ *				<-	LEAVE, postcopy only: before the restored tasks may run
  *				<-	VERDICT commit | abort: before the sender opens the gate
  *	EXIT ret		->	(tasks still frozen; they die or run next)
  *				<-	OK text, FAILED text: for CRIU's log, in short time
  *
  * A side that finds the socket closed knows that the other process has ended: the sender aborts the
- * session, the plugin makes CRIU's dump fail (plugin/hooks/deadman.c) unless HOLD lies in the
+ * session, the plugin makes CRIU's dump fail (plugin/hooks/deadman.c) unless LEAVE lies in the
  * queue. A commit verdict there changes nothing: if CRIU still waits then, the sender has not
  * opened the gate, and never will.
  *
@@ -41,7 +41,7 @@ enum mfd_link_type {
 	MFD_LINK_FAILED,
 	MFD_LINK_COMMIT, /* verdicts */
 	MFD_LINK_ABORT,
-	MFD_LINK_HOLD, /* from here on the tasks must not run on by themselves, whatever dies */
+	MFD_LINK_LEAVE, /* from here on the tasks must not run on by themselves, whatever dies */
 };
 
 struct mfd_link_msg {

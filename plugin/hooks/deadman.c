@@ -42,7 +42,7 @@ static enum verdict look(void)
 
 	if (n < 0 && errno == ECONNRESET) /* reported before what lies in the queue, and once */
 		n = recv(watched, &m, sizeof(m), MSG_PEEK | MSG_DONTWAIT);
-	if (n == (ssize_t)sizeof(m) && m.type == MFD_LINK_HOLD)
+	if (n == (ssize_t)sizeof(m) && m.type == MFD_LINK_LEAVE)
 		return GO_ON;
 	if (poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR))
 		return STOP;

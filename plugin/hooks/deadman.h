@@ -7,7 +7,7 @@
  * closes the gate when the sender dies; the switch is for the case that the supervisor dies, too.
  * The link's socket raises a signal when anything happens on it.  The handler looks at the queue: a
  * commit verdict, or nothing, is fine; on an abort verdict or a closed link it closes the gate, so
- * that the dump fails, at once or when CRIU comes there, and the tasks run on.  After HOLD
+ * that the dump fails, at once or when CRIU comes there, and the tasks run on.  After LEAVE
  * (postcopy: the restored tasks may run) it never does.
  *
  * The handler uses system calls only and is installed with SA_RESTART, so CRIU does not notice it.

@@ -140,7 +140,7 @@ static ssize_t hear(int link, struct mfd_link_msg *m, int flags)
 }
 
 /*
- * HOLD and a commit verdict may lie before the answer to FINISH; their moment (the gate) has passed
+ * LEAVE and a commit verdict may lie before the answer to FINISH; their moment (the gate) has gone
  * by then.
  */
 static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
@@ -151,7 +151,8 @@ static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 	do
 		n = hear(s->link, &m, 0);
 	while ((n < 0 && errno == EINTR) ||
-	       (n == (ssize_t)sizeof(m) && (m.type == MFD_LINK_COMMIT || m.type == MFD_LINK_HOLD)));
+	       (n == (ssize_t)sizeof(m) &&
+		(m.type == MFD_LINK_COMMIT || m.type == MFD_LINK_LEAVE)));
 	if (n != (ssize_t)sizeof(m))
 		return mfd_error_set(
 			err, -EPIPE,

@@ -56,7 +56,7 @@ static int give_leave(struct mfd_worker *w)
 	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
 	mfd_assert(w->o->mode == MFD_MODE_POSTCOPY);
 	mfd_assert(w->sh->hold.kind != MFD_HOLD_NONE);
-	mfd_link_say(w, MFD_LINK_HOLD, 0, "the restored tasks may run on the target");
+	mfd_link_say(w, MFD_LINK_LEAVE, 0, "the restored tasks may run on the target");
 	mfd_address_release(w->o);
 	ret = mfd_control_send(&w->session.control, MFD_WIRE_STARTED_OK, &leave.base);
 	now = mfd_io_now_us();

@@ -214,11 +214,11 @@ static void test_hold(void **state)
 {
 	(void)state;
 	begin(PLAIN);
-	say(MFD_LINK_HOLD);
+	say(MFD_LINK_LEAVE);
 	hang_up();
 	check_quiet();
 	begin(PLAIN);
-	say(MFD_LINK_HOLD);
+	say(MFD_LINK_LEAVE);
 	say(MFD_LINK_COMMIT);
 	hang_up();
 	check_quiet();
