@@ -12,6 +12,7 @@ int mfd_serve_main(int argc, char **argv);   /* plugin/target */
 int mfd_restore_main(int argc, char **argv); /* plugin/target */
 int mfd_keeper_main(int argc, char **argv);  /* plugin/target */
 int mfd_cpr_main(int argc, char **argv);     /* plugin/cli */
+int mfd_keys_main(int argc, char **argv);    /* plugin/cli */
 int mfd_wait_main(int argc, char **argv);    /* plugin/cli */
 int mfd_status_main(int argc, char **argv);
 int mfd_show_main(int argc, char **argv);

@@ -58,6 +58,8 @@ _criu_multifd_argument()
 		"$2") ;;
 	wait | restore | status | abort | resolve) _criu_multifd_value SESSION "$2" ;;
 	show) mapfile -t COMPREPLY < <(compgen -f -X '!*.img' -- "$2"; compgen -d -- "$2") ;;
+	keys) mapfile -t COMPREPLY < <(compgen -W 'init add psk show' -- "$2"
+		compgen -d -- "$2") ;;
 	cpr) mapfile -t COMPREPLY < <(compgen -W "list offer drop exec $(_criu_multifd_sessions)" \
 		-- "$2") ;;
 	esac

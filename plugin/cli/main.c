@@ -33,6 +33,7 @@ static const struct verb {
 	{ "abort", "give a session up", mfd_abort_main, NULL },
 	{ "resolve", "settle a session that is in doubt", mfd_resolve_main, NULL },
 	{ "show", "print images as JSON", mfd_show_main, NULL },
+	{ "keys", "certificates and keys for TLS: make them, show them", mfd_keys_main, NULL },
 	{ "cpr", "descriptors that come along: list, offer, drop; upgrade in place", mfd_cpr_main,
 	  NULL },
 	{ "keeper", "hold open file descriptions from a dump to its restore", mfd_keeper_main,
