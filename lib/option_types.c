@@ -76,6 +76,14 @@ static int set_absolute(void *field, const struct mfd_option_desc *d, const char
 	return set_text(field, d, value, err);
 }
 
+static int set_tls_dir(void *field, const struct mfd_option_desc *d, const char *value,
+		       struct mfd_error *err)
+{
+	if (*value && *value != '/' && strcmp(value, "off"))
+		return expected(err, "an absolute path or off");
+	return set_text(field, d, value, err);
+}
+
 /* Patterns are matched in plugin/hooks/cpr_claim.c; one that never matches cannot be told here. */
 static int set_cpr(void *field, const struct mfd_option_desc *d, const char *value,
 		   struct mfd_error *err)
@@ -104,6 +112,7 @@ TEXT_TYPE(target);
 TEXT_TYPE(session);
 TEXT_TYPE(congestion);
 TEXT_TYPE(absolute);
+TEXT_TYPE(tls_dir);
 TEXT_TYPE(cpr);
 TEXT_TYPE(addresses);
 

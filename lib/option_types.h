@@ -29,7 +29,7 @@ struct mfd_option_type {
  */
 extern const struct mfd_option_type mfd_option_types_text, mfd_option_types_target,
 	mfd_option_types_session, mfd_option_types_congestion, mfd_option_types_absolute,
-	mfd_option_types_cpr, mfd_option_types_addresses;
+	mfd_option_types_tls_dir, mfd_option_types_cpr, mfd_option_types_addresses;
 /* Numbers from d->min to d->max: plain, signed, of bytes in steps of 64k, and of milliseconds. */
 extern const struct mfd_option_type mfd_option_types_number, mfd_option_types_level,
 	mfd_option_types_bytes, mfd_option_types_ms;

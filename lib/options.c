@@ -19,6 +19,7 @@
 #include "io.h"
 #include "log.h"
 #include "option_types.h"
+#include "tls_dir.h"
 #include "wire.h"
 
 #define DEFAULT_FILE "/etc/criu-multifd.conf"
@@ -91,6 +92,15 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  "600000", TYPE(ms), AT(queue_timeout), 0, 86400000 },
 	{ "stall-timeout", "TIME", "a connection on which nothing moved for so long is broken",
 	  "10000", TYPE(ms), AT(stall_timeout), 100, 3600000 },
+	{ "tls-dir", "DIR|off",
+	  "folder of certificates: TLS on every connection; unset, " MFD_TLS_DIR " if it is there",
+	  "", TYPE(tls_dir), AT(tls_dir), 0, 0 },
+	{ "tls-hostname", "NAME", "name in the target's certificate; unset, the host of target", "",
+	  TYPE(text), AT(tls_hostname), 0, 0 },
+	{ "tls-psk", "FILE", "file with this host's pre-shared key, instead of certificates", "",
+	  TYPE(absolute), AT(tls_psk), 0, 0 },
+	{ "tls-psk-id", "NAME", "identity in that file; unset, the only one", "", TYPE(text),
+	  AT(tls_psk_id), 0, 0 },
 	{ "log-level", "error|warn|info|debug", "how much is logged", "info", TYPE(log_level),
 	  AT(log_level), MFD_LOG_ERROR, MFD_LOG_DEBUG },
 	{ "log-file", "PATH", "log of the sender; unset, multifd-send.log beside CRIU's own", "",
@@ -209,6 +219,15 @@ int mfd_options_check(const struct mfd_options *o, struct mfd_error *err)
 			err, -EINVAL,
 			"zerocopy = on cannot go with compress = %s: what is compressed is a copy",
 			mfd_option_types_compress.names[o->compress]);
+	if (o->tls_psk && o->tls_dir && strcmp(o->tls_dir, "off"))
+		return mfd_error_set(err, -EINVAL,
+				     "tls-dir and tls-psk: a source proves itself by one of them");
+	if (o->tls_psk_id && !o->tls_psk)
+		return mfd_error_set(err, -EINVAL, "tls-psk-id needs tls-psk");
+	if (o->zerocopy == MFD_ON && (o->tls_psk || (o->tls_dir && strcmp(o->tls_dir, "off"))))
+		return mfd_error_set(
+			err, -EINVAL,
+			"zerocopy = on cannot go with TLS: what is encrypted is a copy");
 	for (i = 0; i < mfd_options_count; i++)
 		if (o->from[i] > MFD_FROM_PLUGIN)
 			return mfd_error_set(err, -EINVAL, "options were not initialised");

@@ -44,6 +44,11 @@ struct mfd_options {
 	uint32_t queue_timeout;
 	uint32_t stall_timeout; /* ms, default 10000: nothing moved for so long = broken */
 	uint32_t log_level;	/* enum mfd_log_level */
+	/* folder of certificates (tls.h); NULL = the default one, if it is there; "off" */
+	char *tls_dir;
+	char *tls_hostname; /* in the target's certificate; NULL = the host of `target` */
+	char *tls_psk;	    /* file with the pre-shared key; NULL = none */
+	char *tls_psk_id;   /* which one of it; NULL = the only one */
 	/* of the sender; NULL = multifd-send.log in CRIU's image directory's work place */
 	char *log_file;
 	/* path of criu-multifd that the plugin starts; NULL = found beside the plugin */

@@ -20,6 +20,7 @@
 #include "ours.h"
 #include "pluginlink.h"
 #include "progress.h"
+#include "secure.h"
 #include "send_supervisor.h"
 #include "worker.h"
 
@@ -82,6 +83,8 @@ static int prepare(struct mfd_options *o, struct mfd_shared *sh, struct mfd_erro
 		return mfd_error_set(err, -EINVAL, "no target");
 	atomic_store(&sh->max_bandwidth, o->max_bandwidth);
 	ret = mfd_sock_parse(o->target, 0, &sh->target, err);
+	if (!ret)
+		ret = mfd_secure_load(o, &sh->security, err);
 	if (ret)
 		return ret;
 	if (!o->session) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "conn.h"
 #include "hold.h"
 #include "options.h"
 #include "sock.h"
@@ -34,6 +35,8 @@ struct mfd_shared {
 	struct mfd_hold hold;
 	int connected; /* bool: session, id and secret are valid; before the phase says joined */
 	struct mfd_sock_addr target;
+	/* NULL: without TLS.  Set before the fork; each process has a copy at that address. */
+	const struct mfd_conn_security *security;
 	char session[MFD_WIRE_MAX_NAME + 1];
 	uint8_t id[MFD_WIRE_SESSION_ID_LEN], secret[MFD_WIRE_SECRET_LEN];
 	int settings; /* bool: the target takes SETTING */

@@ -11,6 +11,7 @@
 #include "assert.h"
 #include "give_address.h"
 #include "io.h"
+#include "joinproof.h"
 #include "log.h"
 #include "ports.h"
 #include "proto/control.pb-c.h"
@@ -31,12 +32,27 @@ enum mfd_plan_id mfd_uplink_plan(const struct mfd_options *o, int early)
 	return early ? MFD_PLAN_EARLY : MFD_PLAN_SAFE_CONFIRM;
 }
 
+/* What shows the target that this is the session's source. */
+static int prove(const struct mfd_conn *conn, const struct mfd_shared *sh,
+		 struct mfd_wire_greeting *g)
+{
+	struct mfd_joinproof j;
+	int ret;
+
+	memcpy(g->session, sh->id, sizeof(g->session));
+	ret = mfd_joinproof_begin(&j, conn, g);
+	if (!ret)
+		mfd_joinproof_make(&j, sh->secret, g->secret);
+	return ret;
+}
+
 /* `bound` and `like` as mfd_conn_connect takes them. */
 static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh,
 		      const struct mfd_options *o, int bound, const struct mfd_conn *like,
 		      unsigned role, unsigned channel, struct mfd_error *err)
 {
-	const struct mfd_conn_config cfg = { .connect_ms = o->connect_timeout,
+	const struct mfd_conn_config cfg = { .security = sh->security,
+					     .connect_ms = o->connect_timeout,
 					     .stall_ms = o->stall_timeout,
 					     .congestion = o->congestion };
 	struct mfd_wire_greeting g = { .role = (uint8_t)role, .channel = (uint16_t)channel };
@@ -45,12 +61,11 @@ static int connect_as(struct mfd_conn *conn, const struct mfd_shared *sh,
 	ret = mfd_conn_connect(conn, &sh->target, bound, like, &cfg, err);
 	if (ret)
 		return ret;
-	if (sh->connected) {
-		memcpy(g.session, sh->id, sizeof(g.session));
-		memcpy(g.secret, sh->secret, sizeof(g.secret));
-	}
+	if (sh->connected)
+		ret = prove(conn, sh, &g);
 	mfd_wire_greeting_seal(&g);
-	ret = mfd_conn_send(conn, &g, sizeof(g), 0);
+	if (!ret)
+		ret = mfd_conn_send(conn, &g, sizeof(g), 0);
 	if (ret) {
 		mfd_conn_close(conn);
 		return mfd_error_sys(err, ret, "greeting %s", sh->target.text);
@@ -269,6 +284,8 @@ static int join(struct mfd_uplink *s, const struct mfd_options *o, const struct 
 	else if (le32toh(j.magic) != MFD_WIRE_MAGIC_GREETING || j.status)
 		ret = mfd_error_set(err, -ECONNREFUSED, "joining channel %u: %s", channel,
 				    mfd_wire_join_error(le16toh(j.status)));
+	if (role == MFD_WIRE_ROLE_URGENT)
+		mfd_conn_prompt(&conn);
 	if (!ret)
 		ret = mfd_conn_congestion(&conn, o->congestion, s->congestion, err);
 	if (!ret) {
@@ -353,6 +370,16 @@ int mfd_uplink_join(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 	return ret ? mfd_error_sys(err, ret, "starting %u channel threads", s->channels) : 0;
 }
 
+/* The connection was closed without a word: what may be the cause. */
+static void hint(const struct mfd_shared *sh, int ret, struct mfd_error *err)
+{
+	size_t used = strlen(err->text);
+
+	if (!sh->security && !sh->connected && (ret == -ECONNRESET || ret == -EPIPE))
+		snprintf(err->text + used, sizeof(err->text) - used,
+			 " (a restore server that expects TLS does that: tls-dir or tls-psk)");
+}
+
 int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mfd_shared *sh,
 		    struct mfd_error *err)
 {
@@ -366,6 +393,8 @@ int mfd_uplink_open(struct mfd_uplink *s, const struct mfd_options *o, struct mf
 		ret = send_hello(s, o, sh, err);
 	if (!ret)
 		ret = take_hello_ok(s, o, sh, err);
+	if (ret)
+		hint(sh, ret, err);
 	if (!ret)
 		ret = mfd_uplink_join(s, o, sh, err);
 	if (ret)

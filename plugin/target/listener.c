@@ -26,7 +26,16 @@
  */
 static struct mfd_conn_config config(const struct mfd_server *sv)
 {
-	return (struct mfd_conn_config){ .stall_ms = sv->stall_ms, .silence_is_normal = 1 };
+	return (struct mfd_conn_config){ .security = sv->security,
+					 .connect_ms = MFD_PEER_GREETING_TIMEOUT,
+					 .stall_ms = sv->stall_ms,
+					 .silence_is_normal = 1 };
+}
+
+/* The first bytes of a handshake where a greeting should be. */
+static int is_tls(const struct mfd_server *sv, const struct mfd_wire_greeting *g)
+{
+	return !sv->security && !memcmp(g, "\x16\x03", 2);
 }
 
 static void greet(struct mfd_peer *p)
@@ -42,7 +51,9 @@ static void greet(struct mfd_peer *p)
 						       strerror(-ret));
 		return;
 	}
-	ret = mfd_wire_greeting_open(&g, &why);
+	if (is_tls(p->server, &g))
+		why = "the source uses TLS, this server does not (serve --tls-dir, --tls-psk)";
+	ret = why ? -EPROTO : mfd_wire_greeting_open(&g, &why);
 	if (ret == -EPROTONOSUPPORT && g.role == MFD_WIRE_ROLE_CONTROL) {
 		mfd_control_send_abort(
 			&p->control, ret,

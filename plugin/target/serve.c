@@ -23,6 +23,8 @@
 #include "size.h"
 #include "sock.h"
 #include "supervise.h"
+#include "tls.h"
+#include "tls_dir.h"
 
 #define MAX_RESTORE_OPTIONS 64
 #define LOCK_FILE	    ".lock"
@@ -31,6 +33,7 @@ struct config {
 	struct mfd_daemon_options daemon;
 	const char *listen;
 	int once, insecure, durable;
+	const char *tls_dir, *tls_psk;
 	int restore, pid_namespace, huge_pages;
 	const char *netns;
 	const char *restore_options[MAX_RESTORE_OPTIONS];
@@ -129,6 +132,17 @@ static int parse(struct config *c, int argc, char **argv)
 		  .dest = &c->netns,
 		  .arg = "NAME|PATH",
 		  .help = "where such sessions are restored (the server's own)" },
+		{ .name = "tls-dir",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c->tls_dir,
+		  .arg = "DIR|off",
+		  .help = "folder of certificates: each connection must use TLS, with one of the same CA\n"
+			  "(" MFD_TLS_DIR " if it is there)" },
+		{ .name = "tls-psk",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c->tls_psk,
+		  .arg = "FILE",
+		  .help = "pre-shared keys of sources, lines IDENTITY:HEX: TLS with those" },
 		{ .name = "insecure",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &c->insecure,
@@ -193,6 +207,9 @@ static int parse(struct config *c, int argc, char **argv)
 			"Restore server: receives migrations and serves their pages to criu restore --lazy-pages.",
 		.notes =
 			"A source that may connect to a restore server may run code there as root.\n"
+			"\n"
+			"--tls-dir and --tls-psk let only those connect that have a certificate of the CA, or a key; 'criu-multifd keys'\n"
+			"makes both, and the source has options of the same names. Both flags together allow both.\n"
 			"\n"
 			"--max-memory counts page stores, image files and receive buffers, also the images that ended sessions have left in "
 			"DIR\n"
@@ -288,19 +305,20 @@ static int passed_socket(struct mfd_supervise *sv, struct mfd_sock_addr *addr,
 	return 1;
 }
 
-static int open_socket(struct mfd_supervise *sv, const struct config *c, struct mfd_sock_addr *addr,
-		       struct mfd_error *err)
+static int open_socket(struct mfd_supervise *sv, const struct config *c, int secure,
+		       struct mfd_sock_addr *addr, struct mfd_error *err)
 {
 	int passed = passed_socket(sv, addr, err);
 	int ret = passed ? passed : mfd_sock_parse(c->listen, 1, addr, err);
 
 	if (ret < 0)
 		return ret;
-	if (!mfd_sock_is_loopback(addr) && !c->insecure)
+	if (!mfd_sock_is_loopback(addr) && !c->insecure && !secure)
 		return mfd_error_set(
 			err, -EPERM,
-			"%s can be reached by others, and a source that connects may run code here as root: use loopback "
-			"(a tunnel), or --insecure in a network you trust",
+			"%s can be reached by others, and a source that connects may run code here as root: use --tls-dir or "
+			"--tls-psk ('criu-multifd keys' makes what they need), loopback (a tunnel), or --insecure in a network "
+			"you trust",
 			addr->text);
 	if (!passed)
 		sv->listen_fd = mfd_sock_listen(addr, err);
@@ -309,6 +327,33 @@ static int open_socket(struct mfd_supervise *sv, const struct config *c, struct 
 	/* accept() must not block when the connection has gone since poll(). */
 	fcntl(sv->listen_fd, F_SETFL, fcntl(sv->listen_fd, F_GETFL) | O_NONBLOCK);
 	return 0;
+}
+
+/* Certificates and keys are read now; connections are plain only if none are asked for. */
+static int prepare_tls(const struct mfd_conn_security **security, const struct config *c,
+		       struct mfd_error *err)
+{
+	const struct mfd_tls_config cfg = { .end = MFD_CONN_TARGET,
+					    .dir = mfd_tls_dir(
+						    c->tls_psk && !c->tls_dir ? "off" : c->tls_dir),
+					    .psk_file = c->tls_psk };
+	struct mfd_tls *tls = NULL; /* the server's for good */
+	int ret;
+
+	if (!cfg.dir && !cfg.psk_file)
+		return 0;
+	ret = mfd_tls_load(&tls, &cfg, err);
+	*security = mfd_tls_security(tls);
+	return ret;
+}
+
+static int no_connection(struct mfd_conn *c, enum mfd_conn_end end,
+			 const struct mfd_conn_config *cfg, struct mfd_error *err)
+{
+	(void)c;
+	(void)end;
+	(void)cfg;
+	return mfd_error_set(err, -EACCES, "TLS could not be loaded when this program started");
 }
 
 /* What restoring needs is looked for now: a source shall not find out at its READY. */
@@ -383,6 +428,13 @@ static int resume(struct mfd_supervise *sv, const struct config *c)
 	struct mfd_listener *l = sv->arg;
 	struct mfd_error err = { 0 };
 
+	static const struct mfd_conn_security closed = { .handshake = no_connection };
+
+	if (prepare_tls(&l->server.security, c, &err)) {
+		l->server.security = &closed;
+		mfd_log_error("no source can connect from now on: %s", mfd_error_text(&err));
+		mfd_error_clear(&err);
+	}
 	if (prepare_restore(&l->server.criu, c, &err)) {
 		l->server.restore = 0;
 		mfd_log_error("nothing is restored here from now on: %s", mfd_error_text(&err));
@@ -415,8 +467,8 @@ static int serve(const struct config *c, char **words)
 	configure(&l.server, c);
 	if (c->daemon.state)
 		return resume(&sv, c);
-	if (prepare_restore(&l.server.criu, c, &err) || open_dir(&sv, &err) ||
-	    open_socket(&sv, c, &addr, &err))
+	if (prepare_tls(&l.server.security, c, &err) || prepare_restore(&l.server.criu, c, &err) ||
+	    open_dir(&sv, &err) || open_socket(&sv, c, l.server.security != NULL, &addr, &err))
 		return fail(&err);
 	l.server.dirfd = sv.dirfd;
 	return mfd_supervise_run(&sv, addr.text);

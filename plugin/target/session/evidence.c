@@ -6,7 +6,7 @@
 
 #include "assert.h"
 #include "evidence.h"
-#include "secret.h"
+#include "joinproof.h"
 #include "server.h"
 #include "session_file.h"
 
@@ -56,14 +56,21 @@ static int look_ended(int dirfd, const uint8_t *id, const char *name, struct mfd
 	return mine;
 }
 
-static int has_secret(const Mfd__SessionEntry *e, const struct mfd_wire_greeting *g)
+/* Is the greeting that of the source which opened the session? */
+static int is_source_of(const Mfd__SessionEntry *e, const struct mfd_peer *p,
+			const struct mfd_wire_greeting *g)
 {
-	return e->has_secret &&
-	       mfd_secret_equal(e->secret.data, e->secret.len, g->secret, sizeof(g->secret));
+	const char *identity = e->identity ? e->identity : "";
+	struct mfd_joinproof j;
+
+	return has_id(e, g->session) && e->has_secret && e->secret.len == MFD_WIRE_SECRET_LEN &&
+	       !mfd_joinproof_begin(&j, &p->control.conn, g) &&
+	       mfd_joinproof_fits(&j, e->secret.data, g->secret) &&
+	       !strcmp(identity, mfd_conn_identity(&p->control.conn));
 }
 
-static void judge_folder(const struct mfd_session_file *f, const struct mfd_wire_greeting *g,
-			 struct mfd_evidence *v)
+static void judge_folder(const struct mfd_session_file *f, const struct mfd_peer *p,
+			 const struct mfd_wire_greeting *g, struct mfd_evidence *v)
 {
 	const Mfd__SessionEntry *e = f->entry;
 
@@ -74,7 +81,7 @@ static void judge_folder(const struct mfd_session_file *f, const struct mfd_wire
 			 f->why ? f->why : "?");
 		return;
 	}
-	if (!has_id(e, g->session) || !has_secret(e, g))
+	if (!is_source_of(e, p, g))
 		return;
 	v->state = e->state;
 	if (e->state == MFD__SESSION_STATE__COMMITTED || e->state == MFD__SESSION_STATE__DONE) {
@@ -86,9 +93,10 @@ static void judge_folder(const struct mfd_session_file *f, const struct mfd_wire
 		 e->unloadable ? e->unloadable : "it is just ending, or about to be loaded");
 }
 
-void mfd_evidence_look(struct mfd_server *sv, const struct mfd_wire_greeting *g, const char *name,
+void mfd_evidence_look(struct mfd_peer *p, const struct mfd_wire_greeting *g, const char *name,
 		       struct mfd_evidence *v)
 {
+	struct mfd_server *sv = p->server;
 	struct mfd_session_file f;
 	int ret;
 
@@ -103,7 +111,7 @@ void mfd_evidence_look(struct mfd_server *sv, const struct mfd_wire_greeting *g,
 	if (ret)
 		return;
 	if (!f.ended)
-		judge_folder(&f, g, v);
+		judge_folder(&f, p, g, v);
 	mfd_session_file_release(&f);
 	mfd_assert(v->kind != MFD_EVIDENCE_ENDED);
 	mfd_assert(v->kind == MFD_EVIDENCE_COMMITTED || v->text[0]);

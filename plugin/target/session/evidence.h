@@ -19,7 +19,7 @@
 #include "proto/control.pb-c.h"
 #include "wire.h"
 
-struct mfd_server;
+struct mfd_peer;
 
 enum mfd_evidence_kind {
 	MFD_EVIDENCE_UNKNOWN,	 /* no session of this id is known */
@@ -35,8 +35,8 @@ struct mfd_evidence {
 	char text[512];	    /* a sentence */
 };
 
-/* Look on disk for the session `name` with the id and the secret of this greeting. */
-void mfd_evidence_look(struct mfd_server *sv, const struct mfd_wire_greeting *g, const char *name,
+/* Look on disk for the session `name` that this greeting of `p` proves to be its own. */
+void mfd_evidence_look(struct mfd_peer *p, const struct mfd_wire_greeting *g, const char *name,
 		       struct mfd_evidence *v);
 /* Nonzero: DIR has a tombstone of this very session. */
 int mfd_evidence_buried(int dirfd, const Mfd__SessionEntry *e);

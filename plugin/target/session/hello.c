@@ -20,7 +20,6 @@
 #include "memory.h"
 #include "options_allowed.h"
 #include "say.h"
-#include "secret.h"
 #include "text.h"
 #include "ask_setting.h"
 
@@ -135,7 +134,7 @@ static int check_memory(struct mfd_server *sv, const Mfd__Hello *h, struct mfd_e
 	return mfd_memory_check(sv, &lim, h, err);
 }
 
-static void set_up(struct mfd_session *s, const Mfd__Hello *h)
+static void set_up(struct mfd_session *s, const struct mfd_peer *p, const Mfd__Hello *h)
 {
 	mfd_assert(!s->plan);
 	mfd_assert(s->phase == MFD_PHASE_NONE);
@@ -143,6 +142,7 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 	s->plan = mfd_plan_granted(h, mfd_server_restores_early(s->server));
 	s->times.started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
+	snprintf(s->identity, sizeof(s->identity), "%s", mfd_conn_identity(&p->control.conn));
 	mfd_setting_offered(s, h->settings, h->has_max_bandwidth, h->max_bandwidth);
 }
 
@@ -161,7 +161,8 @@ int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_
 	return 0;
 }
 
-static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
+static int make_session(struct mfd_session *s, const struct mfd_peer *p, const Mfd__Hello *h,
+			struct mfd_error *err)
 {
 	int ret = make_room(s, err), admitted;
 
@@ -169,7 +170,7 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
 	if (ret)
 		return ret;
-	set_up(s, h);
+	set_up(s, p, h);
 	if (mfd_session_set_aside(s, 1))
 		return mfd_error_set(err, -EMFILE,
 				     "session %s with %u channels: the restore server has no "
@@ -257,7 +258,7 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 	ret = ret ? ret : claim(p->server, h->session, &s, err);
 	if (ret)
 		return ret;
-	ret = make_session(s, h, err);
+	ret = make_session(s, p, h, err);
 	queued = s->phase == MFD_PHASE_QUEUED; /* the thread's own once it runs */
 	ret = ret ? ret : launch(s, p, err);
 	if (ret) {
@@ -265,10 +266,10 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 		return ret;
 	}
 	mfd_peer_admit(p);
-	mfd_log_info("%s: opened by %s (%s): %s, %u channels of %u KiB%s", s->name, p->text,
-		     s->source[0] ? s->source : "?", s->plan->postcopy ? "postcopy" : "safe",
-		     s->limits.channels, s->limits.packet_size >> 10,
-		     queued ? "; waits for memory" : "");
+	mfd_log_info("%s: opened by %s (%s%s%s): %s, %u channels of %u KiB%s", s->name, p->text,
+		     s->source[0] ? s->source : "?", s->identity[0] ? ", " : "", s->identity,
+		     s->plan->postcopy ? "postcopy" : "safe", s->limits.channels,
+		     s->limits.packet_size >> 10, queued ? "; waits for memory" : "");
 	if (!queued)
 		mfd_say_hello_ok(s);
 	*out = s;
@@ -352,7 +353,7 @@ static int answer_from_disk(struct mfd_peer *p, const struct mfd_wire_greeting *
 {
 	struct mfd_evidence v;
 
-	mfd_evidence_look(p->server, g, r->session, &v);
+	mfd_evidence_look(p, g, r->session, &v);
 	if (v.kind == MFD_EVIDENCE_UNLOADABLE && which == MFD_RESUME_FIRST)
 		return mfd_error_set(err, -EAGAIN, "%s", v.text);
 	if (v.kind == MFD_EVIDENCE_COMMITTED) {
@@ -401,7 +402,7 @@ int mfd_hello_resume(struct mfd_peer *p, const struct mfd_wire_greeting *g, cons
 	ret = check_name(r->session, err);
 	if (ret)
 		return ret;
-	s = mfd_session_find_id(p->server, g->session, g->secret);
+	s = mfd_session_find_id(p, g);
 	if (s && strcmp(s->name, r->session)) {
 		mfd_session_put(s);
 		return mfd_error_set(err, -EPROTO, "RESUME names another session");

@@ -459,7 +459,7 @@ void mfd_receive_answer(struct mfd_peer *p, unsigned status)
 void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 {
 	unsigned channel = g->role == MFD_WIRE_ROLE_URGENT ? MFD_SESSION_URGENT : g->channel;
-	struct mfd_session *s = mfd_session_find_id(p->server, g->session, g->secret);
+	struct mfd_session *s = mfd_session_find_id(p, g);
 	unsigned status = MFD_WIRE_JOIN_SESSION;
 
 	if (s)

@@ -128,6 +128,7 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	mfd_figures_load(s, e);
 	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
 	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
+	snprintf(s->identity, sizeof(s->identity), "%s", e->identity ? e->identity : "");
 	memcpy(s->id, e->session_id.data, sizeof(s->id));
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));
 	s->link.rounds = 1; /* what the source says at the END counts from its return on */

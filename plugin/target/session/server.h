@@ -47,8 +47,9 @@ struct mfd_server {
 	uint64_t max_memory; /* bytes, 0: no limit */
 	uint32_t keep_ended; /* seconds that a tombstone stays, 0: for ever */
 	int durable, once, huge_pages;
-	int restore;			  /* sources may ask for it: confirm = restore */
-	struct mfd_restore_host criu;	  /* ... and this is how */
+	const struct mfd_conn_security *security; /* NULL: plain connections */
+	int restore;				  /* sources may ask for it: confirm = restore */
+	struct mfd_restore_host criu;		  /* ... and this is how */
 	const char *const *allow_address; /* rules (netaddr.h): what sources may move here */
 	size_t n_allow_address;
 

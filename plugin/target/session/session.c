@@ -10,9 +10,9 @@
 
 #include "assert.h"
 #include "io.h"
+#include "joinproof.h"
 #include "log.h"
 #include "nofile.h"
-#include "secret.h"
 #include "session.h"
 
 static void take_ref(void *arg)
@@ -175,25 +175,30 @@ struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name)
 	return s;
 }
 
-static int is(struct mfd_session *s, const uint8_t *id, const uint8_t *secret)
+static int is(struct mfd_session *s, const struct mfd_peer *p, const struct mfd_joinproof *j,
+	      const struct mfd_wire_greeting *g)
 {
 	int yes;
 
 	pthread_mutex_lock(&s->lock);
-	yes = s->presence == MFD_PRESENCE_LIVE && !memcmp(s->id, id, sizeof(s->id)) &&
-	      mfd_secret_equal(s->secret, sizeof(s->secret), secret, MFD_WIRE_SECRET_LEN);
+	yes = s->presence == MFD_PRESENCE_LIVE && !memcmp(s->id, g->session, sizeof(s->id)) &&
+	      mfd_joinproof_fits(j, s->secret, g->secret) &&
+	      !strcmp(s->identity, mfd_conn_identity(&p->control.conn));
 	pthread_mutex_unlock(&s->lock);
 	return yes;
 }
 
-struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id,
-					const uint8_t *secret)
+struct mfd_session *mfd_session_find_id(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 {
+	struct mfd_server *sv = p->server;
+	struct mfd_joinproof j;
 	struct mfd_session *s;
 
+	if (mfd_joinproof_begin(&j, &p->control.conn, g))
+		return NULL;
 	pthread_mutex_lock(&sv->lock);
 	for (s = sv->sessions; s; s = s->next) {
-		if (is(s, id, secret)) {
+		if (is(s, p, &j, g)) {
 			atomic_fetch_add(&s->refs, 1);
 			break;
 		}

@@ -119,6 +119,7 @@ struct mfd_session {
 	struct mfd_wire_limits limits;
 	const struct mfd_plan *plan;
 	char source[256];
+	char identity[MFD_CONN_IDENTITY]; /* of the connection that sent HELLO; "": plain */
 	struct mfd_asked asked;
 	struct mfd_pagestore *store;
 
@@ -211,8 +212,8 @@ int mfd_session_set_aside(struct mfd_session *s, int must_fit);
 void mfd_session_unclaim(struct mfd_session *s);
 /* with a reference, or NULL */
 struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name);
-struct mfd_session *mfd_session_find_id(struct mfd_server *sv, const uint8_t *id,
-					const uint8_t *secret);
+/* The session that this greeting of `p` proves to be its own. */
+struct mfd_session *mfd_session_find_id(struct mfd_peer *p, const struct mfd_wire_greeting *g);
 void mfd_session_put(struct mfd_session *s);
 void mfd_session_drop_mail(struct mfd_session *s); /* lock held, or the last reference */
 /*

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "disk.h"
+#include "joinproof.h"
 #include "server.h"
 #include "source.h"
 
@@ -29,19 +30,31 @@ void source_close(struct source *s)
 		mfd_conn_close(&s->ch[i]);
 }
 
+const struct mfd_conn_security *source_security;
+
 void source_dial(struct mfd_conn *c)
 {
+	const struct mfd_conn_config cfg = { .security = source_security, .connect_ms = 5000 };
 	struct mfd_error err = { 0 };
 	int fd = mfd_sock_connect(&server_addr, -1, 2000, &err);
 
 	assert_true(fd >= 0);
 	mfd_sock_tune(fd, 10000);
 	mfd_conn_plain(c, fd);
+	if (mfd_conn_handshake(c, MFD_CONN_SOURCE, &cfg, &err))
+		fail_msg("%s", err.text);
+}
+
+void source_send_greeting(struct mfd_conn *c, struct mfd_wire_greeting *g)
+{
+	mfd_wire_greeting_seal(g);
+	assert_int_equal(mfd_conn_send(c, g, sizeof(*g), 0), 0);
 }
 
 void source_greet(struct mfd_conn *c, unsigned role, unsigned channel, const uint8_t *id,
 		  const uint8_t *secret)
 {
+	struct mfd_joinproof j;
 	struct mfd_wire_greeting g = { .magic = MFD_WIRE_MAGIC_GREETING,
 				       .version = MFD_WIRE_VERSION };
 
@@ -49,10 +62,11 @@ void source_greet(struct mfd_conn *c, unsigned role, unsigned channel, const uin
 	g.channel = (uint16_t)channel;
 	if (id)
 		memcpy(g.session, id, sizeof(g.session));
-	if (secret)
-		memcpy(g.secret, secret, sizeof(g.secret));
-	mfd_wire_greeting_seal(&g);
-	assert_int_equal(mfd_conn_send(c, &g, sizeof(g), 0), 0);
+	if (secret) {
+		assert_int_equal(mfd_joinproof_begin(&j, c, &g), 0);
+		mfd_joinproof_make(&j, secret, g.secret);
+	}
+	source_send_greeting(c, &g);
 }
 
 ProtobufCMessage *source_next(struct source *s, unsigned *type)
