@@ -142,6 +142,8 @@ static int note_tasks(struct mfd_shared *sh)
 	unsigned n = atomic_load(&sh->ntasks);
 	int ret = 0;
 
+	mfd_assert(sh->hold.kind == MFD_HOLD_NONE);
+	mfd_assert(n > 0);
 	sh->hold.norigins = 0;
 	for (unsigned i = 0; i < n && !ret; i++) {
 		struct mfd_shared_task *t = &sh->task[i];
@@ -260,6 +262,8 @@ void mfd_hold_release(struct mfd_shared *sh)
 	enum mfd_hold_kind kind = sh->hold.kind;
 	int root;
 
+	mfd_assert(kind <= MFD_HOLD_SIGNAL);
+	mfd_assert(kind != MFD_HOLD_GROUP || sh->hold.norigins);
 	sh->hold.kind = MFD_HOLD_NONE;
 	if (kind == MFD_HOLD_SIGNAL)
 		mfd_shared_tasks_signal(sh, SIGCONT);
@@ -282,6 +286,8 @@ void mfd_hold_remove(struct mfd_shared *sh)
 	uint64_t end = mfd_io_now_ms() + REMOVE_MS;
 	int root;
 
+	mfd_assert(sh->hold.kind <= MFD_HOLD_SIGNAL);
+	mfd_assert(sh->hold.kind != MFD_HOLD_GROUP || sh->hold.norigins);
 	if (sh->hold.kind != MFD_HOLD_GROUP)
 		return;
 	sh->hold.kind = MFD_HOLD_NONE;
@@ -310,6 +316,8 @@ int mfd_hold_look(struct mfd_shared *sh)
 	unsigned n = atomic_load(&sh->ntasks);
 	pid_t before = sh->hold.ran;
 
+	mfd_assert(sh->hold.kind <= MFD_HOLD_SIGNAL);
+	mfd_assert(sh->hold.kind == MFD_HOLD_NONE || n > 0);
 	if (sh->hold.kind == MFD_HOLD_NONE)
 		return 0;
 	for (unsigned i = 0; i < n && !sh->hold.ran; i++)

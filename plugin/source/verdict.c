@@ -115,6 +115,7 @@ static void tell_target(struct mfd_worker *w)
 /* The tasks are dead: say so in the phase before anything else. */
 static void released(struct mfd_worker *w, int close_ms)
 {
+	mfd_assert(mfd_send_phase(w->sh) != MFD_SEND_OVER);
 	mfd_assert(!w->times.released_us);
 	if (close_ms)
 		mfd_shared_tasks_await_closed(w->sh, (unsigned)close_ms);
@@ -241,6 +242,8 @@ static int is_too_late(struct mfd_worker *w, const char *text)
 {
 	unsigned all = atomic_load(&w->sh->ntasks), alive;
 
+	mfd_assert(text);
+	mfd_assert(mfd_send_phase(w->sh) != MFD_SEND_OVER);
 	fail_the_dump(w, text);
 	alive = mfd_shared_tasks_await_fate(w->sh);
 	if (alive == all)
