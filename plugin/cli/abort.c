@@ -23,6 +23,7 @@ int mfd_abort_main(int argc, char **argv)
 		.notes =
 			"The source is told, and its tasks run on. A session that is ready is the source's to decide;\n"
 			"one that is in doubt is settled with 'criu-multifd resolve', and 'criu-multifd status' says how.\n"
+			"What may be the only copy, because the server cannot load it, is left to 'resolve', too.\n"
 			"Exit status: 0 aborted, 1 not (one line says why).",
 		.flags = flags,
 		.min_args = 1,

@@ -84,6 +84,15 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 			 e->source ? mfd_image_text_clean(e->source) : "the source");
 		return buf;
 	}
+	if (e->state == MFD__SESSION_STATE__ABORTED && e->running_us && !e->by_person) {
+		snprintf(
+			buf, len,
+			"It had leave to run here.  If its source is frozen still, only a person lets it go on:\n"
+			"there: criu-multifd resolve --source DIR --run\n"
+			"or here: criu-multifd resolve --dir %s %s --discard",
+			dir, name);
+		return buf;
+	}
 	if (!e->in_doubt)
 		return NULL;
 	snprintf(source, sizeof(source), "%s", e->source ? e->source : "the source");

@@ -423,27 +423,33 @@ static void configure(struct mfd_server *sv, const struct config *c)
  * The new program of a server that goes on.  Restored tasks may depend on it: it starts also if it
  * cannot restore anything itself.
  */
+static void prepare_again(struct mfd_supervise *sv, const void *config)
+{
+	static const struct mfd_conn_security closed = { .handshake = no_connection };
+	struct mfd_listener *l = sv->arg;
+	struct mfd_error err = { 0 };
+
+	if (prepare_tls(&l->server.security, config, &err)) {
+		l->server.security = &closed;
+		mfd_log_error("no source can connect from now on: %s", mfd_error_text(&err));
+		mfd_error_clear(&err);
+	}
+	if (!prepare_restore(&l->server.criu, config, &err))
+		return;
+	l->server.restore = 0;
+	mfd_log_error("nothing is restored here from now on: %s", mfd_error_text(&err));
+}
+
 static int resume(struct mfd_supervise *sv, const struct config *c)
 {
 	struct mfd_listener *l = sv->arg;
 	struct mfd_error err = { 0 };
 
-	static const struct mfd_conn_security closed = { .handshake = no_connection };
-
-	if (prepare_tls(&l->server.security, c, &err)) {
-		l->server.security = &closed;
-		mfd_log_error("no source can connect from now on: %s", mfd_error_text(&err));
-		mfd_error_clear(&err);
-	}
-	if (prepare_restore(&l->server.criu, c, &err)) {
-		l->server.restore = 0;
-		mfd_log_error("nothing is restored here from now on: %s", mfd_error_text(&err));
-	}
 	sv->dirfd = open(sv->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (sv->dirfd < 0)
 		return fail((mfd_error_sys(&err, -errno, "%s", sv->dir), &err));
 	l->server.dirfd = sv->dirfd;
-	return mfd_supervise_resume(sv, (int)c->daemon.state);
+	return mfd_supervise_resume(sv, (int)c->daemon.state, prepare_again, c);
 }
 
 /* The command line has been understood. */

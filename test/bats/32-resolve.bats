@@ -178,6 +178,18 @@ postcopy_cut()
 	eventually 20 grep -q 'until it is back' "$IMG/multifd-send.log"
 }
 
+# postcopy_slow: the restored tasks run, and pages still come. Sets IMG.
+postcopy_slow()
+{
+	IMG=$SCRATCH/images
+	start_server --restore
+	start_victim --size 256
+@test "postcopy, all restored tasks are killed while pages are missing: in doubt, resolve settles it" {
+	MIGRATING=$STARTED_PID
+	eventually 20 has_state running
+	eventually 10 grep -q 'restored as process' "$SCRATCH/server.err"
+}
+
 @test "postcopy cut for good: resolve --source --run, after --discard on the target" {
 	postcopy_cut
 	[ "$(copies_here)" = 0 ]
@@ -192,4 +204,32 @@ postcopy_cut()
 	wait "$MIGRATING" || rc=$?
 	[ "$rc" = 1 ]
 	one_here
+}
+
+# Promise: the only good copy is not ended for one that has died. Out of memory, or killed.
+@test "postcopy, and every restored task is killed while pages are missing: frozen, in doubt on both sides, resolve settles it" {
+	local rc=0 pid
+	postcopy_slow
+	for pid in $(strangers); do kill -KILL "$pid"; done
+	eventually 20 has_state aborted
+	eventually 20 grep -q 'ran on .* and are dead there' "$IMG/multifd-send.log"
+	[ "$(copies_here)" = 0 ]
+	! is_dead "$VICTIM_PID"
+	[[ $("$MFD" status --dir "$SERVER_DIR") == *'have all died before the commit'*'resolve'* ]]
+	[[ $("$MFD" status --source "$IMG") == *'IN DOUBT: '*'have all died'* ]]
+	"$MFD" resolve --source "$IMG" --run
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	eventually 10 one_here
+	verify_victim
+}
+
+# Stopped tasks die by no will of theirs.
+@test "durable, RESTORED, and a stopped task is killed before the commit: it is restored once more" {
+	local pid
+	in_doubt_restored --durable
+	for pid in $(strangers); do kill -KILL "$pid"; done
+	source_host_dies
+	resolved_runs_there
+	restored_once 2
 }

@@ -109,6 +109,98 @@ static void test_ran(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* A FAULT may be on its way when its task dies. */
+static void expect_died(struct source *s, const char *why)
+{
+	unsigned type = MFD_WIRE_FAULT;
+	ProtobufCMessage *m;
+
+	while (type == MFD_WIRE_FAULT) {
+		m = source_next(s, &type);
+		assert_non_null(m);
+		if (type == MFD_WIRE_ABORT) {
+			Mfd__Abort *a = (Mfd__Abort *)m;
+
+			assert_non_null(strstr(a->reason, why));
+			assert_true(a->has_ended_id && a->ran && !a->by_person);
+		}
+		protobuf_c_message_free_unpacked(m, NULL);
+	}
+	assert_int_equal(type, MFD_WIRE_ABORT);
+}
+
+/* The only restored task is killed while pages are missing: no READY, whatever comes then. */
+static void test_died(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	pid = source_to_running(&s, "one", 1);
+	kill(pid, SIGKILL);
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	source_pages(&s, 0, 7, BASE + 2 * PAGE, 14);
+	source_end(&s);
+	expect_died(&s, "have all died before the commit");
+	source_close(&s);
+	disk_expect_gone("one", "have all died");
+	ask(&s, "continue", RAN, 0, "have all died");
+	/* One try settles it. */
+	server_ask("resolve one discard", "ok");
+	ask(&s, "continue", RAN, 1, "discarded");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* .attached says that another boot wrote it. */
+static void boot_anew(const char *name)
+{
+	char path[64], text[8192];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/.attached", name);
+	fd = openat(server_root, path, O_RDWR);
+	assert_true(fd >= 0);
+	n = read(fd, text, sizeof(text));
+	assert_true(n > 36 && n < (ssize_t)sizeof(text));
+	for (char *p = text; p && p + 9 < text + n; p = p ? p + 1 : NULL) {
+		if (p[8] == '-') /* a boot id; notes are words */
+			memcpy(p, "00000000", 8);
+		p = memchr(p, '\n', (size_t)(text + n - p));
+	}
+	assert_int_equal(pwrite(fd, text, (size_t)n, 0), n);
+	close(fd);
+}
+
+/* Complete, and then the host was started anew: its tasks are dead, whatever the store has. */
+static void test_reboot(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	pid = source_to_running(&s, "one", 1);
+	source_pages(&s, 0, 7, BASE + 2 * PAGE, 14);
+	source_end(&s);
+	source_until_ready(&s);
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	assert_int_equal(server_stop(), 0);
+	/* The same boot: it stands there as it was. */
+	server_start(NULL, NULL);
+	assert_int_equal(disk_state("one", NULL, 0), MFD__SESSION_STATE__READY);
+	assert_int_equal(server_stop(), 0);
+	boot_anew("one");
+	server_start(NULL, NULL);
+	disk_expect_gone("one", "have ended");
+	ask(&s, "commit", RAN, 0, "have ended");
+	kill(pid, SIGKILL);
+	criu_reap(pid);
+	assert_int_equal(server_stop(), 0);
+}
+
 /* Whether it can be loaded: its journal is away, or back. */
 static void hide(const char *name, int away)
 {
@@ -305,6 +397,8 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_half_buried),
 		SERVER_TEST(test_full),
 		SERVER_TEST(test_committed),
+		SERVER_TEST(test_died),
+		SERVER_TEST(test_reboot),
 	};
 
 	server_tests_init(argc, argv);

@@ -402,6 +402,7 @@ void mfd_pager_get_stats(struct mfd_pager *p, struct mfd_pager_stats *st)
 	st->faults = atomic_load(&p->faults);
 	st->remote_faults = atomic_load(&p->remote);
 	st->tasks = atomic_load(&p->ntasks);
+	st->gone = atomic_load(&p->gone);
 	st->zero_pages = over ? atomic_load(&p->zero) : 0;
 	st->dropped_pages = atomic_load(&p->dropped);
 	st->direct_pages = atomic_load(&p->direct);

@@ -142,6 +142,7 @@ struct mfd_pager_stats {
 	uint64_t installed_pages;
 	uint64_t faults, remote_faults;
 	uint64_t tasks;
+	uint64_t gone; /* of them, that ended before they had all their pages */
 	/*
 	 * What installed_pages is made of, except for what the pager of a process that died
 	 * (mfd_pager_adopt) had put in.

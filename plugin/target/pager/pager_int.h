@@ -322,7 +322,7 @@ struct mfd_pager {
 	_Atomic uint64_t pending;
 
 	/* statistics, relaxed */
-	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks;
+	_Atomic uint64_t lazy, installed, zero, faults, remote, ntasks, gone;
 	_Atomic uint64_t dropped, direct, blocks;
 	/* pages made zero because they were nowhere: not a statistic but a warning */
 	_Atomic uint64_t absent;

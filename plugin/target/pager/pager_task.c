@@ -307,6 +307,9 @@ void mfd_pager_task_gone(struct pager_task *t)
 		mfd_log_debug("pager: task %u has ended with %llu pages not installed", t->fam->id,
 			      (unsigned long long)atomic_load(&t->left));
 		mfd_assert(t->linked && t->parked < 0);
+		mfd_assert(atomic_load(&t->p->gone) < atomic_load(&t->p->ntasks));
+		if (atomic_load(&t->left))
+			atomic_fetch_add(&t->p->gone, 1);
 		mfd_pager_task_let_go(t);
 		mfd_pager_drop_rest(t);
 	}
@@ -373,7 +376,8 @@ void mfd_pager_forget(struct mfd_pager *p)
 		}
 		p->families[i] = NULL;
 	}
-	p->pending = p->lazy = p->installed = p->zero = p->ntasks = p->direct = p->dropped = 0;
+	p->pending = p->lazy = p->installed = p->zero = p->ntasks = p->gone = p->direct =
+		p->dropped = 0;
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -93,6 +93,25 @@ static int own_proc(void)
 	return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
+/*
+ * What the warden keeps ends with it: it has a name of its own, against a kill by name, and is the
+ * last that a host without memory takes.  After CRIU's process was forked, which goes its own way.
+ */
+static void be_warden(char **argv, int argc)
+{
+	static const char title[] = "mfd-warden: what it has restored ends with it";
+	size_t len = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]);
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	prctl(PR_SET_NAME, "mfd-warden");
+	if (fd >= 0 && write(fd, "-999", 4) < 0)
+		errno = 0; /* only root's own user namespace may */
+	if (fd >= 0)
+		close(fd);
+	memset(argv[0], 0, len);
+	memcpy(argv[0], title, len < sizeof(title) ? len : sizeof(title) - 1);
+}
+
 /* The warden's life: until no child is left. */
 static int keep(pid_t criu)
 {
@@ -110,7 +129,8 @@ static int keep(pid_t criu)
 	return MFD_EXIT_OK;
 }
 
-static int run_criu(char **argv)
+/* `words`, `n`: the whole command line, of which CRIU's is the end. */
+static int run_criu(char **argv, char **words, int n)
 {
 	pid_t pid = fork();
 
@@ -121,10 +141,11 @@ static int run_criu(char **argv)
 		dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
 		_exit(127);
 	}
+	be_warden(words, n);
 	return keep(pid);
 }
 
-static int in_own_namespace(char **argv)
+static int in_own_namespace(char **argv, char **words, int n)
 {
 	pid_t pid;
 
@@ -139,7 +160,7 @@ static int in_own_namespace(char **argv)
 	}
 	if (own_proc())
 		return fail("/proc of the new pid namespace");
-	return run_criu(argv);
+	return run_criu(argv, words, n);
 }
 
 int mfd_restore_child(int argc, char **argv)
@@ -158,8 +179,8 @@ int mfd_restore_child(int argc, char **argv)
 	if (strcmp(argv[3], "-") && enter_network(argv[3]))
 		return fail("network namespace %s", argv[3]);
 	if (!strcmp(argv[2], "own"))
-		return in_own_namespace(argv + 5);
+		return in_own_namespace(argv + 5, argv, argc);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	tell(MFD_RESTORE_WARDEN, getpid());
-	return run_criu(argv + 5);
+	return run_criu(argv + 5, argv, argc);
 }

@@ -55,7 +55,7 @@ static int add_dashes(struct command *c, char *const *options, size_t n)
 static int make_command(struct command *c, const struct mfd_restore_host *host, int dirfd,
 			char *const *options, size_t n_options)
 {
-	char self[40], *own[OWN_WORDS] = { "criu-multifd",
+	char self[40], *own[OWN_WORDS] = { "mfd-warden",
 					   "restore",
 					   "--from-server",
 					   host->own_pids ? "own" : "host",
@@ -273,7 +273,7 @@ int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, si
 /* ---- what was restored ---- */
 
 /* A warden that has ended has no descendants, and its pid may be another process. */
-static int warden_lives(const struct mfd_restore *r)
+int mfd_restore_warden_lives(const struct mfd_restore *r)
 {
 	struct pollfd p = { .fd = r->warden_fd, .events = POLLIN };
 
@@ -289,7 +289,7 @@ int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped)
 {
 	struct mfd_descendant *list = NULL;
 	size_t n = 0, alive = 0, stopped = 0;
-	int ret = warden_lives(r) ? mfd_descendants_list(r->warden, &list, &n) : -ESRCH;
+	int ret = mfd_restore_warden_lives(r) ? mfd_descendants_list(r->warden, &list, &n) : -ESRCH;
 
 	for (size_t i = 0; !ret && i < n; i++) {
 		alive += (size_t)is_alive(&list[i]);
@@ -322,7 +322,7 @@ static int find_tasks(struct mfd_restore *r, int dirfd)
 	int ret;
 
 	mfd_assert(!r->tasks && !r->n_tasks);
-	if (!warden_lives(r))
+	if (!mfd_restore_warden_lives(r))
 		return -ESRCH;
 	ret = mfd_descendants_list(r->warden, &list, &n);
 	if (!ret && !(r->tasks = calloc(n + 1, sizeof(*r->tasks))))
@@ -400,7 +400,7 @@ void mfd_restore_kill(struct mfd_restore *r)
 {
 	mfd_assert(!r->n_tasks || mfd_restore_has_tasks(r));
 	mfd_assert(mfd_restore_phase(r) != MFD_RESTORE_RELEASED);
-	if (warden_lives(r) && mfd_descendants_kill(r->warden, KILL_MS))
+	if (mfd_restore_warden_lives(r) && mfd_descendants_kill(r->warden, KILL_MS))
 		mfd_log_error("%s: what was restored does not die", r->what.name);
 	forget_tasks(r);
 	r->root = 0;

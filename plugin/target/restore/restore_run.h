@@ -123,6 +123,8 @@ int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped);
 int mfd_restore_adopt(struct mfd_restore *r, int dirfd);
 /* In STOPPED. */
 void mfd_restore_continue(struct mfd_restore *r);
+/* The warden, and with it at least one task, lives. */
+int mfd_restore_warden_lives(const struct mfd_restore *r);
 /* In any phase: kill everything, and wait. */
 void mfd_restore_kill(struct mfd_restore *r);
 /* In any phase: the tasks are on their own now. */

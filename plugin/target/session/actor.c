@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "assert.h"
+#include "fate.h"
 #include "io.h"
 #include "log.h"
 #include "memory.h"
@@ -160,8 +161,12 @@ static void reset_channels(struct mfd_session *s)
 	s->link.deadline_ms = mfd_io_now_ms() + s->server->stall_ms;
 }
 
-static void resume_continue(struct mfd_session *s)
+static int resume_continue(struct mfd_session *s, struct mfd_trouble *t)
 {
+	int ret = mfd_fate_look(s, t);
+
+	if (ret)
+		return ret;
 	mfd_assert(mfd_session_is_mine(s));
 	mfd_assert(!s->over);
 	/* What was verified needs no channels: the source only missed our READY. */
@@ -173,6 +178,7 @@ static void resume_continue(struct mfd_session *s)
 	}
 	if (s->phase == MFD_PHASE_RESTORED)
 		mfd_say_restored(s, 0);
+	return 0;
 }
 
 /* As if COMMIT had come, where the table permits it. */
@@ -212,8 +218,7 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 	if (outcome == MFD_OUTCOME_ABORT)
 		return mfd_trouble(t, MFD_TROUBLE_SOURCE, -ECANCELED,
 				   "by the source after a broken connection");
-	resume_continue(s);
-	return 0;
+	return resume_continue(s, t);
 }
 
 /* ---- what a person asks for ---- */
@@ -255,6 +260,8 @@ static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind, st
 		return "error: pages are missing, it cannot run";
 	if (mfd_way_commit(s, 0, t))
 		mfd_session_trouble(s, t);
+	if (s->over == MFD_OVER_ABORTED)
+		return "error: what was restored here has died, and is not complete any more";
 	return s->phase == MFD_PHASE_COMMITTED ? "ok" : "error: the commit could not be stored";
 }
 
@@ -384,6 +391,8 @@ static int tick(struct mfd_session *s, struct mfd_trouble *t)
 	mfd_memory_tick(s);
 	if (s->phase == MFD_PHASE_QUEUED && mfd_memory_admitted(s))
 		ret = mfd_way_admitted(s, t);
+	if (!ret && s->phase == MFD_PHASE_RUNNING)
+		ret = mfd_fate_look(s, t);
 	if (ret || !connected(s))
 		return ret;
 	if (s->link.state == MFD_LINK_JOINING && now > s->link.deadline_ms)

@@ -130,3 +130,15 @@ int mfd_own_restore_continue(struct mfd_session *s)
 	mfd_log_info("%s: the restored tasks go on", s->name);
 	return 1;
 }
+
+void mfd_own_restore_undo(struct mfd_session *s)
+{
+	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
+
+	mfd_assert(s->phase == MFD_PHASE_COMMITTED && !s->plan->early);
+	mfd_assert(mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED);
+	mfd_log_warn("%s: a stopped task has died (out of memory?); restoring once more", s->name);
+	mfd_restore_kill(&s->restore);
+	if (p)
+		mfd_pager_undo(p);
+}

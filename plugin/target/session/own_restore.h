@@ -30,4 +30,10 @@ int mfd_own_restore_continue(struct mfd_session *s);
  */
 int mfd_own_restore_adopt(struct mfd_session *s);
 
+/*
+ * A stopped task has died, and nothing has left the store: kill the rest, so that it can be
+ * restored once more.
+ */
+void mfd_own_restore_undo(struct mfd_session *s);
+
 #endif

@@ -278,7 +278,7 @@ static int may_be_restored(const Mfd__SessionEntry *e)
 /* The store goes when the tasks have gone on, just before DONE is written. */
 static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	mfd_log_info("%s: done, its worker died when it was about to say so", name);
+	mfd_log_info("%s: done, its worker had no time to say so", name);
 	mfd_pagestore_remove(dirfd);
 	e->state = MFD__SESSION_STATE__DONE;
 	e->done_us = mfd_clean_now_us();
@@ -323,6 +323,28 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 	return 0;
 }
 
+/* Every task that was restored has ended, be it with the host. */
+static int is_all_dead(int dirfd)
+{
+	return mfd_notes_fate(dirfd) == MFD_NOTES_DEAD && !mfd_notes_warden(dirfd);
+}
+
+/* They lacked no page, so the store is empty; what they did after the commit is their own. */
+static void end_dead(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
+{
+	static char why[] = "the restored tasks have ended, with every page in them (was this host "
+			    "started anew?)";
+	char *old = e->error;
+
+	if (e->state != MFD__SESSION_STATE__COMMITTED) {
+		bury(sv, dirfd, name, e, why);
+		return;
+	}
+	e->error = why;
+	finish(sv, dirfd, name, e);
+	e->error = old;
+}
+
 static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
 	/*
@@ -336,6 +358,11 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	 */
 	if (e->state == MFD__SESSION_STATE__DONE) {
 		unlinkat(dirfd, MFD_NOTES_FILE, 0);
+		return;
+	}
+	if (may_be_restored(e) && mfd_notes_left(dirfd) == MFD_NOTES_COMPLETE &&
+	    is_all_dead(dirfd)) {
+		end_dead(sv, dirfd, name, e);
 		return;
 	}
 	if ((reborn || (may_be_restored(e) && mfd_notes_left(dirfd) == MFD_NOTES_COMPLETE)) &&
@@ -437,7 +464,7 @@ void mfd_reload_all(struct mfd_server *sv)
 static int may_be_loaded(int dirfd, const Mfd__SessionEntry *e, enum mfd_notes_left *left)
 {
 	*left = mfd_notes_left(dirfd);
-	return may_be_restored(e) && (*left == MFD_NOTES_COMPLETE ||
+	return may_be_restored(e) && ((*left == MFD_NOTES_COMPLETE && !is_all_dead(dirfd)) ||
 				      (*left == MFD_NOTES_NOTHING && !mfd_notes_restored(dirfd)));
 }
 

@@ -87,8 +87,8 @@ static enum mfd_remedy of_pager(const struct mfd_session *s)
 static enum mfd_remedy (*const remedies[])(const struct mfd_session *s) = {
 	[MFD_TROUBLE_LINK] = of_link,	    [MFD_TROUBLE_UNTOLD] = abort_it,
 	[MFD_TROUBLE_RESTORE] = of_restore, [MFD_TROUBLE_PAGER] = of_pager,
-	[MFD_TROUBLE_SERVER] = abort_it,    [MFD_TROUBLE_PERSON] = of_person,
-	[MFD_TROUBLE_SOURCE] = abort_it,
+	[MFD_TROUBLE_FATE] = abort_it,	    [MFD_TROUBLE_SERVER] = abort_it,
+	[MFD_TROUBLE_PERSON] = of_person,   [MFD_TROUBLE_SOURCE] = abort_it,
 };
 _Static_assert(sizeof(remedies) / sizeof(*remedies) == MFD_TROUBLES, "each trouble has a remedy");
 

@@ -19,6 +19,7 @@ enum mfd_trouble_kind {
 	MFD_TROUBLE_UNTOLD,  /* a step failed that the source has not been told of */
 	MFD_TROUBLE_RESTORE, /* the server's restore, or one of its tasks */
 	MFD_TROUBLE_PAGER,   /* the pager has given up */
+	MFD_TROUBLE_FATE,    /* what was restored has died before the commit (fate.h) */
 	MFD_TROUBLE_SERVER,  /* the server ends before the session can be kept */
 	MFD_TROUBLE_PERSON,  /* a person throws the session away */
 	MFD_TROUBLE_SOURCE,  /* the source does, and need not be told */

@@ -6,6 +6,7 @@
 
 #include "assert.h"
 #include "commit.h"
+#include "fate.h"
 #include "io.h"
 #include "log.h"
 #include "own_restore.h"
@@ -170,7 +171,8 @@ static int verified(struct mfd_session *s, struct mfd_trouble *t)
 
 	if (s->plan->early && p && mfd_pager_make_whole(p))
 		return mfd_trouble(t, MFD_TROUBLE_LINK, -EIO, "the pager has failed");
-	ret = mfd_commit_ready(s, t);
+	ret = mfd_fate_look(s, t);
+	ret = ret ? ret : mfd_commit_ready(s, t);
 	return ret ? ret : now_ready(s, t);
 }
 
@@ -277,16 +279,20 @@ static int after_commit(struct mfd_session *s, struct mfd_trouble *t)
 int mfd_way_commit(struct mfd_session *s, int answer, struct mfd_trouble *t)
 {
 	uint64_t start = mfd_io_now_us(), resumed = 0;
-	int ret;
+	int again, ret;
 
 	if (s->phase == MFD_PHASE_COMMITTED) {
 		mfd_say_committed(s, 0);
 		return 0;
 	}
-	ret = mfd_commit_store(s, t);
+	again = mfd_fate_restore_again(s);
+	ret = mfd_fate_before_commit(s, t);
+	ret = ret ? ret : mfd_commit_store(s, t);
 	if (ret)
 		return ret;
-	if (mfd_own_restore_continue(s))
+	if (again)
+		mfd_own_restore_undo(s);
+	else if (mfd_own_restore_continue(s))
 		resumed = mfd_io_now_us() - start + 1;
 	mfd_log_info("%s: committed", s->name);
 	if (answer)

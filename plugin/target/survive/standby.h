@@ -40,7 +40,13 @@
 struct mfd_standby {
 	int link;    /* -1: there is none */
 	int orphans; /* the same for workers, and by inheritance their heirs */
-	pid_t pid;   /* 0: there is none */
+	/*
+	 * The standby's end of `orphans`.  Workers and heirs have the other one for life, so a
+	 * standby that follows a dead one must have the same; they use it only when the supervisor,
+	 * and with it this copy, is gone.
+	 */
+	int orphans_end;
+	pid_t pid; /* 0: there is none */
 };
 
 /* The process that the supervisor forks.  It closes all descriptors but those it needs. */

@@ -40,39 +40,50 @@ static int listen_in(int dirfd)
 	return ret;
 }
 
-/* Two connections, [0] the supervisor's ends and [1] the standby's. */
-static int fork_it(struct mfd_standby *s, int listener, int link[2], int orphans[2])
+/* [0] the supervisor's end, [1] the standby's. */
+static int fork_it(struct mfd_standby *s, int listener, int link[2])
 {
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, orphans))
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link))
 		return -errno;
 	s->pid = fork();
 	if (!s->pid)
 		mfd_standby_run(&(struct mfd_standby_ends){
-			.link = link[1], .orphans = orphans[1], .listener = listener });
+			.link = link[1], .orphans = s->orphans_end, .listener = listener });
 	return s->pid < 0 ? -errno : 0;
+}
+
+/* The first standby makes it, for all that follow. */
+static int open_orphans(struct mfd_standby *s)
+{
+	int pair[2];
+
+	if (s->orphans >= 0)
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	s->orphans = pair[0];
+	s->orphans_end = pair[1];
+	return 0;
 }
 
 int mfd_standby_start(struct mfd_standby *s, int dirfd)
 {
-	int link[2] = { -1, -1 }, orphans[2] = { -1, -1 }, listener, ret;
+	int link[2] = { -1, -1 }, listener, ret = open_orphans(s);
 
 	mfd_assert(s->link < 0 && s->pid <= 0);
+	if (ret)
+		return ret;
 	listener = listen_in(dirfd);
 	if (listener < 0)
 		return listener;
-	ret = fork_it(s, listener, link, orphans);
+	ret = fork_it(s, listener, link);
 	mfd_io_close(&listener);
 	mfd_io_close(&link[1]);
-	mfd_io_close(&orphans[1]);
-	mfd_io_close(&s->orphans); /* of an earlier one */
 	if (ret) {
 		mfd_io_close(&link[0]);
-		mfd_io_close(&orphans[0]);
 		s->pid = 0;
 	}
 	s->link = link[0];
-	s->orphans = orphans[0];
 	mfd_assert(ret || (s->link >= 0 && s->orphans >= 0 && s->pid > 0));
 	return ret;
 }
@@ -114,12 +125,15 @@ void mfd_standby_end(struct mfd_standby *s)
 		/* It is dead, or alone with its copies: another may follow. */
 		mfd_standby_died(s);
 		s->pid = 0;
+		mfd_io_close(&s->orphans);
+		mfd_io_close(&s->orphans_end);
 		return;
 	}
 	mfd_assert(s->pid > 0);
 	mfd_standby_msg_op(s->link, MFD_STANDBY_END, 0);
 	mfd_io_close(&s->link);
 	mfd_io_close(&s->orphans);
+	mfd_io_close(&s->orphans_end);
 	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	s->pid = 0;

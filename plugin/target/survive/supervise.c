@@ -189,7 +189,7 @@ static int run(struct mfd_supervisor *su)
 
 #define NONE_YET                                                     \
 	.signals = -1, .stop_fd = -1, .link = -1, .keeper_link = -1, \
-	.deposits = { .standby = { .link = -1, .orphans = -1 } }
+	.deposits = { .standby = { .link = -1, .orphans = -1, .orphans_end = -1 } }
 
 int mfd_supervise_run(struct mfd_supervise *sv, const char *address)
 {
@@ -199,7 +199,9 @@ int mfd_supervise_run(struct mfd_supervise *sv, const char *address)
 	return run(&su);
 }
 
-int mfd_supervise_resume(struct mfd_supervise *sv, int state)
+int mfd_supervise_resume(struct mfd_supervise *sv, int state,
+			 void (*prepare)(struct mfd_supervise *sv, const void *arg),
+			 const void *arg)
 {
 	struct mfd_supervisor su = { .sv = sv, NONE_YET };
 	struct mfd_error err = { 0 };
@@ -210,5 +212,6 @@ int mfd_supervise_resume(struct mfd_supervise *sv, int state)
 		return 1;
 	}
 	mfd_log_info("new program (%s)", MFD_VERSION);
+	prepare(sv, arg);
 	return run(&su);
 }

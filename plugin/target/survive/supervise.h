@@ -35,8 +35,11 @@ struct mfd_supervise {
 int mfd_supervise_run(struct mfd_supervise *sv, const char *address);
 /*
  * The same in a new program; `state` is a descriptor with what the old one left: listen_fd and
- * lock_fd come from there.
+ * lock_fd come from there.  `prepare` runs other programs: not before each descriptor of the state
+ * is close-on-exec again.
  */
-int mfd_supervise_resume(struct mfd_supervise *sv, int state);
+int mfd_supervise_resume(struct mfd_supervise *sv, int state,
+			 void (*prepare)(struct mfd_supervise *sv, const void *arg),
+			 const void *arg);
 
 #endif

@@ -29,6 +29,7 @@ static int be_keeper(struct mfd_supervisor *su, int link)
 	mfd_io_close(&su->sv->lock_fd);
 	mfd_io_close(&su->deposits.standby.link);
 	mfd_io_close(&su->deposits.standby.orphans);
+	mfd_io_close(&su->deposits.standby.orphans_end);
 	mfd_deposits_close(&su->deposits);
 	code = mfd_keeper_run(su->sv->dir, link, su->sv->keep_ms);
 	fflush(NULL);

@@ -220,6 +220,7 @@ static int be_worker(struct mfd_supervisor *su, int link)
 	mfd_io_close(&su->link);
 	mfd_io_close(&su->keeper_link);
 	mfd_io_close(&su->deposits.standby.link);
+	mfd_io_close(&su->deposits.standby.orphans_end);
 	ret = mfd_heir_start(b.guard_fd, b.standby_fd);
 	if (ret)
 		mfd_log_warn(
