@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page store: a sparse file that is mapped step by step into one reserved piece of address
- * space, and its journal.
+ * The page store: a sparse file that is mapped step by step, and its journal.
  *
  * Filling and draining, measured here (1 GiB, one thread, process_vm_readv of 1 MiB pieces into the
  * store, then UFFDIO_COPY of 256 KiB pieces and a hole of 2 MiB punched behind them), GB/s:
@@ -42,16 +41,16 @@
 #include "ours.h"
 #include "pagestore.h"
 #include "pagetable.h"
+#include "storemap.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
 #define PAGE	     4096ULL
-#define BLOCK	     (2ULL << 20) /* unit of giving back */
+#define BLOCK	     MFD_STOREMAP_BLOCK /* unit of giving back */
 #define BLOCK_PAGES  (BLOCK / PAGE)
-#define STEP	     (64ULL << 30) /* unit of mapping; the file is sparse */
-#define MAX_ROOM     (4ULL << 40)  /* address space; less where that much is not to be had */
+#define STEP_PAGES   MFD_STOREMAP_STEP_PAGES
 #define STORE	     "pages.store"
 #define JOURNAL	     "pages.journal"
 #define RECORD_SEED  0x4d46504aU /* "MFPJ": seed of the records' XXH32 */
@@ -59,14 +58,9 @@
 
 struct mfd_pagestore {
 	int fd, journal, durable;
-	char *base; /* `room` bytes of address space, of which `mapped` are the file */
-	uint64_t room;
-	pthread_mutex_t grow;	 /* one thread maps further */
-	_Atomic uint64_t mapped; /* release in grow, acquire in reserve */
-	_Atomic uint64_t next;	 /* first page not handed out; only added to */
-	_Atomic uint64_t live;	 /* pages handed out and not released; a statistic */
-	/* pages released, by block; the thread that makes it BLOCK_PAGES punches */
-	_Atomic uint16_t *freed;
+	struct mfd_storemap map;
+	_Atomic uint64_t next; /* first page not handed out; only added to */
+	_Atomic uint64_t live; /* pages handed out and not released; a statistic */
 	/* guards journal_size and keeps a failed append from tearing the next */
 	pthread_mutex_t journal_lock;
 	uint64_t journal_size;
@@ -174,62 +168,6 @@ int mfd_pagestore_remove(int dirfd)
 	return ret;
 }
 
-/* ---- mapping ---- */
-
-static int reserve_room(struct mfd_pagestore *s)
-{
-	for (uint64_t room = MAX_ROOM; room >= STEP; room /= 2) {
-		/* 2 MiB more: huge pages are mapped only where file offset and address agree. */
-		char *m = mmap(NULL, room + BLOCK, PROT_NONE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		uint64_t skip;
-
-		if (m == MAP_FAILED)
-			continue;
-		skip = -(uintptr_t)m % BLOCK;
-		if (skip)
-			munmap(m, skip);
-		munmap(m + skip + room, BLOCK - skip);
-		s->base = m + skip;
-		s->room = room;
-		s->freed = calloc(room / BLOCK, sizeof(*s->freed));
-		return s->freed ? 0 : -ENOMEM;
-	}
-	return -ENOMEM;
-}
-
-static int map_step(struct mfd_pagestore *s, uint64_t at)
-{
-	struct stat st;
-
-	if (fstat(s->fd, &st))
-		return -errno;
-	if ((uint64_t)st.st_size < at + STEP && ftruncate(s->fd, (off_t)(at + STEP)))
-		return -errno;
-	if (mmap(s->base + at, STEP, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
-		 s->fd, (off_t)at) == MAP_FAILED) {
-		return -errno;
-	}
-	madvise(s->base + at, STEP, MADV_HUGEPAGE); /* refused where the kernel has none */
-	return 0;
-}
-
-static int grow(struct mfd_pagestore *s, uint64_t need)
-{
-	int ret = 0;
-
-	pthread_mutex_lock(&s->grow);
-	while (!ret && atomic_load_explicit(&s->mapped, memory_order_relaxed) < need) {
-		uint64_t at = atomic_load_explicit(&s->mapped, memory_order_relaxed);
-
-		ret = map_step(s, at);
-		if (!ret)
-			atomic_store_explicit(&s->mapped, at + STEP, memory_order_release);
-	}
-	pthread_mutex_unlock(&s->grow);
-	return ret;
-}
-
 static struct mfd_pagestore *new_store(int durable)
 {
 	struct mfd_pagestore *s = calloc(1, sizeof(*s));
@@ -238,7 +176,7 @@ static struct mfd_pagestore *new_store(int durable)
 		return NULL;
 	s->fd = s->journal = -1;
 	s->durable = durable;
-	pthread_mutex_init(&s->grow, NULL);
+	mfd_storemap_init(&s->map);
 	pthread_mutex_init(&s->journal_lock, NULL);
 	return s;
 }
@@ -260,15 +198,8 @@ int mfd_pagestore_create(int dirfd, int durable, struct mfd_pagestore **out, str
 		ret = mfd_error_sys(err, s->fd, "cannot create %s", STORE);
 		goto err_journal;
 	}
-	ret = reserve_room(s);
-	if (!ret) {
-		*out = s;
-		return 0;
-	}
-	mfd_error_sys(err, ret, "cannot reserve address space for the page store");
-	mfd_pagestore_close(s);
-	mfd_pagestore_remove(dirfd);
-	return ret;
+	*out = s;
+	return 0;
 err_journal:
 	unlinkat(dirfd, JOURNAL, 0);
 err_free:
@@ -280,43 +211,58 @@ void mfd_pagestore_close(struct mfd_pagestore *s)
 {
 	if (!s)
 		return;
-	if (s->base)
-		munmap(s->base, s->room);
+	mfd_storemap_free(&s->map);
 	mfd_io_close(&s->fd);
 	mfd_io_close(&s->journal);
-	pthread_mutex_destroy(&s->grow);
 	pthread_mutex_destroy(&s->journal_lock);
-	free(s->freed);
 	free(s);
 }
 
 /* ---- pages ---- */
 
+/*
+ * The first of so many pages in a row.  They lie in one step, and the last page of a step is never
+ * handed out: pages that follow one another in the store do so in memory as well.
+ */
+static uint64_t hand_out(struct mfd_pagestore *s, uint32_t pages)
+{
+	uint64_t next = atomic_load_explicit(&s->next, memory_order_relaxed), first;
+
+	do {
+		first = next;
+		if (first % STEP_PAGES + pages >= STEP_PAGES)
+			first = (first / STEP_PAGES + 1) * STEP_PAGES;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&s->next, &next, first + pages, memory_order_relaxed, memory_order_relaxed));
+	return first;
+}
+
 int mfd_pagestore_reserve(struct mfd_pagestore *s, uint32_t pages, uint64_t *index, void **mem)
 {
-	uint64_t first = atomic_fetch_add_explicit(&s->next, pages, memory_order_relaxed);
-	uint64_t end = (first + pages) * PAGE;
+	uint64_t first;
 	int ret;
 
-	if (first + pages < first || first + pages > s->room / PAGE)
+	if (pages >= STEP_PAGES)
+		return -EINVAL;
+	if (atomic_load_explicit(&s->next, memory_order_relaxed) + pages + STEP_PAGES >
+	    MFD_STOREMAP_PAGES)
 		return -ENOSPC;
-	if (end > atomic_load_explicit(&s->mapped, memory_order_acquire)) {
-		ret = grow(s, end);
-		if (ret)
-			return ret;
-	}
-	ret = mfd_pagestore_populate(s, first, pages);
+	first = hand_out(s, pages);
+	if (first + pages > MFD_STOREMAP_PAGES)
+		return -ENOSPC;
+	ret = mfd_storemap_need(&s->map, s->fd, first);
+	ret = ret ? ret : mfd_pagestore_populate(s, first, pages);
 	if (ret)
 		return ret;
 	atomic_fetch_add_explicit(&s->live, pages, memory_order_relaxed);
 	*index = first;
-	*mem = s->base + first * PAGE;
+	*mem = mfd_pagestore_at(s, first);
 	return 0;
 }
 
 int mfd_pagestore_populate(struct mfd_pagestore *s, uint64_t index, uint32_t pages)
 {
-	if (!madvise(s->base + index * PAGE, pages * PAGE, MADV_POPULATE_WRITE))
+	if (!madvise(mfd_pagestore_at(s, index), pages * PAGE, MADV_POPULATE_WRITE))
 		return 0;
 	if (errno == EFAULT) /* touching it would be SIGBUS */
 		return -ENOSPC;
@@ -331,7 +277,7 @@ int mfd_pagestore_populate(struct mfd_pagestore *s, uint64_t index, uint32_t pag
 
 void *mfd_pagestore_at(struct mfd_pagestore *s, uint64_t index)
 {
-	return s->base + index * PAGE;
+	return mfd_storemap_at(&s->map, index);
 }
 
 void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pages)
@@ -341,12 +287,7 @@ void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pag
 		uint64_t block = index / BLOCK_PAGES, room = BLOCK_PAGES - index % BLOCK_PAGES;
 		uint16_t n = (uint16_t)(pages < room ? pages : room);
 
-		/*
-		 * acq_rel: the thread that punches comes after every thread that released a page of
-		 * the block.
-		 */
-		if (atomic_fetch_add_explicit(&s->freed[block], n, memory_order_acq_rel) + n ==
-		    BLOCK_PAGES)
+		if (mfd_storemap_released(&s->map, index, n))
 			(void)!fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 					 (off_t)(block * BLOCK), (off_t)BLOCK);
 		index += n;
@@ -543,11 +484,7 @@ static int load(struct mfd_pagestore *s, struct replay *p, struct mfd_error *err
 	s->journal_size = p->good;
 	if (ftruncate(s->journal, (off_t)p->good))
 		return mfd_error_sys(err, -errno, "cannot cut the torn end off %s", JOURNAL);
-	ret = reserve_room(s);
-	if (!ret && p->used > s->room / PAGE)
-		ret = -EFBIG;
-	if (!ret && p->used)
-		ret = grow(s, p->used * PAGE);
+	ret = mfd_storemap_whole(&s->map, s->fd, p->used);
 	if (ret)
 		return mfd_error_sys(err, ret, "cannot map %s", STORE);
 	s->next = p->used;

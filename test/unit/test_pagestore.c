@@ -189,6 +189,14 @@ static void test_lies(void **state)
 	}
 }
 
+static int truncate_store(struct folder *f, uint64_t bytes)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/pages.store", f->path);
+	return truncate(path, (off_t)bytes);
+}
+
 static uint64_t blocks_of(struct folder *f)
 {
 	char path[96];
@@ -265,6 +273,76 @@ static void test_full_huge(void **state)
 	full(state, "size=16m,huge=always");
 }
 
+#define STEP_PAGES (1ULL << 20)
+
+/*
+ * At a border between two mappings: pages of one reservation lie on one side, and what follows one
+ * another in the store does so in memory, also after a restart.
+ */
+static void test_border(void **state)
+{
+	struct folder *f = *state;
+	struct mfd_pagestore *s;
+	struct seen x = { 0 };
+	uint64_t last = 0, at;
+
+	assert_int_equal(mfd_pagestore_create(f->fd, 0, &s, NULL), 0);
+	/* As if all but two pages of a step had been handed out, and had been stored in one row. */
+	note(s, 0x10000, 1, MFD_PAGE_STORED, put(s, 1, 'a'));
+	note(s, 0x20000, 1, MFD_PAGE_STORED, STEP_PAGES - 3);
+	mfd_pagestore_close(s);
+	assert_int_equal(truncate_store(f, (STEP_PAGES + 1) * PAGE), 0);
+	assert_int_equal(mfd_pagestore_open(f->fd, &s, each, &x, NULL), 0);
+	assert_int_equal(x.n, 2);
+	last = put(s, 1, 'b');
+	assert_int_equal(last, STEP_PAGES - 2);
+	at = put(s, 3, 'c');
+	assert_int_equal(at, STEP_PAGES);
+	assert_int_equal(*(char *)mfd_pagestore_at(s, 0), 'a');
+	mfd_pagestore_release(s, at, 3);
+	mfd_pagestore_close(s);
+
+	/* An earlier version has put three pages across the border. */
+	assert_int_equal(mfd_pagestore_open(f->fd, &s, each, &(struct seen){ 0 }, NULL), 0);
+	note(s, 0x30000, 3, MFD_PAGE_STORED, STEP_PAGES - 1);
+	mfd_pagestore_close(s);
+	assert_int_equal(mfd_pagestore_open(f->fd, &s, each, &(struct seen){ 0 }, NULL), 0);
+	assert_ptr_equal((char *)mfd_pagestore_at(s, STEP_PAGES - 1) + PAGE,
+			 mfd_pagestore_at(s, STEP_PAGES));
+	mfd_pagestore_close(s);
+	assert_int_equal(mfd_pagestore_remove(f->fd), 0);
+}
+
+/* Many stores at a time, as many sessions make them, leave address space to all. */
+static void test_many(void **state)
+{
+	static struct mfd_pagestore *s[200];
+	char name[16];
+	struct folder *f = *state;
+
+	for (int i = 0; i < 200; i++) {
+		int fd;
+
+		snprintf(name, sizeof(name), "%d", i);
+		assert_int_equal(mkdirat(f->fd, name, 0700), 0);
+		fd = openat(f->fd, name, O_RDONLY | O_DIRECTORY);
+		assert_int_equal(mfd_pagestore_create(fd, 1, &s[i], NULL), 0);
+		put(s[i], 1, i);
+		close(fd);
+	}
+	for (int i = 0; i < 200; i++) {
+		int fd;
+
+		assert_int_equal(*(unsigned char *)mfd_pagestore_at(s[i], 0), i);
+		mfd_pagestore_close(s[i]);
+		snprintf(name, sizeof(name), "%d", i);
+		fd = openat(f->fd, name, O_RDONLY | O_DIRECTORY);
+		mfd_pagestore_remove(fd);
+		close(fd);
+		unlinkat(f->fd, name, AT_REMOVEDIR);
+	}
+}
+
 #define THREADS 6
 
 static void *reserver(void *arg)
@@ -332,6 +410,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_release, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_huge, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_border, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
 	};
 
