@@ -190,12 +190,12 @@ resolve_here()
 		violation "resolve on the source ($1) refuses: $(tail -n 1 "$SCRATCH/resolve.out")"
 }
 
+# jq says 0 for no input at all, so its word is compared.
 described()
 {
-	"$MFD" status --dir "$SERVER_DIR" "$SESSION" --json 2>/dev/null |
-		jq -e '.in_doubt and .advice != null' >/dev/null ||
-		"$MFD" status --source "$IMG" --json 2>/dev/null |
-		jq -e '.in_doubt == true or .lost == true or .advice != null' >/dev/null
+	[ "$(status_json 'in_doubt and .advice != null')" = true ] ||
+		[ "$("$MFD" status --source "$IMG" --json 2>/dev/null |
+			jq '.in_doubt == true')" = true ]
 }
 
 # person: what a person does that has looked at both hosts. Nothing is done twice.
@@ -212,6 +212,8 @@ person()
 		described || [[ $DID = *target:* ]] ||
 			violation 'frozen, and no status says why' || return
 		resolve_here run
+	elif [ "$HERE" = 0 ] && [ "$THERE_RUNS" = 0 ] && [ "$STATE" = 'done' ]; then
+		violation 'frozen there, and no status says why'
 	fi
 }
 
