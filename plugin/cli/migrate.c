@@ -242,6 +242,17 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 	int ok = WIFEXITED(m->criu_status) && !WEXITSTATUS(m->criu_status);
 
 	*o = (struct outcome){ .result = "released", .code = MFD_EXIT_OK };
+	if (atomic_load(&m->progress->lost) == MFD_PROGRESS_DIED) {
+		o->result = "in-doubt";
+		o->code = MFD_EXIT_DOUBT;
+		set_error(
+			o,
+			"process %u is frozen here, in doubt: it ran on %s and died there before "
+			"every page was in.  Decide: criu-multifd resolve --source %.300s --run (it "
+			"goes on from where it was frozen), or --discard",
+			m->pid, m->o.target, m->dir);
+		return;
+	}
 	if (m->progress->doubt) {
 		o->result = "in-doubt";
 		o->code = MFD_EXIT_DOUBT;

@@ -137,6 +137,12 @@ static int is_over(const struct mfd_migrate *m)
 	return m->criu_ended && atomic_load(&m->progress->phase) >= MFD_PROGRESS_RELEASED;
 }
 
+/* The restored tasks are dead: only a person ends that, and this program does not wait. */
+static int needs_person(const struct mfd_migrate *m)
+{
+	return atomic_load(&m->progress->lost) == MFD_PROGRESS_DIED;
+}
+
 static void watch(struct mfd_migrate *m, int signals)
 {
 	struct pollfd p = { .fd = signals, .events = POLLIN };
@@ -145,7 +151,7 @@ static void watch(struct mfd_migrate *m, int signals)
 	 * A sender that died without setting a phase is over when all children are gone: until
 	 * then its supervisor may be finishing what it began.
 	 */
-	while (reap(m) && !is_over(m)) {
+	while (reap(m) && !is_over(m) && !needs_person(m)) {
 		if (m->timeout_ms && mfd_io_now_ms() - m->start_ms > m->timeout_ms)
 			want_stop(m, MFD_MIGRATE_TIMEOUT);
 		ask_sender(m);

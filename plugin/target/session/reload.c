@@ -94,6 +94,8 @@ static void note_unloadable(int dirfd, const char *name, Mfd__SessionEntry *e, c
 	copy.unloadable = (char *)why;
 	copy.has_in_doubt = 1;
 	copy.in_doubt = e->state != MFD__SESSION_STATE__COMMITTED;
+	copy.has_server_pid = 1;
+	copy.server_pid = (uint32_t)getppid();
 	if (!e->unloadable || strcmp(e->unloadable, why))
 		mfd_session_file_store(dirfd, &copy, 1);
 }
