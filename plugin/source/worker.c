@@ -83,8 +83,9 @@ static int run(struct mfd_worker *w, int takes_over)
 
 	while (ret && mfd_send_phase_has(w->sh, MFD_SEND_LEAVE)) {
 		ret = mfd_reconnect(w);
-		if (!ret)
-			ret = mfd_loop_run(w);
+		if (ret) /* nothing runs on the target, or a person ends this process */
+			return ret;
+		ret = mfd_loop_run(w);
 	}
 	return ret;
 }
