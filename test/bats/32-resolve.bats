@@ -184,7 +184,8 @@ postcopy_slow()
 	IMG=$SCRATCH/images
 	start_server --restore
 	start_victim --size 256
-	start migrate migrate --restore --mode postcopy --channels 1 --max-bandwidth 200Mbit -D "$IMG"
+	start migrate migrate --restore --mode postcopy --channels 1 \
+		--max-bandwidth 200Mbit -D "$IMG"
 	MIGRATING=$STARTED_PID
 	eventually 20 has_state running
 	eventually 10 grep -q 'restored as process' "$SCRATCH/server.err"
