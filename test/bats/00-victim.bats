@@ -74,8 +74,8 @@ kind_verifies()
 		rm "$VICTIM_DIR/victim.log"
 	done
 	cat "$SCRATCH/sizes"
-	awk '{ size[$1] = $2 / 4194304 } END { exit !(
-		size["random"] > 0.999 && size["zero"] < 0.01 &&
+	awk '{ size[$1] = $2 / 4194304 } END {
+		exit !(size["random"] > 0.999 && size["zero"] < 0.01 &&
 		size["half"] > 0.49 && size["half"] < 0.52 &&
 		size["text"] > 0.05 && size["text"] < 0.4) }' "$SCRATCH/sizes"
 }
