@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,6 +55,24 @@ static int gate_accept(int fd, struct sockaddr *address, socklen_t *len)
 	return MFD_LINK_GATE_CRIU;
 }
 
+/* The numbers must lie below CRIU's limit of open files: its soft one is raised if need be. */
+static int make_room(struct mfd_error *err)
+{
+	const rlim_t need = MFD_LINK_GATE_SENDER + 1;
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= need)
+		return 0;
+	if (r.rlim_max < need)
+		return mfd_error_set(
+			err, -EMFILE,
+			"criu may have %llu descriptors open, and the gate needs "
+			"number %d: raise the limit (ulimit -n 1024) before criu starts",
+			(unsigned long long)r.rlim_max, MFD_LINK_GATE_SENDER);
+	r.rlim_cur = r.rlim_max < 1024 ? r.rlim_max : 1024;
+	return setrlimit(RLIMIT_NOFILE, &r) ? mfd_error_sys(err, -errno, "ulimit -n 1024") : 0;
+}
+
 /* dup3() would close what the process has open under that number. */
 static int move_to(int fd, int number, struct mfd_error *err)
 {
@@ -81,8 +100,10 @@ static ino_t inode_of(int fd)
 
 int mfd_gate_pair_make(struct mfd_error *err)
 {
-	int pair[2], ret;
+	int pair[2], ret = make_room(err);
 
+	if (ret)
+		return ret;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return mfd_error_sys(err, -errno, "the gate: socketpair");
 	ret = move_to(pair[0], MFD_LINK_GATE_CRIU, err);

@@ -110,3 +110,23 @@ teardown()
 	! grep -aq 'Seized task' "$IMG/dump.log" || fail 'tasks were frozen'
 	assert_not_frozen "$VICTIM_PID"
 }
+
+@test "the gate: criu's limit of open files is raised, or named before anything is frozen" {
+	start_victim --size 16
+	(
+		ulimit -n 400
+		dump
+		[ "$DUMP_RC" != 0 ] || fail 'the dump succeeded'
+		plugin_errors | grep -q 'gate needs number 513: raise the limit' ||
+			fail "no word about it: $(plugin_errors)"
+		! grep -aq 'Seized task' "$IMG/dump.log" || fail 'tasks were frozen'
+	)
+	assert_not_frozen "$VICTIM_PID"
+	SESSION=more
+	DUMPS=1
+	ulimit -S -n 400
+	dump
+	[ "$DUMP_RC" = 0 ] || fail "the dump failed: $(plugin_errors)"
+	runs_on_target
+	stop_copy
+}
