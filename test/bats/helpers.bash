@@ -524,14 +524,13 @@ NS_INIT='rc=$1; shift; "$@"; echo $? >"$rc.new"; mv "$rc.new" "$rc"; while :; do
 # of INIT.
 host_pid()
 {
-	local ns status pid
+	local ns pid
 
 	ns=$(readlink "/proc/$1/ns/pid")
-	for status in /proc/[0-9]*/status; do
-		pid=${status#/proc/}
-		pid=${pid%/status}
-		[ "$(readlink "/proc/$pid/ns/pid" 2>/dev/null)" = "$ns" ] || continue
-		[ "$(awk '/^NSpid:/ { print $NF }' "$status" 2>/dev/null)" = "$2" ] && {
+	# One program looks at all processes; those of other namespaces are left out after that.
+	for pid in $(grep -hs '^NSpid:' /proc/[0-9]*/status |
+		awk -v pid="$2" 'NF > 2 && $NF == pid { print $2 }'); do
+		[ "$(readlink "/proc/$pid/ns/pid" 2>/dev/null)" = "$ns" ] && {
 			echo "$pid"; return 0; }
 	done
 	return 1
