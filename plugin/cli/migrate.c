@@ -121,7 +121,8 @@ static int make_progress(struct mfd_migrate *m, struct mfd_error *err)
 static int is_log(const char *name)
 {
 	return !strcmp(name, "dump.log") || !strcmp(name, "criu.err") ||
-	       !strncmp(name, "multifd-send.", 13);
+	       !strncmp(name, "multifd-send.", 13) ||
+	       !strncmp(name, ".multifd-send.", 14); /* where a sender in doubt is spoken to */
 }
 
 /* Remove the summary of an earlier run in the same folder. */

@@ -109,7 +109,8 @@ static void print_channels(struct json_object *j)
 
 static const char what_to_do[] =
 	"Look at the target ('criu-multifd status' there). Never let both run. If nothing runs there:\n"
-	"    criu-multifd resolve --source DIR --run; if it runs, or ended well, there: ... --discard";
+	"    criu-multifd resolve --source DIR --run; if its state there is ready, committed or done:\n"
+	"    ... --discard. While pages still arrive there, those that lack exist only here: wait.";
 
 static void print(struct json_object *j, int channels)
 {

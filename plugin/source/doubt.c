@@ -57,6 +57,9 @@ void mfd_doubt_begin(struct mfd_worker *w, enum mfd_proof proof)
 
 	mfd_assert(!mfd_proof_frees(proof));
 	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
+	/* A proof that they ran and died stays one, even if the target is out of reach later. */
+	if (w->doubt.kind == MFD_PROGRESS_DIED)
+		return;
 	w->doubt.kind = kind;
 	snprintf(w->doubt.why, sizeof(w->doubt.why), "%s", mfd_error_text(&w->err));
 	atomic_store(&w->progress->lost, kind);

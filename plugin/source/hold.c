@@ -43,7 +43,7 @@ static int open_mounted(void)
 }
 
 /* A mount of its own without a mount point, which ends with the descriptor. */
-static int open_hierarchy(void)
+static int mount_hierarchy(void)
 {
 	int fs = (int)syscall(SYS_fsopen, "cgroup2", FSOPEN_CLOEXEC), mnt = -1, root = -1;
 
@@ -53,7 +53,7 @@ static int open_hierarchy(void)
 		root = openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	mfd_io_close(&mnt);
 	mfd_io_close(&fs);
-	return root >= 0 ? root : open_mounted();
+	return root;
 }
 
 /* `group` as /proc/PID/cgroup has it, relative to root. */
@@ -107,6 +107,27 @@ static int group_of(pid_t pid, char *group)
 		snprintf(group, MFD_HOLD_PATH, "%.*s", (int)(end - line), line);
 	free(text);
 	return ret;
+}
+
+/*
+ * Root of the hierarchy.  The mounted one, if it shows this process's own group: a new mount would
+ * set the options (nsdelegate ...) of the whole hierarchy anew.
+ */
+static int open_hierarchy(void)
+{
+	int root = open_mounted();
+	char own[MFD_HOLD_PATH];
+
+	if (root >= 0 && !group_of(getpid(), own)) {
+		int file = open_file(root, own, "cgroup.procs", O_RDONLY);
+
+		if (file >= 0) {
+			close(file);
+			return root;
+		}
+	}
+	mfd_io_close(&root);
+	return mount_hierarchy();
 }
 
 /* ---- the tasks ---- */
@@ -194,12 +215,15 @@ static int try_group(struct mfd_shared *sh, int root, const char *parent)
 		 strcmp(parent, "/") ? parent : "", sh->id[0], sh->id[1], sh->id[2], sh->id[3]);
 	if (mkdirat(root, sh->hold.group + 1, 0755) && errno != EEXIST)
 		return -errno;
+	/* From here on the sender's other process undoes it, if this one dies. */
+	sh->hold.kind = MFD_HOLD_GROUP;
 	ret = move_all(sh, root, 0);
 	if (!ret)
 		ret = write_file(root, sh->hold.group, "cgroup.freeze", "1");
 	if (ret) {
 		move_all(sh, root, 1);
 		remove_group(sh, root);
+		sh->hold.kind = MFD_HOLD_NONE;
 	}
 	return ret;
 }
@@ -243,17 +267,15 @@ int mfd_hold_begin(struct mfd_shared *sh, struct mfd_error *err)
 	mfd_assert(atomic_load(&sh->ntasks) > 0);
 	mfd_assert(sh->connected); /* the session's id is part of the group's name */
 	ret = begin_group(sh);
-	if (!ret) {
-		sh->hold.kind = MFD_HOLD_GROUP;
+	if (!ret)
 		return 0;
-	}
 	if (ret == -ESRCH)
 		return mfd_error_set(err, ret, "no task is left to be held");
 	mfd_log_warn("no frozen control group for the tasks (%s): SIGSTOP holds them instead, "
 		     "which any SIGCONT undoes",
 		     strerror(-ret));
-	mfd_shared_tasks_signal(sh, SIGSTOP);
 	sh->hold.kind = MFD_HOLD_SIGNAL;
+	mfd_shared_tasks_signal(sh, SIGSTOP);
 	return 0;
 }
 
@@ -264,11 +286,12 @@ void mfd_hold_release(struct mfd_shared *sh)
 
 	mfd_assert(kind <= MFD_HOLD_SIGNAL);
 	mfd_assert(kind != MFD_HOLD_GROUP || sh->hold.norigins);
-	sh->hold.kind = MFD_HOLD_NONE;
 	if (kind == MFD_HOLD_SIGNAL)
 		mfd_shared_tasks_signal(sh, SIGCONT);
-	if (kind != MFD_HOLD_GROUP)
+	if (kind != MFD_HOLD_GROUP) {
+		sh->hold.kind = MFD_HOLD_NONE;
 		return;
+	}
 	root = open_hierarchy();
 	if (root >= 0 && !move_all(sh, root, 1)) {
 		remove_group(sh, root);
@@ -279,6 +302,7 @@ void mfd_hold_release(struct mfd_shared *sh)
 			      sh->hold.group);
 	}
 	mfd_io_close(&root);
+	sh->hold.kind = MFD_HOLD_NONE; /* last: if this process dies, the other one goes on */
 }
 
 void mfd_hold_remove(struct mfd_shared *sh)

@@ -143,7 +143,7 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	int ret;
 
 	mfd_assert(o && sh);
-	mfd_assert(!takes_over || mfd_send_phase_has(sh, MFD_SEND_LEAVE));
+	mfd_assert(!takes_over || mfd_send_phase_heir(mfd_send_phase(sh)) == MFD_SEND_HEIR_WORKER);
 	w.gate = (struct mfd_gate)MFD_GATE_NONE;
 	mfd_send_phase_context(&w);
 	mfd_pagepipes_prepare();

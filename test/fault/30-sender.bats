@@ -225,3 +225,22 @@ at_gate()
 	[ "$DUMP_RC" = 0 ]
 	runs_on_target
 }
+
+@test "the worker is killed after its verdict, while CRIU is stopped: another one finishes the commit" {
+	local criu
+
+	start_victim --size 16
+	hold ready
+	criu=$(criu_pid)
+	kill -STOP "$criu"
+	heal
+	eventually 10 grep -q 'releasing the tasks' "$IMG/multifd-send.log"
+	kill -KILL "$WORKER"
+	sleep 1
+	kill -CONT "$criu"
+	end_dump
+	[ "$DUMP_RC" = 0 ] || fail "the dump failed: $(plugin_errors)"
+	no_senders || eventually 10 no_senders
+	runs_on_target
+	stop_badlink
+}

@@ -94,7 +94,7 @@ static void bury(struct mfd_session *s)
 	mfd_session_entry(s, &e);
 	e.in_doubt = 0;
 	e.has_by_person = e.by_person = s->end.by_person;
-	e.has_session_id = mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
+	e.has_session_id = s->end.dead;
 	ret = mfd_session_file_bury(s->server->dirfd, s->name, &e);
 	s->end.buried = !ret && e.has_session_id;
 	if (ret)
@@ -112,6 +112,7 @@ static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
 	mfd_session_set_error(s, t->text);
 	mfd_log_error("%s: aborted: %s", s->name, t->text);
 	kill_restored(s);
+	s->end.dead = mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
 	mfd_address_drop(s);
 	s->end.by_person = t->kind == MFD_TROUBLE_PERSON;
 	bury(s);
@@ -215,6 +216,8 @@ static void end_aborted(struct mfd_session *s)
 	mfd_session_enter(s, MFD_PHASE_ABORTED);
 	/* A full file system may be the very reason, and the tombstone needs room. */
 	remove_store(s);
+	/* Before the notes go with the folder. */
+	s->end.dead = s->end.dead || mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
 	if (!s->end.buried)
 		bury(s);
 	ret = mfd_clean_session(s->server->dirfd, s->name);

@@ -13,6 +13,7 @@
 
 #define ADDRESSES 256	/* different ones may share a number: then they share a fate */
 #define TELL_MS	  10000 /* between two lines about connections that were turned away */
+#define LAST_MS	  1000	/* for the last words to a peer whose time is over */
 
 void mfd_peers_init(struct mfd_peers *l, unsigned max_waiting)
 {
@@ -154,11 +155,19 @@ static struct mfd_peer *one_too_many(const struct mfd_peers *l, enum mfd_peer_st
 	return one;
 }
 
-/* peers.lock held.  Its thread says why, and closes it. */
-static void end_pending(struct mfd_peer *p)
+/*
+ * peers.lock held.  Its thread says why, and closes it.  What a peer goes on sending can still be
+ * read after mfd_conn_stop_reading: LAST_MS later both ways are shut.
+ */
+static void end_pending(struct mfd_peer *p, uint64_t now)
 {
-	p->expired = 1;
-	mfd_conn_stop_reading(&p->control.conn);
+	if (!p->expired) {
+		p->expired = 1;
+		p->deadline = now;
+		mfd_conn_stop_reading(&p->control.conn);
+	} else if (now > p->deadline + LAST_MS) {
+		mfd_conn_shutdown(&p->control.conn);
+	}
 }
 
 int mfd_peers_begin(struct mfd_peer *p)
@@ -172,7 +181,7 @@ int mfd_peers_begin(struct mfd_peer *p)
 	yes = !other;
 	if (other && mfd_io_now_ms() + MFD_PEER_GREETING_TIMEOUT >=
 			     other->deadline + MFD_PEER_GREETING_GRACE)
-		end_pending(other);
+		end_pending(other, mfd_io_now_ms());
 	if (yes)
 		enter(l, p, MFD_PEER_PENDING);
 	pthread_mutex_unlock(&l->lock);
@@ -200,7 +209,7 @@ static void end_all_pending(struct mfd_peers *l, uint64_t now)
 	pthread_mutex_lock(&l->lock);
 	for (p = l->all; p; p = p->next)
 		if (p->state == MFD_PEER_PENDING && now > p->deadline)
-			end_pending(p);
+			end_pending(p, now);
 	pthread_mutex_unlock(&l->lock);
 }
 

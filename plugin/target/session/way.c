@@ -123,13 +123,15 @@ int mfd_way_asked(struct mfd_session *s, struct mfd_trouble *t)
 
 int mfd_way_started_ok(struct mfd_session *s, struct mfd_trouble *t)
 {
-	uint64_t start = mfd_io_now_us();
+	uint64_t start = mfd_io_now_us(), before = s->times.running_us;
 
 	mfd_assert(s->leave == MFD_LEAVE_WAIT);
 	mfd_assert(mfd_restore_phase(&s->restore) != MFD_RESTORE_CONTINUED);
 	mfd_figures_time(&s->times.running_us);
-	if (mfd_session_advance(s, MFD_PHASE_RUNNING))
+	if (mfd_session_advance(s, MFD_PHASE_RUNNING)) {
+		s->times.running_us = before; /* nothing was continued: evidence.h */
 		return not_stored(t, MFD_TROUBLE_UNTOLD);
+	}
 	mfd_pager_ops_leave(s);
 	if (mfd_own_restore_continue(s))
 		mfd_say_restored(s, mfd_io_now_us() - start + 1);

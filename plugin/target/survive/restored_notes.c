@@ -112,9 +112,10 @@ enum mfd_notes_fate mfd_notes_fate(int dirfd)
 	char *text = NULL, *line, *save, boot[64];
 	enum mfd_notes_fate fate = MFD_NOTES_NONE;
 	struct noted n;
+	int ret = mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL);
 
-	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
-		return MFD_NOTES_NONE;
+	if (ret)
+		return ret == -ENOENT ? MFD_NOTES_NONE : MFD_NOTES_ALIVE;
 	read_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line && fate != MFD_NOTES_ALIVE;
 	     line = strtok_r(NULL, "\n", &save))

@@ -76,14 +76,21 @@ static int on_stop(struct mfd_supervisor *su)
 	return -1;
 }
 
+/* Its default would end the server. */
+static int on_hangup(struct mfd_supervisor *su)
+{
+	(void)su;
+	mfd_log_info("SIGHUP: certificates, keys and the CRL are read again by an upgrade in place "
+		     "(SIGUSR2) alone");
+	return -1;
+}
+
 static const struct {
 	int number;
 	int (*act)(struct mfd_supervisor *su); /* -1: go on, else the exit code */
 } signals[] = {
-	{ SIGCHLD, on_child },
-	{ SIGUSR2, on_replace },
-	{ SIGTERM, on_stop },
-	{ SIGINT, on_stop },
+	{ SIGCHLD, on_child }, { SIGUSR2, on_replace }, { SIGHUP, on_hangup },
+	{ SIGTERM, on_stop },  { SIGINT, on_stop },
 };
 #define N_SIGNALS (sizeof(signals) / sizeof(*signals))
 
