@@ -211,6 +211,8 @@ static int try_group(struct mfd_shared *sh, int root, const char *parent)
 {
 	int ret;
 
+	mfd_assert(sh->hold.kind == MFD_HOLD_NONE);
+	mfd_assert(sh->hold.norigins);
 	snprintf(sh->hold.group, sizeof(sh->hold.group), "%s/" NAME ".%02x%02x%02x%02x",
 		 strcmp(parent, "/") ? parent : "", sh->id[0], sh->id[1], sh->id[2], sh->id[3]);
 	if (mkdirat(root, sh->hold.group + 1, 0755) && errno != EEXIST)

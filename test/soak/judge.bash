@@ -337,7 +337,7 @@ nothing_stays_here()
 	elif [ -n "$OPERATES" ]; then
 		may+=('b unshare --pid *' 'b bash -c rc=*' 'b sleep 3600')
 	else
-		may+=('b criu-multifd restore --from-server *')
+		may+=('b mfd-warden*')
 	fi
 	eventually 5 none_but "${may[@]}" || violation "left: $STRAYS"
 	files=$(find "$SCRATCH/disk-a" -mindepth 1 -maxdepth 1 ! -name images)

@@ -106,7 +106,7 @@ role()
 	keeper) server_children keeper ;;
 	heir) which_are b mfd-heir '*' ;;
 	standby) which_are b mfd-standby '*' ;;
-	warden) which_are b 'criu-multifd*' '*criu-multifd restore *' ;;
+	warden) which_are b 'mfd-warden*' '*' ;;
 	esac
 }
 
