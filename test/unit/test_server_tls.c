@@ -69,7 +69,6 @@ static void begin(struct source *s)
 	Mfd__Hello h;
 
 	source_init(s, "one");
-	source_dial(&s->c.conn);
 	source_hello_init(&h, "one", 2);
 	source_send_hello(s, &h);
 	source_take_hello_ok(s);
