@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Being in doubt, and telling a target for as long as it takes; see doubt.h. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -80,16 +79,10 @@ void mfd_doubt_end(struct mfd_worker *w)
 /* Nonzero: a person does not want it to be told any more. */
 static int rest(struct mfd_worker *w, int ms)
 {
-	struct pollfd p[2] = { { w->signals, POLLIN, 0 }, { w->desk, POLLIN, 0 } };
-	int ret = 0;
+	int ret = mfd_person_wait(w, ms);
 
-	if (poll(p, 2, ms) <= 0)
-		return 0;
-	if (p[0].revents)
-		ret = mfd_person_signal(w);
-	if (!ret && p[1].revents)
-		ret = mfd_person_desk(w);
-	mfd_error_clear(&w->err); /* nothing has failed here */
+	if (ret)
+		mfd_error_clear(&w->err); /* nothing has failed here */
 	return ret;
 }
 

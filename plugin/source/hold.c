@@ -281,20 +281,10 @@ int mfd_hold_begin(struct mfd_shared *sh, struct mfd_error *err)
 	return 0;
 }
 
-void mfd_hold_release(struct mfd_shared *sh)
+static void leave_group(struct mfd_shared *sh)
 {
-	enum mfd_hold_kind kind = sh->hold.kind;
-	int root;
+	int root = open_hierarchy();
 
-	mfd_assert(kind <= MFD_HOLD_SIGNAL);
-	mfd_assert(kind != MFD_HOLD_GROUP || sh->hold.norigins);
-	if (kind == MFD_HOLD_SIGNAL)
-		mfd_shared_tasks_signal(sh, SIGCONT);
-	if (kind != MFD_HOLD_GROUP) {
-		sh->hold.kind = MFD_HOLD_NONE;
-		return;
-	}
-	root = open_hierarchy();
 	if (root >= 0 && !move_all(sh, root, 1)) {
 		remove_group(sh, root);
 	} else {
@@ -304,6 +294,16 @@ void mfd_hold_release(struct mfd_shared *sh)
 			      sh->hold.group);
 	}
 	mfd_io_close(&root);
+}
+
+void mfd_hold_release(struct mfd_shared *sh)
+{
+	mfd_assert(sh->hold.kind <= MFD_HOLD_SIGNAL);
+	mfd_assert(sh->hold.kind != MFD_HOLD_GROUP || sh->hold.norigins);
+	if (sh->hold.kind == MFD_HOLD_SIGNAL)
+		mfd_shared_tasks_signal(sh, SIGCONT);
+	if (sh->hold.kind == MFD_HOLD_GROUP)
+		leave_group(sh);
 	sh->hold.kind = MFD_HOLD_NONE; /* last: if this process dies, the other one goes on */
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Requests of a person, by situation. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -137,4 +138,18 @@ int mfd_person_signal(struct mfd_worker *w)
 	mfd_log_warn("ignoring %s: the tasks may run on the target already, which is connected",
 		     name);
 	return MFD_SEND_NOTHING;
+}
+
+int mfd_person_wait(struct mfd_worker *w, int ms)
+{
+	struct pollfd p[2] = { { w->desk, POLLIN, 0 }, { w->signals, POLLIN, 0 } };
+	int ret = MFD_SEND_NOTHING;
+
+	if (poll(p, 2, ms) <= 0)
+		return ret;
+	if (p[0].revents)
+		ret = mfd_person_desk(w);
+	if (!ret && p[1].revents)
+		ret = mfd_person_signal(w);
+	return ret;
 }

@@ -14,5 +14,7 @@ struct mfd_worker;
  */
 int mfd_person_signal(struct mfd_worker *w);
 int mfd_person_desk(struct mfd_worker *w);
+/* Wait up to ms for a request or a signal, and take what has come; returned as above. */
+int mfd_person_wait(struct mfd_worker *w, int ms);
 
 #endif

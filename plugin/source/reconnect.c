@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* New connections in the place of lost ones. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,15 +31,8 @@
 /* What happens between two tries: a person, a signal, a task that runs: as mfd_person_desk. */
 static int look_around(struct mfd_worker *w, int ms)
 {
-	struct pollfd p[2] = { { w->desk, POLLIN, 0 }, { w->signals, POLLIN, 0 } };
-	int ret = 0;
+	int ret = mfd_person_wait(w, ms);
 
-	if (poll(p, 2, ms) > 0) {
-		if (p[0].revents)
-			ret = mfd_person_desk(w);
-		if (!ret && p[1].revents)
-			ret = mfd_person_signal(w);
-	}
 	if (mfd_hold_look(w->sh))
 		mfd_log_error(
 			"process %d ran here, though its copy may run on %s; it is held again",

@@ -231,21 +231,12 @@ static const char *discard(struct mfd_session *s, struct mfd_trouble *t, const c
 	return "ok";
 }
 
-static int has_deposits(struct mfd_session *s)
-{
-	int n;
-
-	pthread_mutex_lock(&s->lock);
-	n = s->deposits.all > 0 || mfd_restore_is_under_way(&s->restore);
-	pthread_mutex_unlock(&s->lock);
-	return n;
-}
-
 /* Committed, and nothing of it is restored: a person may give it up, since it may be impossible. */
 static int may_give_up(struct mfd_session *s)
 {
 	return s->phase == MFD_PHASE_COMMITTED && !mfd_restore_has_tasks(&s->restore) &&
-	       !atomic_load(&s->restored) && !has_deposits(s);
+	       !atomic_load(&s->restored) && !mfd_restore_is_under_way(&s->restore) &&
+	       !mfd_session_has_deposits(s);
 }
 
 static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind, struct mfd_trouble *t)

@@ -58,26 +58,16 @@ void mfd_session_disconnect(struct mfd_session *s, unsigned linger)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static int has_deposits(struct mfd_session *s)
-{
-	int n;
-
-	pthread_mutex_lock(&s->lock);
-	n = s->deposits.all > 0;
-	pthread_mutex_unlock(&s->lock);
-	return n;
-}
-
 /*
  * Everything restored, by the server or by an operator.  If this worker dies in between, the next
  * one must not take over what was killed.
  */
 static void kill_restored(struct mfd_session *s)
 {
-	if (mfd_restore_has_tasks(&s->restore) || has_deposits(s))
+	if (mfd_restore_has_tasks(&s->restore) || mfd_session_has_deposits(s))
 		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
 	mfd_restore_kill(&s->restore);
-	if (has_deposits(s))
+	if (mfd_session_has_deposits(s))
 		mfd_guard_kill(&s->server->guard, s->name);
 	/* Those that lack nothing are not held any more. */
 	mfd_notes_kill(s->dirfd, s->name);
@@ -266,7 +256,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	 */
 	if (s->over == MFD_OVER_ABORTED) {
 		kill_restored(s);
-	} else if (s->over != MFD_OVER_DONE && !keeps && has_deposits(s)) {
+	} else if (s->over != MFD_OVER_DONE && !keeps && mfd_session_has_deposits(s)) {
 		mfd_notes_add(s->dirfd, MFD_NOTE_KILLED);
 		mfd_guard_kill(&s->server->guard, s->name);
 	}
@@ -274,7 +264,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	/* Should we die before DONE is written: they run and lack nothing. */
 	if (s->over == MFD_OVER_DONE)
 		mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE);
-	if ((s->over == MFD_OVER_DONE || keeps) && has_deposits(s))
+	if ((s->over == MFD_OVER_DONE || keeps) && mfd_session_has_deposits(s))
 		mfd_guard_withdraw_all(&s->server->guard, s->name);
 	if (s->over == MFD_OVER_DONE)
 		end_done(s);

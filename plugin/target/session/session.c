@@ -493,3 +493,13 @@ void mfd_session_set_error(struct mfd_session *s, const char *text)
 	if (s->error != text)
 		snprintf(s->error, sizeof(s->error), "%s", text);
 }
+
+int mfd_session_has_deposits(struct mfd_session *s)
+{
+	int n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->deposits.all > 0;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}

@@ -190,6 +190,8 @@ static inline int mfd_session_is_mine(const struct mfd_session *s)
 	return !thread || pthread_equal(thread, pthread_self());
 }
 
+/* The supervisor has userfaultfds of this session's tasks. */
+int mfd_session_has_deposits(struct mfd_session *s);
 /* The restored tasks lack no page. */
 static inline int mfd_session_installed(const struct mfd_session *s)
 {
