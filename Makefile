@@ -126,7 +126,8 @@ INC_pager   = -iquote $(TARGET)/pager
 INC_keeper  = -iquote $(TARGET)/keeper
 INC_survive = -iquote $(TARGET)/survive $(INC_pager) $(INC_keeper)
 INC_restore = -iquote $(TARGET)/restore $(INC_survive)
-INC_session = -iquote $(TARGET)/session $(INC_restore)
+INC_peers   = -iquote $(TARGET)/peers $(INC_restore)
+INC_session = -iquote $(TARGET)/session $(INC_peers)
 INC_target  = -iquote $(TARGET) $(INC_session)
 INC_test   := -iquote plugin/source $(INC_target) -iquote plugin/cli $(INC_lib)
 
@@ -135,7 +136,7 @@ $(OBJ)/images/%.o:        INC = $(INC_images)
 $(OBJ)/lib/%.o:           INC = $(INC_lib)
 $(OBJ)/plugin/source/%.o: INC = -iquote plugin/source $(INC_lib)
 $(OBJ)/plugin/target/%.o: INC = $(INC_target) $(INC_lib)
-$(foreach r,session restore survive pager keeper,\
+$(foreach r,session peers restore survive pager keeper,\
 	$(eval $(OBJ)/$(TARGET)/$(r)/%.o: INC = $(INC_$(r)) $(INC_lib)))
 $(OBJ)/plugin/cli/%.o:    INC = -iquote plugin/cli $(INC_lib)
 $(OBJ)/test/%.o:          INC = $(INC_test) -Wno-unused-parameter

@@ -110,6 +110,11 @@ const char *mfd_conn_identity(const struct mfd_conn *c)
 	return c->open && c->ops->identity ? c->ops->identity(c) : "";
 }
 
+const char *mfd_conn_names(const struct mfd_conn *c)
+{
+	return c->open && c->ops->names ? c->ops->names(c) : mfd_conn_identity(c);
+}
+
 int mfd_conn_bind(const struct mfd_conn *c, const char *label, const void *context, size_t len,
 		  uint8_t out[MFD_CONN_BINDING])
 {

@@ -51,8 +51,9 @@ struct mfd_conn {
 
 enum mfd_conn_end { MFD_CONN_SOURCE, MFD_CONN_TARGET };
 
-#define MFD_CONN_IDENTITY 160 /* bytes of a peer's identity, with its NUL */
-#define MFD_CONN_BINDING  32  /* bytes */
+#define MFD_CONN_IDENTITY 160  /* bytes of a peer's identity, with its NUL */
+#define MFD_CONN_NAMES	  2048 /* bytes of all its names, with the NUL */
+#define MFD_CONN_BINDING  32   /* bytes */
 
 struct mfd_conn_config;
 
@@ -122,6 +123,11 @@ int mfd_conn_is_open(const struct mfd_conn *c);
 int mfd_conn_peer_text(const struct mfd_conn *c, char *buf, size_t len);
 /* What the handshake has proved that the peer is, "x509:db1.example.org"; "" on a plain one. */
 const char *mfd_conn_identity(const struct mfd_conn *c);
+/*
+ * All that it has proved to be, the identity first, one line each: every DNS name of a certificate,
+ * its common name, and its public key as "spki:HEX".  "" on a plain one.
+ */
+const char *mfd_conn_names(const struct mfd_conn *c);
 /*
  * Bytes that both ends of this connection, and no other connection, have for `context`: 0, or
  * -EOPNOTSUPP on a plain one.

@@ -26,6 +26,8 @@ struct mfd_conn_ops {
 	size_t (*buffered)(const struct mfd_conn *c);
 	/* As mfd_conn_identity and mfd_conn_bind.  NULL: the peer is not proved. */
 	const char *(*identity)(const struct mfd_conn *c);
+	/* As mfd_conn_names.  NULL: the identity is all. */
+	const char *(*names)(const struct mfd_conn *c);
 	int (*bind)(const struct mfd_conn *c, const char *label, const void *context, size_t len,
 		    uint8_t out[MFD_CONN_BINDING]);
 	/* As mfd_conn_zerocopy.  NULL: the transport does not offer it. */

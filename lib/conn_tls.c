@@ -257,6 +257,13 @@ static const char *tls_identity(const struct mfd_conn *c)
 	return s->identity;
 }
 
+static const char *tls_names(const struct mfd_conn *c)
+{
+	const struct mfd_conn_tls *s = c->transport;
+
+	return s->names;
+}
+
 static int tls_bind(const struct mfd_conn *c, const char *label, const void *context, size_t len,
 		    uint8_t out[MFD_CONN_BINDING])
 {
@@ -286,6 +293,7 @@ const struct mfd_conn_ops mfd_conn_tls_ops = {
 	.within = tls_within,
 	.buffered = tls_buffered,
 	.identity = tls_identity,
+	.names = tls_names,
 	.bind = tls_bind,
 	.close = tls_close,
 };

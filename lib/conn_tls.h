@@ -40,6 +40,7 @@ struct mfd_conn_tls {
 	int closing;	     /* no call may block any more */
 	uint64_t send_until; /* ms, 0: none; of mfd_conn_sendv_within, the sending thread's */
 	char identity[MFD_CONN_IDENTITY];
+	char names[MFD_CONN_NAMES];
 
 	/* Until the handshake is over. */
 	int shaking;

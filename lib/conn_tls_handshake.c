@@ -134,13 +134,15 @@ static int look_at_result(struct mfd_conn_tls *s)
 		return refuse(s, GNUTLS_A_HANDSHAKE_FAILURE, -EACCES,
 			      "the peer has not proved what it is");
 	if (!psk)
-		return mfd_tls_verify_identity(g, s->identity, sizeof(s->identity)) ?
+		return mfd_tls_verify_identity(g, s->identity, sizeof(s->identity), s->names,
+					       sizeof(s->names)) ?
 			       refuse(s, GNUTLS_A_BAD_CERTIFICATE, -EACCES,
 				      "the peer's certificate has no name") :
 			       0;
 	snprintf(s->identity, sizeof(s->identity), "psk:%s",
 		 s->asked.psk ? s->asked.psk->name :
 				"the target"); /* the target shares the source's key */
+	snprintf(s->names, sizeof(s->names), "%s", s->identity);
 	return 0;
 }
 

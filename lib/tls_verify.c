@@ -77,7 +77,38 @@ static int peer_crt(gnutls_session_t g, gnutls_x509_crt_t *crt)
 	return 0;
 }
 
-int mfd_tls_verify_identity(gnutls_session_t g, char *buf, size_t len)
+/* One more line, or nothing: a name that was cut would be another one. */
+static void add_name(char *names, size_t room, const char *kind, const char *name)
+{
+	size_t used = strlen(names), more = strlen(kind) + strlen(name) + 1;
+
+	if (used + more < room)
+		sprintf(names + used, "%s%s%s", used ? "\n" : "", kind, name);
+}
+
+static void all_names(gnutls_x509_crt_t crt, char *names, size_t room)
+{
+	char name[MFD_TLS_IDENTITY - 5];
+	size_t len;
+	int ret = 0;
+
+	for (unsigned i = 0; ret >= 0 || ret == GNUTLS_E_SHORT_MEMORY_BUFFER; i++) {
+		len = sizeof(name) - 1;
+		ret = gnutls_x509_crt_get_subject_alt_name(crt, i, name, &len, NULL);
+		if (ret != GNUTLS_SAN_DNSNAME || !plain_name(name, len))
+			continue;
+		name[len] = '\0';
+		add_name(names, room, "x509:", name);
+	}
+	len = sizeof(name);
+	ret = gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &len);
+	if (ret >= 0 && plain_name(name, len))
+		add_name(names, room, "x509:", name);
+	if (!spki_of(crt, name, sizeof(name)))
+		add_name(names, room, "", name);
+}
+
+int mfd_tls_verify_identity(gnutls_session_t g, char *buf, size_t len, char *names, size_t room)
 {
 	gnutls_x509_crt_t crt;
 	char name[MFD_TLS_IDENTITY];
@@ -89,6 +120,8 @@ int mfd_tls_verify_identity(gnutls_session_t g, char *buf, size_t len)
 		snprintf(buf, len, "x509:%.*s", (int)sizeof(name) - 6, name);
 	else
 		ret = spki_of(crt, buf, len);
+	names[0] = '\0';
+	all_names(crt, names, room);
 	gnutls_x509_crt_deinit(crt);
 	return ret;
 }

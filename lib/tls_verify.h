@@ -33,8 +33,11 @@ gnutls_alert_description_t mfd_tls_verify_say(const struct mfd_tls_verified *v,
  */
 int mfd_tls_verify_peer(gnutls_session_t g, enum mfd_conn_end end, const char *hostname,
 			const char *ca, gnutls_alert_description_t *alert, struct mfd_error *err);
-/* "x509:db1.example.org" or "spki:HEX": what the peer of a finished handshake is called. */
-int mfd_tls_verify_identity(gnutls_session_t g, char *buf, size_t len);
+/*
+ * "x509:db1.example.org" or "spki:HEX": what the peer of a finished handshake is called.  `names`:
+ * as mfd_conn_names; what has no room there is left out.
+ */
+int mfd_tls_verify_identity(gnutls_session_t g, char *buf, size_t len, char *names, size_t room);
 /* What an alert of the peer's tells `end`. */
 const char *mfd_tls_verify_alert(gnutls_alert_description_t alert, enum mfd_conn_end end);
 

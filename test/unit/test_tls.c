@@ -125,6 +125,9 @@ static void test_both_ways_at_once(void **state)
 	connected(b);
 	assert_string_equal(mfd_conn_identity(&b->e.source), "x509:localhost");
 	assert_string_equal(mfd_conn_identity(&b->e.target), "x509:source.example");
+	/* The identity, and behind the other names the key. */
+	assert_int_equal(strncmp(mfd_conn_names(&b->e.target), "x509:source.example\n", 20), 0);
+	assert_int_equal(strlen(strstr(mfd_conn_names(&b->e.target), "\nspki:")), 1 + 5 + 64);
 	for (int i = 0; i < 3; i++) {
 		pthread_create(&t[0], NULL, send_big, &b->e.source);
 		pthread_create(&t[1], NULL, send_big, &b->e.target);
@@ -262,6 +265,7 @@ static void test_binding(void **state)
 	mfd_conn_plain(&plain, fd[0]);
 	assert_int_equal(mfd_conn_bind(&plain, "EXPORTER-mfd-join", "abc", 3, t), -EOPNOTSUPP);
 	assert_string_equal(mfd_conn_identity(&plain), "");
+	assert_string_equal(mfd_conn_names(&plain), "");
 	mfd_conn_close(&plain);
 	close(fd[1]);
 }
@@ -509,6 +513,7 @@ static void test_psk(void **state)
 	assert_string_equal(b->e.source_err.text, "");
 	assert_string_equal(b->e.target_err.text, "");
 	assert_string_equal(mfd_conn_identity(&b->e.target), "psk:beta");
+	assert_string_equal(mfd_conn_names(&b->e.target), "psk:beta");
 	assert_int_equal(gnutls_kx_get(((struct mfd_conn_tls *)b->e.target.transport)->gnutls),
 			 GNUTLS_KX_ECDHE_PSK);
 	assert_int_equal(mfd_conn_send(&b->e.source, "x", 1, 0), 0);
