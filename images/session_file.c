@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "image.h"
+#include "entry_file.h"
+#include "evidence_file.h"
 #include "session_file.h"
-#include "why.h"
 
 /* A name from a folder or a person: one component, and none of ours that begin with a dot. */
 static int name_ok(const char *name)
@@ -27,69 +27,16 @@ static int ended_name(char *buf, const char *name, const char *suffix)
 		       0;
 }
 
-static int write_entry(int dirfd, const char *file, Mfd__SessionEntry *e, int sync)
-{
-	const ProtobufCMessage *msg = &e->base;
-
-	/*
-	 * What an older program would do with an early session that is under way is wrong: it may
-	 * let its tasks run.
-	 */
-	e->format = e->early_restore && e->state != MFD__SESSION_STATE__DONE &&
-				    e->state != MFD__SESSION_STATE__ABORTED ?
-			    MFD_SESSION_FILE_FORMAT :
-			    1;
-	return mfd_image_replace(dirfd, file, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1,
-				 sync);
-}
-
 int mfd_session_file_store(int sessiondirfd, const Mfd__SessionEntry *e, int sync)
 {
 	Mfd__SessionEntry copy = *e; /* shallow: only the format is set */
 
-	return write_entry(sessiondirfd, MFD_SESSION_FILE_NAME, &copy, sync);
-}
-
-static int check_entry(const Mfd__SessionEntry *e, const char *file, const char **why)
-{
-	if (e->format > MFD_SESSION_FILE_FORMAT)
-		return mfd_image_why(why, -EPROTO, "%s: format %u, this program knows up to %u",
-				     file, e->format, MFD_SESSION_FILE_FORMAT);
-	if (!protobuf_c_enum_descriptor_get_value(&mfd__session_state__descriptor, e->state))
-		return mfd_image_why(why, -EBADMSG, "%s: unknown state %d", file, (int)e->state);
-	return 0;
-}
-
-static int load(int dirfd, const char *file, Mfd__SessionEntry **e, const char **why)
-{
-	ProtobufCMessage *msg = NULL;
-	struct mfd_image *img;
-	int ret = mfd_image_open(dirfd, file, MFD_IMAGE_SESSION, &img, why);
-	uint64_t end;
-
-	*e = NULL;
-	if (ret)
-		return ret;
-	ret = mfd_image_next(img, &mfd__session_entry__descriptor, &msg, why);
-	if (ret == 1)
-		ret = check_entry((Mfd__SessionEntry *)msg, file, why);
-	else if (!ret)
-		ret = mfd_image_why(why, -EBADMSG, "%s: no entry", file);
-	end = mfd_image_offset(img);
-	if (!ret && end != mfd_image_size(img))
-		ret = mfd_image_why(why, -EBADMSG, "%s: something follows its entry at offset %llu",
-				    file, (unsigned long long)end);
-	mfd_image_close(img);
-	if (!ret)
-		*e = (Mfd__SessionEntry *)msg;
-	else if (msg)
-		protobuf_c_message_free_unpacked(msg, NULL);
-	return ret;
+	return mfd_entry_file_write(sessiondirfd, MFD_SESSION_FILE_NAME, &copy, sync);
 }
 
 int mfd_session_file_load(int sessiondirfd, Mfd__SessionEntry **e, const char **why)
 {
-	return load(sessiondirfd, MFD_SESSION_FILE_NAME, e, why);
+	return mfd_entry_file_read(sessiondirfd, MFD_SESSION_FILE_NAME, e, why);
 }
 
 void mfd_session_file_free(Mfd__SessionEntry *e)
@@ -117,22 +64,26 @@ int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *
 
 	if (ended_name(file, name, "img") || ended_name(seen, name, "seen"))
 		return -ENAMETOOLONG;
+	copy.state = MFD__SESSION_STATE__ABORTED;
+	copy.has_secret = 0;
+	ret = mfd_evidence_file_keep(dirfd, &copy);
+	if (ret)
+		return ret;
 	fd = open_ended(dirfd, 1);
 	if (fd < 0)
 		return fd;
-	copy.state = MFD__SESSION_STATE__ABORTED;
-	copy.has_secret = 0;
 	/*
 	 * The mark goes first: mark and tombstone written within one tick of the clock bear the
 	 * same time, and the new tombstone must not pass for reported.
 	 */
 	unlinkat(fd, seen, 0);
-	ret = write_entry(fd, file, &copy, 1);
+	ret = mfd_entry_file_write(fd, file, &copy, 1);
 	close(fd);
 	return ret;
 }
 
-int mfd_session_file_exhume(int dirfd, const char *name)
+/* Tombstone and mark. */
+static int remove_ended(int dirfd, const char *name)
 {
 	char file[NAME_MAX + 1], seen[NAME_MAX + 1];
 	int fd, ret = 0;
@@ -148,6 +99,19 @@ int mfd_session_file_exhume(int dirfd, const char *name)
 		ret = -errno;
 	close(fd);
 	return ret;
+}
+
+int mfd_session_file_exhume(int dirfd, const char *name)
+{
+	struct mfd_session_file f;
+	int ret = mfd_session_file_find_ended(dirfd, name, &f);
+
+	if (ret)
+		return ret == -ENOENT ? 0 : ret == -EINVAL ? -ENAMETOOLONG : ret;
+	/* Of a program that did not keep evidence by its id. */
+	ret = f.entry ? mfd_evidence_file_keep_first(dirfd, f.entry) : 0;
+	mfd_session_file_release(&f);
+	return ret ? ret : remove_ended(dirfd, name);
 }
 
 int mfd_session_file_mark_seen(int dirfd, const char *name, const struct timespec *mtime)
@@ -187,7 +151,7 @@ static int fill(struct mfd_session_file *f, int dirfd, const char *file, const c
 	memset(f, 0, sizeof(*f));
 	if (fstatat(dirfd, file, &st, 0))
 		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
-	ret = load(dirfd, file, &f->entry, &why);
+	ret = mfd_entry_file_read(dirfd, file, &f->entry, &why);
 	if (ret == -ENOENT)
 		return ret;
 	f->mtime = st.st_mtim;
@@ -400,21 +364,11 @@ static int newest_first(const void *a, const void *b)
 	return older(&x->mtime, &y->mtime) - older(&y->mtime, &x->mtime);
 }
 
-/* A source may have given leave to run, and ask what has become of it. */
-static int is_evidence(const struct mfd_session_file *f)
-{
-	const Mfd__SessionEntry *e = f->entry;
-
-	return !e || e->has_restorable_us || e->has_ready_us || e->has_running_us ||
-	       e->has_committed_us;
-}
-
 int mfd_session_file_expire(int dirfd, uint64_t seconds, unsigned most)
 {
 	int ended = open_ended(dirfd, 0), ret;
 	struct list l = { 0 };
 	struct timespec now;
-	unsigned plain = 0;
 
 	if (ended < 0)
 		return ended == -ENOENT ? 0 : ended;
@@ -426,10 +380,11 @@ int mfd_session_file_expire(int dirfd, uint64_t seconds, unsigned most)
 	for (size_t i = 0; !ret && i < l.n; i++) {
 		int64_t age = (int64_t)now.tv_sec - l.v[i].mtime.tv_sec;
 
-		plain += !is_evidence(&l.v[i]);
-		if ((seconds && age > (int64_t)seconds) || (!is_evidence(&l.v[i]) && plain > most))
+		if (seconds && age > (int64_t)seconds)
+			ret = remove_ended(dirfd, l.v[i].name);
+		else if (i >= most)
 			ret = mfd_session_file_exhume(dirfd, l.v[i].name);
 	}
 	mfd_session_file_list_free(l.v, l.n);
-	return ret;
+	return ret ? ret : mfd_evidence_file_expire(dirfd, seconds);
 }

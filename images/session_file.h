@@ -7,6 +7,7 @@
  *	DIR/.ended/SESSION.img	tombstone: the last session.img of an aborted session, with the
  *				reason
  *	DIR/.ended/SESSION.seen	not older than the tombstone: a `wait` has reported it already
+ *	DIR/.ended/by-id	what sources are answered with: evidence_file.h
  *
  * A live session.img wins over a tombstone of the same name.  To `wait`, a tombstone counts if it
  * is not older than the start of the wait, or if no `wait` has reported it yet.
@@ -20,12 +21,12 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "entry_file.h"
 #include "images/session.pb-c.h"
 
-#define MFD_SESSION_FILE_NAME  "session.img"
-#define MFD_SESSION_FILE_ENDED ".ended"
-/* The largest that load knows; store and bury write 1 if an older program stays right. */
-#define MFD_SESSION_FILE_FORMAT 2U
+#define MFD_SESSION_FILE_NAME	"session.img"
+#define MFD_SESSION_FILE_ENDED	".ended"
+#define MFD_SESSION_FILE_FORMAT MFD_ENTRY_FILE_FORMAT
 
 /*
  * Replace sessiondirfd/session.img (mode 0600) by `e`.  Readers see the old one or the new one,
@@ -43,15 +44,16 @@ void mfd_session_file_free(Mfd__SessionEntry *e); /* NULL is fine */
 /*
  * Leave a tombstone for session `name` in the server's folder: DIR/.ended is made (0700), the entry
  * is written whatever its state with state ABORTED and without its secret, and a `seen` mark of an
- * earlier tombstone is removed.  `e` is not changed; set e->error to the reason before.  Bury
- * first, then remove the session's folder: a `wait` must find one of the two.
+ * earlier tombstone is removed.  Before, evidence that a source may need is kept by the session's
+ * id.  `e` is not changed; set e->error to the reason before.  Bury first, then remove the
+ * session's folder: a `wait` must find one of the two.
  */
 int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *e);
-/* Remove tombstone and mark; fine when absent.  For tidying up old ones. */
+/* Remove tombstone and mark; fine when absent.  Evidence stays, by its id. */
 int mfd_session_file_exhume(int dirfd, const char *name);
 /*
- * Remove tombstones that are older than so many seconds (0 = none), and of those that are no
- * evidence for any source (the session had not become restorable) all but the `most` newest.
+ * Remove tombstones and evidence that are older than so many seconds (0 = none), and all but the
+ * `most` newest tombstones: of these the evidence stays.
  */
 int mfd_session_file_expire(int dirfd, uint64_t seconds, unsigned most);
 /* A `wait` has reported the tombstone it found with this mtime. */

@@ -127,8 +127,8 @@ static const char *remove_ended(struct mfd_server *sv, const char *name)
 {
 	const char *no = clean(sv, name);
 
-	if (!no)
-		mfd_session_file_exhume(sv->dirfd, name);
+	if (!no && mfd_session_file_exhume(sv->dirfd, name))
+		no = "error: its tombstone cannot be removed";
 	return no;
 }
 

@@ -194,8 +194,8 @@ static int parse(struct config *c, int argc, char **argv)
 		  .dest = &c->keep_ended,
 		  .arg = "SECONDS",
 		  .max = 3153600000,
-		  .help = "forget how a session ended after so long; 0 = never (2592000). Of those that had not become\n"
-			  "restorable only the last 1000 are remembered" },
+		  .help = "forget how a session ended after so long; 0 = never (2592000). Only the last 1000 are shown;\n"
+			  "what a source may ask for is kept for each of them, 1000 for each identity" },
 		mfd_daemon_state_fd(&c->daemon),
 		mfd_daemon_log_level(&c->daemon),
 		{ 0 },

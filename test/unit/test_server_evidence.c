@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "evidence_file.h"
 #include "players/criu.h"
 #include "players/disk.h"
 #include "players/postcopy.h"
@@ -385,6 +386,116 @@ static void test_committed(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* RESUME is answered as of a session that is committed. */
+static void ask_committed(struct source *s, const char *outcome)
+{
+	source_resume(s, outcome);
+	source_expect_free(s, MFD_WIRE_RESUME_OK);
+	source_expect_free(s, MFD_WIRE_COMMITTED);
+	source_close(s);
+}
+
+/* Whatever happens to the name of a session, its source is answered by its id. */
+static void test_same_name(void **state)
+{
+	struct source ran, first, next;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	pid = source_to_running(&ran, "one", 1);
+	kill(pid, SIGKILL);
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	source_pages(&ran, 0, 7, BASE + 2 * PAGE, 14);
+	source_end(&ran);
+	expect_died(&ran, "have all died before the commit");
+	source_close(&ran);
+	disk_expect_gone("one", "have all died");
+	source_to_ready(&first, "one");
+	ask(&ran, "continue", RAN, 0, "have all died");
+	source_close(&first);
+	disk_wait_doubt("one", 1);
+	server_ask("resolve one discard", "ok");
+	disk_wait_free("one");
+	source_to_ready(&next, "one");
+	for (int i = 0; i < 3; i++) {
+		if (i == 1)
+			server_kill_worker();
+		if (i == 2) {
+			assert_int_equal(server_stop(), 0);
+			server_start(NULL, NULL);
+		}
+		ask(&ran, "continue", RAN, 0, "have all died");
+		ask(&first, "commit", NEVER_RAN, 1, "discarded");
+		if (i == 0)
+			source_commit(&next);
+	}
+	criu_expect_done(criu_restore("one", 16, 1, 0, 7), "one");
+	disk_wait_free("one");
+	ask_committed(&next, "commit");
+	/* One that is done makes room, too; `abort`, which tidies up, takes no evidence away. */
+	source_to_ready(&first, "one");
+	ask_committed(&next, "commit");
+	ask_committed(&next, "abort");
+	source_simple(&first, MFD_WIRE_COMMIT);
+	source_expect_free(&first, MFD_WIRE_COMMITTED);
+	source_close(&first);
+	criu_expect_done(criu_restore("one", 16, 1, 0, 7), "one");
+	disk_wait_free("one");
+	server_ask("abort one", "ok");
+	ask_committed(&first, "commit");
+	ask(&ran, "continue", RAN, 0, "have all died");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* A tombstone of a program that knew names alone makes room for the name, too. */
+static void test_old_tombstone(void **state)
+{
+	struct source s, next;
+	char folder[64];
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	server_ask("resolve one discard", "ok");
+	disk_wait_free("one");
+	mfd_evidence_file_folder("", folder, sizeof(folder));
+	assert_int_equal(renameat(server_root, folder, server_root, "away"), 0);
+	ask(&s, "commit", NEVER_RAN, 1, "discarded");
+	source_to_ready(&next, "one");
+	ask(&s, "commit", NEVER_RAN, 1, "discarded");
+	source_close(&next);
+	assert_int_equal(server_stop(), 0);
+}
+
+/* A peer with nothing to spare opens no session, whatever its name. */
+static void test_too_much(void **state)
+{
+	char folder[64], path[160];
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	server_ask("resolve one discard", "ok");
+	disk_wait_free("one");
+	mfd_evidence_file_folder("", folder, sizeof(folder));
+	for (unsigned i = 1; i < MFD_EVIDENCE_FILE_MOST; i++) {
+		snprintf(path, sizeof(path), "%s/%032x.img", folder, i);
+		close(openat(server_root, path, O_WRONLY | O_CREAT, 0600));
+	}
+	source_hello_refused("two", 2, 4096, NULL, "may not know it yet");
+	ask(&s, "commit", NEVER_RAN, 1, "discarded");
+	assert_int_equal(unlinkat(server_root, path, 0), 0);
+	source_to_ready(&s, "two");
+	source_close(&s);
+	assert_int_equal(server_stop(), 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +510,9 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_committed),
 		SERVER_TEST(test_died),
 		SERVER_TEST(test_reboot),
+		SERVER_TEST(test_same_name),
+		SERVER_TEST(test_old_tombstone),
+		SERVER_TEST(test_too_much),
 	};
 
 	server_tests_init(argc, argv);

@@ -139,6 +139,31 @@ static void test_resume_needs_the_identity(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* What became of it: also by its id, after another session had its name. */
+static void test_evidence_needs_the_identity(void **state)
+{
+	struct source s, next;
+
+	(void)state;
+	source_to_ready(&s, "one");
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	server_ask("resolve one discard", "ok");
+	disk_wait_free("one");
+	for (int i = 0; i < 2; i++) {
+		source_security = mfd_tls_security(other);
+		source_resume(&s, "commit");
+		source_expect_abort(&s, "no such session");
+		source_security = mfd_tls_security(source);
+		source_resume(&s, "commit");
+		source_expect_abort(&s, "discarded by resolve");
+		source_close(&s);
+		if (!i)
+			source_to_ready(&next, "one");
+	}
+	source_close(&next);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -147,6 +172,7 @@ int main(void)
 		TEST(test_join_needs_the_identity),
 		TEST(test_join_needs_a_proof),
 		TEST(test_resume_needs_the_identity),
+		TEST(test_evidence_needs_the_identity),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

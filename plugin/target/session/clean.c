@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "evidence_file.h"
 #include "io.h"
 #include "log.h"
 #include "ours.h"
@@ -20,7 +21,7 @@
 /* CRIU makes no folders of its own in there; a person may have. */
 #define MAX_DEPTH 16
 #define EXPIRE_MS 60000 /* between two looks at old tombstones */
-#define MAX_PLAIN 1000	/* of sessions that have got nowhere: peers make them at will */
+#define MAX_NAMES 1000	/* of ended sessions, for people: peers make them at will */
 
 static int remove_tree(int dirfd, const char *name, int depth);
 
@@ -66,18 +67,14 @@ static int remove_tree(int dirfd, const char *name, int depth)
 	return ret;
 }
 
-/* Its session.img is of this name, or cannot be read any more. */
-static int is_marked(int fd, const char *name)
+/* Its session.img is of this name, or cannot be read any more (*e NULL then). */
+static int is_marked(int fd, const char *name, Mfd__SessionEntry **e)
 {
-	Mfd__SessionEntry *e = NULL;
-	int ours;
-
+	*e = NULL;
 	if (faccessat(fd, MFD_SESSION_FILE_NAME, F_OK, AT_SYMLINK_NOFOLLOW))
 		return 0;
-	mfd_session_file_load(fd, &e, NULL);
-	ours = !e || !strcmp(e->name, name);
-	mfd_session_file_free(e);
-	return ours;
+	mfd_session_file_load(fd, e, NULL);
+	return !*e || !strcmp((*e)->name, name);
 }
 
 /* All but the mark, so that a server that goes on after a crash still finds it. */
@@ -90,20 +87,35 @@ static int remove_content(int fd)
 	return remove_children(again, 0, MFD_SESSION_FILE_NAME);
 }
 
+/*
+ * Everything, its mark last.  What is done has no tombstone, and its source may not have heard of
+ * that yet: evidence of it is there before the mark goes, and after what may fill the disk has.
+ */
+static int remove_marked(int rootfd, int fd, const Mfd__SessionEntry *e)
+{
+	int ret = remove_content(fd);
+
+	if (!ret && e && e->state == MFD__SESSION_STATE__DONE)
+		ret = mfd_evidence_file_keep_first(rootfd, e);
+	if (!ret && unlinkat(fd, MFD_SESSION_FILE_NAME, 0) && errno != ENOENT)
+		ret = -errno;
+	return ret;
+}
+
 int mfd_clean_session(int rootfd, const char *name)
 {
 	int fd = mfd_ours_dir(rootfd, name), ret = 0, marked;
+	Mfd__SessionEntry *e;
 
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd == -EPERM ? -EEXIST : fd;
-	marked = is_marked(fd, name);
+	marked = is_marked(fd, name, &e);
 	/* Without the mark: a session that has not got so far as to write it has these alone. */
 	if (marked || mfd_pagestore_is_alone(fd))
 		mfd_pagestore_remove(fd);
 	if (marked)
-		ret = remove_content(fd);
-	if (marked && !ret && unlinkat(fd, MFD_SESSION_FILE_NAME, 0) && errno != ENOENT)
-		ret = -errno;
+		ret = remove_marked(rootfd, fd, e);
+	mfd_session_file_free(e);
 	close(fd);
 	if (!ret && unlinkat(rootfd, name, AT_REMOVEDIR) && errno != ENOENT)
 		ret = errno == ENOTEMPTY ? -EEXIST : -errno;
@@ -117,7 +129,7 @@ void mfd_clean_ended(struct mfd_server *sv)
 	if ((then && now - then < EXPIRE_MS) ||
 	    !atomic_compare_exchange_strong(&sv->expired_ms, &then, now))
 		return;
-	if (mfd_session_file_expire(sv->dirfd, sv->keep_ended, MAX_PLAIN))
+	if (mfd_session_file_expire(sv->dirfd, sv->keep_ended, MAX_NAMES))
 		mfd_log_debug("%s: old sessions are not forgotten", sv->dir);
 }
 

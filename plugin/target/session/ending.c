@@ -85,6 +85,7 @@ static void bury(struct mfd_session *s)
 	e.in_doubt = 0;
 	e.has_by_person = e.by_person = s->end.by_person;
 	e.has_session_id = s->end.dead;
+	e.has_told = e.told = s->end.told;
 	ret = mfd_session_file_bury(s->server->dirfd, s->name, &e);
 	s->end.buried = !ret && e.has_session_id;
 	if (ret)
@@ -105,6 +106,7 @@ static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
 	s->end.dead = mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
 	mfd_address_drop(s);
 	s->end.by_person = t->kind == MFD_TROUBLE_PERSON;
+	s->end.told = t->kind == MFD_TROUBLE_SOURCE;
 	bury(s);
 	if (t->kind != MFD_TROUBLE_SOURCE)
 		mfd_say_abort(s, t->code, t->text);

@@ -6,6 +6,7 @@
 
 #include "assert.h"
 #include "evidence.h"
+#include "evidence_file.h"
 #include "joinproof.h"
 #include "server.h"
 #include "session_file.h"
@@ -22,51 +23,81 @@ static int has_id(const Mfd__SessionEntry *e, const uint8_t *id)
 	       !memcmp(e->session_id.data, id, MFD_WIRE_SESSION_ID_LEN);
 }
 
-int mfd_evidence_buried(int dirfd, const Mfd__SessionEntry *e)
+int mfd_evidence_is_of(const Mfd__SessionEntry *e, const char *identity, const uint8_t *id)
+{
+	return has_id(e, id) && !strcmp(e->identity ? e->identity : "", identity ? identity : "");
+}
+
+/* Its record, or a tombstone of its name that is its own (of a program that kept no records). */
+static int find_ended(int dirfd, const char *identity, const uint8_t *id, const char *name,
+		      Mfd__SessionEntry **e)
 {
 	struct mfd_session_file f;
+	int ret = mfd_evidence_file_find(dirfd, identity, id, e);
+
+	if (ret != -ENOENT)
+		return ret;
+	ret = mfd_session_file_find_ended(dirfd, name, &f);
+	if (ret)
+		return ret;
+	if (f.entry && mfd_evidence_is_of(f.entry, identity, id)) {
+		*e = f.entry;
+		f.entry = NULL;
+	} else {
+		ret = -ENOENT;
+	}
+	mfd_session_file_release(&f);
+	return ret;
+}
+
+int mfd_evidence_buried(int dirfd, const Mfd__SessionEntry *e)
+{
+	Mfd__SessionEntry *r;
 	int yes;
 
 	if (!e->has_session_id || e->session_id.len != MFD_WIRE_SESSION_ID_LEN ||
-	    mfd_session_file_find_ended(dirfd, e->name, &f))
+	    find_ended(dirfd, e->identity, e->session_id.data, e->name, &r))
 		return 0;
-	yes = has_id(f.entry, e->session_id.data);
-	mfd_session_file_release(&f);
+	yes = r->state == MFD__SESSION_STATE__ABORTED;
+	mfd_session_file_free(r);
 	return yes;
 }
 
-/* A tombstone has no secret: its id, 16 random bytes, is known to the source alone. */
-static int look_ended(int dirfd, const uint8_t *id, const char *name, struct mfd_evidence *v)
+/*
+ * What has ended has no secret: its id, 16 random bytes, is known to the source alone, and with TLS
+ * only the identity that opened the session is answered.  Nonzero: *v is filled in.
+ */
+static int look_ended(struct mfd_peer *p, const uint8_t *id, const char *name,
+		      struct mfd_evidence *v)
 {
-	struct mfd_session_file f;
-	int mine;
+	Mfd__SessionEntry *e;
 
-	if (mfd_session_file_find_ended(dirfd, name, &f))
+	if (find_ended(p->server->dirfd, mfd_conn_identity(&p->control.conn), id, name, &e))
 		return 0;
-	mine = has_id(f.entry, id);
-	if (mine) {
-		v->kind = MFD_EVIDENCE_ENDED;
-		v->state = f.entry->state;
-		v->ran = mfd_evidence_ran(f.entry);
-		v->by_person = f.entry->by_person;
+	v->kind = strcmp(e->name, name)		       ? MFD_EVIDENCE_UNKNOWN :
+		  e->state == MFD__SESSION_STATE__DONE ? MFD_EVIDENCE_COMMITTED :
+							 MFD_EVIDENCE_ENDED;
+	if (v->kind == MFD_EVIDENCE_ENDED) {
+		v->ran = mfd_evidence_ran(e);
+		v->by_person = e->by_person;
 		snprintf(v->text, sizeof(v->text), "no such session any more: %.400s",
-			 f.entry->error ? f.entry->error : "it has ended");
+			 e->error ? e->error : "it has ended");
 	}
-	mfd_session_file_release(&f);
-	return mine;
+	v->state = e->state;
+	mfd_session_file_free(e);
+	return v->kind != MFD_EVIDENCE_UNKNOWN;
 }
 
 /* Is the greeting that of the source which opened the session? */
 static int is_source_of(const Mfd__SessionEntry *e, const struct mfd_peer *p,
 			const struct mfd_wire_greeting *g)
 {
-	const char *identity = e->identity ? e->identity : "";
 	struct mfd_joinproof j;
 
-	return has_id(e, g->session) && e->has_secret && e->secret.len == MFD_WIRE_SECRET_LEN &&
+	return mfd_evidence_is_of(e, mfd_conn_identity(&p->control.conn), g->session) &&
+	       e->has_secret && e->secret.len == MFD_WIRE_SECRET_LEN &&
 	       !mfd_joinproof_begin(&j, &p->control.conn, g) &&
-	       mfd_joinproof_fits(&j, e->secret.data, g->secret) &&
-	       !strcmp(identity, mfd_conn_identity(&p->control.conn));
+	       mfd_joinproof_fits(&j, e->secret.data, g->secret);
 }
 
 static void judge_folder(const struct mfd_session_file *f, const struct mfd_peer *p,
@@ -102,7 +133,7 @@ void mfd_evidence_look(struct mfd_peer *p, const struct mfd_wire_greeting *g, co
 
 	*v = (struct mfd_evidence){ .kind = MFD_EVIDENCE_UNKNOWN };
 	snprintf(v->text, sizeof(v->text), "no such session");
-	if (look_ended(sv->dirfd, g->session, name, v))
+	if (look_ended(p, g->session, name, v))
 		return;
 	ret = mfd_session_file_find(sv->dirfd, name, &f);
 	if (ret && ret != -ENOENT)

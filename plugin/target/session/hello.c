@@ -13,6 +13,7 @@
 #include "assert.h"
 #include "take_address.h"
 #include "evidence.h"
+#include "evidence_file.h"
 #include "hello.h"
 #include "session_file.h"
 #include "io.h"
@@ -94,8 +95,30 @@ static int make_room(struct mfd_session *s, struct mfd_error *err)
 			s->name);
 	if (ret)
 		return mfd_error_sys(err, ret, "session %s: removing the one before", s->name);
-	mfd_session_file_exhume(s->server->dirfd, s->name);
-	return 0;
+	ret = mfd_session_file_exhume(s->server->dirfd, s->name);
+	return ret ? mfd_error_sys(err, ret, "session %s: keeping what became of the one before",
+				   s->name) :
+		     0;
+}
+
+/*
+ * What is kept for the sources of sessions that ended is bounded for each peer, and what one of
+ * them may need is not thrown away for another session's sake.
+ */
+static int check_evidence(const struct mfd_peer *p, struct mfd_error *err)
+{
+	const char *identity = mfd_conn_identity(&p->control.conn);
+	char folder[64];
+
+	if (!mfd_evidence_file_is_full(p->server->dirfd, identity, MFD_EVIDENCE_FILE_MOST))
+		return 0;
+	mfd_evidence_file_folder(identity, folder, sizeof(folder));
+	return mfd_error_set(
+		err, -EDQUOT,
+		"%u sessions of %s%s have ended whose sources may not know it yet, and evidence of them is "
+		"kept in %s/%s: remove what no source is frozen for, or shorten serve --keep-ended",
+		MFD_EVIDENCE_FILE_MOST, identity[0] ? "" : "sources without TLS", identity,
+		p->server->dir, folder);
 }
 
 static int make_folder(struct mfd_session *s, struct mfd_error *err)
@@ -255,6 +278,7 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 	ret = ret ? ret : check_machine(h, err);
 	ret = ret ? ret : check_restore(p->server, h, err);
 	ret = ret ? ret : check_memory(p->server, h, err);
+	ret = ret ? ret : check_evidence(p, err);
 	ret = ret ? ret : claim(p->server, h->session, &s, err);
 	if (ret)
 		return ret;
@@ -298,7 +322,7 @@ static void send_committed(struct mfd_peer *p, const struct mfd_evidence *v)
 }
 
 /* The source's tasks run on, and the session is committed: both run, and status says so. */
-static void note_both(struct mfd_peer *p, const char *name)
+static void note_both(struct mfd_peer *p, const uint8_t *id, const char *name)
 {
 	struct mfd_session_file f;
 	int fd = openat(p->server->dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -308,7 +332,8 @@ static void note_both(struct mfd_peer *p, const char *name)
 		mfd_io_close(&fd);
 		return;
 	}
-	if (f.entry && !f.ended) {
+	if (f.entry && !f.ended &&
+	    mfd_evidence_is_of(f.entry, mfd_conn_identity(&p->control.conn), id)) {
 		f.entry->has_both_run = f.entry->both_run = 1;
 		mfd_session_file_store(fd, f.entry, 1);
 	}
@@ -358,7 +383,7 @@ static int answer_from_disk(struct mfd_peer *p, const struct mfd_wire_greeting *
 		return mfd_error_set(err, -EAGAIN, "%s", v.text);
 	if (v.kind == MFD_EVIDENCE_COMMITTED) {
 		if (outcome_of(r->outcome) == MFD_OUTCOME_ABORT)
-			note_both(p, r->session);
+			note_both(p, g->session, r->session);
 		send_committed(p, &v);
 	} else {
 		mfd_log_warn("%s: %s: %s", r->session, p->text, v.text);

@@ -92,6 +92,7 @@ struct mfd_deposits {
 struct mfd_end {
 	int by_person; /* bool: a person has discarded it */
 	int both_run;  /* bool: it runs, and so do the source's tasks, as the source says */
+	int told;      /* bool: its source has ended it, and needs no evidence */
 	int dead;      /* bool: nothing of what was restored lives */
 	int buried;    /* bool: the tombstone is on disk, and what was restored is dead */
 };

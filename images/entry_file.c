@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* One session_entry in a file; see entry_file.h. */
+#include <errno.h>
+
+#include "entry_file.h"
+#include "image.h"
+#include "why.h"
+
+int mfd_entry_file_write(int dirfd, const char *file, Mfd__SessionEntry *e, int sync)
+{
+	const ProtobufCMessage *msg = &e->base;
+
+	/*
+	 * What an older program would do with an early session that is under way is wrong: it may
+	 * let its tasks run.
+	 */
+	e->format = e->early_restore && e->state != MFD__SESSION_STATE__DONE &&
+				    e->state != MFD__SESSION_STATE__ABORTED ?
+			    MFD_ENTRY_FILE_FORMAT :
+			    1;
+	return mfd_image_replace(dirfd, file, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1,
+				 sync);
+}
+
+static int check_entry(const Mfd__SessionEntry *e, const char *file, const char **why)
+{
+	if (e->format > MFD_ENTRY_FILE_FORMAT)
+		return mfd_image_why(why, -EPROTO, "%s: format %u, this program knows up to %u",
+				     file, e->format, MFD_ENTRY_FILE_FORMAT);
+	if (!protobuf_c_enum_descriptor_get_value(&mfd__session_state__descriptor, e->state))
+		return mfd_image_why(why, -EBADMSG, "%s: unknown state %d", file, (int)e->state);
+	return 0;
+}
+
+int mfd_entry_file_read(int dirfd, const char *file, Mfd__SessionEntry **e, const char **why)
+{
+	ProtobufCMessage *msg = NULL;
+	struct mfd_image *img;
+	int ret = mfd_image_open(dirfd, file, MFD_IMAGE_SESSION, &img, why);
+	uint64_t end;
+
+	*e = NULL;
+	if (ret)
+		return ret;
+	ret = mfd_image_next(img, &mfd__session_entry__descriptor, &msg, why);
+	if (ret == 1)
+		ret = check_entry((Mfd__SessionEntry *)msg, file, why);
+	else if (!ret)
+		ret = mfd_image_why(why, -EBADMSG, "%s: no entry", file);
+	end = mfd_image_offset(img);
+	if (!ret && end != mfd_image_size(img))
+		ret = mfd_image_why(why, -EBADMSG, "%s: something follows its entry at offset %llu",
+				    file, (unsigned long long)end);
+	mfd_image_close(img);
+	if (!ret)
+		*e = (Mfd__SessionEntry *)msg;
+	else if (msg)
+		protobuf_c_message_free_unpacked(msg, NULL);
+	return ret;
+}
