@@ -75,10 +75,12 @@ static void connection_thread(void *arg)
 	const struct mfd_conn_config cfg = config(p->server);
 	struct mfd_error err = { 0 };
 
-	if (mfd_conn_handshake(&p->control.conn, MFD_CONN_TARGET, &cfg, &err))
+	if (mfd_conn_handshake(&p->control.conn, MFD_CONN_TARGET, &cfg, &err)) {
 		mfd_log_warn("%s: refused: %s", p->text, mfd_error_text(&err));
-	else
+	} else {
+		mfd_peer_identified(p);
 		greet(p);
+	}
 	mfd_peer_close(p);
 }
 

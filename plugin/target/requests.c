@@ -176,7 +176,7 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 	struct mfd_session *claim;
 	const char *no;
 
-	if (mfd_session_claim(sv, name, MFD_CLAIM_OLD, &claim)) {
+	if (mfd_session_claim(sv, name, MFD_CLAIM_OLD, NULL, &claim, NULL)) {
 		snprintf(answer, len, "error: session %.255s is busy, try again", name);
 		return;
 	}

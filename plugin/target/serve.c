@@ -20,6 +20,7 @@
 #include "netaddr.h"
 #include "nofile.h"
 #include "ours.h"
+#include "rights_now.h"
 #include "size.h"
 #include "sock.h"
 #include "supervise.h"
@@ -33,7 +34,7 @@ struct config {
 	struct mfd_daemon_options daemon;
 	const char *listen;
 	int once, insecure, durable;
-	const char *tls_dir, *tls_psk;
+	const char *tls_dir, *tls_psk, *peers;
 	int restore, pid_namespace, huge_pages;
 	const char *netns;
 	const char *restore_options[MAX_RESTORE_OPTIONS];
@@ -143,6 +144,12 @@ static int parse(struct config *c, int argc, char **argv)
 		  .dest = &c->tls_psk,
 		  .arg = "FILE",
 		  .help = "pre-shared keys of sources, lines IDENTITY:HEX: TLS with those" },
+		{ .name = "peers",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &c->peers,
+		  .arg = "FILE|off",
+		  .help = "what each source may do here, see criu-multifd-peers(5); what it does not name is denied\n"
+			  "(" MFD_RIGHTS_FILE " if it is there)" },
 		{ .name = "insecure",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &c->insecure,
@@ -210,6 +217,7 @@ static int parse(struct config *c, int argc, char **argv)
 			"\n"
 			"--tls-dir and --tls-psk let only those connect that have a certificate of the CA, or a key; 'criu-multifd keys'\n"
 			"makes both, and the source has options of the same names. Both flags together allow both.\n"
+			"Without --peers each of them may do what the flags here allow to any.\n"
 			"\n"
 			"--max-memory counts page stores, image files and receive buffers, also the images that ended sessions have left in "
 			"DIR\n"
@@ -417,6 +425,7 @@ static void configure(struct mfd_server *sv, const struct config *c)
 	sv->huge_pages = c->huge_pages == HUGE_ON;
 	sv->once = c->once;
 	sv->restore = c->restore;
+	mfd_rights_now_init(&sv->rights, c->peers);
 }
 
 /*
@@ -432,6 +441,11 @@ static void prepare_again(struct mfd_supervise *sv, const void *config)
 	if (prepare_tls(&l->server.security, config, &err)) {
 		l->server.security = &closed;
 		mfd_log_error("no source can connect from now on: %s", mfd_error_text(&err));
+		mfd_error_clear(&err);
+	}
+	if (mfd_rights_now_read(&l->server.rights, &err)) {
+		mfd_rights_now_close(&l->server.rights);
+		mfd_log_error("no source can open a session from now on: %s", mfd_error_text(&err));
 		mfd_error_clear(&err);
 	}
 	if (!prepare_restore(&l->server.criu, config, &err))
@@ -473,8 +487,10 @@ static int serve(const struct config *c, char **words)
 	configure(&l.server, c);
 	if (c->daemon.state)
 		return resume(&sv, c);
-	if (prepare_tls(&l.server.security, c, &err) || prepare_restore(&l.server.criu, c, &err) ||
-	    open_dir(&sv, &err) || open_socket(&sv, c, l.server.security != NULL, &addr, &err))
+	if (prepare_tls(&l.server.security, c, &err) ||
+	    mfd_rights_now_read(&l.server.rights, &err) ||
+	    prepare_restore(&l.server.criu, c, &err) || open_dir(&sv, &err) ||
+	    open_socket(&sv, c, l.server.security != NULL, &addr, &err))
 		return fail(&err);
 	l.server.dirfd = sv.dirfd;
 	return mfd_supervise_run(&sv, addr.text);

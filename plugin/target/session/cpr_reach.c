@@ -12,6 +12,7 @@
 #include "cpr_store.h"
 #include "io.h"
 #include "keeper_client.h"
+#include "permit.h"
 #include "session.h"
 
 struct reach {
@@ -32,7 +33,11 @@ static int has_fallback(const struct mfd_cpr_record *r)
 
 static int has(const struct reach *r, const char *name, uint64_t id)
 {
-	return r->keeper >= 0 && mfd_keeper_has(r->keeper, r->s->name, name, id) > 0;
+	int what = r->keeper < 0 ? 0 : mfd_keeper_has(r->keeper, r->s->name, name, id);
+
+	if (what == MFD_KEEPER_OFFERED && !mfd_permit_offer(&r->s->owner, name))
+		return 0;
+	return what > 0;
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "memory.h"
 #include "options_allowed.h"
+#include "permit.h"
 #include "say.h"
 #include "text.h"
 #include "ask_setting.h"
@@ -60,14 +61,15 @@ static int check_machine(const Mfd__Hello *h, struct mfd_error *err)
 	return 0;
 }
 
-static int check_restore(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
+static int check_restore(const struct mfd_server *sv, const struct mfd_owner *o,
+			 const Mfd__Hello *h, struct mfd_error *err)
 {
 	if (h->confirm_restore && !sv->restore)
 		return mfd_error_set(
 			err, -EPERM,
 			"this server does not restore by itself (criu-multifd serve --restore allows it)");
 	return mfd_options_allowed_check(h->restore_option, h->n_restore_option, err) ?:
-		       mfd_address_check(sv, h, err);
+		       mfd_address_check(sv, o, h, err);
 }
 
 /* What is on disk under this name: only an ended session gives way. */
@@ -75,16 +77,23 @@ static int make_room(struct mfd_session *s, struct mfd_error *err)
 {
 	struct mfd_session_file f;
 	Mfd__SessionState st;
-	int ended, ret = mfd_session_file_find(s->server->dirfd, s->name, &f);
+	int ended, others, ret = mfd_session_file_find(s->server->dirfd, s->name, &f);
 
 	if (ret && ret != -ENOENT)
 		return mfd_error_sys(err, ret, "session %s", s->name);
 	if (!ret) {
 		ended = f.ended;
+		others = f.entry && mfd_permit_is_of_another(&s->owner, f.entry);
 		st = f.entry ? f.entry->state : MFD__SESSION_STATE__COMMITTED;
 		mfd_session_file_release(&f);
 		if (!ended && st != MFD__SESSION_STATE__DONE && st != MFD__SESSION_STATE__ABORTED)
 			return mfd_error_set(err, -EEXIST, "session %s is in use", s->name);
+		if (others && !ended)
+			return mfd_error_set(
+				err, -EEXIST,
+				"session %s: another peer has left one of this name: "
+				"use another, or remove it there ('criu-multifd abort')",
+				s->name);
 	}
 	ret = mfd_clean_session(s->server->dirfd, s->name);
 	if (ret == -EEXIST)
@@ -157,7 +166,7 @@ static int check_memory(struct mfd_server *sv, const Mfd__Hello *h, struct mfd_e
 	return mfd_memory_check(sv, &lim, h, err);
 }
 
-static void set_up(struct mfd_session *s, const struct mfd_peer *p, const Mfd__Hello *h)
+static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 {
 	mfd_assert(!s->plan);
 	mfd_assert(s->phase == MFD_PHASE_NONE);
@@ -165,7 +174,6 @@ static void set_up(struct mfd_session *s, const struct mfd_peer *p, const Mfd__H
 	s->plan = mfd_plan_granted(h, mfd_server_restores_early(s->server));
 	s->times.started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
-	snprintf(s->identity, sizeof(s->identity), "%s", mfd_conn_identity(&p->control.conn));
 	mfd_setting_offered(s, h->settings, h->has_max_bandwidth, h->max_bandwidth);
 }
 
@@ -184,8 +192,7 @@ int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_
 	return 0;
 }
 
-static int make_session(struct mfd_session *s, const struct mfd_peer *p, const Mfd__Hello *h,
-			struct mfd_error *err)
+static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
 {
 	int ret = make_room(s, err), admitted;
 
@@ -193,12 +200,10 @@ static int make_session(struct mfd_session *s, const struct mfd_peer *p, const M
 	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
 	if (ret)
 		return ret;
-	set_up(s, p, h);
-	if (mfd_session_set_aside(s, 1))
-		return mfd_error_set(err, -EMFILE,
-				     "session %s with %u channels: the restore server has no "
-				     "descriptors left for it (ulimit -n, LimitNOFILE)",
-				     s->name, s->limits.channels);
+	set_up(s, h);
+	ret = mfd_session_set_aside(s, MFD_CLAIM_NEW, err);
+	if (ret)
+		return ret;
 	ret = mfd_hello_restore_options(s, h->restore_option, h->n_restore_option);
 	ret = ret ? ret : mfd_address_keep(s, h->move_address, h->n_move_address);
 	if (ret)
@@ -226,16 +231,13 @@ static int make_session(struct mfd_session *s, const struct mfd_peer *p, const M
 	return ret;
 }
 
-static int claim(struct mfd_server *sv, const char *name, struct mfd_session **s,
-		 struct mfd_error *err)
+static int claim(struct mfd_server *sv, const char *name, struct mfd_owner *owner,
+		 struct mfd_session **s, struct mfd_error *err)
 {
-	int ret = mfd_session_claim(sv, name, MFD_CLAIM_NEW, s);
+	int ret = mfd_session_claim(sv, name, MFD_CLAIM_NEW, owner, s, err);
 
 	if (ret == -EEXIST)
 		return mfd_error_set(err, ret, "session %s is in use", name);
-	if (ret == -EMFILE)
-		return mfd_error_set(err, ret, "this server has %u sessions already",
-				     sv->max_sessions);
 	return ret ? mfd_error_sys(err, ret, "session %s", name) : 0;
 }
 
@@ -267,22 +269,34 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 	return mfd_error_sys(err, ret, "thread");
 }
 
+/* Everything that can be seen before anything is made of it; then it has its name. */
+static int admit(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **s,
+		 struct mfd_error *err)
+{
+	struct mfd_owner owner = { .rights = NULL };
+	int ret = check_name(h->session, err);
+
+	mfd_owner_of(&owner, p);
+	ret = ret ? ret : mfd_permit_hello(&owner, h, err);
+	ret = ret ? ret : check_limits(h, err);
+	ret = ret ? ret : check_machine(h, err);
+	ret = ret ? ret : check_restore(p->server, &owner, h, err);
+	ret = ret ? ret : check_memory(p->server, h, err);
+	ret = ret ? ret : check_evidence(p, err);
+	ret = ret ? ret : claim(p->server, h->session, &owner, s, err);
+	mfd_owner_release(&owner);
+	return ret;
+}
+
 int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **out,
 		   struct mfd_error *err)
 {
 	struct mfd_session *s;
-	int ret, queued;
+	int queued, ret = admit(p, h, &s, err);
 
-	ret = check_name(h->session, err);
-	ret = ret ? ret : check_limits(h, err);
-	ret = ret ? ret : check_machine(h, err);
-	ret = ret ? ret : check_restore(p->server, h, err);
-	ret = ret ? ret : check_memory(p->server, h, err);
-	ret = ret ? ret : check_evidence(p, err);
-	ret = ret ? ret : claim(p->server, h->session, &s, err);
 	if (ret)
 		return ret;
-	ret = make_session(s, p, h, err);
+	ret = make_session(s, h, err);
 	queued = s->phase == MFD_PHASE_QUEUED; /* the thread's own once it runs */
 	ret = ret ? ret : launch(s, p, err);
 	if (ret) {
@@ -290,9 +304,9 @@ int mfd_hello_open(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session *
 		return ret;
 	}
 	mfd_peer_admit(p);
-	mfd_log_info("%s: opened by %s (%s%s%s): %s, %u channels of %u KiB%s", s->name, p->text,
-		     s->source[0] ? s->source : "?", s->identity[0] ? ", " : "", s->identity,
-		     s->plan->postcopy ? "postcopy" : "safe", s->limits.channels,
+	mfd_log_info("%s: opened by %s (%s%s%s): %s, %u channels of %u KiB%s", s->name, p->where,
+		     s->source[0] ? s->source : "?", s->owner.identity[0] ? ", " : "",
+		     s->owner.identity, s->plan->postcopy ? "postcopy" : "safe", s->limits.channels,
 		     s->limits.packet_size >> 10, queued ? "; waits for memory" : "");
 	if (!queued)
 		mfd_say_hello_ok(s);

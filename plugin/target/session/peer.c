@@ -11,9 +11,9 @@
 #include "server.h"
 #include "wire.h"
 
-#define ADDRESSES 256	/* different ones may share a number: then they share a fate */
-#define TELL_MS	  10000 /* between two lines about connections that were turned away */
-#define LAST_MS	  1000	/* for the last words to a peer whose time is over */
+#define SHARES	256   /* different peers may share a number: then they share a fate */
+#define TELL_MS 10000 /* between two lines about connections that were turned away */
+#define LAST_MS 1000  /* for the last words to a peer whose time is over */
 
 void mfd_peers_init(struct mfd_peers *l, unsigned max_waiting)
 {
@@ -51,14 +51,20 @@ static void enlist(struct mfd_peers *l, struct mfd_peer *p)
 	pthread_mutex_unlock(&l->lock);
 }
 
-static unsigned address_of(const char *text)
+static unsigned share_of(const char *text, size_t len)
 {
-	const char *port = strrchr(text, ':');
 	unsigned h = 5381;
 
-	for (; *text && text != port; text++)
-		h = h * 33 + (unsigned char)*text;
-	return h % ADDRESSES;
+	while (len--)
+		h = h * 33 + (unsigned char)*text++;
+	return h % SHARES;
+}
+
+size_t mfd_peer_address_len(const struct mfd_peer *p)
+{
+	const char *port = strrchr(p->where, ':');
+
+	return port ? (size_t)(port - p->where) : strlen(p->where);
 }
 
 struct mfd_peer *mfd_peer_open(struct mfd_server *sv, struct mfd_conn *conn)
@@ -74,9 +80,10 @@ struct mfd_peer *mfd_peer_open(struct mfd_server *sv, struct mfd_conn *conn)
 	p->control.max_body = MFD_PEER_MAX_BODY;
 	mfd_conn_move(&p->control.conn, conn);
 	mfd_conn_want(&p->control.conn, sizeof(struct mfd_wire_greeting));
-	if (mfd_conn_peer_text(&p->control.conn, p->text, sizeof(p->text)))
-		snprintf(p->text, sizeof(p->text), "?");
-	p->address = address_of(p->text);
+	if (mfd_conn_peer_text(&p->control.conn, p->where, sizeof(p->where)))
+		snprintf(p->where, sizeof(p->where), "?");
+	snprintf(p->text, sizeof(p->text), "%s", p->where);
+	p->share = share_of(p->where, mfd_peer_address_len(p));
 	enlist(&sv->peers, p);
 	return p;
 }
@@ -100,6 +107,20 @@ void mfd_peer_close(struct mfd_peer *p)
 	delist(&p->server->peers, p);
 	mfd_control_close(&p->control);
 	free(p);
+}
+
+void mfd_peer_identified(struct mfd_peer *p)
+{
+	const char *identity = mfd_conn_identity(&p->control.conn);
+	struct mfd_peers *l = &p->server->peers;
+
+	mfd_assert(p->state == MFD_PEER_PENDING);
+	if (!*identity)
+		return;
+	snprintf(p->text, sizeof(p->text), "%s, %s", p->where, identity);
+	pthread_mutex_lock(&l->lock);
+	p->share = share_of(identity, strlen(identity));
+	pthread_mutex_unlock(&l->lock);
 }
 
 void mfd_peer_admit(struct mfd_peer *p)
@@ -140,17 +161,17 @@ unsigned mfd_peers_watch(struct mfd_peers *l, struct pollfd *fds, struct mfd_pee
 	return n;
 }
 
-/* peers.lock held: the oldest in this state of the address that has most in it. */
+/* peers.lock held: the oldest in this state of the peer that has most in it. */
 static struct mfd_peer *one_too_many(const struct mfd_peers *l, enum mfd_peer_state state)
 {
-	unsigned n[ADDRESSES] = { 0 }, most = 0;
+	unsigned n[SHARES] = { 0 }, most = 0;
 	struct mfd_peer *p, *one = NULL;
 
 	for (p = l->all; p; p = p->next)
-		if (p->state == state && ++n[p->address] > most)
-			most = n[p->address];
+		if (p->state == state && ++n[p->share] > most)
+			most = n[p->share];
 	for (p = l->all; p; p = p->next)
-		if (p->state == state && n[p->address] == most)
+		if (p->state == state && n[p->share] == most)
 			one = p;
 	return one;
 }

@@ -8,7 +8,8 @@
  *
  * The first two have a deadline and a limit, so that connections that say nothing keep out none
  * that does.  Where one has to go it is one of the address that has most of them, and the oldest
- * of those: a peer that makes many takes the place of its own.
+ * of those: a peer that makes many takes the place of its own.  Once a peer has proved an identity,
+ * that takes the place of the address.
  */
 #ifndef MFD_PEER_H
 #define MFD_PEER_H
@@ -46,9 +47,11 @@ enum mfd_peer_state { MFD_PEER_WAITING, MFD_PEER_PENDING, MFD_PEER_ADMITTED };
 struct mfd_peer {
 	struct mfd_server *server;
 	struct mfd_control control; /* control.conn is the connection whatever its role */
-	char text[80];		    /* address, for the log */
-	unsigned address;	    /* a number for the address without the port */
+	char where[80];		    /* ADDR:PORT */
+	/* the same, and its identity once that is proved: for the log */
+	char text[80 + MFD_CONN_IDENTITY];
 	/* peers.lock */
+	unsigned share; /* a number for the address without the port, later for the identity */
 	enum mfd_peer_state state;
 	int expired;	   /* its deadline was over */
 	uint64_t deadline; /* ms; while not admitted */
@@ -60,7 +63,10 @@ void mfd_peers_init(struct mfd_peers *l, unsigned max_waiting);
 struct mfd_peer *mfd_peer_open(struct mfd_server *sv, struct mfd_conn *conn);
 /* Its thread, or the main thread if it has none: off the list, closed, freed. */
 void mfd_peer_close(struct mfd_peer *p);
-void mfd_peer_admit(struct mfd_peer *p); /* its thread: a session has it */
+/* Its thread: the handshake is over, and from now on it counts by its identity. */
+void mfd_peer_identified(struct mfd_peer *p);
+void mfd_peer_admit(struct mfd_peer *p);	       /* its thread: a session has it */
+size_t mfd_peer_address_len(const struct mfd_peer *p); /* bytes of p->where without the port */
 /* Its thread, when receiving has failed: was it because its time was over? */
 int mfd_peer_has_expired(struct mfd_peer *p);
 

@@ -223,7 +223,8 @@ void mfd_session_enter(struct mfd_session *s, enum mfd_phase to)
 	mfd_assert(s->plan);
 	mfd_assert(mfd_phase_legal(s->phase, to, s->plan->id));
 	mfd_assert(!is_broken_by_test(to));
-	mfd_log_debug("%s: %s -> %s", s->name, mfd_turns_phase(s->phase), mfd_turns_phase(to));
+	mfd_log_info("%s: %s -> %s, of %s", s->name, mfd_turns_phase(s->phase), mfd_turns_phase(to),
+		     mfd_owner_text(&s->owner));
 	s->phase = to;
 	mfd_session_check(s);
 }

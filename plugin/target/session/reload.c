@@ -130,7 +130,6 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	mfd_figures_load(s, e);
 	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
 	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
-	snprintf(s->identity, sizeof(s->identity), "%s", e->identity ? e->identity : "");
 	memcpy(s->id, e->session_id.data, sizeof(s->id));
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));
 	s->link.rounds = 1; /* what the source says at the END counts from its return on */
@@ -162,7 +161,7 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 				     "session.img: a session in this state has ended");
 	mfd_session_load(s, mfd_session_phase_of(e->state));
 	from_entry(s, e);
-	mfd_session_set_aside(s, 0);
+	mfd_session_set_aside(s, MFD_CLAIM_OLD, NULL);
 	mfd_filesink_close(&s->files);
 	if (mfd_hello_restore_options(s, e->restore_option, e->n_restore_option) ||
 	    mfd_address_keep(s, e->move_address, e->n_move_address))
@@ -215,10 +214,13 @@ static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
 static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e,
 		  enum mfd_notes_left take_over, struct mfd_error *err)
 {
+	struct mfd_owner owner = { .rights = NULL };
 	struct mfd_session *s;
 	char what[64];
-	int ret = mfd_session_claim(sv, name, MFD_CLAIM_OLD, &s);
+	int ret;
 
+	mfd_owner_load(&owner, e);
+	ret = mfd_session_claim(sv, name, MFD_CLAIM_OLD, &owner, &s, err);
 	if (ret)
 		return mfd_error_sys(err, ret, "session");
 	ret = fill(s, dirfd, e, err);

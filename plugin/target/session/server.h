@@ -25,6 +25,7 @@
 #include "guard.h"
 #include "peer.h"
 #include "restore_run.h"
+#include "rights_now.h"
 #include "takeover.h"
 #include "threads.h"
 
@@ -54,6 +55,7 @@ struct mfd_server {
 	size_t n_allow_address;
 
 	/* With locks or atomics of their own. */
+	struct mfd_rights_now rights; /* what peers may do */
 	struct mfd_guard guard;
 	struct mfd_takeover takeover; /* main thread, until the sessions are reloaded */
 	struct mfd_threads pool;

@@ -12,8 +12,8 @@
 #include "io.h"
 #include "joinproof.h"
 #include "log.h"
-#include "nofile.h"
 #include "session.h"
+#include "share.h"
 
 static void take_ref(void *arg)
 {
@@ -72,18 +72,8 @@ static struct mfd_session *find_locked(struct mfd_server *sv, const char *name)
 	return NULL;
 }
 
-/*
- * A session in doubt waits for its source or for a person, maybe for ever: it takes no place from
- * new ones.
- */
-static int is_full(const struct mfd_server *sv)
-{
-	mfd_assert(sv->n_doubt <= sv->n_sessions);
-	return sv->n_sessions - sv->n_doubt >= sv->max_sessions;
-}
-
 int mfd_session_claim(struct mfd_server *sv, const char *name, enum mfd_claim why,
-		      struct mfd_session **out)
+		      struct mfd_owner *owner, struct mfd_session **out, struct mfd_error *err)
 {
 	struct mfd_session *s = NULL;
 	int ret = 0;
@@ -93,11 +83,15 @@ int mfd_session_claim(struct mfd_server *sv, const char *name, enum mfd_claim wh
 		ret = -ESHUTDOWN;
 	else if (find_locked(sv, name))
 		ret = -EEXIST;
-	else if (why == MFD_CLAIM_NEW && is_full(sv))
-		ret = -EMFILE;
-	else if (!(s = alloc(sv, name)))
+	else if (why == MFD_CLAIM_NEW)
+		ret = mfd_share_place(sv, owner, err);
+	if (!ret && !(s = alloc(sv, name)))
 		ret = -ENOMEM;
 	if (!ret) {
+		if (owner) {
+			s->owner = *owner;
+			*owner = (struct mfd_owner){ .rights = NULL };
+		}
 		s->next = sv->sessions;
 		sv->sessions = s;
 		sv->n_sessions++;
@@ -110,19 +104,42 @@ int mfd_session_claim(struct mfd_server *sv, const char *name, enum mfd_claim wh
 /* Folder, store, journal, images, the pager's own, a restore's. */
 #define DESCRIPTORS 24U
 
-int mfd_session_set_aside(struct mfd_session *s, int must_fit)
+static unsigned descriptors_of(const struct mfd_session *s)
 {
-	unsigned n = DESCRIPTORS + s->limits.channels + 1U + (s->plan->follow ? 1U : 0U);
+	return DESCRIPTORS + s->limits.channels + 1U + (s->plan->follow ? 1U : 0U);
+}
+
+/* server->lock held */
+static int fit(struct mfd_session *s, struct mfd_error *err)
+{
+	unsigned channels = mfd_share_channels(s->server, &s->owner);
+
+	mfd_assert(!atomic_load(&s->thread));
+	mfd_assert(channels || s->owner.right);
+	if (!channels)
+		return mfd_error_set(err, -EDQUOT,
+				     "%s has all the channels on this restore server that it may "
+				     "have: its operator can raise 'max-channels' in %.120s there",
+				     mfd_owner_text(&s->owner), mfd_rights_path(s->owner.rights));
+	if (s->limits.channels > channels)
+		s->limits.channels = channels;
+	return mfd_share_descriptors(s->server, &s->owner, descriptors_of(s), err);
+}
+
+int mfd_session_set_aside(struct mfd_session *s, enum mfd_claim why, struct mfd_error *err)
+{
 	struct mfd_server *sv = s->server;
 	int ret = 0;
 
-	mfd_assert(!s->descriptors);
+	mfd_assert(!s->descriptors && !s->channels);
 	mfd_assert(s->plan && s->limits.channels);
 	pthread_mutex_lock(&sv->lock);
-	if (must_fit && sv->descriptors + n > mfd_nofile_for_sessions())
-		ret = -EMFILE;
-	else
-		sv->descriptors += s->descriptors = n;
+	if (why == MFD_CLAIM_NEW)
+		ret = fit(s, err);
+	if (!ret) {
+		s->channels = s->limits.channels;
+		sv->descriptors += s->descriptors = descriptors_of(s);
+	}
 	pthread_mutex_unlock(&sv->lock);
 	return ret;
 }
@@ -149,6 +166,9 @@ void mfd_session_doubt(struct mfd_session *s, int in_doubt)
 	struct mfd_server *sv = s->server;
 
 	mfd_assert(in_doubt == 0 || in_doubt == 1);
+	if (s->in_doubt != in_doubt)
+		mfd_log_info("%s: %sin doubt, of %s", s->name, in_doubt ? "" : "no more ",
+			     mfd_owner_text(&s->owner));
 	pthread_mutex_lock(&sv->lock);
 	mfd_assert(sv->n_doubt >= (unsigned)s->in_doubt);
 	sv->n_doubt += (unsigned)in_doubt;
@@ -183,7 +203,7 @@ static int is(struct mfd_session *s, const struct mfd_peer *p, const struct mfd_
 	pthread_mutex_lock(&s->lock);
 	yes = s->presence == MFD_PRESENCE_LIVE && !memcmp(s->id, g->session, sizeof(s->id)) &&
 	      mfd_joinproof_fits(j, s->secret, g->secret) &&
-	      !strcmp(s->identity, mfd_conn_identity(&p->control.conn));
+	      !strcmp(s->owner.identity, mfd_conn_identity(&p->control.conn));
 	pthread_mutex_unlock(&s->lock);
 	return yes;
 }
@@ -241,6 +261,7 @@ void mfd_session_put(struct mfd_session *s)
 	mfd_tables_free(&s->tables);
 	mfd_filesink_free(&s->files);
 	mfd_io_close(&s->dirfd);
+	mfd_owner_release(&s->owner);
 	pthread_cond_destroy(&s->cond);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->send_lock);

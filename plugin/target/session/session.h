@@ -29,6 +29,7 @@
 #include "session_inbox.h"
 #include "session_link.h"
 #include "memory.h"
+#include "owner.h"
 #include "pager.h"
 #include "pagestore.h"
 #include "phase.h"
@@ -113,7 +114,9 @@ struct mfd_session {
 	/* The session's thread, set by itself; 0: not started, one thread has the session. */
 	_Atomic(pthread_t) thread;
 	char name[MFD_WIRE_MAX_NAME + 1];
-	unsigned descriptors; /* server->lock: that are set aside for it */
+	/* server->lock: that are set aside for it, share.h counts them */
+	unsigned descriptors, channels;
+	struct mfd_owner owner; /* constant while it is in the list; released with the session */
 
 	/* Constant once the session's thread runs. */
 	int dirfd;
@@ -121,7 +124,6 @@ struct mfd_session {
 	struct mfd_wire_limits limits;
 	const struct mfd_plan *plan;
 	char source[256];
-	char identity[MFD_CONN_IDENTITY]; /* of the connection that sent HELLO; "": plain */
 	struct mfd_asked asked;
 	struct mfd_pagestore *store;
 
@@ -205,13 +207,17 @@ enum mfd_claim {
 	MFD_CLAIM_OLD, /* what is on disk already */
 };
 /*
- * A new object under this name: 0, -EEXIST (the name is in use), -EMFILE (too many), -ESHUTDOWN.
- * *s has the caller's reference.
+ * A new object under this name: 0, -EEXIST (the name is in use), -EMFILE or -EDQUOT (too many; err
+ * is filled), -ESHUTDOWN.  *s has the caller's reference, and has taken `owner` over; OLD: it may
+ * be NULL.
  */
 int mfd_session_claim(struct mfd_server *sv, const char *name, enum mfd_claim why,
-		      struct mfd_session **s);
-/* Set descriptors aside for its connections and files: 0, or -EMFILE if `must_fit`. */
-int mfd_session_set_aside(struct mfd_session *s, int must_fit);
+		      struct mfd_owner *owner, struct mfd_session **s, struct mfd_error *err);
+/*
+ * Set channels and descriptors aside for it.  MFD_CLAIM_NEW: it may get fewer channels than are in
+ * s->limits, which says how many; 0, or -EMFILE, -EDQUOT with err filled.
+ */
+int mfd_session_set_aside(struct mfd_session *s, enum mfd_claim why, struct mfd_error *err);
 /* leaves the list and drops the caller's reference */
 void mfd_session_unclaim(struct mfd_session *s);
 /* with a reference, or NULL */

@@ -63,7 +63,7 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->has_in_doubt = 1;
 	e->in_doubt = s->in_doubt;
 	e->source = s->source[0] ? s->source : NULL;
-	e->identity = s->identity[0] ? s->identity : NULL;
+	mfd_owner_entry(&s->owner, e);
 	e->has_session_id = e->has_secret = 1;
 	e->session_id.data = s->id;
 	e->session_id.len = sizeof(s->id);

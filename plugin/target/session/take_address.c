@@ -19,11 +19,13 @@ static int allowed(const struct mfd_server *sv, const struct mfd_netaddr *a)
 	return 0;
 }
 
-static int check(const struct mfd_server *sv, const struct mfd_netaddr *a, struct mfd_error *err)
+static int check(const struct mfd_server *sv, const struct mfd_owner *o,
+		 const struct mfd_netaddr *a, struct mfd_error *err)
 {
 	int ret;
 
-	if (!allowed(sv, a))
+	/* With a file of rights mfd_permit_hello has asked that. */
+	if (!o->rights && !allowed(sv, a))
 		return mfd_error_set(
 			err, -EPERM,
 			"%s may not be moved to %s (criu-multifd serve --allow-address %s allows it)",
@@ -39,7 +41,8 @@ static int check(const struct mfd_server *sv, const struct mfd_netaddr *a, struc
 	return ret ? ret : mfd_netaddr_block(a, 1, err);
 }
 
-int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
+int mfd_address_check(const struct mfd_server *sv, const struct mfd_owner *o, const Mfd__Hello *h,
+		      struct mfd_error *err)
 {
 	struct mfd_netaddr a;
 	int ret = 0;
@@ -49,7 +52,7 @@ int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct m
 				     MFD_NETADDR_MAX);
 	for (size_t i = 0; i < h->n_move_address && !ret; i++) {
 		ret = mfd_netaddr_parse(h->move_address[i], &a, err);
-		ret = ret ? ret : check(sv, &a, err);
+		ret = ret ? ret : check(sv, o, &a, err);
 	}
 	return ret;
 }

@@ -13,7 +13,8 @@
 
 #include "session.h"
 
-int mfd_address_check(const struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err);
+int mfd_address_check(const struct mfd_server *sv, const struct mfd_owner *o, const Mfd__Hello *h,
+		      struct mfd_error *err);
 /* copies them; 0 or -ENOMEM */
 int mfd_address_keep(struct mfd_session *s, char *const *words, size_t n);
 /* Each may be repeated. */

@@ -36,7 +36,7 @@ static char *read_log(void)
 	return text;
 }
 
-static int log_has(const char *what)
+int server_log_has(const char *what)
 {
 	char *text = read_log();
 	int yes = text && strstr(text, what);
@@ -67,12 +67,15 @@ static void wait_listening(void)
 	fail_msg("the server does not listen");
 }
 
-void server_start(const char *extra, const char *value)
+void server_start_with(const char *const *extra, int n)
 {
-	char *argv[] = { "serve",	"--listen", "127.0.0.1:0", "--dir",	  server_dir,
-			 "--log-level", "debug",    (char *)extra, (char *)value, NULL };
-	int fd, argc = 7 + !!extra + !!value;
+	char *argv[32] = { "serve",    "--listen",    "127.0.0.1:0", "--dir",
+			   server_dir, "--log-level", "debug" };
+	int fd, argc = 7 + n;
 
+	assert_true(argc < 32);
+	for (int i = 0; i < n; i++)
+		argv[7 + i] = (char *)(uintptr_t)extra[i];
 	unlink(logfile);
 	server_pid = fork();
 	if (!server_pid) {
@@ -87,6 +90,11 @@ void server_start(const char *extra, const char *value)
 	if (server_root < 0)
 		server_root = open(server_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(server_root >= 0);
+}
+
+void server_start(const char *extra, const char *value)
+{
+	server_start_with((const char *[]){ extra, value }, !!extra + !!value);
 }
 
 int server_wait(void)
@@ -187,7 +195,8 @@ int server_teardown(void **state)
 		waitpid(server_pid, NULL, 0);
 		server_pid = -1;
 	}
-	if (log_has("ThreadSanitizer") || log_has("AddressSanitizer") || log_has("runtime error")) {
+	if (server_log_has("ThreadSanitizer") || server_log_has("AddressSanitizer") ||
+	    server_log_has("runtime error")) {
 		dump_log();
 		return -1;
 	}

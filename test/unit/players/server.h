@@ -28,9 +28,11 @@ void server_tests_init(int argc, char **argv);
 
 /* Start the server and wait until it listens; an option and its value, or NULL. */
 void server_start(const char *extra, const char *value);
+void server_start_with(const char *const *extra, int n); /* n words of the command line */
 int server_wait(void); /* until it ends by itself: its exit status, or 128 + signal */
 int server_stop(void); /* the same after a SIGTERM */
 pid_t server_worker(void);
+int server_log_has(const char *what);
 void server_kill_worker(void); /* and wait until the next one is there */
 
 /* Send a request. Return nonzero if there is an answer. */

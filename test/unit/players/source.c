@@ -5,8 +5,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <endian.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "disk.h"
 #include "joinproof.h"
@@ -32,11 +35,26 @@ void source_close(struct source *s)
 
 const struct mfd_conn_security *source_security;
 
+const char *source_from;
+
+static int bound(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	int fd;
+
+	if (!source_from)
+		return -1;
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(inet_pton(AF_INET, source_from, &a.sin_addr), 1);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
 void source_dial(struct mfd_conn *c)
 {
 	const struct mfd_conn_config cfg = { .security = source_security, .connect_ms = 5000 };
 	struct mfd_error err = { 0 };
-	int fd = mfd_sock_connect(&server_addr, -1, 2000, &err);
+	int fd = mfd_sock_connect(&server_addr, bound(), 2000, &err);
 
 	assert_true(fd >= 0);
 	mfd_sock_tune(fd, 10000);

@@ -55,7 +55,8 @@ void source_resume(struct source *s, const char *outcome);
 void source_resume_old(struct source *s, const char *outcome);
 
 /* Connections (source.c). */
-extern const struct mfd_conn_security *source_security;			    /* NULL: plain */
+extern const struct mfd_conn_security *source_security; /* NULL: plain */
+extern const char *source_from; /* an address of the loopback that it connects from; NULL: any */
 void source_send_greeting(struct mfd_conn *c, struct mfd_wire_greeting *g); /* in host order */
 void source_dial(struct mfd_conn *c);
 void source_greet(struct mfd_conn *c, unsigned role, unsigned channel, const uint8_t *id,

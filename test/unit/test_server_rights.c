@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A restore server with a file of rights: what a peer may not do is refused at HELLO, in one line
+ * for each side; and what one peer holds of the server leaves room for others.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "players/disk.h"
+#include "players/server.h"
+#include "players/source.h"
+#include "tlsbed.h"
+
+static char file[64];
+
+static void write_rights(const char *text)
+{
+	int fd;
+
+	snprintf(file, sizeof(file), "%s/peers", server_tmp);
+	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(mfd_io_write_all(fd, text, strlen(text)), 0);
+	close(fd);
+}
+
+static void start_with(const char *text)
+{
+	write_rights(text);
+	server_start("--peers", file);
+}
+
+/* ---- HELLO ---- */
+
+static void refused(const Mfd__Hello *h, const char *why)
+{
+	struct source s;
+
+	source_init(&s, h->session);
+	source_send_hello(&s, h);
+	source_expect_abort(&s, why);
+	source_close(&s);
+}
+
+static void opened(struct source *s, const char *name, unsigned channels)
+{
+	Mfd__Hello h;
+
+	source_init(s, name);
+	source_hello_init(&h, name, channels);
+	source_send_hello(s, &h);
+	source_take_hello_ok(s);
+}
+
+static void test_denied_by_default(void **state)
+{
+	Mfd__Hello h;
+	struct source s;
+
+	(void)state;
+	start_with("peer x509:a sessions *\npeer insecure sessions web-*\n");
+	source_hello_init(&h, "db", 1);
+	refused(&h, "127.0.0.1 may not open a session of this name ('db')");
+	refused(&h, "'sessions' in /tmp/mfd-serve-");
+	source_hello_init(&h, "web-1", 1);
+	h.postcopy = 1;
+	refused(&h, "may not use mode postcopy");
+	h.postcopy = 0;
+	h.confirm_restore = 1;
+	refused(&h, "may not have its sessions restored there");
+	h.confirm_restore = 0;
+	h.n_restore_option = 1;
+	h.restore_option = (char *[]){ (char *)"tcp-established" };
+	refused(&h, "may not use restore option 'tcp-established'");
+	h.n_restore_option = 0;
+	h.n_move_address = 1;
+	h.move_address = (char *[]){ (char *)"192.0.2.1/24@lo" };
+	refused(&h, "may not move address 192.0.2.1/24@lo there");
+	opened(&s, "web-1", 1);
+	assert_true(server_log_has("web-1: opened by 127.0.0.1:"));
+	assert_true(server_log_has("web-1: none -> streaming, of 127.0.0.1"));
+	source_close(&s);
+}
+
+static void test_no_block_no_right(void **state)
+{
+	Mfd__Hello h;
+
+	(void)state;
+	start_with("peer x509:* sessions *\n");
+	source_hello_init(&h, "web", 1);
+	refused(&h, "a source without an identity may do nothing on this restore server");
+}
+
+/* ---- by identity ---- */
+
+static struct mfd_tls *load(const char *folder)
+{
+	const struct mfd_tls_config cfg = { .end = MFD_CONN_SOURCE,
+					    .dir = folder,
+					    .hostname = "127.0.0.1" };
+
+	return tlsbed_load(&cfg);
+}
+
+static void test_by_identity(void **state)
+{
+	const char *folder;
+	struct mfd_tls *tls;
+	Mfd__Hello h;
+	struct source s;
+
+	(void)state;
+	write_rights("peer x509:other.example sessions *\n"
+		     "peer x509:source.example sessions mine\n");
+	folder = tlsbed_good(server_tmp, "tls");
+	tls = load(folder);
+	source_security = mfd_tls_security(tls);
+	server_start_with((const char *[]){ "--tls-dir", folder, "--peers", file }, 4);
+	source_hello_init(&h, "yours", 1);
+	refused(&h, "x509:source.example may not open a session of this name");
+	assert_true(server_log_has(", x509:source.example: refused: x509:source.example may not"));
+	opened(&s, "mine", 1);
+	assert_true(server_log_has("mine: none -> streaming, of x509:source.example"));
+	source_close(&s);
+	source_security = NULL;
+	mfd_tls_free(tls);
+}
+
+/* ---- shares ---- */
+
+static void test_share_of_sessions(void **state)
+{
+	struct source s[4];
+	Mfd__Hello h;
+
+	(void)state;
+	server_start("--max-sessions", "4");
+	opened(&s[0], "a", 1);
+	opened(&s[1], "b", 1);
+	opened(&s[2], "c", 1);
+	source_hello_init(&h, "d", 1);
+	refused(&h, "127.0.0.1 has 3 sessions on this restore server, which is all that one peer");
+	source_from = "127.0.0.2";
+	opened(&s[3], "d", 1);
+	source_hello_init(&h, "e", 1);
+	refused(&h, "this server has 4 sessions already");
+	source_from = NULL;
+	for (int i = 0; i < 4; i++)
+		source_close(&s[i]);
+}
+
+static void test_limits_of_a_block(void **state)
+{
+	struct source s[3];
+	Mfd__Hello h;
+
+	(void)state;
+	start_with("peer insecure sessions * max-sessions 2 max-channels 3\n");
+	opened(&s[0], "a", 2);
+	assert_int_equal(s[0].channels, 2);
+	opened(&s[1], "b", 2);
+	assert_int_equal(s[1].channels, 1);
+	source_hello_init(&h, "c", 2);
+	refused(&h,
+		"127.0.0.1 has 2 sessions on this restore server, which is all that it may have");
+	source_from = "127.0.0.2"; /* the block holds for each peer by itself */
+	opened(&s[2], "c", 2);
+	assert_int_equal(s[2].channels, 2);
+	source_from = NULL;
+	for (int i = 0; i < 3; i++)
+		source_close(&s[i]);
+}
+
+static void test_no_channel_left(void **state)
+{
+	struct source s;
+	Mfd__Hello h;
+
+	(void)state;
+	start_with("peer insecure sessions * max-channels 2\n");
+	opened(&s, "a", 2);
+	source_hello_init(&h, "b", 1);
+	refused(&h, "has all the channels on this restore server that it may have");
+	source_close(&s);
+	disk_wait_free("a");
+	opened(&s, "b", 2);
+	assert_int_equal(s.channels, 2);
+	source_close(&s);
+}
+
+static void test_limit_of_doubt(void **state)
+{
+	struct source s;
+	Mfd__Hello h;
+
+	(void)state;
+	start_with("peer insecure sessions * max-in-doubt 1\n");
+	source_to_ready(&s, "a");
+	source_close(&s);
+	disk_wait_doubt("a", 1);
+	source_hello_init(&h, "b", 1);
+	refused(&h, "has 1 sessions in doubt on this restore server");
+	server_ask("resolve a discard", "ok");
+	opened(&s, "b", 1);
+	source_close(&s);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		SERVER_TEST(test_denied_by_default), SERVER_TEST(test_no_block_no_right),
+		SERVER_TEST(test_by_identity),	     SERVER_TEST(test_share_of_sessions),
+		SERVER_TEST(test_limits_of_a_block), SERVER_TEST(test_no_channel_left),
+		SERVER_TEST(test_limit_of_doubt),
+	};
+
+	server_tests_init(argc, argv);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
