@@ -109,6 +109,7 @@ int mfd_image_replace_each(int dirfd, const char *name, uint32_t common_magic, u
 #define MFD_IMAGE_TTY_INFO	0x59453036U
 #define MFD_IMAGE_SESSION	0x4d465345U /* ours: session.img */
 #define MFD_IMAGE_CPR		0x4d464350U /* ours: cpr-fds.img */
+#define MFD_IMAGE_SOURCE	0x4d465352U /* ours: .multifd-send.img */
 
 /* pagemap entry flags (CRIU's PE_*) */
 #define MFD_PE_PARENT  (1U << 0)

@@ -9,6 +9,7 @@
 #include "images/cpr.pb-c.h"
 #include "images/criu.pb-c.h"
 #include "images/session.pb-c.h"
+#include "images/source.pb-c.h"
 
 /* criu.proto has only some fields of these: enough to work with, too few to show. */
 #define PART(message)  .entry = &message##__descriptor
@@ -24,6 +25,7 @@ static const struct mfd_image_kind kinds[] = {
 	  WHOLE(mfd_criu__pagemap_entry) },
 	{ .magic = MFD_IMAGE_MM, .name = "MM", WHOLE(mfd_criu__mm_entry) },
 	{ .magic = MFD_IMAGE_SESSION, .name = "SESSION", WHOLE(mfd__session_entry) },
+	{ .magic = MFD_IMAGE_SOURCE, .name = "SOURCE", WHOLE(mfd__source_entry) },
 	{ .magic = MFD_IMAGE_CPR, .name = "CPR_FDS", HEAD(mfd__cpr_header), WHOLE(mfd__cpr_entry) },
 	{ .magic = MFD_IMAGE_FDINFO, .name = "FDINFO", PART(mfd_criu__fdinfo_entry) },
 	{ .magic = MFD_IMAGE_CORE, .name = "CORE", PART(mfd_criu__core_entry) },

@@ -261,6 +261,17 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 			  m->o.target, m->progress->error);
 		return;
 	}
+	if (atomic_load(&m->progress->running) &&
+	    atomic_load(&m->progress->phase) < MFD_PROGRESS_RELEASED) {
+		o->result = "in-doubt";
+		o->code = MFD_EXIT_DOUBT;
+		set_error(
+			o,
+			"in doubt: the sender has died; process %u may run on %s, and is frozen or gone here. "
+			"criu-multifd status --source %.300s says more, resolve --source %.300s settles it",
+			m->pid, m->o.target, m->dir, m->dir);
+		return;
+	}
 	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED && !m->progress->untold)
 		return;
 	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED || ok) {
@@ -390,7 +401,8 @@ int mfd_migrate_main(int argc, char **argv)
 			"   2  aborted because of --timeout: the process runs on here\n"
 			"   3  in doubt: gone here, complete on the target, which could not be told yet; see 'criu-multifd status' there.\n"
 			"      The sender goes on telling it; 'criu-multifd resolve --source DIR --discard' ends that.\n"
-			"      Or frozen here, as its copy may run there: the sender was ended before that was known\n"
+			"      Or frozen here, as its copy may run there: the sender was ended before that was known, which\n"
+			"      'criu-multifd status --source DIR' shows and 'criu-multifd resolve --source DIR' settles\n"
 			"   4  nothing was begun: no such process, not root, no criu ...\n"
 			"   5  the target cannot be reached or refuses; nothing was frozen\n"
 			"   6  both run: the process runs on here, and on the target, where a person has let it run; end one of the two\n"

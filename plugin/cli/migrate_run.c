@@ -23,10 +23,12 @@
 #include "migrate.h"
 #include "pluginlink.h"
 #include "request.h"
+#include "source_file.h"
 
 #define TICK_MS	     10	  /* short moves have short phases */
 #define ASK_MS	     300  /* for an answer; the request stays in the sender's queue all the same */
 #define NO_SENDER_MS 5000 /* without a sender nothing is frozen: then CRIU may be ended */
+#define LOOK_MS	     200  /* between two looks for the sender */
 #define OWN_WORDS    15
 
 static void exec_criu(const struct mfd_migrate *m, char **argv)
@@ -143,6 +145,24 @@ static int needs_person(const struct mfd_migrate *m)
 	return atomic_load(&m->progress->lost) == MFD_PROGRESS_DIED;
 }
 
+/*
+ * After leave to run CRIU waits for a sender as long as it takes; nothing else says that there is
+ * none any more.
+ */
+static void look_for_sender(struct mfd_migrate *m)
+{
+	uint64_t now = mfd_io_now_ms();
+	int fd;
+
+	if (!atomic_load(&m->progress->running) || now < m->looked_ms + LOOK_MS)
+		return;
+	m->looked_ms = now;
+	fd = open(m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	m->sender_gone = fd >= 0 && !mfd_source_file_is_locked(fd) &&
+			 atomic_load(&m->progress->phase) < MFD_PROGRESS_RELEASED;
+	mfd_io_close(&fd);
+}
+
 static void watch(struct mfd_migrate *m, int signals)
 {
 	struct pollfd p = { .fd = signals, .events = POLLIN };
@@ -151,11 +171,12 @@ static void watch(struct mfd_migrate *m, int signals)
 	 * A sender that died without setting a phase is over when all children are gone: until
 	 * then its supervisor may be finishing what it began.
 	 */
-	while (reap(m) && !is_over(m) && !needs_person(m)) {
+	while (reap(m) && !is_over(m) && !needs_person(m) && !m->sender_gone) {
 		if (m->timeout_ms && mfd_io_now_ms() - m->start_ms > m->timeout_ms)
 			want_stop(m, MFD_MIGRATE_TIMEOUT);
 		ask_sender(m);
 		mfd_migrate_report_tick(m);
+		look_for_sender(m);
 		poll(&p, 1, TICK_MS);
 		take_signals(m, signals);
 	}

@@ -6,10 +6,9 @@
 
 #include "args.h"
 #include "request.h"
-#include "text.h"
+#include "resolve_source.h"
 
-/* a server kills tasks before it answers; a sender answers between two tries to connect */
-#define ANSWER_MS 45000
+#define ANSWER_MS 45000 /* a server kills tasks before it answers */
 
 struct resolve {
 	const char *dir, *source;
@@ -40,16 +39,6 @@ static int ask_target(const struct mfd_flags *table, const struct resolve *r, co
 	snprintf(request, sizeof(request), "resolve %s %s", name, what);
 	ret = mfd_request_call(r->dir, request, ANSWER_MS, NULL, 0, &err);
 	return ret ? mfd_request_failed(name, &err) : MFD_EXIT_OK;
-}
-
-static int ask_source(const struct resolve *r, const char *what)
-{
-	struct mfd_error err = { 0 };
-
-	if (!mfd_request_call_sender(r->source, what, ANSWER_MS, NULL, 0, &err))
-		return MFD_EXIT_OK;
-	fprintf(stderr, "criu-multifd resolve: %s\n", mfd_image_text_clean(err.text));
-	return MFD_EXIT_FAILED;
 }
 
 int mfd_resolve_main(int argc, char **argv)
@@ -97,6 +86,8 @@ int mfd_resolve_main(int argc, char **argv)
 			"             tasks here run on from where they were frozen\n"
 			"  --discard  the target has every page ('status' there says ready or committed): the tasks here are killed;\n"
 			"             after exit code 3 of migrate: the target is not told any more\n"
+			"If no sender runs there any more, one is started again from what the last one has kept in DIR.  It asks\n"
+			"the target first: what the target can prove, or a session that can go on, needs no decision.\n"
 			"\n"
 			"'criu-multifd status' on the target says which sessions are in doubt.\n"
 			"Exit status: 0 settled, 1 not (one line says why).",
@@ -117,5 +108,6 @@ int mfd_resolve_main(int argc, char **argv)
 	if (!what)
 		return mfd_flags_misuse(&table, "expected one of --run and --discard%s",
 					r.source ? ", and no SESSION" : "");
-	return r.source ? ask_source(&r, what) : ask_target(&table, &r, args.v[0], what);
+	return r.source ? mfd_resolve_source(r.source, what) :
+			  ask_target(&table, &r, args.v[0], what);
 }

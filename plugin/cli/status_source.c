@@ -14,6 +14,7 @@
 #include "rate.h"
 #include "request.h"
 #include "status.h"
+#include "status_left.h"
 #include "text.h"
 #include "words.h"
 
@@ -44,7 +45,8 @@ static struct json_object *look(const char *dir, struct mfd_error *err)
 			mfd_error_set(err, -EPROTO, "the sender's answer makes no sense");
 		return j;
 	}
-	return from_file(dir);
+	j = mfd_status_left(dir);
+	return j ? j : from_file(dir);
 }
 
 static uint64_t number(struct json_object *j, const char *key)
@@ -114,7 +116,8 @@ static const char what_to_do[] =
 
 static void print(struct json_object *j, int channels)
 {
-	char session[300], result[32], phase[32], target[128], bytes[32], rate[32], error[600];
+	char session[300], result[32], phase[32], target[128], bytes[32], rate[32], error[600],
+		advice[1200];
 
 	printf("%s: %s%s%s, to %s\n", word(j, "session", session, sizeof(session)),
 	       word(j, "result", result, sizeof(result)),
@@ -128,7 +131,9 @@ static void print(struct json_object *j, int channels)
 	       mfd_rate_text(number(j, "max_bandwidth"), rate, sizeof(rate)));
 	if (json_object_get_boolean(json_object_object_get(j, "in_doubt")))
 		printf("    IN DOUBT: %s\n    %s\n", word(j, "doubt", error, sizeof(error)),
-		       what_to_do);
+		       json_object_object_get(j, "advice") ?
+			       word(j, "advice", advice, sizeof(advice)) :
+			       what_to_do);
 	if (json_object_get_boolean(json_object_object_get(j, "both_run")))
 		printf("    BOTH RUN: here and on the target. End one of the two.\n");
 	if (json_object_object_get(j, "error"))

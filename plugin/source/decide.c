@@ -6,6 +6,7 @@
 #include "decide.h"
 #include "give_address.h"
 #include "io.h"
+#include "kept.h"
 #include "link.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
@@ -25,9 +26,18 @@ static int let_go_before_leave(struct mfd_worker *w)
 					     "CRIU has ended and let its tasks go"));
 }
 
+/* Before they are held: leave to run is not given yet, and may never be. */
+static int keep_hold(void *worker)
+{
+	struct mfd_worker *w = worker;
+
+	return mfd_kept_save(w->sh, w->o, MFD__SOURCE_STATE__UNTOLD, &w->err);
+}
+
 /*
  * The tasks are held before the phase says that the restored ones may run, and only then CRIU is
- * looked for: should it have died a moment ago, its tasks may have run on here.
+ * looked for: should it have died a moment ago, its tasks may have run on here.  What another
+ * sender would need is kept before, too: without it there is no leave.
  */
 static int hold_tasks(struct mfd_worker *w)
 {
@@ -36,11 +46,14 @@ static int hold_tasks(struct mfd_worker *w)
 
 	if (mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
 		return 0;
-	ret = mfd_hold_begin(w->sh, &w->err);
+	ret = mfd_hold_begin(w->sh, keep_hold, w, &w->err);
 	if (ret)
 		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 	if (mfd_gate_criu_ended(&w->gate, 0) || mfd_shared_tasks_let_go(w->sh))
 		return let_go_before_leave(w);
+	ret = mfd_kept_save(w->sh, w->o, MFD__SOURCE_STATE__RUNS, &w->err);
+	if (ret)
+		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 	mfd_log_info("%s holds the tasks here, as their copy may run on the target from now on",
 		     mfd_hold_text(w->sh, how, sizeof(how)));
 	return 0;

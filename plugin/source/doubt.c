@@ -7,6 +7,7 @@
 
 #include "assert.h"
 #include "doubt.h"
+#include "kept.h"
 #include "log.h"
 #include "person.h"
 #include "summary.h"
@@ -76,7 +77,7 @@ void mfd_doubt_end(struct mfd_worker *w)
 
 /* ---- the tasks here are dead ---- */
 
-/* Nonzero: a person does not want it to be told any more. */
+/* Nonzero: this process is not to tell it any more; > 0: no other one either. */
 static int rest(struct mfd_worker *w, int ms)
 {
 	int ret = mfd_person_wait(w, ms);
@@ -106,8 +107,9 @@ static int tell_on(struct mfd_worker *w, struct mfd_error *err)
 
 	mfd_uplink_shutdown(&w->session);
 	do {
-		if (rest(w, pause))
-			return -EINTR;
+		ret = rest(w, pause);
+		if (ret)
+			return ret > 0 ? -EINTR : -ESHUTDOWN;
 		mfd_error_clear(err);
 		ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, 0, err);
 		pause = pause * 2 < MAX_PAUSE_MS ? pause * 2 : MAX_PAUSE_MS;
@@ -115,10 +117,10 @@ static int tell_on(struct mfd_worker *w, struct mfd_error *err)
 	return ret;
 }
 
-void mfd_doubt_tell(struct mfd_worker *w)
+void mfd_doubt_tell(struct mfd_worker *w, unsigned first_ms)
 {
 	struct mfd_error err = { 0 };
-	int ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, MFD_TELL_MS, &err);
+	int ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, first_ms, &err);
 
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
 	mfd_assert(!ret || err.code);
@@ -135,5 +137,7 @@ void mfd_doubt_tell(struct mfd_worker *w)
 		mfd_log_warn("%s is not told any more, by request", w->sh->target.text);
 	else
 		mfd_log_info("%s knows that it was committed", w->sh->target.text);
+	if (ret != -ESHUTDOWN)
+		mfd_kept_save(w->sh, w->o, MFD_KEPT_NOTHING, NULL);
 	mfd_doubt_end(w);
 }

@@ -206,8 +206,23 @@ static void remove_group(struct mfd_shared *sh, int root)
 	unlinkat(root, sh->hold.group + 1, AT_REMOVEDIR);
 }
 
+/* What keeps a hold before it holds. */
+struct keeping {
+	int (*keep)(void *arg);
+	void *arg;
+	int failed; /* with its own error */
+};
+
+static int keep_it(struct keeping *k)
+{
+	int ret = k->keep ? k->keep(k->arg) : 0;
+
+	k->failed = ret != 0;
+	return ret;
+}
+
 /* Below `parent`: 0, or -errno with everything as before. */
-static int try_group(struct mfd_shared *sh, int root, const char *parent)
+static int try_group(struct mfd_shared *sh, int root, const char *parent, struct keeping *k)
 {
 	int ret;
 
@@ -219,7 +234,9 @@ static int try_group(struct mfd_shared *sh, int root, const char *parent)
 		return -errno;
 	/* From here on the sender's other process undoes it, if this one dies. */
 	sh->hold.kind = MFD_HOLD_GROUP;
-	ret = move_all(sh, root, 0);
+	ret = keep_it(k);
+	if (!ret)
+		ret = move_all(sh, root, 0);
 	if (!ret)
 		ret = write_file(root, sh->hold.group, "cgroup.freeze", "1");
 	if (ret) {
@@ -231,7 +248,7 @@ static int try_group(struct mfd_shared *sh, int root, const char *parent)
 }
 
 /* A group whose parent is "threaded" can have no processes: then the root is the parent. */
-static int begin_group(struct mfd_shared *sh)
+static int begin_group(struct mfd_shared *sh, struct keeping *k)
 {
 	int root = open_hierarchy(), ret;
 
@@ -239,9 +256,9 @@ static int begin_group(struct mfd_shared *sh)
 		return root;
 	ret = note_tasks(sh);
 	if (!ret)
-		ret = try_group(sh, root, sh->hold.origin[0]);
-	if (ret == -EOPNOTSUPP || ret == -EAGAIN || ret == -EBUSY)
-		ret = try_group(sh, root, "/");
+		ret = try_group(sh, root, sh->hold.origin[0], k);
+	if (!k->failed && (ret == -EOPNOTSUPP || ret == -EAGAIN || ret == -EBUSY))
+		ret = try_group(sh, root, "/", k);
 	close(root);
 	return ret;
 }
@@ -258,8 +275,24 @@ static void freeze_again(const struct mfd_shared *sh)
 
 /* ---- for the sender's processes ---- */
 
-int mfd_hold_begin(struct mfd_shared *sh, struct mfd_error *err)
+static int begin_signal(struct mfd_shared *sh, struct keeping *k)
 {
+	int ret;
+
+	mfd_assert(sh->hold.kind == MFD_HOLD_NONE);
+	mfd_assert(atomic_load(&sh->ntasks) > 0);
+	sh->hold.kind = MFD_HOLD_SIGNAL;
+	ret = keep_it(k);
+	if (ret)
+		sh->hold.kind = MFD_HOLD_NONE;
+	else
+		mfd_shared_tasks_signal(sh, SIGSTOP);
+	return ret;
+}
+
+int mfd_hold_begin(struct mfd_shared *sh, int (*keep)(void *arg), void *arg, struct mfd_error *err)
+{
+	struct keeping k = { keep, arg, 0 };
 	int ret;
 
 	if (sh->hold.kind != MFD_HOLD_NONE) {
@@ -268,17 +301,15 @@ int mfd_hold_begin(struct mfd_shared *sh, struct mfd_error *err)
 	}
 	mfd_assert(atomic_load(&sh->ntasks) > 0);
 	mfd_assert(sh->connected); /* the session's id is part of the group's name */
-	ret = begin_group(sh);
-	if (!ret)
-		return 0;
+	ret = begin_group(sh, &k);
+	if (!ret || k.failed)
+		return ret;
 	if (ret == -ESRCH)
 		return mfd_error_set(err, ret, "no task is left to be held");
 	mfd_log_warn("no frozen control group for the tasks (%s): SIGSTOP holds them instead, "
 		     "which any SIGCONT undoes",
 		     strerror(-ret));
-	sh->hold.kind = MFD_HOLD_SIGNAL;
-	mfd_shared_tasks_signal(sh, SIGSTOP);
-	return 0;
+	return begin_signal(sh, &k);
 }
 
 static void leave_group(struct mfd_shared *sh)

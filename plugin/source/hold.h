@@ -46,10 +46,12 @@ struct mfd_hold {
 };
 
 /*
- * Hold all tasks, which CRIU has stopped; may be repeated.  0; -errno with err: they cannot be held
- * at all, and nothing has changed.
+ * Hold all tasks, which CRIU has stopped; may be repeated.  `keep`, if any, is called when it is
+ * known what will hold them, before anything holds: it keeps that for a process that may have to
+ * undo it.  0; -errno with err: they cannot be held at all, or it cannot be kept, and nothing has
+ * changed.
  */
-int mfd_hold_begin(struct mfd_shared *sh, struct mfd_error *err);
+int mfd_hold_begin(struct mfd_shared *sh, int (*keep)(void *arg), void *arg, struct mfd_error *err);
 /* The tasks go back to where they were, and run unless something else keeps them from it. */
 void mfd_hold_release(struct mfd_shared *sh);
 /* The tasks are dead: remove what is left of the group. */

@@ -16,11 +16,13 @@
 #include "assert.h"
 #include "command.h"
 #include "io.h"
+#include "kept.h"
 #include "log.h"
 #include "ours.h"
 #include "pluginlink.h"
 #include "progress.h"
 #include "secure.h"
+#include "send_phase.h"
 #include "send_supervisor.h"
 #include "worker.h"
 
@@ -116,35 +118,79 @@ static void refuse(int link, const struct mfd_error *err)
 	mfd_io_send_fds(link, &m, sizeof(m), NULL, 0);
 }
 
-int mfd_send_main(int argc, char **argv)
+static struct mfd_shared *share(struct mfd_error *err)
 {
-	struct mfd_shared *sh;
-	struct mfd_options o;
+	void *sh = mmap(NULL, sizeof(struct mfd_shared), PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (sh != MAP_FAILED)
+		return sh;
+	mfd_error_sys(err, -errno, "shared memory");
+	return NULL;
+}
+
+static int from_plugin(struct mfd_options *o)
+{
 	struct mfd_error err = { 0 };
+	struct mfd_shared *sh = NULL;
 	int ret, log_fd;
 
-	if (argc != 2 || strcmp(argv[1], "--from-plugin")) {
+	fcntl(MFD_LINK_FD, F_SETFD, FD_CLOEXEC);
+	ret = read_config(o, &err);
+	close(MFD_LINK_CONF);
+	log_fd = ret ? -1 : open_log(o);
+	if (!ret)
+		sh = share(&err);
+	if (sh)
+		ret = mfd_kept_begin(sh, &err);
+	if (sh && !ret)
+		ret = prepare(o, sh, &err);
+	if (!sh || ret) {
+		mfd_log_error("%s", err.text);
+		refuse(MFD_LINK_FD, &err);
+		if (sh)
+			mfd_kept_end(sh);
+		return MFD_EXIT_FAILED;
+	}
+	return mfd_supervisor_run(o, sh, MFD_LINK_FD, log_fd);
+}
+
+/* By `resolve --source`, in the folder: every process of the sender before has died. */
+static int again(struct mfd_options *o)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_shared *sh = share(&err);
+	int ret = sh ? mfd_kept_again(sh, o, &err) : err.code, log_fd = -1;
+
+	if (!ret) {
+		mfd_send_phase_again(sh);
+		log_fd = open_log(o);
+		ret = mfd_sock_parse(o->target, 0, &sh->target, &err);
+	}
+	if (!ret)
+		ret = mfd_secure_load(o, &sh->security, &err);
+	if (ret) {
+		mfd_log_error("%s", err.text);
+		return MFD_EXIT_REFUSED;
+	}
+	mfd_log_info("a sender goes on with session '%s', whose sender was gone", sh->session);
+	return mfd_supervisor_again(o, sh, log_fd);
+}
+
+int mfd_send_main(int argc, char **argv)
+{
+	int is_first = argc == 2 && !strcmp(argv[1], "--from-plugin"),
+	    is_again = argc == 2 && !strcmp(argv[1], "--again"), ret;
+	struct mfd_options o;
+
+	if (!is_first && !is_again) {
 		fprintf(stderr,
 			"criu-multifd send is started by the plugin inside criu dump; see criu-multifd(8)\n");
 		return MFD_EXIT_USAGE;
 	}
-	fcntl(MFD_LINK_FD, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
 	mfd_options_init(&o);
-	ret = read_config(&o, &err);
-	close(MFD_LINK_CONF);
-	log_fd = ret ? -1 : open_log(&o);
-	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (!ret && sh == MAP_FAILED)
-		ret = mfd_error_sys(&err, -errno, "shared memory");
-	if (!ret)
-		ret = prepare(&o, sh, &err);
-	if (ret) {
-		mfd_log_error("%s", err.text);
-		refuse(MFD_LINK_FD, &err);
-		return MFD_EXIT_FAILED;
-	}
-	ret = mfd_supervisor_run(&o, sh, MFD_LINK_FD, log_fd);
+	ret = is_first ? from_plugin(&o) : again(&o);
 	mfd_options_free(&o);
 	return ret;
 }

@@ -5,6 +5,8 @@
 #include "assert.h"
 #include "command.h"
 #include "io.h"
+#include "kept.h"
+#include "log.h"
 #include "send_phase.h"
 #include "worker.h"
 
@@ -138,35 +140,44 @@ static void holds_over(const struct mfd_worker *w)
 #define VERIFIED MFD_SEND_VERIFIED
 #define DECIDED	 (VERIFIED | MFD_SEND_DECIDED)
 
+#define NOTHING MFD_KEPT_NOTHING
+#define UNTOLD	MFD__SOURCE_STATE__UNTOLD
+#define RUNS	MFD__SOURCE_STATE__RUNS
+
 static const struct {
 	unsigned facts;
 	enum mfd_send_heir heir;
+	int left; /* enum source_state: what is left to be done if every process dies; kept.h */
 	enum mfd_progress_phase progress; /* what people see from here on; 0: no change */
 	void (*holds)(const struct mfd_worker *w);
 } rows[] = {
-	[MFD_SEND_CONNECTING] = { 0, MFD_SEND_HEIR_ABORT, 0, holds_connecting },
-	[MFD_SEND_DUMPING] = { JOINED, MFD_SEND_HEIR_ABORT, MFD_PROGRESS_FREEZING, holds_dumping },
-	[MFD_SEND_DUMPED] = { GATE, MFD_SEND_HEIR_ABORT, 0, holds_dumped },
-	[MFD_SEND_IMAGES] = { IMAGED, MFD_SEND_HEIR_ABORT, 0, holds_images },
-	[MFD_SEND_VERIFYING] = { ENDED, MFD_SEND_HEIR_ABORT, MFD_PROGRESS_VERIFYING,
+	[MFD_SEND_CONNECTING] = { 0, MFD_SEND_HEIR_ABORT, NOTHING, 0, holds_connecting },
+	[MFD_SEND_DUMPING] = { JOINED, MFD_SEND_HEIR_ABORT, NOTHING, MFD_PROGRESS_FREEZING,
+			       holds_dumping },
+	[MFD_SEND_DUMPED] = { GATE, MFD_SEND_HEIR_ABORT, NOTHING, 0, holds_dumped },
+	[MFD_SEND_IMAGES] = { IMAGED, MFD_SEND_HEIR_ABORT, NOTHING, 0, holds_images },
+	[MFD_SEND_VERIFYING] = { ENDED, MFD_SEND_HEIR_ABORT, UNTOLD, MFD_PROGRESS_VERIFYING,
 				 holds_verifying },
-	[MFD_SEND_RESTORING] = { ENDED | VERIFIED, MFD_SEND_HEIR_ABORT, MFD_PROGRESS_RESTORING,
-				 holds_restoring },
-	[MFD_SEND_COMPLETE] = { ENDED | DECIDED, MFD_SEND_HEIR_ABORT, 0, holds_complete },
-	[MFD_SEND_RUNNING] = { IMAGED | LEAVE, MFD_SEND_HEIR_WORKER, 0, holds_running },
-	[MFD_SEND_RUNNING_ALL] = { ENDED | LEAVE, MFD_SEND_HEIR_WORKER, MFD_PROGRESS_VERIFYING,
-				   holds_running_all },
-	[MFD_SEND_LOST] = { ENDED | LEAVE, MFD_SEND_HEIR_WORKER, 0, holds_lost },
-	[MFD_SEND_REJOINED] = { ENDED | LEAVE, MFD_SEND_HEIR_WORKER, 0, holds_rejoined },
-	[MFD_SEND_RUNNING_COMPLETE] = { ENDED | DECIDED | LEAVE, MFD_SEND_HEIR_WORKER, 0,
+	[MFD_SEND_RESTORING] = { ENDED | VERIFIED, MFD_SEND_HEIR_ABORT, UNTOLD,
+				 MFD_PROGRESS_RESTORING, holds_restoring },
+	[MFD_SEND_COMPLETE] = { ENDED | DECIDED, MFD_SEND_HEIR_ABORT, UNTOLD, 0, holds_complete },
+	[MFD_SEND_RUNNING] = { IMAGED | LEAVE, MFD_SEND_HEIR_WORKER, RUNS, 0, holds_running },
+	[MFD_SEND_RUNNING_ALL] = { ENDED | LEAVE, MFD_SEND_HEIR_WORKER, RUNS,
+				   MFD_PROGRESS_VERIFYING, holds_running_all },
+	[MFD_SEND_LOST] = { ENDED | LEAVE, MFD_SEND_HEIR_WORKER, RUNS, 0, holds_lost },
+	[MFD_SEND_REJOINED] = { ENDED | LEAVE, MFD_SEND_HEIR_WORKER, RUNS, 0, holds_rejoined },
+	[MFD_SEND_RUNNING_COMPLETE] = { ENDED | DECIDED | LEAVE, MFD_SEND_HEIR_WORKER, RUNS, 0,
 					holds_lost },
-	[MFD_SEND_UNDONE] = { ENDED, MFD_SEND_HEIR_ABORT, 0, holds_undone },
-	[MFD_SEND_COMMITTING] = { ENDED | DECIDED, MFD_SEND_HEIR_WORKER, MFD_PROGRESS_RELEASING,
-				  holds_committing },
-	[MFD_SEND_ENDING] = { ENDED | DECIDED | LEAVE, MFD_SEND_HEIR_WORKER, MFD_PROGRESS_RELEASING,
-			      holds_committing },
-	[MFD_SEND_RELEASED] = { ENDED | DECIDED, MFD_SEND_HEIR_TELL, 0, holds_released },
-	[MFD_SEND_OVER] = { 0, MFD_SEND_HEIR_RESULT, 0, holds_over },
+	[MFD_SEND_UNDONE] = { ENDED, MFD_SEND_HEIR_ABORT, MFD__SOURCE_STATE__UNDOING, 0,
+			      holds_undone },
+	[MFD_SEND_COMMITTING] = { ENDED | DECIDED, MFD_SEND_HEIR_WORKER, MFD__SOURCE_STATE__GATE,
+				  MFD_PROGRESS_RELEASING, holds_committing },
+	[MFD_SEND_ENDING] = { ENDED | DECIDED | LEAVE, MFD_SEND_HEIR_WORKER,
+			      MFD__SOURCE_STATE__ENDS, MFD_PROGRESS_RELEASING, holds_committing },
+	[MFD_SEND_RELEASED] = { ENDED | DECIDED, MFD_SEND_HEIR_WORKER, MFD__SOURCE_STATE__GONE, 0,
+				holds_released },
+	/* The verdict has said whether anything is left. */
+	[MFD_SEND_OVER] = { 0, MFD_SEND_HEIR_RESULT, NOTHING, 0, holds_over },
 };
 _Static_assert(sizeof(rows) / sizeof(*rows) == MFD_SEND_PHASES, "a row for each phase");
 
@@ -238,6 +249,22 @@ enum mfd_send_heir mfd_send_phase_heir(enum mfd_send_phase phase)
 	return phase < MFD_SEND_PHASES ? rows[phase].heir : MFD_SEND_HEIR_ABORT;
 }
 
+void mfd_send_phase_again(struct mfd_shared *sh)
+{
+	static const enum mfd_send_phase begin[] = {
+		[MFD__SOURCE_STATE__UNTOLD] = MFD_SEND_VERIFYING,
+		[MFD__SOURCE_STATE__RUNS] = MFD_SEND_LOST,
+		[MFD__SOURCE_STATE__UNDOING] = MFD_SEND_UNDONE,
+		[MFD__SOURCE_STATE__GATE] = MFD_SEND_COMMITTING,
+		[MFD__SOURCE_STATE__ENDS] = MFD_SEND_ENDING,
+		[MFD__SOURCE_STATE__GONE] = MFD_SEND_RELEASED,
+	};
+
+	mfd_assert(sh->kept > MFD_KEPT_NOTHING && sh->kept <= MFD__SOURCE_STATE__GONE);
+	mfd_assert(rows[begin[sh->kept]].left == sh->kept);
+	atomic_store(&sh->phase, (int)begin[sh->kept]);
+}
+
 enum mfd_send_phase mfd_send_phase(const struct mfd_shared *sh)
 {
 	return (enum mfd_send_phase)atomic_load(&sh->phase);
@@ -257,6 +284,19 @@ void mfd_send_phase_check(const struct mfd_worker *w)
 }
 
 /*
+ * Leave to run has been saved before (decide.c), or is not given.  In the other phases a session
+ * goes on without the file: it is for a second fault.
+ */
+static void save_left(struct mfd_worker *w, int left)
+{
+	struct mfd_error err = { 0 };
+
+	mfd_assert(left != RUNS || w->sh->kept == RUNS || !w->sh->keeps);
+	if (mfd_kept_save(w->sh, w->o, left, &err))
+		mfd_log_warn("%s", mfd_error_text(&err));
+}
+
+/*
  * The invariants come first: a worker that breaks them dies in the phase before, whose promises it
  * has kept.
  */
@@ -267,6 +307,8 @@ static void enter(struct mfd_worker *w, enum mfd_send_phase to)
 	mfd_assert(to < MFD_SEND_PHASES);
 	mfd_assert(now >= w->times.phase_us); /* CLOCK_MONOTONIC */
 	rows[to].holds(w);
+	if (to != MFD_SEND_OVER)
+		save_left(w, rows[to].left);
 	w->times.phase_us = now;
 	atomic_store(&w->sh->phase, (int)to);
 	if (rows[to].progress)

@@ -85,7 +85,6 @@ enum mfd_send_fact {
 enum mfd_send_heir {
 	MFD_SEND_HEIR_ABORT,  /* let CRIU's dump fail, tell the target */
 	MFD_SEND_HEIR_WORKER, /* start another worker, which reconnects */
-	MFD_SEND_HEIR_TELL,   /* tell the target that the tasks are dead */
 	MFD_SEND_HEIR_RESULT, /* all is done, the result is known */
 };
 
@@ -131,6 +130,8 @@ int mfd_send_phase_next(enum mfd_send_phase phase, enum mfd_send_event event,
 /* Bits of enum mfd_send_fact. */
 unsigned mfd_send_phase_facts(enum mfd_send_phase phase);
 enum mfd_send_heir mfd_send_phase_heir(enum mfd_send_phase phase);
+/* Another sender begins in the phase that what was kept says (kept.h). */
+void mfd_send_phase_again(struct mfd_shared *sh);
 
 /* The phase now; any process and thread of the sender. */
 enum mfd_send_phase mfd_send_phase(const struct mfd_shared *sh);

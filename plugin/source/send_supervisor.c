@@ -11,7 +11,9 @@
 
 #include "assert.h"
 #include "gate.h"
+#include "give_address.h"
 #include "io.h"
+#include "kept.h"
 #include "log.h"
 #include "pluginlink.h"
 #include "send_phase.h"
@@ -58,17 +60,33 @@ static void fail_dump(struct mfd_shared *sh, int link)
 	close_gate(sh);
 }
 
-static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
+/* A target that has not everything finds out by itself, too. */
+static void tell_abort(struct mfd_options *o, struct mfd_shared *sh)
 {
+	int waits = mfd_send_phase_has(sh, MFD_SEND_ENDED), ret;
 	struct mfd_error err = { 0 };
 
+	ret = mfd_tell(o, sh, MFD_TELL_ABORT, waits ? MFD_TELL_MS : TELL_MS, &err);
+	if (waits && !mfd_tell_is_heard(ret))
+		mfd_log_error("the tasks run on here, but %s could not be told: %s",
+			      sh->target.text, mfd_error_text(&err));
+	mfd_kept_save(sh, o,
+		      waits && !mfd_tell_is_heard(ret) ? MFD__SOURCE_STATE__UNTOLD :
+							 MFD_KEPT_NOTHING,
+		      NULL);
+}
+
+static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
+{
 	mfd_assert(!mfd_send_phase_has(sh, MFD_SEND_LEAVE));
 	mfd_log_error("the sender died unexpectedly; aborting CRIU's dump");
 	if (sh->criu)
 		fail_dump(sh, link);
+	if (mfd_send_phase(sh) == MFD_SEND_UNDONE)
+		mfd_address_back(o);
 	mfd_hold_release(sh);
 	if (sh->connected)
-		mfd_tell(o, sh, MFD_TELL_ABORT, TELL_MS, &err);
+		tell_abort(o, sh);
 	return 1;
 }
 
@@ -106,24 +124,16 @@ static int takes_worker(const struct mfd_shared *sh)
 /* The exit code of `send`, after the worker's death. */
 static int finish(struct mfd_options *o, struct mfd_shared *sh, int link)
 {
-	struct mfd_error err = { 0 };
-
-	switch (mfd_send_phase_heir(mfd_send_phase(sh))) {
-	case MFD_SEND_HEIR_TELL:
-		signal(SIGTERM, SIG_DFL); /* only a person ends this before the target answers */
-		signal(SIGINT, SIG_DFL);
-		return mfd_tell(o, sh, MFD_TELL_COMMIT, MFD_TELL_FOREVER, &err) ? 1 : 0;
-	case MFD_SEND_HEIR_RESULT:
-		return sh->result;
-	default:
-		return abort_dump(o, sh, link);
-	}
+	return mfd_send_phase_heir(mfd_send_phase(sh)) == MFD_SEND_HEIR_RESULT ?
+		       sh->result :
+		       abort_dump(o, sh, link);
 }
 
-int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd)
+static int supervise(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd,
+		     int takes_over)
 {
 	unsigned pause = AGAIN_MS;
-	int takes_over = 0, status;
+	int status;
 	pid_t pid;
 
 	signal(SIGTERM, SIG_IGN); /* the worker handles them, for both */
@@ -147,4 +157,22 @@ int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, i
 		usleep(pause * 1000);
 		pause = pause < PAUSE_MAX_MS ? pause * 2 : pause;
 	}
+}
+
+int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd)
+{
+	int ret = supervise(o, sh, link, log_fd, 0);
+
+	mfd_kept_end(sh);
+	return ret;
+}
+
+int mfd_supervisor_again(struct mfd_options *o, struct mfd_shared *sh, int log_fd)
+{
+	int ret;
+
+	mfd_assert(sh->connected && sh->keeps);
+	ret = takes_worker(sh) ? supervise(o, sh, -1, log_fd, 1) : finish(o, sh, -1);
+	mfd_kept_end(sh);
+	return ret;
 }

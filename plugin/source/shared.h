@@ -30,6 +30,11 @@ struct mfd_shared_task {
 struct mfd_shared {
 	atomic_int phase; /* enum mfd_send_phase; send_phase.c alone writes it */
 	int result;	  /* the sender's exit code, in phase `over` */
+	/* bool: this sender has the folder's lock and keeps there what another one would need */
+	int keeps;
+	/* enum source_state that lies there, and with which hold; MFD_KEPT_NOTHING: no file */
+	int kept;
+	enum mfd_hold_kind kept_hold;
 	pid_t criu;
 	uint64_t criu_start; /* its start time, as a task's */
 	struct mfd_hold hold;

@@ -54,6 +54,11 @@ static int tell_once(const struct mfd_options *o, struct mfd_shared *sh,
 	return ret;
 }
 
+int mfd_tell_is_heard(int ret)
+{
+	return !ret || ret == -ECANCELED || ret == -EEXIST;
+}
+
 int mfd_tell(const struct mfd_options *o, struct mfd_shared *sh, enum mfd_outcome_told outcome,
 	     unsigned give_up_ms, struct mfd_error *err)
 {

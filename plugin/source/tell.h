@@ -28,5 +28,7 @@ enum mfd_outcome_told {
  */
 int mfd_tell(const struct mfd_options *o, struct mfd_shared *sh, enum mfd_outcome_told outcome,
 	     unsigned give_up_ms, struct mfd_error *err);
+/* Nonzero: with that result the target knows how it ended. */
+int mfd_tell_is_heard(int ret);
 
 #endif

@@ -13,6 +13,7 @@
 #include "doubt.h"
 #include "give_address.h"
 #include "io.h"
+#include "kept.h"
 #include "link.h"
 #include "log.h"
 #include "proto/control.pb-c.h"
@@ -105,11 +106,13 @@ static void tell_target(struct mfd_worker *w)
 
 	mfd_address_release(w->o);
 	ret = say_commit(w);
-	if (!ret)
+	if (!ret) {
+		mfd_kept_save(w->sh, w->o, MFD_KEPT_NOTHING, NULL);
 		return;
+	}
 	mfd_log_warn("the commit was not acknowledged (%s); connecting again", strerror(-ret));
 	mfd_release_give_back(&w->release);
-	mfd_doubt_tell(w);
+	mfd_doubt_tell(w, MFD_TELL_MS);
 }
 
 /* The tasks are dead: say so in the phase before anything else. */
@@ -308,10 +311,14 @@ static void tell_abort(struct mfd_worker *w, unsigned facts)
 	struct mfd_error err = { 0 };
 	int ret;
 
-	if (!(facts & MFD_SEND_ENDED))
+	if (!(facts & MFD_SEND_ENDED)) {
+		mfd_kept_save(w->sh, w->o, MFD_KEPT_NOTHING, NULL);
 		return;
+	}
 	mfd_release_give_back(&w->release);
 	ret = mfd_tell(w->o, w->sh, MFD_TELL_ABORT, MFD_TELL_MS, &err);
+	mfd_kept_save(w->sh, w->o,
+		      mfd_tell_is_heard(ret) ? MFD_KEPT_NOTHING : MFD__SOURCE_STATE__UNTOLD, NULL);
 	w->progress->both = ret == -EEXIST;
 	if (ret == -EEXIST)
 		mfd_log_error(
@@ -321,7 +328,7 @@ static void tell_abort(struct mfd_worker *w, unsigned facts)
 	else if (ret && ret != -ECANCELED) /* -ECANCELED: it has ended there */
 		mfd_log_error(
 			"the tasks run on here, but %s could not be told: %s.  If it holds session '%s', end it there with: "
-			"criu-multifd resolve %s --discard",
+			"criu-multifd resolve %s --discard, or have it told from here: criu-multifd resolve --source DIR --run",
 			w->sh->target.text, mfd_error_text(&err), w->sh->session, w->sh->session);
 }
 

@@ -66,11 +66,13 @@ static int take_over(struct mfd_worker *w)
 
 	mfd_assert(w->sh->connected);
 	mfd_gate_find(&w->gate, w->sh->criu, w->sh->criu_start);
+	if (mfd_send_phase(w->sh) == MFD_SEND_RELEASED)
+		return 0;
 	if (!mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
 		return mfd_error_set(&w->err, -ECHILD, "the sender has died after its verdict");
 	if (mfd_send_phase(w->sh) == MFD_SEND_ENDING)
 		return 0;
-	ret = mfd_hold_begin(w->sh, &w->err);
+	ret = mfd_hold_begin(w->sh, NULL, NULL, &w->err);
 	for (unsigned i = 0; i < atomic_load(&w->sh->ntasks) && !ret; i++)
 		ret = mfd_tasks_reopen(&w->tasks, i, &w->err);
 	return ret ? mfd_error_blame(&w->err, MFD_ERROR_OWN, ret) :
@@ -116,6 +118,11 @@ static int session(struct mfd_worker *w, int takes_over)
 		ret = run(w, takes_over);
 	if (mfd_send_phase(w->sh) == MFD_SEND_ENDING) { /* of a worker that has died */
 		mfd_verdict_end(w);
+		return MFD_EXIT_OK;
+	}
+	if (mfd_send_phase(w->sh) == MFD_SEND_RELEASED) { /* likewise */
+		w->times.released_us = mfd_io_now_us();
+		mfd_doubt_tell(w, 0);
 		return MFD_EXIT_OK;
 	}
 	if (ret && mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))

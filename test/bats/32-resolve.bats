@@ -234,3 +234,21 @@ postcopy_slow()
 	resolved_runs_there
 	restored_once 2
 }
+
+# Promise: no verb waits for ever beside a session in doubt.
+@test "postcopy, every process of the sender is killed: migrate ends with code 3, resolve --source goes on with the session" {
+	local rc=0
+	postcopy_slow
+	kill -KILL $(ours_in "$NS_A" send)
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 3 ]
+	grep -q "in doubt: the sender has died; .*resolve --source $IMG settles it" \
+		"$SCRATCH/migrate.err"
+	[ "$(copies_here)" = 0 ]
+	[[ $("$MFD" status --source "$IMG") == *'no sender runs any more'* ]]
+	run -4 migrate --mode postcopy -D "$IMG" || :
+	run -1 on_a "$MFD" resolve --source "$IMG" --run
+	[[ $output == *'its target is connected'* || $output == *'it is the target'* ]]
+	runs_there
+	wait_session test 'done'
+}

@@ -268,7 +268,9 @@ lost_it()
 	grep -q 'taking over' "$IMG/multifd-send.log"
 }
 
-@test "worker and supervisor are killed after leave was given: the source stays frozen" {
+# all_killed: the restored tasks run, pages are missing, and every process of the sender is dead.
+all_killed()
+{
 	start_victim --size 32
 	begin
 	eventually 60 status_is state running
@@ -276,29 +278,80 @@ lost_it()
 	kill -KILL "$SUPERVISOR" "$WORKER"
 	assert_stays_frozen
 	assert_in_doubt running
-	# A person decides for the source: the copy is killed, then the dump; its tasks are left
-	# stopped and go on when told to.
+}
+
+# Promise: in doubt is a state, whatever has died. It is shown, and settled in one try, by what lies
+# in the folder alone.
+@test "worker and supervisor are killed after leave was given: frozen, status says so, and after resolve --discard there resolve --run lets it go on" {
+	all_killed
+	run -0 "$MFD" status --source "$IMG"
+	[[ $output == *'IN DOUBT: no sender runs any more'*"resolve --source $IMG --run"* ]]
+	source_is sender false
+	[[ $(of_source held_by) == *criu-multifd.hold.* ]]
+	[ "$(of_source tasks_alive)" = 1 ]
 	resolve discard
 	eventually 5 no_victims_on_target
 	end_restore || :
+	assert_held "$VICTIM_PID"
+	heal
+	# From elsewhere the target would only seem to be out of reach.
+	run -1 "$MFD" resolve --source "$IMG" --run
+	[[ $output == *'another network namespace'* ]]
+	assert_held "$VICTIM_PID"
+	run -0 on_a "$MFD" resolve --source "$IMG" --run
+	end_dump
+	[ "$DUMP_RC" != 0 ]
+	assert_not_frozen "$VICTIM_PID"
+	verify_victim
+	eventually 10 no_senders
+	nothing_kept
+}
+
+# Nothing of a settled session is left in CRIU's folder, nor the group that held its tasks.
+nothing_kept()
+{
+	eventually 10 no_senders || fail 'a sender is left' || return 1
+	[ ! -e "$IMG/.multifd-send.img" ] || fail 'something is kept' || return 1
+	[ ! -e "$IMG/.multifd-send.lock" ] || fail 'the lock is left' || return 1
+	! grep -q criu-multifd.hold "/proc/$VICTIM_PID/cgroup" 2>/dev/null
+}
+
+@test "worker, supervisor and CRIU are killed after leave was given: a sender that is started again goes on with the session to its end" {
+	all_killed
 	kill -KILL "$(criu_pid)"
 	end_dump
 	assert_held "$VICTIM_PID"
-	let_go "$VICTIM_PID"
-	assert_not_frozen "$VICTIM_PID"
-	verify_victim
+	heal
+	# It is not in doubt any more, so there is nothing to decide.
+	run -1 on_a "$MFD" resolve --source "$IMG" --run
+	[[ $output == *'its target is connected'* || $output == *'it is the target'* ]]
+	end_restore
+	wait_session "$SESSION" 'done'
+	moved_well
+	eventually 10 no_senders
+	[ "$(jq -r .result "$IMG/multifd-send.json")" = released ]
+	nothing_kept
 }
 
-# let_go PID: what an operator does for a task that is held when no process of the sender is left.
-let_go()
-{
-	local group=/sys/fs/cgroup/unified
-
-	[ -d "$group" ] || group=/sys/fs/cgroup
-	group=$group$(sed -n 's/^0:://p' "/proc/$1/cgroup")
-	[[ $group = */criu-multifd.hold.* ]] || fail "it is in $group" || return 1
-	echo "$1" >"${group%/*}/cgroup.procs"
-	rmdir "$group"
+@test "a sender in doubt is ended by SIGTERM: what is left is settled as after its death" {
+	start_victim --size 32
+	begin
+	eventually 60 status_is state running
+	cut_now
+	eventually 10 lost_it
+	eventually 5 sender_pids
+	kill -TERM "$WORKER"
+	end_dump
+	eventually 10 no_senders
+	assert_held "$VICTIM_PID"
+	source_is sender false
+	resolve discard
+	end_restore || :
+	heal
+	run -0 on_a "$MFD" resolve --source "$IMG" --run
+	assert_not_frozen "$VICTIM_PID"
+	verify_victim
+	nothing_kept
 }
 
 # Promise: after leave to run CRIU is needed for nothing. Its death lets no task run, not even one
@@ -418,7 +471,7 @@ ready_is_lost()
 	[ -n "$(victims_on_target)" ]
 	resolve discard
 	eventually 5 no_victims_on_target
-	run -0 "$MFD" resolve --source "$IMG" --run
+	run -0 on_a "$MFD" resolve --source "$IMG" --run
 	end_dump
 	[ "$DUMP_RC" != 0 ]
 	assert_not_frozen "$VICTIM_PID"
@@ -472,7 +525,7 @@ ready_is_lost()
 	run -0 "$MFD" status --source "$IMG" --json
 	[ "$(jq -r .in_doubt <<<"$output")" = true ]
 	[[ $("$MFD" status --source "$IMG") == *'IN DOUBT: '*'was restarted'* ]]
-	run -0 "$MFD" resolve --source "$IMG" --run
+	run -0 on_a "$MFD" resolve --source "$IMG" --run
 	end_dump
 	[ "$DUMP_RC" != 0 ]
 	assert_not_frozen "$VICTIM_PID"

@@ -141,7 +141,7 @@ senders()
 	for dir in /proc/[0-9]*; do
 		[ "$dir/ns/net" -ef "/run/netns/$NS_A" ] || continue
 		mapfile -d '' -t words <"$dir/cmdline"
-		[[ "${words[*]}" != *'send --from-plugin'* ]] || is_dead "${dir#/proc/}" ||
+		[[ "${words[*]}" != *'send --'* ]] || is_dead "${dir#/proc/}" ||
 			echo "${dir#/proc/}"
 	done 2>/dev/null
 }

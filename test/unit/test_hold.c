@@ -99,7 +99,7 @@ static void hold(void)
 {
 	struct mfd_error err = { 0 };
 
-	if (mfd_hold_begin(sh, &err))
+	if (mfd_hold_begin(sh, NULL, NULL, &err))
 		fail_msg("%s", mfd_error_text(&err));
 	if (sh->hold.kind != MFD_HOLD_GROUP) {
 		print_message("no control group can be frozen here\n");
@@ -168,7 +168,7 @@ static void test_end(void **state)
 	mfd_hold_remove(sh);
 	assert_int_equal(sh->hold.kind, MFD_HOLD_NONE);
 	/* None is left to be held. */
-	assert_int_equal(mfd_hold_begin(sh, NULL), -ESRCH);
+	assert_int_equal(mfd_hold_begin(sh, NULL, NULL, NULL), -ESRCH);
 }
 
 /* A stop of before comes back with what it was: the hold sends no signal. */

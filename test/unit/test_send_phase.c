@@ -173,7 +173,7 @@ static void test_heirs(void **state)
 									     MFD_SEND_HEIR_ABORT);
 	assert_int_equal(mfd_send_phase_heir(MFD_SEND_COMMITTING), MFD_SEND_HEIR_WORKER);
 	assert_int_equal(mfd_send_phase_heir(MFD_SEND_ENDING), MFD_SEND_HEIR_WORKER);
-	assert_int_equal(mfd_send_phase_heir(MFD_SEND_RELEASED), MFD_SEND_HEIR_TELL);
+	assert_int_equal(mfd_send_phase_heir(MFD_SEND_RELEASED), MFD_SEND_HEIR_WORKER);
 	assert_int_equal(mfd_send_phase_heir(MFD_SEND_OVER), MFD_SEND_HEIR_RESULT);
 	assert_int_equal(mfd_send_phase_heir(MFD_SEND_PHASES), MFD_SEND_HEIR_ABORT);
 }

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The source's side of `resolve`.
+ *
+ * A sender keeps what another one needs in CRIU's work directory.  If none is at work there, this
+ * program starts one (`send --again`), which asks the target before it listens to a person: the
+ * session may go on, or the target may prove that nothing runs there.  Then it is settled without
+ * the decision; else the sender does what the person says.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "io.h"
+#include "request.h"
+#include "resolve_source.h"
+#include "source_file.h"
+#include "text.h"
+
+#define ANSWER_MS 45000	 /* a sender answers between two tries to connect */
+#define SETTLE_MS 120000 /* a sender may have to tell a target that is out of reach */
+#define LOOK_MS	  50
+
+static int failed(const char *text)
+{
+	char line[700];
+
+	snprintf(line, sizeof(line), "%s", text);
+	fprintf(stderr, "criu-multifd resolve: %s\n", mfd_image_text_clean(line));
+	return MFD_EXIT_FAILED;
+}
+
+static int is_left(const char *dir)
+{
+	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), left;
+
+	left = fd >= 0 && !faccessat(fd, MFD_SOURCE_FILE_NAME, F_OK, 0);
+	mfd_io_close(&fd);
+	return left;
+}
+
+static int is_locked(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), locked;
+
+	locked = fd >= 0 && mfd_source_file_is_locked(fd);
+	mfd_io_close(&fd);
+	return locked;
+}
+
+/* It outlives this program, and a Ctrl-C here is none to it. */
+static pid_t start_sender(const char *dir)
+{
+	char *argv[] = { "criu-multifd", "send", "--again", NULL };
+	pid_t pid = fork();
+	int null;
+
+	if (pid)
+		return pid;
+	setsid();
+	null = open("/dev/null", O_RDWR);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	close_range(STDERR_FILENO + 1, ~0U, 0);
+	if (!chdir(dir))
+		execv("/proc/self/exe", argv);
+	fprintf(stderr, "criu-multifd resolve: %s: %s\n", dir, strerror(errno));
+	_exit(MFD_EXIT_REFUSED);
+}
+
+/* How a sender that was started again ended, and which decision that agrees with. */
+static const struct {
+	int code;
+	const char *decision, *text;
+} ends[] = {
+	{ MFD_EXIT_OK, "discard",
+	  "the session has come to its end: it is the target's, and the "
+	  "tasks here are gone" },
+	{ MFD_EXIT_FAILED, "run", "nothing runs on the target: the tasks run on here" },
+};
+
+static int judge(const char *dir, const char *what, int status)
+{
+	if (!WIFEXITED(status) || WEXITSTATUS(status) == MFD_EXIT_REFUSED)
+		return MFD_EXIT_FAILED; /* it has said why */
+	if (is_left(dir))
+		return failed("not settled: multifd-send.log in the folder says why");
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		if (ends[i].code != WEXITSTATUS(status))
+			continue;
+		fprintf(stderr, "criu-multifd resolve: %s\n", ends[i].text);
+		return strcmp(what, ends[i].decision) ? MFD_EXIT_FAILED : MFD_EXIT_OK;
+	}
+	return failed("the sender ended without a word");
+}
+
+/* As soon as it listens it is asked; it may have ended by then. */
+static int ask_again(const char *dir, const char *what, pid_t sender)
+{
+	uint64_t end = mfd_io_now_ms() + SETTLE_MS;
+	struct mfd_error err = { 0 };
+	int ret, status;
+
+	while (mfd_io_now_ms() < end) {
+		if (waitpid(sender, &status, WNOHANG) == sender)
+			return judge(dir, what, status);
+		mfd_error_clear(&err);
+		ret = mfd_request_call_sender(dir, what, ANSWER_MS, NULL, 0, &err);
+		if (!ret)
+			return MFD_EXIT_OK;
+		if (ret == -EREMOTEIO)
+			return failed(err.text);
+		usleep(LOOK_MS * 1000);
+	}
+	return failed("the sender that was started is at work still: criu-multifd status --source");
+}
+
+static int again(const char *dir, const char *what)
+{
+	pid_t sender;
+
+	fprintf(stderr, "criu-multifd resolve: no sender runs in %s any more: starting one\n", dir);
+	sender = start_sender(dir);
+	return sender < 0 ? failed("a sender cannot be started") : ask_again(dir, what, sender);
+}
+
+int mfd_resolve_source(const char *dir, const char *what)
+{
+	struct mfd_error err = { 0 };
+	int ret = mfd_request_call_sender(dir, what, ANSWER_MS, NULL, 0, &err);
+
+	if (!ret)
+		return MFD_EXIT_OK;
+	if (ret != -ECONNREFUSED || !is_left(dir))
+		return failed(err.text);
+	if (is_locked(dir))
+		return failed("a sender is at work in the folder, and takes no requests now: try "
+			      "again");
+	return again(dir, what);
+}

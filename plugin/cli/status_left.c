@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* In doubt, and no sender runs: what is left, and what to type. */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "procfile.h"
+#include "source_file.h"
+#include "status_left.h"
+
+/* By enum source_state: what may be so, and the decisions that can be asked for. */
+static const struct left {
+	const char *state, *why;
+	const char *run, *discard; /* what that would do; NULL: not to be advised */
+} lefts[] = {
+	[MFD__SOURCE_STATE__UNTOLD] = { "untold",
+					"the tasks run on here, and the target, which may hold the "
+					"session complete, was not told so",
+					"tells it", NULL },
+	[MFD__SOURCE_STATE__RUNS] = { "running",
+				      "the tasks may run on the target; they are frozen here",
+				      "lets the tasks here go on, if nothing runs there",
+				      "ends the tasks here, if the target has every page" },
+	[MFD__SOURCE_STATE__UNDOING] = { "undone",
+					 "nothing runs on the target, and the tasks here were "
+					 "about to be let go",
+					 "lets them go", NULL },
+	[MFD__SOURCE_STATE__GATE] = { "releasing",
+				      "criu was let end the tasks here; what became of them is not "
+				      "known yet",
+				      "looks, and tells the target", NULL },
+	[MFD__SOURCE_STATE__ENDS] = { "ending",
+				      "the target has everything, and what is left of "
+				      "the tasks here was being ended",
+				      NULL, "ends them, and tells the target" },
+	[MFD__SOURCE_STATE__GONE] = { "released",
+				      "the tasks are gone here, and the target, which has the only "
+				      "copy, was not told so",
+				      NULL, "has the target told once more, then gives that up" },
+};
+
+static unsigned alive(const Mfd__SourceEntry *e)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < e->n_task; i++) {
+		struct mfd_procfile_stat st;
+
+		n += !mfd_procfile_stat((pid_t)e->task[i]->pid, &st) &&
+		     st.start_time == e->task[i]->start_time && !mfd_procfile_is_over(&st);
+	}
+	return n;
+}
+
+static void add_text(struct json_object *j, const char *key, const char *text)
+{
+	json_object_object_add(j, key, text ? json_object_new_string(text) : NULL);
+}
+
+static void add_number(struct json_object *j, const char *key, uint64_t n)
+{
+	json_object_object_add(j, key, json_object_new_uint64(n));
+}
+
+static const char *held_by(const Mfd__SourceEntry *e, char *buf, size_t len)
+{
+	if (!e->has_hold)
+		return NULL;
+	if (e->group)
+		snprintf(buf, len, "the frozen control group %s", e->group);
+	else
+		snprintf(buf, len, "SIGSTOP");
+	return buf;
+}
+
+static void add_way(char *text, size_t len, const char *dir, const char *flag, const char *does)
+{
+	size_t used = strlen(text);
+
+	if (does)
+		snprintf(text + used, len - used, " criu-multifd resolve --source %.300s --%s %s.",
+			 dir, flag, does);
+}
+
+/* After another boot, or on another host, the pids are those of others. */
+static int is_here(const Mfd__SourceEntry *e)
+{
+	char boot[64];
+
+	return !mfd_source_file_boot_id(boot, sizeof(boot)) && !strcmp(boot, e->boot_id);
+}
+
+static void add_doubt(struct json_object *j, const Mfd__SourceEntry *e, const char *dir)
+{
+	const struct left *l = &lefts[e->state];
+	char text[1200], held[600];
+	unsigned n = is_here(e) ? alive(e) : 0;
+
+	snprintf(text, sizeof(text), "no sender runs any more: %s (%u of %zu tasks exist here%s%s)",
+		 l->why, n, e->n_task, e->has_hold ? ", held by " : "",
+		 e->has_hold ? held_by(e, held, sizeof(held)) : "");
+	add_text(j, "doubt", text);
+	snprintf(text, sizeof(text), "A sender is started again by:");
+	add_way(text, sizeof(text), dir, "run", l->run);
+	add_way(text, sizeof(text), dir, "discard", l->discard);
+	snprintf(text + strlen(text), sizeof(text) - strlen(text),
+		 " It asks the target first, and goes on with the session if it can.");
+	add_text(j, "advice", text);
+	add_text(j, "held_by", held_by(e, held, sizeof(held)));
+	add_number(j, "tasks_alive", n);
+}
+
+static struct json_object *describe(const Mfd__SourceEntry *e, const char *dir)
+{
+	struct json_object *j = json_object_new_object();
+
+	add_text(j, "session", e->session);
+	add_text(j, "result", "in-doubt");
+	add_text(j, "phase", lefts[e->state].state);
+	add_text(j, "target", e->target);
+	add_text(j, "mode", e->postcopy ? "postcopy" : "safe");
+	add_number(j, "tasks", e->n_task);
+	json_object_object_add(j, "sender", json_object_new_boolean(0));
+	json_object_object_add(j, "connected", json_object_new_boolean(0));
+	json_object_object_add(j, "in_doubt", json_object_new_boolean(1));
+	add_doubt(j, e, dir);
+	return j;
+}
+
+struct json_object *mfd_status_left(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct json_object *j = NULL;
+	Mfd__SourceEntry *e = NULL;
+	char path[PATH_MAX];
+
+	if (fd < 0)
+		return NULL;
+	if (!mfd_source_file_is_locked(fd) && !mfd_source_file_load(fd, &e, NULL))
+		j = describe(e, realpath(dir, path) ? path : dir);
+	mfd_source_file_free(e);
+	close(fd);
+	return j;
+}

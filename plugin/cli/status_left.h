@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a sender that is gone has left (images/source.proto), for `status --source`. */
+#ifndef MFD_STATUS_LEFT_H
+#define MFD_STATUS_LEFT_H
+
+#include <json-c/json.h>
+
+/*
+ * As a sender's own summary, as far as it is known.  NULL: a sender is at work there, or none has
+ * left anything.
+ */
+struct json_object *mfd_status_left(const char *dir);
+
+#endif

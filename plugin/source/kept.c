@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* .multifd-send.img, written and read. Theory in kept.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "assert.h"
+#include "io.h"
+#include "kept.h"
+#include "log.h"
+#include "ours.h"
+#include "procfile.h"
+#include "source_file.h"
+
+#define BOOT_ID 64
+#define HOST	256
+#define LOCK_MS 3000
+#define LOOK_MS 20
+#define NO_TIME UINT64_MAX /* a start time that no process has */
+
+/* ---- the lock ---- */
+
+/* Nonzero: the file of that name is the open one, which no sender has removed meanwhile. */
+static int is_current(int lock)
+{
+	struct stat a, b;
+
+	return !fstat(lock, &a) && !lstat(MFD_SOURCE_FILE_LOCK, &b) && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/*
+ * It stays open to the end of the process, and is closed on exec.  A sender that has settled
+ * everything holds it for a moment longer, while it gives back memory.
+ */
+static int take_lock(struct mfd_error *err)
+{
+	uint64_t end = mfd_io_now_ms() + LOCK_MS;
+	int lock, ret;
+
+	do {
+		lock = mfd_ours_file(AT_FDCWD, MFD_SOURCE_FILE_LOCK, O_RDWR | O_CREAT, 0600);
+		if (lock < 0)
+			return mfd_error_sys(err, lock,
+					     "criu's work directory: " MFD_SOURCE_FILE_LOCK);
+		ret = mfd_source_file_lock(lock);
+		if (!ret && is_current(lock))
+			return 0;
+		close(lock);
+		if (ret)
+			usleep(LOOK_MS * 1000);
+	} while (!ret || (ret == -EAGAIN && mfd_io_now_ms() < end));
+	if (ret != -EAGAIN)
+		return mfd_error_sys(err, ret, MFD_SOURCE_FILE_LOCK);
+	return mfd_error_set(err, -EBUSY, "another sender is at work in this folder");
+}
+
+/* ---- writing ---- */
+
+static char *options_text(const struct mfd_options *o)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f && mfd_options_write(o, f)) {
+		fclose(f);
+		free(text);
+		return NULL;
+	}
+	if (f)
+		fclose(f);
+	return text;
+}
+
+static void fill_hold(Mfd__SourceEntry *e, struct mfd_hold *h, char **origin)
+{
+	e->has_hold = h->kind != MFD_HOLD_NONE;
+	e->hold = h->kind;
+	if (h->kind != MFD_HOLD_GROUP)
+		return;
+	for (unsigned i = 0; i < h->norigins; i++)
+		origin[i] = h->origin[i];
+	e->group = h->group;
+	e->origin = origin;
+	e->n_origin = h->norigins;
+}
+
+static void fill_task(Mfd__SourceTask *to, const struct mfd_shared_task *t)
+{
+	mfd__source_task__init(to);
+	to->pid = (uint32_t)t->pid;
+	to->vpid = t->vpid;
+	to->start_time = t->starttime;
+	to->has_origin = to->has_ticks = 1;
+	to->origin = t->origin;
+	to->ticks = t->ticks;
+}
+
+struct writing {
+	Mfd__SourceTask *task;
+	Mfd__SourceTask **list;
+	char *options, *origin[MFD_HOLD_ORIGINS], boot[BOOT_ID], host[HOST];
+};
+
+static int fill_tasks(Mfd__SourceEntry *e, struct writing *w, const struct mfd_shared *sh)
+{
+	unsigned n = atomic_load(&sh->ntasks);
+
+	w->task = calloc(n + 1, sizeof(*w->task));
+	w->list = calloc(n + 1, sizeof(*w->list));
+	if (!w->task || !w->list)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++) {
+		fill_task(&w->task[i], &sh->task[i]);
+		w->list[i] = &w->task[i];
+	}
+	e->task = w->list;
+	e->n_task = n;
+	return 0;
+}
+
+static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
+		const struct mfd_options *o)
+{
+	int ret = mfd_source_file_boot_id(w->boot, sizeof(w->boot));
+
+	gethostname(w->host, sizeof(w->host) - 1);
+	w->options = options_text(o);
+	if (!ret && !w->options)
+		ret = -ENOMEM;
+	if (ret)
+		return ret;
+	e->session = sh->session;
+	e->target = sh->target.text;
+	e->session_id = (ProtobufCBinaryData){ sizeof(sh->id), sh->id };
+	e->secret = (ProtobufCBinaryData){ sizeof(sh->secret), sh->secret };
+	e->host = w->host;
+	e->boot_id = w->boot;
+	e->options = w->options;
+	e->has_criu = e->has_criu_start = e->has_postcopy = 1;
+	e->criu = (uint32_t)sh->criu;
+	e->criu_start = sh->criu_start;
+	e->postcopy = o->mode == MFD_MODE_POSTCOPY;
+	e->has_settings = e->has_max_bandwidth = 1;
+	e->settings = sh->settings;
+	e->has_netns = 1;
+	e->netns = mfd_procfile_namespace(getpid(), "net");
+	e->max_bandwidth = atomic_load(&sh->max_bandwidth);
+	fill_hold(e, &sh->hold, w->origin);
+	return fill_tasks(e, w, sh);
+}
+
+static int store(struct mfd_shared *sh, const struct mfd_options *o, int left)
+{
+	Mfd__SourceEntry e = MFD__SOURCE_ENTRY__INIT;
+	struct writing w = { 0 };
+	int ret = fill(&e, &w, sh, o);
+
+	e.state = (Mfd__SourceState)left;
+	if (!ret)
+		ret = mfd_source_file_store(AT_FDCWD, &e);
+	free(w.options);
+	free(w.task);
+	free(w.list);
+	return ret;
+}
+
+int mfd_kept_save(struct mfd_shared *sh, const struct mfd_options *o, int left,
+		  struct mfd_error *err)
+{
+	int ret;
+
+	mfd_assert(left >= MFD_KEPT_NOTHING && left <= MFD__SOURCE_STATE__GONE);
+	mfd_assert(left == MFD_KEPT_NOTHING || !sh->keeps || sh->connected);
+	if (!sh->keeps || (sh->kept == left && sh->kept_hold == sh->hold.kind))
+		return 0;
+	if (left == MFD_KEPT_NOTHING)
+		ret = unlink(MFD_SOURCE_FILE_NAME) && errno != ENOENT ? -errno : 0;
+	else
+		ret = store(sh, o, left);
+	if (ret)
+		return mfd_error_sys(err, ret,
+				     "what another sender would need cannot be kept in criu's work "
+				     "directory: " MFD_SOURCE_FILE_NAME);
+	sh->kept = left;
+	sh->kept_hold = sh->hold.kind;
+	return 0;
+}
+
+/* ---- reading ---- */
+
+static int take_options(struct mfd_options *o, const char *text, struct mfd_error *err)
+{
+	int fd = memfd_create("criu-multifd.conf", MFD_CLOEXEC), ret;
+	char path[40];
+
+	if (fd < 0)
+		return mfd_error_sys(err, -errno, "configuration");
+	fchmod(fd, 0600); /* a memfd begins with 0777, which would be refused */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ret = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && !lseek(fd, 0, SEEK_SET) ?
+		      0 :
+		      -EIO;
+	ret = ret ? mfd_error_sys(err, ret, "configuration") : mfd_options_from_file(o, path, err);
+	close(fd);
+	return ret;
+}
+
+static int take_hold(struct mfd_hold *h, const Mfd__SourceEntry *e)
+{
+	if (!e->has_hold)
+		return 0;
+	if (e->hold > MFD_HOLD_SIGNAL || e->n_origin > MFD_HOLD_ORIGINS)
+		return -EBADMSG;
+	h->kind = (enum mfd_hold_kind)e->hold;
+	if (h->kind != MFD_HOLD_GROUP)
+		return 0;
+	if (!e->group || !e->n_origin || strlen(e->group) >= sizeof(h->group))
+		return -EBADMSG;
+	strcpy(h->group, e->group);
+	for (unsigned i = 0; i < e->n_origin; i++) {
+		if (strlen(e->origin[i]) >= sizeof(h->origin[i]))
+			return -EBADMSG;
+		strcpy(h->origin[i], e->origin[i]);
+	}
+	h->norigins = (unsigned)e->n_origin;
+	return 0;
+}
+
+/* `same_boot`: else its number is another process's, if any's. */
+static void take_tasks(struct mfd_shared *sh, const Mfd__SourceEntry *e, int same_boot)
+{
+	mfd_assert(e->n_task <= MFD_SHARED_MAX_TASKS);
+	mfd_assert(atomic_load(&sh->ntasks) == 0);
+	for (unsigned i = 0; i < e->n_task; i++)
+		sh->task[i] = (struct mfd_shared_task){
+			.pid = (pid_t)e->task[i]->pid,
+			.vpid = e->task[i]->vpid,
+			.starttime = same_boot ? e->task[i]->start_time : NO_TIME,
+			.origin = e->task[i]->origin,
+			.ticks = e->task[i]->ticks,
+		};
+	atomic_store(&sh->ntasks, (unsigned)e->n_task);
+	sh->criu = (pid_t)e->criu;
+	sh->criu_start = same_boot ? e->criu_start : NO_TIME;
+}
+
+static int is_sound(const Mfd__SourceEntry *e)
+{
+	return e->session_id.len == MFD_WIRE_SESSION_ID_LEN &&
+	       e->secret.len == MFD_WIRE_SECRET_LEN && e->n_task <= MFD_SHARED_MAX_TASKS &&
+	       mfd_wire_name_ok(e->session, strlen(e->session)) && e->criu;
+}
+
+/* A target that only seems to be out of reach would be decided about without its evidence. */
+static int check_place(const Mfd__SourceEntry *e, int same_boot, struct mfd_error *err)
+{
+	char host[HOST] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	if (strcmp(host, e->host))
+		return mfd_error_set(err, -EXDEV,
+				     "session '%s' was sent from host %s: settle it there",
+				     e->session, e->host);
+	if (same_boot && e->netns && e->netns != mfd_procfile_namespace(getpid(), "net"))
+		return mfd_error_set(err, -EXDEV,
+				     "session '%s' was sent from another network namespace, "
+				     "net:[%llu]: settle it there (nsenter --net=...)",
+				     e->session, (unsigned long long)e->netns);
+	return 0;
+}
+
+static int take(struct mfd_shared *sh, const Mfd__SourceEntry *e, struct mfd_options *o,
+		struct mfd_error *err)
+{
+	char boot[BOOT_ID];
+	int same_boot;
+
+	mfd_assert(!sh->connected);
+	mfd_assert(sh->kept == MFD_KEPT_NOTHING);
+	if (!is_sound(e) || take_hold(&sh->hold, e))
+		return mfd_error_set(err, -EBADMSG, MFD_SOURCE_FILE_NAME ": makes no sense");
+	if (mfd_source_file_boot_id(boot, sizeof(boot)))
+		return mfd_error_set(err, -EIO, "the boot id of this host is not known");
+	same_boot = !strcmp(boot, e->boot_id);
+	if (check_place(e, same_boot, err))
+		return err->code;
+	take_tasks(sh, e, same_boot);
+	memcpy(sh->id, e->session_id.data, sizeof(sh->id));
+	memcpy(sh->secret, e->secret.data, sizeof(sh->secret));
+	strcpy(sh->session, e->session); /* the length has been checked */
+	sh->settings = e->settings;
+	sh->kept = (int)e->state;
+	sh->kept_hold = sh->hold.kind;
+	sh->connected = 1;
+	if (take_options(o, e->options, err))
+		return err->code;
+	atomic_store(&sh->max_bandwidth, e->max_bandwidth);
+	return 0;
+}
+
+/* It says which tasks are to be ended, and how to connect: no other user may have written it. */
+static int check_ours(struct mfd_error *err)
+{
+	int fd = mfd_ours_file(AT_FDCWD, MFD_SOURCE_FILE_NAME, O_RDONLY, 0);
+
+	if (fd == -ENOENT)
+		return mfd_error_set(err, fd, "nothing is left to be settled in this folder");
+	if (fd < 0)
+		return mfd_error_sys(err, fd, MFD_SOURCE_FILE_NAME);
+	close(fd);
+	return 0;
+}
+
+int mfd_kept_again(struct mfd_shared *sh, struct mfd_options *o, struct mfd_error *err)
+{
+	Mfd__SourceEntry *e;
+	const char *why = NULL;
+	int ret = take_lock(err);
+
+	mfd_assert(!sh->connected);
+	mfd_assert(!sh->keeps);
+	if (ret)
+		return ret;
+	ret = check_ours(err);
+	if (ret)
+		return ret;
+	ret = mfd_source_file_load(AT_FDCWD, &e, &why);
+	if (ret)
+		return mfd_error_set(err, ret, "%s", why ? why : strerror(-ret));
+	sh->keeps = 1;
+	ret = take(sh, e, o, err);
+	mfd_source_file_free(e);
+	return ret;
+}
+
+/* ---- begin and end ---- */
+
+/* Tasks that an earlier sender has held in this folder must not be forgotten. */
+static int check_left(struct mfd_error *err)
+{
+	Mfd__SourceEntry *e;
+	int ret = mfd_source_file_load(AT_FDCWD, &e, NULL);
+
+	if (ret)
+		return 0;
+	if (e->state != MFD__SOURCE_STATE__UNTOLD && e->state != MFD__SOURCE_STATE__GONE)
+		ret = mfd_error_set(
+			err, -EBUSY,
+			"session '%s' is in doubt, and its sender has left this folder: "
+			"criu-multifd resolve --source settles it first",
+			e->session);
+	else
+		mfd_log_warn("session '%s' of an earlier dump in this folder was never settled",
+			     e->session);
+	mfd_source_file_free(e);
+	return ret;
+}
+
+int mfd_kept_begin(struct mfd_shared *sh, struct mfd_error *err)
+{
+	int ret = take_lock(err);
+
+	mfd_assert(!sh->keeps);
+	mfd_assert(sh->kept == MFD_KEPT_NOTHING);
+	if (!ret)
+		ret = check_left(err);
+	if (ret)
+		return ret;
+	unlink(MFD_SOURCE_FILE_NAME);
+	sh->keeps = 1;
+	return 0;
+}
+
+void mfd_kept_end(struct mfd_shared *sh)
+{
+	if (sh->keeps && sh->kept == MFD_KEPT_NOTHING)
+		unlink(MFD_SOURCE_FILE_LOCK);
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What outlives a sender: written before it can be needed, taken by one sender alone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "kept.h"
+#include "send_phase.h"
+#include "source_file.h"
+#include "tmpdir.h"
+
+static struct mfd_shared *sh, *next;
+static struct mfd_options o, got;
+
+static struct mfd_shared *make(void)
+{
+	void *p = mmap(NULL, sizeof(struct mfd_shared), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(p != MAP_FAILED);
+	return p;
+}
+
+static int setup(void **state)
+{
+	struct mfd_error err = { 0 };
+
+	if (tmpdir_setup(state))
+		return -1;
+	assert_int_equal(chdir(((struct dir *)*state)->path), 0);
+	sh = make();
+	next = make();
+	mfd_options_init(&o);
+	mfd_options_init(&got);
+	assert_int_equal(mfd_options_set(&o, "target", "192.0.2.1:7", MFD_FROM_FILE, "", &err), 0);
+	assert_int_equal(mfd_options_set(&o, "mode", "postcopy", MFD_FROM_FILE, "", &err), 0);
+	strcpy(sh->session, "web");
+	strcpy(sh->target.text, "192.0.2.1:7");
+	memset(sh->id, 7, sizeof(sh->id));
+	memset(sh->secret, 9, sizeof(sh->secret));
+	sh->criu = getpid();
+	sh->connected = 1;
+	assert_int_equal(mfd_shared_task_fill(&sh->task[0], getpid()), 0);
+	sh->task[0].origin = 1;
+	atomic_store(&sh->ntasks, 1);
+	sh->hold.kind = MFD_HOLD_GROUP;
+	sh->hold.norigins = 2;
+	strcpy(sh->hold.group, "/a/held");
+	strcpy(sh->hold.origin[0], "/a");
+	strcpy(sh->hold.origin[1], "/b");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	assert_int_equal(chdir("/"), 0);
+	mfd_options_free(&o);
+	mfd_options_free(&got);
+	munmap(sh, sizeof(*sh));
+	munmap(next, sizeof(*next));
+	return tmpdir_teardown(state);
+}
+
+/* In a process that ends: the lock is one of processes, not of descriptors. */
+static int in_child(int (*fn)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(fn());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int first_sender(void)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_shared *s = sh;
+
+	if (mfd_kept_begin(s, &err) || !mfd_source_file_is_locked(AT_FDCWD))
+		return 1;
+	if (mfd_kept_save(s, &o, MFD__SOURCE_STATE__RUNS, &err))
+		return 2;
+	mfd_kept_end(s); /* there is something left */
+	return 0;
+}
+
+static int leaves_runs(void)
+{
+	return in_child(first_sender);
+}
+
+static void test_again(void **state)
+{
+	struct mfd_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	assert_false(mfd_source_file_is_locked(AT_FDCWD));
+	assert_int_equal(mfd_kept_again(next, &got, &err), 0);
+	assert_true(mfd_source_file_is_locked(AT_FDCWD));
+	mfd_send_phase_again(next);
+	assert_int_equal(mfd_send_phase(next), MFD_SEND_LOST);
+	assert_string_equal(next->session, "web");
+	assert_memory_equal(next->id, sh->id, sizeof(sh->id));
+	assert_memory_equal(next->secret, sh->secret, sizeof(sh->secret));
+	assert_string_equal(got.target, "192.0.2.1:7");
+	assert_int_equal(got.mode, MFD_MODE_POSTCOPY);
+	assert_int_equal(atomic_load(&next->ntasks), 1);
+	assert_int_equal(next->task[0].pid, getpid());
+	assert_true(next->task[0].starttime == sh->task[0].starttime);
+	assert_int_equal(next->task[0].origin, 1);
+	assert_string_equal(next->hold.group, "/a/held");
+	assert_string_equal(next->hold.origin[1], "/b");
+	assert_int_equal(mfd_kept_save(next, &got, MFD_KEPT_NOTHING, &err), 0);
+	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
+	mfd_kept_end(next);
+	assert_int_equal(access(MFD_SOURCE_FILE_LOCK, F_OK), -1);
+}
+
+/* A dump in that folder would take away what the tasks' way out depends on. */
+static void test_refused(void **state)
+{
+	struct mfd_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	assert_int_equal(mfd_kept_begin(next, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "'web' is in doubt"));
+	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), 0);
+}
+
+static void rewrite(void (*change)(Mfd__SourceEntry *e))
+{
+	Mfd__SourceEntry *e;
+
+	assert_int_equal(mfd_source_file_load(AT_FDCWD, &e, NULL), 0);
+	change(e);
+	assert_int_equal(mfd_source_file_store(AT_FDCWD, e), 0);
+	mfd_source_file_free(e);
+}
+
+static void of_another_boot(Mfd__SourceEntry *e)
+{
+	e->boot_id[0] = e->boot_id[0] == 'x' ? 'y' : 'x';
+}
+
+static void of_another_host(Mfd__SourceEntry *e)
+{
+	e->host[0] = e->host[0] == 'x' ? 'y' : 'x';
+}
+
+static void of_another_netns(Mfd__SourceEntry *e)
+{
+	e->netns++;
+}
+
+/* The pid is another process's by now, even one with the same start time. */
+static void test_reboot(void **state)
+{
+	struct mfd_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	rewrite(of_another_boot);
+	assert_int_equal(mfd_kept_again(next, &got, &err), 0);
+	assert_int_equal(mfd_shared_tasks_alive(next), 0);
+}
+
+static int again_fails(void)
+{
+	struct mfd_error err = { 0 };
+
+	memset(next, 0, sizeof(*next));
+	return mfd_kept_again(next, &got, &err) == -EXDEV;
+}
+
+static void test_elsewhere(void **state)
+{
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	rewrite(of_another_netns);
+	assert_int_equal(in_child(again_fails), 1);
+	rewrite(of_another_host);
+	assert_int_equal(in_child(again_fails), 1);
+	memset(next, 0, sizeof(*next));
+	assert_int_equal(chmod(MFD_SOURCE_FILE_NAME, 0666), 0);
+	assert_int_equal(mfd_kept_again(next, &got, NULL), -EPERM);
+}
+
+/* What cannot be kept is not done: leave to run is refused by this (decide.c). */
+static void test_full(void **state)
+{
+	struct mfd_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(mkdir("folder", 0700), 0);
+	assert_int_equal(chdir("folder"), 0);
+	assert_int_equal(mfd_kept_begin(sh, &err), 0);
+	assert_int_equal(unlink(MFD_SOURCE_FILE_LOCK), 0);
+	assert_int_equal(rmdir("../folder"), 0);
+	assert_true(mfd_kept_save(sh, &o, MFD__SOURCE_STATE__RUNS, &err) < 0);
+	assert_int_equal(sh->kept, MFD_KEPT_NOTHING);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reboot, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_elsewhere, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
