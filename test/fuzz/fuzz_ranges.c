@@ -120,7 +120,8 @@ static void from_file(const uint8_t *data, size_t size, const struct mfd_ranges 
 	int ret;
 
 	must(list != NULL);
-	memcpy(list, data, n * sizeof(*list));
+	if (n) /* data may be NULL */
+		memcpy(list, data, n * sizeof(*list));
 	ret = mfd_ranges_load(&to, list, n, img);
 	must(!ret || ret == -EBADMSG);
 	for (size_t i = 0; i < to.n; i++)

@@ -105,7 +105,9 @@ operator()
 			[ -n "$RESTORE_INIT" ] || namespace_init "$RESTORE_UNSHARE" || :
 			return 0
 		fi
-		if [ "$rc" != 0 ]; then
+		if [ "$rc" = 0 ] && [[ $PLAN = runc-* ]]; then
+			RESTORE_INIT=$(runc_b state "$ID" | jq .pid)
+		elif [ "$rc" != 0 ]; then
 			[ -z "$RESTORE_INIT" ] || kill -KILL "$RESTORE_INIT" 2>/dev/null
 			ms_now
 			RESTORE_NEXT=$((MS + 500)) RESTORE_INIT=''
@@ -132,12 +134,17 @@ may_restore()
 launch_restore()
 {
 	RESTORES=$((RESTORES + 1))
-	RESTORING=$SCRATCH/restore.$RESTORES
+	RESTORING=$SCRATCH/restore.$RESTORES RESTORE_INIT=''
+	if [[ $PLAN = runc-* ]]; then
+		start_container_restore
+		RESTORE_UNSHARE=$STARTED_PID
+		return
+	fi
 	start "restore.$RESTORES" nsenter --net=/run/netns/"$NS_B" -- \
 		unshare --pid --mount --fork --kill-child --mount-proc bash -c "$NS_INIT" init \
 			"$RESTORING.rc" "$CRIU" restore -D "$SERVER_DIR/$SESSION" -d -v4 \
 			-o "restore.$RESTORES.log" --pidfile "$RESTORING.pid" --lazy-pages
-	RESTORE_UNSHARE=$STARTED_PID RESTORE_INIT=''
+	RESTORE_UNSHARE=$STARTED_PID
 }
 
 # ---- the verdict ---------------------------------------------------------------------------------
@@ -293,9 +300,11 @@ told_truly()
 	[ "$THERE" != 0 ] || grep -qE '^[0-9]+ ms' "$SCRATCH"/fault.* ||
 		violation "it did not move, and no fault was met: $(tail -n 1 \
 			"$SCRATCH/migrate.err")"
-	case ${MIGRATE_RC:-} in
-	0) [ "$HERE" = 0 ] || violation "migrate said 0, and it runs here: $(seen)" ;;
-	1 | 2 | 4 | 5) [ "$THERE" = 0 ] || [ -n "$DID" ] ||
+	# runc has no code that says where the container runs.
+	case ${PLAN%-*}-${MIGRATE_RC:-} in
+	*-0) [ "$HERE" = 0 ] || violation "migrate said 0, and it runs here: $(seen)" ;;
+	runc-*) ;;
+	*-[1245]) [ "$THERE" = 0 ] || [ -n "$DID" ] ||
 		violation "migrate said $MIGRATE_RC, and it runs there: $(seen)" ;;
 	esac
 }
@@ -372,6 +381,7 @@ all_end()
 	[ ${#FOUND[@]} = 0 ] || kill -KILL "${FOUND[@]}" 2>/dev/null
 	[ -z "$RESTORE_INIT" ] || kill -KILL "$RESTORE_INIT" 2>/dev/null
 	RESTORE_INIT='' RESTORE_UNSHARE=''
+	[[ $PLAN != runc-* ]] || containers_down
 	eventually 8 none_but || violation "left when all has ended: $STRAYS"
 	CGROUPS=$(find /sys/fs/cgroup -maxdepth 4 -type d -name "*$SESSION*" 2>/dev/null)
 	[ -z "$CGROUPS" ] || violation "left: control groups: $CGROUPS"

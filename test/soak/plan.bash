@@ -34,8 +34,12 @@ declare -A ANCHORS=(
 	[early]='restoring restored ready committed'
 	[postcopy]='restorable restored ready committed'
 	[postcopy+confirm]='restorable restoring restored ready committed'
+	[runc-safe]='ready committed restored'
+	[runc-postcopy]='restorable restored ready committed'
 )
-ANCHORS_ALL='begin begin freezing opened joined streaming releasing'
+ANCHORS_ALL='begin begin opened joined'
+# `migrate` tells of these, runc does not.
+ANCHORS_MIGRATE='freezing streaming releasing'
 
 # One fault: KIND WHAT ANCHOR DELAY_MS DURATION_MS. WHAT is a role, or a detail of the kind.
 choose_fault()
@@ -56,7 +60,8 @@ choose_fault()
 	esac
 	[ "$kind" = kill ] || duration=$((50 + RANDOM % 2000))
 	# shellcheck disable=SC2086  # words
-	pick anchor $ANCHORS_ALL ${ANCHORS[$PLAN]}
+	pick anchor $ANCHORS_ALL ${ANCHORS[$PLAN]} \
+		$([[ $PLAN == runc-* ]] || echo "$ANCHORS_MIGRATE")
 	case $((RANDOM % 3)) in
 	0) delay=0 ;;
 	1) delay=$((RANDOM % 40)) ;;
@@ -74,7 +79,7 @@ choose()
 
 	# Neighbouring seeds shall have nothing in common.
 	RANDOM=$(cksum <<<"soak $1" | cut -d ' ' -f 1)
-	pick PLAN safe safe+confirm early postcopy postcopy+confirm
+	pick PLAN safe safe+confirm early postcopy postcopy+confirm runc-safe runc-postcopy
 	pick PLAN_MIB 8 16 16 32 48
 	pick PLAN_TREE 0 0 1 2
 	pick PLAN_CHANNELS 1 2 4

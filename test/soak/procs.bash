@@ -88,9 +88,14 @@ role()
 {
 	scan
 	case $1 in
-	migrate) which_are a 'criu-multifd*' '*criu-multifd migrate *' ;;
-	criu-dump) which_are a criu '*criu dump *' ;;
-	criu-restore) which_are b criu '*criu restore *' ;;
+	migrate)
+		case $PLAN in
+		runc-*) which_are a runc '*runc * checkpoint *' ;;
+		*) which_are a 'criu-multifd*' '*criu-multifd migrate *' ;;
+		esac ;;
+	# As runc's child it gives itself the title "criu: dump ...".
+	criu-dump) which_are a criu '*criu?(:) @(dump|swrk) *' ;;
+	criu-restore) which_are b criu '*criu?(:) @(restore|swrk) *' ;;
 	sender) which_are a 'criu-multifd*' '*criu-multifd send *' ;;
 	sender-supervisor)
 		which_are a 'criu-multifd*' '*criu-multifd send *'
