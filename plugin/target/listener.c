@@ -15,9 +15,10 @@
 #include "log.h"
 #include "nofile.h"
 #include "memory_server.h"
+#include "reread.h"
 #include "session.h"
 
-#define N_OWN	     5	/* descriptors of the main thread's own */
+#define N_OWN	     6	/* descriptors of the main thread's own */
 #define MAX_ACCEPTED 64 /* in one turn */
 
 /*
@@ -153,6 +154,14 @@ static void asked_to_stop(struct mfd_listener *l)
 		stop(l, l->stopping + (unsigned)n);
 }
 
+static void told_to_reread(struct mfd_listener *l)
+{
+	uint64_t n = 0;
+
+	if (read(l->reread_fd, &n, sizeof(n)) == sizeof(n))
+		mfd_reread(&l->server, MFD_REREAD_TELL);
+}
+
 /*
  * The supervisor is dead: end as if it had asked for it.  Sessions whose restored tasks lack pages
  * keep this process alive until the tasks have them.
@@ -187,6 +196,7 @@ static void turn(struct mfd_listener *l)
 		{ .fd = l->stop_fd, .events = POLLIN },
 		/* Only its end: answers on it are read under guard.lock. */
 		{ .fd = l->stop_fd >= 0 ? sv->guard.fd : -1, .events = 0 },
+		{ .fd = l->reread_fd, .events = POLLIN },
 	};
 	unsigned i, n;
 
@@ -209,6 +219,8 @@ static void turn(struct mfd_listener *l)
 		asked_to_stop(l);
 	else if (fds[4].revents & (POLLHUP | POLLERR))
 		supervisor_died(l);
+	if (fds[5].revents & POLLIN)
+		told_to_reread(l);
 	if (fds[1].revents & POLLIN)
 		mfd_requests_accept(sv, l->request_fd);
 	if (fds[0].revents & POLLIN && l->listen_fd >= 0)

@@ -20,6 +20,7 @@
 #include "netaddr.h"
 #include "nofile.h"
 #include "ours.h"
+#include "reread.h"
 #include "rights_now.h"
 #include "size.h"
 #include "sock.h"
@@ -29,6 +30,7 @@
 
 #define MAX_RESTORE_OPTIONS 64
 #define LOCK_FILE	    ".lock"
+#define PINNED		    4 /* words that are added to the command line */
 
 struct config {
 	struct mfd_daemon_options daemon;
@@ -338,20 +340,18 @@ static int open_socket(struct mfd_supervise *sv, const struct config *c, int sec
 }
 
 /* Certificates and keys are read now; connections are plain only if none are asked for. */
-static int prepare_tls(const struct mfd_conn_security **security, const struct config *c,
-		       struct mfd_error *err)
+static int prepare_tls(struct mfd_server *sv, const struct config *c, struct mfd_error *err)
 {
 	const struct mfd_tls_config cfg = { .end = MFD_CONN_TARGET,
 					    .dir = mfd_tls_dir(
 						    c->tls_psk && !c->tls_dir ? "off" : c->tls_dir),
 					    .psk_file = c->tls_psk };
-	struct mfd_tls *tls = NULL; /* the server's for good */
 	int ret;
 
 	if (!cfg.dir && !cfg.psk_file)
 		return 0;
-	ret = mfd_tls_load(&tls, &cfg, err);
-	*security = mfd_tls_security(tls);
+	ret = mfd_tls_load(&sv->tls, &cfg, err); /* for good */
+	sv->security = mfd_tls_security(sv->tls);
 	return ret;
 }
 
@@ -396,6 +396,35 @@ static int prepare_restore(struct mfd_restore_host *host, const struct config *c
 		       0;
 }
 
+/*
+ * The next program (SIGUSR2) is to have TLS and a file of rights if and only if this one has, even
+ * if what it would find by itself has come or gone meanwhile: its command line says so.
+ */
+static void pin(char **words, const char *flag, const char *value)
+{
+	while (*words)
+		words++;
+	words[0] = (char *)(uintptr_t)flag;
+	words[1] = (char *)(uintptr_t)value;
+}
+
+static void pin_tls(struct mfd_listener *l, const struct config *c)
+{
+	if (!c->tls_dir && !c->tls_psk)
+		pin(l->words, "--tls-dir", l->server.security ? MFD_TLS_DIR : "off");
+}
+
+static void pin_rights(struct mfd_listener *l)
+{
+	struct mfd_rights *rights = mfd_rights_now(&l->server.rights);
+
+	if (rights && !l->server.rights.file) {
+		l->server.rights.file = MFD_RIGHTS_FILE;
+		pin(l->words, "--peers", MFD_RIGHTS_FILE);
+	}
+	mfd_rights_put(rights);
+}
+
 /* In the worker's process. */
 static int work(void *arg, const struct mfd_supervise_birth *b)
 {
@@ -404,11 +433,21 @@ static int work(void *arg, const struct mfd_supervise_birth *b)
 
 	l->listen_fd = b->listen_fd;
 	l->stop_fd = b->stop_fd;
+	l->reread_fd = b->reread_fd;
 	mfd_guard_init(&sv->guard, b->guard_fd, b->standby_fd);
 	sv->takeover = (struct mfd_takeover){ .after = b->after,
 					      .inherited = b->inherited,
 					      .guard = &sv->guard };
 	return mfd_listener_run(l);
+}
+
+/* In the supervisor's process; the worker says what came of it. */
+static void reread(void *arg)
+{
+	struct mfd_listener *l = arg;
+
+	mfd_reread(&l->server, MFD_REREAD_SILENT);
+	pin_rights(l);
 }
 
 static void configure(struct mfd_server *sv, const struct config *c)
@@ -438,16 +477,18 @@ static void prepare_again(struct mfd_supervise *sv, const void *config)
 	struct mfd_listener *l = sv->arg;
 	struct mfd_error err = { 0 };
 
-	if (prepare_tls(&l->server.security, config, &err)) {
+	if (prepare_tls(&l->server, config, &err)) {
 		l->server.security = &closed;
 		mfd_log_error("no source can connect from now on: %s", mfd_error_text(&err));
 		mfd_error_clear(&err);
 	}
+	pin_tls(l, config);
 	if (mfd_rights_now_read(&l->server.rights, &err)) {
 		mfd_rights_now_close(&l->server.rights);
 		mfd_log_error("no source can open a session from now on: %s", mfd_error_text(&err));
 		mfd_error_clear(&err);
 	}
+	pin_rights(l);
 	if (!prepare_restore(&l->server.criu, config, &err))
 		return;
 	l->server.restore = 0;
@@ -469,7 +510,9 @@ static int resume(struct mfd_supervise *sv, const struct config *c)
 /* The command line has been understood. */
 static int serve(const struct config *c, char **words)
 {
-	struct mfd_listener l = { .listen_fd = -1, .request_fd = -1, .stop_fd = -1 };
+	struct mfd_listener l = {
+		.listen_fd = -1, .request_fd = -1, .reread_fd = -1, .stop_fd = -1, .words = words
+	};
 	struct mfd_supervise sv = { .dir = c->daemon.dir,
 				    .dirfd = -1,
 				    .listen_fd = -1,
@@ -477,6 +520,7 @@ static int serve(const struct config *c, char **words)
 				    .keep_ms = (uint64_t)c->daemon.keep_for * 1000,
 				    .words = words,
 				    .work = work,
+				    .reread = reread,
 				    .arg = &l };
 	struct mfd_error err = { 0 };
 	struct mfd_sock_addr addr;
@@ -487,12 +531,13 @@ static int serve(const struct config *c, char **words)
 	configure(&l.server, c);
 	if (c->daemon.state)
 		return resume(&sv, c);
-	if (prepare_tls(&l.server.security, c, &err) ||
-	    mfd_rights_now_read(&l.server.rights, &err) ||
+	if (prepare_tls(&l.server, c, &err) || mfd_rights_now_read(&l.server.rights, &err) ||
 	    prepare_restore(&l.server.criu, c, &err) || open_dir(&sv, &err) ||
 	    open_socket(&sv, c, l.server.security != NULL, &addr, &err))
 		return fail(&err);
 	l.server.dirfd = sv.dirfd;
+	pin_tls(&l, c);
+	pin_rights(&l);
 	return mfd_supervise_run(&sv, addr.text);
 }
 
@@ -506,7 +551,7 @@ int mfd_serve_main(int argc, char **argv)
 	char **words; /* for an exec of our own later; parsing reorders argv */
 	int ret;
 
-	words = calloc((size_t)argc + 1, sizeof(*words));
+	words = calloc((size_t)argc + 1 + PINNED, sizeof(*words));
 	if (!words)
 		return MFD_EXIT_FAILED;
 	memcpy(words, argv, (size_t)argc * sizeof(*argv));

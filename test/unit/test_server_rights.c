@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,6 +58,30 @@ static void opened(struct source *s, const char *name, unsigned channels)
 	source_hello_init(&h, name, channels);
 	source_send_hello(s, &h);
 	source_take_hello_ok(s);
+}
+
+/* The same once a session has quite ended, which is a moment after its end is on disk. */
+static void opened_soon(struct source *s, const char *name, unsigned channels)
+{
+	unsigned type = MFD_WIRE_ABORT;
+	ProtobufCMessage *m = NULL;
+	Mfd__Hello h;
+
+	for (int i = 0; i < 500 && type == MFD_WIRE_ABORT; i++) {
+		if (m) {
+			protobuf_c_message_free_unpacked(m, NULL);
+			source_close(s);
+			usleep(10000);
+		}
+		source_init(s, name);
+		source_hello_init(&h, name, channels);
+		source_send_hello(s, &h);
+		m = source_next(s, &type);
+		assert_non_null(m);
+	}
+	assert_int_equal(type, MFD_WIRE_HELLO_OK);
+	source_keep(s, (Mfd__HelloOk *)m);
+	protobuf_c_message_free_unpacked(m, NULL);
 }
 
 static void test_denied_by_default(void **state)
@@ -190,8 +215,7 @@ static void test_no_channel_left(void **state)
 	source_hello_init(&h, "b", 1);
 	refused(&h, "has all the channels on this restore server that it may have");
 	source_close(&s);
-	disk_wait_free("a");
-	opened(&s, "b", 2);
+	opened_soon(&s, "b", 2);
 	assert_int_equal(s.channels, 2);
 	source_close(&s);
 }
@@ -209,8 +233,48 @@ static void test_limit_of_doubt(void **state)
 	source_hello_init(&h, "b", 1);
 	refused(&h, "has 1 sessions in doubt on this restore server");
 	server_ask("resolve a discard", "ok");
-	opened(&s, "b", 1);
+	opened_soon(&s, "b", 1);
 	source_close(&s);
+}
+
+/* ---- SIGHUP ---- */
+
+static void tell_hangup(const char *answer)
+{
+	kill(server_pid, SIGHUP);
+	for (int i = 0; i < 500 && !server_log_has(answer); i++)
+		usleep(10000);
+	assert_true(server_log_has(answer));
+}
+
+static void test_read_again(void **state)
+{
+	struct source s, t;
+	Mfd__Hello h;
+
+	(void)state;
+	start_with("peer insecure sessions a\n");
+	opened(&s, "a", 2);
+	write_rights("peer insecure sessions b\nrestor yes\n");
+	tell_hangup("what peers may do stays as it was: ");
+	assert_true(server_log_has("/peers:2: unknown word 'restor'; is 'restore' meant?"));
+	source_hello_init(&h, "b", 1);
+	refused(&h, "may not open a session of this name");
+	write_rights("peer insecure sessions b\n");
+	tell_hangup("/peers was read again, for sessions from now on");
+	source_hello_init(&h, "c", 1);
+	refused(&h, "may not open a session of this name ('c')");
+	opened(&t, "b", 1);
+	source_join_all(&s, 0); /* what was opened goes on */
+	/* The supervisor has read it, too, and so has what it starts. */
+	server_kill_worker();
+	source_close(&s);
+	source_close(&t);
+	source_hello_init(&h, "a", 1);
+	refused(&h, "may not open a session of this name ('a')");
+	assert_int_equal(unlink(file), 0);
+	tell_hangup("/peers: No such file or directory");
+	refused(&h, "may not open a session of this name ('a')");
 }
 
 int main(int argc, char **argv)
@@ -219,7 +283,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_denied_by_default), SERVER_TEST(test_no_block_no_right),
 		SERVER_TEST(test_by_identity),	     SERVER_TEST(test_share_of_sessions),
 		SERVER_TEST(test_limits_of_a_block), SERVER_TEST(test_no_channel_left),
-		SERVER_TEST(test_limit_of_doubt),
+		SERVER_TEST(test_limit_of_doubt),    SERVER_TEST(test_read_again),
 	};
 
 	server_tests_init(argc, argv);

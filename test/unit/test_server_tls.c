@@ -9,7 +9,11 @@
 #include <cmocka.h>
 
 #include <endian.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "joinproof.h"
@@ -53,6 +57,13 @@ static int teardown(void **state)
 	mfd_tls_free(source);
 	mfd_tls_free(other);
 	return server_teardown(state);
+}
+
+static void wait_log(const char *what)
+{
+	for (int i = 0; i < 500 && !server_log_has(what); i++)
+		usleep(10000);
+	assert_true(server_log_has(what));
 }
 
 static unsigned status_of(struct mfd_conn *c)
@@ -164,14 +175,43 @@ static void test_evidence_needs_the_identity(void **state)
 	source_close(&next);
 }
 
+/* A certificate that is revoked while the server runs. */
+static void test_read_again(void **state)
+{
+	struct mfd_conn_config cfg = { .security = source_security, .connect_ms = 5000 };
+	struct mfd_error err = { 0 };
+	struct mfd_conn c = { 0 };
+	struct source s;
+	char path[96];
+
+	(void)state;
+	begin(&s);
+	snprintf(path, sizeof(path), "%s/tls/" MFD_TLS_SERVER_KEY, server_tmp);
+	assert_int_equal(chmod(path, 0644), 0);
+	kill(server_pid, SIGHUP);
+	wait_log("SIGHUP: certificates and keys stay as they were: ");
+	assert_int_equal(chmod(path, 0600), 0);
+	source_join_all(&s, 0);
+	/* Another CA: neither end believes the other any more. */
+	snprintf(path, sizeof(path), "rm -r %s/tls", server_tmp);
+	assert_int_equal(system(path), 0);
+	tlsbed_good(server_tmp, "tls");
+	kill(server_pid, SIGHUP);
+	wait_log("SIGHUP: certificates and keys were read again");
+	assert_int_not_equal(mfd_conn_connect(&c, &server_addr, -1, NULL, &cfg, &err), 0);
+	assert_true(strstr(err.text, "not signed by") != NULL);
+	source_pages(&s, 0, 7, BASE, 1); /* what is connected goes on */
+	source_simple(&s, MFD_WIRE_PING);
+	source_close(&s);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_join_needs_the_identity),
-		TEST(test_join_needs_a_proof),
-		TEST(test_resume_needs_the_identity),
+		TEST(test_join_needs_the_identity),	TEST(test_join_needs_a_proof),
+		TEST(test_resume_needs_the_identity),	TEST(test_read_again),
 		TEST(test_evidence_needs_the_identity),
 	};
 

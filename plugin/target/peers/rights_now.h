@@ -8,7 +8,9 @@
 #include "rights.h"
 
 struct mfd_rights_now {
-	/* constant: serve --peers; NULL: MFD_RIGHTS_FILE if it is there, "off": none */
+	/*
+	 * constant in the worker: serve --peers; NULL: MFD_RIGHTS_FILE if it is there, "off": none
+	 */
 	const char *file;
 	pthread_mutex_t lock;
 	struct mfd_rights *rights; /* lock; NULL: there is no file */

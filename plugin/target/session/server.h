@@ -32,6 +32,7 @@
 #define MFD_SERVER_MEMORY ".memory" /* figures of --max-memory, for status */
 
 struct mfd_session;
+struct mfd_tls;
 
 /* Sessions that could not be loaded. */
 struct mfd_reload {
@@ -49,6 +50,7 @@ struct mfd_server {
 	uint32_t keep_ended; /* seconds that a tombstone stays, 0: for ever */
 	int durable, once, huge_pages;
 	const struct mfd_conn_security *security; /* NULL: plain connections */
+	struct mfd_tls *tls;			  /* what is behind it, to be read again, or NULL */
 	int restore;				  /* sources may ask for it: confirm = restore */
 	struct mfd_restore_host criu;		  /* ... and this is how */
 	const char *const *allow_address; /* rules (netaddr.h): what sources may move here */

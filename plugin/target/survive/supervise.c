@@ -76,12 +76,14 @@ static int on_stop(struct mfd_supervisor *su)
 	return -1;
 }
 
-/* Its default would end the server. */
+/* Without a worker the next one finds it in the eventfd. */
 static int on_hangup(struct mfd_supervisor *su)
 {
-	(void)su;
-	mfd_log_info("SIGHUP: certificates, keys and the CRL are read again by an upgrade in place "
-		     "(SIGUSR2) alone");
+	const uint64_t one = 1;
+
+	su->sv->reread(su->sv->arg);
+	if (write(su->reread_fd, &one, sizeof(one)) < 0)
+		mfd_log_error("SIGHUP: the worker cannot be told: %s", strerror(errno));
 	return -1;
 }
 
@@ -165,7 +167,8 @@ static int set_up(struct mfd_supervisor *su)
 	int ret = take_signals(su);
 
 	su->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!ret && su->stop_fd < 0)
+	su->reread_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!ret && (su->stop_fd < 0 || su->reread_fd < 0))
 		ret = -errno;
 	if (ret)
 		return ret;
@@ -194,8 +197,8 @@ static int run(struct mfd_supervisor *su)
 	return code;
 }
 
-#define NONE_YET                                                     \
-	.signals = -1, .stop_fd = -1, .link = -1, .keeper_link = -1, \
+#define NONE_YET                                                                      \
+	.signals = -1, .stop_fd = -1, .reread_fd = -1, .link = -1, .keeper_link = -1, \
 	.deposits = { .standby = { .link = -1, .orphans = -1, .orphans_end = -1 } }
 
 int mfd_supervise_run(struct mfd_supervise *sv, const char *address)

@@ -13,6 +13,7 @@
 struct mfd_supervise_birth {
 	int listen_fd;	/* connections */
 	int stop_fd;	/* eventfd: the supervisor asks to end; its counter is how often */
+	int reread_fd;	/* eventfd: SIGHUP came */
 	int guard_fd;	/* guard.h */
 	int standby_fd; /* guard.h; -1: there is none */
 	enum mfd_takeover_after after;
@@ -28,6 +29,11 @@ struct mfd_supervise {
 	char **words;	  /* of the command line, for a new program */
 	/* The worker's life, in a process of its own; returns its exit code. */
 	int (*work)(void *arg, const struct mfd_supervise_birth *b);
+	/*
+	 * SIGHUP: read again what is kept of files, here in the supervisor's process, from which
+	 * later workers have it; the worker does the same for itself.
+	 */
+	void (*reread)(void *arg);
 	void *arg;
 };
 

@@ -209,6 +209,7 @@ static int be_worker(struct mfd_supervisor *su, int link)
 {
 	struct mfd_supervise_birth b = { .listen_fd = su->sv->listen_fd,
 					 .stop_fd = su->stop_fd,
+					 .reread_fd = su->reread_fd,
 					 .guard_fd = link,
 					 .standby_fd = su->deposits.standby.orphans,
 					 .after = su->after,

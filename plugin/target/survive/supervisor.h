@@ -48,8 +48,9 @@ struct mfd_supervisor {
 	const char *address;
 	enum mfd_supervisor_phase phase;
 	int announced; /* "listening on" was said; a later worker does not say it again */
-	int signals;   /* signalfd: TERM, INT, USR2, CHLD */
+	int signals;   /* signalfd: TERM, INT, HUP, USR2, CHLD */
 	int stop_fd;   /* eventfd: asks the worker to end; its counter is how often */
+	int reread_fd; /* eventfd: tells the worker of SIGHUP */
 	int link;      /* to the worker */
 	enum mfd_takeover_after after; /* what the next worker follows */
 	struct mfd_deposits deposits;  /* deposits.worker: the worker's pid */
