@@ -18,6 +18,7 @@
 #include "gate_pair.h"
 #include "host.h"
 #include "io.h"
+#include "parsed.h"
 #include "sender.h"
 
 #define LAST_WORDS_MS 2000
@@ -182,7 +183,7 @@ int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, str
 /* CRIU would take the end of another connection for our verdict. */
 static int check_gate(struct mfd_error *err)
 {
-	int number = mfd_host_number_of("--ps-socket");
+	int number = mfd_parsed_ps_socket();
 
 	if (number < 0 || number == MFD_LINK_GATE_CRIU)
 		return 0;

@@ -111,6 +111,44 @@ teardown()
 	assert_not_frozen "$VICTIM_PID"
 }
 
+# Promise: seen as CRIU has parsed it, whichever way it was told.
+refused_by_config()
+{
+	local way
+
+	# CRIU's files are searched in the home of its environment.
+	mkdir -p "$SCRATCH/home/.criu"
+	for way in abbreviated home config environment; do
+		set --
+		unset CRIU_CONFIG_FILE
+		rm -f "$SCRATCH/home/.criu/default.conf"
+		case $way in
+		abbreviated) set -- --ps-s 700 ;;
+		home) echo 'ps-socket 700' >"$SCRATCH/home/.criu/default.conf" ;;
+		config)
+			echo 'ps-socket=700' >"$SCRATCH/700.conf"
+			set -- --config "$SCRATCH/700.conf"
+			;;
+		environment)
+			echo 'ps-socket 700' >"$SCRATCH/700.conf"
+			export CRIU_CONFIG_FILE=$SCRATCH/700.conf
+			;;
+		esac
+		HOME=$SCRATCH/home dump "$@"
+		[ "$DUMP_RC" != 0 ] || fail "$way: the dump succeeded" || return 1
+		plugin_errors | grep -q -- '--ps-socket 512' ||
+			fail "$way: no word about it: $(plugin_errors)" || return 1
+		! grep -aq 'Seized task' "$IMG/dump.log" || fail "$way: frozen" || return 1
+	done
+	unset CRIU_CONFIG_FILE
+	assert_not_frozen "$VICTIM_PID"
+}
+
+@test "the gate: another --ps-socket in a configuration file of CRIU, or abbreviated, is refused before anything is frozen" {
+	start_victim --size 16
+	every_criu refused_by_config
+}
+
 @test "the gate: criu's limit of open files is raised, or named before anything is frozen" {
 	start_victim --size 16
 	(
