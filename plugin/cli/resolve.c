@@ -7,6 +7,7 @@
 #include "args.h"
 #include "request.h"
 #include "resolve_source.h"
+#include "text.h"
 
 #define ANSWER_MS 45000 /* a server kills tasks before it answers */
 
@@ -32,13 +33,18 @@ static int ask_target(const struct mfd_flags *table, const struct resolve *r, co
 {
 	char request[NAME_MAX + sizeof("resolve  discard")];
 	struct mfd_error err = { 0 };
+	char answer[512] = "";
 	int ret = mfd_args_session(table, name);
 
 	if (ret >= 0)
 		return ret;
 	snprintf(request, sizeof(request), "resolve %s %s", name, what);
-	ret = mfd_request_call(r->dir, request, ANSWER_MS, NULL, 0, &err);
-	return ret ? mfd_request_failed(name, &err) : MFD_EXIT_OK;
+	ret = mfd_request_call(r->dir, request, ANSWER_MS, answer, sizeof(answer), &err);
+	if (ret)
+		return mfd_request_failed(name, &err);
+	if (answer[0])
+		printf("session %s: %s\n", name, mfd_image_text_clean(answer));
+	return MFD_EXIT_OK;
 }
 
 int mfd_resolve_main(int argc, char **argv)
@@ -90,6 +96,8 @@ int mfd_resolve_main(int argc, char **argv)
 			"the target first: what the target can prove, or a session that can go on, needs no decision.\n"
 			"\n"
 			"'criu-multifd status' on the target says which sessions are in doubt.\n"
+			"--discard says what was thrown away and where the tasks are now; it is refused for what the target knows to\n"
+			"be the only copy that can run.\n"
 			"Exit status: 0 settled, 1 not (one line says why).",
 		.flags = flags,
 		.min_args = 0,

@@ -97,7 +97,20 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 		return NULL;
 	snprintf(source, sizeof(source), "%s", e->source ? e->source : "the source");
 	mfd_image_text_clean(source);
-	if (e->state == MFD__SESSION_STATE__RUNNING)
+	if (e->source_gone && e->state == MFD__SESSION_STATE__RUNNING)
+		snprintf(
+			buf, len,
+			"The tasks run here and lack pages, and %s says that its tasks are dead: these pages are lost.\n"
+			"A task that needs one of them waits for ever. To end what is left:\n"
+			"criu-multifd resolve --dir %s %s --discard",
+			source, dir, name);
+	else if (e->source_gone)
+		snprintf(
+			buf, len,
+			"Everything is here, and %s says that its tasks are dead: this is the only copy.\n"
+			"To let it run: criu-multifd resolve --dir %s %s --run",
+			source, dir, name);
+	else if (e->state == MFD__SESSION_STATE__RUNNING)
 		snprintf(
 			buf, len,
 			"The tasks run here; pages they still need are only in the frozen tasks on %s.\n"

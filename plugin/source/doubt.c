@@ -93,10 +93,16 @@ static void say_untold(struct mfd_worker *w, const struct mfd_error *err)
 	mfd_assert(err->code);
 	w->doubt.kind = MFD_PROGRESS_UNTOLD;
 	snprintf(w->doubt.why, sizeof(w->doubt.why), "%s", mfd_error_text(err));
-	mfd_log_error(
-		"the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' complete "
-		"and in doubt; let it run there with: criu-multifd resolve %s --run.  Telling it on",
-		w->sh->target.text, mfd_error_text(err), w->sh->session, w->sh->session);
+	if (w->times.ready_us)
+		mfd_log_error(
+			"the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' "
+			"complete and in doubt; let it run there with: criu-multifd resolve %s --run.  Telling it on",
+			w->sh->target.text, mfd_error_text(err), w->sh->session, w->sh->session);
+	else /* a person has ended them, or another worker has heard READY */
+		mfd_log_error(
+			"the tasks are gone here, but %s could not be told: %s.  Whether session '%s' is complete "
+			"there 'criu-multifd status' there says, and what to type.  Telling it on",
+			w->sh->target.text, mfd_error_text(err), w->sh->session);
 	mfd_summary_write(w, "released");
 	mfd_progress_phase(w->progress, MFD_PROGRESS_RELEASED); /* `migrate` ends */
 }

@@ -22,6 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "evidence.h"
 #include "session_file.h"
 #include "io.h"
 #include "listener.h"
@@ -93,7 +94,12 @@ static int removable(const struct mfd_server *sv, const struct mfd_session_file 
 						   f->entry->error;
 
 	if (kind == MFD_REQUEST_SET)
-		snprintf(why, len, "error: too late: everything has been sent already");
+		snprintf(why, len, "error: %s",
+			 f->ended ? "too late: the session has ended" :
+			 copy	  ? "the session is not at work" :
+				    "too late: everything has been sent already");
+	else if (kind == MFD_REQUEST_RUN && !copy && !f->ended)
+		snprintf(why, len, "error: the session is done: its tasks run here already");
 	else if (kind == MFD_REQUEST_RUN)
 		snprintf(why, len, "error: the session cannot run%s%.200s",
 			 error ? ": " : " any more", error ? error : "");
@@ -168,6 +174,24 @@ static const char *discard(struct mfd_server *sv, const struct mfd_session_file 
 	return clean(sv, f->name);
 }
 
+/* What was thrown away, and what is left. */
+static const char *lost(const struct mfd_session_file *f)
+{
+	const Mfd__SessionEntry *e = f->entry;
+
+	if (!e)
+		return "ok whose session it was cannot be told: if its source is frozen, it goes on by "
+		       "criu-multifd resolve --source DIR --run there";
+	if (f->ended)
+		return mfd_evidence_ran(e) ?
+			       "ok if the tasks of the source are frozen still, they go on from there" :
+			       "ok";
+	return e->source_gone || e->state == MFD__SESSION_STATE__COMMITTED ?
+		       "ok it was committed: unless its tasks live on the source, nothing is left of "
+		       "them" :
+		       "ok what is left are the tasks of the source";
+}
+
 /* The claim keeps connections from opening a session of this name meanwhile. */
 static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_kind kind,
 		     char *answer, size_t len)
@@ -185,7 +209,10 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 	} else {
 		if (removable(sv, &f, kind, answer, len)) {
 			no = kind == MFD_REQUEST_DISCARD ? discard(sv, &f) : remove_ended(sv, name);
-			snprintf(answer, len, "%s", no ? no : "ok");
+			snprintf(answer, len, "%s",
+				 no			     ? no :
+				 kind == MFD_REQUEST_DISCARD ? lost(&f) :
+							       "ok");
 		}
 		mfd_session_file_release(&f);
 	}

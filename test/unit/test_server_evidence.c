@@ -75,7 +75,8 @@ static void test_discarded(void **state)
 	source_to_ready(&s, "one");
 	source_close(&s);
 	disk_wait_doubt("one", 1);
-	server_ask("resolve one discard", "ok");
+	server_ask("resolve one discard",
+		   "ok what is thrown away was complete; what is left are the tasks of testhost");
 	disk_wait_free("one");
 	ask(&s, "commit", NEVER_RAN, 1, "discarded");
 	other = s;
@@ -370,7 +371,7 @@ static void test_committed(void **state)
 	source_commit(&s);
 	source_close(&s);
 	server_ask("abort one", "error: the session is committed");
-	server_ask("resolve one discard", "ok");
+	server_ask("resolve one discard", "ok what is thrown away was complete and committed: ");
 	disk_expect_gone("one", "discarded");
 	ask(&s, "commit", RAN, 1, "discarded");
 	/* The same of one that is not loaded. */
@@ -381,7 +382,7 @@ static void test_committed(void **state)
 	hide("two", 1);
 	server_start(NULL, NULL);
 	server_ask("abort two", "error: the session is committed");
-	server_ask("resolve two discard", "ok");
+	server_ask("resolve two discard", "ok it was committed: ");
 	assert_false(disk_has_folder("two"));
 	assert_int_equal(server_stop(), 0);
 }

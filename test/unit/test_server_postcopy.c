@@ -87,8 +87,42 @@ static void test_discard_running(void **state)
 	pid = source_to_running(&s, "one", 1);
 	source_close(&s);
 	disk_wait_doubt("one", 1);
-	server_ask("resolve one run", "error: pages are missing");
-	server_ask("resolve one discard", "ok");
+	server_ask("resolve one run", "error: pages are missing, 13 of 16: the tasks have leave to "
+				      "run here and wait for them; only the frozen");
+	server_ask("resolve one discard", "ok 13 of 16 pages had not come, what the tasks did here "
+					  "is lost; the good copy is on testhost, frozen");
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	disk_expect_gone("one", "discarded");
+	assert_int_equal(server_stop(), 0);
+}
+
+/* The source says that its tasks are dead while pages are missing: no word here claims more. */
+static void test_source_gone(void **state)
+{
+	struct source s;
+	char answer[513];
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	pid = source_to_running(&s, "one", 1);
+	server_ask("abort one", "error: the tasks run here, and pages are missing");
+	server_ask("resolve one discard",
+		   "error: the session is not in doubt: its source is connected");
+	source_resume(&s, "commit");
+	source_expect_free(&s, MFD_WIRE_RESUME_OK);
+	source_expect_end(&s);
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	server_kill_worker(); /* it is known to the next one, too */
+	for (int i = 0; i < 500 && !server_request("resolve one run", answer, 513); i++)
+		usleep(10000);
+	server_ask("resolve one run",
+		   "error: pages are missing, 13 of 16: the tasks have leave to "
+		   "run here and wait for them; the source has said that its tasks are dead");
+	server_ask("resolve one discard",
+		   "ok 13 of 16 pages had not come, and testhost has said that its tasks are dead: "
+		   "nothing is left");
 	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
 	disk_expect_gone("one", "discarded");
 	assert_int_equal(server_stop(), 0);
@@ -121,7 +155,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		SERVER_TEST(test_postcopy_early),      SERVER_TEST(test_postcopy),
 		SERVER_TEST(test_postcopy_lost_early), SERVER_TEST(test_discard_running),
-		SERVER_TEST(test_stop_drains),
+		SERVER_TEST(test_source_gone),	       SERVER_TEST(test_stop_drains),
 	};
 
 	server_tests_init(argc, argv);

@@ -16,6 +16,7 @@
 #include "session.h"
 #include "rules.h"
 #include "say.h"
+#include "settle.h"
 #include "ask_setting.h"
 #include "way.h"
 
@@ -100,6 +101,14 @@ static int on_failed(struct mfd_session *s, struct mfd_trouble *t)
 	return mfd_trouble(t, MFD_TROUBLE_LINK, e.code, "%s", mfd_error_text(&e));
 }
 
+static int heard_commit(struct mfd_session *s, struct mfd_trouble *t)
+{
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over);
+	s->end.source_gone = 1;
+	return mfd_way_commit(s, 1, t);
+}
+
 /* Only what the table permits in this phase (turns.h). */
 static int act_on(struct mfd_session *s, const struct mfd_mail *m, struct mfd_trouble *t)
 {
@@ -111,7 +120,7 @@ static int act_on(struct mfd_session *s, const struct mfd_mail *m, struct mfd_tr
 	case MFD_WIRE_STARTED_OK:
 		return mfd_way_started_ok(s, t);
 	case MFD_WIRE_COMMIT:
-		return mfd_way_commit(s, 1, t);
+		return heard_commit(s, t);
 	default: /* ABORT */
 		mfd_assert(m->type == MFD_WIRE_ABORT);
 		return mfd_trouble(t, MFD_TROUBLE_SOURCE, -ECANCELED, "by the source: %.300s",
@@ -184,10 +193,15 @@ static int resume_continue(struct mfd_session *s, struct mfd_trouble *t)
 /* As if COMMIT had come, where the table permits it. */
 static int resume_commit(struct mfd_session *s, struct mfd_trouble *t)
 {
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over);
 	if (mfd_turns_ask(MFD_SIDE_SOURCE, MFD_WIRE_COMMIT, s->plan->id, s->phase) ==
 	    MFD_TURN_TAKEN)
-		return mfd_way_commit(s, 1, t);
-	return mfd_trouble(t, MFD_TROUBLE_LINK, -EPROTO, "COMMIT before READY");
+		return heard_commit(s, t);
+	s->end.source_gone = 1; /* all the same, and in vain */
+	return mfd_trouble(t, MFD_TROUBLE_LINK, -EPROTO,
+			   "the source says that its tasks are dead, before every page is here: "
+			   "COMMIT before READY");
 }
 
 static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
@@ -213,8 +227,10 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 		s->end.both_run = 1;
 		mfd_session_store(s, 1);
 	}
-	if (outcome == MFD_OUTCOME_COMMIT || s->phase == MFD_PHASE_COMMITTED)
+	if (outcome == MFD_OUTCOME_COMMIT)
 		return resume_commit(s, t);
+	if (s->phase == MFD_PHASE_COMMITTED)
+		return mfd_way_commit(s, 1, t);
 	if (outcome == MFD_OUTCOME_ABORT)
 		return mfd_trouble(t, MFD_TROUBLE_SOURCE, -ECANCELED,
 				   "by the source after a broken connection");
@@ -223,65 +239,20 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 
 /* ---- what a person asks for ---- */
 
-/* Of each: NULL, it is answered later; else the answer, after *t was dealt with. */
-static const char *discard(struct mfd_session *s, struct mfd_trouble *t, const char *why)
-{
-	mfd_trouble(t, MFD_TROUBLE_PERSON, -ECANCELED, "%s", why);
-	mfd_session_trouble(s, t);
-	return "ok";
-}
-
-/* Committed, and nothing of it is restored: a person may give it up, since it may be impossible. */
-static int may_give_up(struct mfd_session *s)
-{
-	return s->phase == MFD_PHASE_COMMITTED && !mfd_restore_has_tasks(&s->restore) &&
-	       !atomic_load(&s->restored) && !mfd_restore_is_under_way(&s->restore) &&
-	       !mfd_session_has_deposits(s);
-}
-
-static const char *resolve(struct mfd_session *s, enum mfd_request_kind kind, struct mfd_trouble *t)
-{
-	if (kind == MFD_REQUEST_DISCARD && may_give_up(s))
-		return discard(s, t, "discarded by resolve");
-	if (!s->in_doubt)
-		return "error: the session is not in doubt";
-	if (kind == MFD_REQUEST_DISCARD)
-		return discard(s, t, "discarded by resolve");
-	if (!mfd_session_in(s, MFD_PHASES_UNDECIDED))
-		return "error: pages are missing, it cannot run";
-	if (mfd_way_commit(s, 0, t))
-		mfd_session_trouble(s, t);
-	if (s->over == MFD_OVER_ABORTED)
-		return "error: what was restored here has died, and is not complete any more";
-	return s->phase == MFD_PHASE_COMMITTED ? "ok" : "error: the commit could not be stored";
-}
-
-static const char *on_request(struct mfd_session *s, struct mfd_request *r)
-{
-	struct mfd_trouble t;
-
-	if (r->kind == MFD_REQUEST_SET)
-		return mfd_setting_ask(s, r);
-	if (r->kind != MFD_REQUEST_ABORT)
-		return resolve(s, r->kind, &t);
-	if (mfd_rules_may_abort(s))
-		return discard(s, &t, "by request");
-	return s->phase == MFD_PHASE_COMMITTED ?
-		       "error: the session is committed: the source is gone" :
-		       "error: the session is verified: only its source, or `resolve` when it is in doubt, may end it";
-}
-
 static void take_request(struct mfd_session *s)
 {
 	struct mfd_request *r = s->inbox.request; /* only we take it away */
-	const char *answer = on_request(s, r);
+	const char *answer = r->kind == MFD_REQUEST_SET ? mfd_setting_ask(s, r) : r->answer;
 
 	mfd_assert(mfd_session_is_mine(s));
 	mfd_assert(r && !r->done);
+	if (r->kind != MFD_REQUEST_SET)
+		mfd_settle(s, r);
 	pthread_mutex_lock(&s->lock);
 	s->inbox.request = NULL;
 	if (answer) { /* else it may be gone by now */
-		snprintf(r->answer, sizeof(r->answer), "%s", answer);
+		if (answer != r->answer)
+			snprintf(r->answer, sizeof(r->answer), "%s", answer);
 		r->done = 1;
 	}
 	pthread_cond_broadcast(&s->cond);

@@ -134,6 +134,7 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	memcpy(s->secret, e->secret.data, sizeof(s->secret));
 	s->link.rounds = 1; /* what the source says at the END counts from its return on */
 	s->end.both_run = e->both_run;
+	s->end.source_gone = e->source_gone;
 	atomic_store(&s->sealed, e->state != MFD__SESSION_STATE__RUNNING);
 }
 

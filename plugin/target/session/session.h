@@ -91,11 +91,12 @@ struct mfd_deposits {
 
 /* What its tombstone says, once it is written: evidence for the source. */
 struct mfd_end {
-	int by_person; /* bool: a person has discarded it */
-	int both_run;  /* bool: it runs, and so do the source's tasks, as the source says */
-	int told;      /* bool: its source has ended it, and needs no evidence */
-	int dead;      /* bool: nothing of what was restored lives */
-	int buried;    /* bool: the tombstone is on disk, and what was restored is dead */
+	int by_person;	 /* bool: a person has discarded it */
+	int source_gone; /* bool: the source has said that its tasks are dead */
+	int both_run;	 /* bool: it runs, and so do the source's tasks, as the source says */
+	int told;	 /* bool: its source has ended it, and needs no evidence */
+	int dead;	 /* bool: nothing of what was restored lives */
+	int buried;	 /* bool: the tombstone is on disk, and what was restored is dead */
 };
 
 /* How the session's thread ends. */

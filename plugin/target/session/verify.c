@@ -286,6 +286,17 @@ int mfd_verify_end(struct mfd_session *s, const Mfd__End *e, struct mfd_trouble 
 	return ret;
 }
 
+uint64_t mfd_verify_missing(struct mfd_session *s)
+{
+	struct missing m;
+	char text[512];
+
+	if (find_missing(s, &m, text, sizeof(text)))
+		return s->lazy_pages;
+	free(m.ranges);
+	return m.pages;
+}
+
 int mfd_verify_need_all(struct mfd_session *s, struct mfd_trouble *t)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);

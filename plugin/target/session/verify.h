@@ -5,6 +5,8 @@
 #ifndef MFD_VERIFY_H
 #define MFD_VERIFY_H
 
+#include <stdint.h>
+
 #include "proto/control.pb-c.h"
 #include "rules.h"
 
@@ -18,5 +20,8 @@ enum { MFD_VERIFY_PASSED = 1 };
 int mfd_verify_end(struct mfd_session *s, const Mfd__End *m, struct mfd_trouble *t);
 /* After a resume: NEED for everything that is missing. */
 int mfd_verify_need_all(struct mfd_session *s, struct mfd_trouble *t);
+
+/* Lazy pages that have not come. */
+uint64_t mfd_verify_missing(struct mfd_session *s);
 
 #endif
