@@ -487,7 +487,11 @@ static int load(struct mfd_pagestore *s, struct replay *p, struct mfd_error *err
 	ret = mfd_storemap_whole(&s->map, s->fd, p->used);
 	if (ret)
 		return mfd_error_sys(err, ret, "cannot map %s", STORE);
-	s->next = p->used;
+	/*
+	 * A step that is full to its last page: see hand_out.  What comes next lies elsewhere in
+	 * memory, and must not seem to follow it.
+	 */
+	s->next = p->used && p->used % STEP_PAGES == 0 ? p->used + 1 : p->used;
 	s->live = p->live;
 	return 0;
 }

@@ -133,6 +133,39 @@ static void test_restart_durable(void **state)
 	restart(state, 1);
 }
 
+/*
+ * A store of a version that had it in one piece is full to the border of a step: what is handed out
+ * next must not follow its last page in the file, since it does not in memory.
+ */
+static void test_full_step(void **state)
+{
+	const uint64_t last = (4UL << 30) / PAGE - 1;
+	struct folder *f = *state;
+	struct mfd_pagestore *s;
+	struct seen x = { 0 };
+	uint64_t index;
+	int file;
+
+	assert_int_equal(mfd_pagestore_create(f->fd, 1, &s, NULL), 0);
+	put(s, 1, 'a');
+	note(s, 0x10000, 1, MFD_PAGE_STORED, last);
+	mfd_pagestore_close(s);
+	file = openat(f->fd, "pages.store", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(file, "b", 1, (off_t)(last * PAGE)), 1);
+	close(file);
+	assert_int_equal(mfd_pagestore_open(f->fd, &s, each, &x, NULL), 0);
+	assert_int_equal(*(char *)mfd_pagestore_at(s, last), 'b');
+	index = put(s, 2, 'c');
+	assert_true(index > last + 1);
+	note(s, 0x11000, 2, MFD_PAGE_STORED, index);
+	mfd_pagestore_close(s);
+	assert_int_equal(mfd_pagestore_open(f->fd, &s, each, &x, NULL), 0);
+	assert_int_equal(*(char *)mfd_pagestore_at(s, last), 'b');
+	assert_int_equal(*(char *)mfd_pagestore_at(s, index + 1), 'c');
+	mfd_pagestore_close(s);
+	assert_int_equal(mfd_pagestore_remove(f->fd), 0);
+}
+
 /* Whatever the journal ends with, what came before is kept and the next append is readable. */
 static void test_torn(void **state)
 {
@@ -405,6 +438,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart_durable, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_step, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_torn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_release, setup, teardown),
