@@ -19,6 +19,7 @@
 #include "io.h"
 #include "log.h"
 #include "option_types.h"
+#include "ours.h"
 #include "tls_dir.h"
 #include "wire.h"
 
@@ -377,9 +378,15 @@ static int may_decide(const char *path, struct mfd_error *err)
 {
 	struct stat st;
 
-	/* What has no name (a memfd of `migrate`) no other user can open. */
-	if (stat(path, &st) || ((!st.st_uid || st.st_uid == geteuid()) &&
-				(!S_ISREG(st.st_mode) || !st.st_nlink || !(st.st_mode & S_IWOTH))))
+	if (stat(path, &st))
+		return 0;
+	/*
+	 * What has no name (a memfd of `migrate`) no other user can open, and what is written to
+	 * /dev/null does not come back.
+	 */
+	if (!st.st_nlink || S_ISCHR(st.st_mode))
+		st.st_mode &= ~(mode_t)(S_IWGRP | S_IWOTH);
+	if (!mfd_ours_others_change(&st))
 		return 0;
 	return mfd_error_set(err, -EPERM,
 			     "%s: other users can change this configuration file: it must belong "

@@ -39,11 +39,21 @@ static int open_below(int at, const char *name, int flags, mode_t mode)
 	return errno == ELOOP || errno == ENOTDIR || errno == EACCES ? -EPERM : -errno;
 }
 
-/* Can another user change it?  A group is another user, unless it is root's or our own. */
+static int others_own(const struct stat *st)
+{
+	return st->st_uid && st->st_uid != geteuid();
+}
+
+/* A group is another user, unless it is root's or our own. */
 static int others_write(const struct stat *st)
 {
 	return st->st_mode & S_IWOTH ||
 	       (st->st_mode & S_IWGRP && st->st_gid && st->st_gid != getegid());
+}
+
+int mfd_ours_others_change(const struct stat *st)
+{
+	return others_own(st) || others_write(st);
 }
 
 static int keep_if(int ok, int fd)
@@ -90,8 +100,7 @@ int mfd_ours_is_safe(int fd)
 {
 	struct stat st;
 
-	return !fstat(fd, &st) && (!st.st_uid || st.st_uid == geteuid()) &&
-	       (st.st_mode & S_ISVTX || !others_write(&st));
+	return !fstat(fd, &st) && !others_own(&st) && (st.st_mode & S_ISVTX || !others_write(&st));
 }
 
 static int refuse(struct mfd_error *err, const char *path, int n)
@@ -157,7 +166,7 @@ static int is_ours(int fd, const char *mark)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) || (st.st_uid && st.st_uid != geteuid()))
+	if (fstat(fd, &st) || others_own(&st))
 		return 0;
 	if (!others_write(&st))
 		return 1;

@@ -11,10 +11,16 @@
 #ifndef MFD_OURS_H
 #define MFD_OURS_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "error.h"
 
+/*
+ * Can another user change it: is it another user's (root is none), or writable for all, or for a
+ * group that is not root's nor our own?
+ */
+int mfd_ours_others_change(const struct stat *st);
 /* A folder below `at`: a descriptor or -errno. */
 int mfd_ours_dir(int at, const char *name);
 /* The same; it is made (0700) if there is nothing of that name. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "ours.h"
 #include "tls_file.h"
 
 #define FILE_MAX (1U << 20)
@@ -30,12 +31,6 @@ void mfd_tls_file_pages_free(void *pages, size_t len)
 	munmap(pages, len);
 }
 
-/* Can another user than root and ours change it? */
-static int others_may_write(const struct stat *st)
-{
-	return (st->st_uid != 0 && st->st_uid != geteuid()) || (st->st_mode & 022);
-}
-
 int mfd_tls_file_folder(const char *path, struct mfd_error *err)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -43,7 +38,7 @@ int mfd_tls_file_folder(const char *path, struct mfd_error *err)
 
 	if (fd < 0)
 		return mfd_error_sys(err, -errno, "%s", path);
-	if (!fstat(fd, &st) && !others_may_write(&st))
+	if (!fstat(fd, &st) && !mfd_ours_others_change(&st))
 		return fd;
 	close(fd);
 	return mfd_error_set(err, -EPERM,
@@ -58,11 +53,11 @@ static int check(const struct stat *st, const char *path, enum mfd_tls_secrecy s
 		return mfd_error_set(err, -EINVAL, "%s: not a file", path);
 	if (st->st_size > (off_t)FILE_MAX)
 		return mfd_error_set(err, -EFBIG, "%s: larger than %u bytes", path, FILE_MAX);
-	if (secrecy == MFD_TLS_SECRET && (others_may_write(st) || (st->st_mode & 077)))
+	if (secrecy == MFD_TLS_SECRET && (mfd_ours_others_change(st) || (st->st_mode & 077)))
 		return mfd_error_set(err, -EPERM,
 				     "%s: others may read this key: 'chown root %s; chmod 600 %s'",
 				     path, path, path);
-	if (others_may_write(st))
+	if (mfd_ours_others_change(st))
 		return mfd_error_set(err, -EPERM,
 				     "%s: others may write it: 'chown root %s; chmod go-w %s'",
 				     path, path, path);

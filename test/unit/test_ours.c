@@ -186,6 +186,12 @@ static void test_config(void **state)
 	assert_int_equal(chown(path, 0, 0), 0);
 	assert_int_equal(chmod(path, 0666), 0);
 	assert_int_equal(mfd_options_from_file(&o, path, NULL), -EPERM);
+	/* A group is other users, but for root's own. */
+	assert_int_equal(chmod(path, 0664), 0);
+	assert_int_equal(mfd_options_from_file(&o, path, NULL), 0);
+	assert_int_equal(chown(path, 0, OTHER_USER), 0);
+	assert_int_equal(mfd_options_from_file(&o, path, NULL), -EPERM);
+	assert_int_equal(mfd_options_from_file(&o, "/dev/null", NULL), 0);
 	/* As `migrate` hands one on. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd_create("conf", 0));
 	assert_int_equal(mfd_options_from_file(&o, path, NULL), 0);

@@ -428,6 +428,9 @@ static void test_own_files(void **state)
 	own_is_refused(b, MFD_CONN_SOURCE, "client-key.pem is not the key of ");
 	assert_int_equal(chmod(b->folder, 0777), 0);
 	own_is_refused(b, MFD_CONN_TARGET, ": others may write there");
+	assert_int_equal(chmod(b->folder, 0770), 0);
+	assert_int_equal(chown(b->folder, 0, 12345), 0);
+	own_is_refused(b, MFD_CONN_TARGET, ": others may write there");
 	assert_int_equal(chmod(b->folder, 0700), 0);
 	assert_int_equal(unlink(tlsbed_path(b->folder, MFD_TLS_CA_CERT)), 0);
 	own_is_refused(b, MFD_CONN_TARGET, "ca-cert.pem: No such file");
