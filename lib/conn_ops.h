@@ -14,6 +14,8 @@
 #ifndef MFD_CONN_OPS_H
 #define MFD_CONN_OPS_H
 
+#include <errno.h>
+
 #include "conn.h"
 
 struct mfd_conn_ops {
@@ -35,6 +37,15 @@ struct mfd_conn_ops {
 	/* Free the state and close the descriptor. */
 	void (*close)(struct mfd_conn *c);
 };
+
+/*
+ * What errno says after a call on the descriptor: -errno, and -ETIMEDOUT when its time was over,
+ * since SO_RCVTIMEO and SO_SNDTIMEO report as EAGAIN; the sockets themselves are blocking.
+ */
+static inline int mfd_conn_ops_error(void)
+{
+	return errno == EAGAIN || errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
+}
 
 /* conn_plain.c */
 extern const struct mfd_conn_ops mfd_conn_plain_ops;

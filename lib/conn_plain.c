@@ -8,12 +8,6 @@
 #include "conn_ops.h"
 #include "io.h"
 
-/* SO_RCVTIMEO and SO_SNDTIMEO report as EAGAIN; the sockets themselves are blocking. */
-static int socket_error(void)
-{
-	return errno == EAGAIN || errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
-}
-
 static size_t left(const struct iovec *iov, int n)
 {
 	size_t sum = 0;
@@ -31,7 +25,7 @@ static ssize_t send_some(struct mfd_conn *c, struct iovec **iov, int *n, int fla
 	ssize_t ret, sent = sendmsg(c->conn_fd, &msg, MSG_NOSIGNAL | flags);
 
 	if (sent < 0)
-		return errno == EINTR ? 0 : socket_error();
+		return errno == EINTR ? 0 : mfd_conn_ops_error();
 	for (ret = sent; *n > 0 && (size_t)ret >= (*iov)->iov_len; (*n)--, (*iov)++)
 		ret -= (ssize_t)(*iov)->iov_len;
 	if (*n > 0) {
@@ -85,7 +79,7 @@ static int plain_recv(struct mfd_conn *c, void *buf, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == ECONNRESET && done ? -EPIPE : socket_error();
+			return errno == ECONNRESET && done ? -EPIPE : mfd_conn_ops_error();
 		if (n == 0)
 			return done ? -EPIPE : -ECONNRESET;
 		done += (size_t)n;

@@ -13,11 +13,6 @@
 
 /* ---- to and from the socket ---- */
 
-static int socket_error(void)
-{
-	return errno == EAGAIN || errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
-}
-
 /* Note the error, and set errno for GnuTLS. */
 static int failed(struct mfd_conn_tls_buffer *b, int code)
 {
@@ -62,7 +57,7 @@ int mfd_conn_tls_flush(struct mfd_conn_tls *s)
 		if (n >= 0)
 			b->at += (size_t)n;
 		else if (errno != EINTR && !may_wait(s))
-			b->error = socket_error();
+			b->error = mfd_conn_ops_error();
 	}
 	b->at = b->n = 0;
 	return b->error;
@@ -123,7 +118,7 @@ static int fill(struct mfd_conn_tls *s)
 		n = recv(s->fd, b->data, b->size, 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return socket_error();
+		return mfd_conn_ops_error();
 	b->at = 0;
 	b->n = (size_t)n;
 	b->ended = !n;

@@ -332,9 +332,9 @@ static const struct kind {
 	int (*send)(struct mfd_sendchan *c, struct mfd_payload *p);
 	int gives_way; /* to CRIU, while c->gentle says so */
 } kinds[] = {
-	[MFD_PAYLOAD_NONE] = { NULL },
+	[MFD_PAYLOAD_NONE] = { NULL, .gives_way = 0 },
 	[MFD_PAYLOAD_PAGES] = { send_pages, .gives_way = 1 },
-	[MFD_PAYLOAD_FILE] = { send_file },
+	[MFD_PAYLOAD_FILE] = { send_file, .gives_way = 0 },
 };
 
 static const struct kind *kind_of(const struct mfd_payload *p)
