@@ -38,7 +38,8 @@ enum mfd_progress_doubt {
 	MFD_PROGRESS_UNKNOWN, /* ... and the target does not say what became of them */
 	MFD_PROGRESS_DIED,    /* they ran there and are dead; they are frozen here */
 	MFD_PROGRESS_DAMAGED, /* they may run there, and what they lack is lost: a task here died */
-	MFD_PROGRESS_UNTOLD,  /* they are dead here, and the target has not acknowledged that */
+	MFD_PROGRESS_GIVEN_UP, /* they may run there; the connections break as soon as they stand */
+	MFD_PROGRESS_UNTOLD,   /* they are dead here, and the target has not acknowledged that */
 };
 
 struct mfd_progress {

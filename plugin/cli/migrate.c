@@ -254,6 +254,18 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 			m->pid, m->o.target, m->dir);
 		return;
 	}
+	if (atomic_load(&m->progress->lost) == MFD_PROGRESS_DAMAGED ||
+	    atomic_load(&m->progress->lost) == MFD_PROGRESS_GIVEN_UP) {
+		o->result = "in-doubt";
+		o->code = MFD_EXIT_DOUBT;
+		set_error(
+			o,
+			"process %u is frozen here, in doubt: it may run on %s, and no other "
+			"connection settles that: criu-multifd status --source %.300s says why, resolve "
+			"settles it",
+			m->pid, m->o.target, m->dir);
+		return;
+	}
 	if (m->progress->doubt) {
 		o->result = "in-doubt";
 		o->code = MFD_EXIT_DOUBT;

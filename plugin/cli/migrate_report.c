@@ -44,6 +44,9 @@ static const char *const doubt_texts[] = {
 		"IN DOUBT: may run on the target, which does not say so; frozen here, asking",
 	[MFD_PROGRESS_DAMAGED] = "IN DOUBT: may run on the target, and a task here has died: see "
 				 "criu-multifd status --source",
+	[MFD_PROGRESS_GIVEN_UP] =
+		"IN DOUBT: may run on the target; connections break at once, given "
+		"up: see criu-multifd status --source",
 	[MFD_PROGRESS_DIED] = "IN DOUBT: has run on the target and died there; frozen here: see "
 			      "criu-multifd status --source",
 };

@@ -139,10 +139,13 @@ static int is_over(const struct mfd_migrate *m)
 	return m->criu_ended && atomic_load(&m->progress->phase) >= MFD_PROGRESS_RELEASED;
 }
 
-/* The restored tasks are dead: only a person ends that, and this program does not wait. */
+/* Only a person ends that, and this program does not wait. */
 static int needs_person(const struct mfd_migrate *m)
 {
-	return atomic_load(&m->progress->lost) == MFD_PROGRESS_DIED;
+	unsigned lost = atomic_load(&m->progress->lost);
+
+	return lost == MFD_PROGRESS_DIED || lost == MFD_PROGRESS_DAMAGED ||
+	       lost == MFD_PROGRESS_GIVEN_UP;
 }
 
 /*

@@ -13,7 +13,7 @@
 
 struct resolve {
 	const char *dir, *source;
-	int run, discard;
+	int run, discard, retry;
 };
 
 /* The word of the request; NULL if the command line has none, or more than one. */
@@ -21,8 +21,10 @@ static const char *decision(const struct resolve *r, const struct mfd_flags_args
 {
 	const char *word = args->n > names ? args->v[names] : NULL;
 
-	if (r->run + r->discard + !!word != 1)
+	if (r->run + r->discard + r->retry + !!word != 1 || (r->retry && !r->source))
 		return NULL;
+	if (r->retry)
+		return "retry";
 	if (word)
 		return !strcmp(word, "run") || !strcmp(word, "discard") ? word : NULL;
 	return r->run ? "run" : "discard";
@@ -59,6 +61,10 @@ int mfd_resolve_main(int argc, char **argv)
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &r.discard,
 		  .help = "this side's copy is thrown away: its tasks are killed" },
+		{ .name = "retry",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &r.retry,
+		  .help = "on the source: no decision, but another try to reach the target, now" },
 		{ .name = "dir",
 		  .kind = MFD_FLAG_STRING,
 		  .dest = &r.dir,
@@ -74,7 +80,7 @@ int mfd_resolve_main(int argc, char **argv)
 	const struct mfd_flags table = {
 		.verb = "resolve",
 		.usage =
-			"[--dir DIR] SESSION --run|--discard\n       criu-multifd resolve --source DIR --run|--discard",
+			"[--dir DIR] SESSION --run|--discard\n       criu-multifd resolve --source DIR --run|--discard|--retry",
 		.summary =
 			"Settles a session that is in doubt: one that neither side may decide alone.",
 		.notes =
@@ -92,6 +98,7 @@ int mfd_resolve_main(int argc, char **argv)
 			"             tasks here run on from where they were frozen\n"
 			"  --discard  the target has every page ('status' there says ready or committed): the tasks here are killed;\n"
 			"             after exit code 3 of migrate: the target is not told any more\n"
+			"  --retry    decides nothing: the target is asked again, also where the sender had given that up\n"
 			"If no sender runs there any more, one is started again from what the last one has kept in DIR.  It asks\n"
 			"the target first: what the target can prove, or a session that can go on, needs no decision.\n"
 			"\n"
@@ -115,7 +122,7 @@ int mfd_resolve_main(int argc, char **argv)
 	what = decision(&r, &args, !r.source);
 	if (!what)
 		return mfd_flags_misuse(&table, "expected one of --run and --discard%s",
-					r.source ? ", and no SESSION" : "");
+					r.source ? " (or --retry), and no SESSION" : "");
 	return r.source ? mfd_resolve_source(r.source, what) :
 			  ask_target(&table, &r, args.v[0], what);
 }

@@ -94,7 +94,8 @@ static int judge(const char *dir, const char *what, int status)
 		if (ends[i].code != WEXITSTATUS(status))
 			continue;
 		fprintf(stderr, "criu-multifd resolve: %s\n", ends[i].text);
-		return strcmp(what, ends[i].decision) ? MFD_EXIT_FAILED : MFD_EXIT_OK;
+		return strcmp(what, ends[i].decision) && strcmp(what, "retry") ? MFD_EXIT_FAILED :
+										 MFD_EXIT_OK;
 	}
 	return failed("the sender ended without a word");
 }
@@ -113,6 +114,8 @@ static int ask_again(const char *dir, const char *what, pid_t sender)
 		ret = mfd_request_call_sender(dir, what, ANSWER_MS, NULL, 0, &err);
 		if (!ret)
 			return MFD_EXIT_OK;
+		if (ret == -EREMOTEIO && !strcmp(what, "retry"))
+			return MFD_EXIT_OK; /* it is connected already, or tells the target */
 		if (ret == -EREMOTEIO)
 			return failed(err.text);
 		usleep(LOOK_MS * 1000);

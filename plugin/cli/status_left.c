@@ -104,6 +104,7 @@ static void add_doubt(struct json_object *j, const Mfd__SourceEntry *e, const ch
 		 e->has_hold ? held_by(e, held, sizeof(held)) : "");
 	add_text(j, "doubt", text);
 	snprintf(text, sizeof(text), "A sender is started again by:");
+	add_way(text, sizeof(text), dir, "retry", "decides nothing");
 	add_way(text, sizeof(text), dir, "run", l->run);
 	add_way(text, sizeof(text), dir, "discard", l->discard);
 	snprintf(text + strlen(text), sizeof(text) - strlen(text),

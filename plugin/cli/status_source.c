@@ -114,6 +114,27 @@ static const char what_to_do[] =
 	"    criu-multifd resolve --source DIR --run; if its state there is ready, committed or done:\n"
 	"    ... --discard. While pages still arrive there, those that lack exist only here: wait.";
 
+/* What holds the tasks, and whether another try is to come. */
+static void print_held(struct json_object *j)
+{
+	struct json_object *next = json_object_object_get(j, "next_try_ms");
+	char text[600];
+
+	if (json_object_object_get(j, "held_by"))
+		printf("    The tasks here are held by %s.\n",
+		       word(j, "held_by", text, sizeof(text)));
+	if (json_object_get_boolean(json_object_object_get(j, "ran_here")))
+		printf("    One of them ran here all the same, beside its copy.\n");
+	if (!json_object_object_get(j, "tries"))
+		return;
+	printf("    The target was tried %llu times since it was lost; ",
+	       (unsigned long long)number(j, "tries"));
+	if (next)
+		printf("the next time in %.1f s.\n", (double)number(j, "next_try_ms") / 1000);
+	else
+		printf("not any more, but by\n    criu-multifd resolve --source DIR --retry.\n");
+}
+
 static void print(struct json_object *j, int channels)
 {
 	char session[300], result[32], phase[32], target[128], bytes[32], rate[32], error[600],
@@ -134,6 +155,7 @@ static void print(struct json_object *j, int channels)
 		       json_object_object_get(j, "advice") ?
 			       word(j, "advice", advice, sizeof(advice)) :
 			       what_to_do);
+	print_held(j);
 	if (json_object_get_boolean(json_object_object_get(j, "both_run")))
 		printf("    BOTH RUN: here and on the target. End one of the two.\n");
 	if (json_object_object_get(j, "error"))

@@ -62,7 +62,7 @@ static const struct {
 } verbs[] = {
 	{ MFD_DESK_ABORT, "abort", NULL },     { MFD_DESK_RUN, "run", NULL },
 	{ MFD_DESK_DISCARD, "discard", NULL }, { MFD_DESK_SET, "set", parse_set },
-	{ MFD_DESK_STATUS, "status", NULL },
+	{ MFD_DESK_STATUS, "status", NULL },   { MFD_DESK_RETRY, "retry", NULL },
 };
 
 static enum mfd_desk_verb parse(struct mfd_desk_request *r)
@@ -96,8 +96,9 @@ enum mfd_desk_verb mfd_desk_next(int desk, struct mfd_desk_request *r)
 	r->text[n > 0 ? n : 0] = 0;
 	r->verb = parse(r);
 	if (r->verb == MFD_DESK_NOTHING)
-		mfd_desk_answer(r->caller,
-				"the requests are: abort, run, discard, set NAME VALUE, status");
+		mfd_desk_answer(
+			r->caller,
+			"the requests are: abort, run, discard, retry, set NAME VALUE, status");
 	return r->verb;
 }
 

@@ -8,6 +8,7 @@
  *	run		postcopy, target out of reach: likewise, though the copies may have run
  *	discard		postcopy, target out of reach: the dump succeeds, the tasks die
  *	set NAME VALUE	change a setting: "ok NAME OLD NEW"
+ *	retry		the same: another try now, whatever has ended the tries
  *	status		"ok " and the summary so far, as in multifd-send.json
  *
  * The worker's main thread alone uses it.
@@ -22,6 +23,7 @@ enum mfd_desk_verb {
 	MFD_DESK_ABORT,
 	MFD_DESK_RUN,
 	MFD_DESK_DISCARD,
+	MFD_DESK_RETRY,
 	MFD_DESK_STATUS,
 	MFD_DESK_SET,
 };

@@ -47,12 +47,25 @@ static void advise(const struct mfd_worker *w)
 	}
 }
 
+int mfd_doubt_is_damage(const struct mfd_worker *w)
+{
+	return w->err.side == MFD_ERROR_OWN && mfd_shared_tasks_dying(w->sh);
+}
+
+static enum mfd_progress_doubt kind_of(const struct mfd_worker *w, enum mfd_proof proof)
+{
+	if (proof == MFD_PROOF_RAN)
+		return MFD_PROGRESS_DIED;
+	if (mfd_doubt_is_damage(w))
+		return MFD_PROGRESS_DAMAGED;
+	if (mfd_retry_is_spent(&w->retry))
+		return MFD_PROGRESS_GIVEN_UP;
+	return w->err.code == -ECANCELED ? MFD_PROGRESS_UNKNOWN : MFD_PROGRESS_LOST;
+}
+
 void mfd_doubt_begin(struct mfd_worker *w, enum mfd_proof proof)
 {
-	enum mfd_progress_doubt kind = proof == MFD_PROOF_RAN	    ? MFD_PROGRESS_DIED :
-				       w->err.side == MFD_ERROR_OWN ? MFD_PROGRESS_DAMAGED :
-				       w->err.code == -ECANCELED    ? MFD_PROGRESS_UNKNOWN :
-								      MFD_PROGRESS_LOST;
+	enum mfd_progress_doubt kind = kind_of(w, proof);
 	int news = kind != w->doubt.kind;
 
 	mfd_assert(!mfd_proof_frees(proof));

@@ -17,6 +17,11 @@ struct mfd_doubt {
 	char why[512];		      /* a sentence */
 };
 
+/*
+ * Nonzero: w->err is one of a task here that has died, and what it had is nowhere else: no other
+ * connection mends that.
+ */
+int mfd_doubt_is_damage(const struct mfd_worker *w);
 /* By the main thread.  What the latest try has shown: w->err, and what the target's word proves. */
 void mfd_doubt_begin(struct mfd_worker *w, enum mfd_proof proof);
 void mfd_doubt_end(struct mfd_worker *w);

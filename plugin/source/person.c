@@ -50,6 +50,13 @@ static int do_discard(struct mfd_worker *w, const struct mfd_desk_request *r)
 	return MFD_SEND_EV_DISCARD;
 }
 
+static int do_retry(struct mfd_worker *w, const struct mfd_desk_request *r)
+{
+	mfd_retry_renew(&w->retry);
+	mfd_desk_answer(r->caller, NULL);
+	return MFD_SEND_NOTHING;
+}
+
 /* The target is not told any more: doubt.c. */
 static int do_give_up(struct mfd_worker *w, const struct mfd_desk_request *r)
 {
@@ -104,6 +111,9 @@ static const struct {
 	{ MFD_DESK_RUN, BEFORE | CONNECTED, NULL, NOT_IN_DOUBT },
 	{ MFD_DESK_DISCARD, LOST, do_discard, NULL },
 	{ MFD_DESK_DISCARD, BEFORE | CONNECTED, NULL, NOT_IN_DOUBT },
+	{ MFD_DESK_RETRY, LOST, do_retry, NULL },
+	{ MFD_DESK_RETRY, BEFORE | CONNECTED, NULL, NOT_IN_DOUBT },
+	{ MFD_DESK_RETRY, DEAD, NULL, GONE_HERE },
 	{ MFD_DESK_SET, ALWAYS, do_set, NULL },
 	{ MFD_DESK_STATUS, ALWAYS, do_status, NULL },
 };

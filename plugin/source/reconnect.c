@@ -19,14 +19,9 @@
  */
 #define PAUSE_MIN 500
 #define PAUSE_MAX 10000
-#define LOOK_MS	  1000 /* between two looks at the tasks that are held */
-/*
- * Connections that are lost again within so many ms: after so many of them in a row something else
- * than the link is wrong, and only a person ends it.
- */
-#define SHORT_MS  10000
-#define SHORT_MAX 20
-#define SAY_EVERY 20 /* tries */
+#define LOOK_MS	  1000	/* between two looks at the tasks that are held */
+#define SHORT_MS  10000 /* a connection that is lost within that did not last */
+#define SAY_EVERY 20	/* tries */
 
 /* What happens between two tries: a person, a signal, a task that runs: as mfd_person_desk. */
 static int look_around(struct mfd_worker *w, int ms)
@@ -58,12 +53,19 @@ static int wait_for_person(struct mfd_worker *w)
 	return ret;
 }
 
-static void plan_next_try(struct mfd_retry *d)
+/* Whether there is a point in another try. */
+static int is_worth(const struct mfd_worker *w)
 {
+	return !mfd_doubt_is_damage(w) && !mfd_retry_is_spent(&w->retry);
+}
+
+static void plan_next_try(struct mfd_worker *w)
+{
+	struct mfd_retry *d = &w->retry;
 	uint64_t now = mfd_io_now_ms(), pause = (now - d->since_ms) / 10;
 
 	pause = pause < PAUSE_MIN ? PAUSE_MIN : pause > PAUSE_MAX ? PAUSE_MAX : pause;
-	d->next_ms = now + pause;
+	d->next_ms = is_worth(w) ? now + pause : 0;
 }
 
 /* Whether there is a point in another try, and when the first one is. */
@@ -76,7 +78,7 @@ static void begin_retry(struct mfd_worker *w)
 	d->since_ms = now;
 	d->next_ms = now + d->shorts * PAUSE_MIN;
 	d->tries = 0;
-	if (w->err.side == MFD_ERROR_OWN || d->shorts > SHORT_MAX)
+	if (!is_worth(w))
 		d->next_ms = 0;
 	mfd_doubt_begin(w, MFD_PROOF_NONE);
 }
@@ -105,14 +107,31 @@ static void close_session(struct mfd_worker *w)
 				  .queue = s->queue };
 }
 
+/*
+ * By a worker that has taken over: those that are not open yet.  A want of descriptors or memory
+ * may pass; a task that has died stays dead.
+ */
+static int reopen_tasks(struct mfd_worker *w)
+{
+	int ret = 0;
+
+	mfd_assert(w->tasks.n <= atomic_load(&w->sh->ntasks));
+	mfd_assert(w->sh->hold.kind != MFD_HOLD_NONE);
+	for (unsigned i = w->tasks.n; i < atomic_load(&w->sh->ntasks) && !ret; i++)
+		ret = mfd_tasks_reopen(&w->tasks, i, &w->err);
+	return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
+}
+
 /* One try: MFD_SEND_EV_REJOINED, or -errno with w->err filled. */
 static int try_again(struct mfd_worker *w)
 {
 	char state[MFD_UPLINK_STATE];
-	int ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
+	int ret = reopen_tasks(w);
 
 	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
 	mfd_assert(!w->session.multifd && !w->session.have_urgent);
+	if (!ret)
+		ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
 	if (!ret && pages_are_due(state))
 		ret = mfd_uplink_join(&w->session, w->o, w->sh, &w->err);
 	if (!ret)
@@ -159,7 +178,7 @@ static int keep_trying(struct mfd_worker *w, const struct mfd_error *why)
 			mfd_log_warn("no connection to %s yet: %s", w->sh->target.text,
 				     w->err.text);
 		mfd_doubt_begin(w, w->session.proof);
-		plan_next_try(d);
+		plan_next_try(w);
 	}
 }
 
@@ -173,7 +192,8 @@ static void say_doubt(const struct mfd_worker *w)
 		mfd_log_error(
 			"%s; the tasks may run on the target, so they stay frozen here.  Another "
 			"connection does not mend that: an operator decides, with 'criu-multifd "
-			"resolve' on both sides",
+			"resolve' on both sides, or has it tried again with 'criu-multifd resolve "
+			"--source DIR --retry'",
 			w->doubt.why);
 }
 

@@ -8,25 +8,15 @@
  *							      |--> running_complete: discard
  *							      `--> undone: nothing runs there
  *
- * Only an error of the link is worth a try.  One of the tasks here (a task was killed: what it had
- * is nowhere else) leaves the session to a person at once, and so do connections that are lost
- * again and again as soon as they are there.  `status --source` shows when the next try is, if any.
+ * Only an error that passes is worth a try: the link's, or a want of this host's.  A task here that
+ * has died (what it had is nowhere else) leaves the session to a person at once, and so do
+ * connections that are lost MFD_RETRY_SHORTS times in a row as soon as they are there.  `status
+ * --source` shows when the next try is, if any; a person renews them (`resolve --source --retry`).
  */
 #ifndef MFD_RECONNECT_H
 #define MFD_RECONNECT_H
 
-#include <stdint.h>
-
 struct mfd_worker;
-
-/* Of the worker; all zero at the start. */
-struct mfd_retry {
-	uint64_t since_ms;  /* the connections were lost */
-	uint64_t next_ms;   /* of the next try; 0: there is none */
-	unsigned tries;	    /* since then */
-	unsigned shorts;    /* connections in a row that did not last */
-	uint64_t joined_ms; /* the latest connection; 0: none but the first */
-};
 
 /*
  * w->err says why the connections are lost.  0: the phase is rejoined, or a person has discarded

@@ -32,20 +32,34 @@ int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid)
 
 #define PF_EXITING 0x4 /* linux/sched.h; field 9 of /proc/PID/stat */
 
-/* Traced, or with SIGKILL on its way to it. */
-static int is_held(pid_t pid)
+static int is_traced(const char *status)
+{
+	uint64_t value;
+
+	return !mfd_procfile_first(status, "TracerPid", 10, &value) && value > 0;
+}
+
+/* SIGKILL is on its way to it. */
+static int is_killed(const char *status)
 {
 	static const char *const pending[] = { "SigPnd", "ShdPnd" };
 	uint64_t value;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (!mfd_procfile_first(status, pending[i], 16, &value) &&
+		    value & 1ULL << (SIGKILL - 1))
+			return 1;
+	return 0;
+}
+
+static int is_held(pid_t pid)
+{
 	char *text;
 	int held;
 
 	if (mfd_procfile_status(pid, &text))
 		return 0;
-	held = !mfd_procfile_first(text, "TracerPid", 10, &value) && value > 0;
-	for (unsigned i = 0; i < 2 && !held; i++)
-		held = !mfd_procfile_first(text, pending[i], 16, &value) &&
-		       value & 1ULL << (SIGKILL - 1);
+	held = is_traced(text) || is_killed(text);
 	free(text);
 	return held;
 }
@@ -91,6 +105,32 @@ enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
 	if (!ret && (st.flags & PF_EXITING || is_held(t->pid)))
 		return MFD_TASK_HELD;
 	return MFD_TASK_ALIVE;
+}
+
+int mfd_shared_task_is_dying(const struct mfd_shared_task *t)
+{
+	struct mfd_procfile_stat st;
+	char *text;
+	int dying;
+
+	if (mfd_shared_task_fate(t) == MFD_TASK_GONE)
+		return 1;
+	if (!mfd_procfile_stat(t->pid, &st) && st.flags & PF_EXITING)
+		return 1;
+	if (mfd_procfile_status(t->pid, &text))
+		return 0;
+	dying = is_killed(text);
+	free(text);
+	return dying;
+}
+
+unsigned mfd_shared_tasks_dying(const struct mfd_shared *s)
+{
+	unsigned n = atomic_load(&s->ntasks), dying = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		dying += mfd_shared_task_is_dying(&s->task[i]) != 0;
+	return dying;
 }
 
 int mfd_shared_tasks_let_go(const struct mfd_shared *s)

@@ -62,8 +62,12 @@ enum mfd_task_fate {
 	MFD_TASK_ALIVE,
 };
 enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t);
+/* Nonzero: it is gone, or on its way there: it runs its program no more, nor lends its memory. */
+int mfd_shared_task_is_dying(const struct mfd_shared_task *t);
 /* Nonzero: CRIU traces some task no more, which has not been killed either. */
 int mfd_shared_tasks_let_go(const struct mfd_shared *s);
+/* Return how many are gone or dying. */
+unsigned mfd_shared_tasks_dying(const struct mfd_shared *s);
 /* Return how many are not gone. */
 unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
 /* Wait until no task is held any more, however long CRIU takes.  Returns how many live on. */

@@ -277,6 +277,7 @@ static void add_doubt(struct json_object *j, const struct mfd_worker *w)
 	if (!lost)
 		return;
 	add_number(j, "tries", w->retry.tries);
+	add_number(j, "short_connections", w->retry.shorts);
 	json_object_object_add(
 		j, "next_try_ms",
 		w->retry.next_ms ? json_object_new_uint64(

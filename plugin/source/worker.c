@@ -62,8 +62,6 @@ static int init(struct mfd_worker *w)
 /* What a worker that has died knew, as far as it lies in shared memory. */
 static int take_over(struct mfd_worker *w)
 {
-	int ret;
-
 	mfd_assert(w->sh->connected);
 	mfd_gate_find(&w->gate, w->sh->criu, w->sh->criu_start);
 	if (mfd_send_phase(w->sh) == MFD_SEND_RELEASED)
@@ -72,11 +70,9 @@ static int take_over(struct mfd_worker *w)
 		return mfd_error_set(&w->err, -ECHILD, "the sender has died after its verdict");
 	if (mfd_send_phase(w->sh) == MFD_SEND_ENDING)
 		return 0;
-	ret = mfd_hold_begin(w->sh, NULL, NULL, &w->err);
-	for (unsigned i = 0; i < atomic_load(&w->sh->ntasks) && !ret; i++)
-		ret = mfd_tasks_reopen(&w->tasks, i, &w->err);
-	return ret ? mfd_error_blame(&w->err, MFD_ERROR_OWN, ret) :
-		     mfd_error_set(&w->err, -ENOTCONN, "the sender has died");
+	mfd_hold_look(w->sh);
+	return mfd_error_blame(&w->err, MFD_ERROR_LINK,
+			       mfd_error_set(&w->err, -ENOTCONN, "the sender has died"));
 }
 
 static int run(struct mfd_worker *w, int takes_over)

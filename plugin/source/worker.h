@@ -48,6 +48,7 @@
 #include "progress.h"
 #include "reconnect.h"
 #include "release.h"
+#include "retry.h"
 #include "send_phase.h"
 #include "shared.h"
 #include "ship.h"

@@ -322,9 +322,7 @@ nothing_kept()
 	end_dump
 	assert_held "$VICTIM_PID"
 	heal
-	# It is not in doubt any more, so there is nothing to decide.
-	run -1 on_a "$MFD" resolve --source "$IMG" --run
-	[[ $output == *'its target is connected'* || $output == *'it is the target'* ]]
+	run -0 on_a "$MFD" resolve --source "$IMG" --retry
 	end_restore
 	wait_session "$SESSION" 'done'
 	moved_well
@@ -413,6 +411,8 @@ source_is()
 	[ "$(wc -l <"$IMG/multifd-send.log")" -lt 20 ] || fail 'the log grows'
 	[[ $(of_source doubt) = *'task '*'No such process'* ]] || fail "why: $(of_source doubt)"
 	[ "$(of_source tries) $(of_source next_try_ms)" = '0 null' ]
+	run -0 "$MFD" status --source "$IMG"
+	[[ $output == *'held by the frozen control group'*'not any more, but by'*'--retry'* ]]
 	assert_in_doubt running
 	resolve discard
 	eventually 5 sender_pids
