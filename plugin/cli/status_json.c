@@ -112,6 +112,8 @@ static struct json_object *session_json(const struct mfd_status *s,
 		*p = ' ';
 	add_text(o, "advice", advice);
 	add_text(o, "source", e->source);
+	add_text(o, "identity", e->identity);
+	add_text(o, "address", e->address);
 	add_text(o, "mode", e->postcopy ? "postcopy" : "safe");
 	add_text(o, "confirm", e->confirm_restore ? "restore" : "ready");
 	add_figures(o, e);

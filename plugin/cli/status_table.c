@@ -34,6 +34,16 @@ static void text_cell(char *cell, size_t len, const char *text)
 	mfd_image_text_clean(cell);
 }
 
+/* The name that it gives itself, and what it has proved, or where it came from. */
+static void source_cell(char *cell, size_t len, const Mfd__SessionEntry *e)
+{
+	const char *proved = e->identity ? e->identity : e->address;
+
+	snprintf(cell, len, "%s%s%.64s%s", e->source ? e->source : "-", proved ? " (" : "",
+		 proved ? proved : "", proved ? ")" : "");
+	mfd_image_text_clean(cell);
+}
+
 /* The limit matters while something is on its way. */
 static void rate_cell(char *cell, size_t len, const Mfd__SessionEntry *e)
 {
@@ -64,7 +74,7 @@ static void fill_row(struct row *r, const struct mfd_status *s, const struct mfd
 		 e->in_doubt ? "IN DOUBT: " :
 			       "",
 		 mfd_words_state(e));
-	text_cell(r->cell[SOURCE], len, e->source);
+	source_cell(r->cell[SOURCE], len, e);
 	pages_cell(r->cell[RECEIVED], len, e, mfd_status_received(e));
 	pages_cell(r->cell[INSTALLED], len, e, e->installed_pages);
 	rate_cell(r->cell[RATE], len, e);

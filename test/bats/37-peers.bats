@@ -51,6 +51,9 @@ rights()
 	migrate --tls-dir "$KEYS/a" --restore
 	runs_there
 	grep -q 'test: .* -> committed, of x509:a' "$SCRATCH/server.err"
+	"$MFD" status --dir "$SERVER_DIR" | grep -q ' (x509:a) '
+	"$MFD" status --dir "$SERVER_DIR" --json |
+		jq -e '.sessions[0] | .identity == "x509:a" and .address != null'
 }
 
 @test "serve does not start with a file of rights that is wrong, open to others, or not there" {

@@ -331,12 +331,43 @@ static void test_sizes(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Claims of one owner together: another owner is not kept out, nor by one that waits for that. */
+static void test_owners(void **state)
+{
+	struct mfd_budget_claim a = { .owner = "a", .most = 100 }, more = a, c = { .owner = "c" };
+
+	(void)state;
+	assert_int_equal(mfd_budget_enter(&b, &a, 101, 101), -E2BIG);
+	assert_int_equal(mfd_budget_enter(&b, &a, 60, 60), 1);
+	assert_int_equal(mfd_budget_enter(&b, &more, 60, 60), 0);
+	assert_int_equal(mfd_budget_enter(&b, &c, 200, 200), 1);
+	assert_int_equal(look(&c).ahead, 0);
+	mfd_budget_leave(&b, &c, 0);
+	assert_int_equal(mfd_budget_admit(&b, &more), 0);
+	assert_int_equal(mfd_budget_raise(&b, &a, 101), -ENOSPC);
+	assert_int_equal(mfd_budget_raise(&b, &a, 100), 0);
+	assert_int_equal(mfd_budget_more(&b, &a, 200), 100);
+	mfd_budget_leave(&b, &a, 0);
+	assert_int_equal(mfd_budget_admit(&b, &more), 1);
+	mfd_budget_leave(&b, &more, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_two),	      T(test_given_back), T(test_too_big),  T(test_order),
-		T(test_leaves_queue), T(test_change),	  T(test_raise),    T(test_elastic),
-		T(test_not_asked),    T(test_left),	  T(test_no_limit), T(test_churn),
+		cmocka_unit_test_setup_teardown(test_owners, setup, teardown),
+		T(test_two),
+		T(test_given_back),
+		T(test_too_big),
+		T(test_order),
+		T(test_leaves_queue),
+		T(test_change),
+		T(test_raise),
+		T(test_elastic),
+		T(test_not_asked),
+		T(test_left),
+		T(test_no_limit),
+		T(test_churn),
 		T(test_sizes),
 	};
 

@@ -237,6 +237,68 @@ static void test_limit_of_doubt(void **state)
 	source_close(&s);
 }
 
+static void with_memory(Mfd__Hello *h, const char *name, uint64_t bytes)
+{
+	source_hello_init(h, name, 1);
+	h->has_memory = 1;
+	h->memory = bytes;
+}
+
+/* Counted without --max-memory, too; another peer has a limit of its own. */
+static void test_limit_of_memory(void **state)
+{
+	struct source s, t;
+	Mfd__Hello h;
+
+	(void)state;
+	start_with("peer insecure sessions * max-memory 64M\n");
+	with_memory(&h, "a", 1 << 30);
+	refused(&h, "and 127.0.0.1 may have 64.0 MiB for all its sessions: its operator can raise");
+	with_memory(&h, "a", 32 << 20);
+	source_init(&s, "a");
+	source_send_hello(&s, &h);
+	source_take_hello_ok(&s);
+	with_memory(&h, "b", 32 << 20);
+	refused(&h, "'max-memory' in /tmp/mfd-serve-");
+	source_from = "127.0.0.2";
+	source_init(&t, "b");
+	source_send_hello(&t, &h);
+	source_take_hello_ok(&t);
+	source_from = NULL;
+	source_close(&s);
+	source_close(&t);
+}
+
+/* A source that can be told is told; one that does not listen has to wait all the same. */
+static void test_limit_of_bandwidth(void **state)
+{
+	struct source s;
+	uint64_t start;
+	Mfd__Set *set;
+	Mfd__Hello h;
+
+	(void)state;
+	start_with("peer insecure sessions * max-bandwidth 2M\n");
+	source_init(&s, "a");
+	source_hello_init(&h, "a", 2);
+	h.has_settings = h.settings = 1;
+	source_send_hello(&s, &h);
+	source_take_hello_ok(&s);
+	source_join_all(&s, 0);
+	set = (Mfd__Set *)source_expect(&s, MFD_WIRE_SET);
+	assert_string_equal(set->name, "max-bandwidth");
+	assert_string_equal(set->value, "2000000");
+	protobuf_c_message_free_unpacked(&set->base, NULL);
+	start = mfd_io_now_ms();
+	for (unsigned i = 0; i < 4; i++)
+		source_pages(&s, i % 2, 7, BASE + ((uint64_t)i << 20), 256);
+	source_images(&s, 7, BASE, 1024);
+	source_end(&s);
+	source_until_ready(&s);
+	assert_true(mfd_io_now_ms() - start > 1400);
+	source_close(&s);
+}
+
 /* ---- SIGHUP ---- */
 
 static void tell_hangup(const char *answer)
@@ -284,6 +346,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_by_identity),	     SERVER_TEST(test_share_of_sessions),
 		SERVER_TEST(test_limits_of_a_block), SERVER_TEST(test_no_channel_left),
 		SERVER_TEST(test_limit_of_doubt),    SERVER_TEST(test_read_again),
+		SERVER_TEST(test_limit_of_memory),   SERVER_TEST(test_limit_of_bandwidth),
 	};
 
 	server_tests_init(argc, argv);

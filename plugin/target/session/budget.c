@@ -39,9 +39,30 @@ static uint64_t free_bytes(const struct mfd_budget *b)
 	return sum < b->limit ? b->limit - sum : 0;
 }
 
-static int too_much(const struct mfd_budget *b, uint64_t least)
+/* What the claim's owner may be promised beyond what it has. */
+static uint64_t own_room(const struct mfd_budget *b, const struct mfd_budget_claim *c)
 {
-	return b->limit && least > b->limit;
+	const struct mfd_budget_claim *o;
+	uint64_t sum = 0;
+
+	if (!c->most)
+		return UINT64_MAX;
+	for (o = b->claims; o; o = o->next)
+		if (o->owner && c->owner && !strcmp(o->owner, c->owner))
+			sum += o->promised;
+	return sum < c->most ? c->most - sum : 0;
+}
+
+static uint64_t room_for(const struct mfd_budget *b, const struct mfd_budget_claim *c)
+{
+	uint64_t all = free_bytes(b), own = own_room(b, c);
+
+	return all < own ? all : own;
+}
+
+static int too_much(const struct mfd_budget *b, const struct mfd_budget_claim *c, uint64_t least)
+{
+	return (b->limit && least > b->limit) || (c->most && least > c->most);
 }
 
 /* All that the claim asks for, else half of what is free above `least`. */
@@ -82,13 +103,13 @@ static unsigned ahead_of(const struct mfd_budget *b, const struct mfd_budget_cla
 	unsigned n = 0;
 
 	for (o = b->claims; o && o != c; o = o->next)
-		n += o->waiting;
+		n += o->waiting && o->least <= own_room(b, o);
 	return n;
 }
 
 static int try_admit(struct mfd_budget *b, struct mfd_budget_claim *c)
 {
-	uint64_t room = free_bytes(b);
+	uint64_t room = room_for(b, c);
 
 	if (ahead_of(b, c) || c->least > room)
 		return 0;
@@ -103,7 +124,7 @@ int mfd_budget_enter(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t 
 	int ret = -E2BIG;
 
 	pthread_mutex_lock(&b->lock);
-	if (!too_much(b, least)) {
+	if (!too_much(b, c, least)) {
 		c->least = least;
 		c->want = want > least ? want : least;
 		c->waiting = 1;
@@ -132,7 +153,7 @@ int mfd_budget_change(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t
 	pthread_mutex_lock(&b->lock);
 	if (!c->waiting) {
 		ret = -EALREADY;
-	} else if (too_much(b, least)) {
+	} else if (too_much(b, c, least)) {
 		take_out(b, c);
 		ret = -E2BIG;
 	} else {
@@ -148,7 +169,7 @@ int mfd_budget_raise(struct mfd_budget *b, struct mfd_budget_claim *c, uint64_t 
 	int ret = 0;
 
 	pthread_mutex_lock(&b->lock);
-	if (bytes > c->promised && (!c->in || c->waiting || bytes - c->promised > free_bytes(b)))
+	if (bytes > c->promised && (!c->in || c->waiting || bytes - c->promised > room_for(b, c)))
 		ret = -ENOSPC;
 	else if (bytes > c->promised)
 		c->promised = bytes;
@@ -162,7 +183,7 @@ uint64_t mfd_budget_more(struct mfd_budget *b, struct mfd_budget_claim *c, uint6
 
 	pthread_mutex_lock(&b->lock);
 	if (c->in && !c->waiting && want > c->promised)
-		c->promised = max(c->promised, share(c->least, want, c->promised + free_bytes(b)));
+		c->promised = max(c->promised, share(c->least, want, c->promised + room_for(b, c)));
 	promised = c->promised;
 	pthread_mutex_unlock(&b->lock);
 	return promised;

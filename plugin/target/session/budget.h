@@ -15,6 +15,9 @@
  * can stay where it is for the time being) it is admitted with what can be had: all it wants, else
  * half of what is free above its least, so that something is left for others.
  *
+ * An owner of claims may have a limit of its own.  A claim that waits for that alone keeps out no
+ * other.
+ *
  * Not asked are claims of sessions that were there before the limit (mfd_budget_finish after a
  * restart), and what ended sessions have left on disk: with these the promises may exceed the
  * limit, and then no claim is admitted.
@@ -33,6 +36,12 @@ struct mfd_budget_claim {
 	/* what it was last seen to take; a figure, decides nothing */
 	uint64_t used;
 	int in, waiting;
+	/*
+	 * Set before it enters: whose it is, a text that outlives the claim, or NULL; and what all
+	 * claims of that owner may be promised together, 0: no limit of its own.
+	 */
+	const char *owner;
+	uint64_t most;
 };
 
 struct mfd_budget {

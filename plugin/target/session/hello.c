@@ -159,11 +159,12 @@ static struct mfd_wire_limits limits_of(const Mfd__Hello *h)
 	};
 }
 
-static int check_memory(struct mfd_server *sv, const Mfd__Hello *h, struct mfd_error *err)
+static int check_memory(struct mfd_server *sv, const struct mfd_owner *o, const Mfd__Hello *h,
+			struct mfd_error *err)
 {
 	const struct mfd_wire_limits lim = limits_of(h);
 
-	return mfd_memory_check(sv, &lim, h, err);
+	return mfd_memory_check(sv, o, &lim, h, err);
 }
 
 static void set_up(struct mfd_session *s, const Mfd__Hello *h)
@@ -281,7 +282,7 @@ static int admit(struct mfd_peer *p, const Mfd__Hello *h, struct mfd_session **s
 	ret = ret ? ret : check_limits(h, err);
 	ret = ret ? ret : check_machine(h, err);
 	ret = ret ? ret : check_restore(p->server, &owner, h, err);
-	ret = ret ? ret : check_memory(p->server, h, err);
+	ret = ret ? ret : check_memory(p->server, &owner, h, err);
 	ret = ret ? ret : check_evidence(p, err);
 	ret = ret ? ret : claim(p->server, h->session, &owner, s, err);
 	mfd_owner_release(&owner);

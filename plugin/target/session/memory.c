@@ -10,6 +10,7 @@
 #include "memory_server.h"
 #include "promise.h"
 #include "session.h"
+#include "size.h"
 
 #define TELL_MS	     1000
 #define HOLD_BACK_MS 20
@@ -53,11 +54,35 @@ static void update_granted(struct mfd_session *s)
 		;
 }
 
+/* Its owner has a limit of its own (max-memory), and that is what is too small. */
+static int is_own_limit(const struct mfd_session *s, uint64_t least)
+{
+	struct mfd_budget_figures f;
+
+	mfd_budget_look(&s->server->budget, NULL, &f);
+	return s->owner.right && s->owner.right->max_memory && least <= f.free;
+}
+
+static int say_own_limit(const struct mfd_owner *o, const char *name, uint64_t least,
+			 struct mfd_error *err)
+{
+	char need[MFD_SIZE_TEXT], limit[MFD_SIZE_TEXT];
+
+	return mfd_error_set(
+		err, -EDQUOT,
+		"session %.80s needs %s of memory on the restore server, and %s may have %s for all "
+		"its sessions: its operator can raise 'max-memory' in %.100s there",
+		name, mfd_size_text(least, need), mfd_owner_text(o),
+		mfd_size_text(o->right->max_memory, limit), mfd_rights_path(o->rights));
+}
+
 static int fail_short(struct mfd_session *s, uint64_t least)
 {
 	struct mfd_error err = { 0 };
 
-	if (least > s->server->max_memory)
+	if (is_own_limit(s, least))
+		say_own_limit(&s->owner, s->name, least, &err);
+	else if (least > s->server->max_memory)
 		mfd_promise_too_much(s->server, s->name, least, &err);
 	else
 		mfd_promise_not_now(s->server, s->name, least, &err);
@@ -90,8 +115,8 @@ static uint64_t used_now(struct mfd_session *s)
 
 /* ---- coming in ---- */
 
-int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, const Mfd__Hello *h,
-		     struct mfd_error *err)
+int mfd_memory_check(struct mfd_server *sv, const struct mfd_owner *o,
+		     const struct mfd_wire_limits *lim, const Mfd__Hello *h, struct mfd_error *err)
 {
 	struct mfd_promise p = mfd_promise_for(sv, lim,
 					       mfd_plan_granted(h, mfd_server_restores_early(sv)),
@@ -100,6 +125,8 @@ int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, c
 
 	if (!sv->max_memory)
 		return 0;
+	if (o->right && o->right->max_memory && p.least > o->right->max_memory)
+		return say_own_limit(o, h->session, p.least, err);
 	if (p.least > sv->max_memory)
 		return mfd_promise_too_much(sv, h->session, p.least, err);
 	mfd_budget_look(&sv->budget, NULL, &f);
@@ -109,6 +136,14 @@ int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, c
 	return h->wait_ms || (p.least <= f.free && !f.waiting) ?
 		       0 :
 		       mfd_promise_not_now(sv, h->session, p.least, err);
+}
+
+static void own(struct mfd_session *s)
+{
+	mfd_assert(!s->memory.claim.in);
+	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
+	s->memory.claim.owner = mfd_owner_text(&s->owner);
+	s->memory.claim.most = s->owner.right ? s->owner.right->max_memory : 0;
 }
 
 int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
@@ -125,9 +160,12 @@ int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_erro
 	atomic_store(&s->memory.room_ok, h->has_wait_ms);
 	atomic_store(&s->memory.need, h->memory);
 	p = promise_of(s);
+	own(s);
 	ret = mfd_budget_enter(&sv->budget, &s->memory.claim, p.least, p.want);
 	if (ret == 1)
 		update_granted(s);
+	else if (!ret && !h->wait_ms && is_own_limit(s, p.least))
+		ret = say_own_limit(&s->owner, s->name, p.least, err);
 	else if (!ret && !h->wait_ms)
 		ret = mfd_promise_not_now(sv, s->name, p.least, err);
 	else if (ret)
@@ -149,6 +187,7 @@ void mfd_memory_adopt(struct mfd_session *s)
 		atomic_store(&s->memory.open, 1);
 	if (!atomic_load(&s->sealed))
 		s->memory.base += MFD_PROMISE_BLOCK;
+	own(s);
 	mfd_budget_finish(&s->server->budget, &s->memory.claim, s->memory.base);
 }
 

@@ -32,6 +32,7 @@
 #include "proto/control.pb-c.h"
 #include "wire.h"
 
+struct mfd_owner;
 struct mfd_server;
 struct mfd_session;
 
@@ -56,8 +57,8 @@ struct mfd_memory {
  * Before anything is made of a HELLO: 0, or -E2BIG (never possible here) or -ENOSPC (not now, and
  * the source would not wait).
  */
-int mfd_memory_check(struct mfd_server *sv, const struct mfd_wire_limits *lim, const Mfd__Hello *h,
-		     struct mfd_error *err);
+int mfd_memory_check(struct mfd_server *sv, const struct mfd_owner *o,
+		     const struct mfd_wire_limits *lim, const Mfd__Hello *h, struct mfd_error *err);
 /*
  * The session's folder and limits are there: 1 = admitted, 0 = s->queued: its thread answers HELLO
  * later; -errno as above.

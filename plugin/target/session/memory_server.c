@@ -88,6 +88,12 @@ int mfd_memory_server_sweep(struct mfd_server *sv)
 
 void mfd_memory_server_begin(struct mfd_server *sv)
 {
+	struct mfd_rights *rights = mfd_rights_now(&sv->rights);
+
+	/* A limit of a peer needs counting, too. */
+	if (!sv->max_memory && rights && mfd_rights_limits_memory(rights))
+		sv->max_memory = MFD_MEMORY_COUNTED;
+	mfd_rights_put(rights);
 	mfd_budget_init(&sv->budget, sv->max_memory);
 	sv->dir_in_memory = is_memory(sv->dirfd);
 	sv->store_in_memory = !sv->durable || sv->dir_in_memory;
@@ -117,7 +123,8 @@ void mfd_memory_server_publish(struct mfd_server *sv)
 	struct mfd_budget_figures f;
 	char text[sizeof(sv->published)];
 
-	if (!sv->max_memory || now - sv->published_ms < PUBLISH_MS)
+	if (!sv->max_memory || sv->max_memory == MFD_MEMORY_COUNTED ||
+	    now - sv->published_ms < PUBLISH_MS)
 		return;
 	sv->published_ms = now;
 	if (now - atomic_load(&sv->swept_ms) > SWEEP_IDLE_MS)

@@ -10,6 +10,9 @@
 
 struct mfd_server;
 
+/* server->max_memory: no limit for all, but peers have limits of their own. */
+#define MFD_MEMORY_COUNTED (1ULL << 61)
+
 /* The worker's main thread. */
 void mfd_memory_server_begin(struct mfd_server *sv);   /* before sessions are reloaded */
 void mfd_memory_server_publish(struct mfd_server *sv); /* often */

@@ -21,6 +21,7 @@
 #include "io.h"
 #include "log.h"
 #include "memory.h"
+#include "pace.h"
 #include "session.h"
 #include "threadname.h"
 
@@ -98,6 +99,7 @@ static int receive_payload(struct receiver *r, const struct mfd_wire_packet *h, 
 	int ret = packed ? need_buf(r, &r->packed) : 0;
 	void *to = packed ? r->packed : dst;
 
+	mfd_pace_wait(r->s->pace, h->payload_len, r->channel == MFD_SESSION_URGENT);
 	ret = ret ? ret : receive(r, to, h->payload_len);
 	ret = ret ? ret : check_hash(r, h, to);
 	if (!ret && packed && mfd_compress_undo(h->flags, to, h->payload_len, dst, h->raw_len))

@@ -31,6 +31,7 @@
 
 #define MFD_SERVER_MEMORY ".memory" /* figures of --max-memory, for status */
 
+struct mfd_pace;
 struct mfd_session;
 struct mfd_tls;
 
@@ -46,7 +47,7 @@ struct mfd_server {
 	const char *dir;
 	int dirfd;
 	unsigned threads, max_sessions, stall_ms;
-	uint64_t max_memory; /* bytes, 0: no limit */
+	uint64_t max_memory; /* bytes, 0: no limit, and nothing is counted */
 	uint32_t keep_ended; /* seconds that a tombstone stays, 0: for ever */
 	int durable, once, huge_pages;
 	const struct mfd_conn_security *security; /* NULL: plain connections */
@@ -74,6 +75,7 @@ struct mfd_server {
 	struct mfd_session *sessions; /* live ones and claimed names, linked by `next` */
 	unsigned n_sessions, n_doubt; /* of them, in doubt: they do not count as sessions */
 	unsigned descriptors;	      /* set aside for them (nofile.h) */
+	struct mfd_pace *paces;	      /* of peers whose bandwidth is limited (pace.c) */
 	int ending;		      /* bool: no session begins or is loaded any more */
 	int ended;		      /* sessions that have ended; --once looks at it */
 	int result;		      /* exit code that the first of them means */

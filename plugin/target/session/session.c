@@ -12,6 +12,7 @@
 #include "io.h"
 #include "joinproof.h"
 #include "log.h"
+#include "pace.h"
 #include "session.h"
 #include "share.h"
 
@@ -138,6 +139,7 @@ int mfd_session_set_aside(struct mfd_session *s, enum mfd_claim why, struct mfd_
 		ret = fit(s, err);
 	if (!ret) {
 		s->channels = s->limits.channels;
+		s->pace = mfd_pace_take(sv, s);
 		sv->descriptors += s->descriptors = descriptors_of(s);
 	}
 	pthread_mutex_unlock(&sv->lock);
@@ -157,6 +159,7 @@ static void unlist(struct mfd_session *s)
 	sv->n_sessions--;
 	sv->n_doubt -= (unsigned)s->in_doubt;
 	sv->descriptors -= s->descriptors;
+	mfd_pace_put(sv, s->pace);
 	pthread_mutex_unlock(&sv->lock);
 	mfd_session_put(s);
 }

@@ -117,6 +117,8 @@ struct mfd_session {
 	char name[MFD_WIRE_MAX_NAME + 1];
 	/* server->lock: that are set aside for it, share.h counts them */
 	unsigned descriptors, channels;
+	/* server->lock; constant while it is in the list: of its owner, or NULL */
+	struct mfd_pace *pace;
 	struct mfd_owner owner; /* constant while it is in the list; released with the session */
 
 	/* Constant once the session's thread runs. */
