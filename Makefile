@@ -423,6 +423,7 @@ man: $(BUILD)/man/criu-multifd.8
 $(BUILD)/man/criu-multifd.8: $(BUILD)/criu-multifd
 	@mkdir -p $(@D)
 	@set -e; for v in $$($< --help=verbs); do $< $$v --help=man >$(@D)/criu-multifd-$$v.8; done
+	@$< --help=peers >$(@D)/criu-multifd-peers.5
 	@$< --help=man >$@
 .PHONY: man
 
@@ -442,12 +443,15 @@ install: all man
 	sed -i 's|/usr/local/|$(PREFIX)/|' '$(DESTDIR)$(PREFIX)/lib/systemd/system/criu-multifd.service'
 	install -d '$(DESTDIR)$(PREFIX)/share/man/man8'
 	install -m 644 $(BUILD)/man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
+	install -D -m 644 $(BUILD)/man/criu-multifd-peers.5 \
+		'$(DESTDIR)$(PREFIX)/share/man/man5/criu-multifd-peers.5'
 
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/sbin/criu-multifd' '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
 	-rmdir '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins' '$(DESTDIR)$(PREFIX)/lib/criu-multifd'
 	rm -f '$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd.8 \
-		'$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd-*.8
+		'$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd-*.8 \
+		'$(DESTDIR)$(PREFIX)'/share/man/man5/criu-multifd-peers.5
 	@for f in $(FILES); do rm -f '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
 
 # ---- housekeeping --------------------------------------------------------------------------------

@@ -6,6 +6,8 @@
 #ifndef MFD_COMMAND_H
 #define MFD_COMMAND_H
 
+#include <stdio.h>
+
 /* argv[0] is the verb; the result is the exit code. */
 int mfd_send_main(int argc, char **argv);    /* plugin/source */
 int mfd_serve_main(int argc, char **argv);   /* plugin/target */
@@ -20,6 +22,9 @@ int mfd_abort_main(int argc, char **argv);
 int mfd_resolve_main(int argc, char **argv);
 int mfd_set_main(int argc, char **argv);
 int mfd_migrate_main(int argc, char **argv);
+
+/* plugin/target: criu-multifd-peers(5) as man(7) source */
+void mfd_peers_page(FILE *out);
 
 #define MFD_EXIT_OK	 0
 #define MFD_EXIT_FAILED	 1

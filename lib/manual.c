@@ -47,7 +47,7 @@ static void line(FILE *out, const char *text)
 		fputc('\n', out);
 }
 
-static void head(FILE *out, const char *name, const char *summary)
+static void head(FILE *out, const char *name, int section, const char *summary)
 {
 	fputs(".TH ", out);
 	for (const char *p = name; *p; p++)
@@ -55,8 +55,8 @@ static void head(FILE *out, const char *name, const char *summary)
 			fputs("\\-", out);
 		else
 			fputc(toupper((unsigned char)*p), out);
-	fprintf(out, " 8 \"\" \"criu\\-multifd %s\" \"System administration\"\n.SH NAME\n",
-		MFD_VERSION);
+	fprintf(out, " %d \"\" \"criu\\-multifd %s\" \"%s\"\n.SH NAME\n", section, MFD_VERSION,
+		section == 5 ? "File formats" : "System administration");
 	say(out, name);
 	fputs(" \\- ", out);
 	line(out, summary);
@@ -110,7 +110,7 @@ void mfd_manual_flags(const struct mfd_flags *f, FILE *out)
 	char name[64];
 
 	snprintf(name, sizeof(name), "criu-multifd-%s", f->verb);
-	head(out, name, f->summary ? f->summary : "");
+	head(out, name, 8, f->summary ? f->summary : "");
 	fputs(".SH SYNOPSIS\n.B criu\\-multifd ", out);
 	say(out, f->verb);
 	fputs("\n", out);
@@ -131,10 +131,47 @@ void mfd_manual_flags(const struct mfd_flags *f, FILE *out)
 	fputs(".SH SEE ALSO\n.BR criu\\-multifd (8),\n.BR criu (8)\n", out);
 }
 
+static void example(FILE *out, const char *text)
+{
+	fputs(".PP\n.nf\n", out);
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		put(out, len ? text : " ", len ? len : 1);
+		fputc('\n', out);
+		text += len + (text[len] == '\n');
+	}
+	fputs(".fi\n", out);
+}
+
+void mfd_manual_page(const char *name, int number, const char *summary,
+		     const struct mfd_manual_section *s, size_t n, FILE *out)
+{
+	head(out, name, number, summary);
+	for (; n; n--, s++) {
+		fprintf(out, ".SH %s\n", s->title);
+		if (s->text)
+			line(out, s->text);
+		if (s->example)
+			example(out, s->example);
+		for (size_t i = 0; i < s->n; i++) {
+			tag(out, s->entries[i].name, s->entries[i].arg);
+			line(out, s->entries[i].text);
+		}
+	}
+	fputs(".SH SEE ALSO\n.BR criu\\-multifd (8),\n.BR criu\\-multifd\\-serve (8),\n"
+	      ".BR criu\\-multifd\\-keys (8)\n",
+	      out);
+}
+
 static const struct {
 	const char *name, *text;
 } files[] = {
 	{ "/etc/criu-multifd.conf", "Lines of the form name = value; '#' begins a comment." },
+	{ "/etc/criu-multifd.peers",
+	  "What each source may do on this restore server, see criu-multifd-peers(5)." },
+	{ "/etc/criu-multifd/tls",
+	  "Certificates and keys, where neither --tls-dir nor --tls-psk is given." },
 	{ MFD_DEFAULT_DIR,
 	  "Sessions, unless --dir says otherwise: a folder for each, with CRIU's images, session.img and "
 	  "lazy-pages.socket." },
@@ -154,7 +191,7 @@ void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *ou
 {
 	char left[96];
 
-	head(out, "criu-multifd",
+	head(out, "criu-multifd", 8,
 	     "move running processes between hosts, their memory over parallel channels");
 	fputs(".SH SYNOPSIS\n.B criu\\-multifd\n.I VERB\n[FLAGS] [ARGUMENTS]\n"
 	      ".br\n.B criu dump \\-\\-lazy\\-pages \\-L\n.I PLUGINS\n[...]\n.SH DESCRIPTION\n",

@@ -17,6 +17,18 @@ struct mfd_manual_verb {
 
 /* criu-multifd-VERB(8) as man(7) source. */
 void mfd_manual_flags(const struct mfd_flags *f, FILE *out);
+/* A page of another kind: sections, each of text, entries or an example. */
+struct mfd_manual_entry {
+	const char *name, *arg, *text; /* arg: NULL, or what follows the name */
+};
+struct mfd_manual_section {
+	const char *title, *text, *example; /* text, example: or NULL */
+	const struct mfd_manual_entry *entries;
+	size_t n;
+};
+void mfd_manual_page(const char *name, int section, const char *summary,
+		     const struct mfd_manual_section *s, size_t n, FILE *out);
+
 /* criu-multifd(8): verbs, options, files, environment. */
 void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *out);
 

@@ -16,6 +16,24 @@ load helpers
 	done
 }
 
+@test "the file of rights has a manual page, with each key that the parser knows" {
+	local key
+	"$MFD" --help=peers >"$SCRATCH/page"
+	groff -man -Tutf8 -ww "$SCRATCH/page" 2>"$SCRATCH/warnings" >/dev/null
+	[ ! -s "$SCRATCH/warnings" ] || fail "$(cat "$SCRATCH/warnings")"
+	groff -man -Tascii -P-cbou "$SCRATCH/page" >"$SCRATCH/text"
+	for key in sessions mode restore restore-options addresses user-namespace cpr-offers \
+		max-sessions max-in-doubt max-memory max-channels max-bandwidth; do
+		grep -Eq "^ +$key " "$SCRATCH/text" || fail "no key '$key'"
+	done
+	# Its example is one that serve takes.
+	sed -n '/^EXAMPLE/,/^WHICH/{/^       /p}' "$SCRATCH/text" >"$SCRATCH/peers"
+	chmod 600 "$SCRATCH/peers"
+	printf 'nonsense\n' >>"$SCRATCH/peers"
+	run -1 timeout 10 "$MFD" serve --dir "$SCRATCH/s" --peers "$SCRATCH/peers"
+	[[ $output == *"/peers:$(wc -l <"$SCRATCH/peers"): unknown word 'nonsense'"* ]]
+}
+
 @test "the overview names every option, and no option is without a line of help" {
 	local name
 	"$MFD" --help=man | groff -man -Tascii -P-cbou >"$SCRATCH/text"
@@ -44,6 +62,7 @@ load helpers
 	[ -x "$root/opt/x/sbin/criu-multifd" ]
 	[ "$(ls "$root/opt/x/lib/criu-multifd/plugins")" = multifd_plugin.so ]
 	[ -s "$root/opt/x/share/man/man8/criu-multifd-serve.8" ]
+	[ -s "$root/opt/x/share/man/man5/criu-multifd-peers.5" ]
 	make -s -C "$MFD_TOP" uninstall DESTDIR="$root" PREFIX=/opt/x
 	[ -z "$(find "$root" -type f)" ]
 }

@@ -191,6 +191,15 @@ void mfd_memory_adopt(struct mfd_session *s)
 	mfd_budget_finish(&s->server->budget, &s->memory.claim, s->memory.base);
 }
 
+uint64_t mfd_memory_limit(const struct mfd_session *s)
+{
+	uint64_t own = s->owner.right ? s->owner.right->max_memory : 0, all = s->server->max_memory;
+
+	if (all == MFD_MEMORY_COUNTED)
+		return own;
+	return own && own < all ? own : all;
+}
+
 static void tell_room(struct mfd_session *s)
 {
 	Mfd__Room m = MFD__ROOM__INIT;

@@ -66,6 +66,8 @@ int mfd_memory_check(struct mfd_server *sv, const struct mfd_owner *o,
 int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err);
 /* A session that is reloaded is in, whatever the limit. */
 void mfd_memory_adopt(struct mfd_session *s);
+/* What it and the other sessions of its owner may take; 0: no limit. */
+uint64_t mfd_memory_limit(const struct mfd_session *s);
 /* SIZE. The control connection's thread. */
 void mfd_memory_size(struct mfd_session *s, uint64_t bytes);
 /*

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* One limit for each peer that has one, shared by its sessions. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,27 +74,4 @@ void mfd_pace_wait(struct mfd_pace *p, uint64_t bytes, int urgent)
 		mfd_ratelimit_charge(&p->limit, bytes);
 	else if (p)
 		mfd_ratelimit_wait(&p->limit, bytes);
-}
-
-void mfd_pace_tell(struct mfd_session *s)
-{
-	Mfd__Set m = MFD__SET__INIT;
-	char value[24];
-	uint64_t now;
-	int known;
-
-	mfd_assert(mfd_session_is_mine(s));
-	mfd_assert(s->link.state == MFD_LINK_JOINED);
-	if (!s->pace)
-		return;
-	pthread_mutex_lock(&s->lock);
-	now = s->setting.max_bandwidth;
-	known = s->setting.offered;
-	pthread_mutex_unlock(&s->lock);
-	if (!known || (now && now <= s->owner.right->max_bandwidth))
-		return;
-	snprintf(value, sizeof(value), "%llu", (unsigned long long)s->owner.right->max_bandwidth);
-	m.name = (char *)"max-bandwidth";
-	m.value = value; /* id 0: no person waits for the answer */
-	mfd_session_send(s, MFD_WIRE_SET, &m.base);
 }

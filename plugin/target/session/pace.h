@@ -4,7 +4,7 @@
  * waits before it takes a payload, so the connection fills up and the source waits, too.  What a
  * restored task waits for is counted and not held up.
  *
- * A source that changes settings while it runs is told the limit as well, and keeps to it by
+ * A source that changes settings while it runs is told the limit as well (say.h), and keeps to it by
  * itself: then its packets do not stand in its socket.
  */
 #ifndef MFD_PACE_H
@@ -22,7 +22,5 @@ struct mfd_pace *mfd_pace_take(struct mfd_server *sv, const struct mfd_session *
 void mfd_pace_put(struct mfd_server *sv, struct mfd_pace *p);
 /* Before `bytes` are received; fine with NULL. */
 void mfd_pace_wait(struct mfd_pace *p, uint64_t bytes, int urgent);
-/* The session's thread, when the channels have joined: tell the source. */
-void mfd_pace_tell(struct mfd_session *s);
 
 #endif

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Messages of a session to its source. */
+#include <stdio.h>
 #include <sys/utsname.h>
 
+#include "assert.h"
 #include "memory.h"
 #include "say.h"
 #include "session.h"
@@ -23,8 +25,8 @@ void mfd_say_hello_ok(struct mfd_session *s)
 	ok.move_addresses = (uint32_t)s->asked.n_move_addresses;
 	ok.has_settings = ok.settings = 1;
 	ok.has_early_restore = ok.early_restore = s->plan->early;
-	ok.has_memory_limit = s->server->max_memory > 0;
-	ok.memory_limit = s->server->max_memory;
+	ok.memory_limit = mfd_memory_limit(s);
+	ok.has_memory_limit = ok.memory_limit > 0;
 	ok.room = mfd_memory_room(s);
 	ok.has_room = ok.room != UINT64_MAX;
 	if (!uname(&u))
@@ -119,4 +121,27 @@ void mfd_say_ping(struct mfd_session *s)
 	Mfd__Ping m = MFD__PING__INIT;
 
 	mfd_session_send(s, MFD_WIRE_PING, &m.base);
+}
+
+void mfd_say_limit(struct mfd_session *s)
+{
+	Mfd__Set m = MFD__SET__INIT;
+	char value[24];
+	uint64_t now;
+	int known;
+
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->link.state == MFD_LINK_JOINED);
+	if (!s->pace)
+		return;
+	pthread_mutex_lock(&s->lock);
+	now = s->setting.max_bandwidth;
+	known = s->setting.offered;
+	pthread_mutex_unlock(&s->lock);
+	if (!known || (now && now <= s->owner.right->max_bandwidth))
+		return;
+	snprintf(value, sizeof(value), "%llu", (unsigned long long)s->owner.right->max_bandwidth);
+	m.name = (char *)"max-bandwidth";
+	m.value = value; /* id 0: no person waits for the answer */
+	mfd_session_send(s, MFD_WIRE_SET, &m.base);
 }

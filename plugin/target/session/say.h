@@ -22,5 +22,7 @@ void mfd_say_committed(struct mfd_session *s, uint64_t resumed_us);
 void mfd_say_resume_ok(struct mfd_session *s);
 void mfd_say_abort(struct mfd_session *s, int code, const char *reason);
 void mfd_say_ping(struct mfd_session *s);
+/* Its peer has a limit of bandwidth, and can be told so. */
+void mfd_say_limit(struct mfd_session *s);
 
 #endif

@@ -10,7 +10,6 @@
 #include "io.h"
 #include "log.h"
 #include "own_restore.h"
-#include "pace.h"
 #include "pager_ops.h"
 #include "say.h"
 #include "session.h"
@@ -81,7 +80,7 @@ int mfd_way_joined(struct mfd_session *s, struct mfd_trouble *t)
 	if (mfd_session_store(s, 0))
 		return not_stored(t, MFD_TROUBLE_LINK);
 	mfd_say_joined(s);
-	mfd_pace_tell(s);
+	mfd_say_limit(s);
 	return again ? mfd_verify_need_all(s, t) : 0;
 }
 
