@@ -156,6 +156,9 @@ static void print(struct json_object *j, int channels)
 			       word(j, "advice", advice, sizeof(advice)) :
 			       what_to_do);
 	print_held(j);
+	if (json_object_object_get(j, "waits_for"))
+		printf("    The target has everything and runs it once the tasks here are dead: %s\n",
+		       word(j, "waits_for", error, sizeof(error)));
 	if (json_object_get_boolean(json_object_object_get(j, "both_run")))
 		printf("    BOTH RUN: here and on the target. End one of the two.\n");
 	if (json_object_object_get(j, "error"))

@@ -14,18 +14,26 @@
 #include "worker.h"
 
 /* Bits: what a request meets. */
-#define BEFORE	  1 /* the restored tasks do not run: an abort undoes everything */
-#define CONNECTED 2 /* they may run, and the target is connected */
-#define LOST	  4 /* they may run, and the target is out of reach: in doubt */
-#define DEAD	  8 /* the tasks here are dead; the target has not acknowledged that */
-#define ALWAYS	  (BEFORE | CONNECTED | LOST | DEAD)
+#define BEFORE	  1  /* the restored tasks do not run: an abort undoes everything */
+#define CONNECTED 2  /* they may run, and the target is connected */
+#define LOST	  4  /* they may run, and the target is out of reach: in doubt */
+#define DEAD	  8  /* the tasks here are dead; the target has not acknowledged that */
+#define DYING	  16 /* the verdict is out: the tasks here are being ended */
+#define ALWAYS	  (BEFORE | CONNECTED | LOST | DEAD | DYING)
 
 static unsigned situation(const struct mfd_worker *w)
 {
-	if (mfd_send_phase(w->sh) == MFD_SEND_LOST)
+	switch (mfd_send_phase(w->sh)) {
+	case MFD_SEND_LOST:
 		return LOST;
-	if (mfd_send_phase(w->sh) == MFD_SEND_RELEASED)
+	case MFD_SEND_COMMITTING:
+	case MFD_SEND_ENDING:
+		return DYING;
+	case MFD_SEND_RELEASED:
 		return DEAD;
+	default:
+		break;
+	}
 	return mfd_send_phase_has(w->sh, MFD_SEND_LEAVE) ? CONNECTED : BEFORE;
 }
 
@@ -91,7 +99,10 @@ static int do_set(struct mfd_worker *w, const struct mfd_desk_request *r)
 	return MFD_SEND_NOTHING;
 }
 
-#define GONE_HERE    "the tasks are gone here; the target is told until it answers"
+#define GONE_HERE "the tasks are gone here; the target is told until it answers"
+#define TOO_LATE                                                        \
+	"too late: the target has everything, and the tasks end here; " \
+	"criu-multifd status --source says which is not dead yet"
 #define NOT_IN_DOUBT "the session is not in doubt: its target is connected"
 
 static const struct {
@@ -104,6 +115,9 @@ static const struct {
 	{ MFD_DESK_ABORT, CONNECTED, NULL, "too late: the tasks may run on the target already" },
 	{ MFD_DESK_ABORT, LOST, NULL,
 	  "in doubt: the tasks may run on the target; criu-multifd resolve --source settles it" },
+	{ MFD_DESK_ABORT, DYING, NULL, TOO_LATE },
+	{ MFD_DESK_RUN, DYING, NULL, TOO_LATE },
+	{ MFD_DESK_DISCARD, DYING, NULL, TOO_LATE },
 	{ MFD_DESK_ABORT, DEAD, NULL, GONE_HERE },
 	{ MFD_DESK_RUN, DEAD, NULL, GONE_HERE },
 	{ MFD_DESK_DISCARD, DEAD, do_give_up, NULL },
@@ -142,11 +156,13 @@ int mfd_person_signal(struct mfd_worker *w)
 	if (read(w->signals, &si, sizeof(si)) != (ssize_t)sizeof(si))
 		return MFD_SEND_NOTHING;
 	name = strsignal((int)si.ssi_signo);
-	if (mfd_send_phase(w->sh) == MFD_SEND_LOST || !mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))
+	if (situation(w) & (LOST | BEFORE | DEAD))
 		return mfd_error_blame(&w->err, MFD_ERROR_OWN,
 				       mfd_error_set(&w->err, -EINTR, "stopped by %s", name));
-	mfd_log_warn("ignoring %s: the tasks may run on the target already, which is connected",
-		     name);
+	mfd_log_warn("ignoring %s: %s", name,
+		     situation(w) == DYING ?
+			     "the target has everything, and the tasks end here" :
+			     "the tasks may run on the target already, which is connected");
 	return MFD_SEND_NOTHING;
 }
 

@@ -52,13 +52,14 @@ static int is_killed(const char *status)
 	return 0;
 }
 
+/* Traced or killed; -errno: cannot be told. */
 static int is_held(pid_t pid)
 {
 	char *text;
-	int held;
+	int held = mfd_procfile_status(pid, &text);
 
-	if (mfd_procfile_status(pid, &text))
-		return 0;
+	if (held)
+		return held;
 	held = is_traced(text) || is_killed(text);
 	free(text);
 	return held;
@@ -90,21 +91,24 @@ static int all_threads_exit(pid_t pid, int ended)
 enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t)
 {
 	struct mfd_procfile_stat st;
-	int ret = mfd_procfile_stat(t->pid, &st);
+	int ret = mfd_procfile_stat(t->pid, &st), held;
 
 	if (ret == -ENOENT || ret == -ESRCH)
 		return MFD_TASK_GONE;
-	if (!ret && (st.start_time != t->starttime || mfd_procfile_is_over(&st)))
+	if (ret)
+		return MFD_TASK_UNKNOWN;
+	if (st.start_time != t->starttime || mfd_procfile_is_over(&st))
 		return MFD_TASK_GONE;
 	/*
 	 * Giving back a large memory takes a dying process a while, in which no thread of it can
 	 * run its program any more.
 	 */
-	if (!ret && st.flags & PF_EXITING && all_threads_exit(t->pid, 0))
-		return MFD_TASK_GONE;
-	if (!ret && (st.flags & PF_EXITING || is_held(t->pid)))
-		return MFD_TASK_HELD;
-	return MFD_TASK_ALIVE;
+	if (st.flags & PF_EXITING)
+		return all_threads_exit(t->pid, 0) ? MFD_TASK_GONE : MFD_TASK_HELD;
+	held = is_held(t->pid);
+	if (held < 0)
+		return MFD_TASK_UNKNOWN;
+	return held ? MFD_TASK_HELD : MFD_TASK_ALIVE;
 }
 
 int mfd_shared_task_is_dying(const struct mfd_shared_task *t)
@@ -152,19 +156,13 @@ unsigned mfd_shared_tasks_alive(const struct mfd_shared *s)
 	return alive;
 }
 
-unsigned mfd_shared_tasks_await_fate(const struct mfd_shared *s)
+void mfd_shared_tasks_fates(const struct mfd_shared *s, unsigned count[MFD_TASK_FATES])
 {
 	unsigned n = atomic_load(&s->ntasks);
 
-	for (unsigned pause = 1000;; pause += pause < 50000 ? 1000 : 0) {
-		unsigned count[3] = { 0 };
-
-		for (unsigned i = 0; i < n; i++)
-			count[mfd_shared_task_fate(&s->task[i])]++;
-		if (!count[MFD_TASK_HELD])
-			return count[MFD_TASK_ALIVE];
-		usleep(pause);
-	}
+	memset(count, 0, MFD_TASK_FATES * sizeof(*count));
+	for (unsigned i = 0; i < n; i++)
+		count[mfd_shared_task_fate(&s->task[i])]++;
 }
 
 static int is_closed(const struct mfd_shared_task *t)

@@ -52,14 +52,17 @@ struct mfd_shared {
 };
 
 /*
- * What became of a task.  Held: CRIU still traces it, or it has been killed and is not gone yet
- * (giving back its memory may take seconds), so nothing can be concluded.  If it cannot be told (no
- * descriptors left ...), a task counts as alive: the target must not run it.
+ * What became of a task.  Only GONE and ALIVE are answers.  Held: CRIU still traces it, or it has
+ * been killed and is not gone yet (giving back its memory may take seconds; what a cgroup v1
+ * freezer has frozen dies when it is thawed).  Unknown: the look itself failed (no descriptors, no
+ * memory), so it says neither that the task lives nor that it is dead.
  */
 enum mfd_task_fate {
 	MFD_TASK_GONE, /* no such process any more, a zombie, or every thread of it is exiting */
 	MFD_TASK_HELD,
+	MFD_TASK_UNKNOWN,
 	MFD_TASK_ALIVE,
+	MFD_TASK_FATES,
 };
 enum mfd_task_fate mfd_shared_task_fate(const struct mfd_shared_task *t);
 /* Nonzero: it is gone, or on its way there: it runs its program no more, nor lends its memory. */
@@ -70,8 +73,8 @@ int mfd_shared_tasks_let_go(const struct mfd_shared *s);
 unsigned mfd_shared_tasks_dying(const struct mfd_shared *s);
 /* Return how many are not gone. */
 unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
-/* Wait until no task is held any more, however long CRIU takes.  Returns how many live on. */
-unsigned mfd_shared_tasks_await_fate(const struct mfd_shared *s);
+/* One look at all of them: how many have each fate. */
+void mfd_shared_tasks_fates(const struct mfd_shared *s, unsigned count[MFD_TASK_FATES]);
 /* Wait at most timeout_ms until all that are gone have closed their descriptors, too. */
 void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_ms);
 /* Send `sig` to each task that is still the same process, and alive. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "assert.h"
+#include "dying.h"
 #include "io.h"
 #include "log.h"
 #include "summary.h"
@@ -285,6 +286,17 @@ static void add_doubt(struct json_object *j, const struct mfd_worker *w)
 				   NULL);
 }
 
+/* The verdict waits for the tasks' end. */
+static void add_dying(struct json_object *j, const struct mfd_worker *w)
+{
+	enum mfd_send_phase phase = mfd_send_phase(w->sh);
+	char why[480] = "";
+
+	if (phase == MFD_SEND_COMMITTING || phase == MFD_SEND_ENDING)
+		mfd_dying_text(w->sh, why, sizeof(why));
+	json_object_object_add(j, "waits_for", why[0] ? json_object_new_string(why) : NULL);
+}
+
 void mfd_summary_say(struct mfd_worker *w, int caller)
 {
 	struct json_object *j = summary(w, "under way");
@@ -296,6 +308,7 @@ void mfd_summary_say(struct mfd_worker *w, int caller)
 			       json_object_new_boolean(w->sh->connected &&
 						       !atomic_load(&w->progress->lost)));
 	add_doubt(j, w);
+	add_dying(j, w);
 	mfd_desk_say(caller, json_object_to_json_string_ext(j, JSON_C_TO_STRING_PLAIN));
 	json_object_put(j);
 }

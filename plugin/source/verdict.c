@@ -11,11 +11,13 @@
 #include "assert.h"
 #include "command.h"
 #include "doubt.h"
+#include "dying.h"
 #include "give_address.h"
 #include "io.h"
 #include "kept.h"
 #include "link.h"
 #include "log.h"
+#include "person.h"
 #include "proto/control.pb-c.h"
 #include "tell.h"
 #include "verdict.h"
@@ -23,10 +25,9 @@
 
 #define WHY_MS	 200 /* for the reason of a target that has hung up */
 #define CLOSE_MS 20  /* for what is slow to close, as a file on a network */
-#define GATE_US	 1000
+#define GATE_MS	 1
 #define CRIU_MS	 5000  /* for the end of a dump that is not needed any more */
 #define SAY_MS	 10000 /* between two lines about what does not die */
-#define AGAIN_MS 10
 
 static int dump_goes_on(const struct mfd_worker *w)
 {
@@ -43,11 +44,45 @@ static void wait_inbox(struct mfd_worker *w, int ms)
 		eventfd_read(w->wake, &n);
 }
 
+/* ---- the fate of the tasks ---- */
+
+/* A person is answered all the while; person.c permits nothing that would change the verdict. */
+static void wait_person(struct mfd_worker *w, int ms)
+{
+	int event = mfd_person_wait(w, ms);
+
+	mfd_assert(event == MFD_SEND_NOTHING);
+}
+
+/*
+ * Look until each task is known to be dead or alive, however long that takes: nothing is concluded
+ * before.  Returns how many live.
+ */
+static unsigned await_fate(struct mfd_worker *w)
+{
+	uint64_t said = mfd_io_now_ms();
+	char why[480];
+
+	for (int ms = 1;; ms += ms < 50) {
+		unsigned count[MFD_TASK_FATES];
+
+		mfd_shared_tasks_fates(w->sh, count);
+		if (!count[MFD_TASK_HELD] && !count[MFD_TASK_UNKNOWN])
+			return count[MFD_TASK_ALIVE];
+		if (mfd_io_now_ms() - said > SAY_MS) {
+			mfd_log_warn("waiting until every task has ended: %s",
+				     mfd_dying_text(w->sh, why, sizeof(why)));
+			said = mfd_io_now_ms();
+		}
+		wait_person(w, ms);
+	}
+}
+
 /* ---- commit ---- */
 
 static int tasks_died(struct mfd_worker *w)
 {
-	unsigned alive = mfd_shared_tasks_await_fate(w->sh);
+	unsigned alive = await_fate(w);
 
 	if (!alive)
 		return 0;
@@ -133,7 +168,7 @@ static int open_gate(struct mfd_worker *w)
 	int ret;
 
 	while ((ret = mfd_gate_poll(&w->gate, &w->err)) == 0)
-		usleep(GATE_US);
+		wait_person(w, GATE_MS);
 	if (ret == 1)
 		ret = mfd_gate_commit(&w->gate, &w->err);
 	return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
@@ -143,8 +178,10 @@ static int tasks_died_by_criu(struct mfd_worker *w)
 {
 	int ret = open_gate(w);
 
-	while (!ret && dump_goes_on(w) && w->link >= 0 && !mfd_gate_criu_ended(&w->gate, 0))
+	while (!ret && dump_goes_on(w) && w->link >= 0 && !mfd_gate_criu_ended(&w->gate, 0)) {
 		mfd_link_serve(w, MFD_LINK_OK, "released", 100);
+		wait_person(w, 0);
+	}
 	if (!ret && !dump_goes_on(w) && w->dump_result)
 		ret = mfd_error_blame(&w->err, MFD_ERROR_OWN,
 				      mfd_error_set(&w->err, -ECANCELED,
@@ -165,31 +202,21 @@ static void let_criu_end(struct mfd_worker *w)
 		if (w->link >= 0)
 			mfd_link_serve(w, MFD_LINK_OK, "released", opened ? 100 : 1);
 		else
-			usleep(GATE_US);
+			usleep(GATE_MS * 1000);
+		wait_person(w, 0);
 	}
 }
 
 void mfd_verdict_end(struct mfd_worker *w)
 {
-	uint64_t said = mfd_io_now_ms();
-	unsigned alive;
-
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_ENDING);
 	let_criu_end(w);
 	if (mfd_hold_look(w->sh))
 		mfd_log_error("process %d ran here beside its copy on the target; it is ended",
 			      w->sh->hold.ran);
-	for (;;) {
+	do {
 		mfd_shared_tasks_signal(w->sh, SIGKILL);
-		alive = mfd_shared_tasks_await_fate(w->sh);
-		if (!alive)
-			break;
-		if (mfd_io_now_ms() - said > SAY_MS) {
-			mfd_log_warn("%u tasks are not dead yet", alive);
-			said = mfd_io_now_ms();
-		}
-		usleep(AGAIN_MS * 1000);
-	}
+	} while (await_fate(w));
 	released(w, w->release.pinned ? CLOSE_MS : 0);
 }
 
@@ -248,7 +275,7 @@ static int is_too_late(struct mfd_worker *w, const char *text)
 	mfd_assert(text);
 	mfd_assert(mfd_send_phase(w->sh) != MFD_SEND_OVER);
 	fail_the_dump(w, text);
-	alive = mfd_shared_tasks_await_fate(w->sh);
+	alive = await_fate(w);
 	if (alive == all)
 		return 0;
 	mfd_release_give_back(&w->release);

@@ -15,10 +15,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "dying.h"
 #include "io.h"
 #include "pair.h"
 #include "tasks.h"
@@ -456,6 +458,43 @@ static void test_no_task(void **state)
 	mfd_tasks_fini(&t);
 }
 
+static void expect_fates(unsigned gone, unsigned held, unsigned unknown, unsigned alive)
+{
+	unsigned count[MFD_TASK_FATES];
+
+	mfd_shared_tasks_fates(shared, count);
+	assert_int_equal(count[MFD_TASK_GONE], gone);
+	assert_int_equal(count[MFD_TASK_HELD], held);
+	assert_int_equal(count[MFD_TASK_UNKNOWN], unknown);
+	assert_int_equal(count[MFD_TASK_ALIVE], alive);
+}
+
+/*
+ * Without a descriptor nothing can be looked at: neither a task that lives nor one that is dead may
+ * be told from that.
+ */
+static void test_fates_unknown(void **state)
+{
+	struct rlimit was, none;
+	pid_t pid = pair_frozen_child();
+	char text[200];
+
+	(void)state;
+	assert_int_equal(mfd_shared_task_fill(&shared->task[0], pid), 0);
+	atomic_store(&shared->ntasks, 1);
+	getrlimit(RLIMIT_NOFILE, &was);
+	none = (struct rlimit){ 0, was.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &none);
+	expect_fates(0, 0, 1, 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	pair_reap(pid);
+	expect_fates(0, 0, 1, 0);
+	assert_non_null(strstr(mfd_dying_text(shared, text, sizeof(text)), "cannot be looked at"));
+	setrlimit(RLIMIT_NOFILE, &was);
+	expect_fates(1, 0, 0, 0);
+	assert_string_equal(mfd_dying_text(shared, text, sizeof(text)), "");
+}
+
 /* What became of the tasks decides about the commit. */
 static void test_fates(void **state)
 {
@@ -473,7 +512,7 @@ static void test_fates(void **state)
 	assert_int_equal(mfd_shared_task_fate(&s[1]), MFD_TASK_GONE);
 	atomic_store(&shared->ntasks, 2);
 	assert_int_equal(mfd_shared_tasks_alive(shared), 1);
-	assert_int_equal(mfd_shared_tasks_await_fate(shared), 1);
+	expect_fates(1, 0, 0, 1);
 
 	assert_int_equal(ptrace(PTRACE_SEIZE, pid, NULL, NULL), 0);
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_HELD);
@@ -483,7 +522,8 @@ static void test_fates(void **state)
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_ALIVE);
 
 	assert_int_equal(kill(pid, SIGKILL), 0);
-	assert_int_equal(mfd_shared_tasks_await_fate(shared), 0);
+	while (mfd_shared_task_fate(&s[0]) == MFD_TASK_HELD)
+		usleep(1000);
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_GONE); /* a zombie */
 	pair_reap(pid);
 	assert_int_equal(mfd_shared_task_fate(&s[0]), MFD_TASK_GONE);
@@ -495,7 +535,7 @@ int main(void)
 		cmocka_unit_test(test_one_task),    cmocka_unit_test(test_several),
 		cmocka_unit_test(test_small_first), cmocka_unit_test(test_answered),
 		cmocka_unit_test(test_reopen),	    cmocka_unit_test(test_no_task),
-		cmocka_unit_test(test_fates),
+		cmocka_unit_test(test_fates),	    cmocka_unit_test(test_fates_unknown),
 	};
 
 	pair_time_limit(300);
