@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "heldgroup.h"
 #include "io.h"
 #include "migrate.h"
 #include "procfile.h"
@@ -71,6 +72,9 @@ int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 	if (is_ancestor(pid))
 		return mfd_error_set(err, -EINVAL,
 				     "process %u is this program or one of its ancestors", pid);
+	ret = mfd_heldgroup_refuse((pid_t)pid, err);
+	if (ret)
+		return ret;
 	inner = mfd_procfile_inner_pid((pid_t)pid);
 	if (!same_pid_namespace(pid) && inner != 1)
 		return mfd_error_set(

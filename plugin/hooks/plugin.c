@@ -20,6 +20,7 @@
 
 #include "cpr_hooks.h"
 #include "error.h"
+#include "heldgroup.h"
 #include "host.h"
 #include "options.h"
 #include "netlock.h"
@@ -137,7 +138,11 @@ static void plugin_exit(int stage, int ret)
 
 static int on_pause(int pid, int unused, struct mfd_error *err)
 {
+	int ret = mfd_heldgroup_refuse(pid, err);
+
 	(void)unused;
+	if (ret)
+		return ret;
 	phase = RUNNING;
 	return mfd_cpr_dump_running(pid, err);
 }

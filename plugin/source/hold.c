@@ -14,13 +14,13 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "heldgroup.h"
 #include "hold.h"
 #include "io.h"
 #include "log.h"
 #include "procfile.h"
 #include "shared.h"
 
-#define NAME	  "criu-multifd.hold"
 #define REMOVE_MS 1000 /* what has been killed leaves its group a moment later */
 #define TICKS_OFF 2    /* clock ticks that a signal and the like may cost a held task */
 
@@ -228,8 +228,9 @@ static int try_group(struct mfd_shared *sh, int root, const char *parent, struct
 
 	mfd_assert(sh->hold.kind == MFD_HOLD_NONE);
 	mfd_assert(sh->hold.norigins);
-	snprintf(sh->hold.group, sizeof(sh->hold.group), "%s/" NAME ".%02x%02x%02x%02x",
-		 strcmp(parent, "/") ? parent : "", sh->id[0], sh->id[1], sh->id[2], sh->id[3]);
+	snprintf(sh->hold.group, sizeof(sh->hold.group),
+		 "%s/" MFD_HELDGROUP_NAME ".%02x%02x%02x%02x", strcmp(parent, "/") ? parent : "",
+		 sh->id[0], sh->id[1], sh->id[2], sh->id[3]);
 	if (mkdirat(root, sh->hold.group + 1, 0755) && errno != EEXIST)
 		return -errno;
 	/* From here on the sender's other process undoes it, if this one dies. */

@@ -169,9 +169,9 @@ postcopy_cut()
 	IMG=$SCRATCH/images
 	start_server --restore --stall-timeout 1000
 	start_victim --size 256
-	# Two seconds for all of it: it can be cut in the middle.
+	# Five seconds for all of it: it can be cut in the middle.
 	start migrate migrate --restore --mode postcopy --stall-timeout 1s --channels 1 \
-		--max-bandwidth 1Gbit -D "$IMG"
+		--max-bandwidth 400Mbit -D "$IMG"
 	MIGRATING=$STARTED_PID
 	eventually 20 has_state running
 	ip -n "$NS_A" link set eth0 down
@@ -195,6 +195,15 @@ postcopy_slow()
 	postcopy_cut
 	[ "$(copies_here)" = 0 ]
 	eventually 20 in_doubt
+	# What is held can move nowhere, before that is settled.
+	fails 4 'held frozen in' on_a "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR" \
+		--session other
+	mkdir "$SCRATCH/others"
+	start others on_a "$MFD" serve --listen 127.0.0.1:7000 --dir "$SCRATCH/others"
+	eventually 10 grep -q 'listening on' "$SCRATCH/others.err"
+	SERVER_ADDR=127.0.0.1:7000 SESSION=other run -1 \
+		dump_with_plugin "$VICTIM_PID" "$SCRATCH/other"
+	grep -q 'held frozen in' "$SCRATCH/other/dump.log"
 	"$MFD" resolve --dir "$SERVER_DIR" test --discard
 	eventually 5 nothing_there
 	"$MFD" resolve --source "$IMG" --run

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The rounds in which a container of runc moves: `runc checkpoint` and `runc restore` take the place
-# of `migrate` and of `criu restore`, and CRIU is runc's child ("criu swrk"). The victim is the first
-# process of the container; it is in the network namespace of its host, by which processes are known
+# of `migrate` and of `criu restore`, and CRIU is runc's child. The victim is the first process of
+# the container; it is in the network namespace of its host, by which processes are known
 # (procs.bash).
 
 start_container()
@@ -25,7 +25,7 @@ start_container()
 	register pid "$VICTIM_PID"
 }
 
-# with_plugin NAME NETWORK-NAMESPACE COMMAND: with what CRIU takes from its environment through runc.
+# with_plugin NAME NETWORK-NAMESPACE COMMAND: CRIU takes it from its environment, through runc.
 with_plugin()
 {
 	start "$1" nsenter --net=/run/netns/"$2" -- env LD_PRELOAD="$JUMPS" \
