@@ -11,11 +11,15 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "image.h"
+#include "images/criu.pb-c.h"
 #include "io.h"
 #include "players/disk.h"
+#include "players/images.h"
 #include "players/server.h"
 #include "players/source.h"
 #include "tlsbed.h"
@@ -299,6 +303,88 @@ static void test_limit_of_bandwidth(void **state)
 	source_close(&s);
 }
 
+/* ---- what the images need ---- */
+
+static void write_image(struct source *s, const char *name, uint32_t magic,
+			const ProtobufCMessage *m)
+{
+	int fd = open(images_dir, O_RDONLY | O_DIRECTORY);
+
+	assert_int_equal(mfd_image_write(fd, name,
+					 magic == MFD_IMAGE_INVENTORY ? 0 : MFD_IMAGE_COMMON_MAGIC,
+					 magic, &m, 1),
+			 0);
+	close(fd);
+	source_image(s, 0, name);
+}
+
+/* A task in a user namespace whose root is `root` outside; same: it is the one of CRIU. */
+static void send_namespace(struct source *s, uint32_t root, int same)
+{
+	MfdCriu__TaskKobjIdsEntry ids = MFD_CRIU__TASK_KOBJ_IDS_ENTRY__INIT, outer = ids;
+	MfdCriu__InventoryEntry inventory = MFD_CRIU__INVENTORY_ENTRY__INIT;
+	MfdCriu__UsernsEntry ns = MFD_CRIU__USERNS_ENTRY__INIT;
+	MfdCriu__UidGidExtent e = MFD_CRIU__UID_GID_EXTENT__INIT, *map[] = { &e };
+
+	images_make(7, BASE, 4);
+	ids.has_user_ns_id = outer.has_user_ns_id = 1;
+	ids.user_ns_id = 5;
+	outer.user_ns_id = same ? 5 : 4;
+	inventory.root_ids = &outer;
+	e.lower_first = root;
+	e.count = 65536;
+	ns.n_uid_map = ns.n_gid_map = 1;
+	ns.uid_map = ns.gid_map = map;
+	write_image(s, "ids-7.img", MFD_IMAGE_IDS, &ids.base);
+	write_image(s, "inventory.img", MFD_IMAGE_INVENTORY, &inventory.base);
+	write_image(s, "userns-5.img", 0x55474906, &ns.base);
+	source_pages(s, 0, 7, BASE, 4);
+	source_images(s, 7, BASE, 4);
+}
+
+static void no_user_namespace(uint32_t root, int same)
+{
+	struct source s;
+
+	source_open(&s, "a", 0);
+	send_namespace(&s, root, same);
+	source_expect_abort(&s, "may move nothing there that has no user namespace of its own");
+	source_close(&s);
+	disk_wait_free("a");
+	server_stop();
+	server_start("--peers", file);
+}
+
+static int forbids_userfaultfd(void)
+{
+	char *text = NULL;
+	int yes = !mfd_io_read_file(AT_FDCWD, "/proc/sys/vm/unprivileged_userfaultfd", 16, &text,
+				    NULL) &&
+		  *text == '0';
+
+	free(text);
+	return yes;
+}
+
+static void test_user_namespace(void **state)
+{
+	struct source s;
+
+	(void)state;
+	start_with("peer insecure sessions * user-namespace required\n");
+	no_user_namespace(0, 0);
+	no_user_namespace(100000, 1); /* CRIU would not make one */
+	source_open(&s, "a", 0);
+	send_namespace(&s, 100000, 0);
+	if (forbids_userfaultfd()) { /* the next thing that is looked at */
+		source_expect_abort(&s, "that needs sysctl vm.unprivileged_userfaultfd=1");
+	} else {
+		source_end(&s);
+		source_until_ready(&s);
+	}
+	source_close(&s);
+}
+
 /* ---- SIGHUP ---- */
 
 static void tell_hangup(const char *answer)
@@ -347,6 +433,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_limits_of_a_block), SERVER_TEST(test_no_channel_left),
 		SERVER_TEST(test_limit_of_doubt),    SERVER_TEST(test_read_again),
 		SERVER_TEST(test_limit_of_memory),   SERVER_TEST(test_limit_of_bandwidth),
+		SERVER_TEST(test_user_namespace),
 	};
 
 	server_tests_init(argc, argv);

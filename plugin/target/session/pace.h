@@ -4,8 +4,8 @@
  * waits before it takes a payload, so the connection fills up and the source waits, too.  What a
  * restored task waits for is counted and not held up.
  *
- * A source that changes settings while it runs is told the limit as well (say.h), and keeps to it by
- * itself: then its packets do not stand in its socket.
+ * A source that changes settings while it runs is told the limit as well (say.h), and keeps to it
+ * by itself: then its packets do not stand in its socket.
  */
 #ifndef MFD_PACE_H
 #define MFD_PACE_H

@@ -307,6 +307,10 @@ void mfd_session_wind_up(struct mfd_session *s);
 /* Images that restore a user namespace can be read by its root: 0, or -errno with a sentence. */
 int mfd_userns_admit(struct mfd_session *s, char *text, size_t len);
 
+/* ---- userns_own.c ---- */
+/* 1: the images in this folder restore a user namespace whose root is not this host's; or 0. */
+int mfd_userns_is_own(int dir);
+
 /* ---- clean.c ---- */
 /*
  * Remove a session's folder below `rootfd`, with its page store; 0 when absent.  -EEXIST: there is

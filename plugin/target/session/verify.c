@@ -14,6 +14,7 @@
 #include "image.h"
 #include "io.h"
 #include "log.h"
+#include "permit.h"
 #include "session.h"
 #include "verify.h"
 
@@ -134,6 +135,17 @@ static int check_files(struct mfd_session *s, uint64_t files, uint64_t bytes, ch
 	return 0;
 }
 
+static int check_user_namespace(struct mfd_session *s, char *text, size_t len)
+{
+	if (!mfd_permit_wants_user_namespace(&s->owner) || mfd_userns_is_own(s->dirfd))
+		return 0;
+	snprintf(text, len,
+		 "%s may move nothing there that has no user namespace of its own: the operator of "
+		 "the restore server can permit it by 'user-namespace' in %.120s there",
+		 mfd_owner_text(&s->owner), mfd_rights_path(s->owner.rights));
+	return -EPERM;
+}
+
 int mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg, struct mfd_trouble *t)
 {
 	struct missing m;
@@ -145,6 +157,8 @@ int mfd_verify_images(struct mfd_session *s, const Mfd__Images *msg, struct mfd_
 	ret = check_files(s, msg->files, msg->bytes, text, sizeof(text));
 	if (!ret)
 		ret = mfd_cpr_reach_check(s, text, sizeof(text));
+	if (!ret)
+		ret = check_user_namespace(s, text, sizeof(text));
 	if (!ret)
 		ret = mfd_userns_admit(s, text, sizeof(text));
 	if (!ret)
