@@ -84,6 +84,7 @@ static void refuse(struct mfd_peer *p, int code, const char *why)
 	char rest[4096];
 
 	mfd_log_warn("%s: refused: %s", p->text, why);
+	mfd_peer_answered(p);
 	if (mfd_control_send_abort(&p->control, code, why) || mfd_peer_has_expired(p))
 		return;
 	/* The deadline of a pending connection ends this at the latest. */
@@ -141,6 +142,7 @@ void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 	unsigned type;
 	int ret = mfd_control_recv(&p->control, &type, &msg, &err);
 
+	mfd_peer_serve(p);
 	if (ret) {
 		refuse(p, ret,
 		       mfd_peer_has_expired(p) ? "the time for HELLO or RESUME was over" :

@@ -379,6 +379,7 @@ static void drain(struct mfd_peer *p)
 	ProtobufCMessage *msg;
 	unsigned type;
 
+	mfd_peer_answered(p);
 	while (!mfd_control_recv(&p->control, &type, &msg, NULL))
 		protobuf_c_message_free_unpacked(msg, NULL);
 }

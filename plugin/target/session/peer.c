@@ -133,6 +133,29 @@ void mfd_peer_admit(struct mfd_peer *p)
 	mfd_threads_wake(&p->server->pool); /* one more may begin */
 }
 
+static void set_served(struct mfd_peer *p, int served)
+{
+	struct mfd_peers *l = &p->server->peers;
+
+	pthread_mutex_lock(&l->lock);
+	mfd_assert(p->state != MFD_PEER_WAITING);
+	mfd_assert(p->served != served);
+	p->served = served;
+	if (!p->expired)
+		p->deadline = mfd_io_now_ms() + MFD_PEER_GREETING_TIMEOUT;
+	pthread_mutex_unlock(&l->lock);
+}
+
+void mfd_peer_serve(struct mfd_peer *p)
+{
+	set_served(p, 1);
+}
+
+void mfd_peer_answered(struct mfd_peer *p)
+{
+	set_served(p, 0);
+}
+
 int mfd_peer_has_expired(struct mfd_peer *p)
 {
 	struct mfd_peers *l = &p->server->peers;
@@ -161,6 +184,12 @@ unsigned mfd_peers_watch(struct mfd_peers *l, struct pollfd *fds, struct mfd_pee
 	return n;
 }
 
+/* It is the peer that keeps the server waiting. */
+static int is_in(const struct mfd_peer *p, enum mfd_peer_state state)
+{
+	return p->state == state && !p->served;
+}
+
 /* peers.lock held: the oldest in this state of the peer that has most in it. */
 static struct mfd_peer *one_too_many(const struct mfd_peers *l, enum mfd_peer_state state)
 {
@@ -168,10 +197,10 @@ static struct mfd_peer *one_too_many(const struct mfd_peers *l, enum mfd_peer_st
 	struct mfd_peer *p, *one = NULL;
 
 	for (p = l->all; p; p = p->next)
-		if (p->state == state && ++n[p->share] > most)
+		if (is_in(p, state) && ++n[p->share] > most)
 			most = n[p->share];
 	for (p = l->all; p; p = p->next)
-		if (p->state == state && n[p->share] == most)
+		if (is_in(p, state) && n[p->share] == most)
 			one = p;
 	return one;
 }
@@ -198,8 +227,8 @@ int mfd_peers_begin(struct mfd_peer *p)
 	int yes;
 
 	pthread_mutex_lock(&l->lock);
-	other = l->pending >= MFD_PEER_MAX_PENDING ? one_too_many(l, MFD_PEER_PENDING) : NULL;
-	yes = !other;
+	yes = l->pending < MFD_PEER_MAX_PENDING;
+	other = yes ? NULL : one_too_many(l, MFD_PEER_PENDING);
 	if (other && mfd_io_now_ms() + MFD_PEER_GREETING_TIMEOUT >=
 			     other->deadline + MFD_PEER_GREETING_GRACE)
 		end_pending(other, mfd_io_now_ms());
@@ -229,7 +258,7 @@ static void end_all_pending(struct mfd_peers *l, uint64_t now)
 
 	pthread_mutex_lock(&l->lock);
 	for (p = l->all; p; p = p->next)
-		if (p->state == MFD_PEER_PENDING && now > p->deadline)
+		if (is_in(p, MFD_PEER_PENDING) && now > p->deadline)
 			end_pending(p, now);
 	pthread_mutex_unlock(&l->lock);
 }

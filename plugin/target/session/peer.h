@@ -6,10 +6,11 @@
  *	pending		has sent it: a thread, until a session has taken it or was opened by it
  *	admitted	a session's
  *
- * The first two have a deadline and a limit, so that connections that say nothing keep out none
- * that does.  Where one has to go it is one of the address that has most of them, and the oldest
- * of those: a peer that makes many takes the place of its own.  Once a peer has proved an identity,
- * that takes the place of the address.
+ * The first two have a deadline, which is for what the peer does and not for what the server
+ * does, and a limit, so that connections that say nothing keep out none that does.  Where one has
+ * to go it is one of the address that has most of them, and the oldest of those: a peer that makes
+ * many takes the place of its own.  Once a peer has proved an identity, that takes the place of
+ * the address.
  */
 #ifndef MFD_PEER_H
 #define MFD_PEER_H
@@ -54,6 +55,7 @@ struct mfd_peer {
 	unsigned share; /* a number for the address without the port, later for the identity */
 	enum mfd_peer_state state;
 	int expired;	   /* its deadline was over */
+	int served;	   /* pending: the server is at work on what it asked, no deadline runs */
 	uint64_t deadline; /* ms; while not admitted */
 	struct mfd_peer *next;
 };
@@ -65,6 +67,12 @@ struct mfd_peer *mfd_peer_open(struct mfd_server *sv, struct mfd_conn *conn);
 void mfd_peer_close(struct mfd_peer *p);
 /* Its thread: the handshake is over, and from now on it counts by its identity. */
 void mfd_peer_identified(struct mfd_peer *p);
+/*
+ * Its thread: the server is at work on its HELLO or RESUME, for as long as that takes; or has
+ * answered, and the peer has a deadline again.
+ */
+void mfd_peer_serve(struct mfd_peer *p);
+void mfd_peer_answered(struct mfd_peer *p);
 void mfd_peer_admit(struct mfd_peer *p);	       /* its thread: a session has it */
 size_t mfd_peer_address_len(const struct mfd_peer *p); /* bytes of p->where without the port */
 /* Its thread, when receiving has failed: was it because its time was over? */
