@@ -265,17 +265,29 @@ static int mount_over(const struct place *p, int dir)
 	return mfd_ours_dir(p->parent, p->folder);
 }
 
+/*
+ * The file is locked before it has an owner, and as long as a process has it open: tidy, of another
+ * process, may look at any moment, and without an owner it spares what is young, with one what is
+ * locked.
+ */
+static int make_file(int dir, const struct job *j)
+{
+	int fd = mfd_ours_file(dir, j->name, O_RDWR | O_CREAT | O_EXCL, 0600), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = flock(fd, LOCK_SH) ? -errno : write_owner(dir, j->owner);
+	if (ret)
+		close(fd);
+	return ret ? ret : fd;
+}
+
 /* dir: the folder, open.  The file's descriptor or -errno. */
 static int fill_place(const struct place *p, int dir, const struct job *j)
 {
-	int over = mount_over(p, dir), in = over >= 0 ? over : dir, fd = 0;
+	int over = mount_over(p, dir), in = over >= 0 ? over : dir, fd;
 
-	if (over < 0 && j->need_huge)
-		fd = over;
-	if (!fd)
-		fd = write_owner(in, j->owner);
-	if (!fd)
-		fd = mfd_ours_file(in, j->name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	fd = over < 0 && j->need_huge ? over : make_file(in, j);
 	if (over >= 0)
 		close(over);
 	return fd;
@@ -291,8 +303,6 @@ static int create_job(struct job *j)
 		close(dir);
 		if (fd < 0)
 			remove_place(&p, j->name);
-		else
-			flock(fd, LOCK_SH); /* held while a process has it open: see tidy */
 		path_in(&p, j->name, j->path, sizeof(j->path));
 	}
 	mfd_io_close(&p.parent);
@@ -383,15 +393,6 @@ static int is_needed(const struct place *p, int owner, const char *name)
 	return is_linked(end + 1, name, path, dev);
 }
 
-/* A process that was killed before it had written whose it is. */
-static int is_half_made(int dir, const char *name)
-{
-	struct stat st;
-
-	return !fstat(dir, &st) && time(NULL) - st.st_ctime > HALF_MADE &&
-	       faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) && errno == ENOENT;
-}
-
 static int is_busy(int dir, const char *name)
 {
 	int fd = mfd_ours_file(dir, name, O_RDONLY, 0), busy;
@@ -399,6 +400,14 @@ static int is_busy(int dir, const char *name)
 	busy = fd < 0 ? fd != -ENOENT : flock(fd, LOCK_EX | LOCK_NB);
 	mfd_io_close(&fd);
 	return busy;
+}
+
+/* A process that was killed before it had written whose it is. */
+static int is_half_made(int dir, const char *name)
+{
+	struct stat st;
+
+	return !fstat(dir, &st) && time(NULL) - st.st_ctime > HALF_MADE && !is_busy(dir, name);
 }
 
 static int tidy_one(const struct place *p, const char *name)
