@@ -5,6 +5,7 @@
 #include "assert.h"
 #include "decide.h"
 #include "give_address.h"
+#include "image.h"
 #include "io.h"
 #include "kept.h"
 #include "link.h"
@@ -26,11 +27,24 @@ static int let_go_before_leave(struct mfd_worker *w)
 					     "CRIU has ended and let its tasks go"));
 }
 
+/* All images are complete by now. */
+static void note_stopped(struct mfd_worker *w)
+{
+	unsigned n = atomic_load(&w->sh->ntasks);
+
+	mfd_assert(w->sh->hold.kind == MFD_HOLD_SIGNAL);
+	mfd_assert(!mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
+	for (unsigned i = 0; i < n; i++)
+		w->sh->task[i].stopped = mfd_image_was_stopped(w->image_dir, w->sh->task[i].vpid);
+}
+
 /* Before they are held: leave to run is not given yet, and may never be. */
 static int keep_hold(void *worker)
 {
 	struct mfd_worker *w = worker;
 
+	if (w->sh->hold.kind == MFD_HOLD_SIGNAL)
+		note_stopped(w);
 	return mfd_kept_save(w->sh, w->o, MFD__SOURCE_STATE__UNTOLD, &w->err);
 }
 

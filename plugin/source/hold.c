@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The frozen control group, or SIGSTOP. Theory in hold.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <linux/mount.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "assert.h"
+#include "cgroup.h"
 #include "heldgroup.h"
 #include "hold.h"
 #include "io.h"
@@ -24,112 +22,6 @@
 #define REMOVE_MS 1000 /* what has been killed leaves its group a moment later */
 #define TICKS_OFF 2    /* clock ticks that a signal and the like may cost a held task */
 
-/* ---- the hierarchy ---- */
-
-static int open_mounted(void)
-{
-	static const char *const usual[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-	struct statfs fs;
-
-	for (size_t i = 0; i < sizeof(usual) / sizeof(*usual); i++) {
-		int fd = open(usual[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		if (fd >= 0 && !fstatfs(fd, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC)
-			return fd;
-		if (fd >= 0)
-			close(fd);
-	}
-	return -ENOENT;
-}
-
-/* A mount of its own without a mount point, which ends with the descriptor. */
-static int mount_hierarchy(void)
-{
-	int fs = (int)syscall(SYS_fsopen, "cgroup2", FSOPEN_CLOEXEC), mnt = -1, root = -1;
-
-	if (fs >= 0 && !syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
-		mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
-	if (mnt >= 0)
-		root = openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	mfd_io_close(&mnt);
-	mfd_io_close(&fs);
-	return root;
-}
-
-/* `group` as /proc/PID/cgroup has it, relative to root. */
-static int open_file(int root, const char *group, const char *file, int flags)
-{
-	char path[MFD_HOLD_PATH + 32];
-
-	snprintf(path, sizeof(path), ".%s/%s", group, file);
-	return openat(root, path, flags | O_CLOEXEC);
-}
-
-static int write_file(int root, const char *group, const char *file, const char *text)
-{
-	int fd = open_file(root, group, file, O_WRONLY), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-/* A task that has died meanwhile needs no group. */
-static int move(int root, const char *group, pid_t pid)
-{
-	char text[16];
-	int ret;
-
-	snprintf(text, sizeof(text), "%d", pid);
-	ret = write_file(root, group, "cgroup.procs", text);
-	return ret == -ESRCH ? 0 : ret;
-}
-
-static int group_of(pid_t pid, char *group)
-{
-	char path[40], *text, *line, *end;
-	int ret;
-
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
-	ret = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL);
-	if (ret)
-		return ret;
-	line = !strncmp(text, "0::", 3) ? text : strstr(text, "\n0::");
-	line = line ? strchr(line, '/') : NULL;
-	end = line ? strchr(line, '\n') : NULL;
-	/* "/..": outside of this process's cgroup namespace */
-	if (!end || end - line >= MFD_HOLD_PATH - 64 || !strncmp(line, "/..", 3))
-		ret = -EXDEV;
-	else
-		snprintf(group, MFD_HOLD_PATH, "%.*s", (int)(end - line), line);
-	free(text);
-	return ret;
-}
-
-/*
- * Root of the hierarchy.  The mounted one, if it shows this process's own group: a new mount would
- * set the options (nsdelegate ...) of the whole hierarchy anew.
- */
-static int open_hierarchy(void)
-{
-	int root = open_mounted();
-	char own[MFD_HOLD_PATH];
-
-	if (root >= 0 && !group_of(getpid(), own)) {
-		int file = open_file(root, own, "cgroup.procs", O_RDONLY);
-
-		if (file >= 0) {
-			close(file);
-			return root;
-		}
-	}
-	mfd_io_close(&root);
-	return mount_hierarchy();
-}
-
 /* ---- the tasks ---- */
 
 static uint64_t ticks_of(pid_t pid)
@@ -139,48 +31,105 @@ static uint64_t ticks_of(pid_t pid)
 	return mfd_procfile_stat(pid, &st) ? 0 : st.ticks;
 }
 
-/* Number of the group that the task is in. */
-static int note_origin(struct mfd_hold *h, struct mfd_shared_task *t)
+/* The number of a group among the origins, or -E2BIG. */
+static int origin_of(struct mfd_hold *h, const char *group)
 {
-	char group[MFD_HOLD_PATH];
-	int ret = group_of(t->pid, group);
 	unsigned i;
 
-	if (ret)
-		return ret;
 	for (i = 0; i < h->norigins && strcmp(h->origin[i], group); i++)
 		;
 	if (i == MFD_HOLD_ORIGINS)
 		return -E2BIG;
 	if (i == h->norigins)
-		memcpy(h->origin[h->norigins++], group, sizeof(group));
-	t->origin = i;
+		snprintf(h->origin[h->norigins++], MFD_HOLD_PATH, "%s", group);
+	return (int)i;
+}
+
+static int note_thread(struct mfd_hold *h, pid_t tid, const char *group)
+{
+	int origin = origin_of(h, group);
+
+	if (origin < 0)
+		return origin;
+	if (h->nthreads == MFD_HOLD_THREADS)
+		return -E2BIG;
+	h->thread[h->nthreads++] = (struct mfd_hold_thread){ tid, (unsigned)origin };
 	return 0;
 }
 
-static int note_tasks(struct mfd_shared *sh)
+/* Threads that are not in the domain of their process, with all else in it. */
+static int note_threads(struct mfd_hold *h, pid_t pid, const char *domain)
+{
+	char path[40], group[MFD_HOLD_PATH];
+	struct dirent *e;
+	int ret = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	while (d && !ret && (e = readdir(d))) {
+		pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
+
+		if (tid > 0 && !mfd_cgroup_of(pid, tid, group) && strcmp(group, domain))
+			ret = note_thread(h, tid, group);
+	}
+	if (d)
+		closedir(d);
+	return ret;
+}
+
+static int note_origin(struct mfd_hold *h, int root, struct mfd_shared_task *t)
+{
+	char domain[MFD_HOLD_PATH];
+	int ret = mfd_cgroup_of(t->pid, t->pid, domain);
+
+	if (ret)
+		return ret;
+	while (mfd_cgroup_is_threaded(root, domain) && mfd_cgroup_up(domain))
+		;
+	ret = origin_of(h, domain);
+	if (ret < 0)
+		return ret;
+	t->origin = (unsigned)ret;
+	return note_threads(h, t->pid, domain);
+}
+
+static int note_tasks(struct mfd_shared *sh, int root)
 {
 	unsigned n = atomic_load(&sh->ntasks);
 	int ret = 0;
 
 	mfd_assert(sh->hold.kind == MFD_HOLD_NONE);
 	mfd_assert(n > 0);
-	sh->hold.norigins = 0;
+	sh->hold.norigins = sh->hold.nthreads = 0;
 	for (unsigned i = 0; i < n && !ret; i++) {
 		struct mfd_shared_task *t = &sh->task[i];
 
 		t->ticks = ticks_of(t->pid);
 		t->origin = MFD_HOLD_ORIGINS;
 		if (mfd_shared_task_fate(t) != MFD_TASK_GONE)
-			ret = note_origin(&sh->hold, t);
+			ret = note_origin(&sh->hold, root, t);
 		if (ret == -ENOENT || ret == -ESRCH)
 			ret = 0;
 	}
 	return ret || sh->hold.norigins ? ret : -ESRCH;
 }
 
-/* Those that have an origin, into the group or back. */
-static int move_all(struct mfd_shared *sh, int root, int back)
+/* Those that have an origin, into the group. */
+static int move_in(struct mfd_shared *sh, int root)
+{
+	unsigned n = atomic_load(&sh->ntasks);
+	int ret = 0;
+
+	for (unsigned i = 0; i < n && !ret; i++)
+		if (sh->task[i].origin < sh->hold.norigins &&
+		    mfd_shared_task_fate(&sh->task[i]) != MFD_TASK_GONE)
+			ret = mfd_cgroup_move(root, sh->hold.group, sh->task[i].pid);
+	return ret;
+}
+
+/* ... and back; all that can be, whatever fails. */
+static int move_back(struct mfd_shared *sh, int root)
 {
 	unsigned n = atomic_load(&sh->ntasks);
 	int ret = 0;
@@ -191,11 +140,12 @@ static int move_all(struct mfd_shared *sh, int root, int back)
 
 		if (t->origin >= sh->hold.norigins || mfd_shared_task_fate(t) == MFD_TASK_GONE)
 			continue;
-		one = move(root, back ? sh->hold.origin[t->origin] : sh->hold.group, t->pid);
-		if (one && !back)
-			return one;
+		one = mfd_cgroup_move(root, sh->hold.origin[t->origin], t->pid);
 		ret = ret ? ret : one;
 	}
+	for (unsigned i = 0; i < sh->hold.nthreads; i++)
+		mfd_cgroup_move_thread(root, sh->hold.origin[sh->hold.thread[i].origin],
+				       sh->hold.thread[i].tid);
 	return ret;
 }
 
@@ -237,40 +187,69 @@ static int try_group(struct mfd_shared *sh, int root, const char *parent, struct
 	sh->hold.kind = MFD_HOLD_GROUP;
 	ret = keep_it(k);
 	if (!ret)
-		ret = move_all(sh, root, 0);
+		ret = move_in(sh, root);
 	if (!ret)
-		ret = write_file(root, sh->hold.group, "cgroup.freeze", "1");
+		ret = mfd_cgroup_write(root, sh->hold.group, "cgroup.freeze", "1");
 	if (ret) {
-		move_all(sh, root, 1);
+		move_back(sh, root);
 		remove_group(sh, root);
 		sh->hold.kind = MFD_HOLD_NONE;
 	}
 	return ret;
 }
 
-/* A group whose parent is "threaded" can have no processes: then the root is the parent. */
+/*
+ * Below a domain whose tasks are spread over threaded groups there is no other domain: then it lies
+ * as near above as it can.
+ */
 static int begin_group(struct mfd_shared *sh, struct keeping *k)
 {
-	int root = open_hierarchy(), ret;
+	char parent[MFD_HOLD_PATH];
+	int root = mfd_cgroup_open(), ret;
 
 	if (root < 0)
 		return root;
-	ret = note_tasks(sh);
-	if (!ret)
-		ret = try_group(sh, root, sh->hold.origin[0], k);
-	if (!k->failed && (ret == -EOPNOTSUPP || ret == -EAGAIN || ret == -EBUSY))
-		ret = try_group(sh, root, "/", k);
+	ret = note_tasks(sh, root);
+	if (!ret) {
+		memcpy(parent, sh->hold.origin[0], sizeof(parent));
+		do
+			ret = try_group(sh, root, parent, k);
+		while (!k->failed && (ret == -EOPNOTSUPP || ret == -EAGAIN || ret == -EBUSY) &&
+		       mfd_cgroup_up(parent));
+	}
 	close(root);
 	return ret;
 }
 
-static void freeze_again(const struct mfd_shared *sh)
+/* By what is not the sender a task may have been moved out: it may have run there. */
+static void move_in_again(struct mfd_shared *sh, int root)
 {
-	int root = open_hierarchy();
+	unsigned n = atomic_load(&sh->ntasks);
+	char group[MFD_HOLD_PATH];
+
+	mfd_assert(sh->hold.kind == MFD_HOLD_GROUP);
+	mfd_assert(sh->hold.norigins);
+	for (unsigned i = 0; i < n; i++) {
+		const struct mfd_shared_task *t = &sh->task[i];
+
+		if (t->origin >= sh->hold.norigins || mfd_shared_task_is_dying(t) ||
+		    mfd_cgroup_of(t->pid, t->pid, group) || !strcmp(group, sh->hold.group))
+			continue;
+		mfd_log_warn("process %d was moved from the control group that holds it to %s: it "
+			     "is moved back",
+			     t->pid, group);
+		mfd_cgroup_move(root, sh->hold.group, t->pid);
+	}
+}
+
+static void freeze_again(struct mfd_shared *sh)
+{
+	int root = mfd_cgroup_open();
 
 	if (root < 0)
 		return;
-	write_file(root, sh->hold.group, "cgroup.freeze", "1");
+	mfd_cgroup_write(root, sh->hold.group, "cgroup.freeze", "1");
+	move_in_again(sh, root);
 	close(root);
 }
 
@@ -315,17 +294,29 @@ int mfd_hold_begin(struct mfd_shared *sh, int (*keep)(void *arg), void *arg, str
 
 static void leave_group(struct mfd_shared *sh)
 {
-	int root = open_hierarchy();
+	int root = mfd_cgroup_open();
 
-	if (root >= 0 && !move_all(sh, root, 1)) {
+	if (root >= 0 && !move_back(sh, root)) {
 		remove_group(sh, root);
 	} else {
 		if (root >= 0)
-			write_file(root, sh->hold.group, "cgroup.freeze", "0");
+			mfd_cgroup_write(root, sh->hold.group, "cgroup.freeze", "0");
 		mfd_log_error("the tasks could not be taken out of the control group %s",
 			      sh->hold.group);
 	}
 	mfd_io_close(&root);
+}
+
+/* A stop of the user's own, of before the dump, stays one. */
+static void let_go_on(struct mfd_shared *sh)
+{
+	unsigned n = atomic_load(&sh->ntasks);
+
+	mfd_assert(sh->hold.kind == MFD_HOLD_SIGNAL);
+	mfd_assert(n > 0);
+	for (unsigned i = 0; i < n; i++)
+		if (!sh->task[i].stopped)
+			mfd_shared_task_signal(&sh->task[i], SIGCONT);
 }
 
 void mfd_hold_release(struct mfd_shared *sh)
@@ -333,7 +324,7 @@ void mfd_hold_release(struct mfd_shared *sh)
 	mfd_assert(sh->hold.kind <= MFD_HOLD_SIGNAL);
 	mfd_assert(sh->hold.kind != MFD_HOLD_GROUP || sh->hold.norigins);
 	if (sh->hold.kind == MFD_HOLD_SIGNAL)
-		mfd_shared_tasks_signal(sh, SIGCONT);
+		let_go_on(sh);
 	if (sh->hold.kind == MFD_HOLD_GROUP)
 		leave_group(sh);
 	sh->hold.kind = MFD_HOLD_NONE; /* last: if this process dies, the other one goes on */
@@ -349,24 +340,28 @@ void mfd_hold_remove(struct mfd_shared *sh)
 	if (sh->hold.kind != MFD_HOLD_GROUP)
 		return;
 	sh->hold.kind = MFD_HOLD_NONE;
-	root = open_hierarchy();
+	root = mfd_cgroup_open();
 	while (root >= 0 && unlinkat(root, sh->hold.group + 1, AT_REMOVEDIR) && errno == EBUSY &&
 	       mfd_io_now_ms() < end)
 		usleep(2000);
 	mfd_io_close(&root);
 }
 
-/* Stopped, traced, or in the group: a held task is never seen running, nor uses the processor. */
+/*
+ * Stopped, traced, or in the group: a held task is never seen running, nor uses the processor.  To
+ * give back its memory a dying one does; it is looked at last, since it may have been killed while
+ * the rest was read.
+ */
 static int has_run(const struct mfd_shared *sh, const struct mfd_shared_task *t)
 {
 	struct mfd_procfile_stat st;
 
-	if (mfd_shared_task_fate(t) == MFD_TASK_GONE || mfd_procfile_stat(t->pid, &st))
+	if (mfd_procfile_stat(t->pid, &st) || st.start_time != t->starttime)
 		return 0;
-	if (st.start_time != t->starttime)
+	if (st.ticks <= t->ticks + TICKS_OFF &&
+	    (sh->hold.kind != MFD_HOLD_SIGNAL || strchr("tTZX", st.state)))
 		return 0;
-	return st.ticks > t->ticks + TICKS_OFF ||
-	       (sh->hold.kind == MFD_HOLD_SIGNAL && !strchr("tTZX", st.state));
+	return !mfd_shared_task_is_dying(t);
 }
 
 int mfd_hold_look(struct mfd_shared *sh)

@@ -23,17 +23,25 @@
 
 #include <sys/types.h>
 
+#include "cgroup.h"
 #include "error.h"
 
 struct mfd_shared;
 
 #define MFD_HOLD_ORIGINS 16
-#define MFD_HOLD_PATH	 512
+#define MFD_HOLD_THREADS 1024
+#define MFD_HOLD_PATH	 MFD_CGROUP_PATH
 
 enum mfd_hold_kind {
 	MFD_HOLD_NONE,
 	MFD_HOLD_GROUP,
 	MFD_HOLD_SIGNAL, /* SIGSTOP, which any SIGCONT undoes */
+};
+
+/* A thread that is in another group than its process. */
+struct mfd_hold_thread {
+	pid_t tid;
+	unsigned origin;
 };
 
 /* In mfd_shared; all zero: nothing is held.  Paths are those of /proc/PID/cgroup. */
@@ -42,6 +50,8 @@ struct mfd_hold {
 	char group[MFD_HOLD_PATH];
 	unsigned norigins;
 	char origin[MFD_HOLD_ORIGINS][MFD_HOLD_PATH]; /* where the tasks come from */
+	unsigned nthreads;
+	struct mfd_hold_thread thread[MFD_HOLD_THREADS];
 	pid_t ran; /* this task ran while it was held; 0: none was seen */
 };
 

@@ -78,19 +78,6 @@ static char *options_text(const struct mfd_options *o)
 	return text;
 }
 
-static void fill_hold(Mfd__SourceEntry *e, struct mfd_hold *h, char **origin)
-{
-	e->has_hold = h->kind != MFD_HOLD_NONE;
-	e->hold = h->kind;
-	if (h->kind != MFD_HOLD_GROUP)
-		return;
-	for (unsigned i = 0; i < h->norigins; i++)
-		origin[i] = h->origin[i];
-	e->group = h->group;
-	e->origin = origin;
-	e->n_origin = h->norigins;
-}
-
 static void fill_task(Mfd__SourceTask *to, const struct mfd_shared_task *t)
 {
 	mfd__source_task__init(to);
@@ -100,13 +87,37 @@ static void fill_task(Mfd__SourceTask *to, const struct mfd_shared_task *t)
 	to->has_origin = to->has_ticks = 1;
 	to->origin = t->origin;
 	to->ticks = t->ticks;
+	to->has_stopped = 1;
+	to->stopped = t->stopped;
 }
 
 struct writing {
 	Mfd__SourceTask *task;
 	Mfd__SourceTask **list;
+	Mfd__SourceThread thread[MFD_HOLD_THREADS], *threads[MFD_HOLD_THREADS];
 	char *options, *origin[MFD_HOLD_ORIGINS], boot[BOOT_ID], host[HOST];
 };
+
+static void fill_hold(Mfd__SourceEntry *e, struct mfd_hold *h, struct writing *w)
+{
+	e->has_hold = h->kind != MFD_HOLD_NONE;
+	e->hold = h->kind;
+	if (h->kind != MFD_HOLD_GROUP)
+		return;
+	for (unsigned i = 0; i < h->norigins; i++)
+		w->origin[i] = h->origin[i];
+	for (unsigned i = 0; i < h->nthreads; i++) {
+		mfd__source_thread__init(&w->thread[i]);
+		w->thread[i].tid = (uint32_t)h->thread[i].tid;
+		w->thread[i].origin = h->thread[i].origin;
+		w->threads[i] = &w->thread[i];
+	}
+	e->group = h->group;
+	e->origin = w->origin;
+	e->n_origin = h->norigins;
+	e->thread = w->threads;
+	e->n_thread = h->nthreads;
+}
 
 static int fill_tasks(Mfd__SourceEntry *e, struct writing *w, const struct mfd_shared *sh)
 {
@@ -152,22 +163,25 @@ static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
 	e->has_netns = 1;
 	e->netns = mfd_procfile_namespace(getpid(), "net");
 	e->max_bandwidth = atomic_load(&sh->max_bandwidth);
-	fill_hold(e, &sh->hold, w->origin);
+	fill_hold(e, &sh->hold, w);
 	return fill_tasks(e, w, sh);
 }
 
 static int store(struct mfd_shared *sh, const struct mfd_options *o, int left)
 {
 	Mfd__SourceEntry e = MFD__SOURCE_ENTRY__INIT;
-	struct writing w = { 0 };
-	int ret = fill(&e, &w, sh, o);
+	struct writing *w = calloc(1, sizeof(*w));
+	int ret = w ? fill(&e, w, sh, o) : -ENOMEM;
 
 	e.state = (Mfd__SourceState)left;
 	if (!ret)
 		ret = mfd_source_file_store(AT_FDCWD, &e);
-	free(w.options);
-	free(w.task);
-	free(w.list);
+	if (w) {
+		free(w->options);
+		free(w->task);
+		free(w->list);
+	}
+	free(w);
 	return ret;
 }
 
@@ -212,6 +226,20 @@ static int take_options(struct mfd_options *o, const char *text, struct mfd_erro
 	return ret;
 }
 
+static int take_threads(struct mfd_hold *h, const Mfd__SourceEntry *e)
+{
+	if (e->n_thread > MFD_HOLD_THREADS)
+		return -EBADMSG;
+	for (unsigned i = 0; i < e->n_thread; i++) {
+		if (e->thread[i]->origin >= h->norigins)
+			return -EBADMSG;
+		h->thread[i].tid = (pid_t)e->thread[i]->tid;
+		h->thread[i].origin = e->thread[i]->origin;
+	}
+	h->nthreads = (unsigned)e->n_thread;
+	return 0;
+}
+
 static int take_hold(struct mfd_hold *h, const Mfd__SourceEntry *e)
 {
 	if (!e->has_hold)
@@ -230,7 +258,7 @@ static int take_hold(struct mfd_hold *h, const Mfd__SourceEntry *e)
 		strcpy(h->origin[i], e->origin[i]);
 	}
 	h->norigins = (unsigned)e->n_origin;
-	return 0;
+	return take_threads(h, e);
 }
 
 /* `same_boot`: else its number is another process's, if any's. */
@@ -245,6 +273,7 @@ static void take_tasks(struct mfd_shared *sh, const Mfd__SourceEntry *e, int sam
 			.starttime = same_boot ? e->task[i]->start_time : NO_TIME,
 			.origin = e->task[i]->origin,
 			.ticks = e->task[i]->ticks,
+			.stopped = e->task[i]->stopped,
 		};
 	atomic_store(&sh->ntasks, (unsigned)e->n_task);
 	sh->criu = (pid_t)e->criu;

@@ -181,7 +181,7 @@ void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_
 }
 
 /* The pidfd is taken first: what it names is compared after that, and cannot change any more. */
-static void signal_task(const struct mfd_shared_task *t, int sig)
+void mfd_shared_task_signal(const struct mfd_shared_task *t, int sig)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 
@@ -201,5 +201,5 @@ void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig)
 	unsigned n = atomic_load(&s->ntasks);
 
 	for (unsigned i = 0; i < n; i++)
-		signal_task(&s->task[i], sig);
+		mfd_shared_task_signal(&s->task[i], sig);
 }

@@ -25,6 +25,7 @@ struct mfd_shared_task {
 	uint64_t starttime; /* from /proc/PID/stat: a recycled pid is another task */
 	unsigned origin;    /* of hold.c: the number of its own control group */
 	uint64_t ticks;	    /* of hold.c: processor time when it began to be held */
+	int stopped;	    /* bool: by a signal, before the dump; known where SIGSTOP holds it */
 };
 
 struct mfd_shared {
@@ -77,6 +78,8 @@ unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
 void mfd_shared_tasks_fates(const struct mfd_shared *s, unsigned count[MFD_TASK_FATES]);
 /* Wait at most timeout_ms until all that are gone have closed their descriptors, too. */
 void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_ms);
+/* Send `sig` to a task if it is still the same process, and alive. */
+void mfd_shared_task_signal(const struct mfd_shared_task *t, int sig);
 /* Send `sig` to each task that is still the same process, and alive. */
 void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig);
 /* Fill `t` for pid; 0 or -errno. */

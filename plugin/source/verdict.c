@@ -207,13 +207,19 @@ static void let_criu_end(struct mfd_worker *w)
 	}
 }
 
-void mfd_verdict_end(struct mfd_worker *w)
+static void say_ran(struct mfd_worker *w)
 {
-	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_ENDING);
-	let_criu_end(w);
 	if (mfd_hold_look(w->sh))
 		mfd_log_error("process %d ran here beside its copy on the target; it is ended",
 			      w->sh->hold.ran);
+}
+
+void mfd_verdict_end(struct mfd_worker *w)
+{
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_ENDING);
+	say_ran(w);
+	let_criu_end(w);
+	say_ran(w);
 	do {
 		mfd_shared_tasks_signal(w->sh, SIGKILL);
 	} while (await_fate(w));

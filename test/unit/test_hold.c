@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Held tasks: no signal lets them run, no death of a tracer does, and they come back. */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -216,6 +219,142 @@ static void test_noticed(void **state)
 	sh->hold.kind = MFD_HOLD_GROUP;
 }
 
+static void move_to(const char *group, pid_t pid)
+{
+	int root = mfd_cgroup_open();
+
+	assert_true(root >= 0);
+	assert_int_equal(mfd_cgroup_move(root, group, pid), 0);
+	close(root);
+}
+
+/* By a manager of services, or a person: it comes back, held. */
+static void test_moved_out(void **state)
+{
+	char group[MFD_HOLD_PATH];
+
+	(void)state;
+	hold();
+	move_to(origin + strlen("0::"), sh->task[1].pid);
+	mfd_hold_look(sh);
+	usleep(50000);
+	assert_int_equal(running(), 0);
+	own_group(sh->task[1].pid, group);
+	assert_string_equal(group + strlen("0::"), sh->hold.group);
+	mfd_hold_release(sh);
+	assert_int_equal(running(), TASKS);
+}
+
+/* SIGSTOP holds them: a task that its user had stopped before stays so. */
+static void test_stopped_by_user(void **state)
+{
+	(void)state;
+	sh->task[1].stopped = 1;
+	sh->hold.kind = MFD_HOLD_SIGNAL;
+	mfd_shared_tasks_signal(sh, SIGSTOP);
+	usleep(50000);
+	mfd_hold_release(sh);
+	assert_int_equal(running(), TASKS - 1);
+}
+
+static void grow(void)
+{
+	char *p = mmap(NULL, 256 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (p != MAP_FAILED) {
+		madvise(p, 256 << 20, MADV_NOHUGEPAGE);
+		memset(p, 1, 256 << 20);
+	}
+	count[TASKS] = 1;
+	for (;;)
+		pause();
+}
+
+/* To give back its memory takes a task that is ended time of the processor: it has not run. */
+static void test_dying(void **state)
+{
+	pid_t pid = fork();
+
+	(void)state;
+	if (!pid)
+		grow();
+	while (!count[TASKS])
+		usleep(1000);
+	kill(sh->task[0].pid, SIGKILL);
+	waitpid(sh->task[0].pid, NULL, 0);
+	assert_int_equal(mfd_shared_task_fill(&sh->task[0], pid), 0);
+	hold();
+	kill(pid, SIGKILL);
+	while (mfd_shared_task_fate(&sh->task[0]) != MFD_TASK_GONE)
+		assert_false(mfd_hold_look(sh));
+	assert_false(mfd_hold_look(sh));
+}
+
+static void *spin(void *arg)
+{
+	(void)arg;
+	while (pause())
+		;
+	return NULL;
+}
+
+static void make_threaded(int root, const char *name, char *path)
+{
+	snprintf(path, MFD_HOLD_PATH, "/mfd-test-hold.%d%s", getpid(), name);
+	assert_int_equal(mkdirat(root, path + 1, 0755), 0);
+	if (*name)
+		assert_int_equal(mfd_cgroup_write(root, path, "cgroup.type", "threaded"), 0);
+}
+
+/* Threads that are spread over threaded groups are so again. */
+static void test_threaded(void **state)
+{
+	char domain[MFD_HOLD_PATH], one[MFD_HOLD_PATH], two[MFD_HOLD_PATH], now[MFD_HOLD_PATH];
+	int root = mfd_cgroup_open();
+	pid_t pid, tid;
+	pthread_t thread;
+
+	(void)state;
+	if (root < 0)
+		skip();
+	make_threaded(root, "", domain);
+	make_threaded(root, "/one", one);
+	make_threaded(root, "/two", two);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pthread_create(&thread, NULL, spin, NULL);
+		count[TASKS] = 1;
+		spin(NULL);
+	}
+	while (!count[TASKS])
+		usleep(1000);
+	tid = pid + 1;
+	while (mfd_cgroup_of(pid, tid, now))
+		tid++; /* its second thread */
+	assert_int_equal(mfd_cgroup_move(root, domain, pid), 0);
+	assert_int_equal(mfd_cgroup_move_thread(root, one, pid), 0);
+	assert_int_equal(mfd_cgroup_move_thread(root, two, tid), 0);
+	kill(sh->task[0].pid, SIGKILL);
+	waitpid(sh->task[0].pid, NULL, 0);
+	assert_int_equal(mfd_shared_task_fill(&sh->task[0], pid), 0);
+	hold();
+	assert_int_equal(mfd_cgroup_of(pid, tid, now), 0);
+	assert_string_equal(now, sh->hold.group);
+	mfd_hold_release(sh);
+	assert_int_equal(mfd_cgroup_of(pid, pid, now), 0);
+	assert_string_equal(now, one);
+	assert_int_equal(mfd_cgroup_of(pid, tid, now), 0);
+	assert_string_equal(now, two);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	unlinkat(root, one + 1, AT_REMOVEDIR);
+	unlinkat(root, two + 1, AT_REMOVEDIR);
+	assert_int_equal(unlinkat(root, domain + 1, AT_REMOVEDIR), 0);
+	close(root);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +363,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noticed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_moved_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stopped_by_user, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dying, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_threaded, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Control groups of version 2; see cgroup.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "io.h"
+
+static int open_mounted(void)
+{
+	static const char *const usual[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+	struct statfs fs;
+
+	for (size_t i = 0; i < sizeof(usual) / sizeof(*usual); i++) {
+		int fd = open(usual[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (fd >= 0 && !fstatfs(fd, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC)
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+	return -ENOENT;
+}
+
+/* A mount of its own without a mount point, which ends with the descriptor. */
+static int mount_hierarchy(void)
+{
+	int fs = (int)syscall(SYS_fsopen, "cgroup2", FSOPEN_CLOEXEC), mnt = -1, root = -1;
+
+	if (fs >= 0 && !syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+	if (mnt >= 0)
+		root = openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	mfd_io_close(&mnt);
+	mfd_io_close(&fs);
+	return root;
+}
+
+/* `group` as /proc/PID/cgroup has it, relative to root. */
+static int open_file(int root, const char *group, const char *file, int flags)
+{
+	char path[MFD_CGROUP_PATH + 32];
+
+	snprintf(path, sizeof(path), ".%s/%s", group, file);
+	return openat(root, path, flags | O_CLOEXEC);
+}
+
+int mfd_cgroup_write(int root, const char *group, const char *file, const char *text)
+{
+	int fd = open_file(root, group, file, O_WRONLY), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static int move(int root, const char *group, const char *file, pid_t id)
+{
+	char text[16];
+	int ret;
+
+	snprintf(text, sizeof(text), "%d", id);
+	ret = mfd_cgroup_write(root, group, file, text);
+	return ret == -ESRCH ? 0 : ret;
+}
+
+int mfd_cgroup_move(int root, const char *group, pid_t pid)
+{
+	return move(root, group, "cgroup.procs", pid);
+}
+
+int mfd_cgroup_move_thread(int root, const char *group, pid_t tid)
+{
+	return move(root, group, "cgroup.threads", tid);
+}
+
+int mfd_cgroup_of(pid_t pid, pid_t tid, char *group)
+{
+	char path[64], *text, *line, *end;
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/cgroup", pid, tid);
+	ret = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL);
+	if (ret)
+		return ret;
+	line = !strncmp(text, "0::", 3) ? text : strstr(text, "\n0::");
+	line = line ? strchr(line, '/') : NULL;
+	end = line ? strchr(line, '\n') : NULL;
+	/* "/..": outside of this process's cgroup namespace */
+	if (!end || end - line >= MFD_CGROUP_PATH - 64 || !strncmp(line, "/..", 3))
+		ret = -EXDEV;
+	else
+		snprintf(group, MFD_CGROUP_PATH, "%.*s", (int)(end - line), line);
+	free(text);
+	return ret;
+}
+
+int mfd_cgroup_is_threaded(int root, const char *group)
+{
+	char text[32] = "";
+	int fd = open_file(root, group, "cgroup.type", O_RDONLY);
+
+	if (fd < 0) /* the root has no such file */
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		*text = 0;
+	close(fd);
+	return !strncmp(text, "threaded", 8);
+}
+
+int mfd_cgroup_up(char *group)
+{
+	char *slash = strrchr(group, '/');
+
+	if (!slash || !group[1])
+		return 0;
+	slash[slash == group] = 0;
+	return 1;
+}
+
+/*
+ * Root of the hierarchy.  The mounted one, if it shows this process's own group: a new mount would
+ * set the options (nsdelegate ...) of the whole hierarchy anew.
+ */
+int mfd_cgroup_open(void)
+{
+	int root = open_mounted();
+	char own[MFD_CGROUP_PATH];
+
+	if (root >= 0 && !mfd_cgroup_of(getpid(), getpid(), own)) {
+		int file = open_file(root, own, "cgroup.procs", O_RDONLY);
+
+		if (file >= 0) {
+			close(file);
+			return root;
+		}
+	}
+	mfd_io_close(&root);
+	return mount_hierarchy();
+}
