@@ -205,6 +205,7 @@ static const struct {
 	  "speaks TLS, but is no criu-multifd of this version (ALPN)" },
 	{ GNUTLS_E_INSUFFICIENT_CREDENTIALS,
 	  "has no key of the kind that this end has: one has certificates, the other a pre-shared key" },
+	{ GNUTLS_E_CERTIFICATE_REQUIRED, "has sent no certificate" },
 	{ GNUTLS_E_UNEXPECTED_PACKET_LENGTH, "does not speak TLS" },
 	{ GNUTLS_E_UNEXPECTED_PACKET, "does not speak TLS" },
 };
