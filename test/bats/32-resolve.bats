@@ -8,6 +8,7 @@ bats_require_minimum_version 1.5.0
 load helpers
 load moves
 load migrate
+load ../fault/fault
 
 setup()
 {
@@ -62,6 +63,39 @@ resolved_runs_there()
 	"$MFD" resolve --dir "$SERVER_DIR" test --run
 	runs_there
 	wait_session test 'done'
+}
+
+# As start_server, with the restored tasks in the server's pid namespace, which is no host's here.
+start_server_host_pids()
+{
+	start server nsenter --net=/run/netns/"$NS_B" -- unshare --pid --fork --kill-child \
+		--mount-proc "$MFD" serve --listen "$ADDR_B:0" --dir "$SERVER_DIR" --insecure \
+		--restore --pid-namespace host
+	eventually 20 listening_line server
+	SERVER_PID=$(pgrep -P "$STARTED_PID" | head -n 1)
+}
+
+# Promise: the warden keeps the tasks together; its end is theirs only where it is the first process
+# of their namespace.
+@test "RESTORED, pid namespace of the host, and the warden is killed: the tasks live, and the commit is theirs" {
+	local rc=0
+
+	IMG=$SCRATCH/images SERVER_DIR=$SCRATCH/sessions
+	mkdir "$SERVER_DIR"
+	start_server_host_pids
+	start_badlink --stall-before restored
+	start_victim --size 16
+	start migrate migrate --restore -D "$IMG" --max-bandwidth 200Mbit
+	MIGRATING=$STARTED_PID
+	eventually 20 has_state restored
+	eventually 10 fault_happened
+	kill -KILL "$(pgrep -x mfd-warden --ns "$SERVER_PID" --nslist pid)"
+	heal
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 0 ]
+	wait_session test 'done'
+	assert_gone "$VICTIM_PID"
+	VERIFY_TIMEOUT=20 verify_victim
 }
 
 @test "RESTORED, and the server's worker dies: it stays, stopped; the source that comes back keeps its tasks" {

@@ -35,12 +35,17 @@ static int has_died(const struct mfd_session *s)
 	return mfd_notes_fate(s->dirfd) == MFD_NOTES_DEAD;
 }
 
-/* One of those that never ran is. */
+/*
+ * One of those that never ran is.  Without a warden, that is its own death, and with it that of the
+ * tasks only if they are in its pid namespace: the notes tell.
+ */
 static int stopped_died(const struct mfd_session *s)
 {
-	return s->plan->confirm && !s->plan->postcopy &&
-	       mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED &&
-	       mfd_restore_look_again(&s->restore, 0) == -ESRCH;
+	if (!s->plan->confirm || s->plan->postcopy ||
+	    mfd_restore_phase(&s->restore) != MFD_RESTORE_STOPPED ||
+	    mfd_restore_look_again(&s->restore, 0) != -ESRCH)
+		return 0;
+	return mfd_restore_warden_lives(&s->restore) || mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
 }
 
 int mfd_fate_look(const struct mfd_session *s, struct mfd_trouble *t)

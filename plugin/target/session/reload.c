@@ -307,7 +307,7 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 		finish(sv, dirfd, name, e);
 		return 1;
 	}
-	if (left) {
+	if (left == MFD_NOTES_RESTORED || left == MFD_NOTES_COMPLETE) {
 		if (!revive(sv, dirfd, name, e, left, &err))
 			return 1;
 		if (left == MFD_NOTES_COMPLETE && err.code != -ESRCH) {
@@ -357,6 +357,7 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	 * process.
 	 */
 	int reborn = mfd_takeover_expected(&sv->takeover, name), restored;
+	enum mfd_notes_left left;
 
 	/*
 	 * Its tasks are on their own, also if the lines about them could not be removed any more.
@@ -365,15 +366,23 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 		unlinkat(dirfd, MFD_NOTES_FILE, 0);
 		return;
 	}
-	if (may_be_restored(e) && mfd_notes_left(dirfd) == MFD_NOTES_COMPLETE &&
-	    is_all_dead(dirfd)) {
+	left = mfd_notes_left(dirfd);
+	if (may_be_restored(e) && left == MFD_NOTES_COMPLETE && is_all_dead(dirfd)) {
 		end_dead(sv, dirfd, name, e);
 		return;
 	}
-	if ((reborn || (may_be_restored(e) && mfd_notes_left(dirfd) == MFD_NOTES_COMPLETE)) &&
+	if (left != MFD_NOTES_UNREADABLE &&
+	    (reborn || (may_be_restored(e) && left == MFD_NOTES_COMPLETE)) &&
 	    follow(sv, dirfd, name, e))
 		return;
 	restored = mfd_notes_kill(dirfd, name);
+	if (restored < 0) {
+		/* It is not known whether a copy is there: another one must not be made. */
+		note_unloadable(dirfd, name, e,
+				"what it says of its restored tasks cannot be read");
+		atomic_store(&sv->reload.waits, 1);
+		return;
+	}
 	switch (e->state) {
 	case MFD__SESSION_STATE__DONE:
 	case MFD__SESSION_STATE__ABORTED:

@@ -10,6 +10,7 @@
 
 #include "descendants.h"
 #include "io.h"
+#include "life.h"
 #include "procfile.h"
 
 struct all {
@@ -21,9 +22,10 @@ static int add(struct all *a, pid_t pid)
 {
 	struct mfd_procfile_stat st;
 	struct mfd_descendant *bigger;
+	int ret = mfd_procfile_stat(pid, &st);
 
-	if (mfd_procfile_stat(pid, &st))
-		return 0;
+	if (ret) /* gone meanwhile, or nothing is known of it: then not of the others either */
+		return ret == -ENOENT || ret == -ESRCH ? 0 : ret;
 	if (a->n == a->room) {
 		bigger = reallocarray(a->v, a->room + 256, sizeof(*bigger));
 		if (!bigger)
@@ -73,7 +75,13 @@ static size_t sort_out(struct all *a, pid_t root)
 int mfd_descendants_list(pid_t root, struct mfd_descendant **list, size_t *n)
 {
 	struct all a = { 0 };
-	int ret = read_all(&a);
+	uint64_t since = 0;
+	int ret;
+
+	do {
+		a.n = 0;
+		ret = read_all(&a);
+	} while (ret && mfd_life_look_again(ret, &since));
 
 	if (ret) {
 		free(a.v);
@@ -86,13 +94,6 @@ int mfd_descendants_list(pid_t root, struct mfd_descendant **list, size_t *n)
 	return 0;
 }
 
-static int is_alive(pid_t pid)
-{
-	struct mfd_procfile_stat st;
-
-	return !mfd_procfile_stat(pid, &st) && !mfd_procfile_is_over(&st);
-}
-
 /* Children first: root reaps them, and may be what keeps them together. */
 int mfd_descendants_kill(pid_t root, unsigned timeout_ms)
 {
@@ -103,7 +104,7 @@ int mfd_descendants_kill(pid_t root, unsigned timeout_ms)
 		size_t n = 0, left = 0;
 
 		if (mfd_descendants_list(root, &list, &n))
-			n = 0;
+			continue;
 		for (size_t i = 0; i < n; i++) {
 			if (list[i].state == 'Z' || list[i].state == 'X')
 				continue;
@@ -113,7 +114,7 @@ int mfd_descendants_kill(pid_t root, unsigned timeout_ms)
 		free(list);
 		if (!left) {
 			kill(root, SIGKILL);
-			if (!is_alive(root))
+			if (mfd_life(root, 0) == MFD_LIFE_OVER)
 				return 0;
 		}
 		usleep(2000);

@@ -10,6 +10,7 @@
 
 #include "holder.h"
 #include "io.h"
+#include "life.h"
 #include "log.h"
 #include "procfile.h"
 #include "restored_notes.h"
@@ -61,13 +62,30 @@ int mfd_notes_mark(int dirfd, uint32_t task, int pid)
 	return add_line(dirfd, line);
 }
 
-/* Bits 1 << enum mfd_note. */
+/* 0 with *text, which is NULL if there are none, or -errno: nothing is known. */
+static int read_text(int dirfd, char **text)
+{
+	uint64_t since = 0;
+	int ret;
+
+	do {
+		*text = NULL;
+		ret = mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, text, NULL);
+	} while (ret && mfd_life_look_again(ret, &since));
+	return ret == -ENOENT ? 0 : ret;
+}
+
+#define UNREADABLE (1U << 31)
+
+/* Bits 1 << enum mfd_note, or UNREADABLE. */
 static unsigned read_notes(int dirfd)
 {
-	char *text = NULL, *line, *save;
+	char *text, *line, *save;
 	unsigned found = 0;
 
-	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
+	if (read_text(dirfd, &text))
+		return UNREADABLE;
+	if (!text)
 		return 0;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		for (unsigned i = 0; i < sizeof(notes) / sizeof(*notes); i++)
@@ -78,7 +96,7 @@ static unsigned read_notes(int dirfd)
 
 int mfd_notes_restored(int dirfd)
 {
-	return (read_notes(dirfd) & 1U << MFD_NOTE_RESTORED) != 0;
+	return (read_notes(dirfd) & (UNREADABLE | 1U << MFD_NOTE_RESTORED)) != 0;
 }
 
 /* A line of a process, as mfd_notes_mark writes it. */
@@ -94,28 +112,26 @@ static int read_line(const char *line, struct noted *n)
 	return sscanf(line, "%39s %u %d %llu", n->boot, &n->task, &n->pid, &n->start) == 4;
 }
 
-/* Of another boot, another process under that number, or a zombie: it is dead. */
+/* 0: of another boot, another process under that number, or a zombie. */
 static int lives(const struct noted *n, const char *boot)
 {
-	struct mfd_procfile_stat st;
-
-	if (strcmp(n->boot, boot))
+	if (boot[0] && strcmp(n->boot, "-") && strcmp(n->boot, boot))
 		return 0;
 	if (n->pid <= 1 || !n->start)
 		return 1;
-	return !mfd_procfile_stat(n->pid, &st) && st.start_time == n->start &&
-	       !mfd_procfile_is_over(&st);
+	return mfd_life(n->pid, n->start) != MFD_LIFE_OVER;
 }
 
 enum mfd_notes_fate mfd_notes_fate(int dirfd)
 {
-	char *text = NULL, *line, *save, boot[64];
+	char *text, *line, *save, boot[64];
 	enum mfd_notes_fate fate = MFD_NOTES_NONE;
 	struct noted n;
-	int ret = mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL);
 
-	if (ret)
-		return ret == -ENOENT ? MFD_NOTES_NONE : MFD_NOTES_ALIVE;
+	if (read_text(dirfd, &text))
+		return MFD_NOTES_ALIVE;
+	if (!text)
+		return MFD_NOTES_NONE;
 	read_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line && fate != MFD_NOTES_ALIVE;
 	     line = strtok_r(NULL, "\n", &save))
@@ -129,6 +145,8 @@ enum mfd_notes_left mfd_notes_left(int dirfd)
 {
 	unsigned found = read_notes(dirfd);
 
+	if (found & UNREADABLE)
+		return MFD_NOTES_UNREADABLE;
 	if (!(found & 1U << MFD_NOTE_RESTORED) || found & 1U << MFD_NOTE_KILLED)
 		return MFD_NOTES_NOTHING;
 	return found & 1U << MFD_NOTE_COMPLETE ? MFD_NOTES_COMPLETE : MFD_NOTES_RESTORED;
@@ -161,11 +179,11 @@ static struct mfd_deposit *parse(const char *line, const char *boot, const char 
 
 pid_t mfd_notes_warden(int dirfd)
 {
-	char *text = NULL, *line, *save, boot[64];
+	char *text, *line, *save, boot[64];
 	struct noted n;
 	pid_t found = 0;
 
-	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
+	if (read_text(dirfd, &text) || !text)
 		return 0;
 	read_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
@@ -177,12 +195,12 @@ pid_t mfd_notes_warden(int dirfd)
 
 int mfd_notes_kill(int dirfd, const char *session)
 {
-	char *text = NULL, *line, *save, boot[64];
+	char *text, *line, *save, boot[64];
 	struct mfd_deposit *list = NULL, *h;
-	int restored = 0;
+	int restored = 0, ret = read_text(dirfd, &text);
 
-	if (mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, &text, NULL))
-		return 0;
+	if (ret || !text)
+		return ret;
 	read_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		restored |= !strcmp(line, notes[MFD_NOTE_RESTORED]);

@@ -32,12 +32,13 @@ int mfd_notes_add(int dirfd, enum mfd_note note);
 
 /* How much of a restore there was when the process that served its pages died. */
 enum mfd_notes_left {
-	MFD_NOTES_NOTHING,  /* none was finished, or its tasks were about to be killed */
-	MFD_NOTES_RESTORED, /* the tasks exist, and pages may have left the store */
-	MFD_NOTES_COMPLETE, /* ... and lack none */
+	MFD_NOTES_NOTHING,    /* none was finished, or its tasks were about to be killed */
+	MFD_NOTES_RESTORED,   /* the tasks exist, and pages may have left the store */
+	MFD_NOTES_COMPLETE,   /* ... and lack none */
+	MFD_NOTES_UNREADABLE, /* nothing may be concluded */
 };
 enum mfd_notes_left mfd_notes_left(int dirfd);
-/* Nonzero: a restore was finished once, so that pages may have left the store. */
+/* Nonzero: a restore was finished once, so that pages may have left the store; or unreadable. */
 int mfd_notes_restored(int dirfd);
 /* What became of the tasks that are noted; what they have forked since is not looked for. */
 enum mfd_notes_fate {
@@ -51,8 +52,8 @@ pid_t mfd_notes_warden(int dirfd);
 
 /*
  * Kill those tasks that are still what they were then, their descendants, and the pid namespaces
- * restored for them.  Nonzero when a restore had been finished, so that pages may have left the
- * store.
+ * restored for them.  1: a restore had been finished, so that pages may have left the store; 0: none
+ * had; -errno: the notes cannot be read, and none was killed.
  */
 int mfd_notes_kill(int dirfd, const char *session);
 

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* By /proc/PID/stat. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "life.h"
+#include "procfile.h"
+
+#define LOOK_MS	 2000
+#define PAUSE_US 10000
+
+enum mfd_life mfd_life(pid_t pid, uint64_t start)
+{
+	struct mfd_procfile_stat st;
+	int ret = mfd_procfile_stat(pid, &st);
+
+	if (ret == -ENOENT || ret == -ESRCH)
+		return MFD_LIFE_OVER;
+	if (ret)
+		return MFD_LIFE_UNKNOWN;
+	if ((start && st.start_time != start) || mfd_procfile_is_over(&st))
+		return MFD_LIFE_OVER;
+	return MFD_LIFE_ALIVE;
+}
+
+int mfd_life_cannot_tell(int ret)
+{
+	return ret == -EMFILE || ret == -ENFILE || ret == -ENOMEM || ret == -EAGAIN ||
+	       ret == -EINTR || ret == -EIO;
+}
+
+int mfd_life_look_again(int ret, uint64_t *since)
+{
+	uint64_t now = mfd_io_now_ms();
+
+	if (!*since)
+		*since = now;
+	if (!mfd_life_cannot_tell(ret) || now - *since > LOOK_MS)
+		return 0;
+	usleep(PAUSE_US);
+	return 1;
+}
