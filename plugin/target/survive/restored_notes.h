@@ -52,8 +52,8 @@ pid_t mfd_notes_warden(int dirfd);
 
 /*
  * Kill those tasks that are still what they were then, their descendants, and the pid namespaces
- * restored for them.  1: a restore had been finished, so that pages may have left the store; 0: none
- * had; -errno: the notes cannot be read, and none was killed.
+ * restored for them.  1: a restore had been finished, so that pages may have left the store; 0:
+ * none had; -errno: the notes cannot be read, and none was killed.
  */
 int mfd_notes_kill(int dirfd, const char *session);
 
