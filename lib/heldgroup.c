@@ -10,26 +10,86 @@
 #include "heldgroup.h"
 #include "io.h"
 
-int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err)
+/* "0::" is the hierarchy of version 2, ":freezer:" that of version 1 which can freeze. */
+static char *path_in(char *text, const char *hierarchy)
 {
-	char path[40], *text, *line, *end;
-	int ret = 0;
+	char *line = strstr(text, hierarchy), *end;
+
+	if (!line || (line != text && hierarchy[0] == '0' && line[-1] != '\n'))
+		return NULL;
+	line += strlen(hierarchy);
+	end = strchr(line, '\n');
+	return end && line[0] == '/' ? strndup(line, (size_t)(end - line)) : NULL;
+}
+
+static int read_groups(pid_t pid, char **text)
+{
+	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
+	return mfd_io_read_file(AT_FDCWD, path, 1 << 16, text, NULL);
+}
+
+int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err)
+{
+	char *text, *group;
+	int ret = 0;
+
+	if (read_groups(pid, &text))
 		return 0;
-	line = !strncmp(text, "0::", 3) ? text : strstr(text, "\n0::");
-	line = line ? strchr(line, '/') : NULL;
-	end = line ? strchr(line, '\n') : NULL;
-	if (end)
-		*end = 0;
-	if (end && strstr(line, "/" MFD_HELDGROUP_NAME "."))
+	group = path_in(text, "0::");
+	if (group && strstr(group, "/" MFD_HELDGROUP_NAME "."))
 		ret = mfd_error_set(
 			err, -EBUSY,
 			"process %d is held frozen in %s by a session that is in doubt: it may run on its "
 			"target.  First settle that: criu-multifd resolve --source DIR, with the folder "
 			"of its images",
-			pid, line);
+			pid, group);
+	free(group);
+	free(text);
+	return ret;
+}
+
+/* Where the hierarchies usually are; one that is elsewhere is not looked at. */
+static const struct {
+	const char *hierarchy, *mount, *file, *frozen;
+} usual[] = {
+	{ "0::", "/sys/fs/cgroup", "cgroup.events", "frozen 1" },
+	{ "0::", "/sys/fs/cgroup/unified", "cgroup.events", "frozen 1" },
+	{ ":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN" },
+};
+
+static int is_frozen(const char *mount, const char *group, const char *file, const char *frozen)
+{
+	char path[4200], *text;
+	int found;
+
+	snprintf(path, sizeof(path), "%s%s/%s", mount, group, file);
+	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
+		return 0;
+	found = strstr(text, frozen) != NULL;
+	free(text);
+	return found;
+}
+
+int mfd_heldgroup_refuse_frozen(pid_t pid, struct mfd_error *err)
+{
+	char *text;
+	int ret = 0;
+
+	if (read_groups(pid, &text))
+		return 0;
+	for (size_t i = 0; i < sizeof(usual) / sizeof(*usual) && !ret; i++) {
+		char *group = path_in(text, usual[i].hierarchy);
+
+		if (group && is_frozen(usual[i].mount, group, usual[i].file, usual[i].frozen))
+			ret = mfd_error_set(
+				err, -EBUSY,
+				"process %d is frozen by its control group %s%s (a paused container?), "
+				"so that CRIU would wait for it: thaw it first",
+				pid, usual[i].mount, group);
+		free(group);
+	}
 	free(text);
 	return ret;
 }

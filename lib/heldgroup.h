@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Control groups in which a sender or a server holds tasks whose fate is not known: their name is
- * what other programs know such a task by.
+ * Control groups that keep a process from running, and so from being dumped: that of a sender or a
+ * server which holds tasks whose fate is not known, known by its name; and any that is frozen.
  */
 #ifndef MFD_HELDGROUP_H
 #define MFD_HELDGROUP_H
@@ -18,5 +18,7 @@ struct mfd_error;
  * in `err`.
  */
 int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err);
+/* The same for a frozen group of any name, of either version. */
+int mfd_heldgroup_refuse_frozen(pid_t pid, struct mfd_error *err);
 
 #endif

@@ -50,6 +50,19 @@ static uint32_t leader_of(pid_t pid)
 	return (uint32_t)leader;
 }
 
+/* Others than the first. */
+static int has_threads(uint32_t pid)
+{
+	uint64_t threads = 0;
+	char *text = NULL;
+
+	if (!mfd_procfile_status((pid_t)pid, &text) &&
+	    mfd_procfile_first(text, "Threads", 10, &threads))
+		threads = 0;
+	free(text);
+	return threads > 1;
+}
+
 int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 {
 	struct mfd_procfile_stat st;
@@ -62,6 +75,12 @@ int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 		return mfd_error_sys(err, ret, "process %u", pid);
 	if (st.flags & PF_KTHREAD)
 		return mfd_error_set(err, -EINVAL, "process %u is a thread of the kernel", pid);
+	if (mfd_procfile_is_over(&st) && has_threads(pid))
+		return mfd_error_set(
+			err, -EINVAL,
+			"the first thread of process %u has ended while others run on: CRIU "
+			"cannot dump such a process",
+			pid);
 	if (mfd_procfile_is_over(&st))
 		return mfd_error_set(err, -ESRCH, "process %u has ended already (a zombie)", pid);
 	leader = leader_of((pid_t)pid);
@@ -73,6 +92,7 @@ int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 		return mfd_error_set(err, -EINVAL,
 				     "process %u is this program or one of its ancestors", pid);
 	ret = mfd_heldgroup_refuse((pid_t)pid, err);
+	ret = ret ? ret : mfd_heldgroup_refuse_frozen((pid_t)pid, err);
 	if (ret)
 		return ret;
 	inner = mfd_procfile_inner_pid((pid_t)pid);

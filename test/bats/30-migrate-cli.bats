@@ -240,6 +240,31 @@ huge_there()
 	no_folders_left
 }
 
+# The hierarchy of version 2, mounted for this test; and a group in it, frozen, with the victim.
+frozen_group()
+{
+	local v2=/sys/fs/cgroup group
+
+	[ -e $v2/cgroup.controllers ] || v2=/sys/fs/cgroup/unified
+	[ -e $v2/cgroup.controllers ] || skip 'kernel lacks a mounted cgroup v2'
+	group=$v2/mfd-${SCRATCH##*.}
+	mkdir "$group"
+	register undo rmdir "$group"
+	register undo sh -c "echo 0 >$group/cgroup.freeze; sleep 0.2"
+	echo "$VICTIM_PID" >"$group/cgroup.procs"
+	echo 1 >"$group/cgroup.freeze"
+	FROZEN=$group
+}
+
+@test "bad input: a process that its control group has frozen" {
+	start_victim --size 1
+	SERVER_ADDR=127.0.0.1:1
+	frozen_group
+	fails 4 "is frozen by its control group $FROZEN" migrate
+	echo 0 >"$FROZEN/cgroup.freeze"
+	assert_not_frozen "$VICTIM_PID"
+}
+
 @test "bad input: a thread, and a user that is not root" {
 	start_victim --size 4 --threads 2
 	local tid
