@@ -5,7 +5,7 @@
  * sends once, unasked.
  *
  *	plugin				sender
- *	START (+ image folder)	->
+ *	START (+ image folder)	->	its text: CRIU's name for its run, if it has one
  *				<-	OK: connected, channels joined
  *					| FAILED: text (nothing may be frozen)
  *	TASK pid		->	(every task is frozen)
@@ -16,6 +16,7 @@
  *				<-	VERDICT commit | abort: before the sender opens the gate
  *	EXIT ret		->	(tasks still frozen; they die or run next)
  *				<-	OK text, FAILED text: for CRIU's log, in short time
+ *					| HELD text: they stay frozen, and their network locked
  *
  * A side that finds the socket closed knows that the other process has ended: the sender aborts the
  * session, the plugin makes CRIU's dump fail (plugin/hooks/deadman.c) unless LEAVE lies in the
@@ -41,6 +42,8 @@ enum mfd_link_type {
 	MFD_LINK_FAILED,
 	MFD_LINK_COMMIT, /* verdicts */
 	MFD_LINK_ABORT,
+	/* Instead of FAILED, as the answer to EXIT: the tasks stay frozen, held by the sender. */
+	MFD_LINK_HELD,
 	MFD_LINK_LEAVE, /* from here on the tasks must not run on by themselves, whatever dies */
 };
 

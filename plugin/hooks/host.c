@@ -202,6 +202,13 @@ int mfd_host_is_service(void)
 	return any_word(means_service, NULL);
 }
 
+void mfd_host_run(char *buf, size_t len)
+{
+	const char *run = dlsym(RTLD_DEFAULT, "criu_run_id"); /* an array of characters */
+
+	snprintf(buf, len, "%.63s", run ? run : "");
+}
+
 int mfd_host_image_dir(void)
 {
 	return criu_get_image_dir();

@@ -56,6 +56,8 @@ int mfd_host_number_of(const char *option);
  */
 int mfd_host_is_service(void);
 
+/* CRIU's name for its run, after which it names its rules of nftables; empty in old releases. */
+void mfd_host_run(char *buf, size_t len);
 /* CRIU's folder of images; a descriptor of CRIU's. */
 int mfd_host_image_dir(void);
 

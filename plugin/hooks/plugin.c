@@ -107,6 +107,15 @@ static int plugin_init(int stage)
 	return stage == CR_PLUGIN_STAGE__RESTORE ? begin_restore() : 0;
 }
 
+/*
+ * The tasks do not run on: their copies may, and the peers of their connections must not hear from
+ * here.  LEAVE is the last word of a sender that has died.
+ */
+static int is_held(const struct mfd_link_msg *reply)
+{
+	return reply->type == MFD_LINK_HELD || reply->type == MFD_LINK_LEAVE;
+}
+
 static void end_dump(int ret)
 {
 	struct mfd_link_msg reply;
@@ -114,9 +123,9 @@ static void end_dump(int ret)
 	mfd_cpr_dump_end(ret);
 	if (sender.link < 0)
 		return;
-	if (ret)
-		mfd_netlock_undo();
 	mfd_sender_end(&sender, ret, &reply);
+	if (ret && !is_held(&reply))
+		mfd_netlock_undo();
 	if (reply.type == MFD_LINK_OK || reply.type == MFD_LINK_COMMIT)
 		mfd_host_info("%s", reply.text);
 	else if (reply.type)

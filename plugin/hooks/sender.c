@@ -171,6 +171,8 @@ int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, str
 
 	if (s->link < 0)
 		return mfd_error_set(err, -ENOTCONN, "no sender");
+	if (what == MFD_LINK_START)
+		mfd_host_run(m.text, sizeof(m.text));
 	n = mfd_io_send_fds(s->link, &m, sizeof(m), &dir, dir >= 0);
 	/*
 	 * A sender that has given up says why before it closes: read that even when writing fails.
@@ -262,7 +264,8 @@ void mfd_sender_end(struct mfd_sender *s, int ret, struct mfd_link_msg *reply)
 		if (n != (ssize_t)sizeof(in))
 			break;
 		*reply = in;
-		if (in.type == MFD_LINK_OK || in.type == MFD_LINK_FAILED)
+		if (in.type == MFD_LINK_OK || in.type == MFD_LINK_FAILED ||
+		    in.type == MFD_LINK_HELD)
 			break;
 	}
 	mfd_io_close(&s->link);

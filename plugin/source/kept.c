@@ -160,6 +160,7 @@ static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
 	e->postcopy = o->mode == MFD_MODE_POSTCOPY;
 	e->has_settings = e->has_max_bandwidth = 1;
 	e->settings = sh->settings;
+	e->criu_run = sh->criu_run;
 	e->has_netns = 1;
 	e->netns = mfd_procfile_namespace(getpid(), "net");
 	e->max_bandwidth = atomic_load(&sh->max_bandwidth);
@@ -325,6 +326,7 @@ static int take(struct mfd_shared *sh, const Mfd__SourceEntry *e, struct mfd_opt
 	memcpy(sh->secret, e->secret.data, sizeof(sh->secret));
 	strcpy(sh->session, e->session); /* the length has been checked */
 	sh->settings = e->settings;
+	snprintf(sh->criu_run, sizeof(sh->criu_run), "%s", e->criu_run ? e->criu_run : "");
 	sh->kept = (int)e->state;
 	sh->kept_hold = sh->hold.kind;
 	sh->connected = 1;

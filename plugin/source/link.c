@@ -50,6 +50,7 @@ static int on_start(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 	mfd_assert(!w->asked.type);
 	w->asked = *m;
 	w->image_dir = fd;
+	snprintf(w->sh->criu_run, sizeof(w->sh->criu_run), "%.63s", m->text);
 	return 0;
 }
 
@@ -69,7 +70,7 @@ static int on_exit_of_dump(struct mfd_worker *w, const struct mfd_link_msg *m, i
 	(void)fd;
 	w->dump_result = m->value;
 	if (mfd_send_phase_has(w->sh, MFD_SEND_LEAVE)) {
-		mfd_link_say(w, MFD_LINK_FAILED, -ECANCELED,
+		mfd_link_say(w, MFD_LINK_HELD, -ECANCELED,
 			     "the tasks stay frozen, since their copy may run on the target");
 		return goes_on_without_criu(w, "CRIU has ended its dump before the verdict");
 	}

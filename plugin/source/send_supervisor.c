@@ -19,6 +19,7 @@
 #include "send_phase.h"
 #include "send_supervisor.h"
 #include "tell.h"
+#include "unlock.h"
 #include "worker.h"
 
 #define TELL_MS	   2000	  /* for a target that finds out by itself, too */
@@ -84,6 +85,7 @@ static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
 		fail_dump(sh, link);
 	if (mfd_send_phase(sh) == MFD_SEND_UNDONE)
 		mfd_address_back(o);
+	mfd_unlock_network(sh);
 	mfd_hold_release(sh);
 	if (sh->connected)
 		tell_abort(o, sh);

@@ -38,6 +38,7 @@ struct mfd_shared {
 	enum mfd_hold_kind kept_hold;
 	pid_t criu;
 	uint64_t criu_start; /* its start time, as a task's */
+	char criu_run[64];   /* its own name for its run; empty: it has none */
 	struct mfd_hold hold;
 	int connected; /* bool: session, id and secret are valid; before the phase says joined */
 	struct mfd_sock_addr target;

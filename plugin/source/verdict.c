@@ -20,6 +20,7 @@
 #include "person.h"
 #include "proto/control.pb-c.h"
 #include "tell.h"
+#include "unlock.h"
 #include "verdict.h"
 #include "worker.h"
 
@@ -257,12 +258,12 @@ int mfd_verdict_commit(struct mfd_worker *w)
  * Wait until CRIU has ended its dump (EXIT), or itself.  Nothing is frozen before START has been
  * answered, so then there is no wait.
  */
-static void fail_the_dump(struct mfd_worker *w, const char *text)
+static void fail_the_dump(struct mfd_worker *w, enum mfd_link_type answer, const char *text)
 {
 	if (w->gate.pidfd >= 0)
 		mfd_gate_abort(&w->gate);
 	while (dump_goes_on(w) && w->link >= 0) {
-		mfd_link_serve(w, MFD_LINK_FAILED, text, 1);
+		mfd_link_serve(w, answer, text, 1);
 		if (w->gate.pidfd >= 0 && mfd_gate_criu_ended(&w->gate, 0))
 			break;
 	}
@@ -280,7 +281,7 @@ static int is_too_late(struct mfd_worker *w, const char *text)
 
 	mfd_assert(text);
 	mfd_assert(mfd_send_phase(w->sh) != MFD_SEND_OVER);
-	fail_the_dump(w, text);
+	fail_the_dump(w, MFD_LINK_FAILED, text);
 	alive = await_fate(w);
 	if (alive == all)
 		return 0;
@@ -374,7 +375,7 @@ int mfd_verdict_leave(struct mfd_worker *w)
 	snprintf(text, sizeof(text), "%.200s: IN DOUBT: the tasks stay frozen here, held by %.200s",
 		 mfd_error_text(&w->err), mfd_hold_text(w->sh, how, sizeof(how)));
 	mfd_log_error("%s", text);
-	fail_the_dump(w, text);
+	fail_the_dump(w, MFD_LINK_HELD, text);
 	w->progress->doubt = 1;
 	return MFD_EXIT_DOUBT;
 }
@@ -405,8 +406,9 @@ int mfd_verdict_abort(struct mfd_worker *w)
 		 * process not live to close the gate.
 		 */
 		mfd_link_say(w, MFD_LINK_ABORT, w->err.code, text);
-		fail_the_dump(w, text);
+		fail_the_dump(w, MFD_LINK_FAILED, text);
 	}
+	mfd_unlock_network(w->sh);
 	mfd_hold_release(w->sh);
 	tell_abort(w, facts);
 	return 0;

@@ -194,3 +194,43 @@ refused()
 		192.0.2.1/24@eth0
 	goes_on
 }
+
+locked()
+{
+	on_a nft list tables | grep -q 'inet CRIU-'
+}
+
+sender_lost_it()
+{
+	[ "$("$MFD" status --source "$SCRATCH/img" --json | jq .connected)" = false ]
+}
+
+# Promise: as long as the copy may run, nothing here answers its peers; when the tasks here go on,
+# their connections do.
+@test "postcopy, in doubt, and CRIU ends: the network here stays locked, and is unlocked when the tasks go on" {
+	local dump pid
+	start_server --allow-address any --stall-timeout 1000
+	service
+	export CRIU_MULTIFD_MOVE_ADDRESS=$SERVICE/24@eth0 CRIU_MULTIFD_MODE=postcopy
+	export CRIU_MULTIFD_MAX_BANDWIDTH=1M CRIU_MULTIFD_STALL_TIMEOUT=1000
+	start dump dump_with_plugin "$ECHOD" "$SCRATCH/img" --tcp-established \
+		--network-lock nftables
+	dump=$STARTED_PID
+	eventually 20 test -S "$SERVER_DIR/$SESSION/lazy-pages.socket"
+	restore_lazily "$SERVER_DIR/$SESSION" --tcp-established --network-lock nftables
+	[ "$(status_json state)" = running ]
+	locked
+	ip -n "$NS_B" link set eth0 down
+	eventually 20 sender_lost_it
+	for pid in $(ip netns pids "$NS_A"); do
+		[[ $(tr '\0' ' ' <"/proc/$pid/cmdline") != *'send --from-plugin'* ]] ||
+			kill -TERM "$pid"
+	done
+	! wait "$dump"
+	locked || fail 'the network was unlocked while the tasks are held'
+	"$MFD" resolve --dir "$SERVER_DIR" "$SESSION" --discard
+	run -0 on_a "$MFD" resolve --source "$SCRATCH/img" --run
+	eventually 20 has_address "$NS_A"
+	goes_on
+	! locked || fail 'the rules of the lock are left'
+}
