@@ -9,6 +9,9 @@
  * No plain connection is accepted where TLS is configured, and none is made: there is no step from
  * one to the other.  The target says in one byte, inside TLS, that it accepts the source
  * (PROTOCOL.md): so a source learns why it is refused from its handshake.
+ *
+ * Keys are in no core file: a process that has loaded some, and what it forks, makes none
+ * (PR_SET_DUMPABLE), as only root can look into it.  A program that it starts is as always.
  */
 #ifndef MFD_TLS_H
 #define MFD_TLS_H

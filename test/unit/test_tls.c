@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -123,6 +124,7 @@ static void test_both_ways_at_once(void **state)
 	pthread_t t[2];
 
 	connected(b);
+	assert_int_equal(prctl(PR_GET_DUMPABLE), 0); /* there are keys in this process */
 	assert_string_equal(mfd_conn_identity(&b->e.source), "x509:localhost");
 	assert_string_equal(mfd_conn_identity(&b->e.target), "x509:source.example");
 	/* The identity, and behind the other names the key. */
