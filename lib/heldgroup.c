@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "held.h"
 #include "heldgroup.h"
 #include "io.h"
 
@@ -38,7 +39,14 @@ int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err)
 	if (read_groups(pid, &text))
 		return 0;
 	group = path_in(text, "0::");
-	if (group && strstr(group, "/" MFD_HELDGROUP_NAME "."))
+	if (group && strstr(group, "/" MFD_HELD_GROUP "."))
+		ret = mfd_error_set(
+			err, -EBUSY,
+			"process %d is held frozen in %s: it is restored, and its source "
+			"has not let go.  First settle that: criu-multifd resolve --dir "
+			"DIR SESSION",
+			pid, group);
+	else if (group && strstr(group, "/" MFD_HELDGROUP_NAME "."))
 		ret = mfd_error_set(
 			err, -EBUSY,
 			"process %d is held frozen in %s by a session that is in doubt: it may run on its "

@@ -137,6 +137,19 @@ uint32_t mfd_procfile_inner_pid(pid_t pid)
 	return (uint32_t)inner;
 }
 
+uint64_t mfd_procfile_switches(pid_t pid)
+{
+	uint64_t own = 0, forced = 0;
+	char *text = NULL;
+
+	if (!mfd_procfile_status(pid, &text)) {
+		mfd_procfile_first(text, "voluntary_ctxt_switches", 10, &own);
+		mfd_procfile_first(text, "nonvoluntary_ctxt_switches", 10, &forced);
+	}
+	free(text);
+	return own + forced;
+}
+
 /* ---- others ---- */
 
 /* The kernel writes "Pid:" with -1 for one that has ended, and that may be reaped after poll(). */

@@ -37,6 +37,8 @@ int mfd_procfile_status(pid_t pid, char **text);
  */
 int mfd_procfile_first(const char *status, const char *key, int base, uint64_t *value);
 int mfd_procfile_last(const char *status, const char *key, int base, uint64_t *value);
+/* How often its first thread left the processor, by itself or not; 0: no such process. */
+uint64_t mfd_procfile_switches(pid_t pid);
 /* The number of a process in its own pid namespace; 0: no such process. */
 uint32_t mfd_procfile_inner_pid(pid_t pid);
 

@@ -106,6 +106,8 @@ static struct json_object *session_json(const struct mfd_status *s,
 		return o;
 	add(o, "in_doubt", json_object_new_boolean(e->in_doubt));
 	add(o, "both_run", json_object_new_boolean(e->both_run));
+	add_text(o, "held_by", e->held_by);
+	add_number(o, "ran_held", e->has_ran_held, e->ran_held);
 	add_text(o, "unloadable", e->unloadable);
 	advice = mfd_words_advice(e, s->dir, buf, sizeof(buf));
 	for (char *p = buf; advice && (p = strchr(p, '\n'));)

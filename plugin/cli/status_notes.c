@@ -36,6 +36,8 @@ const char mfd_status_notes[] =
 	"                            of a server with --max-memory, bytes: taken, set aside, and what its source says it has\n"
 	"  unloadable                why the server could not load it (it tries again); null: it is not so\n"
 	"  both_run                  it runs here, and its source has said that its tasks run on there, too\n"
+	"  held_by                   what keeps the restored tasks from running until the source lets go\n"
+	"  ran_held                  a restored process that ran all the same, before that; null: none was seen to\n"
 	"  held                      \"queued\" while its source waits before it freezes anything, \"pages\" while pages wait at\n"
 	"                            the source until the restore has finished\n"
 	"JSON of all sessions moreover has memory (null = no limit, or no server with one runs): limit, used, promised, free\n"

@@ -21,7 +21,9 @@ const char *mfd_words_state(const Mfd__SessionEntry *e)
 	case MFD__SESSION_STATE__READY:
 		return "ready, the source decides";
 	case MFD__SESSION_STATE__RESTORED:
-		return "restored and stopped, the source decides";
+		return e->ran_held ?
+			       "restored, and stopped again after it ran, the source decides" :
+			       "restored and stopped, the source decides";
 	case MFD__SESSION_STATE__COMMITTED:
 		return "committed";
 	case MFD__SESSION_STATE__DONE:
@@ -91,6 +93,14 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 			"there: criu-multifd resolve --source DIR --run\n"
 			"or here: criu-multifd resolve --dir %s %s --discard",
 			dir, name);
+		return buf;
+	}
+	if (e->ran_held && e->state == MFD__SESSION_STATE__ABORTED) {
+		snprintf(
+			buf, len,
+			"BOTH HAVE RUN: restored process %u ran here though it was held; if the tasks on %s run on, "
+			"what it did was done twice.",
+			e->ran_held, e->source ? mfd_image_text_clean(e->source) : "the source");
 		return buf;
 	}
 	if (!e->in_doubt)

@@ -3,8 +3,8 @@
  * The plugin: CRIU's hooks, translated into questions to the sender.
  *
  * Unconfigured (neither target nor keeper) it does nothing in any dump, and in a restore nothing
- * without cpr-fds.img.  It has no threads, and never ends the process: tasks are frozen while it
- * runs.
+ * without cpr-fds.img, unless the server restores (hold_restored.h).  It has no threads, and never
+ * ends the process: tasks are frozen while it runs.
  *
  * One phase says how far CRIU is, as far as the plugin has been told:
  *
@@ -21,6 +21,7 @@
 #include "cpr_hooks.h"
 #include "error.h"
 #include "heldgroup.h"
+#include "hold_restored.h"
 #include "host.h"
 #include "options.h"
 #include "netlock.h"
@@ -134,10 +135,16 @@ static void end_dump(int ret)
 		mfd_host_error("the sender is gone; the tasks run on");
 }
 
+static void end_restore(int ret)
+{
+	mfd_hold_restored_end();
+	mfd_cpr_restore_end(ret);
+}
+
 static void plugin_exit(int stage, int ret)
 {
 	if (stage == CR_PLUGIN_STAGE__RESTORE)
-		mfd_cpr_restore_end(ret);
+		end_restore(ret);
 	else if (stage == CR_PLUGIN_STAGE__DUMP)
 		end_dump(ret);
 	phase = IDLE;
@@ -194,6 +201,15 @@ static int on_restore_unix(int id, int unused, struct mfd_error *err)
 	return mfd_cpr_restore_fd(true, id, err);
 }
 
+/* With or without cpr-fds.img. */
+static int on_late(int pid, int unused, struct mfd_error *err)
+{
+	(void)unused;
+	(void)err;
+	mfd_hold_restored(pid);
+	return 0;
+}
+
 /*
  * ASKED: CRIU wants one plugin to do something; -ENOTSUP leaves it to the others.  TOLD: every
  * plugin is to hear it, so the answer is -ENOTSUP unless it failed.
@@ -210,6 +226,7 @@ static const struct hook {
 	[CR_PLUGIN_HOOK__DUMP_EXT_FILE] = { IN_ANY_DUMP, ASKED, mfd_cpr_dump_ext },
 	[CR_PLUGIN_HOOK__DUMP_UNIX_SK] = { IN_ANY_DUMP, ASKED, mfd_cpr_dump_unix },
 	[MFD_HOST_HOOK_DUMP_FINISH] = { IN_ANY_DUMP, TOLD, on_finish },
+	[CR_PLUGIN_HOOK__RESUME_DEVICES_LATE] = { IN(IDLE) | IN(RESTORE), TOLD, on_late },
 	[CR_PLUGIN_HOOK__RESTORE_EXT_FILE] = { IN(RESTORE), ASKED, on_restore_ext },
 	[CR_PLUGIN_HOOK__RESTORE_UNIX_SK] = { IN(RESTORE), ASKED, on_restore_unix },
 };
@@ -240,6 +257,11 @@ static int pause_devices(int pid)
 static int checkpoint_devices(int pid)
 {
 	return call(CR_PLUGIN_HOOK__CHECKPOINT_DEVICES, pid, 0);
+}
+
+static int resume_devices_late(int pid)
+{
+	return call(CR_PLUGIN_HOOK__RESUME_DEVICES_LATE, pid, 0);
 }
 
 static int dump_ext_file(int fd, int id)
@@ -284,6 +306,7 @@ struct mfd_host_desc mfd_plugin_desc = {
 		[CR_PLUGIN_HOOK__RESTORE_UNIX_SK] = restore_unix_sk,
 		[CR_PLUGIN_HOOK__DUMP_EXT_FILE] = dump_ext_file,
 		[CR_PLUGIN_HOOK__RESTORE_EXT_FILE] = restore_ext_file,
+		[CR_PLUGIN_HOOK__RESUME_DEVICES_LATE] = resume_devices_late,
 		[CR_PLUGIN_HOOK__PAUSE_DEVICES] = pause_devices,
 		[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = checkpoint_devices,
 		[MFD_HOST_HOOK_DUMP_FINISH] = dump_finish,

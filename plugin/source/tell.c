@@ -6,6 +6,7 @@
 
 #include "give_address.h"
 #include "io.h"
+#include "log.h"
 #include "proto/control.pb-c.h"
 #include "tell.h"
 #include "uplink.h"
@@ -49,6 +50,10 @@ static int tell_once(const struct mfd_options *o, struct mfd_shared *sh,
 				    "session '%s' has been committed on %s (%s): both copies run",
 				    sh->session, sh->target.text, state);
 	mfd_control_close(&s.control);
+	if (ret == -ECANCELED && s.proof == MFD_PROOF_RAN && outcome == MFD_TELL_ABORT)
+		mfd_log_error("BOTH HAVE RUN: the tasks run on here, and restored ones ran on %s "
+			      "before they were ended there: %s",
+			      sh->target.text, mfd_error_text(err));
 	if (ret == -ECANCELED && s.proof == MFD_PROOF_NONE)
 		ret = err->code = -ENOENT; /* the text says what it answers */
 	return ret;

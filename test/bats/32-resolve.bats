@@ -47,6 +47,26 @@ setup()
 	runs_here
 }
 
+@test "restored and in doubt: a SIGCONT by the task's own user does not let it run; the source is the one that goes on" {
+	local pid rc=0
+	in_doubt_restored --stall-timeout 4000
+	[ "$(copies_here) $(copies_there)" = '0 0' ]
+	[[ $(status_json held_by) == *criu-multifd.held.* ]]
+	for pid in $(strangers); do
+		setpriv --reuid "$(stat -c %u "/proc/$pid")" kill -CONT "$pid"
+	done
+	sleep 0.5
+	[ "$(copies_there)" = 0 ]
+	kill -CONT $(ours_in "$NS_A" send)
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 1 ]
+	runs_here
+	# The copy that ran there would have come back from a long pause, too.
+	[ "$(awk '$1 == "gap" && $4 > 1000000' "$VICTIM_DIR/victim.log" | wc -l)" = 1 ]
+	! grep -q 'BOTH HAVE RUN' "$SCRATCH/server.err"
+	[ "$(find /sys/fs/cgroup -name 'criu-multifd.held.*' | wc -l)" = 0 ]
+}
+
 @test "RESTORED and then silence: resolve --run lets it go on when the source is dead" {
 	in_doubt_restored
 	# The whole source host goes down.

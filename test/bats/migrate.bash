@@ -55,20 +55,27 @@ ours_in()
 	return 0
 }
 
+# is_held PID: stopped, or in a frozen control group of ours.
+is_held()
+{
+	[[ $(state_of "$1") == [Tt] ]] ||
+		grep -qs '^0::.*/criu-multifd\.\(hold\|held\)\.' "/proc/$1/cgroup"
+}
+
 copies_there()
 {
 	local pid n=0
 
 	for pid in $(strangers); do
 		[[ $(readlink "/proc/$pid/exe") == *victim* ]] &&
-			[[ $(state_of "$pid") != [Tt] ]] && n=$((n + 1))
+			! is_held "$pid" && n=$((n + 1))
 	done
 	echo "$n"
 }
 
 copies_here()
 {
-	if is_dead "$VICTIM_PID" || [[ $(state_of "$VICTIM_PID") == [Tt] ]]; then
+	if is_dead "$VICTIM_PID" || is_held "$VICTIM_PID"; then
 		echo 0; else echo 1; fi
 }
 

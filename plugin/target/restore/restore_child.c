@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "held.h"
 #include "restore_run.h"
 
 #define LINK 3
@@ -132,8 +133,13 @@ static int keep(pid_t criu)
 /* `words`, `n`: the whole command line, of which CRIU's is the end. */
 static int run_criu(char **argv, char **words, int n)
 {
-	pid_t pid = fork();
+	char name[17];
+	pid_t pid;
 
+	mfd_restore_hold_name(name);
+	if (setenv(MFD_HELD_ENV, name, 1))
+		return fail("no memory");
+	pid = fork();
 	if (pid < 0)
 		return fail("fork");
 	if (!pid) {

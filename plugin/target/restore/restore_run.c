@@ -245,7 +245,7 @@ static int start(struct mfd_restore *r, char **argv, char *text, size_t len)
 
 void mfd_restore_init(struct mfd_restore *r, const struct mfd_restore_what *what)
 {
-	*r = (struct mfd_restore){ .what = *what, .warden_fd = -1, .link = -1 };
+	*r = (struct mfd_restore){ .what = *what, .warden_fd = -1, .link = -1, .dirfd = -1 };
 }
 
 int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, size_t n, char *text,
@@ -257,6 +257,8 @@ int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, si
 	mfd_assert(r->what.lock);
 	mfd_assert(r->what.host);
 	mfd_restore_enter_locked(r, MFD_RESTORE_AT_WORK);
+	r->dirfd = dirfd;
+	mfd_restore_hold_remove(&r->hold, dirfd);
 	snprintf(text, len, "no memory");
 	ret = make_command(&c, r->what.host, dirfd, options, n);
 	ret = ret ? ret : start(r, c.argv, text, len);
@@ -285,21 +287,24 @@ static int is_alive(const struct mfd_descendant *d)
 	return d->state != 'Z' && d->state != 'X';
 }
 
-int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped)
+int mfd_restore_look_again(const struct mfd_restore *r)
 {
 	struct mfd_descendant *list = NULL;
-	size_t n = 0, alive = 0, stopped = 0;
+	size_t n = 0, alive = 0;
 	int ret = mfd_restore_warden_lives(r) ? mfd_descendants_list(r->warden, &list, &n) : -ESRCH;
 
-	for (size_t i = 0; !ret && i < n; i++) {
+	for (size_t i = 0; !ret && i < n; i++)
 		alive += (size_t)is_alive(&list[i]);
-		stopped += list[i].state == 'T';
-	}
 	free(list);
-	if (ret || alive < r->n_alive)
-		return ret ? ret : -ESRCH;
-	/* It may have read zeros where a page had not come (pager_still.c). */
-	return all_stopped && stopped < r->n_stopped ? -EBUSY : 0;
+	return ret ? ret : alive < r->n_alive ? -ESRCH : 0;
+}
+
+int mfd_restore_look_at_hold(struct mfd_restore *r)
+{
+	mfd_assert(r->hold.kind == MFD_RESTORE_HOLD_NONE || r->dirfd >= 0);
+	mfd_assert(r->hold.kind == MFD_RESTORE_HOLD_NONE ||
+		   mfd_restore_phase(r) == MFD_RESTORE_STOPPED);
+	return mfd_restore_hold_look(&r->hold, r->dirfd);
 }
 
 int mfd_restore_result(struct mfd_restore *r, char *text, size_t len)
@@ -315,6 +320,24 @@ int mfd_restore_result(struct mfd_restore *r, char *text, size_t len)
 	return code;
 }
 
+/* All of them, also those that were stopped when they were dumped. */
+static int hold(struct mfd_restore *r, const struct mfd_descendant *list, size_t n)
+{
+	pid_t *pids = calloc(n + 1, sizeof(*pids));
+	size_t m = 0;
+
+	mfd_assert(r->dirfd >= 0);
+	mfd_assert(r->hold.kind == MFD_RESTORE_HOLD_NONE);
+	if (!pids)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		if (is_alive(&list[i]))
+			pids[m++] = list[i].pid;
+	mfd_restore_hold_take(&r->hold, r->dirfd, r->what.name, pids, m);
+	free(pids);
+	return 0;
+}
+
 static int find_tasks(struct mfd_restore *r, int dirfd)
 {
 	struct mfd_descendant *list = NULL;
@@ -322,6 +345,7 @@ static int find_tasks(struct mfd_restore *r, int dirfd)
 	int ret;
 
 	mfd_assert(!r->tasks && !r->n_tasks);
+	r->dirfd = dirfd;
 	if (!mfd_restore_warden_lives(r))
 		return -ESRCH;
 	ret = mfd_descendants_list(r->warden, &list, &n);
@@ -331,11 +355,12 @@ static int find_tasks(struct mfd_restore *r, int dirfd)
 		if (!r->root)
 			r->root = list[i].pid;
 		r->n_alive += (size_t)is_alive(&list[i]);
-		r->n_stopped += list[i].state == 'T';
 		if (is_alive(&list[i]) && !mfd_image_was_stopped(dirfd, list[i].inner))
 			r->tasks[r->n_tasks++] = list[i].pid;
 	}
 	mfd_assert(r->n_tasks <= r->n_alive && r->n_alive <= n);
+	if (!ret)
+		ret = hold(r, list, n);
 	free(list);
 	return ret ? ret : n ? 0 : -ESRCH;
 }
@@ -367,11 +392,26 @@ int mfd_restore_adopt(struct mfd_restore *r, int dirfd)
 	return ret;
 }
 
+static void let_go(struct mfd_restore *r)
+{
+	int ret;
+
+	mfd_assert(r->hold.kind <= MFD_RESTORE_HOLD_SIGNAL);
+	mfd_assert(r->hold.kind == MFD_RESTORE_HOLD_NONE || r->dirfd >= 0);
+	if (r->dirfd < 0)
+		return;
+	ret = mfd_restore_hold_release(&r->hold, r->dirfd);
+	if (ret)
+		mfd_log_error("%s: the tasks could not be taken out of their control group: %s",
+			      r->what.name, strerror(-ret));
+}
+
 /* Stopped, so that none of them can have ended or forked since they were noted. */
 void mfd_restore_continue(struct mfd_restore *r)
 {
 	mfd_assert(mfd_restore_phase(r) == MFD_RESTORE_STOPPED);
 	mfd_assert(r->tasks || !r->n_tasks);
+	let_go(r);
 	for (size_t i = 0; i < r->n_tasks; i++)
 		if (kill(r->tasks[i], SIGCONT))
 			mfd_log_error("%s: process %d cannot be continued: %s", r->what.name,
@@ -383,11 +423,12 @@ static void forget_tasks(struct mfd_restore *r)
 {
 	mfd_assert(r->tasks || !r->n_tasks);
 	mfd_assert(r->n_tasks <= r->n_alive);
+	mfd_restore_hold_forget(&r->hold);
 	mfd_io_close(&r->warden_fd);
 	r->warden = 0;
 	free(r->tasks);
 	r->tasks = NULL;
-	r->n_tasks = r->n_alive = r->n_stopped = 0;
+	r->n_tasks = r->n_alive = 0;
 }
 
 /* The owner makes every step but the one to ENDED. */
@@ -402,6 +443,8 @@ void mfd_restore_kill(struct mfd_restore *r)
 	mfd_assert(mfd_restore_phase(r) != MFD_RESTORE_RELEASED);
 	if (mfd_restore_warden_lives(r) && mfd_descendants_kill(r->warden, KILL_MS))
 		mfd_log_error("%s: what was restored does not die", r->what.name);
+	if (r->dirfd >= 0)
+		mfd_restore_hold_remove(&r->hold, r->dirfd);
 	forget_tasks(r);
 	r->root = 0;
 	if (is_owners(r))

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "restore_hold.h"
 #include "restore_phase.h"
 #include "threads.h"
 
@@ -64,8 +65,9 @@ struct mfd_restore {
 	pid_t root;   /* first task, as seen here; 0 = not known */
 	pid_t *tasks; /* to be continued; those that were stopped when they were dumped stay so */
 	size_t n_tasks;
-	size_t n_alive;	  /* of everything restored, zombies apart, when it was noted */
-	size_t n_stopped; /* of those */
+	size_t n_alive; /* of everything restored, zombies apart, when it was noted */
+	int dirfd;	/* the session's folder, which stays open; -1 until it is needed */
+	struct mfd_restore_hold hold; /* in STOPPED */
 
 	/* what.lock: how CRIU has ended */
 	int code; /* 0, or -errno and text */
@@ -111,11 +113,12 @@ int mfd_restore_result(struct mfd_restore *r, char *text, size_t len);
 /* In ENDED, after a result of 0: find root and tasks.  0 and STOPPED, or -errno. */
 int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd);
 /*
- * 0: what was noted is all there still.  Stopped tasks die by no will of theirs (the OOM killer):
- * -ESRCH.  -EBUSY: all_stopped, and one that was stopped when it was noted runs.  Or another
- * -errno.
+ * In STOPPED.  0: what was noted is all there still.  Stopped tasks die by no will of theirs (the
+ * OOM killer): -ESRCH.  Or another -errno: that cannot be told.
  */
-int mfd_restore_look_again(const struct mfd_restore *r, int all_stopped);
+int mfd_restore_look_again(const struct mfd_restore *r);
+/* In any phase: nonzero when a task is first seen to have run though it is held (hold.ran). */
+int mfd_restore_look_at_hold(struct mfd_restore *r);
 /*
  * In NONE, after the death of the worker that restored them: the warden from the notes in dirfd;
  * finds its tasks.  STOPPED in either case; 0, or -ESRCH: it has ended.

@@ -13,6 +13,7 @@
 #include "io.h"
 #include "log.h"
 #include "memory.h"
+#include "own_restore.h"
 #include "session.h"
 #include "rules.h"
 #include "say.h"
@@ -220,6 +221,10 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 						     "continue");
 	if (outcome == MFD_OUTCOME_CONTINUE && s->phase == MFD_PHASE_RUNNING)
 		reset_channels(s); /* before RESUME_OK: channels join as soon as it is out */
+	if (outcome == MFD_OUTCOME_ABORT && s->phase != MFD_PHASE_COMMITTED &&
+	    mfd_own_restore_look(s))
+		return mfd_trouble(t, MFD_TROUBLE_FATE, -ECANCELED,
+				   "by the source after a broken connection");
 	mfd_say_resume_ok(s);
 	if (outcome == MFD_OUTCOME_ABORT && s->phase == MFD_PHASE_COMMITTED) {
 		mfd_log_error("%s: BOTH RUN: the source's tasks run on, and it is committed",
@@ -353,6 +358,7 @@ static int tick(struct mfd_session *s, struct mfd_trouble *t)
 	mfd_memory_tick(s);
 	if (s->phase == MFD_PHASE_QUEUED && mfd_memory_admitted(s))
 		ret = mfd_way_admitted(s, t);
+	mfd_own_restore_look(s);
 	if (!ret && s->phase == MFD_PHASE_RUNNING)
 		ret = mfd_fate_look(s, t);
 	if (ret || !connected(s))

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "evidence_file.h"
+#include "held.h"
 #include "io.h"
 #include "log.h"
 #include "ours.h"
@@ -20,6 +21,7 @@
 
 /* CRIU makes no folders of its own in there; a person may have. */
 #define MAX_DEPTH 16
+#define HELD_MS	  1000	/* what was killed leaves its control group */
 #define EXPIRE_MS 60000 /* between two looks at old tombstones */
 #define MAX_NAMES 1000	/* of ended sessions, for people: peers make them at will */
 
@@ -93,7 +95,11 @@ static int remove_content(int fd)
  */
 static int remove_marked(int rootfd, int fd, const Mfd__SessionEntry *e)
 {
-	int ret = remove_content(fd);
+	int ret = mfd_held_remove(fd, HELD_MS);
+
+	if (ret)
+		mfd_log_warn("the control group that held its tasks is left: %s", strerror(-ret));
+	ret = remove_content(fd);
 
 	if (!ret && e && e->state == MFD__SESSION_STATE__DONE)
 		ret = mfd_evidence_file_keep_first(rootfd, e);

@@ -14,6 +14,7 @@
 #include "io.h"
 #include "log.h"
 #include "memory.h"
+#include "own_restore.h"
 #include "rules.h"
 #include "say.h"
 #include "session.h"
@@ -92,6 +93,25 @@ static void bury(struct mfd_session *s)
 		mfd_log_error("%s: no tombstone: %s", s->name, strerror(-ret));
 }
 
+/* What was restored and not let go has run: its source, if it goes on, does that again. */
+static void say_ran(struct mfd_session *s, const struct mfd_trouble *t)
+{
+	char text[sizeof(s->error)];
+
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(s->error[0]);
+	if (!mfd_own_restore_look(s) || s->times.running_us || s->times.committed_us)
+		return;
+	snprintf(text, sizeof(text),
+		 "%.300s; restored process %d RAN HERE before that, though it was held", t->text,
+		 s->restore.hold.ran);
+	mfd_session_set_error(s, text);
+	mfd_log_error(
+		"%s: BOTH HAVE RUN, if the source's tasks go on: restored process %d ran here "
+		"though it was held",
+		s->name, s->restore.hold.ran);
+}
+
 /*
  * In this order: what was restored is dead before that is on disk, and it is on disk before the
  * source hears that its tasks are the only ones.
@@ -102,11 +122,12 @@ static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
 	mfd_assert(s->phase != MFD_PHASE_COMMITTED || t->kind == MFD_TROUBLE_PERSON);
 	mfd_session_set_error(s, t->text);
 	mfd_log_error("%s: aborted: %s", s->name, t->text);
+	say_ran(s, t);
 	kill_restored(s);
 	s->end.dead = mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
 	mfd_address_drop(s);
 	s->end.by_person = t->kind == MFD_TROUBLE_PERSON;
-	s->end.told = t->kind == MFD_TROUBLE_SOURCE;
+	s->end.told = t->kind == MFD_TROUBLE_SOURCE && !s->restore.hold.ran;
 	bury(s);
 	if (t->kind != MFD_TROUBLE_SOURCE)
 		mfd_say_abort(s, t->code, t->text);

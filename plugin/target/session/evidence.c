@@ -13,7 +13,8 @@
 
 int mfd_evidence_ran(const Mfd__SessionEntry *e)
 {
-	return e->running_us || e->committed_us || e->state == MFD__SESSION_STATE__RUNNING ||
+	return e->ran_held || e->running_us || e->committed_us ||
+	       e->state == MFD__SESSION_STATE__RUNNING ||
 	       e->state == MFD__SESSION_STATE__COMMITTED || e->state == MFD__SESSION_STATE__DONE;
 }
 

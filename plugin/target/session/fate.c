@@ -43,7 +43,7 @@ static int stopped_died(const struct mfd_session *s)
 {
 	if (!s->plan->confirm || s->plan->postcopy ||
 	    mfd_restore_phase(&s->restore) != MFD_RESTORE_STOPPED ||
-	    mfd_restore_look_again(&s->restore, 0) != -ESRCH)
+	    mfd_restore_look_again(&s->restore) != -ESRCH)
 		return 0;
 	return mfd_restore_warden_lives(&s->restore) || mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
 }

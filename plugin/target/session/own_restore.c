@@ -52,12 +52,52 @@ int mfd_own_restore_begin(struct mfd_session *s, struct mfd_trouble *t)
 	return 0;
 }
 
+/*
+ * The source may still be the one to go on: then what it ran here has happened twice, and both ends
+ * say so.
+ */
+int mfd_own_restore_look(struct mfd_session *s)
+{
+	mfd_assert(mfd_session_is_mine(s));
+	mfd_assert(!s->over || s->over == MFD_OVER_ABORTED);
+	if (mfd_restore_phase(&s->restore) != MFD_RESTORE_STOPPED)
+		return s->restore.hold.ran;
+	if (mfd_restore_look_at_hold(&s->restore)) {
+		mfd_log_error(
+			"%s: restored process %d ran here before its source let go, though %s "
+			"holds it; it is held again",
+			s->name, s->restore.hold.ran, s->held_by);
+		mfd_session_store(s, 1);
+	}
+	return s->restore.hold.ran;
+}
+
+/* For people, in log and status. */
+static void say_hold(struct mfd_session *s)
+{
+	mfd_assert(mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED);
+	mfd_assert(s->restore.hold.kind != MFD_RESTORE_HOLD_NONE);
+	mfd_restore_hold_text(&s->restore.hold, s->held_by, sizeof(s->held_by));
+	mfd_log_info("%s: %s holds the restored tasks", s->name, s->held_by);
+}
+
+static void go_on(struct mfd_session *s)
+{
+	mfd_assert(mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED);
+	s->held_by[0] = 0;
+	mfd_restore_continue(&s->restore);
+	mfd_assert(!s->restore.hold.kind);
+}
+
 int mfd_own_restore_confirm(struct mfd_session *s, struct mfd_trouble *t)
 {
-	int ret = mfd_restore_look_again(&s->restore, s->huge);
+	int ret = mfd_restore_look_again(&s->restore);
 
 	mfd_assert(s->phase == MFD_PHASE_READY);
 	mfd_assert(mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED);
+	/* It may have read zeros where a page had not come (pager_huge.c). */
+	if (!ret && mfd_own_restore_look(s) && s->huge)
+		ret = -EBUSY;
 	if (ret)
 		return failed(s, t, ret,
 			      ret == -EBUSY ? "something has let a restored task go on" :
@@ -94,6 +134,7 @@ int mfd_own_restore_ended(struct mfd_session *s, struct mfd_trouble *t)
 		return failed(s, t, code, text);
 	mfd_figures_first(&s->times.restored_us);
 	mfd_log_info("%s: restored as process %d, stopped", s->name, s->restore.root);
+	say_hold(s);
 	return 0;
 }
 
@@ -104,9 +145,12 @@ int mfd_own_restore_adopt(struct mfd_session *s)
 	if (!s->plan->confirm)
 		return 0;
 	ret = mfd_restore_adopt(&s->restore, s->dirfd);
-	if (s->plan->early && s->phase != MFD_PHASE_COMMITTED)
+	if (s->plan->early && s->phase != MFD_PHASE_COMMITTED) {
+		if (!ret)
+			say_hold(s);
 		return ret;
-	mfd_restore_continue(&s->restore);
+	}
+	go_on(s);
 	return 0;
 }
 
@@ -126,7 +170,8 @@ int mfd_own_restore_continue(struct mfd_session *s)
 	if (p)
 		mfd_pager_keep(p);
 	mfd_address_lift(s);
-	mfd_restore_continue(&s->restore);
+	mfd_own_restore_look(s);
+	go_on(s);
 	mfd_log_info("%s: the restored tasks go on", s->name);
 	return 1;
 }

@@ -30,6 +30,8 @@ int mfd_own_restore_continue(struct mfd_session *s);
  */
 int mfd_own_restore_adopt(struct mfd_session *s);
 
+/* STOPPED tasks: look whether something has let one run, and say so.  Nonzero: one has run. */
+int mfd_own_restore_look(struct mfd_session *s);
 /*
  * A stopped task has died, and nothing has left the store: kill the rest, so that it can be
  * restored once more.

@@ -34,6 +34,7 @@
 #include "assert.h"
 #include "evidence.h"
 #include "take_address.h"
+#include "held.h"
 #include "restored_notes.h"
 #include "own_restore.h"
 #include "pager_ops.h"
@@ -46,6 +47,7 @@
 #include "ask_setting.h"
 #include "takeover.h"
 
+#define HELD_MS	     1000 /* what was killed leaves its control group */
 #define AGAIN_MIN_MS 2000 /* between two tries to load what could not be loaded */
 #define AGAIN_MAX_MS 60000
 
@@ -284,6 +286,7 @@ static int may_be_restored(const Mfd__SessionEntry *e)
 static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
 	mfd_log_info("%s: done, its worker had no time to say so", name);
+	mfd_held_release(dirfd);
 	mfd_pagestore_remove(dirfd);
 	e->state = MFD__SESSION_STATE__DONE;
 	e->done_us = mfd_clean_now_us();
@@ -383,6 +386,7 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 		atomic_store(&sv->reload.waits, 1);
 		return;
 	}
+	mfd_held_remove(dirfd, HELD_MS);
 	switch (e->state) {
 	case MFD__SESSION_STATE__DONE:
 	case MFD__SESSION_STATE__ABORTED:

@@ -111,7 +111,7 @@ void mfd_say_abort(struct mfd_session *s, int code, const char *reason)
 	m.ended_id.data = s->id;
 	m.ended_id.len = m.has_ended_id ? sizeof(s->id) : 0;
 	m.has_ran = m.has_by_person = m.has_ended_id;
-	m.ran = s->times.running_us || s->times.committed_us;
+	m.ran = s->restore.hold.ran || s->times.running_us || s->times.committed_us;
 	m.by_person = s->end.by_person;
 	mfd_session_send(s, MFD_WIRE_ABORT, &m.base);
 }

@@ -177,6 +177,7 @@ struct mfd_session {
 	 */
 	int huge;
 	enum mfd_over over;
+	char held_by[560]; /* what holds restored tasks, for people; "": nothing does */
 	struct mfd_end end;
 	char error[512];
 	struct mfd_need need;

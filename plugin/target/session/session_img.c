@@ -81,6 +81,9 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->restored_pid = (uint32_t)s->restore.root;
 	e->has_both_run = e->both_run = s->end.both_run;
 	e->has_source_gone = e->source_gone = s->end.source_gone;
+	e->held_by = s->held_by[0] ? s->held_by : NULL;
+	e->has_ran_held = s->restore.hold.ran > 0;
+	e->ran_held = (uint32_t)s->restore.hold.ran;
 	e->server_pid = (uint32_t)getppid(); /* the supervisor: what a person would signal */
 	pthread_mutex_lock(&s->lock);
 	e->has_max_bandwidth = s->setting.max_bandwidth != MFD_SETTING_UNKNOWN;
