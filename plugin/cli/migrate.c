@@ -304,7 +304,13 @@ static int finish(struct mfd_migrate *m)
 	int logs;
 
 	judge(m, &o);
-	logs = o.code != MFD_EXIT_OK && o.code != MFD_EXIT_TARGET && !(m->stop && m->asked);
+	logs = (o.code != MFD_EXIT_OK || m->progress->ran) && o.code != MFD_EXIT_TARGET &&
+	       !(m->stop && m->asked);
+	if (m->progress->ran)
+		mfd_migrate_report_say(m,
+				       "a task of process %u ran here beside its copy on %s: "
+				       "multifd-send.log in %s says which",
+				       m->pid, m->o.target, m->dir);
 	mfd_migrate_report_end(m, o.result, o.code, o.error[0] ? o.error : NULL);
 	if (logs)
 		fprintf(stderr, "criu-multifd migrate: the logs are in %s\n", m->dir);

@@ -221,7 +221,15 @@ static int begin_group(struct mfd_shared *sh, struct keeping *k)
 	return ret;
 }
 
-/* By what is not the sender a task may have been moved out: it may have run there. */
+/* Nonzero: neither stopped nor traced, so nothing keeps it from running. */
+static int is_free(pid_t pid)
+{
+	struct mfd_procfile_stat st;
+
+	return !mfd_procfile_stat(pid, &st) && !strchr("tTZX", st.state);
+}
+
+/* By what is not the sender a task may have been moved out: it has run there if it could. */
 static void move_in_again(struct mfd_shared *sh, int root)
 {
 	unsigned n = atomic_load(&sh->ntasks);
@@ -238,6 +246,8 @@ static void move_in_again(struct mfd_shared *sh, int root)
 		mfd_log_warn("process %d was moved from the control group that holds it to %s: it "
 			     "is moved back",
 			     t->pid, group);
+		if (!sh->hold.ran && is_free(t->pid))
+			sh->hold.ran = t->pid;
 		mfd_cgroup_move(root, sh->hold.group, t->pid);
 	}
 }

@@ -315,3 +315,15 @@ postcopy_slow()
 	runs_there
 	wait_session test 'done'
 }
+
+# Promise: what ran beside its copy is said, by the command that moved it.
+@test "postcopy, a task here is let run by a person beside its copy: migrate says so" {
+	local rc=0 group=/sys/fs/cgroup/unified
+	[ -d "$group" ] || group=/sys/fs/cgroup
+	postcopy_slow
+	kill -KILL "$(pgrep --ns $$ --nslist pid -f "^$CRIU dump --tree $VICTIM_PID ")"
+	echo "$VICTIM_PID" >"$group/cgroup.procs"
+	wait "$MIGRATING" || rc=$?
+	[ "$rc" = 0 ]
+	grep -q "a task of process $VICTIM_PID ran here beside its copy" "$SCRATCH/migrate.err"
+}

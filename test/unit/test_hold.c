@@ -236,7 +236,8 @@ static void test_moved_out(void **state)
 	(void)state;
 	hold();
 	move_to(origin + strlen("0::"), sh->task[1].pid);
-	mfd_hold_look(sh);
+	assert_true(mfd_hold_look(sh));
+	assert_int_equal(sh->hold.ran, sh->task[1].pid);
 	usleep(50000);
 	assert_int_equal(running(), 0);
 	own_group(sh->task[1].pid, group);

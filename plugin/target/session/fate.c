@@ -57,7 +57,7 @@ int mfd_fate_look(const struct mfd_session *s, struct mfd_trouble *t)
 	return mfd_trouble(
 		t, MFD_TROUBLE_FATE, -ESRCH,
 		"the restored tasks ran here and have all died before the commit (killed? "
-		"out of memory?); the source has its tasks, frozen, as they were before");
+		"out of memory? or ended by themselves); the source has its tasks, frozen, as they were before");
 }
 
 int mfd_fate_restore_again(const struct mfd_session *s)
