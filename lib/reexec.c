@@ -2,6 +2,8 @@
 /* Going on in a new program. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include "io.h"
 #include "reexec.h"
 
+#define LOOK_MS	  10
 #define STATE_MAX (64U << 20)
 
 static int find_self(char *path, size_t len)
@@ -29,14 +32,41 @@ static int find_self(char *path, size_t len)
 	return access(path, X_OK) ? -errno : 0;
 }
 
-static int runs(const char *path)
+/* One look at other work, or a pause. */
+static int look_aside(const struct mfd_reexec_aside *aside, int wanted)
+{
+	struct pollfd p = { .fd = wanted ? aside->fd : -1, .events = POLLIN };
+
+	if (poll(&p, 1, LOOK_MS) > 0 && p.revents)
+		return aside->serve(aside->arg);
+	return wanted;
+}
+
+/* Its exit, or -ETIMEDOUT when it and what it has started were killed. */
+static int await(pid_t pid, const struct mfd_reexec_aside *aside)
+{
+	uint64_t end = mfd_io_now_ms() + MFD_REEXEC_TRY_MS;
+	int status = 0, wanted = aside != NULL, late = 0;
+	pid_t got;
+
+	while (!(got = waitpid(pid, &status, WNOHANG)) || (got < 0 && errno == EINTR)) {
+		wanted = look_aside(aside, wanted);
+		if (!late && mfd_io_now_ms() >= end)
+			late = !kill(-pid, SIGKILL) || !kill(pid, SIGKILL);
+		if (mfd_io_now_ms() >= end + MFD_REEXEC_TRY_MS)
+			break; /* it cannot even be killed */
+	}
+	return got < 0 ? -errno : late || !got ? -ETIMEDOUT : status ? -ENOEXEC : 0;
+}
+
+static int runs(const char *path, const struct mfd_reexec_aside *aside)
 {
 	char *argv[] = { (char *)path, "--version", NULL };
 	posix_spawn_file_actions_t quiet;
 	posix_spawnattr_t attr;
 	sigset_t none, chld, old;
-	int status = 0, ret;
 	pid_t pid;
+	int ret;
 
 	sigemptyset(&none);
 	sigemptyset(&chld);
@@ -46,17 +76,17 @@ static int runs(const char *path)
 	posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
 	ret = -posix_spawn(&pid, path, &quiet, &attr, argv, environ);
-	while (!ret && waitpid(pid, &status, 0) < 0)
-		ret = errno == EINTR ? 0 : -errno;
+	ret = ret ? ret : await(pid, aside);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&quiet);
 	sigprocmask(SIG_SETMASK, &old, NULL);
-	return ret ? ret : status ? -ENOEXEC : 0;
+	return ret;
 }
 
-int mfd_reexec_begin(struct mfd_reexec *r, struct mfd_error *err)
+int mfd_reexec_begin(struct mfd_reexec *r, const struct mfd_reexec_aside *aside,
+		     struct mfd_error *err)
 {
 	int ret;
 
@@ -64,7 +94,9 @@ int mfd_reexec_begin(struct mfd_reexec *r, struct mfd_error *err)
 	r->state = -1;
 	ret = find_self(r->path, sizeof(r->path));
 	if (!ret)
-		ret = runs(r->path);
+		ret = runs(r->path, aside);
+	if (ret == -ETIMEDOUT)
+		return mfd_error_set(err, ret, "%s --version does not end", r->path);
 	return ret ? mfd_error_sys(err, ret, "%s", r->path) : 0;
 }
 

@@ -18,11 +18,21 @@ struct mfd_reexec {
 	int state; /* memfd */
 };
 
+#define MFD_REEXEC_TRY_MS 3000
+
+/* What else has to be done while a program is tried. */
+struct mfd_reexec_aside {
+	int fd;			 /* when this can be read ... */
+	int (*serve)(void *arg); /* ... this is called; 0: not any more */
+	void *arg;
+};
+
 /*
  * Find the program and try that it runs at all (`PATH --version`), so that a broken one costs
- * nothing.
+ * nothing.  -ETIMEDOUT: it did not end within MFD_REEXEC_TRY_MS, and was killed.  aside: or NULL.
  */
-int mfd_reexec_begin(struct mfd_reexec *r, struct mfd_error *err);
+int mfd_reexec_begin(struct mfd_reexec *r, const struct mfd_reexec_aside *aside,
+		     struct mfd_error *err);
 /* This one is to survive; nothing happens to it yet. 0, -ENOMEM. */
 int mfd_reexec_keep(struct mfd_reexec *r, int fd);
 /*

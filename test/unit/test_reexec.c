@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,7 +55,7 @@ static int be_begun(char **argv)
 {
 	struct mfd_error err = { 0 };
 	struct mfd_reexec r;
-	int ret = mfd_reexec_begin(&r, &err);
+	int ret = mfd_reexec_begin(&r, NULL, &err);
 
 	mfd_reexec_end(&r);
 	return ret == atoi(argv[2]) && !strcmp(r.path, argv[0]) &&
@@ -83,8 +84,8 @@ static void go_on(struct dir *d)
 
 	snprintf(kept_text, sizeof(kept_text), "%d", kept);
 	snprintf(other_text, sizeof(other_text), "%d", other);
-	if (write(kept, "kept", 4) != 4 || mfd_reexec_begin(&r, &err) || mfd_reexec_keep(&r, -1) ||
-	    r.n || mfd_reexec_keep(&r, kept))
+	if (write(kept, "kept", 4) != 4 || mfd_reexec_begin(&r, NULL, &err) ||
+	    mfd_reexec_keep(&r, -1) || r.n || mfd_reexec_keep(&r, kept))
 		_exit(1);
 	mfd_reexec_exec(&r, argv, STATE, strlen(STATE), &err);
 	_exit(2);
@@ -108,7 +109,7 @@ static void test_failure_takes_it_back(void **state)
 	struct mfd_reexec r;
 	int fds[100];
 
-	assert_int_equal(mfd_reexec_begin(&r, &err), 0);
+	assert_int_equal(mfd_reexec_begin(&r, NULL, &err), 0);
 	for (int i = 0; i < 100; i++) {
 		fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		assert_int_equal(mfd_reexec_keep(&r, fds[i]), 0);
@@ -132,7 +133,7 @@ static void test_one_that_is_closed(void **state)
 	struct mfd_reexec r;
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-	assert_int_equal(mfd_reexec_begin(&r, &err), 0);
+	assert_int_equal(mfd_reexec_begin(&r, NULL, &err), 0);
 	assert_int_equal(mfd_reexec_keep(&r, fd), 0);
 	assert_int_equal(mfd_reexec_keep(&r, 9999), 0);
 	assert_int_equal(mfd_reexec_exec(&r, argv, STATE, strlen(STATE), &err), -EBADF);
@@ -220,6 +221,42 @@ static void test_program_was_replaced(void **state)
 	assert_int_equal(begin_with(d, "#!/no/such/interpreter\n", 0700, -ENOENT), 0);
 }
 
+/* It is given up, and its child does not stay. */
+static void test_program_hangs(void **state)
+{
+	uint64_t start = mfd_io_now_ms();
+
+	assert_int_equal(begin_with(*state, "#!/bin/sh\nsleep 1000\nexit 0\n", 0700, -ETIMEDOUT),
+			 0);
+	assert_in_range(mfd_io_now_ms() - start, MFD_REEXEC_TRY_MS, MFD_REEXEC_TRY_MS + 20000);
+}
+
+static int serve_once(void *arg)
+{
+	char b;
+
+	return read(*(int *)arg, &b, 1) < 0;
+}
+
+/* What else is to be done does not wait for it. */
+static void test_meanwhile(void **state)
+{
+	struct mfd_error err = { 0 };
+	struct mfd_reexec r;
+	int ends[2], left;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], "x", 1), 1);
+	const struct mfd_reexec_aside aside = { ends[0], serve_once, &ends[0] };
+	assert_int_equal(mfd_reexec_begin(&r, &aside, &err), 0);
+	mfd_reexec_end(&r);
+	assert_int_equal(ioctl(ends[0], FIONREAD, &left), 0);
+	assert_int_equal(left, 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,11 +266,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_one_that_is_closed),
 		cmocka_unit_test_setup_teardown(test_program_was_replaced, tmpdir_setup,
 						tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_program_hangs, tmpdir_setup, tmpdir_teardown),
+		cmocka_unit_test(test_meanwhile),
 	};
 	char b;
 
 	if (argc > 1 && !strcmp(argv[1], "--version"))
-		return 0;
+		return usleep(100000);
 	if (argc == 5 && !strcmp(argv[1], "heir"))
 		return be_heir(argv);
 	if (argc == 3 && !strcmp(argv[1], "begin"))

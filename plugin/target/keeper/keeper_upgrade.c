@@ -78,7 +78,7 @@ int mfd_keeper_exec(struct mfd_keeper *k)
 	struct mfd_error err = { 0 };
 	char *text = NULL;
 	size_t len = 0;
-	int ret = mfd_reexec_begin(&r, &err);
+	int ret = mfd_reexec_begin(&r, NULL, &err);
 
 	if (!ret) {
 		w.f = open_memstream(&text, &len);

@@ -20,6 +20,7 @@
 #include "heir.h"
 #include "io.h"
 #include "log.h"
+#include "reexec.h"
 #include "supervisor.h"
 
 /* workers in a row that may die before they are ready and leave the tasks to the next */
@@ -158,6 +159,28 @@ int mfd_supervisor_serve_worker(struct mfd_supervisor *su)
 
 /* ---- replacing the program ---- */
 
+/* The worker's requests are answered meanwhile: a restored task that forks waits for them. */
+static int serve_worker(void *arg)
+{
+	return mfd_supervisor_serve_worker(arg);
+}
+
+/* 0: there is a program, and it runs. */
+static int try_program(struct mfd_supervisor *su, struct mfd_error *err)
+{
+	const struct mfd_reexec_aside aside = { su->link, serve_worker, su };
+	struct mfd_reexec r;
+	int ret;
+
+	if (su->checking)
+		return mfd_error_set(err, -EALREADY, "the program is just being tried");
+	su->checking = 1;
+	ret = mfd_reexec_begin(&r, &aside, err);
+	su->checking = 0;
+	mfd_reexec_end(&r);
+	return ret;
+}
+
 int mfd_supervisor_replace(struct mfd_supervisor *su)
 {
 	struct mfd_error err = { 0 };
@@ -168,7 +191,7 @@ int mfd_supervisor_replace(struct mfd_supervisor *su)
 	if (su->phase == MFD_SUPERVISOR_ENDING)
 		return -ESHUTDOWN;
 	mfd_deposits_drop_ended(&su->deposits);
-	ret = mfd_upgrade_check(&err);
+	ret = try_program(su, &err);
 	if (ret) {
 		mfd_log_error("the program is not replaced: %s", mfd_error_text(&err));
 		return ret;

@@ -58,6 +58,7 @@ struct mfd_supervisor {
 	int keeper_link;
 	uint64_t restarts[MFD_SUPERVISOR_MAX_RESTARTS]; /* when the last ones were */
 	unsigned n_restarts;
+	int checking;	 /* bool: a new program is being tried */
 	unsigned deaths; /* of workers, since one was ready */
 };
 
@@ -86,10 +87,11 @@ void mfd_supervisor_look_at_keeper(struct mfd_supervisor *su); /* SIGCHLD */
 void mfd_supervisor_end_keeper(struct mfd_supervisor *su);
 
 /* ---- upgrade.c ---- */
-int mfd_upgrade_check(struct mfd_error *err); /* 0: there is a program, and it runs */
-/* Only returns when it failed: everything is as it was. */
-void mfd_upgrade_exec(struct mfd_supervisor *su);
-/* In the new program. 0 or -errno. */
-int mfd_upgrade_load(struct mfd_supervisor *su, int state, struct mfd_error *err);
+		      struct mfd_error *err); /* 0: there is a program, and it runs */
+		      /* Only returns when it failed: everything is as it was. */
+		      void mfd_upgrade_exec(struct mfd_supervisor *su);
+		      /* In the new program. 0 or -errno. */
+		      int mfd_upgrade_load(struct mfd_supervisor *su, int state,
+					   struct mfd_error *err);
 
 #endif

@@ -21,15 +21,6 @@
 #include "reexec.h"
 #include "supervisor.h"
 
-int mfd_upgrade_check(struct mfd_error *err)
-{
-	struct mfd_reexec r;
-	int ret = mfd_reexec_begin(&r, err);
-
-	mfd_reexec_end(&r);
-	return ret;
-}
-
 static int write_state(const struct mfd_supervisor *su, FILE *f, struct mfd_reexec *r)
 {
 	const int own[] = { su->sv->listen_fd, su->sv->lock_fd, su->keeper_link };
@@ -79,7 +70,7 @@ void mfd_upgrade_exec(struct mfd_supervisor *su)
 	struct mfd_error err = { 0 };
 	struct mfd_reexec r;
 	size_t len = 0;
-	int ret = mfd_reexec_begin(&r, &err);
+	int ret = mfd_reexec_begin(&r, NULL, &err);
 	FILE *f;
 
 	if (!ret) {
