@@ -87,11 +87,9 @@ void mfd_supervisor_look_at_keeper(struct mfd_supervisor *su); /* SIGCHLD */
 void mfd_supervisor_end_keeper(struct mfd_supervisor *su);
 
 /* ---- upgrade.c ---- */
-		      struct mfd_error *err); /* 0: there is a program, and it runs */
-		      /* Only returns when it failed: everything is as it was. */
-		      void mfd_upgrade_exec(struct mfd_supervisor *su);
-		      /* In the new program. 0 or -errno. */
-		      int mfd_upgrade_load(struct mfd_supervisor *su, int state,
-					   struct mfd_error *err);
+/* Only returns when it failed: everything is as it was. */
+void mfd_upgrade_exec(struct mfd_supervisor *su);
+/* In the new program. 0 or -errno. */
+int mfd_upgrade_load(struct mfd_supervisor *su, int state, struct mfd_error *err);
 
 #endif
