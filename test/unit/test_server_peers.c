@@ -8,7 +8,9 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +73,64 @@ static void test_expired(void **state)
 	source_expect_abort(&s, "the time for HELLO or RESUME was over");
 	source_expect_end(&s);
 	source_close(&s);
+	assert_int_equal(server_stop(), 0);
+}
+
+static unsigned tombstones(void)
+{
+	int fd = openat(server_root, ".ended", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	unsigned n = 0;
+
+	while (dir && readdir(dir))
+		n++;
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+static void make_old(unsigned n)
+{
+	Mfd__SessionEntry e = MFD__SESSION_ENTRY__INIT;
+	char name[32], file[64];
+
+	e.name = name;
+	e.state = MFD__SESSION_STATE__ABORTED;
+	while (n--) {
+		snprintf(name, sizeof(name), "old%u", n);
+		snprintf(file, sizeof(file), ".ended/%s.img", name);
+		assert_int_equal(mfd_entry_file_write(server_root, file, &e, 0), 0);
+	}
+}
+
+static void lose_one(unsigned i)
+{
+	char name[32];
+	struct source s;
+	Mfd__Hello h;
+
+	snprintf(name, sizeof(name), "fail%u", i);
+	source_init(&s, name);
+	source_hello_init(&h, name, 1);
+	source_send_hello(&s, &h);
+	source_take_hello_ok(&s);
+	source_close(&s);
+}
+
+/* Sessions that fail, as fast as a peer can make them: what is left of them is bounded. */
+static void test_many_fail(void **state)
+{
+	(void)state;
+	server_start("--max-sessions", "100");
+	lose_one(0);
+	disk_wait_state("fail0", MFD__SESSION_STATE__ABORTED);
+	disk_wait_free("fail0"); /* the first look is over */
+	make_old(1500);
+	for (unsigned i = 1; i < 90; i++)
+		lose_one(i);
+	for (int i = 0; i < 500 && tombstones() > 1100; i++)
+		usleep(10000);
+	assert_in_range(tombstones(), 900, 1100);
 	assert_int_equal(server_stop(), 0);
 }
 
@@ -207,9 +267,10 @@ static void test_descriptors(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		SERVER_TEST(test_silent),      SERVER_TEST(test_expired),
-		SERVER_TEST(test_slow_reader), SERVER_TEST(test_long_messages),
-		SERVER_TEST(test_tables),      SERVER_TEST(test_descriptors),
+		SERVER_TEST(test_silent),	 SERVER_TEST(test_expired),
+		SERVER_TEST(test_many_fail),	 SERVER_TEST(test_slow_reader),
+		SERVER_TEST(test_long_messages), SERVER_TEST(test_tables),
+		SERVER_TEST(test_descriptors),
 	};
 
 	server_tests_init(argc, argv);

@@ -22,8 +22,9 @@
 /* CRIU makes no folders of its own in there; a person may have. */
 #define MAX_DEPTH 16
 #define HELD_MS	  1000	/* what was killed leaves its control group */
-#define EXPIRE_MS 60000 /* between two looks at old tombstones */
-#define MAX_NAMES 1000	/* of ended sessions, for people: peers make them at will */
+#define EXPIRE_MS 60000 /* between two looks at old tombstones, or after so many new ones */
+#define EXPIRE_N  64
+#define MAX_NAMES 1000 /* of ended sessions, for people: peers make them at will */
 
 static int remove_tree(int dirfd, const char *name, int depth);
 
@@ -131,10 +132,12 @@ int mfd_clean_session(int rootfd, const char *name)
 void mfd_clean_ended(struct mfd_server *sv)
 {
 	uint64_t now = mfd_io_now_ms(), then = atomic_load(&sv->expired_ms);
+	int many = atomic_fetch_add(&sv->unexpired, 1) >= EXPIRE_N;
 
-	if ((then && now - then < EXPIRE_MS) ||
+	if ((then && now - then < EXPIRE_MS && !many) ||
 	    !atomic_compare_exchange_strong(&sv->expired_ms, &then, now))
 		return;
+	atomic_store(&sv->unexpired, 0);
 	if (mfd_session_file_expire(sv->dirfd, sv->keep_ended, MAX_NAMES))
 		mfd_log_debug("%s: old sessions are not forgotten", sv->dir);
 }

@@ -67,6 +67,7 @@ struct mfd_server {
 	struct mfd_budget budget;
 	int dir_in_memory, store_in_memory; /* constant, of the worker: what lies there is memory */
 	_Atomic uint64_t expired_ms;	    /* when old tombstones were last removed (clean.c) */
+	_Atomic unsigned unexpired;	    /* sessions that have ended since */
 	_Atomic uint64_t swept_ms;	    /* when ended sessions were last looked at */
 	uint64_t published_ms;		    /* main thread, and what was published then */
 	char published[320];
