@@ -54,9 +54,9 @@ static int is_locked(const char *dir)
 }
 
 /* It outlives this program, and a Ctrl-C here is none to it. */
-static pid_t start_sender(const char *dir)
+static pid_t start_sender(const char *dir, const char *what)
 {
-	char *argv[] = { "criu-multifd", "send", "--again", NULL };
+	char *argv[] = { "criu-multifd", "send", "--again", (char *)what, NULL };
 	pid_t pid = fork();
 	int null;
 
@@ -82,18 +82,29 @@ static const struct {
 	  "the session has come to its end: it is the target's, and the "
 	  "tasks here are gone" },
 	{ MFD_EXIT_FAILED, "run", "nothing runs on the target: the tasks run on here" },
+	{ MFD_EXIT_DOUBT, "discard", "given up: the target is not told any more" },
+	{ MFD_EXIT_BOTH, "",
+	  "BOTH RUN: the tasks here, and their copy on the target. End one of "
+	  "the two" },
 };
 
 static int judge(const char *dir, const char *what, int status)
 {
 	if (!WIFEXITED(status) || WEXITSTATUS(status) == MFD_EXIT_REFUSED)
 		return MFD_EXIT_FAILED; /* it has said why */
+	if (is_left(dir) && WEXITSTATUS(status) == MFD_EXIT_DOUBT)
+		return failed(
+			"no task of the session lives here, and the target may hold the only "
+			"copy: nothing was decided. Look at the target: criu-multifd resolve "
+			"SESSION --run or --discard there, then resolve --source --discard here");
 	if (is_left(dir))
 		return failed("not settled: multifd-send.log in the folder says why");
 	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
 		if (ends[i].code != WEXITSTATUS(status))
 			continue;
 		fprintf(stderr, "criu-multifd resolve: %s\n", ends[i].text);
+		if (ends[i].code == MFD_EXIT_BOTH)
+			return MFD_EXIT_BOTH;
 		return strcmp(what, ends[i].decision) && strcmp(what, "retry") ? MFD_EXIT_FAILED :
 										 MFD_EXIT_OK;
 	}
@@ -128,7 +139,7 @@ static int again(const char *dir, const char *what)
 	pid_t sender;
 
 	fprintf(stderr, "criu-multifd resolve: no sender runs in %s any more: starting one\n", dir);
-	sender = start_sender(dir);
+	sender = start_sender(dir, what);
 	return sender < 0 ? failed("a sender cannot be started") : ask_again(dir, what, sender);
 }
 

@@ -19,11 +19,11 @@ static const struct left {
 	[MFD__SOURCE_STATE__UNTOLD] = { "untold",
 					"the tasks run on here, and the target, which may hold the "
 					"session complete, was not told so",
-					"tells it", NULL },
+					"tells it", "gives that up" },
 	[MFD__SOURCE_STATE__RUNS] = { "running",
 				      "the tasks may run on the target; they are frozen here",
-				      "lets the tasks here go on, if nothing runs there",
-				      "ends the tasks here, if the target has every page" },
+				      "lets the tasks here go on: only if you know that nothing runs there",
+				      "ends the tasks here: only if you know that the target has every page" },
 	[MFD__SOURCE_STATE__UNDOING] = { "undone",
 					 "nothing runs on the target, and the tasks here were "
 					 "about to be let go",
@@ -41,6 +41,9 @@ static const struct left {
 				      "copy, was not told so",
 				      NULL, "has the target told once more, then gives that up" },
 };
+
+static const char none_lives[] = "no task of it lives here any more, and the target may hold the "
+				 "only copy, which decides there";
 
 static unsigned alive(const Mfd__SourceEntry *e)
 {
@@ -100,7 +103,8 @@ static void add_doubt(struct json_object *j, const Mfd__SourceEntry *e, const ch
 	unsigned n = is_here(e) ? alive(e) : 0;
 
 	snprintf(text, sizeof(text), "no sender runs any more: %s (%u of %zu tasks exist here%s%s)",
-		 l->why, n, e->n_task, e->has_hold ? ", held by " : "",
+		 n || e->state != MFD__SOURCE_STATE__UNTOLD ? l->why : none_lives, n, e->n_task,
+		 e->has_hold ? ", held by " : "",
 		 e->has_hold ? held_by(e, held, sizeof(held)) : "");
 	add_text(j, "doubt", text);
 	snprintf(text, sizeof(text), "A sender is started again by:");

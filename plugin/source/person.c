@@ -45,6 +45,12 @@ static int do_abort(struct mfd_worker *w, const struct mfd_desk_request *r)
 
 static int do_run(struct mfd_worker *w, const struct mfd_desk_request *r)
 {
+	if (!mfd_shared_tasks_alive(w->sh)) {
+		mfd_desk_answer(r->caller,
+				"no task of the session lives here, so none can go on: if the "
+				"target has a copy, it is the only one");
+		return MFD_SEND_NOTHING;
+	}
 	mfd_desk_answer(r->caller, NULL);
 	mfd_error_set(&w->err, -ECANCELED,
 		      "a person has resolved the session: the tasks run on here");

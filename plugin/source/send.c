@@ -155,8 +155,8 @@ static int from_plugin(struct mfd_options *o)
 	return mfd_supervisor_run(o, sh, MFD_LINK_FD, log_fd);
 }
 
-/* By `resolve --source`, in the folder: every process of the sender before has died. */
-static int again(struct mfd_options *o)
+/* By `resolve --source`, with its decision: every process of the sender before has died. */
+static int again(struct mfd_options *o, int forget)
 {
 	struct mfd_error err = { 0 };
 	struct mfd_shared *sh = share(&err);
@@ -174,13 +174,13 @@ static int again(struct mfd_options *o)
 		return MFD_EXIT_REFUSED;
 	}
 	mfd_log_info("a sender goes on with session '%s', whose sender was gone", sh->session);
-	return mfd_supervisor_again(o, sh, log_fd);
+	return mfd_supervisor_again(o, sh, log_fd, forget);
 }
 
 int mfd_send_main(int argc, char **argv)
 {
 	int is_first = argc == 2 && !strcmp(argv[1], "--from-plugin"),
-	    is_again = argc == 2 && !strcmp(argv[1], "--again"), ret;
+	    is_again = argc == 3 && !strcmp(argv[1], "--again"), ret;
 	struct mfd_options o;
 
 	if (!is_first && !is_again) {
@@ -190,7 +190,7 @@ int mfd_send_main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	mfd_options_init(&o);
-	ret = is_first ? from_plugin(&o) : again(&o);
+	ret = is_first ? from_plugin(&o) : again(&o, !strcmp(argv[2], "discard"));
 	mfd_options_free(&o);
 	return ret;
 }

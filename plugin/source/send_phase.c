@@ -292,8 +292,12 @@ static void save_left(struct mfd_worker *w, int left)
 	struct mfd_error err = { 0 };
 
 	mfd_assert(left != RUNS || w->sh->kept == RUNS || !w->sh->keeps);
-	if (mfd_kept_save(w->sh, w->o, left, &err))
-		mfd_log_warn("%s", mfd_error_text(&err));
+	if (!mfd_kept_save(w->sh, w->o, left, &err))
+		return;
+	mfd_log_warn("%s", mfd_error_text(&err));
+	/* "The tasks run on here" is worse than nothing once they may be dead. */
+	if (w->sh->kept == UNTOLD && rows[mfd_send_phase(w->sh)].facts & DECIDED)
+		mfd_kept_save(w->sh, w->o, NOTHING, NULL);
 }
 
 /*

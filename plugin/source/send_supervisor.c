@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "command.h"
 #include "gate.h"
 #include "give_address.h"
 #include "io.h"
@@ -61,8 +62,8 @@ static void fail_dump(struct mfd_shared *sh, int link)
 	close_gate(sh);
 }
 
-/* A target that has not everything finds out by itself, too. */
-static void tell_abort(struct mfd_options *o, struct mfd_shared *sh)
+/* A target that has not everything finds out by itself, too.  Returns the sender's exit code. */
+static int tell_abort(struct mfd_options *o, struct mfd_shared *sh)
 {
 	int waits = mfd_send_phase_has(sh, MFD_SEND_ENDED), ret;
 	struct mfd_error err = { 0 };
@@ -75,6 +76,12 @@ static void tell_abort(struct mfd_options *o, struct mfd_shared *sh)
 		      waits && !mfd_tell_is_heard(ret) ? MFD__SOURCE_STATE__UNTOLD :
 							 MFD_KEPT_NOTHING,
 		      NULL);
+	if (ret != -EEXIST)
+		return MFD_EXIT_FAILED;
+	mfd_log_error("BOTH RUN: the tasks run on here, and session '%s' was committed on %s, "
+		      "where they run, too.  End one of the two",
+		      sh->session, sh->target.text);
+	return MFD_EXIT_BOTH;
 }
 
 static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
@@ -87,9 +94,7 @@ static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
 		mfd_address_back(o);
 	mfd_unlock_network(sh);
 	mfd_hold_release(sh);
-	if (sh->connected)
-		tell_abort(o, sh);
-	return 1;
+	return sh->connected ? tell_abort(o, sh) : MFD_EXIT_FAILED;
 }
 
 static pid_t fork_worker(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd,
@@ -169,12 +174,42 @@ int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, i
 	return ret;
 }
 
-int mfd_supervisor_again(struct mfd_options *o, struct mfd_shared *sh, int log_fd)
+/*
+ * The tasks were to go on here, and the target is to hear so: true only of tasks that live.  If none
+ * does (the host was started anew, or they have ended since), the target may hold the only copy, or
+ * one that is out of date: a person decides.
+ */
+static int settle_untold(struct mfd_options *o, struct mfd_shared *sh, int forget)
+{
+	unsigned count[MFD_TASK_FATES];
+
+	mfd_assert(!mfd_send_phase_has(sh, MFD_SEND_LEAVE | MFD_SEND_DECIDED));
+	if (forget) {
+		mfd_log_warn("the target is not told any more how session '%s' ended", sh->session);
+		mfd_kept_save(sh, o, MFD_KEPT_NOTHING, NULL);
+		return MFD_EXIT_DOUBT;
+	}
+	mfd_shared_tasks_fates(sh, count);
+	if (count[MFD_TASK_ALIVE] || count[MFD_TASK_HELD])
+		return abort_dump(o, sh, -1);
+	mfd_log_error(
+		"no task of session '%s' is known to live here, and %s may hold the only copy: "
+		"it is not told that they run on",
+		sh->session, sh->target.text);
+	return MFD_EXIT_DOUBT;
+}
+
+int mfd_supervisor_again(struct mfd_options *o, struct mfd_shared *sh, int log_fd, int forget)
 {
 	int ret;
 
 	mfd_assert(sh->connected && sh->keeps);
-	ret = takes_worker(sh) ? supervise(o, sh, -1, log_fd, 1) : finish(o, sh, -1);
+	if (takes_worker(sh))
+		ret = supervise(o, sh, -1, log_fd, 1);
+	else if (sh->kept == MFD__SOURCE_STATE__UNTOLD)
+		ret = settle_untold(o, sh, forget);
+	else
+		ret = finish(o, sh, -1);
 	mfd_kept_end(sh);
 	return ret;
 }

@@ -15,7 +15,10 @@
  * Fork the worker and stay until it ends, well or badly.  Returns the exit code of `send`.
  */
 int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, int log_fd);
-/* The same where every process of the sender before has died, in the phase that `sh` says. */
-int mfd_supervisor_again(struct mfd_options *o, struct mfd_shared *sh, int log_fd);
+/*
+ * The same where every process of the sender before has died, in the phase that `sh` says.
+ * forget: a target that was to hear that the tasks run on here is not told any more.
+ */
+int mfd_supervisor_again(struct mfd_options *o, struct mfd_shared *sh, int log_fd, int forget);
 
 #endif

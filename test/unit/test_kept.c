@@ -15,8 +15,11 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "command.h"
 #include "kept.h"
 #include "send_phase.h"
+#include "send_supervisor.h"
+#include "sock.h"
 #include "source_file.h"
 #include "tmpdir.h"
 
@@ -215,6 +218,49 @@ static void test_full(void **state)
 	assert_int_equal(sh->kept, MFD_KEPT_NOTHING);
 }
 
+static void untold(Mfd__SourceEntry *e)
+{
+	e->state = MFD__SOURCE_STATE__UNTOLD;
+	e->has_hold = 0;
+}
+
+static int settle(int forget)
+{
+	struct mfd_error err = { 0 };
+	int ret;
+
+	memset(next, 0, sizeof(*next));
+	if (mfd_kept_again(next, &got, &err) ||
+	    mfd_sock_parse("127.0.0.1:1", 0, &next->target, &err))
+		return 100;
+	mfd_send_phase_again(next);
+	ret = mfd_supervisor_again(&got, next, -1, forget);
+	return ret;
+}
+
+static int settle_it(void)
+{
+	return settle(0);
+}
+
+static int forget_it(void)
+{
+	return settle(1);
+}
+
+/* "They run on here" is told only of tasks that live: the target may hold the only copy. */
+static void test_untold(void **state)
+{
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	rewrite(untold);
+	rewrite(of_another_boot);
+	assert_int_equal(in_child(settle_it), MFD_EXIT_DOUBT);
+	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), 0);
+	assert_int_equal(in_child(forget_it), MFD_EXIT_DOUBT);
+	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +269,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reboot, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_elsewhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_untold, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
