@@ -175,9 +175,9 @@ int mfd_supervisor_run(struct mfd_options *o, struct mfd_shared *sh, int link, i
 }
 
 /*
- * The tasks were to go on here, and the target is to hear so: true only of tasks that live.  If none
- * does (the host was started anew, or they have ended since), the target may hold the only copy, or
- * one that is out of date: a person decides.
+ * The tasks were to go on here, and the target is to hear so: true only of tasks that live.  If
+ * none does (the host was started anew, or they have ended since), the target may hold the only
+ * copy, or one that is out of date: a person decides.
  */
 static int settle_untold(struct mfd_options *o, struct mfd_shared *sh, int forget)
 {
