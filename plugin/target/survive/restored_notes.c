@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What a session notes of its restored tasks, and killing them by it. */
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -52,13 +54,35 @@ static void read_boot(char boot[64])
 	free(text);
 }
 
+/*
+ * What finds a task's children when it has ended: its pid namespace, or in that of the server its
+ * session, and when it began.
+ */
+static void write_kin(int pid, char *line, size_t len)
+{
+	struct mfd_procfile_stat st;
+	ino_t ns = mfd_procfile_namespace(pid, "pid");
+
+	if (mfd_procfile_stat(pid, &st) || !ns)
+		return;
+	if (ns != mfd_procfile_namespace(getpid(), "pid"))
+		snprintf(line, len, "space %llu %d %llu\n", (unsigned long long)ns, st.session,
+			 (unsigned long long)st.start_time);
+	else if (st.session > 0)
+		snprintf(line, len, "session %d %llu\n", st.session,
+			 (unsigned long long)st.start_time);
+}
+
 int mfd_notes_mark(int dirfd, uint32_t task, int pid)
 {
-	char line[128], boot[64];
+	char line[256], boot[64];
+	int n;
 
 	read_boot(boot);
-	snprintf(line, sizeof(line), "%s %u %d %llu\n", boot[0] ? boot : "-", task, pid,
-		 (unsigned long long)(pid ? mfd_procfile_start_time(pid) : 0));
+	n = snprintf(line, sizeof(line), "%s %u %d %llu\n", boot[0] ? boot : "-", task, pid,
+		     (unsigned long long)(pid ? mfd_procfile_start_time(pid) : 0));
+	if (task && pid > 1)
+		write_kin(pid, line + n, sizeof(line) - (size_t)n);
 	return add_line(dirfd, line);
 }
 
@@ -122,11 +146,67 @@ static int lives(const struct noted *n, const char *boot)
 	return mfd_life(n->pid, n->start) != MFD_LIFE_OVER;
 }
 
+/* A line of write_kin. */
+struct kin {
+	unsigned long long space, start; /* space 0: `session` */
+	int session;
+};
+
+static int read_kin(const char *line, struct kin *k)
+{
+	*k = (struct kin){ 0 };
+	return sscanf(line, "space %llu %d %llu", &k->space, &k->session, &k->start) == 3 ||
+	       sscanf(line, "session %d %llu", &k->session, &k->start) == 2;
+}
+
+/* Of a session that began before the task, and is not its own: of the namespace's init, say. */
+static int is_stranger(const struct mfd_procfile_stat *st, const struct kin *k)
+{
+	struct mfd_procfile_stat leader;
+
+	return st->session != k->session && !mfd_procfile_stat(st->session, &leader) &&
+	       leader.start_time < k->start;
+}
+
+/*
+ * CRIU and the namespace's init began before; what comes into it from elsewhere later, by a session
+ * of its own, counts as well: it cannot be told from a child.
+ */
+static int is_kin(pid_t pid, const struct kin *k)
+{
+	struct mfd_procfile_stat st;
+	int ret = mfd_procfile_stat(pid, &st);
+
+	if (ret)
+		return mfd_life_cannot_tell(ret);
+	if (mfd_procfile_is_over(&st) || st.start_time < k->start)
+		return 0;
+	if (!k->space)
+		return st.session == k->session;
+	return mfd_procfile_namespace(pid, "pid") == k->space && !is_stranger(&st, k);
+}
+
+/* A process that a task has left behind, by fork and exec. */
+static int has_kin(const struct kin *k)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	int found = !d; /* unknown is not dead */
+
+	while (!found && (e = readdir(d)))
+		if (isdigit((unsigned char)e->d_name[0]))
+			found = is_kin((pid_t)strtol(e->d_name, NULL, 10), k);
+	if (d)
+		closedir(d);
+	return found;
+}
+
 enum mfd_notes_fate mfd_notes_fate(int dirfd)
 {
 	char *text, *line, *save, boot[64];
 	enum mfd_notes_fate fate = MFD_NOTES_NONE;
-	struct noted n;
+	struct noted n = { .boot = "" };
+	struct kin k;
 
 	if (read_text(dirfd, &text))
 		return MFD_NOTES_ALIVE;
@@ -135,7 +215,9 @@ enum mfd_notes_fate mfd_notes_fate(int dirfd)
 	read_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line && fate != MFD_NOTES_ALIVE;
 	     line = strtok_r(NULL, "\n", &save))
-		if (read_line(line, &n) && n.task)
+		if (read_kin(line, &k))
+			fate = !strcmp(n.boot, boot) && has_kin(&k) ? MFD_NOTES_ALIVE : fate;
+		else if (read_line(line, &n) && n.task)
 			fate = lives(&n, boot) ? MFD_NOTES_ALIVE : MFD_NOTES_DEAD;
 	free(text);
 	return fate;

@@ -4,6 +4,9 @@
  * restore was.  The supervisor knows a task only as long as that lacks pages; this file knows it to
  * the end, but for what the task forks later, and is there after a crash of everything.
  *
+ * Below a task's line is "space PID-NAMESPACE SID START-TIME" or, in the server's pid namespace,
+ * "session SID START-TIME": what it has left behind is found by that.
+ *
  * MFD_NOTES_FILE has a line "BOOT-ID TASK PID START-TIME" for each task that was handed to the
  * pager (TASK 0: the warden, see restore_run.h), and the lines of enum mfd_note.
  */
@@ -40,7 +43,11 @@ enum mfd_notes_left {
 enum mfd_notes_left mfd_notes_left(int dirfd);
 /* Nonzero: a restore was finished once, so that pages may have left the store; or unreadable. */
 int mfd_notes_restored(int dirfd);
-/* What became of the tasks that are noted; what they have forked since is not looked for. */
+/*
+ * What became of the tasks that are noted, and of what they have left behind: a child that has
+ * called exec has no userfaultfd any more.  In the server's pid namespace a child that has begun a
+ * session of its own is not found.
+ */
 enum mfd_notes_fate {
 	MFD_NOTES_NONE,	 /* none is noted */
 	MFD_NOTES_ALIVE, /* at least one lives, or it cannot be told */

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The fate of restored tasks: what they have left behind counts. */
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "procfile.h"
+#include "restored_notes.h"
+#include "tmpdir.h"
+
+static int go[2]; /* a byte lets the task fork and end */
+
+/* The task forks a child, which goes on in another session, and ends. */
+static void be_task(int own_session)
+{
+	char c;
+
+	if (read(go[0], &c, 1) != 1)
+		_exit(1);
+	if (fork())
+		_exit(0);
+	if (own_session)
+		setsid();
+	for (;;)
+		pause();
+}
+
+/* The parent of the task: init of its pid namespace, or our child; in it before the task was. */
+static pid_t start(int space)
+{
+	pid_t pid;
+
+	assert_int_equal(pipe(go), 0);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	setsid();
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (space && unshare(CLONE_NEWPID))
+		_exit(2);
+	usleep(50000);
+	pid = fork();
+	if (pid) {
+		for (;;)
+			if (waitpid(-1, NULL, 0) < 0)
+				usleep(1000);
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (space) { /* init */
+		usleep(50000);
+		if (!fork()) {
+			setsid();
+			be_task(1);
+		}
+		usleep(50000);
+		if (!fork()) /* the init's own, and younger than the task */
+			for (;;)
+				pause();
+		for (;;)
+			if (waitpid(-1, NULL, 0) < 0)
+				usleep(1000);
+	}
+	be_task(0);
+	_exit(3);
+}
+
+static pid_t newest_child_of(pid_t parent)
+{
+	pid_t found = 0;
+
+	for (pid_t pid = parent + 1; pid < parent + 200; pid++)
+		if (mfd_procfile_parent(pid) == parent)
+			found = pid;
+	return found;
+}
+
+/* The first child of a process, when it has one. */
+static pid_t child_of(pid_t parent)
+{
+	for (int i = 0; i < 5000; i++) {
+		for (pid_t pid = parent + 1; pid < parent + 200; pid++)
+			if (mfd_procfile_parent(pid) == parent)
+				return pid;
+		usleep(1000);
+	}
+	fail_msg("process %d has no child", parent);
+	return 0;
+}
+
+static void await(int folder, enum mfd_notes_fate expected)
+{
+	for (int i = 0; i < 5000 && mfd_notes_fate(folder) != expected; i++)
+		usleep(1000);
+	assert_int_equal(mfd_notes_fate(folder), expected);
+}
+
+static void child_left(struct dir *d, int space)
+{
+	pid_t top = start(space), parent = space ? child_of(top) : top, task, child;
+
+	task = child_of(parent);
+	for (int i = 0; space && i < 5000 && newest_child_of(parent) == task; i++)
+		usleep(1000);
+	assert_int_equal(mfd_notes_mark(d->fd, 7, task), 0);
+	assert_int_equal(mfd_notes_fate(d->fd), MFD_NOTES_ALIVE);
+	assert_int_equal(write(go[1], "g", 1), 1);
+	for (int i = 0; i < 5000 && mfd_procfile_parent(task); i++)
+		usleep(1000);
+	usleep(50000);
+	assert_int_equal(mfd_procfile_parent(task), 0);
+	child = newest_child_of(parent);
+	assert_int_equal(mfd_notes_fate(d->fd), MFD_NOTES_ALIVE);
+	kill(child, SIGKILL);
+	await(d->fd, MFD_NOTES_DEAD); /* init lives on */
+	kill(top, SIGKILL);
+	waitpid(top, NULL, 0);
+	close(go[0]);
+	close(go[1]);
+}
+
+static void test_in_a_pid_namespace(void **state)
+{
+	child_left(*state, 1);
+}
+
+static void test_in_the_servers(void **state)
+{
+	child_left(*state, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_in_a_pid_namespace, tmpdir_setup,
+						tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_in_the_servers, tmpdir_setup, tmpdir_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
