@@ -35,6 +35,7 @@
 static struct mfd_server server;
 static struct mfd_session session = { .server = &server, .name = "web" };
 static char text[512];
+static const char *of_session; /* that the image names; NULL: none */
 
 static int set_up(void **state)
 {
@@ -46,6 +47,7 @@ static int set_up(void **state)
 	server.dirfd = d->fd;
 	session.plan = mfd_plan(MFD_PLAN_SAFE);
 	text[0] = 0;
+	of_session = NULL;
 	if (mkdirat(d->fd, "web", 0700))
 		return -1;
 	session.dirfd = openat(d->fd, "web", O_RDONLY | O_DIRECTORY);
@@ -54,6 +56,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
+	mfd_rights_put(session.owner.rights);
+	session.owner = (struct mfd_owner){ 0 };
 	close(session.dirfd);
 	return tmpdir_teardown(state);
 }
@@ -73,7 +77,7 @@ static int one(void *ctx, struct mfd_cpr_image_item *item)
 static int reach(struct mfd_cpr_image_item item, const char *boot)
 {
 	struct mfd_cpr_image_item *next = &item;
-	struct mfd_cpr_image_header h = { .count = 1, .boot_id = boot };
+	struct mfd_cpr_image_header h = { .count = 1, .session = of_session, .boot_id = boot };
 	const char *why = NULL;
 	char *ours = NULL;
 
@@ -224,6 +228,77 @@ static void test_terminals(void **state)
 	stop_keeper(keeper, sock);
 }
 
+/* ---- what the peer may have ---- */
+
+static void with_rights(const char *block)
+{
+	struct mfd_error err = { 0 };
+
+	mfd_rights_put(session.owner.rights);
+	assert_int_equal(mfd_rights_parse(&session.owner.rights, block, strlen(block), "F", &err),
+			 0);
+	session.owner.right = mfd_rights_find(session.owner.rights, "");
+	strcpy(session.owner.address, "192.0.2.1");
+}
+
+static void not_permitted(int ret, const char *name)
+{
+	char want[128];
+
+	snprintf(want, sizeof(want), "192.0.2.1 may not have descriptor %s, which is offered",
+		 name);
+	assert_int_equal(ret, -EPERM);
+	if (strncmp(text, want, strlen(want)) || !strstr(text, "'cpr-offers' in F there"))
+		fail_msg("\"%s\"", text);
+}
+
+/*
+ * Whatever else an entry could be restored from: a restore asks the keeper first.  It takes offers
+ * without an entry, too.
+ */
+static void test_offers_need_a_right(void **state)
+{
+	int sock;
+	pid_t keeper;
+
+	with_rights("peer insecure cpr-offers pipe:*\n");
+	assert_int_equal(reach(fuse, OTHER_BOOT), 0); /* there is no keeper */
+	keeper = start_keeper(*state, &sock);
+	assert_int_equal(reach(fuse, OTHER_BOOT), 0);
+	offer(sock, "pipe:[9]");
+	assert_int_equal(reach(a_pipe, OTHER_BOOT), 0);
+	offer(sock, "/dev/fuse");
+	not_permitted(reach(fuse, OTHER_BOOT), "/dev/fuse");
+	not_permitted(reach(fuse, NULL), "/dev/fuse");
+	not_permitted(reach(a_pipe, OTHER_BOOT), "/dev/fuse");
+	assert_int_equal(unlinkat(session.dirfd, MFD_CPR_IMAGE_NAME, 0), 0);
+	not_permitted(mfd_cpr_reach_check(&session, text, sizeof(text)), "/dev/fuse");
+	assert_int_equal(mfd_keeper_drop(sock, "web", "/dev/fuse", MFD_KEEPER_ANY_ID,
+					 MFD_KEEPER_OFFERED),
+			 0);
+	assert_int_equal(reach(fuse, OTHER_BOOT), 0);
+	offer(sock, MFD_KEEPER_TERMINAL);
+	not_permitted(reach(terminal, NULL), MFD_KEEPER_TERMINAL);
+	with_rights("peer insecure cpr-offers pipe:* tty\n");
+	assert_int_equal(reach(terminal, NULL), 0);
+	with_rights("peer psk:a cpr-offers *\n");
+	not_permitted(reach(terminal, NULL), "pipe:[9]");
+	stop_keeper(keeper, sock);
+}
+
+/* What the keeper has for another session is another peer's. */
+static void test_image_of_another_session(void **state)
+{
+	(void)state;
+	of_session = "db";
+	assert_int_equal(reach(fuse, OTHER_BOOT), 0); /* without a file of rights */
+	with_rights("peer insecure sessions web cpr-offers *\n");
+	assert_int_equal(reach(fuse, OTHER_BOOT), -EPERM);
+	assert_non_null(strstr(text, "is of session 'db', not of this one"));
+	of_session = "web";
+	assert_int_equal(reach(fuse, OTHER_BOOT), 0);
+}
+
 static void test_no_image_and_a_bad_one(void **state)
 {
 	int fd;
@@ -318,6 +393,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_kept_on_this_boot, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_kept_elsewhere, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_terminals, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_offers_need_a_right, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_image_of_another_session, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_image_and_a_bad_one, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_admit_nobody, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_admit_the_root_inside, set_up, tear_down),

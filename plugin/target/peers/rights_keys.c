@@ -182,7 +182,7 @@ const struct mfd_rights_key mfd_rights_keys[] = {
 	    "this host's. Else a peer whose sessions are restored here can run code here as root."),
 	LIST("cpr-offers", "PATTERN ...", cpr_offer,
 	     "Descriptors that an operator has offered here (cpr offer) which its sessions may have; "
-	     "'tty' for a terminal."),
+	     "'tty' for a terminal. A session for which another is offered is refused."),
 	ONE("max-sessions", "N", max_sessions, "Sessions that it may have open at a time."),
 	ONE("max-in-doubt", "N", max_in_doubt,
 	    "While so many sessions of it are in doubt it may open no other."),

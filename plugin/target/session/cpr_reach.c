@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Inherited descriptors: can each be had here, and the end of those that the keeper holds. */
+/*
+ * Inherited descriptors: can each be had here, may the peer have it, and the end of those that the
+ * keeper holds.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,11 +36,7 @@ static int has_fallback(const struct mfd_cpr_record *r)
 
 static int has(const struct reach *r, const char *name, uint64_t id)
 {
-	int what = r->keeper < 0 ? 0 : mfd_keeper_has(r->keeper, r->s->name, name, id);
-
-	if (what == MFD_KEEPER_OFFERED && !mfd_permit_offer(&r->s->owner, name))
-		return 0;
-	return what > 0;
+	return r->keeper >= 0 && mfd_keeper_has(r->keeper, r->s->name, name, id) > 0;
 }
 
 /*
@@ -95,28 +94,82 @@ static int look_for_all(const struct reach *r, struct mfd_cpr *table)
 	return ret;
 }
 
-int mfd_cpr_reach_check(struct mfd_session *s, char *text, size_t len)
+/* ---- may its peer have them? ---- */
+
+static int refuse_offer(void *ctx, const struct mfd_keeper_msg *m)
 {
-	struct reach r = { .s = s, .text = text, .len = len };
+	const struct reach *r = ctx;
+
+	if (!(m->flags & MFD_KEEPER_OFFERED) || mfd_permit_offer(&r->s->owner, m->name))
+		return 0;
+	snprintf(r->text, r->len,
+		 "%s may not have descriptor %.200s, which is offered there for session %.64s: the "
+		 "operator of the restore server can permit it by 'cpr-offers' in %.120s there, or "
+		 "take it back by 'criu-multifd cpr drop'",
+		 mfd_owner_text(&r->s->owner), m->name, r->s->name,
+		 mfd_rights_path(r->s->owner.rights));
+	return -EPERM;
+}
+
+/*
+ * A restore gives its tasks whatever is offered for its session, whether or not an entry asks for
+ * it: some image of CRIU may.  So each offer must be permitted.
+ */
+static int check_offers(const struct reach *r)
+{
+	int ret = r->keeper;
+
+	if (!r->s->owner.rights || ret == -ENOENT || ret == -ECONNREFUSED) /* there is no keeper */
+		return 0;
+	if (ret >= 0)
+		ret = mfd_keeper_list(r->keeper, r->s->name, refuse_offer, (void *)r);
+	if (ret && !r->text[0])
+		snprintf(r->text, r->len, "the keeper of the restore server: %s", strerror(-ret));
+	return ret;
+}
+
+/* The restore asks the keeper for what is of the session that the image names. */
+static int check_session(const struct reach *r, const struct mfd_cpr_image_header *h)
+{
+	if (!r->s->owner.rights || !h->session || !strcmp(h->session, r->s->name))
+		return 0;
+	snprintf(r->text, r->len, MFD_CPR_IMAGE_NAME " is of session '%.64s', not of this one",
+		 h->session);
+	return -EPERM;
+}
+
+/* ---- all of it ---- */
+
+static int check_image(struct reach *r)
+{
 	struct mfd_cpr_image_header header;
 	struct mfd_cpr *table = NULL;
 	const char *why = NULL;
+	int ret = mfd_cpr_load(r->s->dirfd, MFD_CPR_IMAGE_NAME, NULL, &table, &header, &why);
+
+	if (ret) {
+		snprintf(r->text, r->len, "%s", why ? why : strerror(-ret));
+		return ret;
+	}
+	r->same_boot = mfd_cpr_header_same_boot(&header);
+	ret = check_session(r, &header);
+	ret = ret ? ret : look_for_all(r, table);
+	mfd_cpr_header_release(&header);
+	mfd_cpr_free(table);
+	return ret;
+}
+
+int mfd_cpr_reach_check(struct mfd_session *s, char *text, size_t len)
+{
+	struct reach r = { .s = s, .text = text, .len = len };
 	int ret;
 
 	text[0] = 0;
-	if (faccessat(s->dirfd, MFD_CPR_IMAGE_NAME, F_OK, 0))
-		return 0;
-	ret = mfd_cpr_load(s->dirfd, MFD_CPR_IMAGE_NAME, NULL, &table, &header, &why);
-	if (ret) {
-		snprintf(text, len, "%s", why ? why : strerror(-ret));
-		return ret;
-	}
-	r.same_boot = mfd_cpr_header_same_boot(&header);
 	r.keeper = mfd_keeper_connect_at(s->server->dirfd, MFD_KEEPER_SOCKET);
-	ret = look_for_all(&r, table);
+	ret = check_offers(&r);
+	if (!ret && !faccessat(s->dirfd, MFD_CPR_IMAGE_NAME, F_OK, 0))
+		ret = check_image(&r);
 	mfd_io_close(&r.keeper);
-	mfd_cpr_header_release(&header);
-	mfd_cpr_free(table);
 	return ret;
 }
 

@@ -11,7 +11,10 @@
 
 struct mfd_session;
 
-/* Every inherited descriptor can be had here: 0, or -errno and which cannot. */
+/*
+ * Every inherited descriptor can be had here, and each that is offered for the session its peer may
+ * have: 0, or -errno and which cannot or may not.
+ */
 int mfd_cpr_reach_check(struct mfd_session *s, char *text, size_t len);
 /* Done or aborted: the keeper closes what it has for the session. */
 void mfd_cpr_reach_drop(struct mfd_session *s);
