@@ -170,11 +170,25 @@ pid_t mfd_procfile_of_pidfd(int pidfd)
 	return (pid_t)pid;
 }
 
+static ino_t inode(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
 ino_t mfd_procfile_namespace(pid_t pid, const char *name)
 {
 	char path[64];
-	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, name);
-	return stat(path, &st) ? 0 : st.st_ino;
+	return inode(path);
+}
+
+ino_t mfd_procfile_own_namespace(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+	return inode(path);
 }

@@ -46,5 +46,7 @@ uint32_t mfd_procfile_inner_pid(pid_t pid);
 pid_t mfd_procfile_of_pidfd(int pidfd);
 /* The inode of a namespace, /proc/PID/ns/NAME; 0: not known. */
 ino_t mfd_procfile_namespace(pid_t pid, const char *name);
+/* The same of this process, in whichever pid namespace /proc was mounted. */
+ino_t mfd_procfile_own_namespace(const char *name);
 
 #endif

@@ -2,6 +2,7 @@
 /* .multifd-send.img, written and read. Theory in kept.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +18,29 @@
 #include "procfile.h"
 #include "source_file.h"
 
-#define BOOT_ID 64
-#define HOST	256
-#define LOCK_MS 3000
-#define LOOK_MS 20
-#define NO_TIME UINT64_MAX /* a start time that no process has */
+#define BOOT_ID	   64
+#define HOST	   256
+#define MACHINE_ID 128
+#define LOCK_MS	   3000
+#define LOOK_MS	   20
+#define NO_TIME	   UINT64_MAX /* a start time that no process has */
+
+/*
+ * The namespaces that what is kept is meant in.  In another one, a target that only seems to be out
+ * of reach would be decided about without its evidence, a live task would be taken for a dead one,
+ * and a group would be another one.
+ */
+static const struct {
+	const char *name, *what;
+	size_t has, inode; /* fields of the entry */
+} namespaces[] = {
+#define FIELD(f) offsetof(Mfd__SourceEntry, has_##f), offsetof(Mfd__SourceEntry, f)
+	{ "net", "network", FIELD(netns) },
+	{ "pid", "pid", FIELD(pidns) },
+	{ "time", "time", FIELD(timens) },
+	{ "cgroup", "cgroup", FIELD(cgroupns) },
+#undef FIELD
+};
 
 /* ---- the lock ---- */
 
@@ -95,7 +114,7 @@ struct writing {
 	Mfd__SourceTask *task;
 	Mfd__SourceTask **list;
 	Mfd__SourceThread thread[MFD_HOLD_THREADS], *threads[MFD_HOLD_THREADS];
-	char *options, *origin[MFD_HOLD_ORIGINS], boot[BOOT_ID], host[HOST];
+	char *options, *origin[MFD_HOLD_ORIGINS], boot[BOOT_ID], host[HOST], *machine;
 };
 
 static void fill_hold(Mfd__SourceEntry *e, struct mfd_hold *h, struct writing *w)
@@ -136,12 +155,37 @@ static int fill_tasks(Mfd__SourceEntry *e, struct writing *w, const struct mfd_s
 	return 0;
 }
 
+/* NULL: not known. */
+static char *machine_id(void)
+{
+	char *text;
+
+	if (mfd_io_read_file(AT_FDCWD, "/etc/machine-id", MACHINE_ID, &text, NULL))
+		return NULL;
+	text[strcspn(text, "\n")] = 0;
+	return text;
+}
+
+static void fill_place(Mfd__SourceEntry *e, struct writing *w)
+{
+	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++) {
+		uint64_t inode = mfd_procfile_own_namespace(namespaces[i].name);
+
+		*(protobuf_c_boolean *)((char *)e + namespaces[i].has) = 1;
+		*(uint64_t *)(void *)((char *)e + namespaces[i].inode) = inode;
+	}
+	gethostname(w->host, sizeof(w->host) - 1);
+	w->machine = machine_id();
+	e->host = w->host;
+	e->boot_id = w->boot;
+	e->machine = w->machine;
+}
+
 static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
 		const struct mfd_options *o)
 {
 	int ret = mfd_source_file_boot_id(w->boot, sizeof(w->boot));
 
-	gethostname(w->host, sizeof(w->host) - 1);
 	w->options = options_text(o);
 	if (!ret && !w->options)
 		ret = -ENOMEM;
@@ -151,8 +195,7 @@ static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
 	e->target = sh->target.text;
 	e->session_id = (ProtobufCBinaryData){ sizeof(sh->id), sh->id };
 	e->secret = (ProtobufCBinaryData){ sizeof(sh->secret), sh->secret };
-	e->host = w->host;
-	e->boot_id = w->boot;
+	fill_place(e, w);
 	e->options = w->options;
 	e->has_criu = e->has_criu_start = e->has_postcopy = 1;
 	e->criu = (uint32_t)sh->criu;
@@ -161,8 +204,6 @@ static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
 	e->has_settings = e->has_max_bandwidth = 1;
 	e->settings = sh->settings;
 	e->criu_run = sh->criu_run;
-	e->has_netns = 1;
-	e->netns = mfd_procfile_namespace(getpid(), "net");
 	e->max_bandwidth = atomic_load(&sh->max_bandwidth);
 	fill_hold(e, &sh->hold, w);
 	return fill_tasks(e, w, sh);
@@ -179,6 +220,7 @@ static int store(struct mfd_shared *sh, const struct mfd_options *o, int left)
 		ret = mfd_source_file_store(AT_FDCWD, &e);
 	if (w) {
 		free(w->options);
+		free(w->machine);
 		free(w->task);
 		free(w->list);
 	}
@@ -288,22 +330,45 @@ static int is_sound(const Mfd__SourceEntry *e)
 	       mfd_wire_name_ok(e->session, strlen(e->session)) && e->criu;
 }
 
-/* A target that only seems to be out of reach would be decided about without its evidence. */
+/* Of the same boot it is the same host, whatever lies in this mount namespace's /etc. */
+static int is_this_machine(const Mfd__SourceEntry *e)
+{
+	char *machine = e->machine ? machine_id() : NULL;
+	int same = !e->machine || (machine && !strcmp(machine, e->machine));
+
+	free(machine);
+	return same;
+}
+
+static int check_namespaces(const Mfd__SourceEntry *e, struct mfd_error *err)
+{
+	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++) {
+		const char *name = namespaces[i].name;
+		uint64_t inode =
+			*(const uint64_t *)(const void *)((const char *)e + namespaces[i].inode);
+
+		if (inode && inode != mfd_procfile_own_namespace(name))
+			return mfd_error_set(err, -EXDEV,
+					     "session '%s' was sent from another %s namespace, "
+					     "%s:[%llu]: settle it there (nsenter -t PID -a, PID a "
+					     "process in it)",
+					     e->session, namespaces[i].what, name,
+					     (unsigned long long)inode);
+	}
+	return 0;
+}
+
 static int check_place(const Mfd__SourceEntry *e, int same_boot, struct mfd_error *err)
 {
 	char host[HOST] = "";
 
 	gethostname(host, sizeof(host) - 1);
-	if (strcmp(host, e->host))
+	if (strcmp(host, e->host) || (!same_boot && !is_this_machine(e)))
 		return mfd_error_set(err, -EXDEV,
-				     "session '%s' was sent from host %s: settle it there",
-				     e->session, e->host);
-	if (same_boot && e->netns && e->netns != mfd_procfile_namespace(getpid(), "net"))
-		return mfd_error_set(err, -EXDEV,
-				     "session '%s' was sent from another network namespace, "
-				     "net:[%llu]: settle it there (nsenter --net=...)",
-				     e->session, (unsigned long long)e->netns);
-	return 0;
+				     "session '%s' was sent from host %s%s%s: settle it there",
+				     e->session, e->host, e->machine ? ", machine-id " : "",
+				     e->machine ? e->machine : "");
+	return same_boot ? check_namespaces(e, err) : 0;
 }
 
 static int take(struct mfd_shared *sh, const Mfd__SourceEntry *e, struct mfd_options *o,

@@ -170,6 +170,33 @@ static void of_another_netns(Mfd__SourceEntry *e)
 	e->netns++;
 }
 
+static void of_another_pidns(Mfd__SourceEntry *e)
+{
+	e->netns--;
+	e->pidns++;
+}
+
+static void of_another_timens(Mfd__SourceEntry *e)
+{
+	e->pidns--;
+	e->timens++;
+}
+
+static void of_another_cgroupns(Mfd__SourceEntry *e)
+{
+	e->timens--;
+	e->cgroupns++;
+}
+
+/* Of the same name, and after another boot, as each host's looks to the other. */
+static void of_another_machine(Mfd__SourceEntry *e)
+{
+	e->cgroupns--;
+	free(e->machine);
+	e->machine = strdup("another");
+	of_another_boot(e);
+}
+
 /* The pid is another process's by now, even one with the same start time. */
 static void test_reboot(void **state)
 {
@@ -192,10 +219,17 @@ static int again_fails(void)
 
 static void test_elsewhere(void **state)
 {
+	static void (*const others[])(Mfd__SourceEntry *) = {
+		of_another_netns,    of_another_pidns,	 of_another_timens,
+		of_another_cgroupns, of_another_machine,
+	};
+
 	(void)state;
 	assert_int_equal(leaves_runs(), 0);
-	rewrite(of_another_netns);
-	assert_int_equal(in_child(again_fails), 1);
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		rewrite(others[i]);
+		assert_int_equal(in_child(again_fails), 1);
+	}
 	rewrite(of_another_host);
 	assert_int_equal(in_child(again_fails), 1);
 	memset(next, 0, sizeof(*next));
