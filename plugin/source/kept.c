@@ -438,15 +438,30 @@ int mfd_kept_again(struct mfd_shared *sh, struct mfd_options *o, struct mfd_erro
 
 /* ---- begin and end ---- */
 
-/* Tasks that an earlier sender has held in this folder must not be forgotten. */
+/* Nothing else may know that its tasks are held, or that the target is owed a word. */
+static int must_be_settled(const Mfd__SourceEntry *e)
+{
+	return e->state != MFD__SOURCE_STATE__UNTOLD || (e->has_hold && e->hold);
+}
+
+/*
+ * Tasks that an earlier sender has held in this folder must not be forgotten; what cannot be read
+ * may speak of some.
+ */
 static int check_left(struct mfd_error *err)
 {
+	const char *why = NULL;
 	Mfd__SourceEntry *e;
-	int ret = mfd_source_file_load(AT_FDCWD, &e, NULL);
+	int ret = mfd_source_file_load(AT_FDCWD, &e, &why);
 
-	if (ret)
+	if (ret == -ENOENT)
 		return 0;
-	if (e->state != MFD__SOURCE_STATE__UNTOLD && e->state != MFD__SOURCE_STATE__GONE)
+	if (ret)
+		return mfd_error_set(err, ret,
+				     "what an earlier sender has left in this folder cannot be "
+				     "read (%s): dump into another folder",
+				     why ? why : strerror(-ret));
+	if (must_be_settled(e))
 		ret = mfd_error_set(
 			err, -EBUSY,
 			"session '%s' is in doubt, and its sender has left this folder: "

@@ -21,7 +21,7 @@
 
 /*
  * Take the lock of the current directory, for this process and those that it forks.  0; -EBUSY:
- * another sender is at work, or one has left tasks that it held; -errno.
+ * another sender is at work, or one has left what is to be settled first; -errno.
  */
 int mfd_kept_begin(struct mfd_shared *sh, struct mfd_error *err);
 /*

@@ -155,6 +155,51 @@ static void rewrite(void (*change)(Mfd__SourceEntry *e))
 	mfd_source_file_free(e);
 }
 
+static void untold_but_held(Mfd__SourceEntry *e)
+{
+	e->state = MFD__SOURCE_STATE__UNTOLD;
+}
+
+static void untold_and_free(Mfd__SourceEntry *e)
+{
+	untold_but_held(e);
+	e->has_hold = 0;
+}
+
+static void gone(Mfd__SourceEntry *e)
+{
+	e->state = MFD__SOURCE_STATE__GONE;
+	e->has_hold = 0;
+}
+
+static int begins(void)
+{
+	struct mfd_error err = { 0 };
+
+	memset(next, 0, sizeof(*next));
+	return -mfd_kept_begin(next, &err);
+}
+
+/* A folder is free only if there is nothing, or what is there holds no task and is owed nothing. */
+static void test_left(void **state)
+{
+	int fd;
+
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	rewrite(untold_but_held);
+	assert_int_equal(in_child(begins), EBUSY);
+	rewrite(gone);
+	assert_int_equal(in_child(begins), EBUSY);
+	rewrite(untold_and_free);
+	assert_int_equal(in_child(begins), 0);
+	fd = open(MFD_SOURCE_FILE_NAME, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_int_equal(write(fd, "not an image", 12), 12);
+	close(fd);
+	assert_int_not_equal(in_child(begins), 0);
+	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), 0);
+}
+
 static void of_another_boot(Mfd__SourceEntry *e)
 {
 	e->boot_id[0] = e->boot_id[0] == 'x' ? 'y' : 'x';
@@ -300,6 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reboot, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_elsewhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
