@@ -31,6 +31,35 @@ static int read_groups(pid_t pid, char **text)
 	return mfd_io_read_file(AT_FDCWD, path, 1 << 16, text, NULL);
 }
 
+/* Where the hierarchies usually are; one that is elsewhere is not looked at. */
+static const struct {
+	const char *hierarchy, *mount, *file, *frozen;
+} usual[] = {
+	{ "0::", "/sys/fs/cgroup", "cgroup.events", "frozen 1" },
+	{ "0::", "/sys/fs/cgroup/unified", "cgroup.events", "frozen 1" },
+	{ ":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN" },
+};
+
+static int says(const char *mount, const char *group, const char *file, const char *word)
+{
+	char path[4200], *text;
+	int found;
+
+	snprintf(path, sizeof(path), "%s%s/%s", mount, group, file);
+	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
+		return 0;
+	found = strstr(text, word) != NULL;
+	free(text);
+	return found;
+}
+
+/* A hold of which the group alone is left: what is in it runs. */
+static int is_thawed(const char *group)
+{
+	return says(usual[0].mount, group, "cgroup.freeze", "0") ||
+	       says(usual[1].mount, group, "cgroup.freeze", "0");
+}
+
 int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err)
 {
 	char *text, *group;
@@ -46,7 +75,7 @@ int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err)
 			"has not let go.  First settle that: criu-multifd resolve --dir "
 			"DIR SESSION",
 			pid, group);
-	else if (group && strstr(group, "/" MFD_HELDGROUP_NAME "."))
+	else if (group && strstr(group, "/" MFD_HELDGROUP_NAME ".") && !is_thawed(group))
 		ret = mfd_error_set(
 			err, -EBUSY,
 			"process %d is held frozen in %s by a session that is in doubt: it may run on its "
@@ -56,28 +85,6 @@ int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err)
 	free(group);
 	free(text);
 	return ret;
-}
-
-/* Where the hierarchies usually are; one that is elsewhere is not looked at. */
-static const struct {
-	const char *hierarchy, *mount, *file, *frozen;
-} usual[] = {
-	{ "0::", "/sys/fs/cgroup", "cgroup.events", "frozen 1" },
-	{ "0::", "/sys/fs/cgroup/unified", "cgroup.events", "frozen 1" },
-	{ ":freezer:", "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN" },
-};
-
-static int is_frozen(const char *mount, const char *group, const char *file, const char *frozen)
-{
-	char path[4200], *text;
-	int found;
-
-	snprintf(path, sizeof(path), "%s%s/%s", mount, group, file);
-	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
-		return 0;
-	found = strstr(text, frozen) != NULL;
-	free(text);
-	return found;
 }
 
 int mfd_heldgroup_refuse_frozen(pid_t pid, struct mfd_error *err)
@@ -90,7 +97,7 @@ int mfd_heldgroup_refuse_frozen(pid_t pid, struct mfd_error *err)
 	for (size_t i = 0; i < sizeof(usual) / sizeof(*usual) && !ret; i++) {
 		char *group = path_in(text, usual[i].hierarchy);
 
-		if (group && is_frozen(usual[i].mount, group, usual[i].file, usual[i].frozen))
+		if (group && says(usual[i].mount, group, usual[i].file, usual[i].frozen))
 			ret = mfd_error_set(
 				err, -EBUSY,
 				"process %d is frozen by its control group %s%s (a paused container?), "

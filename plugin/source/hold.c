@@ -19,6 +19,8 @@
 #include "procfile.h"
 #include "shared.h"
 
+#define LEAVE_MS  1000
+#define LOOK_MS	  50
 #define REMOVE_MS 1000 /* what has been killed leaves its group a moment later */
 #define TICKS_OFF 2    /* clock ticks that a signal and the like may cost a held task */
 
@@ -302,19 +304,36 @@ int mfd_hold_begin(struct mfd_shared *sh, int (*keep)(void *arg), void *arg, str
 	return begin_signal(sh, &k);
 }
 
-static void leave_group(struct mfd_shared *sh)
+/* 0, or -errno: all that can run does, if it may be in the group still. */
+static int try_leave(struct mfd_shared *sh)
 {
-	int root = mfd_cgroup_open();
+	int root = mfd_cgroup_open(), ret;
 
-	if (root >= 0 && !move_back(sh, root)) {
+	if (root < 0)
+		return root;
+	ret = move_back(sh, root);
+	if (ret)
+		mfd_cgroup_write(root, sh->hold.group, "cgroup.freeze", "0");
+	else
 		remove_group(sh, root);
-	} else {
-		if (root >= 0)
-			mfd_cgroup_write(root, sh->hold.group, "cgroup.freeze", "0");
-		mfd_log_error("the tasks could not be taken out of the control group %s",
-			      sh->hold.group);
-	}
-	mfd_io_close(&root);
+	close(root);
+	return ret;
+}
+
+/* A want of descriptors or memory may pass. */
+static int leave_group(struct mfd_shared *sh)
+{
+	uint64_t end = mfd_io_now_ms() + LEAVE_MS;
+	int ret;
+
+	while ((ret = try_leave(sh)) && mfd_io_now_ms() < end)
+		usleep(LOOK_MS * 1000);
+	if (ret)
+		mfd_log_error("the tasks could not be taken out of the control group %s, which "
+			      "may hold them frozen (%s): criu-multifd resolve --source DIR --run "
+			      "tries it again",
+			      sh->hold.group, strerror(-ret));
+	return ret;
 }
 
 /* A stop of the user's own, of before the dump, stays one. */
@@ -329,15 +348,19 @@ static void let_go_on(struct mfd_shared *sh)
 			mfd_shared_task_signal(&sh->task[i], SIGCONT);
 }
 
-void mfd_hold_release(struct mfd_shared *sh)
+int mfd_hold_release(struct mfd_shared *sh)
 {
+	int ret = 0;
+
 	mfd_assert(sh->hold.kind <= MFD_HOLD_SIGNAL);
 	mfd_assert(sh->hold.kind != MFD_HOLD_GROUP || sh->hold.norigins);
 	if (sh->hold.kind == MFD_HOLD_SIGNAL)
 		let_go_on(sh);
 	if (sh->hold.kind == MFD_HOLD_GROUP)
-		leave_group(sh);
-	sh->hold.kind = MFD_HOLD_NONE; /* last: if this process dies, the other one goes on */
+		ret = leave_group(sh);
+	if (!ret)
+		sh->hold.kind = MFD_HOLD_NONE; /* last: if this process dies, the other goes on */
+	return ret;
 }
 
 void mfd_hold_remove(struct mfd_shared *sh)

@@ -62,8 +62,11 @@ struct mfd_hold {
  * changed.
  */
 int mfd_hold_begin(struct mfd_shared *sh, int (*keep)(void *arg), void *arg, struct mfd_error *err);
-/* The tasks go back to where they were, and run unless something else keeps them from it. */
-void mfd_hold_release(struct mfd_shared *sh);
+/*
+ * The tasks go back to where they were, and run unless something else keeps them from it.  -errno:
+ * the hold stays noted, since some may be in the group still (mfd_kept_aborted keeps that).
+ */
+int mfd_hold_release(struct mfd_shared *sh);
 /* The tasks are dead: remove what is left of the group. */
 void mfd_hold_remove(struct mfd_shared *sh);
 /*

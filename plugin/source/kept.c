@@ -250,6 +250,17 @@ int mfd_kept_save(struct mfd_shared *sh, const struct mfd_options *o, int left,
 	return 0;
 }
 
+void mfd_kept_aborted(struct mfd_shared *sh, const struct mfd_options *o, int told)
+{
+	int left = told ? MFD_KEPT_NOTHING : MFD__SOURCE_STATE__UNTOLD;
+
+	mfd_assert(sh->hold.kind == MFD_HOLD_NONE || sh->connected);
+	mfd_assert(sh->kept != MFD__SOURCE_STATE__GONE); /* those tasks are dead */
+	if (sh->hold.kind != MFD_HOLD_NONE)
+		left = MFD__SOURCE_STATE__UNDOING;
+	mfd_kept_save(sh, o, left, NULL);
+}
+
 /* ---- reading ---- */
 
 static int take_options(struct mfd_options *o, const char *text, struct mfd_error *err)

@@ -72,10 +72,7 @@ static int tell_abort(struct mfd_options *o, struct mfd_shared *sh)
 	if (waits && !mfd_tell_is_heard(ret))
 		mfd_log_error("the tasks run on here, but %s could not be told: %s",
 			      sh->target.text, mfd_error_text(&err));
-	mfd_kept_save(sh, o,
-		      waits && !mfd_tell_is_heard(ret) ? MFD__SOURCE_STATE__UNTOLD :
-							 MFD_KEPT_NOTHING,
-		      NULL);
+	mfd_kept_aborted(sh, o, !waits || mfd_tell_is_heard(ret));
 	if (ret != -EEXIST)
 		return MFD_EXIT_FAILED;
 	mfd_log_error("BOTH RUN: the tasks run on here, and session '%s' was committed on %s, "
@@ -186,7 +183,9 @@ static int settle_untold(struct mfd_options *o, struct mfd_shared *sh, int forge
 	mfd_assert(!mfd_send_phase_has(sh, MFD_SEND_LEAVE | MFD_SEND_DECIDED));
 	if (forget) {
 		mfd_log_warn("the target is not told any more how session '%s' ended", sh->session);
-		mfd_kept_save(sh, o, MFD_KEPT_NOTHING, NULL);
+		mfd_unlock_network(sh);
+		mfd_hold_release(sh);
+		mfd_kept_aborted(sh, o, 1);
 		return MFD_EXIT_DOUBT;
 	}
 	mfd_shared_tasks_fates(sh, count);

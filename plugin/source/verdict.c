@@ -346,13 +346,12 @@ static void tell_abort(struct mfd_worker *w, unsigned facts)
 	int ret;
 
 	if (!(facts & MFD_SEND_ENDED)) {
-		mfd_kept_save(w->sh, w->o, MFD_KEPT_NOTHING, NULL);
+		mfd_kept_aborted(w->sh, w->o, 1);
 		return;
 	}
 	mfd_release_give_back(&w->release);
 	ret = mfd_tell(w->o, w->sh, MFD_TELL_ABORT, MFD_TELL_MS, &err);
-	mfd_kept_save(w->sh, w->o,
-		      mfd_tell_is_heard(ret) ? MFD_KEPT_NOTHING : MFD__SOURCE_STATE__UNTOLD, NULL);
+	mfd_kept_aborted(w->sh, w->o, mfd_tell_is_heard(ret));
 	w->progress->both = ret == -EEXIST;
 	if (ret == -EEXIST)
 		mfd_log_error(

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -203,6 +204,26 @@ static void test_stopped(void **state)
 	assert_int_equal(running(), TASKS);
 }
 
+/* Without a descriptor left the group cannot be opened: that it holds stays known. */
+static void test_not_released(void **state)
+{
+	struct rlimit all, none;
+	int ret;
+
+	(void)state;
+	hold();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){ 0, all.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ret = mfd_hold_release(sh);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_true(ret < 0);
+	assert_int_equal(sh->hold.kind, MFD_HOLD_GROUP);
+	assert_int_equal(running(), 0);
+	assert_int_equal(mfd_hold_release(sh), 0);
+	assert_int_equal(running(), TASKS);
+}
+
 /* One that ran all the same, since the group was thawed from outside, is noticed. */
 static void test_noticed(void **state)
 {
@@ -363,6 +384,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_tracer_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_released, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moved_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stopped_by_user, setup, teardown),

@@ -133,6 +133,24 @@ static void test_again(void **state)
 	assert_int_equal(access(MFD_SOURCE_FILE_LOCK, F_OK), -1);
 }
 
+/* What holds the tasks is noted until they have been let go, whatever the target knows. */
+static void test_still_held(void **state)
+{
+	Mfd__SourceEntry *e;
+
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	assert_int_equal(mfd_kept_again(next, &got, NULL), 0);
+	mfd_kept_aborted(next, &got, 1);
+	assert_int_equal(mfd_source_file_load(AT_FDCWD, &e, NULL), 0);
+	assert_int_equal(e->state, MFD__SOURCE_STATE__UNDOING);
+	assert_string_equal(e->group, "/a/held");
+	mfd_source_file_free(e);
+	next->hold.kind = MFD_HOLD_NONE;
+	mfd_kept_aborted(next, &got, 1);
+	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
+}
+
 /* A dump in that folder would take away what the tasks' way out depends on. */
 static void test_refused(void **state)
 {
@@ -344,6 +362,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_still_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reboot, setup, teardown),
