@@ -286,8 +286,15 @@ static int walk(int dirfd, struct list *l,
 			close(fd);
 		return ret;
 	}
-	while (!ret && (d = readdir(dir)))
+	while (!ret) {
+		errno = 0;
+		d = readdir(dir);
+		if (!d) {
+			ret = -errno;
+			break;
+		}
 		ret = visit(l, dirfd, d->d_name);
+	}
 	closedir(dir);
 	return ret;
 }

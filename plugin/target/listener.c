@@ -137,12 +137,24 @@ static void accept_some(struct mfd_listener *l)
 		;
 }
 
+/*
+ * Tasks wait for a session that could not be looked at.  The supervisor would kill them; without
+ * it, its standby has what they need.
+ */
+static int is_awaited(struct mfd_listener *l)
+{
+	return l->stopping == 1 && l->stop_fd >= 0 && atomic_load(&l->server.reload.spares);
+}
+
 static void stop(struct mfd_listener *l, unsigned level)
 {
 	l->stopping = level;
 	if (l->listen_fd >= 0)
 		mfd_io_close(&l->listen_fd);
 	mfd_log_info("ending%s", level > 1 ? " at once" : "");
+	if (is_awaited(l))
+		mfd_log_warn("restored tasks wait for a session that cannot be loaded; a second "
+			     "SIGTERM kills them");
 	mfd_session_stop_all(&l->server, level);
 }
 
@@ -180,7 +192,7 @@ static int finished(struct mfd_listener *l)
 	int yes;
 
 	pthread_mutex_lock(&sv->lock);
-	yes = l->stopping ? !sv->n_sessions : sv->once && sv->ended;
+	yes = l->stopping ? !sv->n_sessions && !is_awaited(l) : sv->once && sv->ended;
 	pthread_mutex_unlock(&sv->lock);
 	return yes;
 }

@@ -164,6 +164,8 @@ static const char *discard(struct mfd_server *sv, const struct mfd_session_file 
 				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int is_dead = f->ended;
 
+	if (!f->ended)
+		mfd_reload_give_up(sv, f->name);
 	if (fd >= 0) {
 		mfd_notes_kill(fd, f->name);
 		is_dead = mfd_notes_fate(fd) != MFD_NOTES_ALIVE;

@@ -5,7 +5,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,6 +131,83 @@ static void test_source_gone(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* A file of a session can be read, or not. */
+static void hide(const char *name, const char *file, int away)
+{
+	char path[64], other[64];
+
+	snprintf(path, sizeof(path), "%s/%s", name, file);
+	snprintf(other, sizeof(other), "%s/away-%s", name, file);
+	if (away) {
+		assert_int_equal(renameat(server_root, path, server_root, other), 0);
+		assert_int_equal(mkdirat(server_root, path, 0700), 0);
+	} else {
+		assert_int_equal(unlinkat(server_root, path, AT_REMOVEDIR), 0);
+		assert_int_equal(renameat(server_root, other, server_root, path), 0);
+	}
+}
+
+static void wait_for_worker(void)
+{
+	char answer[513];
+
+	for (int i = 0; i < 500 && !server_request("?", answer, sizeof(answer)); i++)
+		usleep(10000);
+}
+
+/* A worker that cannot look at a session kills none of its tasks: they wait until one can. */
+static void test_unreadable(void **state)
+{
+	static const char *const file[] = { ".attached", "session.img", ".attached" };
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	for (int i = 0; i < 3; i++) {
+		pid = source_to_running(&s, "one", 0);
+		hide("one", file[i], 1);
+		server_kill_worker();
+		source_expect_end(&s);
+		source_close(&s);
+		wait_for_worker();
+		server_ask("resolve one run", "error: the session cannot run: ");
+		assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+		if (i == 2)
+			break;
+		hide("one", file[i], 0);
+		source_come_back(&s);
+		criu_expect_done(pid, "one");
+		disk_wait_free("one");
+	}
+	server_ask("resolve one discard", "ok");
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	assert_int_equal(server_stop(), 0);
+}
+
+/* The same, asked to end: the second time at once. */
+static void test_unreadable_end(void **state)
+{
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	pid = source_to_running(&s, "one", 0);
+	hide("one", ".attached", 1);
+	server_kill_worker();
+	source_close(&s);
+	wait_for_worker();
+	kill(server_pid, SIGTERM);
+	usleep(200000);
+	hide("one", ".attached", 0);
+	server_request("resolve one run", (char[513]){ 0 }, 513);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	kill(server_pid, SIGTERM);
+	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
+	assert_int_equal(server_wait(), 0);
+}
+
 /* Asked to end while a restored task lacks pages: the server waits for them. */
 static void test_stop_drains(void **state)
 {
@@ -156,6 +236,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_postcopy_early),      SERVER_TEST(test_postcopy),
 		SERVER_TEST(test_postcopy_lost_early), SERVER_TEST(test_discard_running),
 		SERVER_TEST(test_source_gone),	       SERVER_TEST(test_stop_drains),
+		SERVER_TEST(test_unreadable),	       SERVER_TEST(test_unreadable_end),
 	};
 
 	server_tests_init(argc, argv);

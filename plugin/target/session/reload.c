@@ -16,7 +16,8 @@
  *	DONE, ABORTED		stay as they are
  *	a tombstone of its id	it has ended: what is left of it goes
  *	it cannot be loaded	(no memory, no descriptors ...) kept, says why, and is tried again:
- *				when its source or a person asks for it, and now and then
+ *				when its source or a person asks for it, and now and then; if it
+ *				could not be looked at, its restored tasks wait (takeover.h)
  *
  * When only the worker died, or a standby (standby.h) has kept what a killed server held, a restore
  * that was finished goes on: its tasks are taken over (takeover.h), in whatever state the session
@@ -46,6 +47,8 @@
 #include "session.h"
 #include "ask_setting.h"
 #include "takeover.h"
+
+#define UNREADABLE_NOTES "what it says of its restored tasks cannot be read"
 
 #define HELD_MS	     1000 /* what was killed leaves its control group */
 #define AGAIN_MIN_MS 2000 /* between two tries to load what could not be loaded */
@@ -313,6 +316,10 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 	if (left == MFD_NOTES_RESTORED || left == MFD_NOTES_COMPLETE) {
 		if (!revive(sv, dirfd, name, e, left, &err))
 			return 1;
+		if (err.code == -EEXIST || err.code == -ESHUTDOWN) { /* later, see keep() */
+			mfd_takeover_spare(&sv->takeover, name);
+			return 1;
+		}
 		if (left == MFD_NOTES_COMPLETE && err.code != -ESRCH) {
 			/*
 			 * They need no server, and may be the only copy: whatever it is that fails
@@ -353,6 +360,15 @@ static void end_dead(struct mfd_server *sv, int dirfd, const char *name, Mfd__Se
 	e->error = old;
 }
 
+/* It is not known whether a copy is there: none is killed, and another one must not be made. */
+static void spare(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e,
+		  const char *why)
+{
+	mfd_takeover_spare(&sv->takeover, name);
+	note_unloadable(dirfd, name, e, why);
+	atomic_store(&sv->reload.waits, 1);
+}
+
 static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
 	/*
@@ -370,20 +386,20 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 		return;
 	}
 	left = mfd_notes_left(dirfd);
+	if (left == MFD_NOTES_UNREADABLE) {
+		spare(sv, dirfd, name, e, UNREADABLE_NOTES);
+		return;
+	}
 	if (may_be_restored(e) && left == MFD_NOTES_COMPLETE && is_all_dead(dirfd)) {
 		end_dead(sv, dirfd, name, e);
 		return;
 	}
-	if (left != MFD_NOTES_UNREADABLE &&
-	    (reborn || (may_be_restored(e) && left == MFD_NOTES_COMPLETE)) &&
+	if ((reborn || (may_be_restored(e) && left == MFD_NOTES_COMPLETE)) &&
 	    follow(sv, dirfd, name, e))
 		return;
 	restored = mfd_notes_kill(dirfd, name);
 	if (restored < 0) {
-		/* It is not known whether a copy is there: another one must not be made. */
-		note_unloadable(dirfd, name, e,
-				"what it says of its restored tasks cannot be read");
-		atomic_store(&sv->reload.waits, 1);
+		spare(sv, dirfd, name, e, UNREADABLE_NOTES);
 		return;
 	}
 	mfd_held_remove(dirfd, HELD_MS);
@@ -427,6 +443,14 @@ static void finish_burial(struct mfd_server *sv, int dirfd, const char *name)
 	mfd_clean_session(sv->dirfd, name);
 }
 
+static void leave_alone(struct mfd_server *sv, const char *name, const char *why)
+{
+	mfd_log_warn("%s: left alone: %s", name, why);
+	mfd_takeover_spare(&sv->takeover, name);
+	if (mfd_takeover_spares(&sv->takeover, name))
+		atomic_store(&sv->reload.waits, 1);
+}
+
 /* Call `each` for every session of the list that has a folder and a session.img. */
 static void for_each(struct mfd_server *sv, const struct mfd_session_file *list, size_t n,
 		     void (*each)(struct mfd_server *sv, int dirfd, const char *name,
@@ -442,8 +466,7 @@ static void for_each(struct mfd_server *sv, const struct mfd_session_file *list,
 		if (fd >= 0)
 			each(sv, fd, f->name, f->entry);
 		else if (!f->ended)
-			mfd_log_warn("%s: left alone: %s", f->name,
-				     f->why ? f->why : strerror(errno));
+			leave_alone(sv, f->name, f->why ? f->why : strerror(errno));
 		if (fd >= 0)
 			close(fd);
 	}
@@ -457,6 +480,13 @@ static void reload_folder(struct mfd_server *sv, int dirfd, const char *name, Mf
 		reload(sv, dirfd, name, e);
 }
 
+/* What no session has taken over, and none that could not be looked at may need, goes. */
+static void end_takeover(struct mfd_server *sv)
+{
+	mfd_takeover_end(&sv->takeover);
+	atomic_store(&sv->reload.spares, mfd_takeover_spares(&sv->takeover, NULL));
+}
+
 void mfd_reload_all(struct mfd_server *sv)
 {
 	struct mfd_session_file *list = NULL;
@@ -466,11 +496,12 @@ void mfd_reload_all(struct mfd_server *sv)
 	pthread_mutex_init(&sv->reload.lock, NULL);
 	if (ret) {
 		mfd_log_error("%s: %s", sv->dir, strerror(-ret));
+		mfd_takeover_spare(&sv->takeover, NULL);
 		atomic_store(&sv->reload.waits, 1);
 	}
 	for_each(sv, list, n, reload_folder);
 	mfd_session_file_list_free(list, n);
-	mfd_takeover_end(&sv->takeover);
+	end_takeover(sv);
 }
 
 /* ---- later ---- */
@@ -492,6 +523,11 @@ static void try_again(struct mfd_server *sv, int dirfd, const char *name, Mfd__S
 	enum mfd_notes_left left;
 
 	mfd_session_put(s);
+	if (!s && mfd_takeover_again(&sv->takeover, name)) {
+		mfd_log_info("%s: is looked at once more; its restored tasks wait", name);
+		reload_folder(sv, dirfd, name, e);
+		return;
+	}
 	if (s || mfd_evidence_buried(sv->dirfd, e) || !may_be_loaded(dirfd, e, &left))
 		return;
 	mfd_log_info("%s: is loaded once more", name);
@@ -510,6 +546,21 @@ void mfd_reload_again(struct mfd_server *sv, const char *name)
 	} else if (!name && !mfd_session_file_list(sv->dirfd, &list, &n)) {
 		for_each(sv, list, n, try_again);
 		mfd_session_file_list_free(list, n);
+	}
+	if (atomic_load(&sv->reload.spares)) {
+		end_takeover(sv);
+		mfd_takeover_free(&sv->takeover);
+	}
+	pthread_mutex_unlock(&sv->reload.lock);
+}
+
+void mfd_reload_give_up(struct mfd_server *sv, const char *name)
+{
+	pthread_mutex_lock(&sv->reload.lock);
+	if (mfd_takeover_again(&sv->takeover, name)) {
+		mfd_takeover_kill(&sv->takeover, name);
+		end_takeover(sv);
+		mfd_takeover_free(&sv->takeover);
 	}
 	pthread_mutex_unlock(&sv->reload.lock);
 }

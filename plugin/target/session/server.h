@@ -39,6 +39,7 @@ struct mfd_tls;
 struct mfd_reload {
 	pthread_mutex_t lock;	   /* one thread loads at a time */
 	_Atomic int waits;	   /* bool: there is one */
+	_Atomic int spares;	   /* bool: takeover has deposits of one, whose tasks wait */
 	uint64_t due_ms, pause_ms; /* of the next try for all; main thread */
 };
 
@@ -60,7 +61,7 @@ struct mfd_server {
 	/* With locks or atomics of their own. */
 	struct mfd_rights_now rights; /* what peers may do */
 	struct mfd_guard guard;
-	struct mfd_takeover takeover; /* main thread, until the sessions are reloaded */
+	struct mfd_takeover takeover; /* main thread at the start, later under reload.lock */
 	struct mfd_threads pool;
 	struct mfd_peers peers;
 	struct mfd_reload reload;
@@ -90,6 +91,8 @@ void mfd_reload_all(struct mfd_server *sv);
  * are.
  */
 void mfd_reload_again(struct mfd_server *sv, const char *name);
+/* Any thread: it is given up, and with it what takeover.h has spared of it. */
+void mfd_reload_give_up(struct mfd_server *sv, const char *name);
 /* The main thread, often: the same for all, now and then, in a thread of its own. */
 void mfd_reload_tick(struct mfd_server *sv);
 

@@ -35,6 +35,7 @@ struct mfd_deposit {
 	int writer; /* pid of the worker that had it first ... */
 	int number; /* ... under this number */
 	int there;  /* in the standby: the supervisor's number of `uffd` */
+	int spared; /* bool, in a worker: its session could not be looked at yet (takeover.h) */
 	struct mfd_deposit *next;
 };
 

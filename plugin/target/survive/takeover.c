@@ -65,6 +65,7 @@ static void forget(struct mfd_deposit *h)
 	mfd_assert(h->owner != MFD_DEPOSIT_LOST);
 	h->uffd = h->book = h->pidfd = -1;
 	h->task = 0;
+	h->spared = 0;
 	mfd_deposit_disown(h, MFD_DEPOSIT_LOST);
 }
 
@@ -116,6 +117,33 @@ void mfd_takeover_needless(struct mfd_takeover *t, const char *session)
 	close_all(t, session);
 }
 
+void mfd_takeover_spare(struct mfd_takeover *t, const char *session)
+{
+	for (struct mfd_deposit *h = t->inherited; h; h = h->next)
+		if (h->owner == MFD_DEPOSIT_SESSION && (!session || mfd_deposit_is_of(h, session)))
+			h->spared = 1;
+}
+
+int mfd_takeover_spares(const struct mfd_takeover *t, const char *session)
+{
+	for (const struct mfd_deposit *h = t->inherited; h; h = h->next) {
+		mfd_assert(!h->spared || h->owner == MFD_DEPOSIT_SESSION);
+		if (h->spared && (!session || mfd_deposit_is_of(h, session)))
+			return 1;
+	}
+	return 0;
+}
+
+int mfd_takeover_again(struct mfd_takeover *t, const char *session)
+{
+	int was = mfd_takeover_spares(t, session);
+
+	for (struct mfd_deposit *h = t->inherited; h; h = h->next)
+		if (mfd_deposit_is_of(h, session))
+			h->spared = 0;
+	return was;
+}
+
 /*
  * A userfaultfd that CRIU had just handed over: its restore fails, since its connection is closed.
  * But a task that has its own copy open still is killed here, in case it does not.  Others are of
@@ -134,13 +162,14 @@ static void end_unclaimed(struct mfd_deposit *h)
 
 void mfd_takeover_end(struct mfd_takeover *t)
 {
+	int spares = mfd_takeover_spares(t, NULL);
 	struct mfd_deposit *h;
 	char session[256];
 
 	for (h = t->inherited; h; h = h->next) {
-		if (is_unclaimed(h))
+		if (is_unclaimed(h) && !spares)
 			end_unclaimed(h);
-		if (h->owner != MFD_DEPOSIT_SESSION)
+		if (h->owner != MFD_DEPOSIT_SESSION || h->spared)
 			continue;
 		memcpy(session, h->session, sizeof(session));
 		mfd_log_error("%s: its restored tasks belong to no session that could be reloaded",
@@ -152,13 +181,18 @@ void mfd_takeover_end(struct mfd_takeover *t)
 /* What the supervisor has as LOST stays open here as well. */
 void mfd_takeover_free(struct mfd_takeover *t)
 {
-	struct mfd_deposit *h;
+	int spares = mfd_takeover_spares(t, NULL);
+	struct mfd_deposit **p = &t->inherited, *h;
 
-	while ((h = t->inherited)) {
+	while ((h = *p)) {
+		if (h->spared || (spares && is_unclaimed(h))) {
+			p = &h->next;
+			continue;
+		}
 		mfd_assert(h->owner != MFD_DEPOSIT_SESSION);
 		if (is_unclaimed(h))
 			mfd_deposit_close(h);
-		t->inherited = h->next;
+		*p = h->next;
 		free(h);
 	}
 }

@@ -2,6 +2,10 @@
 /*
  * What a worker has inherited: the supervisor's deposits, of which it has copies under the same
  * numbers.  Main thread only, while the sessions are reloaded.
+ *
+ * A session that cannot be looked at is spared: its tasks may be the only copy, and wait.  Its
+ * deposits stay here, and with the supervisor and its standby, until the session can be loaded or
+ * is given up.  After the start, whichever thread has mfd_reload's lock uses them.
  */
 #ifndef MFD_TAKEOVER_H
 #define MFD_TAKEOVER_H
@@ -40,9 +44,18 @@ void mfd_takeover_done(struct mfd_takeover *t, const char *session,
 void mfd_takeover_kill(struct mfd_takeover *t, const char *session);
 /* The tasks lack nothing: the session's deposits are withdrawn. */
 void mfd_takeover_needless(struct mfd_takeover *t, const char *session);
-/* Kill the tasks of all sessions that are left. */
+/* It could not be looked at; NULL: none could. */
+void mfd_takeover_spare(struct mfd_takeover *t, const char *session);
+/* Nonzero: it was spared, and is looked at now. */
+int mfd_takeover_again(struct mfd_takeover *t, const char *session);
+/* Nonzero: deposits of this session, NULL: of any, are spared. */
+int mfd_takeover_spares(const struct mfd_takeover *t, const char *session);
+/* Kill the tasks of all sessions that are left, and not spared. */
 void mfd_takeover_end(struct mfd_takeover *t);
-/* After mfd_guard_ready, by which the supervisor closes what no session has claimed. */
+/*
+ * After mfd_guard_ready, by which the supervisor closes what no session has claimed.  As long as a
+ * session is spared, what is unclaimed may be a child's of its tasks, and stays open here.
+ */
 void mfd_takeover_free(struct mfd_takeover *t);
 
 #endif
