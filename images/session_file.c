@@ -154,6 +154,7 @@ static int fill(struct mfd_session_file *f, int dirfd, const char *file, const c
 	ret = mfd_entry_file_read(dirfd, file, &f->entry, &why);
 	if (ret == -ENOENT)
 		return ret;
+	f->error = ret;
 	f->mtime = st.st_mtim;
 	f->name = strdup(name);
 	if (ret)

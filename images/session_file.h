@@ -64,6 +64,7 @@ struct mfd_session_file {
 	char *name;		  /* of the folder or tombstone */
 	Mfd__SessionEntry *entry; /* NULL: unreadable, see `why` */
 	char *why;		  /* NULL when entry is set */
+	int error;		  /* -errno of the reading; 0 when entry is set */
 	int ended;		  /* from a tombstone */
 	int seen;		  /* ended: reported by a `wait` already */
 	struct timespec mtime;	  /* of the file it was read from, CLOCK_REALTIME */

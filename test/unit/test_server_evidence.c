@@ -333,6 +333,48 @@ static void test_half_buried(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* The evidence of sources without TLS can be looked for, or not. */
+static void block_evidence(int block)
+{
+	char folder[64];
+
+	mfd_evidence_file_folder("", folder, sizeof(folder));
+	if (block) {
+		assert_int_equal(renameat(server_root, folder, server_root, ".away"), 0);
+		close(openat(server_root, folder, O_WRONLY | O_CREAT, 0600));
+	} else {
+		assert_int_equal(unlinkat(server_root, folder, 0), 0);
+		assert_int_equal(renameat(server_root, ".away", server_root, folder), 0);
+	}
+}
+
+/* A tombstone that cannot be looked for is no reason to load what may have ended. */
+static void test_buried_unknown(void **state)
+{
+	struct mfd_session_file f;
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	assert_int_equal(server_stop(), 0);
+	source_close(&s);
+	disk_load("one", &f);
+	assert_int_equal(mfd_session_file_bury(server_root, "one", f.entry), 0);
+	mfd_session_file_release(&f);
+	block_evidence(1);
+	server_start(NULL, NULL);
+	expect_unloadable("one");
+	ask(&s, "commit", NO_EVIDENCE, 0, "cannot be looked up");
+	server_ask("resolve one run", "error: the session cannot run: whether it has ended");
+	block_evidence(0);
+	ask(&s, "commit", NEVER_RAN, 0, "no such session any more");
+	assert_int_equal(server_stop(), 0);
+	server_start(NULL, NULL);
+	assert_false(disk_has_folder("one"));
+	assert_int_equal(server_stop(), 0);
+}
+
 /* What is in doubt stays, and keeps no other out. */
 static void test_full(void **state)
 {
@@ -507,6 +549,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_unloadable_resolved),
 		SERVER_TEST(test_unreadable),
 		SERVER_TEST(test_half_buried),
+		SERVER_TEST(test_buried_unknown),
 		SERVER_TEST(test_full),
 		SERVER_TEST(test_committed),
 		SERVER_TEST(test_died),

@@ -8,6 +8,7 @@
 #include "evidence.h"
 #include "evidence_file.h"
 #include "joinproof.h"
+#include "life.h"
 #include "server.h"
 #include "session_file.h"
 
@@ -45,7 +46,7 @@ static int find_ended(int dirfd, const char *identity, const uint8_t *id, const 
 		*e = f.entry;
 		f.entry = NULL;
 	} else {
-		ret = -ENOENT;
+		ret = mfd_life_cannot_tell(f.error) ? f.error : -ENOENT;
 	}
 	mfd_session_file_release(&f);
 	return ret;
@@ -54,11 +55,13 @@ static int find_ended(int dirfd, const char *identity, const uint8_t *id, const 
 int mfd_evidence_buried(int dirfd, const Mfd__SessionEntry *e)
 {
 	Mfd__SessionEntry *r;
-	int yes;
+	int yes, ret;
 
-	if (!e->has_session_id || e->session_id.len != MFD_WIRE_SESSION_ID_LEN ||
-	    find_ended(dirfd, e->identity, e->session_id.data, e->name, &r))
+	if (!e->has_session_id || e->session_id.len != MFD_WIRE_SESSION_ID_LEN)
 		return 0;
+	ret = find_ended(dirfd, e->identity, e->session_id.data, e->name, &r);
+	if (ret)
+		return ret == -ENOENT ? 0 : ret;
 	yes = r->state == MFD__SESSION_STATE__ABORTED;
 	mfd_session_file_free(r);
 	return yes;
@@ -66,15 +69,23 @@ int mfd_evidence_buried(int dirfd, const Mfd__SessionEntry *e)
 
 /*
  * What has ended has no secret: its id, 16 random bytes, is known to the source alone, and with TLS
- * only the identity that opened the session is answered.  Nonzero: *v is filled in.
+ * only the identity that opened the session is answered.  Nonzero: *v is filled in.  A look that
+ * fails is not taken for none: what has ended may have left its folder.
  */
 static int look_ended(struct mfd_peer *p, const uint8_t *id, const char *name,
 		      struct mfd_evidence *v)
 {
 	Mfd__SessionEntry *e;
+	int ret = find_ended(p->server->dirfd, mfd_conn_identity(&p->control.conn), id, name, &e);
 
-	if (find_ended(p->server->dirfd, mfd_conn_identity(&p->control.conn), id, name, &e))
+	if (ret == -ENOENT)
 		return 0;
+	if (ret) {
+		snprintf(v->text, sizeof(v->text),
+			 "whether the session has ended cannot be looked up: %s", strerror(-ret));
+		v->kind = MFD_EVIDENCE_UNLOADABLE;
+		return 1;
+	}
 	v->kind = strcmp(e->name, name)		       ? MFD_EVIDENCE_UNKNOWN :
 		  e->state == MFD__SESSION_STATE__DONE ? MFD_EVIDENCE_COMMITTED :
 							 MFD_EVIDENCE_ENDED;
@@ -137,9 +148,11 @@ void mfd_evidence_look(struct mfd_peer *p, const struct mfd_wire_greeting *g, co
 	if (look_ended(p, g->session, name, v))
 		return;
 	ret = mfd_session_file_find(sv->dirfd, name, &f);
-	if (ret && ret != -ENOENT)
+	if (ret && ret != -ENOENT && ret != -EINVAL) {
+		v->kind = MFD_EVIDENCE_UNLOADABLE;
 		snprintf(v->text, sizeof(v->text), "the sessions cannot be looked up: %s",
 			 strerror(-ret));
+	}
 	if (ret)
 		return;
 	if (!f.ended)

@@ -43,7 +43,7 @@ void mfd_evidence_look(struct mfd_peer *p, const struct mfd_wire_greeting *g, co
 		       struct mfd_evidence *v);
 /* The entry is of the session with this id, which this identity has opened ("" or NULL: plain). */
 int mfd_evidence_is_of(const Mfd__SessionEntry *e, const char *identity, const uint8_t *id);
-/* Nonzero: DIR has evidence that this very session was aborted. */
+/* 1: DIR has evidence that this very session was aborted; 0: none; -errno: it cannot be told. */
 int mfd_evidence_buried(int dirfd, const Mfd__SessionEntry *e);
 /* Its tasks may have run: leave was given, or it was committed. */
 int mfd_evidence_ran(const Mfd__SessionEntry *e);

@@ -474,8 +474,12 @@ static void for_each(struct mfd_server *sv, const struct mfd_session_file *list,
 
 static void reload_folder(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
-	if (mfd_evidence_buried(sv->dirfd, e))
+	int buried = mfd_evidence_buried(sv->dirfd, e);
+
+	if (buried > 0)
 		finish_burial(sv, dirfd, name);
+	else if (buried && e->state != MFD__SESSION_STATE__DONE)
+		spare(sv, dirfd, name, e, "whether it has ended cannot be looked up");
 	else
 		reload(sv, dirfd, name, e);
 }
@@ -521,6 +525,7 @@ static void try_again(struct mfd_server *sv, int dirfd, const char *name, Mfd__S
 {
 	struct mfd_session *s = mfd_session_find(sv, name);
 	enum mfd_notes_left left;
+	int buried;
 
 	mfd_session_put(s);
 	if (!s && mfd_takeover_again(&sv->takeover, name)) {
@@ -528,7 +533,12 @@ static void try_again(struct mfd_server *sv, int dirfd, const char *name, Mfd__S
 		reload_folder(sv, dirfd, name, e);
 		return;
 	}
-	if (s || mfd_evidence_buried(sv->dirfd, e) || !may_be_loaded(dirfd, e, &left))
+	if (s)
+		return;
+	buried = mfd_evidence_buried(sv->dirfd, e);
+	if (buried < 0)
+		atomic_store(&sv->reload.waits, 1);
+	if (buried || !may_be_loaded(dirfd, e, &left))
 		return;
 	mfd_log_info("%s: is loaded once more", name);
 	keep(sv, dirfd, name, e, left);
