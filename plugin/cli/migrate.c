@@ -19,6 +19,7 @@
 #include "migrate.h"
 #include "netaddr.h"
 #include "procfile.h"
+#include "source_file.h"
 
 #define PROGRESS_FILE ".progress"
 
@@ -132,6 +133,15 @@ static void remove_stale(const struct mfd_migrate *m)
 
 	snprintf(path, sizeof(path), "%s/multifd-send.json", m->dir);
 	unlink(path);
+}
+
+/* What another sender needs lies in the folder, or it cannot be seen that it does not. */
+static int is_left(const struct mfd_migrate *m)
+{
+	char path[4200];
+
+	snprintf(path, sizeof(path), "%s/" MFD_SOURCE_FILE_NAME, m->dir);
+	return !faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT;
 }
 
 /* Of a private folder keep at most the logs: images hold what was in the tasks' memory. */
@@ -301,17 +311,23 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 static int finish(struct mfd_migrate *m)
 {
 	struct outcome o;
-	int logs;
+	int left, logs;
 
 	judge(m, &o);
-	logs = (o.code != MFD_EXIT_OK || m->progress->ran) && o.code != MFD_EXIT_TARGET &&
-	       !(m->stop && m->asked);
+	left = is_left(m);
+	logs = left || ((o.code != MFD_EXIT_OK || m->progress->ran) && o.code != MFD_EXIT_TARGET &&
+			!(m->stop && m->asked));
 	if (m->progress->ran)
 		mfd_migrate_report_say(m,
 				       "a task of process %u ran here beside its copy on %s: "
 				       "multifd-send.log in %s says which",
 				       m->pid, m->o.target, m->dir);
 	mfd_migrate_report_end(m, o.result, o.code, o.error[0] ? o.error : NULL);
+	if (left)
+		mfd_migrate_report_say(m,
+				       "something is left to be settled: criu-multifd status "
+				       "--source %s says what",
+				       m->dir);
 	if (logs)
 		fprintf(stderr, "criu-multifd migrate: the logs are in %s\n", m->dir);
 	clean_dir(m, logs);
