@@ -122,18 +122,23 @@ static int reopen_tasks(struct mfd_worker *w)
 	return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 }
 
-/* One try: MFD_SEND_EV_REJOINED, or -errno with w->err filled. */
+/*
+ * One try: MFD_SEND_EV_REJOINED, or -errno with w->err filled.  The target is asked first: a task
+ * that has died here is no reason not to hear its evidence, nor for it not to have everything.
+ */
 static int try_again(struct mfd_worker *w)
 {
 	char state[MFD_UPLINK_STATE];
-	int ret = reopen_tasks(w);
+	int ret;
 
 	mfd_assert(mfd_send_phase_has(w->sh, MFD_SEND_LEAVE));
 	mfd_assert(!w->session.multifd && !w->session.have_urgent);
-	if (!ret)
-		ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
-	if (!ret && pages_are_due(state))
-		ret = mfd_uplink_join(&w->session, w->o, w->sh, &w->err);
+	ret = mfd_uplink_resume(&w->session, w->o, w->sh, "continue", state, &w->err);
+	if (!ret && pages_are_due(state)) {
+		ret = reopen_tasks(w);
+		if (!ret)
+			ret = mfd_uplink_join(&w->session, w->o, w->sh, &w->err);
+	}
 	if (!ret)
 		ret = mfd_inbox_start(&w->inbox, &w->session, &w->tasks, w->wake);
 	if (ret)

@@ -145,12 +145,24 @@ static void test_reopen(void **state)
 	assert_int_equal(w->tasks.n, 1);
 }
 
+/* A task that has died here keeps nothing from asking the target, which may settle it. */
+static void test_asks_first(void **state)
+{
+	(void)state;
+	kill(task, SIGKILL);
+	waitpid(task, NULL, 0);
+	mfd_error_clear(&w->err);
+	assert_true(try_again(w) < 0);
+	assert_int_equal(w->err.code, -ECONNREFUSED); /* nothing listens there */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_whose, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_renewed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reopen, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_asks_first, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
