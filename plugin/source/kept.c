@@ -412,11 +412,18 @@ static int take(struct mfd_shared *sh, const Mfd__SourceEntry *e, struct mfd_opt
 	return 0;
 }
 
-/* It says which tasks are to be ended, and how to connect: no other user may have written it. */
+/*
+ * It says which tasks are to be ended, and how to connect: no other user may have written it, nor
+ * be able to put another one in its place before it is read.
+ */
 static int check_ours(struct mfd_error *err)
 {
-	int fd = mfd_ours_file(AT_FDCWD, MFD_SOURCE_FILE_NAME, O_RDONLY, 0);
+	int fd = mfd_ours_path(".", err);
 
+	if (fd < 0)
+		return fd;
+	close(fd);
+	fd = mfd_ours_file(AT_FDCWD, MFD_SOURCE_FILE_NAME, O_RDONLY, 0);
 	if (fd == -ENOENT)
 		return mfd_error_set(err, fd, "nothing is left to be settled in this folder");
 	if (fd < 0)

@@ -280,6 +280,18 @@ static int again_fails(void)
 	return mfd_kept_again(next, &got, &err) == -EXDEV;
 }
 
+/* Another user could put another file in its place. */
+static void test_open_folder(void **state)
+{
+	struct mfd_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	assert_int_equal(chmod(".", 0777), 0);
+	assert_int_equal(mfd_kept_again(next, &got, &err), -EPERM);
+	assert_false(next->keeps);
+}
+
 static void test_elsewhere(void **state)
 {
 	static void (*const others[])(Mfd__SourceEntry *) = {
@@ -366,6 +378,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reboot, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_open_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_elsewhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_untold, setup, teardown),
