@@ -130,6 +130,24 @@ static int move_in(struct mfd_shared *sh, int root)
 	return ret;
 }
 
+/* Its number may be another thread's by now. */
+static int is_thread_of(const struct mfd_shared *sh, pid_t tid)
+{
+	unsigned n = atomic_load(&sh->ntasks);
+	uint64_t pid = 0;
+	char *text;
+
+	if (mfd_procfile_status(tid, &text))
+		return 0;
+	if (mfd_procfile_first(text, "Tgid", 10, &pid))
+		pid = 0;
+	free(text);
+	for (unsigned i = 0; i < n; i++)
+		if ((uint64_t)sh->task[i].pid == pid)
+			return mfd_shared_task_fate(&sh->task[i]) != MFD_TASK_GONE;
+	return 0;
+}
+
 /* ... and back; all that can be, whatever fails. */
 static int move_back(struct mfd_shared *sh, int root)
 {
@@ -146,8 +164,9 @@ static int move_back(struct mfd_shared *sh, int root)
 		ret = ret ? ret : one;
 	}
 	for (unsigned i = 0; i < sh->hold.nthreads; i++)
-		mfd_cgroup_move_thread(root, sh->hold.origin[sh->hold.thread[i].origin],
-				       sh->hold.thread[i].tid);
+		if (is_thread_of(sh, sh->hold.thread[i].tid))
+			mfd_cgroup_move_thread(root, sh->hold.origin[sh->hold.thread[i].origin],
+					       sh->hold.thread[i].tid);
 	return ret;
 }
 
@@ -275,10 +294,13 @@ static int begin_signal(struct mfd_shared *sh, struct keeping *k)
 	mfd_assert(atomic_load(&sh->ntasks) > 0);
 	sh->hold.kind = MFD_HOLD_SIGNAL;
 	ret = keep_it(k);
-	if (ret)
+	if (ret) {
 		sh->hold.kind = MFD_HOLD_NONE;
-	else
-		mfd_shared_tasks_signal(sh, SIGSTOP);
+		return ret;
+	}
+	ret = mfd_shared_tasks_signal(sh, SIGSTOP);
+	if (ret)
+		mfd_hold_release(sh);
 	return ret;
 }
 
@@ -301,11 +323,12 @@ int mfd_hold_begin(struct mfd_shared *sh, int (*keep)(void *arg), void *arg, str
 	mfd_log_warn("no frozen control group for the tasks (%s): SIGSTOP holds them instead, "
 		     "which any SIGCONT undoes",
 		     strerror(-ret));
-	return begin_signal(sh, &k);
+	ret = begin_signal(sh, &k);
+	return ret && !k.failed ? mfd_error_sys(err, ret, "the tasks cannot be stopped") : ret;
 }
 
 /* 0, or -errno: all that can run does, if it may be in the group still. */
-static int try_leave(struct mfd_shared *sh)
+static int leave_group(struct mfd_shared *sh)
 {
 	int root = mfd_cgroup_open(), ret;
 
@@ -320,46 +343,46 @@ static int try_leave(struct mfd_shared *sh)
 	return ret;
 }
 
-/* A want of descriptors or memory may pass. */
-static int leave_group(struct mfd_shared *sh)
-{
-	uint64_t end = mfd_io_now_ms() + LEAVE_MS;
-	int ret;
-
-	while ((ret = try_leave(sh)) && mfd_io_now_ms() < end)
-		usleep(LOOK_MS * 1000);
-	if (ret)
-		mfd_log_error("the tasks could not be taken out of the control group %s, which "
-			      "may hold them frozen (%s): criu-multifd resolve --source DIR --run "
-			      "tries it again",
-			      sh->hold.group, strerror(-ret));
-	return ret;
-}
-
 /* A stop of the user's own, of before the dump, stays one. */
-static void let_go_on(struct mfd_shared *sh)
+static int let_go_on(struct mfd_shared *sh)
 {
 	unsigned n = atomic_load(&sh->ntasks);
+	int ret = 0;
 
 	mfd_assert(sh->hold.kind == MFD_HOLD_SIGNAL);
 	mfd_assert(n > 0);
-	for (unsigned i = 0; i < n; i++)
-		if (!sh->task[i].stopped)
-			mfd_shared_task_signal(&sh->task[i], SIGCONT);
+	for (unsigned i = 0; i < n; i++) {
+		int one = sh->task[i].stopped ? 0 : mfd_shared_task_signal(&sh->task[i], SIGCONT);
+
+		ret = ret ? ret : one;
+	}
+	return ret;
 }
 
+static int try_release(struct mfd_shared *sh)
+{
+	if (sh->hold.kind == MFD_HOLD_SIGNAL)
+		return let_go_on(sh);
+	return sh->hold.kind == MFD_HOLD_GROUP ? leave_group(sh) : 0;
+}
+
+/* A want of descriptors or memory may pass. */
 int mfd_hold_release(struct mfd_shared *sh)
 {
-	int ret = 0;
+	uint64_t end = mfd_io_now_ms() + LEAVE_MS;
+	char how[MFD_HOLD_PATH + 64];
+	int ret;
 
 	mfd_assert(sh->hold.kind <= MFD_HOLD_SIGNAL);
 	mfd_assert(sh->hold.kind != MFD_HOLD_GROUP || sh->hold.norigins);
-	if (sh->hold.kind == MFD_HOLD_SIGNAL)
-		let_go_on(sh);
-	if (sh->hold.kind == MFD_HOLD_GROUP)
-		ret = leave_group(sh);
+	while ((ret = try_release(sh)) && mfd_io_now_ms() < end)
+		usleep(LOOK_MS * 1000);
 	if (!ret)
 		sh->hold.kind = MFD_HOLD_NONE; /* last: if this process dies, the other goes on */
+	else
+		mfd_log_error("tasks may be held by %s still (%s): criu-multifd resolve --source "
+			      "DIR --run tries it again",
+			      mfd_hold_text(sh, how, sizeof(how)), strerror(-ret));
 	return ret;
 }
 

@@ -180,26 +180,34 @@ void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_
 			usleep(200);
 }
 
-/* The pidfd is taken first: what it names is compared after that, and cannot change any more. */
-void mfd_shared_task_signal(const struct mfd_shared_task *t, int sig)
+/*
+ * The pidfd is taken first: what it names is compared after that, and cannot change any more.  What
+ * cannot be compared, for want of a descriptor or of memory, may be another process by now.
+ */
+int mfd_shared_task_signal(const struct mfd_shared_task *t, int sig)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0), ret;
+	struct mfd_procfile_stat st;
 
-	if (pidfd < 0) /* without a descriptor left it must do without */
-		pidfd = -1;
-	if (mfd_shared_task_fate(t) != MFD_TASK_GONE) {
-		if (pidfd >= 0)
-			syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
-		else
-			kill(t->pid, sig);
-	}
-	mfd_io_close(&pidfd);
+	if (pidfd < 0)
+		return errno == ESRCH ? 0 : -errno;
+	ret = mfd_procfile_stat(t->pid, &st);
+	if (!ret && st.start_time == t->starttime &&
+	    syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) && errno != ESRCH)
+		ret = -errno;
+	close(pidfd);
+	return ret == -ENOENT || ret == -ESRCH ? 0 : ret;
 }
 
-void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig)
+int mfd_shared_tasks_signal(const struct mfd_shared *s, int sig)
 {
 	unsigned n = atomic_load(&s->ntasks);
+	int ret = 0;
 
-	for (unsigned i = 0; i < n; i++)
-		mfd_shared_task_signal(&s->task[i], sig);
+	for (unsigned i = 0; i < n; i++) {
+		int one = mfd_shared_task_signal(&s->task[i], sig);
+
+		ret = ret ? ret : one;
+	}
+	return ret;
 }

@@ -79,10 +79,13 @@ unsigned mfd_shared_tasks_alive(const struct mfd_shared *s);
 void mfd_shared_tasks_fates(const struct mfd_shared *s, unsigned count[MFD_TASK_FATES]);
 /* Wait at most timeout_ms until all that are gone have closed their descriptors, too. */
 void mfd_shared_tasks_await_closed(const struct mfd_shared *s, unsigned timeout_ms);
-/* Send `sig` to a task if it is still the same process, and alive. */
-void mfd_shared_task_signal(const struct mfd_shared_task *t, int sig);
-/* Send `sig` to each task that is still the same process, and alive. */
-void mfd_shared_tasks_signal(const struct mfd_shared *s, int sig);
+/*
+ * Send `sig` to a task if it is still the same process, and alive.  -errno: whether it is cannot be
+ * known, and nothing was sent.
+ */
+int mfd_shared_task_signal(const struct mfd_shared_task *t, int sig);
+/* The same for each task: all that can be, whatever fails. */
+int mfd_shared_tasks_signal(const struct mfd_shared *s, int sig);
 /* Fill `t` for pid; 0 or -errno. */
 int mfd_shared_task_fill(struct mfd_shared_task *t, pid_t pid);
 

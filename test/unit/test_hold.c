@@ -224,6 +224,40 @@ static void test_not_released(void **state)
 	assert_int_equal(running(), TASKS);
 }
 
+/* Another process that has a task's number by now is neither stopped nor let go on. */
+static void test_another_process(void **state)
+{
+	(void)state;
+	sh->task[1].starttime++;
+	assert_int_equal(mfd_shared_tasks_signal(sh, SIGSTOP), 0);
+	usleep(50000);
+	assert_int_equal(running(), 1);
+	sh->hold.kind = MFD_HOLD_SIGNAL;
+	assert_int_equal(mfd_hold_release(sh), 0);
+	assert_int_equal(running(), TASKS);
+	sh->task[1].starttime--;
+}
+
+/* Nor is it touched if it cannot be known: the caller hears so, and the hold stays noted. */
+static void test_unknown_process(void **state)
+{
+	struct rlimit all, none;
+	int ret;
+
+	(void)state;
+	sh->hold.kind = MFD_HOLD_SIGNAL;
+	assert_int_equal(mfd_shared_tasks_signal(sh, SIGSTOP), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){ 0, all.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ret = mfd_hold_release(sh);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_true(ret < 0);
+	assert_int_equal(sh->hold.kind, MFD_HOLD_SIGNAL);
+	assert_int_equal(mfd_hold_release(sh), 0);
+	assert_int_equal(running(), TASKS);
+}
+
 /* One that ran all the same, since the group was thawed from outside, is noticed. */
 static void test_noticed(void **state)
 {
@@ -385,6 +419,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_released, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_process, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_process, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moved_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stopped_by_user, setup, teardown),
