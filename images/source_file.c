@@ -71,8 +71,8 @@ int mfd_source_file_is_locked(int dirfd)
 	int held;
 
 	if (fd < 0)
-		return 0;
-	held = !fcntl(fd, F_OFD_GETLK, &l) && l.l_type != F_UNLCK;
+		return errno != ENOENT;
+	held = fcntl(fd, F_OFD_GETLK, &l) || l.l_type != F_UNLCK;
 	close(fd);
 	return held;
 }

@@ -24,7 +24,7 @@ void mfd_source_file_free(Mfd__SourceEntry *e); /* NULL is fine */
 
 /* Lock an open file of that name: 0, -EAGAIN: a sender is at work, -errno. */
 int mfd_source_file_lock(int lock);
-/* Nonzero: a sender is at work in the folder.  Takes nothing. */
+/* Nonzero: a sender is at work in the folder, or it cannot be known.  Takes nothing. */
 int mfd_source_file_is_locked(int dirfd);
 /* 0: the boot id of this host, as the kernel writes it.  -errno. */
 int mfd_source_file_boot_id(char *buf, size_t len);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -188,6 +189,25 @@ static void gone(Mfd__SourceEntry *e)
 {
 	e->state = MFD__SOURCE_STATE__GONE;
 	e->has_hold = 0;
+}
+
+/* What cannot be looked at is not free. */
+static void test_cannot_look(void **state)
+{
+	struct rlimit all, none;
+	int locked;
+
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	assert_false(mfd_source_file_is_locked(AT_FDCWD));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){ 0, all.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	locked = mfd_source_file_is_locked(AT_FDCWD);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_true(locked);
+	assert_int_equal(unlink(MFD_SOURCE_FILE_LOCK), 0);
+	assert_false(mfd_source_file_is_locked(AT_FDCWD));
 }
 
 static int begins(void)
@@ -376,6 +396,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_still_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cannot_look, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reboot, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_open_folder, setup, teardown),
