@@ -228,6 +228,21 @@ static int store(struct mfd_shared *sh, const struct mfd_options *o, int left)
 	return ret;
 }
 
+/* A hold that is tried below another parent is another one. */
+static int is_kept_hold(const struct mfd_shared *sh)
+{
+	return sh->kept_hold == sh->hold.kind &&
+	       (sh->hold.kind != MFD_HOLD_GROUP || !strcmp(sh->kept_group, sh->hold.group));
+}
+
+static void note_kept_hold(struct mfd_shared *sh)
+{
+	mfd_assert(sh->hold.kind <= MFD_HOLD_SIGNAL);
+	mfd_assert(sh->hold.kind != MFD_HOLD_GROUP || sh->hold.norigins);
+	sh->kept_hold = sh->hold.kind;
+	memcpy(sh->kept_group, sh->hold.group, sizeof(sh->kept_group));
+}
+
 int mfd_kept_save(struct mfd_shared *sh, const struct mfd_options *o, int left,
 		  struct mfd_error *err)
 {
@@ -235,7 +250,7 @@ int mfd_kept_save(struct mfd_shared *sh, const struct mfd_options *o, int left,
 
 	mfd_assert(left >= MFD_KEPT_NOTHING && left <= MFD__SOURCE_STATE__GONE);
 	mfd_assert(left == MFD_KEPT_NOTHING || !sh->keeps || sh->connected);
-	if (!sh->keeps || (sh->kept == left && sh->kept_hold == sh->hold.kind))
+	if (!sh->keeps || (sh->kept == left && is_kept_hold(sh)))
 		return 0;
 	if (left == MFD_KEPT_NOTHING)
 		ret = unlink(MFD_SOURCE_FILE_NAME) && errno != ENOENT ? -errno : 0;
@@ -246,7 +261,7 @@ int mfd_kept_save(struct mfd_shared *sh, const struct mfd_options *o, int left,
 				     "what another sender would need cannot be kept in criu's work "
 				     "directory: " MFD_SOURCE_FILE_NAME);
 	sh->kept = left;
-	sh->kept_hold = sh->hold.kind;
+	note_kept_hold(sh);
 	return 0;
 }
 
@@ -404,7 +419,7 @@ static int take(struct mfd_shared *sh, const Mfd__SourceEntry *e, struct mfd_opt
 	sh->settings = e->settings;
 	snprintf(sh->criu_run, sizeof(sh->criu_run), "%s", e->criu_run ? e->criu_run : "");
 	sh->kept = (int)e->state;
-	sh->kept_hold = sh->hold.kind;
+	note_kept_hold(sh);
 	sh->connected = 1;
 	if (take_options(o, e->options, err))
 		return err->code;

@@ -36,6 +36,7 @@ struct mfd_shared {
 	/* enum source_state that lies there, and with which hold; MFD_KEPT_NOTHING: no file */
 	int kept;
 	enum mfd_hold_kind kept_hold;
+	char kept_group[MFD_HOLD_PATH]; /* empty: of no group */
 	pid_t criu;
 	uint64_t criu_start; /* its start time, as a task's */
 	char criu_run[64];   /* its own name for its run; empty: it has none */

@@ -152,6 +152,21 @@ static void test_still_held(void **state)
 	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
 }
 
+/* As hold.c tries one parent after the other. */
+static void test_another_group(void **state)
+{
+	Mfd__SourceEntry *e;
+
+	(void)state;
+	assert_int_equal(leaves_runs(), 0);
+	assert_int_equal(mfd_kept_again(next, &got, NULL), 0);
+	strcpy(next->hold.group, "/held");
+	assert_int_equal(mfd_kept_save(next, &got, MFD__SOURCE_STATE__RUNS, NULL), 0);
+	assert_int_equal(mfd_source_file_load(AT_FDCWD, &e, NULL), 0);
+	assert_string_equal(e->group, "/held");
+	mfd_source_file_free(e);
+}
+
 /* A dump in that folder would take away what the tasks' way out depends on. */
 static void test_refused(void **state)
 {
@@ -395,6 +410,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_still_held, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cannot_look, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left, setup, teardown),
