@@ -412,6 +412,9 @@ static int take(struct mfd_shared *sh, const Mfd__SourceEntry *e, struct mfd_opt
 	same_boot = !strcmp(boot, e->boot_id);
 	if (check_place(e, same_boot, err))
 		return err->code;
+	/* An address with a number, as it was resolved: no other service is needed for it. */
+	if (mfd_sock_parse(e->target, 0, &sh->target, err))
+		return err->code;
 	take_tasks(sh, e, same_boot);
 	memcpy(sh->id, e->session_id.data, sizeof(sh->id));
 	memcpy(sh->secret, e->secret.data, sizeof(sh->secret));

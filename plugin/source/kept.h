@@ -26,7 +26,7 @@
 int mfd_kept_begin(struct mfd_shared *sh, struct mfd_error *err);
 /*
  * The same for a sender that goes on: fills `sh` (but for the phase: mfd_send_phase_again) and `o`
- * from the file.
+ * from the file, with the address that the target had.
  */
 int mfd_kept_again(struct mfd_shared *sh, struct mfd_options *o, struct mfd_error *err);
 /*

@@ -160,19 +160,16 @@ static int again(struct mfd_options *o, int forget)
 {
 	struct mfd_error err = { 0 };
 	struct mfd_shared *sh = share(&err);
-	int ret = sh ? mfd_kept_again(sh, o, &err) : err.code, log_fd = -1;
+	int ret = sh ? mfd_kept_again(sh, o, &err) : err.code, log_fd;
 
-	if (!ret) {
-		mfd_send_phase_again(sh);
-		log_fd = open_log(o);
-		ret = mfd_sock_parse(o->target, 0, &sh->target, &err);
-	}
 	if (!ret)
 		ret = mfd_secure_load(o, &sh->security, &err);
 	if (ret) {
-		mfd_log_error("%s", err.text);
+		mfd_log_error("%s", err.text); /* to the person: not in a log yet */
 		return MFD_EXIT_REFUSED;
 	}
+	mfd_send_phase_again(sh);
+	log_fd = open_log(o);
 	mfd_log_info("a sender goes on with session '%s', whose sender was gone", sh->session);
 	return mfd_supervisor_again(o, sh, log_fd, forget);
 }

@@ -121,6 +121,7 @@ static void test_again(void **state)
 	assert_memory_equal(next->id, sh->id, sizeof(sh->id));
 	assert_memory_equal(next->secret, sh->secret, sizeof(sh->secret));
 	assert_string_equal(got.target, "192.0.2.1:7");
+	assert_string_equal(next->target.text, "192.0.2.1:7");
 	assert_int_equal(got.mode, MFD_MODE_POSTCOPY);
 	assert_int_equal(atomic_load(&next->ntasks), 1);
 	assert_int_equal(next->task[0].pid, getpid());
