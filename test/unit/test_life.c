@@ -124,7 +124,9 @@ static void test_notes(void **state)
 	/* The file can be read, the process cannot be looked at. */
 	leave_descriptors(1);
 	assert_int_equal(mfd_notes_fate(fd), MFD_NOTES_ALIVE);
+	assert_int_equal(mfd_notes_kill(fd, "s"), -EAGAIN);
 	have_descriptors();
+	assert_int_equal(mfd_notes_left(fd), MFD_NOTES_RESTORED);
 	assert_int_equal(mfd_life(pid, 0), MFD_LIFE_ALIVE);
 
 	end_child(pid);

@@ -439,8 +439,8 @@ static void finish_burial(struct mfd_server *sv, int dirfd, const char *name)
 {
 	mfd_log_info("%s: has ended; the rest of it is removed", name);
 	mfd_takeover_kill(&sv->takeover, name);
-	mfd_notes_kill(dirfd, name);
-	mfd_clean_session(sv->dirfd, name);
+	if (mfd_notes_kill(dirfd, name) >= 0) /* else the next server tries again */
+		mfd_clean_session(sv->dirfd, name);
 }
 
 static void leave_alone(struct mfd_server *sv, const char *name, const char *why)

@@ -43,15 +43,17 @@ int mfd_notes_add(int dirfd, enum mfd_note note)
 	return add_line(dirfd, line);
 }
 
-/* "": it cannot be read. */
-static void read_boot(char boot[64])
+/* "" and -errno: it cannot be read. */
+static int read_boot(char boot[64])
 {
 	char *text = NULL;
+	int ret = mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL);
 
 	boot[0] = 0;
-	if (!mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL))
+	if (!ret)
 		snprintf(boot, 64, "%.36s", text);
 	free(text);
+	return ret;
 }
 
 /*
@@ -234,29 +236,33 @@ enum mfd_notes_left mfd_notes_left(int dirfd)
 	return found & 1U << MFD_NOTE_COMPLETE ? MFD_NOTES_COMPLETE : MFD_NOTES_RESTORED;
 }
 
-/* NULL: the line names no task, or the task has ended. */
-static struct mfd_deposit *parse(const char *line, const char *boot, const char *session)
+/* Put the task that the line names at the head of the list, if it names one, and that lives. */
+static int parse(const char *line, const char *boot, const char *session, struct mfd_deposit **list)
 {
+	enum mfd_life life;
 	struct mfd_deposit *h;
 	struct noted n;
 	int pidfd;
 
 	if (!read_line(line, &n) || strcmp(n.boot, boot) || n.pid <= 1 || !n.start)
-		return NULL;
+		return 0;
 	pidfd = pidfd_open(n.pid, 0);
 	if (pidfd < 0)
-		return NULL;
+		return errno == ESRCH || errno == EINVAL ? 0 : -errno;
 	/* Same boot, same pid, same start time: the same process. */
-	h = mfd_procfile_start_time(n.pid) == n.start ? calloc(1, sizeof(*h)) : NULL;
+	life = mfd_life(n.pid, n.start);
+	h = life == MFD_LIFE_ALIVE ? calloc(1, sizeof(*h)) : NULL;
 	if (!h) {
 		close(pidfd);
-		return NULL;
+		return life == MFD_LIFE_OVER ? 0 : life == MFD_LIFE_UNKNOWN ? -EAGAIN : -ENOMEM;
 	}
 	h->task = n.task ? n.task : MFD_DEPOSIT_UNKNOWN;
 	h->uffd = h->book = -1;
 	h->pidfd = pidfd;
 	mfd_deposit_give(h, session);
-	return h;
+	h->next = *list;
+	*list = h;
+	return 0;
 }
 
 pid_t mfd_notes_warden(int dirfd)
@@ -275,36 +281,48 @@ pid_t mfd_notes_warden(int dirfd)
 	return found;
 }
 
+/* All of them that live, or -errno: it cannot be told of one.  Text becomes lines. */
+static int find_all(char *text, const char *session, struct mfd_deposit **list, int *restored)
+{
+	char *line, *save, boot[64];
+	uint64_t since = 0;
+	int ret;
+
+	do
+		ret = read_boot(boot);
+	while (ret && mfd_life_look_again(ret, &since));
+	for (line = strtok_r(text, "\n", &save); line && !ret; line = strtok_r(NULL, "\n", &save)) {
+		*restored |= !strcmp(line, notes[MFD_NOTE_RESTORED]);
+		do
+			ret = parse(line, boot, session, list);
+		while (ret && mfd_life_look_again(ret, &since));
+	}
+	return ret;
+}
+
 int mfd_notes_kill(int dirfd, const char *session)
 {
-	char *text, *line, *save, boot[64];
-	struct mfd_deposit *list = NULL, *h;
-	int restored = 0, ret = read_text(dirfd, &text);
+	struct mfd_deposit *list = NULL;
+	int restored = 0, begun, ret;
+	char *text;
 
+	ret = read_text(dirfd, &text);
 	if (ret || !text)
 		return ret;
-	read_boot(boot);
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		restored |= !strcmp(line, notes[MFD_NOTE_RESTORED]);
-		h = parse(line, boot, session);
-		if (!h)
-			continue;
-		h->next = list;
-		list = h;
-	}
+	ret = find_all(text, session, &list, &restored);
 	free(text);
-	if (list)
-		mfd_holder_kill(list, session);
-	while ((h = list)) {
-		list = h->next;
-		close(h->pidfd);
-		free(h);
-	}
-	if (!restored)
+	begun = !ret;
+	if (list && begun)
+		ret = mfd_holder_kill(list, session);
+	if (ret)
+		mfd_log_error("%s: its restored tasks are not all killed: %s", session,
+			      strerror(-ret));
+	while (list)
+		mfd_deposit_drop(&list);
+	if (!ret && !restored)
 		unlinkat(dirfd, MFD_NOTES_FILE, 0);
-	else if (mfd_notes_add(
-			 dirfd,
-			 MFD_NOTE_KILLED)) /* no later worker may take them for tasks that live */
+	/* No later worker may take them for tasks that live. */
+	if (begun && restored && mfd_notes_add(dirfd, MFD_NOTE_KILLED))
 		mfd_log_error("%s cannot be written", MFD_NOTES_FILE);
-	return restored;
+	return ret ? ret : restored;
 }

@@ -60,7 +60,8 @@ pid_t mfd_notes_warden(int dirfd);
 /*
  * Kill those tasks that are still what they were then, their descendants, and the pid namespaces
  * restored for them.  1: a restore had been finished, so that pages may have left the store; 0:
- * none had; -errno: the notes cannot be read, and none was killed.
+ * none had; -errno: the notes cannot be read, or of a task it cannot be told if it lives, and none
+ * was killed; -EBUSY also: one does not die.
  */
 int mfd_notes_kill(int dirfd, const char *session);
 
