@@ -142,7 +142,7 @@ static const char *remove_ended(struct mfd_server *sv, const char *name)
  * A person gives up what may be the only copy: its source, should it be frozen still, hears of it
  * by the tombstone, and goes on.
  */
-static void bury(struct mfd_server *sv, const struct mfd_session_file *f, int is_dead)
+static int bury(struct mfd_server *sv, const struct mfd_session_file *f, int is_dead)
 {
 	Mfd__SessionEntry e = *f->entry; /* shallow */
 
@@ -152,27 +152,40 @@ static void bury(struct mfd_server *sv, const struct mfd_session_file *f, int is
 	e.has_in_doubt = 1;
 	e.in_doubt = 0;
 	e.has_by_person = e.by_person = 1;
-	if (mfd_session_file_bury(sv->dirfd, f->name, &e))
-		mfd_log_error("%s: no tombstone", f->name);
+	return mfd_session_file_bury(sv->dirfd, f->name, &e);
+}
+
+/* 1: all that was restored is dead; 0: a process that a task has left behind lives; or -errno. */
+static int kill_restored(struct mfd_server *sv, const char *name)
+{
+	int fd = openat(sv->dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return errno == ENOENT ? 1 : -errno;
+	ret = mfd_notes_kill(fd, name);
+	if (ret >= 0) {
+		ret = mfd_notes_fate(fd) != MFD_NOTES_ALIVE;
+		mfd_pagestore_remove(fd); /* a tombstone needs room */
+	}
+	close(fd);
+	return ret;
 }
 
 /* A tombstone is discarded: the person says that what ran here does not matter. */
 static const char *discard(struct mfd_server *sv, const struct mfd_session_file *f)
 {
-	int fd = f->ended ? -1 :
-			    openat(sv->dirfd, f->name,
-				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int is_dead = f->ended;
+	int is_dead = 1;
 
-	if (!f->ended)
+	if (!f->ended) {
 		mfd_reload_give_up(sv, f->name);
-	if (fd >= 0) {
-		mfd_notes_kill(fd, f->name);
-		is_dead = mfd_notes_fate(fd) != MFD_NOTES_ALIVE;
-		close(fd);
+		is_dead = kill_restored(sv, f->name);
 	}
-	if (f->entry)
-		bury(sv, f, is_dead);
+	if (is_dead < 0)
+		return "error: whether its restored tasks are dead cannot be told: nothing is "
+		       "removed, try again";
+	if (f->entry && bury(sv, f, is_dead))
+		return "error: no tombstone can be written (is the disk full?), without which its "
+		       "source hears of nothing: try again";
 	return clean(sv, f->name);
 }
 

@@ -348,6 +348,28 @@ static void block_evidence(int block)
 	}
 }
 
+/* What its source could not hear of is not removed. */
+static void test_no_tombstone(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	unloadable(&s, "one");
+	assert_int_equal(mkdirat(server_root, "one/.attached", 0700), 0);
+	server_ask("resolve one discard", "error: whether its restored tasks are dead");
+	assert_int_equal(unlinkat(server_root, "one/.attached", AT_REMOVEDIR), 0);
+	unlinkat(server_root, ".ended", AT_REMOVEDIR);
+	close(openat(server_root, ".ended", O_WRONLY | O_CREAT | O_EXCL, 0600));
+	server_ask("resolve one discard", "error: no tombstone can be written");
+	assert_true(disk_has_folder("one"));
+	assert_int_equal(unlinkat(server_root, ".ended", 0), 0);
+	server_ask("resolve one discard", "ok");
+	assert_false(disk_has_folder("one"));
+	ask(&s, "commit", NEVER_RAN, 1, "discarded");
+	assert_int_equal(server_stop(), 0);
+}
+
 /* A tombstone that cannot be looked for is no reason to load what may have ended. */
 static void test_buried_unknown(void **state)
 {
@@ -550,6 +572,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_unreadable),
 		SERVER_TEST(test_half_buried),
 		SERVER_TEST(test_buried_unknown),
+		SERVER_TEST(test_no_tombstone),
 		SERVER_TEST(test_full),
 		SERVER_TEST(test_committed),
 		SERVER_TEST(test_died),
