@@ -125,7 +125,7 @@ int mfd_conn_peer_text(const struct mfd_conn *c, char *buf, size_t len);
 const char *mfd_conn_identity(const struct mfd_conn *c);
 /*
  * All that it has proved to be, the identity first, one line each: every DNS name of a certificate,
- * its common name, and its public key as "spki:HEX".  "" on a plain one.
+ * or its common name if it has none, and its public key as "spki:HEX".  "" on a plain one.
  */
 const char *mfd_conn_names(const struct mfd_conn *c);
 /*

@@ -30,23 +30,80 @@ static int plain_name(const char *name, size_t len)
 	return 1;
 }
 
-/* The first DNS name of the certificate, else its common name: 0, or -ENOENT. */
-static int name_of(gnutls_x509_crt_t crt, char *buf, size_t room)
+#define NAME_ROOM (MFD_TLS_IDENTITY - 5) /* behind "x509:" */
+
+struct names {
+	char *buf;
+	size_t room;
+};
+
+static void keep_first(struct names *to, const char *name)
 {
-	size_t len;
+	if (!to->buf[0])
+		snprintf(to->buf, to->room, "%s", name);
+}
+
+/* One more line, or nothing: a name that was cut would be another one. */
+static void add_line(struct names *to, const char *kind, const char *name)
+{
+	size_t used = strlen(to->buf), more = strlen(kind) + strlen(name) + 1;
+
+	if (used + more < to->room)
+		sprintf(to->buf + used, "%s%s%s", used ? "\n" : "", kind, name);
+}
+
+static void add_name(struct names *to, const char *name)
+{
+	add_line(to, "x509:", name);
+}
+
+/* Each DNS name.  How many there are: also those that are no plain names or too long. */
+static unsigned dns_names(gnutls_x509_crt_t crt, void (*each)(struct names *to, const char *name),
+			  struct names *to)
+{
+	char name[NAME_ROOM];
+	unsigned n = 0;
 	int ret = 0;
 
-	for (unsigned i = 0; ret >= 0; i++) {
-		len = room - 1;
-		ret = gnutls_x509_crt_get_subject_alt_name(crt, i, buf, &len, NULL);
-		if (ret == GNUTLS_SAN_DNSNAME && plain_name(buf, len)) {
-			buf[len] = '\0';
-			return 0;
-		}
+	for (unsigned i = 0; ret >= 0 || ret == GNUTLS_E_SHORT_MEMORY_BUFFER; i++) {
+		size_t len = sizeof(name) - 1;
+
+		ret = gnutls_x509_crt_get_subject_alt_name(crt, i, name, &len, NULL);
+		n += ret < 0 ? ret != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE :
+			       ret == GNUTLS_SAN_DNSNAME;
+		if (ret != GNUTLS_SAN_DNSNAME || !plain_name(name, len))
+			continue;
+		name[len] = '\0';
+		each(to, name);
 	}
-	len = room;
-	ret = gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, buf, &len);
-	return ret >= 0 && plain_name(buf, len) ? 0 : -ENOENT;
+	return n;
+}
+
+/*
+ * The DNS names of the certificate; only if it has none, its common name (RFC 6125, 6.4.4): a CA
+ * that has looked at the DNS names may have let any common name pass.
+ */
+static void each_name(gnutls_x509_crt_t crt, void (*each)(struct names *to, const char *name),
+		      struct names *to)
+{
+	char name[NAME_ROOM];
+	size_t len = sizeof(name);
+
+	if (!dns_names(crt, each, to) &&
+	    gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &len) >=
+		    0 &&
+	    plain_name(name, len))
+		each(to, name);
+}
+
+/* The first of them: 0, or -ENOENT and an empty text. */
+static int name_of(gnutls_x509_crt_t crt, char *buf, size_t room)
+{
+	struct names first = { .buf = buf, .room = room };
+
+	buf[0] = '\0';
+	each_name(crt, keep_first, &first);
+	return buf[0] ? 0 : -ENOENT;
 }
 
 static int spki_of(gnutls_x509_crt_t crt, char *buf, size_t room)
@@ -77,51 +134,24 @@ static int peer_crt(gnutls_session_t g, gnutls_x509_crt_t *crt)
 	return 0;
 }
 
-/* One more line, or nothing: a name that was cut would be another one. */
-static void add_name(char *names, size_t room, const char *kind, const char *name)
-{
-	size_t used = strlen(names), more = strlen(kind) + strlen(name) + 1;
-
-	if (used + more < room)
-		sprintf(names + used, "%s%s%s", used ? "\n" : "", kind, name);
-}
-
-static void all_names(gnutls_x509_crt_t crt, char *names, size_t room)
-{
-	char name[MFD_TLS_IDENTITY - 5];
-	size_t len;
-	int ret = 0;
-
-	for (unsigned i = 0; ret >= 0 || ret == GNUTLS_E_SHORT_MEMORY_BUFFER; i++) {
-		len = sizeof(name) - 1;
-		ret = gnutls_x509_crt_get_subject_alt_name(crt, i, name, &len, NULL);
-		if (ret != GNUTLS_SAN_DNSNAME || !plain_name(name, len))
-			continue;
-		name[len] = '\0';
-		add_name(names, room, "x509:", name);
-	}
-	len = sizeof(name);
-	ret = gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &len);
-	if (ret >= 0 && plain_name(name, len))
-		add_name(names, room, "x509:", name);
-	if (!spki_of(crt, name, sizeof(name)))
-		add_name(names, room, "", name);
-}
-
 int mfd_tls_verify_identity(gnutls_session_t g, char *buf, size_t len, char *names, size_t room)
 {
+	struct names all = { .buf = names, .room = room };
+	char name[NAME_ROOM], spki[NAME_ROOM];
 	gnutls_x509_crt_t crt;
-	char name[MFD_TLS_IDENTITY];
 	int ret = peer_crt(g, &crt);
 
 	if (ret)
 		return ret;
-	if (!name_of(crt, name, sizeof(name) - 5))
-		snprintf(buf, len, "x509:%.*s", (int)sizeof(name) - 6, name);
-	else
-		ret = spki_of(crt, buf, len);
 	names[0] = '\0';
-	all_names(crt, names, room);
+	each_name(crt, add_name, &all);
+	ret = spki_of(crt, spki, sizeof(spki));
+	if (!ret)
+		add_line(&all, "", spki);
+	if (!name_of(crt, name, sizeof(name)))
+		ret = snprintf(buf, len, "x509:%s", name) < (int)len ? 0 : -EINVAL;
+	else if (!ret)
+		snprintf(buf, len, "%s", spki);
 	gnutls_x509_crt_deinit(crt);
 	return ret;
 }
@@ -200,7 +230,7 @@ static const struct {
 gnutls_alert_description_t mfd_tls_verify_say(const struct mfd_tls_verified *v,
 					      struct mfd_error *err)
 {
-	char name[128] = "?", what[300];
+	char name[128], what[300];
 	size_t i = 0;
 
 	while (faults[i].status && !(v->status & faults[i].status))
@@ -209,8 +239,8 @@ gnutls_alert_description_t mfd_tls_verify_say(const struct mfd_tls_verified *v,
 		faults[i].say(v, what, sizeof(what));
 	else
 		snprintf(what, sizeof(what), "%s", faults[i].text);
-	name_of(v->crt, name, sizeof(name));
-	mfd_error_set(err, -EACCES, "%s (%s) %s", v->whose, name, what);
+	mfd_error_set(err, -EACCES, "%s (%s) %s", v->whose,
+		      name_of(v->crt, name, sizeof(name)) ? "?" : name, what);
 	return faults[i].alert;
 }
 

@@ -471,18 +471,13 @@ static void test_revoked(void **state)
 		 "the source's certificate (source.example) has been revoked");
 }
 
-/* Good when it was loaded. */
-static void test_expires_later(void **state)
+static void client_of(struct bed *b, const char *const *names, size_t n, int seconds)
 {
-	struct bed *b = *state;
-
-	/* valid for one more second: loaded before, used after it */
-	const char *names[] = { "source.example" };
 	struct mfd_tls_make m = { .names = names,
-				  .n_names = 1,
+				  .n_names = n,
 				  .purposes = MFD_TLS_FOR_CLIENT,
 				  .from = time(NULL) - 10,
-				  .until = time(NULL) + 2 };
+				  .until = time(NULL) + seconds };
 	int fd = open(b->folder, O_RDONLY | O_DIRECTORY);
 	struct mfd_error err = { 0 };
 
@@ -491,6 +486,36 @@ static void test_expires_later(void **state)
 	assert_int_equal(
 		mfd_tls_make_pair(fd, fd, MFD_TLS_CLIENT_CERT, MFD_TLS_CLIENT_KEY, &m, &err), 0);
 	close(fd);
+}
+
+static void client_is(struct bed *b, const char *name, const char *more, const char *names)
+{
+	client_of(b, (const char *[]){ name, more }, more ? 2 : 1, 100);
+	connected(b);
+	assert_int_equal(strncmp(mfd_conn_names(&b->e.target), names, strlen(names)), 0);
+	assert_int_equal(strlen(mfd_conn_names(&b->e.target)), strlen(names) + 5 + 64);
+	tlsbed_close(&b->e);
+	mfd_tls_free(b->source);
+	mfd_tls_free(b->target);
+	b->source = b->target = NULL;
+}
+
+/* A common name counts only where there is no DNS name, not even one that is of no use. */
+static void test_common_name(void **state)
+{
+	char longer[201] = { 0 };
+
+	client_is(*state, "127.0.0.9", NULL, "x509:127.0.0.9\n");
+	client_is(*state, "127.0.0.9", "db.example", "x509:db.example\n");
+	client_is(*state, "127.0.0.9", memset(longer, 'a', 200), "");
+}
+
+/* Good when it was loaded. */
+static void test_expires_later(void **state)
+{
+	struct bed *b = *state;
+
+	client_of(b, (const char *[]){ "source.example" }, 1, 2);
 	load(b, b->folder, b->folder);
 	sleep(3);
 	both_say(b, "by its clock it has expired",
@@ -758,6 +783,7 @@ int main(void)
 		TEST(test_own_certificate),
 		TEST(test_own_files),
 		TEST(test_revoked),
+		TEST(test_common_name),
 		TEST(test_expires_later),
 		TEST(test_psk),
 		TEST(test_wrong_psk),

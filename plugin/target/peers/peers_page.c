@@ -9,8 +9,8 @@
 
 static const struct mfd_manual_entry peers[] = {
 	{ "x509:", "NAME",
-	  "A certificate of the server's CA that has this DNS name or common name. A pattern: '*', '?' "
-	  "and '[...]' as in a shell." },
+	  "A certificate of the server's CA that has this DNS name or, if it has no DNS name, this "
+	  "common name. A pattern: '*', '?' and '[...]' as in a shell." },
 	{ "psk:", "NAME", "The pre-shared key of this name; likewise a pattern." },
 	{ "spki:", "HEX",
 	  "A certificate with this public key: its SHA-256 in hexadecimal. The server logs it of a peer "
