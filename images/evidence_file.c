@@ -24,10 +24,10 @@ int mfd_evidence_file_is_needed(const Mfd__SessionEntry *e)
 	return e->has_restorable_us || e->has_ready_us || e->has_running_us || e->has_committed_us;
 }
 
-/* Its source ended it by itself, or needs to know no more than that its tasks may die. */
+/* Its source ended it by itself, or has told that its tasks are dead. */
 static int is_spare(const Mfd__SessionEntry *e)
 {
-	return e->told || e->state == MFD__SESSION_STATE__DONE;
+	return e->told || e->source_gone;
 }
 
 static int has_id(const Mfd__SessionEntry *e)

@@ -158,9 +158,10 @@ static void test_bound(void **state)
 	Mfd__SessionEntry e[4] = { entry(0, NULL), entry(1, NULL), entry(2, NULL), entry(3, NULL) };
 	struct dir *d = *state;
 
-	/* Its source has ended it, or it is done: these may go. */
+	/* Its source has ended it, or told that its tasks are dead: these may go. */
 	e[0].has_told = e[0].told = 1;
-	e[1].state = MFD__SESSION_STATE__DONE;
+	e[1].state = e[2].state = MFD__SESSION_STATE__DONE;
+	e[1].has_source_gone = e[1].source_gone = 1;
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(mfd_evidence_file_keep(d->fd, &e[i]), 0);
 	age(d, 1, "old", 50);

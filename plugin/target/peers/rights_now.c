@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The rights in force, and how others take their place. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,7 +47,8 @@ static int is_without(struct mfd_rights_now *n)
 	struct mfd_rights *old = mfd_rights_now(n);
 
 	mfd_rights_put(old);
-	return !old && !n->file && access(MFD_RIGHTS_FILE, F_OK) && errno == ENOENT;
+	return !old && !n->file &&
+	       faccessat(AT_FDCWD, MFD_RIGHTS_FILE, F_OK, AT_SYMLINK_NOFOLLOW) && errno == ENOENT;
 }
 
 int mfd_rights_now_read(struct mfd_rights_now *n, struct mfd_error *err)

@@ -247,11 +247,13 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 static void take_request(struct mfd_session *s)
 {
 	struct mfd_request *r = s->inbox.request; /* only we take it away */
-	const char *answer = r->kind == MFD_REQUEST_SET ? mfd_setting_ask(s, r) : r->answer;
+	const char *answer = r->answer;
 
 	mfd_assert(mfd_session_is_mine(s));
-	mfd_assert(r && !r->done);
-	if (r->kind != MFD_REQUEST_SET)
+	mfd_assert(!r->done);
+	if (r->kind == MFD_REQUEST_SET)
+		answer = mfd_setting_ask(s, r); /* whose answer may come, and end `r`, at once */
+	else
 		mfd_settle(s, r);
 	pthread_mutex_lock(&s->lock);
 	s->inbox.request = NULL;
