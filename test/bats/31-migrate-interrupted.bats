@@ -43,7 +43,7 @@ interrupt()
 	local phase sig rc
 	# Longer than the pages take, beside which it runs: there is a phase in which nothing else
 	# is missing.
-	CRIU=$(slow_restore 1.5) start_server --restore
+	CRIU=$(slow_restore 2.5) start_server --restore
 	for phase in start connecting freezing streaming verifying restoring releasing; do
 		for sig in INT TERM; do
 			SESSION=$phase-$sig

@@ -19,7 +19,7 @@ early_restored()
 {
 	start_server --restore --stall-timeout 1000
 	start_victim --size 256
-	start migrate migrate --restore --stall-timeout 1s --max-bandwidth 1Gbit
+	start migrate migrate --restore --stall-timeout 1s --max-bandwidth 400Mbit
 	MIGRATING=$STARTED_PID
 	eventually 20 grep -q 'test: restored as process' "$SCRATCH/server.err"
 	has_state receiving
