@@ -14,15 +14,6 @@ setup()
 	hosts_up
 	containers_up
 }
-	# What a test leaves that ends anywhere. The cgroups of both hosts are here, on one kernel.
-	register undo find /sys/fs/cgroup -depth -type d -path "*/$ID-*" -exec rmdir {} ';'
-	register undo sh -c "cat /sys/fs/cgroup/freezer/$ID-*/cgroup.procs \
-		/sys/fs/cgroup/freezer/$ID-*/*/cgroup.procs \
-		/sys/fs/cgroup/$ID-*/*/cgroup.procs \
-		| xargs -r sh -c 'kill -KILL \"\$@\"; sleep 0.5' sh"
-	register undo runc --root "$SCRATCH/runc-a" delete -f "$ID"
-	register undo runc --root "$SCRATCH/runc-b" delete -f "$ID"
-}
 
 # move_container [OPTIONS]
 move_container()
