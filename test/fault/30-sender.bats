@@ -121,7 +121,7 @@ PHASES='connecting streaming images verify ready'
 	local i
 
 	seed
-	start_badlink --bandwidth 24000000
+	start_badlink --bandwidth 12000000
 	for ((i = 0; i < 20; i++)); do
 		fresh_victim "$i"
 		start_dump
@@ -138,7 +138,7 @@ PHASES='connecting streaming images verify ready'
 	local i
 
 	seed
-	start_badlink --bandwidth 24000000
+	start_badlink --bandwidth 12000000
 	for ((i = 0; i < 10; i++)); do
 		fresh_victim "$i"
 		start_dump

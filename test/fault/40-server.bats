@@ -61,7 +61,7 @@ either_way()
 
 	seed
 	start_server
-	start_badlink --bandwidth 16000000
+	start_badlink --bandwidth 10000000
 	for ((i = 0; i < 10; i++)); do
 		export CRIU_MULTIFD_MODE=${modes[i % 2]}
 		fresh_victim "$i"
@@ -152,7 +152,7 @@ either_way()
 
 	start_victim --size 16
 	start_server
-	start_badlink --bandwidth 8000000
+	start_badlink --bandwidth 4000000
 	start_dump
 	eventually 10 sender_pids
 	eventually 10 status_is state receiving
