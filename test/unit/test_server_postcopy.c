@@ -180,6 +180,10 @@ static void test_unreadable(void **state)
 		criu_expect_done(pid, "one");
 		disk_wait_free("one");
 	}
+	/* Which of them live cannot be told, so nothing is thrown away. */
+	server_ask("resolve one discard",
+		   "error: whether its restored tasks are dead cannot be told");
+	hide("one", file[2], 0);
 	server_ask("resolve one discard", "ok");
 	assert_int_equal(criu_reap(pid), 128 + SIGKILL);
 	assert_int_equal(server_stop(), 0);
