@@ -446,7 +446,7 @@ static void test_no_task(void **state)
 	assert_true(pid >= 0);
 	if (!pid)
 		_exit(0);
-	usleep(50000);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
 	atomic_store(&shared->ntasks, 0);
 	mfd_tasks_init(&t, shared);
 	assert_int_equal(mfd_tasks_add(&t, pid, &k, &err), 0); /* a zombie, as trees may have */
