@@ -76,17 +76,3 @@ int mfd_source_file_is_locked(int dirfd)
 	close(fd);
 	return held;
 }
-
-int mfd_source_file_boot_id(char *buf, size_t len)
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC), ret = 0;
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, len - 1);
-
-	if (n <= 0)
-		ret = fd < 0 || n < 0 ? -errno : -EIO;
-	else
-		buf[strcspn((buf[n] = 0, buf), "\n")] = 0;
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}

@@ -26,7 +26,5 @@ void mfd_source_file_free(Mfd__SourceEntry *e); /* NULL is fine */
 int mfd_source_file_lock(int lock);
 /* Nonzero: a sender is at work in the folder, or it cannot be known.  Takes nothing. */
 int mfd_source_file_is_locked(int dirfd);
-/* 0: the boot id of this host, as the kernel writes it.  -errno. */
-int mfd_source_file_boot_id(char *buf, size_t len);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Control groups of version 2; see cgroup.h. */
+/* Control groups; see cgroup.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -85,24 +85,49 @@ int mfd_cgroup_move_thread(int root, const char *group, pid_t tid)
 	return move(root, group, "cgroup.threads", tid);
 }
 
-int mfd_cgroup_of(pid_t pid, pid_t tid, char *group)
+/* At the beginning of a line, or behind the number and the other controllers of it. */
+static const char *line_of(const char *text, const char *hierarchy)
 {
-	char path[64], *text, *line, *end;
+	const char *at = text;
+
+	while ((at = strstr(at, hierarchy)) && hierarchy[0] != ':' && at != text && at[-1] != '\n')
+		at++;
+	return at ? at + strlen(hierarchy) : NULL;
+}
+
+int mfd_cgroup_path(pid_t pid, pid_t tid, const char *hierarchy, char **path)
+{
+	char file[64], *text;
+	const char *at;
 	int ret;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/cgroup", pid, tid);
-	ret = mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL);
+	*path = NULL;
+	snprintf(file, sizeof(file), "/proc/%d/task/%d/cgroup", pid, tid);
+	ret = mfd_io_read_file(AT_FDCWD, file, 1 << 16, &text, NULL);
 	if (ret)
 		return ret;
-	line = !strncmp(text, "0::", 3) ? text : strstr(text, "\n0::");
-	line = line ? strchr(line, '/') : NULL;
-	end = line ? strchr(line, '\n') : NULL;
+	at = line_of(text, hierarchy);
+	if (!at || *at != '/' || !strchr(at, '\n'))
+		ret = -ENODEV;
+	else if (!(*path = strndup(at, strcspn(at, "\n"))))
+		ret = -ENOMEM;
+	free(text);
+	return ret;
+}
+
+int mfd_cgroup_of(pid_t pid, pid_t tid, char *group)
+{
+	char *path;
+	int ret = mfd_cgroup_path(pid, tid, "0::", &path);
+
+	if (ret)
+		return ret == -ENODEV ? -EXDEV : ret;
 	/* "/..": outside of this process's cgroup namespace */
-	if (!end || end - line >= MFD_CGROUP_PATH - 64 || !strncmp(line, "/..", 3))
+	if (strlen(path) >= MFD_CGROUP_PATH - 64 || !strncmp(path, "/..", 3))
 		ret = -EXDEV;
 	else
-		snprintf(group, MFD_CGROUP_PATH, "%.*s", (int)(end - line), line);
-	free(text);
+		strcpy(group, path);
+	free(path);
 	return ret;
 }
 

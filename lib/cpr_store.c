@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "cpr_store.h"
-#include "io.h"
+#include "life.h"
 #include "why.h"
 
 int mfd_cpr_save_item(struct mfd_cpr *t, const struct mfd_cpr_image_item *item)
@@ -71,12 +71,9 @@ static int copy_text(const char **to, const char *from)
 /* The boot id of this host, to be freed; NULL: not known. */
 static char *boot_id(void)
 {
-	char *id = NULL;
+	char id[MFD_LIFE_BOOT];
 
-	if (mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &id, NULL))
-		return NULL;
-	id[strcspn(id, "\n")] = 0;
-	return id;
+	return mfd_life_boot(id) ? NULL : strdup(id);
 }
 
 int mfd_cpr_header_now(struct mfd_cpr_image_header *header, const char *session)

@@ -1,35 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* By /proc/PID/cgroup. */
+/* By the group's name, and by its files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cgroup.h"
 #include "error.h"
 #include "held.h"
 #include "heldgroup.h"
 #include "io.h"
-
-/* "0::" is the hierarchy of version 2, ":freezer:" that of version 1 which can freeze. */
-static char *path_in(char *text, const char *hierarchy)
-{
-	char *line = strstr(text, hierarchy), *end;
-
-	if (!line || (line != text && hierarchy[0] == '0' && line[-1] != '\n'))
-		return NULL;
-	line += strlen(hierarchy);
-	end = strchr(line, '\n');
-	return end && line[0] == '/' ? strndup(line, (size_t)(end - line)) : NULL;
-}
-
-static int read_groups(pid_t pid, char **text)
-{
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
-	return mfd_io_read_file(AT_FDCWD, path, 1 << 16, text, NULL);
-}
 
 /* Where the hierarchies usually are; one that is elsewhere is not looked at. */
 static const struct {
@@ -62,20 +43,19 @@ static int is_thawed(const char *group)
 
 int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err)
 {
-	char *text, *group;
+	char *group;
 	int ret = 0;
 
-	if (read_groups(pid, &text))
+	if (mfd_cgroup_path(pid, pid, "0::", &group))
 		return 0;
-	group = path_in(text, "0::");
-	if (group && strstr(group, "/" MFD_HELD_GROUP "."))
+	if (strstr(group, "/" MFD_HELD_GROUP "."))
 		ret = mfd_error_set(
 			err, -EBUSY,
 			"process %d is held frozen in %s: it is restored, and its source "
 			"has not let go.  First settle that: criu-multifd resolve --dir "
 			"DIR SESSION",
 			pid, group);
-	else if (group && strstr(group, "/" MFD_HELDGROUP_NAME ".") && !is_thawed(group))
+	else if (strstr(group, "/" MFD_HELDGROUP_NAME ".") && !is_thawed(group))
 		ret = mfd_error_set(
 			err, -EBUSY,
 			"process %d is held frozen in %s by a session that is in doubt: it may run on its "
@@ -83,21 +63,18 @@ int mfd_heldgroup_refuse(pid_t pid, struct mfd_error *err)
 			"of its images",
 			pid, group);
 	free(group);
-	free(text);
 	return ret;
 }
 
 int mfd_heldgroup_refuse_frozen(pid_t pid, struct mfd_error *err)
 {
-	char *text;
+	char *group;
 	int ret = 0;
 
-	if (read_groups(pid, &text))
-		return 0;
 	for (size_t i = 0; i < sizeof(usual) / sizeof(*usual) && !ret; i++) {
-		char *group = path_in(text, usual[i].hierarchy);
-
-		if (group && says(usual[i].mount, group, usual[i].file, usual[i].frozen))
+		if (mfd_cgroup_path(pid, pid, usual[i].hierarchy, &group))
+			continue;
+		if (says(usual[i].mount, group, usual[i].file, usual[i].frozen))
 			ret = mfd_error_set(
 				err, -EBUSY,
 				"process %d is frozen by its control group %s%s (a paused container?), "
@@ -105,6 +82,5 @@ int mfd_heldgroup_refuse_frozen(pid_t pid, struct mfd_error *err)
 				pid, usual[i].mount, group);
 		free(group);
 	}
-	free(text);
 	return ret;
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* By /proc/PID/stat. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "io.h"
@@ -40,4 +44,17 @@ int mfd_life_look_again(int ret, uint64_t *since)
 		return 0;
 	usleep(PAUSE_US);
 	return 1;
+}
+
+int mfd_life_boot(char boot[MFD_LIFE_BOOT])
+{
+	char *text = NULL;
+	int ret = mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", MFD_LIFE_BOOT - 1,
+				   &text, NULL);
+
+	boot[0] = 0;
+	if (!ret)
+		snprintf(boot, MFD_LIFE_BOOT, "%.*s", (int)strcspn(text, "\n"), text);
+	free(text);
+	return ret;
 }

@@ -30,4 +30,8 @@ int mfd_life_cannot_tell(int ret);
  */
 int mfd_life_look_again(int ret, uint64_t *since);
 
+#define MFD_LIFE_BOOT 64 /* bytes of a boot's id */
+/* The id of this boot, whose processes end with it: 0, or -errno and "". */
+int mfd_life_boot(char boot[MFD_LIFE_BOOT]);
+
 #endif

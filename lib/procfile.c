@@ -126,6 +126,19 @@ int mfd_procfile_last(const char *status, const char *key, int base, uint64_t *v
 	return n ? 0 : -ENOENT;
 }
 
+int mfd_procfile_number(pid_t pid, const char *key, int base, uint64_t *value)
+{
+	char *text = NULL;
+	int ret = mfd_procfile_status(pid, &text);
+
+	if (!ret)
+		ret = mfd_procfile_first(text, key, base, value);
+	if (ret)
+		*value = 0;
+	free(text);
+	return ret;
+}
+
 uint32_t mfd_procfile_inner_pid(pid_t pid)
 {
 	uint64_t inner = 0;

@@ -36,6 +36,8 @@ int mfd_procfile_status(pid_t pid, char **text);
  * is no such line, or no number in it.
  */
 int mfd_procfile_first(const char *status, const char *key, int base, uint64_t *value);
+/* The same of a process: 0; or -errno, with *value 0. */
+int mfd_procfile_number(pid_t pid, const char *key, int base, uint64_t *value);
 int mfd_procfile_last(const char *status, const char *key, int base, uint64_t *value);
 /* How often its first thread left the processor, by itself or not; 0: no such process. */
 uint64_t mfd_procfile_switches(pid_t pid);

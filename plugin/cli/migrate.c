@@ -16,9 +16,9 @@
 #include "command.h"
 #include "flags.h"
 #include "io.h"
+#include "life.h"
 #include "migrate.h"
 #include "netaddr.h"
-#include "procfile.h"
 #include "source_file.h"
 
 #define PROGRESS_FILE ".progress"
@@ -208,20 +208,12 @@ static void explain(const struct mfd_migrate *m, struct outcome *o)
 		close(dir);
 }
 
-/* A zombie, which its parent has not waited for yet, has ended, too. */
-static int has_ended(pid_t pid)
-{
-	struct mfd_procfile_stat st;
-	int ret = mfd_procfile_stat(pid, &st);
-
-	return ret ? ret == -ENOENT || ret == -ESRCH : mfd_procfile_is_over(&st);
-}
-
 static void aborted(const struct mfd_migrate *m, struct outcome *o)
 {
 	unsigned phase = atomic_load(&m->progress->phase),
 		 where = phase == MFD_PROGRESS_ABORTED ? m->progress->failed_in : phase;
-	const char *runs = has_ended((pid_t)m->pid) ? "it has ended meanwhile" : "it runs on here";
+	const char *runs = mfd_life((pid_t)m->pid, 0) == MFD_LIFE_OVER ? "it has ended meanwhile" :
+									 "it runs on here";
 	char why[700];
 
 	o->result = m->stop && m->asked ? "aborted" : "failed";
@@ -248,14 +240,19 @@ static void aborted(const struct mfd_migrate *m, struct outcome *o)
 	set_error(o, "process %u was not moved, %s: %.600s", m->pid, runs, why);
 }
 
+static void in_doubt(struct outcome *o)
+{
+	o->result = "in-doubt";
+	o->code = MFD_EXIT_DOUBT;
+}
+
 static void judge(const struct mfd_migrate *m, struct outcome *o)
 {
 	int ok = WIFEXITED(m->criu_status) && !WEXITSTATUS(m->criu_status);
 
 	*o = (struct outcome){ .result = "released", .code = MFD_EXIT_OK };
 	if (atomic_load(&m->progress->lost) == MFD_PROGRESS_DIED) {
-		o->result = "in-doubt";
-		o->code = MFD_EXIT_DOUBT;
+		in_doubt(o);
 		set_error(
 			o,
 			"process %u is frozen here, in doubt: it ran on %s and died there before "
@@ -266,8 +263,7 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 	}
 	if (atomic_load(&m->progress->lost) == MFD_PROGRESS_DAMAGED ||
 	    atomic_load(&m->progress->lost) == MFD_PROGRESS_GIVEN_UP) {
-		o->result = "in-doubt";
-		o->code = MFD_EXIT_DOUBT;
+		in_doubt(o);
 		set_error(
 			o,
 			"process %u is frozen here, in doubt: it may run on %s, and no other "
@@ -277,16 +273,14 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 		return;
 	}
 	if (m->progress->doubt) {
-		o->result = "in-doubt";
-		o->code = MFD_EXIT_DOUBT;
+		in_doubt(o);
 		set_error(o, "process %u is frozen here, and may run on %s: %.500s", m->pid,
 			  m->o.target, m->progress->error);
 		return;
 	}
 	if (atomic_load(&m->progress->running) &&
 	    atomic_load(&m->progress->phase) < MFD_PROGRESS_RELEASED) {
-		o->result = "in-doubt";
-		o->code = MFD_EXIT_DOUBT;
+		in_doubt(o);
 		set_error(
 			o,
 			"in doubt: the sender has died; process %u may run on %s, and is frozen or gone here. "
@@ -297,8 +291,7 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED && !m->progress->untold)
 		return;
 	if (atomic_load(&m->progress->phase) == MFD_PROGRESS_RELEASED || ok) {
-		o->result = "in-doubt";
-		o->code = MFD_EXIT_DOUBT;
+		in_doubt(o);
 		set_error(
 			o,
 			"process %u is gone here, but %s did not say that it knows: 'criu-multifd status' there tells more",

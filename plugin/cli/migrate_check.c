@@ -41,25 +41,18 @@ static int same_pid_namespace(uint32_t pid)
 /* The process that a thread belongs to; 0: not known. */
 static uint32_t leader_of(pid_t pid)
 {
-	uint64_t leader = 0;
-	char *text = NULL;
+	uint64_t leader;
 
-	if (!mfd_procfile_status(pid, &text) && mfd_procfile_first(text, "Tgid", 10, &leader))
-		leader = 0;
-	free(text);
+	mfd_procfile_number(pid, "Tgid", 10, &leader);
 	return (uint32_t)leader;
 }
 
 /* Others than the first. */
 static int has_threads(uint32_t pid)
 {
-	uint64_t threads = 0;
-	char *text = NULL;
+	uint64_t threads;
 
-	if (!mfd_procfile_status((pid_t)pid, &text) &&
-	    mfd_procfile_first(text, "Threads", 10, &threads))
-		threads = 0;
-	free(text);
+	mfd_procfile_number((pid_t)pid, "Threads", 10, &threads);
 	return threads > 1;
 }
 

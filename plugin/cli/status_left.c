@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "procfile.h"
+#include "life.h"
 #include "source_file.h"
 #include "status_left.h"
 
@@ -49,12 +49,8 @@ static unsigned alive(const Mfd__SourceEntry *e)
 {
 	unsigned n = 0;
 
-	for (size_t i = 0; i < e->n_task; i++) {
-		struct mfd_procfile_stat st;
-
-		n += !mfd_procfile_stat((pid_t)e->task[i]->pid, &st) &&
-		     st.start_time == e->task[i]->start_time && !mfd_procfile_is_over(&st);
-	}
+	for (size_t i = 0; i < e->n_task; i++)
+		n += mfd_life((pid_t)e->task[i]->pid, e->task[i]->start_time) == MFD_LIFE_ALIVE;
 	return n;
 }
 
@@ -91,9 +87,9 @@ static void add_way(char *text, size_t len, const char *dir, const char *flag, c
 /* After another boot, or on another host, the pids are those of others. */
 static int is_here(const Mfd__SourceEntry *e)
 {
-	char boot[64];
+	char boot[MFD_LIFE_BOOT];
 
-	return !mfd_source_file_boot_id(boot, sizeof(boot)) && !strcmp(boot, e->boot_id);
+	return !mfd_life_boot(boot) && !strcmp(boot, e->boot_id);
 }
 
 static void add_doubt(struct json_object *j, const Mfd__SourceEntry *e, const char *dir)

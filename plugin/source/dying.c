@@ -3,60 +3,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
 
+#include "cgroup.h"
 #include "dying.h"
-#include "io.h"
 #include "procfile.h"
 #include "shared.h"
-
-/* The group of the task in the freezer of cgroup v1, the only one that keeps SIGKILL away. */
-static int freezer_of(pid_t pid, char *group, size_t len)
-{
-	char path[40], *text, *line, *end;
-	int found = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
-		return 0;
-	line = strstr(text, ":freezer:/");
-	end = line ? strchr(line, '\n') : NULL;
-	if (end) {
-		line += strlen(":freezer:");
-		found = end - line > 1;
-		snprintf(group, len, "%.*s", (int)(end - line), line);
-	}
-	free(text);
-	return found;
-}
-
-static uint64_t tracer_of(pid_t pid)
-{
-	uint64_t tracer = 0;
-	char *text;
-
-	if (mfd_procfile_status(pid, &text))
-		return 0;
-	if (mfd_procfile_first(text, "TracerPid", 10, &tracer))
-		tracer = 0;
-	free(text);
-	return tracer;
-}
 
 static void held_text(pid_t pid, char *buf, size_t len)
 {
 	struct mfd_procfile_stat st;
-	uint64_t tracer = tracer_of(pid);
-	char group[200];
+	uint64_t tracer;
+	/* of version 1, whose freezer alone keeps SIGKILL away; in its root nothing is frozen */
+	char *freezer;
+
+	mfd_procfile_number(pid, "TracerPid", 10, &tracer);
+	mfd_cgroup_path(pid, pid, ":freezer:", &freezer);
 
 	if (mfd_procfile_stat(pid, &st))
 		snprintf(buf, len, "process %d is about to end", pid);
-	else if (strchr("Dt", st.state) && freezer_of(pid, group, sizeof(group)))
+	else if (strchr("Dt", st.state) && freezer && freezer[1])
 		snprintf(
 			buf, len,
 			"process %d is being ended and cannot die: it is in the freezer control group "
-			"%s; if that is frozen (a paused container), thaw it",
-			pid, group);
+			"%.200s; if that is frozen (a paused container), thaw it",
+			pid, freezer);
 	else if (tracer)
 		snprintf(buf, len,
 			 "process %d is traced by process %llu, which has to let go of it", pid,
@@ -64,6 +34,7 @@ static void held_text(pid_t pid, char *buf, size_t len)
 	else
 		snprintf(buf, len, "process %d has been killed and is not dead yet: state %c", pid,
 			 st.state);
+	free(freezer);
 }
 
 const char *mfd_dying_text(const struct mfd_shared *sh, char *buf, size_t len)

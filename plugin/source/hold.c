@@ -134,14 +134,10 @@ static int move_in(struct mfd_shared *sh, int root)
 static int is_thread_of(const struct mfd_shared *sh, pid_t tid)
 {
 	unsigned n = atomic_load(&sh->ntasks);
-	uint64_t pid = 0;
-	char *text;
+	uint64_t pid;
 
-	if (mfd_procfile_status(tid, &text))
+	if (mfd_procfile_number(tid, "Tgid", 10, &pid))
 		return 0;
-	if (mfd_procfile_first(text, "Tgid", 10, &pid))
-		pid = 0;
-	free(text);
 	for (unsigned i = 0; i < n; i++)
 		if ((uint64_t)sh->task[i].pid == pid)
 			return mfd_shared_task_fate(&sh->task[i]) != MFD_TASK_GONE;

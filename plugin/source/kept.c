@@ -13,12 +13,12 @@
 #include "assert.h"
 #include "io.h"
 #include "kept.h"
+#include "life.h"
 #include "log.h"
 #include "ours.h"
 #include "procfile.h"
 #include "source_file.h"
 
-#define BOOT_ID	   64
 #define HOST	   256
 #define MACHINE_ID 128
 #define LOCK_MS	   3000
@@ -114,7 +114,7 @@ struct writing {
 	Mfd__SourceTask *task;
 	Mfd__SourceTask **list;
 	Mfd__SourceThread thread[MFD_HOLD_THREADS], *threads[MFD_HOLD_THREADS];
-	char *options, *origin[MFD_HOLD_ORIGINS], boot[BOOT_ID], host[HOST], *machine;
+	char *options, *origin[MFD_HOLD_ORIGINS], boot[MFD_LIFE_BOOT], host[HOST], *machine;
 };
 
 static void fill_hold(Mfd__SourceEntry *e, struct mfd_hold *h, struct writing *w)
@@ -184,7 +184,7 @@ static void fill_place(Mfd__SourceEntry *e, struct writing *w)
 static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
 		const struct mfd_options *o)
 {
-	int ret = mfd_source_file_boot_id(w->boot, sizeof(w->boot));
+	int ret = mfd_life_boot(w->boot);
 
 	w->options = options_text(o);
 	if (!ret && !w->options)
@@ -400,14 +400,14 @@ static int check_place(const Mfd__SourceEntry *e, int same_boot, struct mfd_erro
 static int take(struct mfd_shared *sh, const Mfd__SourceEntry *e, struct mfd_options *o,
 		struct mfd_error *err)
 {
-	char boot[BOOT_ID];
+	char boot[MFD_LIFE_BOOT];
 	int same_boot;
 
 	mfd_assert(!sh->connected);
 	mfd_assert(sh->kept == MFD_KEPT_NOTHING);
 	if (!is_sound(e) || take_hold(&sh->hold, e))
 		return mfd_error_set(err, -EBADMSG, MFD_SOURCE_FILE_NAME ": makes no sense");
-	if (mfd_source_file_boot_id(boot, sizeof(boot)))
+	if (mfd_life_boot(boot))
 		return mfd_error_set(err, -EIO, "the boot id of this host is not known");
 	same_boot = !strcmp(boot, e->boot_id);
 	if (check_place(e, same_boot, err))

@@ -43,19 +43,6 @@ int mfd_notes_add(int dirfd, enum mfd_note note)
 	return add_line(dirfd, line);
 }
 
-/* "" and -errno: it cannot be read. */
-static int read_boot(char boot[64])
-{
-	char *text = NULL;
-	int ret = mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL);
-
-	boot[0] = 0;
-	if (!ret)
-		snprintf(boot, 64, "%.36s", text);
-	free(text);
-	return ret;
-}
-
 /*
  * What finds a task's children when it has ended: its pid namespace, or in that of the server its
  * session, and when it began.
@@ -77,10 +64,10 @@ static void write_kin(int pid, char *line, size_t len)
 
 int mfd_notes_mark(int dirfd, uint32_t task, int pid)
 {
-	char line[256], boot[64];
+	char line[256], boot[MFD_LIFE_BOOT];
 	int n;
 
-	read_boot(boot);
+	mfd_life_boot(boot);
 	n = snprintf(line, sizeof(line), "%s %u %d %llu\n", boot[0] ? boot : "-", task, pid,
 		     (unsigned long long)(pid ? mfd_procfile_start_time(pid) : 0));
 	if (task && pid > 1)
@@ -205,7 +192,7 @@ static int has_kin(const struct kin *k)
 
 enum mfd_notes_fate mfd_notes_fate(int dirfd)
 {
-	char *text, *line, *save, boot[64];
+	char *text, *line, *save, boot[MFD_LIFE_BOOT];
 	enum mfd_notes_fate fate = MFD_NOTES_NONE;
 	struct noted n = { .boot = "" };
 	struct kin k;
@@ -214,7 +201,7 @@ enum mfd_notes_fate mfd_notes_fate(int dirfd)
 		return MFD_NOTES_ALIVE;
 	if (!text)
 		return MFD_NOTES_NONE;
-	read_boot(boot);
+	mfd_life_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line && fate != MFD_NOTES_ALIVE;
 	     line = strtok_r(NULL, "\n", &save))
 		if (read_kin(line, &k))
@@ -267,13 +254,13 @@ static int parse(const char *line, const char *boot, const char *session, struct
 
 pid_t mfd_notes_warden(int dirfd)
 {
-	char *text, *line, *save, boot[64];
+	char *text, *line, *save, boot[MFD_LIFE_BOOT];
 	struct noted n;
 	pid_t found = 0;
 
 	if (read_text(dirfd, &text) || !text)
 		return 0;
-	read_boot(boot);
+	mfd_life_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		if (read_line(line, &n) && !n.task && n.pid > 1 && n.start && lives(&n, boot))
 			found = n.pid;
@@ -284,12 +271,12 @@ pid_t mfd_notes_warden(int dirfd)
 /* All of them that live, or -errno: it cannot be told of one.  Text becomes lines. */
 static int find_all(char *text, const char *session, struct mfd_deposit **list, int *restored)
 {
-	char *line, *save, boot[64];
+	char *line, *save, boot[MFD_LIFE_BOOT];
 	uint64_t since = 0;
 	int ret;
 
 	do
-		ret = read_boot(boot);
+		ret = mfd_life_boot(boot);
 	while (ret && mfd_life_look_again(ret, &since));
 	for (line = strtok_r(text, "\n", &save); line && !ret; line = strtok_r(NULL, "\n", &save)) {
 		*restored |= !strcmp(line, notes[MFD_NOTE_RESTORED]);
