@@ -15,10 +15,7 @@ load migrate
 setup()
 {
 	migrate_setup
-	KEYS=$SCRATCH/keys
-	"$MFD" keys init "$KEYS" >/dev/null
-	"$MFD" keys add "$KEYS" b "$ADDR_B" 127.0.0.1 >/dev/null
-	"$MFD" keys add "$KEYS" a >/dev/null
+	keys_setup
 	PEERS=$SCRATCH/peers
 }
 

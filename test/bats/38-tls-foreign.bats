@@ -16,10 +16,7 @@ setup()
 {
 	migrate_setup
 	command -v openssl >/dev/null || skip 'needs openssl'
-	KEYS=$SCRATCH/keys
-	"$MFD" keys init "$KEYS" >/dev/null
-	"$MFD" keys add "$KEYS" b "$ADDR_B" 127.0.0.1 >/dev/null
-	"$MFD" keys add "$KEYS" a >/dev/null
+	keys_setup
 	"$MFD" keys psk "$KEYS" source1 >/dev/null
 }
 

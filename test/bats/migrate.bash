@@ -10,6 +10,15 @@ migrate_setup()
 	export TMPDIR=$SCRATCH
 }
 
+# keys_setup: a CA, and certificates of both hosts; sets KEYS, their folder.
+keys_setup()
+{
+	KEYS=$SCRATCH/keys
+	"$MFD" keys init "$KEYS" >/dev/null
+	"$MFD" keys add "$KEYS" b "$ADDR_B" 127.0.0.1 >/dev/null
+	"$MFD" keys add "$KEYS" a >/dev/null
+}
+
 # migrate [FLAGS]: the victim to the server, as session $SESSION.
 migrate()
 {

@@ -78,6 +78,33 @@ pid_t pair_frozen_after(void (*first)(void *), void *arg)
 	return pid;
 }
 
+pid_t pair_counting_child(volatile uint64_t *count)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die("fork");
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		(*count)++;
+		usleep(1000);
+	}
+}
+
+unsigned pair_counting(const volatile uint64_t *count, unsigned n)
+{
+	uint64_t before[n];
+	unsigned running = 0;
+
+	memcpy(before, (const void *)count, sizeof(before));
+	usleep(150000);
+	for (unsigned i = 0; i < n; i++)
+		running += count[i] != before[i];
+	return running;
+}
+
 void pair_reap(pid_t pid)
 {
 	kill(pid, SIGKILL);

@@ -18,7 +18,11 @@ void pair_pattern(void *buf, size_t len, uint64_t seed);
  */
 pid_t pair_frozen_child(void);
 pid_t pair_frozen_after(void (*first)(void *), void *arg); /* the same, after it has done that */
-void pair_reap(pid_t pid);				   /* kill and wait */
+/* A child that counts, 1,000 times a second, in memory that both share; it dies with its parent. */
+pid_t pair_counting_child(volatile uint64_t *count);
+/* How many of n such children run, by what they count in 150 ms. */
+unsigned pair_counting(const volatile uint64_t *count, unsigned n);
+void pair_reap(pid_t pid); /* kill and wait */
 /*
  * KiB that smaps has under `field` ("AnonHugePages:") for the mapping at `at`; NULL: for all of
  * them.

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "held.h"
+#include "pair.h"
 #include "restore_hold.h"
 #include "tmpdir.h"
 
@@ -35,20 +36,6 @@ int __wrap_mfd_frozen_open(void)
 	return no_groups ? -1 : __real_mfd_frozen_open();
 }
 
-static pid_t start(unsigned i)
-{
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (pid)
-		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;;) {
-		count[i]++;
-		usleep(1000);
-	}
-}
-
 static int setup(void **state)
 {
 	no_groups = 0;
@@ -57,7 +44,7 @@ static int setup(void **state)
 	folder = ((struct dir *)*state)->fd;
 	count = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (unsigned i = 0; i < TASKS; i++)
-		pids[i] = start(i);
+		pids[i] = pair_counting_child(&count[i]);
 	return mfd_cgroup_of(pids[0], pids[0], origin);
 }
 
@@ -74,14 +61,7 @@ static int teardown(void **state)
 
 static unsigned running(void)
 {
-	uint64_t before[TASKS];
-	unsigned n = 0;
-
-	memcpy(before, (void *)count, sizeof(before));
-	usleep(150000);
-	for (unsigned i = 0; i < TASKS; i++)
-		n += count[i] != before[i];
-	return n;
+	return pair_counting(count, TASKS);
 }
 
 static void signal_all(int sig)

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "hold.h"
+#include "pair.h"
 #include "io.h"
 #include "shared.h"
 
@@ -42,20 +43,6 @@ static void own_group(pid_t pid, char *group)
 	free(text);
 }
 
-static pid_t start(unsigned i)
-{
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (pid)
-		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;;) {
-		count[i]++;
-		usleep(1000);
-	}
-}
-
 static int setup(void **state)
 {
 	(void)state;
@@ -67,7 +54,7 @@ static int setup(void **state)
 	for (unsigned i = 0; i < sizeof(sh->id); i++)
 		sh->id[i] = (uint8_t)(getpid() >> i % 4 * 8);
 	for (unsigned i = 0; i < TASKS; i++)
-		if (mfd_shared_task_fill(&sh->task[i], start(i)))
+		if (mfd_shared_task_fill(&sh->task[i], pair_counting_child(&count[i])))
 			return -1;
 	atomic_store(&sh->ntasks, TASKS);
 	own_group(sh->task[0].pid, origin);
@@ -89,14 +76,7 @@ static int teardown(void **state)
 
 static unsigned running(void)
 {
-	uint64_t before[TASKS];
-	unsigned n = 0;
-
-	memcpy(before, (void *)count, sizeof(before));
-	usleep(150000);
-	for (unsigned i = 0; i < TASKS; i++)
-		n += count[i] != before[i];
-	return n;
+	return pair_counting(count, TASKS);
 }
 
 static void hold(void)

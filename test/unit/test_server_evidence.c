@@ -314,19 +314,25 @@ static void test_unreadable(void **state)
 }
 
 /* The tombstone is there, and the worker died before the folder was removed. */
-static void test_half_buried(void **state)
+static void half_bury(struct source *s)
 {
 	struct mfd_session_file f;
-	struct source s;
 
-	(void)state;
 	server_start(NULL, NULL);
-	source_to_ready(&s, "one");
+	source_to_ready(s, "one");
 	assert_int_equal(server_stop(), 0);
-	source_close(&s);
+	source_close(s);
 	disk_load("one", &f);
 	assert_int_equal(mfd_session_file_bury(server_root, "one", f.entry), 0);
 	mfd_session_file_release(&f);
+}
+
+static void test_half_buried(void **state)
+{
+	struct source s;
+
+	(void)state;
+	half_bury(&s);
 	server_start(NULL, NULL);
 	assert_false(disk_has_folder("one"));
 	ask(&s, "continue", NEVER_RAN, 0, "no such session any more");
@@ -373,17 +379,10 @@ static void test_no_tombstone(void **state)
 /* A tombstone that cannot be looked for is no reason to load what may have ended. */
 static void test_buried_unknown(void **state)
 {
-	struct mfd_session_file f;
 	struct source s;
 
 	(void)state;
-	server_start(NULL, NULL);
-	source_to_ready(&s, "one");
-	assert_int_equal(server_stop(), 0);
-	source_close(&s);
-	disk_load("one", &f);
-	assert_int_equal(mfd_session_file_bury(server_root, "one", f.entry), 0);
-	mfd_session_file_release(&f);
+	half_bury(&s);
 	block_evidence(1);
 	server_start(NULL, NULL);
 	expect_unloadable("one");
