@@ -24,7 +24,6 @@
  *	cpr_ways.c	how each entry is had
  *	cpr_pass.c, cpr_inherit.c	what is passed to CRIU as if by --inherit-fd
  *	cpr_rewrite.c	CRIU's images changed so that CRIU asks the plugin
- *	cpr_walk.c	a process tree in /proc
  */
 #ifndef MFD_CPR_HOOKS_H
 #define MFD_CPR_HOOKS_H

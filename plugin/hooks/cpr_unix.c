@@ -1,97 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What a unix socket is.  Addresses come from the socket itself, which works across network
- * namespaces; state and the peer's inode only NETLINK_SOCK_DIAG knows, and it knows the sockets of
- * its own namespace alone.
+ * namespaces; state and the peer's inode from the kernel (unixpeer.h).
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/sock_diag.h>
-#include <linux/sockios.h>
-#include <linux/unix_diag.h>
-#include <netlink/attr.h>
-#include <netlink/msg.h>
-#include <netlink/netlink.h>
-#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cpr_describe.h"
-#include "io.h"
-
-#ifndef SIOCGSKNS
-#define SIOCGSKNS 0x894C
-#endif
-
-static int on_message(struct nl_msg *msg, void *arg)
-{
-	const struct unix_diag_msg *m = nlmsg_data(nlmsg_hdr(msg));
-	struct nlattr *tb[UNIX_DIAG_MAX + 1];
-	struct mfd_cpr_socket *s = arg;
-
-	if (nlmsg_parse(nlmsg_hdr(msg), sizeof(*m), tb, UNIX_DIAG_MAX, NULL) < 0)
-		return NL_OK;
-	s->state = m->udiag_state;
-	if (tb[UNIX_DIAG_PEER])
-		s->peer_inode = nla_get_u32(tb[UNIX_DIAG_PEER]);
-	return NL_OK;
-}
-
-static int ask(struct mfd_cpr_socket *s)
-{
-	struct unix_diag_req req = {
-		.sdiag_family = AF_UNIX,
-		.udiag_states = ~0U,
-		.udiag_ino = (uint32_t)s->inode,
-		.udiag_show = UDIAG_SHOW_PEER,
-		.udiag_cookie = { ~0U, ~0U },
-	};
-	struct nl_sock *nl = nl_socket_alloc();
-	int ret;
-
-	if (!nl)
-		return -ENOMEM;
-	ret = nl_connect(nl, NETLINK_SOCK_DIAG);
-	if (!ret) {
-		nl_socket_disable_auto_ack(nl);
-		nl_socket_modify_cb(nl, NL_CB_VALID, NL_CB_CUSTOM, on_message, s);
-		ret = nl_send_simple(nl, SOCK_DIAG_BY_FAMILY, 0, &req, sizeof(req));
-	}
-	if (ret >= 0)
-		ret = nl_recvmsgs_default(nl);
-	nl_socket_free(nl);
-	return ret < 0 ? -EIO : 0;
-}
-
-static int same_file(int a, int b)
-{
-	struct stat x, y;
-
-	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* CRIU changes namespaces of its one thread all the time; the thread is left where it was. */
-static int ask_in_namespace(int fd, struct mfd_cpr_socket *s)
-{
-	int theirs = ioctl(fd, SIOCGSKNS), ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC),
-	    ret = -EPERM;
-
-	if (theirs < 0 || ours < 0 || same_file(theirs, ours)) {
-		ret = ask(s);
-	} else if (!setns(theirs, CLONE_NEWNET)) {
-		ret = ask(s);
-		if (setns(ours, CLONE_NEWNET))
-			ret = -EPERM;
-	}
-	mfd_io_close(&theirs);
-	mfd_io_close(&ours);
-	return ret;
-}
+#include "unixpeer.h"
 
 /* sun_path alone; 0 bytes when unnamed. */
 static uint32_t address(int fd, int (*get)(int, struct sockaddr *, socklen_t *), char *path)
@@ -135,6 +53,7 @@ static void name_it(struct mfd_cpr_described *d, const char *kind)
 int mfd_cpr_describe_unix(int fd, struct mfd_cpr_described *d)
 {
 	struct mfd_cpr_socket *s = &d->item.socket;
+	uint32_t state = s->state, peer = (uint32_t)s->peer_inode;
 	const char *kind = s->type == SOCK_STREAM ? "stream" :
 			   s->type == SOCK_DGRAM  ? "dgram" :
 						    "seqpacket";
@@ -147,7 +66,9 @@ int mfd_cpr_describe_unix(int fd, struct mfd_cpr_described *d)
 	s->peer_address = d->peer;
 	s->peer_address_len = address(fd, peer_name, d->peer);
 	name_it(d, kind);
-	ask_in_namespace(fd,
-			 s); /* no answer: the socket has no peer, or the kernel does not know */
+	/* no answer: the socket has no peer, or the kernel does not know */
+	mfd_unixpeer(fd, (uint32_t)s->inode, &state, &peer);
+	s->state = state;
+	s->peer_inode = peer;
 	return 0;
 }

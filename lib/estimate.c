@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Sizes of tasks from /proc. */
 #include <ctype.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +9,7 @@
 #include "estimate.h"
 #include "io.h"
 #include "procfile.h"
-#include "shared.h"
+#include "walk.h"
 
 static uint64_t bytes_of(const char *status, const char *key)
 {
@@ -35,72 +34,20 @@ uint64_t mfd_estimate_task(pid_t pid, uint64_t *shared)
 	return sum;
 }
 
-struct tree {
-	pid_t *pids; /* found, and not looked at from `done` on */
-	size_t n, room, done;
-};
-
-static int add(struct tree *t, pid_t pid)
-{
-	if (t->n == MFD_SHARED_MAX_TASKS)
-		return -1;
-	if (t->n == t->room) {
-		size_t room = t->room ? 2 * t->room : 64;
-		pid_t *more = reallocarray(t->pids, room, sizeof(*more));
-
-		if (!more)
-			return -1;
-		t->pids = more;
-		t->room = room;
-	}
-	t->pids[t->n++] = pid;
-	return 0;
-}
-
-static void add_children(struct tree *t, pid_t pid, const char *thread)
-{
-	char path[80], *text, *save, *word;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/children", pid, thread);
-	if (mfd_io_read_file(AT_FDCWD, path, 1 << 20, &text, NULL))
-		return;
-	for (word = strtok_r(text, " \n", &save); word && !add(t, atoi(word));
-	     word = strtok_r(NULL, " \n", &save))
-		;
-	free(text);
-}
-
-/* Children belong to the thread that made them. */
-static void look_at(struct tree *t, pid_t pid)
-{
-	char path[40];
-	struct dirent *e;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	d = opendir(path);
-	while (d && (e = readdir(d)))
-		if (isdigit((unsigned char)e->d_name[0]))
-			add_children(t, pid, e->d_name);
-	if (d)
-		closedir(d);
-}
-
 uint64_t mfd_estimate_tree(pid_t root, uint64_t *shared)
 {
-	struct tree t = { 0 };
+	struct mfd_walk_pids tree = { 0 };
 	uint64_t sum = 0, one;
 
 	*shared = 0;
 	if (root > 0)
-		add(&t, root);
-	for (; t.done < t.n; t.done++) {
-		sum += mfd_estimate_task(t.pids[t.done], &one);
+		mfd_walk_tree(root, &tree);
+	for (size_t i = 0; i < tree.n; i++) {
+		sum += mfd_estimate_task(tree.v[i], &one);
 		if (one > *shared)
 			*shared = one;
-		look_at(&t, t.pids[t.done]);
 	}
-	free(t.pids);
+	free(tree.v);
 	return sum + *shared;
 }
 

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cpr_walk.h"
+#include "walk.h"
 #include "io.h"
 #include "procfile.h"
 

@@ -3,8 +3,8 @@
  * A process tree and its descriptors in /proc.  What is gone while it is looked at is left out;
  * nothing here freezes anything.
  */
-#ifndef MFD_CPR_WALK_H
-#define MFD_CPR_WALK_H
+#ifndef MFD_WALK_H
+#define MFD_WALK_H
 
 #include <stddef.h>
 #include <stdint.h>
