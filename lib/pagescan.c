@@ -133,13 +133,16 @@ struct scan_arg {
 	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
 
-#define SCAN_IOCTL   _IOWR('f', 16, struct scan_arg)
-#define SCAN_PRESENT (1U << 3)
-#define SCAN_SWAPPED (1U << 4)
-#define SCAN_PFNZERO (1U << 5)
-#define SCAN_GUARD   (1U << 8) /* Linux 6.14 */
-#define SCAN_REGIONS 1024
-#define SCAN_PAGES   16384 /* at most, in one call */
+#define SCAN_IOCTL     _IOWR('f', 16, struct scan_arg)
+#define SCAN_WPALLOWED (1U << 0)
+#define SCAN_WRITTEN   (1U << 1)
+#define SCAN_PRESENT   (1U << 3)
+#define SCAN_SWAPPED   (1U << 4)
+#define SCAN_PFNZERO   (1U << 5)
+#define SCAN_GUARD     (1U << 8) /* Linux 6.14 */
+#define SCAN_PROTECT   (1U << 0) /* PM_SCAN_WP_MATCHING */
+#define SCAN_REGIONS   1024
+#define SCAN_PAGES     16384 /* at most, in one call */
 
 /* Documentation/admin-guide/mm/pagemap.rst */
 #define PM_PRESENT (1ULL << 63)
@@ -150,8 +153,10 @@ struct scan_arg {
 #define PM_WORDS   (64U << 10) /* 512 KiB, that is 256 MiB of address space a read */
 
 struct mfd_pagescan {
-	int fd;			     /* /proc/PID/pagemap */
-	uint64_t exclude;	     /* SCAN_* that a page must not have; 0: no PAGEMAP_SCAN */
+	int fd;		  /* /proc/PID/pagemap */
+	uint64_t exclude; /* SCAN_* that a page must not have; 0: no PAGEMAP_SCAN */
+	enum mfd_look look;
+	int protect;
 	struct scan_region *regions; /* SCAN_REGIONS */
 	/* PM_WORDS; words of the pages from words_start on, n_words of them are good */
 	uint64_t *words;
@@ -264,6 +269,29 @@ static uint64_t walked(const struct scan_arg *arg, const struct scan_region *reg
 	return n && regions[n - 1].end > arg->walk_end ? regions[n - 1].end : arg->walk_end;
 }
 
+/*
+ * All of them ask for "present or swapped", too: without that a protecting scan puts a marker into
+ * each hole, which from then on passes for a page.  "Tracked" is asked for because a page that was
+ * moved to a mapping that is not tracked may still carry the protection.
+ */
+static const struct {
+	uint64_t mask, inverted;
+} looks[MFD_LOOKS] = {
+	[MFD_LOOK_ALL] = { 0, 0 },
+	[MFD_LOOK_WRITTEN] = { SCAN_WPALLOWED | SCAN_WRITTEN, 0 },
+	[MFD_LOOK_TRACKED] = { SCAN_WPALLOWED, 0 },
+	[MFD_LOOK_UNTRACKED] = { SCAN_WPALLOWED, SCAN_WPALLOWED },
+};
+
+int mfd_pagescan_look(struct mfd_pagescan *s, enum mfd_look look, int protect)
+{
+	if (!s->exclude && (look != MFD_LOOK_ALL || protect))
+		return -EOPNOTSUPP;
+	s->look = look;
+	s->protect = protect;
+	return 0;
+}
+
 static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
 			int max)
 {
@@ -273,8 +301,9 @@ static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, str
 		.end = end,
 		.vec = (uintptr_t)s->regions,
 		.vec_len = (uint64_t)(max < SCAN_REGIONS ? max : SCAN_REGIONS),
-		.category_inverted = s->exclude,
-		.category_mask = s->exclude,
+		.flags = s->protect ? SCAN_PROTECT : 0,
+		.category_inverted = s->exclude | looks[s->look].inverted,
+		.category_mask = s->exclude | looks[s->look].mask,
 		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
 		.return_mask = 0, /* present and swapped neighbours make one region */
 		/*

@@ -13,9 +13,19 @@
 
 #include "error.h"
 
+/* Which of a mapping's populated pages are looked for (lib/track.h says when). */
+enum mfd_look {
+	MFD_LOOK_ALL,
+	MFD_LOOK_WRITTEN,   /* tracked ones that were written since they were protected */
+	MFD_LOOK_TRACKED,   /* all tracked ones */
+	MFD_LOOK_UNTRACKED, /* all others */
+	MFD_LOOKS,
+};
+
 struct mfd_vma {
 	uint64_t start, end; /* bytes */
 	unsigned read : 1, exec : 1;
+	unsigned look : 2; /* enum mfd_look */
 };
 
 struct mfd_vmas {
@@ -40,6 +50,12 @@ struct mfd_pagescan; /* one per task; not thread-safe */
 
 int mfd_pagescan_open(pid_t pid, int force_pagemap, struct mfd_pagescan **s, struct mfd_error *err);
 void mfd_pagescan_close(struct mfd_pagescan *s);
+/*
+ * What mfd_pagescan_next looks for from now on, at first MFD_LOOK_ALL; `protect`: what it finds is
+ * write-protected at that moment, which the next write to it undoes.  -EOPNOTSUPP: the kernel
+ * cannot do that.
+ */
+int mfd_pagescan_look(struct mfd_pagescan *s, enum mfd_look look, int protect);
 /*
  * Find up to `max` runs of populated pages (present or swapped, not the shared zero page, not guard
  * regions) at or after *pos below `end`.  *pos moves on to where the scan goes on; *pos == end

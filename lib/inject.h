@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A userfaultfd of another process, made while it runs: the kernel binds one to the caller's
+ * memory, so a thread of the process has to make the call.
+ *
+ * One thread is stopped by ptrace for some 100 us, makes the call with a `syscall` instruction that
+ * the vdso has anyway (nothing is written to the process's memory), and goes on where it was.  The
+ * descriptor is copied by pidfd_getfd() and closed there.  All other threads run on.
+ *
+ * What the thread notices: nothing.  A call that it waits in is made again, as after any stop; the
+ * few that would return EINTR instead (epoll_wait and its kind, signal(7)) are avoided by taking
+ * another thread, and are repeated otherwise.  Filters by seccomp are suspended meanwhile.
+ *
+ * Limits: x86-64, 64-bit code.  Should this process be killed in these 100 us, the thread goes on
+ * in the vdso instead of where it was: no process that does this by ptrace can exclude that.
+ */
+#ifndef MFD_INJECT_H
+#define MFD_INJECT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Called while the thread is stopped if it is the process's only one; fd is the userfaultfd. */
+typedef void mfd_inject_fn(int fd, void *arg);
+
+struct mfd_inject {
+	int fd;		  /* the userfaultfd, O_CLOEXEC; -1 = none */
+	unsigned stopped; /* for how many microseconds the thread stood still */
+	char why[64];	  /* on an error: which of the steps failed */
+};
+
+/* 0, or -errno with `why`; the process runs as before either way. */
+int mfd_inject_userfaultfd(pid_t pid, mfd_inject_fn *meanwhile, void *arg, struct mfd_inject *out);
+
+#endif
