@@ -35,6 +35,8 @@ static const ProtobufCMessageDescriptor *const messages[] = {
 	[MFD_WIRE_QUEUED] = &mfd__queued__descriptor,
 	[MFD_WIRE_ROOM] = &mfd__room__descriptor,
 	[MFD_WIRE_SIZE] = &mfd__size__descriptor,
+	[MFD_WIRE_ROUND] = &mfd__round__descriptor,
+	[MFD_WIRE_ROUND_OK] = &mfd__round_ok__descriptor,
 };
 
 static const ProtobufCMessageDescriptor *descriptor(unsigned type)

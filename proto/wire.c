@@ -180,11 +180,16 @@ void mfd_wire_runs_seal(struct mfd_wire_run *runs, uint32_t n)
 	}
 }
 
-static int run_check(const struct mfd_wire_run *r, uint64_t max_pages, const char **why)
+static int run_check(const struct mfd_wire_run *r, const struct mfd_wire_limits *lim,
+		     const char **why)
 {
-	if (r->flags & ~(uint32_t)MFD_WIRE_RUN_ZERO)
+	if (r->flags & ~(uint32_t)(MFD_WIRE_RUN_ZERO | MFD_WIRE_RUN_STALE))
 		return refuse(why, "run with unknown flags");
-	if (!r->pages || r->pages > max_pages)
+	if (r->flags & MFD_WIRE_RUN_STALE && !lim->precopy)
+		return refuse(why, "run of stale pages, but rounds were not negotiated");
+	if (r->flags == (MFD_WIRE_RUN_ZERO | MFD_WIRE_RUN_STALE))
+		return refuse(why, "run of pages both zero and stale");
+	if (!r->pages || r->pages > lim->packet_size / MFD_WIRE_PAGE_SIZE)
 		return refuse(why, "run without pages, or more of them than fit");
 	if (r->vaddr % MFD_WIRE_PAGE_SIZE || r->vaddr >= MFD_WIRE_MAX_VADDR ||
 	    ((uint64_t)r->pages << MFD_WIRE_PAGE_SHIFT) > MFD_WIRE_MAX_VADDR - r->vaddr)
@@ -205,11 +210,11 @@ int mfd_wire_runs_open(struct mfd_wire_run *runs, uint32_t n, uint32_t raw_len,
 		r->vaddr = le64toh(r->vaddr);
 		r->pages = le32toh(r->pages);
 		r->flags = le32toh(r->flags);
-		ret = run_check(r, max_pages, why);
+		ret = run_check(r, lim, why);
 		if (ret)
 			return ret;
 		pages += r->pages; /* no overflow: n and each r->pages fit 32 bits */
-		if (!(r->flags & MFD_WIRE_RUN_ZERO))
+		if (!r->flags)
 			data += r->pages;
 	}
 	if (pages > max_pages)
@@ -343,6 +348,7 @@ static const char *const msg_names[] = {
 	[MFD_WIRE_PONG] = "PONG",	    [MFD_WIRE_SET] = "SET",
 	[MFD_WIRE_SETTING] = "SETTING",	    [MFD_WIRE_QUEUED] = "QUEUED",
 	[MFD_WIRE_ROOM] = "ROOM",	    [MFD_WIRE_SIZE] = "SIZE",
+	[MFD_WIRE_ROUND] = "ROUND",	    [MFD_WIRE_ROUND_OK] = "ROUND_OK",
 };
 
 const char *mfd_wire_msg_name(unsigned type)

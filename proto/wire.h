@@ -33,6 +33,8 @@
 #define MFD_WIRE_MAX_NAME     255	 /* bytes of a session or image name, without the NUL */
 #define MFD_WIRE_MAX_RUNS     (MFD_WIRE_MAX_PACKET / MFD_WIRE_PAGE_SIZE)
 #define MFD_WIRE_MAX_VADDR    (1ULL << 56) /* first address that no task can have */
+/* The last ROUND; pages of the stop are of the round behind it, and a page has 13 bits for it. */
+#define MFD_WIRE_MAX_ROUND 8190U
 
 #define MFD_WIRE_SESSION_ID_LEN 16
 #define MFD_WIRE_SECRET_LEN	32
@@ -125,7 +127,10 @@ enum mfd_wire_msg {
 	MFD_WIRE_ROOM = 23, /* T  postcopy: so many pages may be sent by now */
 	/* S  how much memory the tasks have, when that is not what HELLO said */
 	MFD_WIRE_SIZE = 24,
-	MFD_WIRE_MSG_MAX = MFD_WIRE_SIZE,
+	/* S  precopy: the pages of a round have been sent (after a sync of all channels) */
+	MFD_WIRE_ROUND = 25,
+	MFD_WIRE_ROUND_OK = 26, /* T  they are here: those of the next round may come */
+	MFD_WIRE_MSG_MAX = MFD_WIRE_ROUND_OK,
 };
 
 enum mfd_wire_packet_type {
@@ -182,6 +187,8 @@ _Static_assert(sizeof(struct mfd_wire_packet) == 64, "packet header is 64 bytes"
 
 enum mfd_wire_run_flags {
 	MFD_WIRE_RUN_ZERO = 1 << 0, /* all pages of the run are zero and have no payload */
+	/* precopy: earlier rounds' copies of these pages are void; the run has no payload */
+	MFD_WIRE_RUN_STALE = 1 << 1,
 };
 
 /* Pages that lie beside each other in the task's address space.  16 bytes. */
@@ -215,6 +222,7 @@ struct mfd_wire_limits {
 	int checksum;	      /* packets must be HASHED */
 	/* flags that may appear: MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4 */
 	int compress;
+	int precopy; /* pages come in rounds: MFD_WIRE_RUN_STALE may appear */
 };
 
 /*
@@ -230,6 +238,12 @@ int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits
 /* Return the hash of table and payload, as in `hash`.  Both may be NULL with length 0. */
 uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload,
 		       size_t payload_len);
+
+/*
+ * Return what a run of pages, last sent in `round`, adds to END.freshness: XXH3-64 (seed 0) of
+ * task, round (both 32 bits) and address (64 bits) of each page, summed modulo 2^64.
+ */
+uint64_t mfd_wire_freshness(uint32_t task, uint64_t vaddr, uint64_t pages, uint32_t round);
 
 /*
  * Convert a run table to or from wire order in place.  Open checks each run's alignment and bounds,

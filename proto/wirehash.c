@@ -7,6 +7,7 @@
  * the library has that choice, so the symbol is weak.
  */
 #define XXH_STATIC_LINKING_ONLY /* the state on the stack: its layout is fixed since 0.8 */
+#include <endian.h>
 #include <xxhash.h>
 
 #include "wire.h"
@@ -33,4 +34,19 @@ uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload,
 	add(&state, table, table_len);
 	add(&state, payload, payload_len);
 	return XXH3_64bits_digest(&state);
+}
+
+uint64_t mfd_wire_freshness(uint32_t task, uint64_t vaddr, uint64_t pages, uint32_t round)
+{
+	struct {
+		uint32_t task, round;
+		uint64_t vaddr;
+	} __attribute__((packed)) of = { .task = htole32(task), .round = htole32(round) };
+	uint64_t sum = 0;
+
+	for (; pages; pages--, vaddr += MFD_WIRE_PAGE_SIZE) {
+		of.vaddr = htole64(vaddr);
+		sum += XXH3_64bits(&of, sizeof(of));
+	}
+	return sum;
 }

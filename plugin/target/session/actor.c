@@ -114,6 +114,8 @@ static int heard_commit(struct mfd_session *s, struct mfd_trouble *t)
 static int act_on(struct mfd_session *s, const struct mfd_mail *m, struct mfd_trouble *t)
 {
 	switch (m->type) {
+	case MFD_WIRE_ROUND:
+		return mfd_rounds_end(s, (const Mfd__Round *)m->msg, t);
 	case MFD_WIRE_IMAGES:
 		return mfd_way_images(s, (const Mfd__Images *)m->msg, t);
 	case MFD_WIRE_END:

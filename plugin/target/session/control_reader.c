@@ -28,6 +28,8 @@ static uint64_t sync_of(unsigned type, const ProtobufCMessage *msg)
 		return ((const Mfd__Images *)msg)->sync;
 	if (type == MFD_WIRE_END)
 		return ((const Mfd__End *)msg)->sync;
+	if (type == MFD_WIRE_ROUND)
+		return ((const Mfd__Round *)msg)->sync;
 	return 0;
 }
 

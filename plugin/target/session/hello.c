@@ -156,6 +156,7 @@ static struct mfd_wire_limits limits_of(const Mfd__Hello *h)
 								      MFD_WIRE_MAX_PACKET,
 		.checksum = h->checksum,
 		.compress = (int)h->compress & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4),
+		.precopy = h->precopy,
 	};
 }
 
@@ -173,6 +174,7 @@ static void set_up(struct mfd_session *s, const Mfd__Hello *h)
 	mfd_assert(s->phase == MFD_PHASE_NONE);
 	s->limits = limits_of(h);
 	s->plan = mfd_plan_granted(h, mfd_server_restores_early(s->server));
+	mfd_rounds_begin(s);
 	s->times.started_us = mfd_clean_now_us();
 	snprintf(s->source, sizeof(s->source), "%s", h->source ? h->source : "");
 	mfd_setting_offered(s, h->settings, h->has_max_bandwidth, h->max_bandwidth);

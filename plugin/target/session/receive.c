@@ -131,7 +131,10 @@ static int publish(struct receiver *r, const struct mfd_wire_packet *h, int dire
 		enum mfd_page_state st = direct ? MFD_PAGE_DIRECT : MFD_PAGE_STORED;
 		uint64_t at = direct ? 0 : index + pages;
 
-		if (w->flags & MFD_WIRE_RUN_ZERO) {
+		if (w->flags & MFD_WIRE_RUN_STALE) {
+			st = MFD_PAGE_ABSENT;
+			at = 0;
+		} else if (w->flags & MFD_WIRE_RUN_ZERO) {
 			st = MFD_PAGE_ZERO;
 			at = 0;
 			zero += w->pages;

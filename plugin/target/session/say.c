@@ -25,6 +25,7 @@ void mfd_say_hello_ok(struct mfd_session *s)
 	ok.move_addresses = (uint32_t)s->asked.n_move_addresses;
 	ok.has_settings = ok.settings = 1;
 	ok.has_early_restore = ok.early_restore = s->plan->early;
+	ok.has_precopy = ok.precopy = s->limits.precopy;
 	ok.memory_limit = mfd_memory_limit(s);
 	ok.has_memory_limit = ok.memory_limit > 0;
 	ok.room = mfd_memory_room(s);
@@ -42,6 +43,14 @@ void mfd_say_joined(struct mfd_session *s)
 	Mfd__Joined m = MFD__JOINED__INIT;
 
 	mfd_session_send(s, MFD_WIRE_JOINED, &m.base);
+}
+
+void mfd_say_round_ok(struct mfd_session *s, uint32_t n)
+{
+	Mfd__RoundOk m = MFD__ROUND_OK__INIT;
+
+	m.n = n;
+	mfd_session_send(s, MFD_WIRE_ROUND_OK, &m.base);
 }
 
 void mfd_say_images_ok(struct mfd_session *s)

@@ -12,6 +12,7 @@ struct mfd_session;
 
 void mfd_say_hello_ok(struct mfd_session *s);
 void mfd_say_joined(struct mfd_session *s);
+void mfd_say_round_ok(struct mfd_session *s, uint32_t n);
 void mfd_say_images_ok(struct mfd_session *s);
 void mfd_say_ready(struct mfd_session *s);
 void mfd_say_started(struct mfd_session *s);

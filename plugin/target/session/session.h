@@ -36,6 +36,7 @@
 #include "plan.h"
 #include "proto/control.pb-c.h"
 #include "restore_run.h"
+#include "rounds.h"
 #include "rules.h"
 #include "server.h"
 #include "tables.h"
@@ -149,6 +150,7 @@ struct mfd_session {
 	 */
 	_Atomic int restored;
 	struct mfd_memory memory;
+	struct mfd_rounds rounds;
 
 	pthread_mutex_t send_lock; /* sending on link.control; taken before `lock` */
 	pthread_mutex_t lock;

@@ -7,6 +7,7 @@
  *	mfd_hello_open		HELLO: -> STREAMING, or QUEUED			says HELLO_OK, ...
  *	mfd_way_admitted	there is memory: QUEUED -> STREAMING		says HELLO_OK
  *	mfd_way_joined		all channels are in				says JOINED, or NEED
+ *	mfd_rounds_end		precopy: a round has come (rounds.h)		says ROUND_OK
  *	mfd_way_images		STREAMING -> IMAGES; early: restore;
  *				postcopy: -> RESTORABLE, restore		says IMAGES_OK
  *	mfd_way_asked		a restore waits for leave			says STARTED

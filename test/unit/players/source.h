@@ -83,6 +83,7 @@ void source_file_part(struct source *s, unsigned ch, const char *name, const voi
 		      uint64_t off, uint64_t size);
 void source_file(struct source *s, unsigned ch, const char *name, const void *data, size_t len);
 void source_image(struct source *s, unsigned ch, const char *name); /* one that images_make made */
+void source_round(struct source *s, uint32_t n, uint64_t pages);    /* SYNC, ROUND */
 void source_images_done(struct source *s);
 /* One task with so many lazy pages: its images, and IMAGES. */
 void source_images(struct source *s, uint32_t task, uint64_t vaddr, unsigned pages);

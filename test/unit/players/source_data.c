@@ -119,6 +119,16 @@ static uint64_t source_sync(struct source *s)
 	return s->sync;
 }
 
+void source_round(struct source *s, uint32_t n, uint64_t pages)
+{
+	Mfd__Round m = MFD__ROUND__INIT;
+
+	m.n = n;
+	m.pages = pages;
+	m.sync = source_sync(s);
+	assert_int_equal(mfd_control_send(&s->c, MFD_WIRE_ROUND, &m.base), 0);
+}
+
 void source_images_done(struct source *s)
 {
 	Mfd__Images m = MFD__IMAGES__INIT;
