@@ -3,6 +3,7 @@
 # A session's connections are flows that hashes of ports tell apart.
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=alone
 load helpers
 load moves
 

@@ -4,6 +4,7 @@
 # A limit that is changed on the way, from either side, and what both sides count: it must add up.
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=alone
 load helpers
 load moves
 

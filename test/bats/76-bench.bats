@@ -4,6 +4,7 @@
 # measured that did not work.
 
 bats_require_minimum_version 1.5.0
+# bats file_tags=alone
 load helpers
 
 bench()

@@ -95,6 +95,8 @@ operator()
 
 	[ -n "$OPERATES" ] || return 0
 	if [ -n "$RESTORING" ]; then
+		# First of all: a restore that has ended leaves its namespace, which all_end ends.
+		[ -n "$RESTORE_INIT" ] || namespace_init "$RESTORE_UNSHARE" || :
 		if [ -s "$RESTORING.rc" ]; then
 			rc=$(cat "$RESTORING.rc")
 			RESTORING=''
@@ -102,7 +104,6 @@ operator()
 		elif [ -n "$RESTORE_INIT" ] && is_dead "$RESTORE_INIT"; then
 			RESTORING='' rc=killed
 		else
-			[ -n "$RESTORE_INIT" ] || namespace_init "$RESTORE_UNSHARE" || :
 			return 0
 		fi
 		if [ "$rc" = 0 ] && [[ $PLAN = runc-* ]]; then
@@ -379,6 +380,7 @@ all_end()
 	scan
 	copies '*'
 	[ ${#FOUND[@]} = 0 ] || kill -KILL "${FOUND[@]}" 2>/dev/null
+	[ -n "$RESTORE_INIT" ] || [ -z "$RESTORE_UNSHARE" ] || namespace_init "$RESTORE_UNSHARE" || :
 	[ -z "$RESTORE_INIT" ] || kill -KILL "$RESTORE_INIT" 2>/dev/null
 	RESTORE_INIT='' RESTORE_UNSHARE=''
 	[[ $PLAN != runc-* ]] || containers_down
