@@ -63,26 +63,79 @@ static int add_restore_options(struct mfd_migrate *m, struct mfd_error *err)
 	return set_env("restore-option", all, err);
 }
 
-static int configure(struct mfd_migrate *m, struct mfd_error *err)
+static int read_options(struct mfd_migrate *m, struct mfd_error *err)
 {
-	int ret = m->to ? set_env("target", m->to, err) : 0;
+	int ret;
 
-	if (!ret && m->restore)
-		ret = set_env("confirm", "restore", err);
-	if (!ret)
-		ret = add_restore_options(m, err);
-	if (ret)
-		return ret;
 	mfd_options_free(&m->o);
 	mfd_options_init(&m->o);
 	ret = mfd_options_from_env(&m->o, err);
 	if (!ret)
 		ret = mfd_options_from_file(&m->o, NULL, err);
+	return ret ? ret : mfd_options_check(&m->o, err);
+}
+
+/* Refuse what cannot go with --to ssh://; tell its server what follows from other options. */
+static int check_ssh(struct mfd_migrate *m, struct mfd_error *err)
+{
+	static const char *const keys[] = { "CRIU_MULTIFD_TLS_DIR", "CRIU_MULTIFD_TLS_PSK" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (getenv(keys[i]) && *getenv(keys[i]))
+			return mfd_error_set(
+				err, -EINVAL,
+				"tls-dir and tls-psk cannot go with --to ssh://, which makes a key "
+				"for this migration");
+	if (m->o.zerocopy == MFD_ON)
+		return mfd_error_set(
+			err, -EINVAL,
+			"zerocopy = on cannot go with --to ssh://, which uses TLS: what is "
+			"encrypted is a copy");
+	return m->o.move_address ? mfd_migrate_ssh_add_option(&m->ssh, "--allow-address=any", err) :
+				   0;
+}
+
+static int check_target(struct mfd_migrate *m, struct mfd_error *err)
+{
+	if (m->by_ssh)
+		return check_ssh(m, err);
+	if (m->ssh.program || m->ssh.remote || m->ssh.n_options)
+		return mfd_error_set(err, -EINVAL,
+				     "--ssh-program, --remote-program and --serve-option are for "
+				     "--to ssh://HOST");
+	return m->o.target ? 0 :
+			     mfd_error_set(err, -EINVAL, "--to ADDR:PORT or ssh://HOST is missing");
+}
+
+static int configure(struct mfd_migrate *m, struct mfd_error *err)
+{
+	int ret = 0;
+
+	m->by_ssh = mfd_migrate_ssh_is(m->to);
+	if (m->to)
+		ret = m->by_ssh ? mfd_migrate_ssh_parse(&m->ssh, m->to, err) :
+				  set_env("target", m->to, err);
+	if (!ret && m->restore)
+		ret = set_env("confirm", "restore", err);
 	if (!ret)
-		ret = mfd_options_check(&m->o, err);
-	if (!ret && !m->o.target)
-		ret = mfd_error_set(err, -EINVAL, "--to ADDR:PORT is missing");
-	return ret;
+		ret = add_restore_options(m, err);
+	if (!ret)
+		ret = read_options(m, err);
+	return ret ? ret : check_target(m, err);
+}
+
+/* The sender finds in its environment what the server of --to ssh:// needs. */
+static int configure_by_ssh(struct mfd_migrate *m, struct mfd_error *err)
+{
+	char key[4200];
+	int ret;
+
+	snprintf(key, sizeof(key), "%s/" MFD_MIGRATE_SSH_KEY, m->dir);
+	ret = set_env("target", m->ssh.address, err);
+	ret = ret ? ret : set_env("tls-psk", key, err);
+	ret = ret ? ret : set_env("tls-psk-id", "", err);
+	ret = ret ? ret : set_env("tls-dir", "off", err);
+	return ret ? ret : read_options(m, err);
 }
 
 /* ---- CRIU's folder ---- */
@@ -122,16 +175,16 @@ static int make_progress(struct mfd_migrate *m, struct mfd_error *err)
 static int is_log(const char *name)
 {
 	return !strcmp(name, "dump.log") || !strcmp(name, "criu.err") ||
+	       !strcmp(name, MFD_MIGRATE_SSH_KEY) || /* gone, unless something is left */
 	       !strncmp(name, "multifd-send.", 13) ||
 	       !strncmp(name, ".multifd-send.", 14); /* where a sender in doubt is spoken to */
 }
 
-/* Remove the summary of an earlier run in the same folder. */
-static void remove_stale(const struct mfd_migrate *m)
+static void remove_one(const struct mfd_migrate *m, const char *name)
 {
 	char path[4200];
 
-	snprintf(path, sizeof(path), "%s/multifd-send.json", m->dir);
+	snprintf(path, sizeof(path), "%s/%s", m->dir, name);
 	unlink(path);
 }
 
@@ -301,6 +354,28 @@ static void judge(const struct mfd_migrate *m, struct outcome *o)
 	aborted(m, o);
 }
 
+/* left: the key is needed here. over: as mfd_migrate_ssh_end has it. */
+static void end_by_ssh(struct mfd_migrate *m, int over, int left)
+{
+	if (!m->by_ssh)
+		return;
+	mfd_migrate_ssh_end(&m->ssh, over);
+	if (!left && m->dir[0])
+		remove_one(m, MFD_MIGRATE_SSH_KEY);
+	if (!over)
+		mfd_migrate_report_say(m,
+				       "the server on %s goes on until its session has ended; "
+				       "there: criu-multifd status --dir %s",
+				       m->ssh.host, m->ssh.there);
+}
+
+/* The session has ended there, too, or comes to its end by itself. */
+static int is_over_there(const struct mfd_migrate *m, const struct outcome *o, int left)
+{
+	return !left && o->code != MFD_EXIT_DOUBT && o->code != MFD_EXIT_BOTH &&
+	       (o->code != MFD_EXIT_OK || m->o.confirm == MFD_CONFIRM_RESTORE);
+}
+
 static int finish(struct mfd_migrate *m)
 {
 	struct outcome o;
@@ -323,17 +398,30 @@ static int finish(struct mfd_migrate *m)
 				       m->dir);
 	if (logs)
 		fprintf(stderr, "criu-multifd migrate: the logs are in %s\n", m->dir);
+	end_by_ssh(m, is_over_there(m, &o, left), left);
 	clean_dir(m, logs);
 	return o.code;
 }
 
 /* ---- the verb ---- */
 
-static int refuse(struct mfd_migrate *m, const struct mfd_error *err)
+static int refuse(struct mfd_migrate *m, int code, const struct mfd_error *err)
 {
-	mfd_migrate_report_end(m, "failed", MFD_EXIT_REFUSED, mfd_error_text(err));
+	mfd_migrate_report_end(m, "failed", code, mfd_error_text(err));
+	end_by_ssh(m, 1, 0);
 	clean_dir(m, 0);
-	return MFD_EXIT_REFUSED;
+	return code;
+}
+
+static int start_by_ssh(struct mfd_migrate *m, struct mfd_error *err)
+{
+	int ret;
+
+	mfd_migrate_report_say(m, "starting a server on %s", m->ssh.host);
+	ret = mfd_migrate_ssh_start(&m->ssh, m->dir,
+				    m->timeout_ms ? mfd_io_now_ms() + m->timeout_ms : 0,
+				    m->o.connect_timeout, err);
+	return ret ? ret : configure_by_ssh(m, err);
 }
 
 static int migrate(struct mfd_migrate *m)
@@ -349,11 +437,13 @@ static int migrate(struct mfd_migrate *m)
 	ret = ret ? ret : make_dir(m, &err);
 	ret = ret ? ret : make_progress(m, &err);
 	if (ret)
-		return refuse(m, &err);
-	remove_stale(m);
+		return refuse(m, MFD_EXIT_REFUSED, &err);
+	remove_one(m, "multifd-send.json"); /* of an earlier run in the same folder */
+	if (m->by_ssh && start_by_ssh(m, &err))
+		return refuse(m, MFD_EXIT_TARGET, &err);
 	mfd_migrate_report_begin(m);
 	ret = mfd_migrate_run(m, &err);
-	return ret ? refuse(m, &err) : finish(m);
+	return ret ? refuse(m, MFD_EXIT_REFUSED, &err) : finish(m);
 }
 
 static int set_pid(void *dest, const char *value, struct mfd_error *err)
@@ -383,8 +473,25 @@ int mfd_migrate_main(int argc, char **argv)
 		{ .name = "to",
 		  .kind = MFD_FLAG_STRING,
 		  .dest = &m.to,
-		  .arg = "ADDR:PORT",
-		  .help = "the restore server" },
+		  .arg = "ADDR:PORT|ssh://[USER@]HOST[:PORT][/DIR]",
+		  .help = "the restore server; ssh: one is started on HOST through ssh, for this migration alone" },
+		{ .name = "ssh-program",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &m.ssh.program,
+		  .arg = "WORDS",
+		  .help = "--to ssh: the ssh to run, with its options (ssh)" },
+		{ .name = "remote-program",
+		  .kind = MFD_FLAG_STRING,
+		  .dest = &m.ssh.remote,
+		  .arg = "WORDS",
+		  .help = "--to ssh: how criu-multifd is called there, e.g. 'sudo criu-multifd' (criu-multifd)" },
+		{ .name = "serve-option",
+		  .kind = MFD_FLAG_CALL,
+		  .call = mfd_migrate_ssh_add_option,
+		  .dest = &m.ssh,
+		  .arg = "WORD",
+		  .help = "--to ssh: one more word for 'criu-multifd serve' there, e.g. --serve-option=--listen=192.0.2.2:7777;\n"
+			  "may be given more than once" },
 		{ .name = "restore",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &m.restore,
@@ -409,7 +516,7 @@ int mfd_migrate_main(int argc, char **argv)
 	const struct mfd_flags table = {
 		.verb = "migrate",
 		.usage =
-			"-t PID --to ADDR:PORT [--session S] [--restore] [--json] [-- CRIU DUMP OPTIONS]",
+			"-t PID --to ADDR:PORT|ssh://HOST [--session S] [--restore] [--json] [-- CRIU DUMP OPTIONS]",
 		.summary = "Moves a process, with its children, to the host of a restore server.",
 		.notes =
 			"Ctrl-C (and SIGTERM) aborts: the process runs on here. Options of criu dump that mean something to the restore\n"
@@ -420,6 +527,12 @@ int mfd_migrate_main(int argc, char **argv)
 			"\n"
 			"Terminals whose other end stays here need no --external: criu is told of them, and dump.log says which.  With --restore\n"
 			"the target must offer one for each ('criu-multifd cpr offer SESSION tty').  A job of a shell needs --shell-job.\n"
+			"\n"
+			"--to ssh://[USER@]HOST[:PORT][/DIR] starts 'criu-multifd serve --once --restore' on HOST, in DIR or in a folder of\n"
+			"its own in /run/criu-multifd.ssh, and gives it a key for this migration.  USER must be root there (or see\n"
+			"--remote-program).  Memory does not go through ssh but to the address by which ssh reaches HOST, to any port, encrypted\n"
+			"with that key; --serve-option=--listen=ADDR:PORT says another.  The server ends when the session has ended, and goes on\n"
+			"without this program where that is to be restored by a person, or is in doubt.\n"
 			"\n"
 			"Exit status:\n"
 			"   0  released: the process is gone here and complete on the target; with --restore it runs there, without it is\n"

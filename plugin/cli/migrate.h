@@ -5,6 +5,7 @@
  *
  *	migrate.c		command line, configuration, folder, the end
  *	migrate_check.c		what can be known to be wrong before anything is begun
+ *	migrate_ssh.c		--to ssh://: a server on the other host; migrate_ssh_url.c its name
  *	migrate_run.c		CRIU's process, signals, abort
  *	migrate_report.c	progress and the summary, for people and as JSON
  *
@@ -15,11 +16,13 @@
 #ifndef MFD_MIGRATE_H
 #define MFD_MIGRATE_H
 
+#include <signal.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "error.h"
 #include "hostcriu.h"
+#include "migrate_ssh.h"
 #include "options.h"
 #include "progress.h"
 
@@ -39,6 +42,8 @@ struct mfd_migrate {
 	uint64_t timeout_ms; /* 0 = none */
 	char **criu_args;
 	int n_criu_args;
+	struct mfd_migrate_ssh ssh;
+	int by_ssh;		   /* bool: --to says so */
 	char restore_options[512]; /* what CRIU's dump options mean for the restore */
 
 	struct mfd_options o; /* effective */
@@ -69,6 +74,7 @@ int mfd_migrate_check_criu_args(struct mfd_migrate *m, struct mfd_error *err);
 
 /* From here on signals ask for an abort, which mfd_migrate_run sees to. */
 void mfd_migrate_block_signals(void);
+void mfd_migrate_watched_signals(sigset_t *set); /* which those are, and SIGCHLD */
 /* Until CRIU and the sender have ended.  -errno: could not be started. */
 int mfd_migrate_run(struct mfd_migrate *m, struct mfd_error *err);
 

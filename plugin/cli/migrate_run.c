@@ -79,7 +79,22 @@ static int start_criu(struct mfd_migrate *m, struct mfd_error *err)
 	return 0;
 }
 
-/* Reap children; nonzero while there are any: CRIU, and the sender. */
+/* Children other than this one; nonzero also if that is not known. */
+static int has_others(pid_t one)
+{
+	char path[40], *text = NULL, *save, *word;
+	int others = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	if (mfd_io_read_file(AT_FDCWD, path, 1 << 16, &text, NULL))
+		return 1;
+	for (word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		others += atoi(word) != one;
+	free(text);
+	return others;
+}
+
+/* Reap children; nonzero while there are any that move the process: CRIU, and the sender. */
 static int reap(struct mfd_migrate *m)
 {
 	int status;
@@ -90,8 +105,10 @@ static int reap(struct mfd_migrate *m)
 			m->criu_ended = 1;
 			m->criu_status = status;
 		}
+		if (pid == m->ssh.pid)
+			m->ssh.pid = 0;
 	}
-	return !pid;
+	return !pid && (!m->ssh.pid || has_others(m->ssh.pid));
 }
 
 static void want_stop(struct mfd_migrate *m, int why)
@@ -186,7 +203,7 @@ static void watch(struct mfd_migrate *m, int signals)
 	mfd_migrate_report_tick(m);
 }
 
-static void watched_signals(sigset_t *set)
+void mfd_migrate_watched_signals(sigset_t *set)
 {
 	sigemptyset(set);
 	sigaddset(set, SIGINT);
@@ -199,7 +216,7 @@ void mfd_migrate_block_signals(void)
 {
 	sigset_t set;
 
-	watched_signals(&set);
+	mfd_migrate_watched_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -208,7 +225,7 @@ int mfd_migrate_run(struct mfd_migrate *m, struct mfd_error *err)
 	sigset_t set;
 	int signals, ret;
 
-	watched_signals(&set);
+	mfd_migrate_watched_signals(&set);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "by_ssh.h"
 #include "io.h"
 #include "listener.h"
 #include "log.h"
@@ -18,7 +19,7 @@
 #include "reread.h"
 #include "session.h"
 
-#define N_OWN	     6	/* descriptors of the main thread's own */
+#define N_OWN	     7	/* descriptors of the main thread's own */
 #define MAX_ACCEPTED 64 /* in one turn */
 
 /*
@@ -186,6 +187,23 @@ static void supervisor_died(struct mfd_listener *l)
 		stop(l, 1);
 }
 
+/* --ssh.  A session goes on without it. */
+static void migration_ended(struct mfd_listener *l)
+{
+	struct mfd_server *sv = &l->server;
+	int none;
+
+	if (!mfd_by_ssh_has_ended(l->ssh))
+		return;
+	pthread_mutex_lock(&sv->lock);
+	none = !sv->n_sessions && !sv->ended;
+	pthread_mutex_unlock(&sv->lock);
+	if (!none || l->stopping)
+		return;
+	mfd_log_info("the migration that has started this server ended before it had a session");
+	stop(l, 1);
+}
+
 static int finished(struct mfd_listener *l)
 {
 	struct mfd_server *sv = &l->server;
@@ -209,6 +227,7 @@ static void turn(struct mfd_listener *l)
 		/* Only its end: answers on it are read under guard.lock. */
 		{ .fd = l->stop_fd >= 0 ? sv->guard.fd : -1, .events = 0 },
 		{ .fd = l->reread_fd, .events = POLLIN },
+		{ .fd = l->ssh ? l->ssh->life : -1, .events = POLLIN },
 	};
 	unsigned i, n;
 
@@ -233,6 +252,8 @@ static void turn(struct mfd_listener *l)
 		supervisor_died(l);
 	if (fds[5].revents & POLLIN)
 		told_to_reread(l);
+	if (fds[6].revents)
+		migration_ended(l);
 	if (fds[1].revents & POLLIN)
 		mfd_requests_accept(sv, l->request_fd);
 	if (fds[0].revents & POLLIN && l->listen_fd >= 0)
@@ -278,5 +299,7 @@ int mfd_listener_run(struct mfd_listener *l)
 	mfd_threads_join(&sv->pool);
 	mfd_memory_server_unpublish(sv);
 	mfd_budget_fini(&sv->budget);
+	if (l->ssh && sv->ended && !sv->result)
+		mfd_by_ssh_done(l->ssh);
 	return sv->once ? sv->result : 0;
 }

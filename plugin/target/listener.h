@@ -6,15 +6,18 @@
 #include "error.h"
 #include "server.h"
 
+struct mfd_by_ssh;
+
 struct mfd_listener {
 	struct mfd_server server;
-	int listen_fd;	   /* connections; -1: no more are accepted */
-	int request_fd;	   /* DIR/.serve.sock */
-	int reread_fd;	   /* eventfd: SIGHUP came */
-	int stop_fd;	   /* eventfd: the supervisor asks to end; its counter is how often */
-	char **words;	   /* of the command line, for a new program; serve.c's */
-	unsigned stopping; /* how often the supervisor has asked */
-	int held_back;	   /* a greeting has come and must wait: poll() says so all the time */
+	int listen_fd;		/* connections; -1: no more are accepted */
+	int request_fd;		/* DIR/.serve.sock */
+	int reread_fd;		/* eventfd: SIGHUP came */
+	int stop_fd;		/* eventfd: the supervisor asks to end; its counter is how often */
+	struct mfd_by_ssh *ssh; /* NULL: not started by it */
+	char **words;		/* of the command line, for a new program; serve.c's */
+	unsigned stopping;	/* how often the supervisor has asked */
+	int held_back;		/* a greeting has come and must wait: poll() says so all the time */
 };
 
 /* Run the worker; return its exit code. */

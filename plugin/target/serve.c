@@ -10,239 +10,24 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "by_ssh.h"
 #include "command.h"
-#include "daemon.h"
-#include "flags.h"
 #include "hostcriu.h"
 #include "io.h"
 #include "listener.h"
 #include "log.h"
-#include "netaddr.h"
 #include "nofile.h"
 #include "ours.h"
 #include "reread.h"
 #include "rights_now.h"
-#include "size.h"
+#include "serve_config.h"
 #include "sock.h"
 #include "supervise.h"
 #include "tls.h"
 #include "tls_dir.h"
 
-#define MAX_RESTORE_OPTIONS 64
-#define LOCK_FILE	    ".lock"
-#define PINNED		    4 /* words that are added to the command line */
-
-struct config {
-	struct mfd_daemon_options daemon;
-	const char *listen;
-	int once, insecure, durable;
-	const char *tls_dir, *tls_psk, *peers;
-	int restore, pid_namespace, huge_pages;
-	const char *netns;
-	const char *restore_options[MAX_RESTORE_OPTIONS];
-	size_t n_restore_options;
-	const char *allow_address[MAX_RESTORE_OPTIONS];
-	size_t n_allow_address;
-	uint32_t threads, max_sessions, stall_ms, keep_ended;
-	uint64_t max_memory;
-};
-
-enum { PIDS_OWN, PIDS_HOST };
-static const char *const pid_namespaces[] = { "own", "host", NULL };
-
-enum { HUGE_ON, HUGE_OFF };
-static const char *const huge_pages[] = { "on", "off", NULL };
-
-static int add_restore_option(void *dest, const char *value, struct mfd_error *err)
-{
-	struct config *c = dest;
-
-	if (c->n_restore_options == MAX_RESTORE_OPTIONS)
-		return mfd_error_set(err, -E2BIG, "at most %d of them", MAX_RESTORE_OPTIONS);
-	c->restore_options[c->n_restore_options++] = value;
-	return 0;
-}
-
-static int add_allow_address(void *dest, const char *value, struct mfd_error *err)
-{
-	struct config *c = dest;
-
-	if (!mfd_netaddr_rule_ok(value))
-		return mfd_error_set(err, -EINVAL,
-				     "'%.64s': expected an address, a network ADDR/LEN or 'any'",
-				     value);
-	if (c->n_allow_address == MAX_RESTORE_OPTIONS)
-		return mfd_error_set(err, -E2BIG, "at most %d of them", MAX_RESTORE_OPTIONS);
-	c->allow_address[c->n_allow_address++] = value;
-	return 0;
-}
-
-#define MIN_MEMORY (16ULL << 20) /* less is a slip of the pen: not even buffers would fit */
-
-static int set_max_memory(void *dest, const char *value, struct mfd_error *err)
-{
-	uint64_t bytes;
-
-	if (mfd_size_parse(value, &bytes) || (bytes && bytes < MIN_MEMORY))
-		return mfd_error_set(
-			err, -EINVAL,
-			"'%.64s': expected bytes, as 800M or 64G, at least %lluM; 0 = no limit",
-			value, MIN_MEMORY >> 20);
-	*(uint64_t *)dest = bytes;
-	return 0;
-}
-
-static int parse(struct config *c, int argc, char **argv)
-{
-	const struct mfd_flag flags[] = {
-		{ .name = "listen",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &c->listen,
-		  .arg = "ADDR:PORT",
-		  .help = "where sources connect; port 0 = any (127.0.0.1:0);\n"
-			  "a socket that systemd passes is taken instead" },
-		mfd_daemon_dir(&c->daemon, "where sessions live (" MFD_DEFAULT_DIR ")"),
-		{ .name = "once",
-		  .kind = MFD_FLAG_BOOL,
-		  .dest = &c->once,
-		  .help = "end with the first session: 0 when it is done, 1 when it was aborted" },
-		{ .name = "restore",
-		  .kind = MFD_FLAG_BOOL,
-		  .dest = &c->restore,
-		  .help = "sources may ask for their session to be restored here at once (migrate --restore)" },
-		{ .name = "restore-option",
-		  .kind = MFD_FLAG_CALL,
-		  .call = add_restore_option,
-		  .dest = c,
-		  .arg = "OPT",
-		  .help = "a word for the command line of such a criu restore, e.g. --restore-option=--tcp-established;\n"
-			  "may be given more than once" },
-		{ .name = "allow-address",
-		  .kind = MFD_FLAG_CALL,
-		  .call = add_allow_address,
-		  .dest = c,
-		  .arg = "ADDR[/LEN]|any",
-		  .help = "an address, or every one of a network, that sources may bring along (--move-address), to the\n"
-			  "server's own network namespace; may be given more than once" },
-		{ .name = "pid-namespace",
-		  .kind = MFD_FLAG_CHOICE,
-		  .dest = &c->pid_namespace,
-		  .arg = "own|host",
-		  .choices = pid_namespaces,
-		  .help = "own: in a new one per session, so that pids never clash; host: in the server's (own)" },
-		{ .name = "network-namespace",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &c->netns,
-		  .arg = "NAME|PATH",
-		  .help = "where such sessions are restored (the server's own)" },
-		{ .name = "tls-dir",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &c->tls_dir,
-		  .arg = "DIR|off",
-		  .help = "folder of certificates: each connection must use TLS, with one of the same CA\n"
-			  "(" MFD_TLS_DIR " if it is there)" },
-		{ .name = "tls-psk",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &c->tls_psk,
-		  .arg = "FILE",
-		  .help = "pre-shared keys of sources, lines IDENTITY:HEX: TLS with those" },
-		{ .name = "peers",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &c->peers,
-		  .arg = "FILE|off",
-		  .help = "what each source may do here, see criu-multifd-peers(5); what it does not name is denied\n"
-			  "(" MFD_RIGHTS_FILE " if it is there)" },
-		{ .name = "insecure",
-		  .kind = MFD_FLAG_BOOL,
-		  .dest = &c->insecure,
-		  .help = "allow an address that others can reach, without TLS" },
-		{ .name = "durable",
-		  .kind = MFD_FLAG_BOOL,
-		  .dest = &c->durable,
-		  .help = "keep pages in DIR itself though that is not a tmpfs" },
-		{ .name = "huge-pages",
-		  .kind = MFD_FLAG_CHOICE,
-		  .dest = &c->huge_pages,
-		  .arg = "on|off",
-		  .choices = huge_pages,
-		  .help = "on: what is restored here (--restore, mode safe) has huge pages at once, where this host\n"
-			  "gives them to it (on)" },
-		{ .name = "threads",
-		  .kind = MFD_FLAG_UINT,
-		  .dest = &c->threads,
-		  .arg = "N",
-		  .max = 256,
-		  .help = "threads that install pages in bulk, per session; 0 = one per processor (0). Those that\n"
-			  "answer faults come on top: two, and one more for every 8" },
-		{ .name = "max-sessions",
-		  .kind = MFD_FLAG_UINT,
-		  .dest = &c->max_sessions,
-		  .arg = "N",
-		  .min = 1,
-		  .max = 4096,
-		  .help = "sessions that may be open at a time (64)" },
-		{ .name = "max-memory",
-		  .kind = MFD_FLAG_CALL,
-		  .call = set_max_memory,
-		  .dest = &c->max_memory,
-		  .arg = "SIZE",
-		  .help = "memory for all sessions together, with k, M, G or T; 0 = no limit (0).\n"
-			  "Sources that do not fit wait before they freeze anything" },
-		{ .name = "stall-timeout",
-		  .kind = MFD_FLAG_UINT,
-		  .dest = &c->stall_ms,
-		  .arg = "MS",
-		  .min = 100,
-		  .max = 3600000,
-		  .help = "nothing from the source for so long = connection lost (10000)" },
-		mfd_daemon_keep_for(
-			&c->daemon,
-			"close kept descriptors of no session after so long; 0 = never (86400)"),
-		{ .name = "keep-ended",
-		  .kind = MFD_FLAG_UINT,
-		  .dest = &c->keep_ended,
-		  .arg = "SECONDS",
-		  .max = 3153600000,
-		  .help = "forget how a session ended after so long; 0 = never (2592000). Only the last 1000 are shown;\n"
-			  "what a source may ask for is kept for each of them, 1000 for each identity" },
-		mfd_daemon_state_fd(&c->daemon),
-		mfd_daemon_log_level(&c->daemon),
-		{ 0 },
-	};
-	const struct mfd_flags table = {
-		.verb = "serve",
-		.usage = "--listen ADDR:PORT [--dir DIR] [--once] [--insecure] ...",
-		.summary =
-			"Restore server: receives migrations and serves their pages to criu restore --lazy-pages.",
-		.notes =
-			"A source that may connect to a restore server may run code there as root.\n"
-			"\n"
-			"--tls-dir and --tls-psk let only those connect that have a certificate of the CA, or a key; 'criu-multifd keys'\n"
-			"makes both, and the source has options of the same names. Both flags together allow both.\n"
-			"Without --peers each of them may do what the flags here allow to any.\n"
-			"\n"
-			"--max-memory counts page stores, image files and receive buffers, also the images that ended sessions have left in "
-			"DIR\n"
-			"(criu-multifd abort SESSION removes them); not what is on a disk, the restored processes themselves, and the "
-			"kernel's\n"
-			"buffers of connections. A source says how much memory its processes have. In mode safe all of it must fit: a "
-			"session\n"
-			"larger than SIZE is refused, and one that does not fit beside the others waits in a queue, first come, first "
-			"served,\n"
-			"while its processes run on (queue-timeout at the source). Memory is given back as pages get into restored "
-			"processes:\n"
-			"a session that is not restored keeps its share. In mode postcopy a part is enough: the rest of the pages is held "
-			"back at\n"
-			"the source until the restore has finished and then needs no store, so that a process larger than SIZE can move. "
-			"One that\n"
-			"grew beyond what was said while it was still running fails at once and runs on at its source if there is no room "
-			"for that.",
-		.flags = flags,
-	};
-	struct mfd_flags_args args;
-
-	return mfd_flags_begin(&table, argc, argv, &args);
-}
+#define LOCK_FILE ".lock"
+#define PINNED	  8 /* words that are added to the command line */
 
 static int fail(const struct mfd_error *err)
 {
@@ -315,7 +100,7 @@ static int passed_socket(struct mfd_supervise *sv, struct mfd_sock_addr *addr,
 	return 1;
 }
 
-static int open_socket(struct mfd_supervise *sv, const struct config *c, int secure,
+static int open_socket(struct mfd_supervise *sv, const struct mfd_serve_config *c, int secure,
 		       struct mfd_sock_addr *addr, struct mfd_error *err)
 {
 	int passed = passed_socket(sv, addr, err);
@@ -340,7 +125,8 @@ static int open_socket(struct mfd_supervise *sv, const struct config *c, int sec
 }
 
 /* Certificates and keys are read now; connections are plain only if none are asked for. */
-static int prepare_tls(struct mfd_server *sv, const struct config *c, struct mfd_error *err)
+static int prepare_tls(struct mfd_server *sv, const struct mfd_serve_config *c,
+		       struct mfd_error *err)
 {
 	const struct mfd_tls_config cfg = { .end = MFD_CONN_TARGET,
 					    .dir = mfd_tls_dir(
@@ -365,14 +151,14 @@ static int no_connection(struct mfd_conn *c, enum mfd_conn_end end,
 }
 
 /* What restoring needs is looked for now: a source shall not find out at its READY. */
-static int prepare_restore(struct mfd_restore_host *host, const struct config *c,
+static int prepare_restore(struct mfd_restore_host *host, const struct mfd_serve_config *c,
 			   struct mfd_error *err)
 {
 	static struct mfd_hostcriu criu; /* the server's for good */
 	static char plugins[4096], netns[4096];
 	int ret;
 
-	*host = (struct mfd_restore_host){ .own_pids = c->pid_namespace == PIDS_OWN,
+	*host = (struct mfd_restore_host){ .own_pids = c->pid_namespace == MFD_SERVE_PIDS_OWN,
 					   .options = c->restore_options,
 					   .n_options = c->n_restore_options };
 	if (!c->restore)
@@ -408,7 +194,7 @@ static void pin(char **words, const char *flag, const char *value)
 	words[1] = (char *)(uintptr_t)value;
 }
 
-static void pin_tls(struct mfd_listener *l, const struct config *c)
+static void pin_tls(struct mfd_listener *l, const struct mfd_serve_config *c)
 {
 	if (!c->tls_dir && !c->tls_psk)
 		pin(l->words, "--tls-dir", l->server.security ? MFD_TLS_DIR : "off");
@@ -434,6 +220,8 @@ static int work(void *arg, const struct mfd_supervise_birth *b)
 	l->listen_fd = b->listen_fd;
 	l->stop_fd = b->stop_fd;
 	l->reread_fd = b->reread_fd;
+	if (l->ssh)
+		mfd_by_ssh_in_worker(l->ssh);
 	mfd_guard_init(&sv->guard, b->guard_fd, b->standby_fd);
 	sv->takeover = (struct mfd_takeover){ .after = b->after,
 					      .inherited = b->inherited,
@@ -450,7 +238,38 @@ static void reread(void *arg)
 	pin_rights(l);
 }
 
-static void configure(struct mfd_server *sv, const struct config *c)
+static void ready(void *arg, const char *address)
+{
+	struct mfd_listener *l = arg;
+
+	if (l->ssh)
+		mfd_by_ssh_announce(l->ssh, address);
+}
+
+/*
+ * --ssh: what is not on the command line follows from how it was started.  A later program takes
+ * the same folder and key.
+ */
+static int begin_by_ssh(struct mfd_by_ssh *s, struct mfd_serve_config *c, char **words,
+			struct mfd_error *err)
+{
+	int ret = c->daemon.state ? mfd_by_ssh_again(s, c->ssh, c->daemon.dir, err) :
+				    mfd_by_ssh_begin(s, c->daemon.dir, err);
+
+	if (ret)
+		return ret;
+	c->once = 1;
+	c->daemon.dir = s->dir;
+	c->tls_dir = NULL;
+	c->tls_psk = s->key;
+	if (!c->listen)
+		c->listen = mfd_by_ssh_address();
+	if (!c->daemon.state)
+		pin(words, "--ssh", s->own);
+	return 0;
+}
+
+static void configure(struct mfd_server *sv, const struct mfd_serve_config *c)
 {
 	sv->dir = c->daemon.dir;
 	sv->threads = c->threads;
@@ -461,7 +280,7 @@ static void configure(struct mfd_server *sv, const struct config *c)
 	sv->allow_address = c->allow_address;
 	sv->n_allow_address = c->n_allow_address;
 	sv->durable = c->durable;
-	sv->huge_pages = c->huge_pages == HUGE_ON;
+	sv->huge_pages = c->huge_pages == MFD_SERVE_HUGE_ON;
 	sv->once = c->once;
 	sv->restore = c->restore;
 	mfd_rights_now_init(&sv->rights, c->peers);
@@ -495,7 +314,7 @@ static void prepare_again(struct mfd_supervise *sv, const void *config)
 	mfd_log_error("nothing is restored here from now on: %s", mfd_error_text(&err));
 }
 
-static int resume(struct mfd_supervise *sv, const struct config *c)
+static int resume(struct mfd_supervise *sv, const struct mfd_serve_config *c)
 {
 	struct mfd_listener *l = sv->arg;
 	struct mfd_error err = { 0 };
@@ -508,7 +327,7 @@ static int resume(struct mfd_supervise *sv, const struct config *c)
 }
 
 /* The command line has been understood. */
-static int serve(const struct config *c, char **words)
+static int serve(struct mfd_serve_config *c, char **words, struct mfd_by_ssh *ssh)
 {
 	struct mfd_listener l = {
 		.listen_fd = -1, .request_fd = -1, .reread_fd = -1, .stop_fd = -1, .words = words
@@ -521,6 +340,7 @@ static int serve(const struct config *c, char **words)
 				    .words = words,
 				    .work = work,
 				    .reread = reread,
+				    .ready = ready,
 				    .arg = &l };
 	struct mfd_error err = { 0 };
 	struct mfd_sock_addr addr;
@@ -528,6 +348,7 @@ static int serve(const struct config *c, char **words)
 	mfd_log_tag_set("serve");
 	mfd_log_level_set((enum mfd_log_level)c->daemon.level);
 	mfd_nofile_raise();
+	l.ssh = c->ssh ? ssh : NULL;
 	configure(&l.server, c);
 	if (c->daemon.state)
 		return resume(&sv, c);
@@ -538,16 +359,30 @@ static int serve(const struct config *c, char **words)
 	l.server.dirfd = sv.dirfd;
 	pin_tls(&l, c);
 	pin_rights(&l);
+	if (l.ssh && mfd_by_ssh_detach(l.ssh, &err))
+		return fail(&err);
 	return mfd_supervise_run(&sv, addr.text);
+}
+
+/* What is made for a server that ssh starts goes with it, however it ends. */
+static int serve_any(struct mfd_serve_config *c, char **words)
+{
+	struct mfd_by_ssh ssh = MFD_BY_SSH_NONE;
+	struct mfd_error err = { 0 };
+	int ret = c->ssh ? begin_by_ssh(&ssh, c, words, &err) : 0;
+
+	if (!c->daemon.dir)
+		c->daemon.dir = MFD_DEFAULT_DIR;
+	if (!c->listen)
+		c->listen = "127.0.0.1:0";
+	ret = ret ? fail(&err) : serve(c, words, &ssh);
+	mfd_by_ssh_end(&ssh);
+	return ret;
 }
 
 int mfd_serve_main(int argc, char **argv)
 {
-	struct config c = { .daemon = MFD_DAEMON_DEFAULTS,
-			    .listen = "127.0.0.1:0",
-			    .max_sessions = 64,
-			    .stall_ms = 10000,
-			    .keep_ended = 2592000 };
+	struct mfd_serve_config c = { 0 };
 	char **words; /* for an exec of our own later; parsing reorders argv */
 	int ret;
 
@@ -555,9 +390,9 @@ int mfd_serve_main(int argc, char **argv)
 	if (!words)
 		return MFD_EXIT_FAILED;
 	memcpy(words, argv, (size_t)argc * sizeof(*argv));
-	ret = parse(&c, argc, argv);
+	ret = mfd_serve_config_parse(&c, argc, argv);
 	if (ret < 0)
-		ret = serve(&c, words);
+		ret = serve_any(&c, words);
 	free(words);
 	return ret;
 }

@@ -34,6 +34,8 @@ struct mfd_supervise {
 	 * later workers have it; the worker does the same for itself.
 	 */
 	void (*reread)(void *arg);
+	/* The server is ready, for the first time; may be NULL. */
+	void (*ready)(void *arg, const char *address);
 	void *arg;
 };
 

@@ -66,6 +66,8 @@ static void announce(struct mfd_supervisor *su)
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		errno = 0;
 	sd_notify(0, "READY=1");
+	if (su->sv->ready)
+		su->sv->ready(su->sv->arg, su->address);
 }
 
 static int on_ready(struct mfd_supervisor *su, struct mfd_guard_msg *m, int *fds, int nfds)
