@@ -32,6 +32,11 @@ static int check_entry(const Mfd__SessionEntry *e, const char *file, const char 
 	return 0;
 }
 
+int mfd_entry_file_is_strange(int ret)
+{
+	return ret == -EBADMSG || ret == -EPROTO || ret == -ELOOP || ret == -EISDIR;
+}
+
 int mfd_entry_file_read(int dirfd, const char *file, Mfd__SessionEntry **e, const char **why)
 {
 	ProtobufCMessage *msg = NULL;

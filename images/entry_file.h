@@ -15,5 +15,10 @@ int mfd_entry_file_write(int dirfd, const char *file, Mfd__SessionEntry *e, int 
  * format; both with *why, which may be NULL.
  */
 int mfd_entry_file_read(int dirfd, const char *file, Mfd__SessionEntry **e, const char **why);
+/*
+ * Nonzero: read has failed because the file is no entry, or one of a newer program.  Every other
+ * error may pass, and says nothing about what is in it: -ENOENT apart, it must be kept.
+ */
+int mfd_entry_file_is_strange(int ret);
 
 #endif

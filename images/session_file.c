@@ -45,6 +45,12 @@ void mfd_session_file_free(Mfd__SessionEntry *e)
 		mfd__session_entry__free_unpacked(e, NULL);
 }
 
+/* It had images, and its source has not ended it by itself. */
+static int is_worth_keeping(const Mfd__SessionEntry *e)
+{
+	return mfd_evidence_file_is_needed(e) && !e->told;
+}
+
 /* DIR/.ended, made if it is to be; >= 0 or -errno. */
 static int open_ended(int dirfd, int make)
 {
@@ -56,13 +62,49 @@ static int open_ended(int dirfd, int make)
 	return fd < 0 ? -errno : fd;
 }
 
+int mfd_session_file_matters(int dirfd, const char *name)
+{
+	struct mfd_session_file f;
+	int ret = mfd_session_file_find_ended(dirfd, name, &f);
+
+	if (ret)
+		return ret == -ENOENT || ret == -EINVAL ? 0 : ret;
+	ret = f.entry				 ? is_worth_keeping(f.entry) :
+	      mfd_entry_file_is_strange(f.error) ? 0 :
+						   f.error;
+	mfd_session_file_release(&f);
+	return ret;
+}
+
+/* What is there of an earlier session of that name stays, and `e` is not written in its place. */
+static int stands_before(int dirfd, const char *name, const Mfd__SessionEntry *e)
+{
+	char path[sizeof(MFD_SESSION_FILE_BEFORE) + NAME_MAX + 1];
+
+	if (mfd_evidence_file_is_needed(e))
+		return 0;
+	snprintf(path, sizeof(path), MFD_SESSION_FILE_BEFORE "/%s", name);
+	return !faccessat(dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno != ENOENT ||
+	       mfd_session_file_matters(dirfd, name);
+}
+
+static int remove_one(int ended, const char *name, const char *suffix)
+{
+	char file[NAME_MAX + 1];
+
+	if (ended_name(file, name, suffix))
+		return -ENAMETOOLONG;
+	return unlinkat(ended, file, 0) && errno != ENOENT ? -errno : 0;
+}
+
 int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *e)
 {
 	Mfd__SessionEntry copy = *e; /* shallow */
+	const char *suffix = stands_before(dirfd, name, e) ? "late" : "img";
 	char file[NAME_MAX + 1], seen[NAME_MAX + 1];
 	int fd, ret;
 
-	if (ended_name(file, name, "img") || ended_name(seen, name, "seen"))
+	if (ended_name(file, name, suffix) || ended_name(seen, name, "seen"))
 		return -ENAMETOOLONG;
 	copy.state = MFD__SESSION_STATE__ABORTED;
 	copy.has_secret = 0;
@@ -76,27 +118,27 @@ int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *
 	 * The mark goes first: mark and tombstone written within one tick of the clock bear the
 	 * same time, and the new tombstone must not pass for reported.
 	 */
-	unlinkat(fd, seen, 0);
+	if (!strcmp(suffix, "img"))
+		unlinkat(fd, seen, 0);
 	ret = mfd_entry_file_write(fd, file, &copy, 1);
+	if (!ret && !strcmp(suffix, "img"))
+		ret = remove_one(fd, name, "late");
 	close(fd);
 	return ret;
 }
 
-/* Tombstone and mark. */
+/* Tombstone and what lies beside it. */
 static int remove_ended(int dirfd, const char *name)
 {
-	char file[NAME_MAX + 1], seen[NAME_MAX + 1];
-	int fd, ret = 0;
+	static const char *const suffixes[] = { "img", "seen", "late" };
+	int fd = open_ended(dirfd, 0), ret = 0, one;
 
-	if (ended_name(file, name, "img") || ended_name(seen, name, "seen"))
-		return -ENAMETOOLONG;
-	fd = open_ended(dirfd, 0);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
-	if (unlinkat(fd, file, 0) && errno != ENOENT)
-		ret = -errno;
-	if (unlinkat(fd, seen, 0) && errno != ENOENT && !ret)
-		ret = -errno;
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+		one = remove_one(fd, name, suffixes[i]);
+		ret = ret ? ret : one;
+	}
 	close(fd);
 	return ret;
 }
@@ -109,7 +151,9 @@ int mfd_session_file_exhume(int dirfd, const char *name)
 	if (ret)
 		return ret == -ENOENT ? 0 : ret == -EINVAL ? -ENAMETOOLONG : ret;
 	/* Of a program that did not keep evidence by its id. */
-	ret = f.entry ? mfd_evidence_file_keep_first(dirfd, f.entry) : 0;
+	ret = f.entry				 ? mfd_evidence_file_keep_first(dirfd, f.entry) :
+	      mfd_entry_file_is_strange(f.error) ? 0 :
+						   f.error;
 	mfd_session_file_release(&f);
 	return ret ? ret : remove_ended(dirfd, name);
 }
@@ -190,6 +234,20 @@ static int fill_ended(struct mfd_session_file *f, int ended, const char *name)
 	return 0;
 }
 
+/* What of SESSION.late belongs to this record: best effort, it is for people. */
+static void fill_later(struct mfd_session_file *f, int ended)
+{
+	struct mfd_session_file t;
+	char file[NAME_MAX + 1];
+
+	if (!f->entry || (!f->ended && f->entry->state != MFD__SESSION_STATE__DONE) ||
+	    ended_name(file, f->name, "late") || fill(&t, ended, file, f->name))
+		return;
+	f->later = strdup(t.entry && t.entry->error ? t.entry->error : "?");
+	f->later_mtime = t.mtime;
+	mfd_session_file_release(&t);
+}
+
 int mfd_session_file_find_ended(int dirfd, const char *name, struct mfd_session_file *f)
 {
 	int ended, ret;
@@ -201,25 +259,35 @@ int mfd_session_file_find_ended(int dirfd, const char *name, struct mfd_session_
 	if (ended < 0)
 		return ended;
 	ret = fill_ended(f, ended, name);
+	if (!ret)
+		fill_later(f, ended);
 	close(ended);
 	return ret;
 }
 
 int mfd_session_file_find(int dirfd, const char *name, struct mfd_session_file *f)
 {
-	int ret;
+	int ret, ended;
 
 	memset(f, 0, sizeof(*f));
 	if (!name_ok(name))
 		return -EINVAL;
 	ret = fill_live(f, dirfd, name);
-	return ret != -ENOENT ? ret : mfd_session_file_find_ended(dirfd, name, f);
+	if (ret == -ENOENT)
+		return mfd_session_file_find_ended(dirfd, name, f);
+	ended = ret ? -ENOENT : open_ended(dirfd, 0);
+	if (ended >= 0) {
+		fill_later(f, ended);
+		close(ended);
+	}
+	return ret;
 }
 
 void mfd_session_file_release(struct mfd_session_file *f)
 {
 	free(f->name);
 	free(f->why);
+	free(f->later);
 	mfd_session_file_free(f->entry);
 	memset(f, 0, sizeof(*f));
 }
@@ -270,7 +338,10 @@ static int visit_ended(struct list *l, int dirfd, const char *name)
 		return 0;
 	snprintf(session, sizeof(session), "%.*s", (int)len - 4, name);
 	ret = fill_ended(&f, dirfd, session);
-	return ret ? (ret == -ENOENT ? 0 : ret) : list_add(l, &f);
+	if (ret)
+		return ret == -ENOENT ? 0 : ret;
+	fill_later(&f, dirfd);
+	return list_add(l, &f);
 }
 
 static int walk(int dirfd, struct list *l,
@@ -331,6 +402,8 @@ int mfd_session_file_list(int dirfd, struct mfd_session_file **list, size_t *n)
 	*n = 0;
 	ended = ret ? -ENOENT : open_ended(dirfd, 0);
 	if (ended >= 0) {
+		for (size_t i = 0; i < l.n; i++)
+			fill_later(&l.v[i], ended);
 		ret = walk(ended, &l, visit_ended);
 		close(ended);
 	} else if (ended != -ENOENT) {

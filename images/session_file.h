@@ -7,6 +7,9 @@
  *	DIR/.ended/SESSION.img	tombstone: the last session.img of an aborted session, with the
  *				reason
  *	DIR/.ended/SESSION.seen	not older than the tombstone: a `wait` has reported it already
+ *	DIR/.ended/SESSION.late	likewise of a later one, that was aborted before it had any
+ *				images, and so displaces neither tombstone nor session.img
+ *	DIR/.ended/before	record.h: folders of what is done, while another of its name begins
  *	DIR/.ended/by-id	what sources are answered with: evidence_file.h
  *
  * A live session.img wins over a tombstone of the same name.  To `wait`, a tombstone counts if it
@@ -26,6 +29,7 @@
 
 #define MFD_SESSION_FILE_NAME	"session.img"
 #define MFD_SESSION_FILE_ENDED	".ended"
+#define MFD_SESSION_FILE_BEFORE MFD_SESSION_FILE_ENDED "/before"
 #define MFD_SESSION_FILE_FORMAT MFD_ENTRY_FILE_FORMAT
 
 /*
@@ -44,30 +48,38 @@ void mfd_session_file_free(Mfd__SessionEntry *e); /* NULL is fine */
 /*
  * Leave a tombstone for session `name` in the server's folder: DIR/.ended is made (0700), the entry
  * is written whatever its state with state ABORTED and without its secret, and a `seen` mark of an
- * earlier tombstone is removed.  Before, evidence that a source may need is kept by the session's
- * id.  `e` is not changed; set e->error to the reason before.  Bury first, then remove the
- * session's folder: a `wait` must find one of the two.
+ * earlier tombstone is removed.  If it had no images yet, and what is there of an earlier session
+ * of that name matters to a person, it is written as SESSION.late.  Before, evidence that a source
+ * may need is kept by the session's id.  `e` is not changed; set e->error to the reason before.
+ * Bury first, then remove the session's folder: a `wait` must find one of the two.
  */
 int mfd_session_file_bury(int dirfd, const char *name, const Mfd__SessionEntry *e);
-/* Remove tombstone and mark; fine when absent.  Evidence stays, by its id. */
+/*
+ * Remove tombstone, mark and SESSION.late; fine when absent.  Evidence stays, by its id; -errno: a
+ * tombstone that cannot be read just now may be the only evidence, and stays.
+ */
 int mfd_session_file_exhume(int dirfd, const char *name);
 /*
  * Remove tombstones and evidence that are older than so many seconds (0 = none), and all but the
  * `most` newest tombstones: of these the evidence stays.
  */
 int mfd_session_file_expire(int dirfd, uint64_t seconds, unsigned most);
+/* Does the tombstone of this name matter to a person?  1, 0, or -errno: it cannot be told. */
+int mfd_session_file_matters(int dirfd, const char *name);
 /* A `wait` has reported the tombstone it found with this mtime. */
 int mfd_session_file_mark_seen(int dirfd, const char *name, const struct timespec *mtime);
 
 /* A session as found under the server's folder. */
 struct mfd_session_file {
-	char *name;		  /* of the folder or tombstone */
-	Mfd__SessionEntry *entry; /* NULL: unreadable, see `why` */
-	char *why;		  /* NULL when entry is set */
-	int error;		  /* -errno of the reading; 0 when entry is set */
-	int ended;		  /* from a tombstone */
-	int seen;		  /* ended: reported by a `wait` already */
-	struct timespec mtime;	  /* of the file it was read from, CLOCK_REALTIME */
+	char *name;		     /* of the folder or tombstone */
+	Mfd__SessionEntry *entry;    /* NULL: unreadable, see `why` */
+	char *why;		     /* NULL when entry is set */
+	int error;		     /* -errno of the reading; 0 when entry is set */
+	int ended;		     /* from a tombstone */
+	int seen;		     /* ended: reported by a `wait` already */
+	char *later;		     /* ended or done: why a later one, SESSION.late, was aborted */
+	struct timespec later_mtime; /* of SESSION.late */
+	struct timespec mtime;	     /* of the file it was read from, CLOCK_REALTIME */
 };
 
 /*

@@ -102,6 +102,7 @@ static struct json_object *session_json(const struct mfd_status *s,
 	add_text(o, "state", state);
 	add(o, "ended", json_object_new_boolean(f->ended));
 	add_text(o, "error", e ? e->error : f->why);
+	add_text(o, "later_error", f->later);
 	if (!e)
 		return o;
 	add(o, "in_doubt", json_object_new_boolean(e->in_doubt));

@@ -35,6 +35,7 @@ const char mfd_status_notes[] =
 	"  memory_used, memory_promised, memory_need\n"
 	"                            of a server with --max-memory, bytes: taken, set aside, and what its source says it has\n"
 	"  unloadable                why the server could not load it (it tries again); null: it is not so\n"
+	"  later_error               why a later session of this name was aborted before it had any images\n"
 	"  both_run                  it runs here, and its source has said that its tasks run on there, too\n"
 	"  held_by                   what keeps the restored tasks from running until the source lets go\n"
 	"  ran_held                  a restored process that ran all the same, before that; null: none was seen to\n"

@@ -124,7 +124,7 @@ static void print_notes(const struct mfd_status *s, const struct mfd_session_fil
 	char buf[MFD_WORDS_ADVICE], name[NAME_MAX + 1];
 	const char *advice = e ? mfd_words_advice(e, s->dir, buf, sizeof(buf)) : NULL;
 
-	if (e && !e->error && !advice && !mfd_status_orphaned(f))
+	if (e && !e->error && !advice && !f->later && !mfd_status_orphaned(f))
 		return;
 	snprintf(name, sizeof(name), "%s", f->name);
 	printf("\n%s:\n", mfd_image_text_clean(name));
@@ -137,6 +137,9 @@ static void print_notes(const struct mfd_status *s, const struct mfd_session_fil
 		       e->server_pid, s->dir);
 	if (advice)
 		print_note(advice);
+	if (f->later)
+		print_foreign("a later session of this name was aborted before it had any images: ",
+			      f->later);
 }
 
 static void print_figures(const struct mfd_session_file *f)

@@ -90,6 +90,23 @@ static int stale(const struct wait *w, const struct mfd_session_file *f)
 	return f->ended && f->seen && older(&f->mtime, &w->started);
 }
 
+/* Another of that name has become done meanwhile: this wait may have been for it. */
+static int is_done_since(const struct wait *w, const Mfd__SessionEntry *e)
+{
+	return e->state == MFD__SESSION_STATE__DONE &&
+	       e->done_us / 1000000 >= (uint64_t)w->started.tv_sec;
+}
+
+/*
+ * One of that name was aborted while this wait waited, and had nothing to displace the record of an
+ * earlier one with, which is what is found.
+ */
+static int has_tried(const struct wait *w, const struct mfd_session_file *f)
+{
+	return f->later && !older(&f->later_mtime, &w->started) &&
+	       !(f->entry && is_done_since(w, f->entry));
+}
+
 static void tell_doubt(struct wait *w, const Mfd__SessionEntry *e)
 {
 	if (e->in_doubt && !w->doubt_told)
@@ -132,10 +149,14 @@ static int look(struct wait *w)
 	int ret = dirfd < 0 ? -errno : mfd_session_file_find(dirfd, w->session, &f), result = -1;
 
 	if (!ret) {
-		if (stale(w, &f))
+		if (has_tried(w, &f)) {
+			say(w, "aborted", f.later);
+			result = MFD_EXIT_FAILED;
+		} else if (stale(w, &f)) {
 			snprintf(w->last, sizeof(w->last), "does not exist");
-		else
+		} else {
 			result = judge(w, dirfd, &f);
+		}
 		mfd_session_file_release(&f);
 	} else if (ret == -ENOENT) {
 		snprintf(w->last, sizeof(w->last),

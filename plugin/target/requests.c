@@ -28,6 +28,7 @@
 #include "listener.h"
 #include "log.h"
 #include "restored_notes.h"
+#include "record.h"
 #include "session.h"
 
 #define REQUEST_SOCKET ".serve.sock"
@@ -121,7 +122,7 @@ static int removable(const struct mfd_server *sv, const struct mfd_session_file 
 /* NULL or why not. */
 static const char *clean(struct mfd_server *sv, const char *name)
 {
-	int ret = mfd_clean_session(sv->dirfd, name);
+	int ret = mfd_record_remove(sv->dirfd, name);
 
 	if (ret == -EEXIST)
 		return "error: the folder of that name is no session, it is left alone";

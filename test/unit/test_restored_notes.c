@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -73,25 +74,31 @@ static pid_t start(int space)
 	_exit(3);
 }
 
-static pid_t newest_child_of(pid_t parent)
+/*
+ * The kernel lists the children of a thread in the order of their birth: their numbers say nothing
+ * once they begin anew.
+ */
+static pid_t child_at(pid_t parent, int last)
 {
-	pid_t found = 0;
+	char path[64];
+	FILE *f;
+	int pid, found = 0;
 
-	for (pid_t pid = parent + 1; pid < parent + 200; pid++)
-		if (mfd_procfile_parent(pid) == parent)
-			found = pid;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", parent, parent);
+	f = fopen(path, "re");
+	while (f && (last || !found) && fscanf(f, "%d", &pid) == 1)
+		found = pid;
+	if (f)
+		fclose(f);
 	return found;
 }
 
 /* The first child of a process, when it has one. */
 static pid_t child_of(pid_t parent)
 {
-	for (int i = 0; i < 5000; i++) {
-		for (pid_t pid = parent + 1; pid < parent + 200; pid++)
-			if (mfd_procfile_parent(pid) == parent)
-				return pid;
-		usleep(1000);
-	}
+	for (int i = 0; i < 5000; i++, usleep(1000))
+		if (child_at(parent, 0))
+			return child_at(parent, 0);
 	fail_msg("process %d has no child", parent);
 	return 0;
 }
@@ -108,7 +115,7 @@ static void child_left(struct dir *d, int space)
 	pid_t top = start(space), parent = space ? child_of(top) : top, task, child;
 
 	task = child_of(parent);
-	for (int i = 0; space && i < 5000 && newest_child_of(parent) == task; i++)
+	for (int i = 0; space && i < 5000 && child_at(parent, 1) == task; i++)
 		usleep(1000);
 	assert_int_equal(mfd_notes_mark(d->fd, 7, task), 0);
 	assert_int_equal(mfd_notes_fate(d->fd), MFD_NOTES_ALIVE);
@@ -117,7 +124,7 @@ static void child_left(struct dir *d, int space)
 		usleep(1000);
 	usleep(50000);
 	assert_int_equal(mfd_procfile_parent(task), 0);
-	child = newest_child_of(parent);
+	child = child_at(parent, 1);
 	assert_int_equal(mfd_notes_fate(d->fd), MFD_NOTES_ALIVE);
 	kill(child, SIGKILL);
 	await(d->fd, MFD_NOTES_DEAD); /* init lives on */

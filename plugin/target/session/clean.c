@@ -70,14 +70,19 @@ static int remove_tree(int dirfd, const char *name, int depth)
 	return ret;
 }
 
-/* Its session.img is of this name, or cannot be read any more (*e NULL then). */
+/*
+ * Its session.img is of this name, or is no entry that can be understood (*e NULL then); or 0.
+ * -errno: what it says could not be read just now, and may be evidence.
+ */
 static int is_marked(int fd, const char *name, Mfd__SessionEntry **e)
 {
-	*e = NULL;
-	if (faccessat(fd, MFD_SESSION_FILE_NAME, F_OK, AT_SYMLINK_NOFOLLOW))
+	int ret = mfd_session_file_load(fd, e, NULL);
+
+	if (ret == -ENOENT)
 		return 0;
-	mfd_session_file_load(fd, e, NULL);
-	return !*e || !strcmp((*e)->name, name);
+	if (ret)
+		return mfd_entry_file_is_strange(ret) ? 1 : ret;
+	return !strcmp((*e)->name, name);
 }
 
 /* All but the mark, so that a server that goes on after a crash still finds it. */
@@ -109,22 +114,23 @@ static int remove_marked(int rootfd, int fd, const Mfd__SessionEntry *e)
 	return ret;
 }
 
-int mfd_clean_session(int rootfd, const char *name)
+int mfd_clean_folder(int rootfd, int parentfd, const char *name)
 {
-	int fd = mfd_ours_dir(rootfd, name), ret = 0, marked;
-	Mfd__SessionEntry *e;
+	int fd = mfd_ours_dir(parentfd, name), ret, marked;
+	Mfd__SessionEntry *e = NULL;
 
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd == -EPERM ? -EEXIST : fd;
 	marked = is_marked(fd, name, &e);
+	ret = marked < 0 ? marked : 0;
 	/* Without the mark: a session that has not got so far as to write it has these alone. */
-	if (marked || mfd_pagestore_is_alone(fd))
+	if (marked > 0 || (!marked && mfd_pagestore_is_alone(fd)))
 		mfd_pagestore_remove(fd);
-	if (marked)
+	if (marked > 0)
 		ret = remove_marked(rootfd, fd, e);
 	mfd_session_file_free(e);
 	close(fd);
-	if (!ret && unlinkat(rootfd, name, AT_REMOVEDIR) && errno != ENOENT)
+	if (!ret && unlinkat(parentfd, name, AT_REMOVEDIR) && errno != ENOENT)
 		ret = errno == ENOTEMPTY ? -EEXIST : -errno;
 	return ret;
 }

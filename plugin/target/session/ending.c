@@ -17,6 +17,7 @@
 #include "own_restore.h"
 #include "rules.h"
 #include "say.h"
+#include "record.h"
 #include "session.h"
 #include "session_file.h"
 #include "ask_setting.h"
@@ -233,7 +234,7 @@ static void end_aborted(struct mfd_session *s)
 	s->end.dead = s->end.dead || mfd_notes_fate(s->dirfd) != MFD_NOTES_ALIVE;
 	if (!s->end.buried)
 		bury(s);
-	ret = mfd_clean_session(s->server->dirfd, s->name);
+	ret = mfd_record_remove(s->server->dirfd, s->name);
 	if (ret)
 		mfd_log_error("%s: cannot remove its folder: %s", s->name, strerror(-ret));
 	if (!s->end.buried)

@@ -21,6 +21,7 @@
 #include "memory.h"
 #include "options_allowed.h"
 #include "permit.h"
+#include "record.h"
 #include "say.h"
 #include "text.h"
 #include "ask_setting.h"
@@ -72,39 +73,61 @@ static int check_restore(const struct mfd_server *sv, const struct mfd_owner *o,
 		       mfd_address_check(sv, o, h, err);
 }
 
+/* May the session that this is the record of give way to a newcomer? */
+static int may_give_way(const struct mfd_session *s, const struct mfd_session_file *f,
+			struct mfd_error *err)
+{
+	const Mfd__SessionEntry *e = f->entry;
+
+	if (f->ended)
+		return 0;
+	if (!e ||
+	    !(e->state == MFD__SESSION_STATE__DONE || e->state == MFD__SESSION_STATE__ABORTED))
+		return mfd_error_set(err, -EEXIST, "session %s is in use", s->name);
+	if (mfd_permit_is_of_another(&s->owner, e))
+		return mfd_error_set(err, -EEXIST,
+				     "session %s: another peer has left one of this name: "
+				     "use another, or remove it there ('criu-multifd abort')",
+				     s->name);
+	return 0;
+}
+
+/* What is done keeps its record until the newcomer has its images; a tombstone, if it matters. */
+static int give_way(struct mfd_session *s, const struct mfd_session_file *f)
+{
+	int rootfd = s->server->dirfd;
+	int ret = f->name && !f->ended && f->entry->state == MFD__SESSION_STATE__DONE ?
+			  mfd_record_set_aside(rootfd, f->entry, s->name) :
+			  mfd_clean_folder(rootfd, rootfd, s->name);
+
+	ret = ret ? ret : mfd_session_file_matters(rootfd, s->name);
+	if (!ret)
+		ret = mfd_session_file_exhume(rootfd, s->name);
+	if (ret < 0)
+		mfd_record_put_back(rootfd, s->name);
+	return ret < 0 ? ret : 0;
+}
+
 /* What is on disk under this name: only an ended session gives way. */
 static int make_room(struct mfd_session *s, struct mfd_error *err)
 {
-	struct mfd_session_file f;
-	Mfd__SessionState st;
-	int ended, others, ret = mfd_session_file_find(s->server->dirfd, s->name, &f);
+	struct mfd_session_file f = { 0 };
+	int ret = mfd_session_file_find(s->server->dirfd, s->name, &f);
 
 	if (ret && ret != -ENOENT)
 		return mfd_error_sys(err, ret, "session %s", s->name);
-	if (!ret) {
-		ended = f.ended;
-		others = f.entry && mfd_permit_is_of_another(&s->owner, f.entry);
-		st = f.entry ? f.entry->state : MFD__SESSION_STATE__COMMITTED;
+	if (!ret && may_give_way(s, &f, err)) {
 		mfd_session_file_release(&f);
-		if (!ended && st != MFD__SESSION_STATE__DONE && st != MFD__SESSION_STATE__ABORTED)
-			return mfd_error_set(err, -EEXIST, "session %s is in use", s->name);
-		if (others && !ended)
-			return mfd_error_set(
-				err, -EEXIST,
-				"session %s: another peer has left one of this name: "
-				"use another, or remove it there ('criu-multifd abort')",
-				s->name);
+		return err->code;
 	}
-	ret = mfd_clean_session(s->server->dirfd, s->name);
+	ret = give_way(s, &f);
+	mfd_session_file_release(&f);
 	if (ret == -EEXIST)
 		return mfd_error_set(
 			err, ret,
 			"session %s: the restore server's folder has something of that "
 			"name that is no session, and leaves it alone: use another name",
 			s->name);
-	if (ret)
-		return mfd_error_sys(err, ret, "session %s: removing the one before", s->name);
-	ret = mfd_session_file_exhume(s->server->dirfd, s->name);
 	return ret ? mfd_error_sys(err, ret, "session %s: keeping what became of the one before",
 				   s->name) :
 		     0;
@@ -195,16 +218,12 @@ int mfd_hello_restore_options(struct mfd_session *s, char *const *options, size_
 	return 0;
 }
 
-static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
+static int fill_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
 {
-	int ret = make_room(s, err), admitted;
+	int ret = mfd_session_set_aside(s, MFD_CLAIM_NEW, err), admitted;
 
 	mfd_assert(s->phase == MFD_PHASE_NONE);
 	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
-	if (ret)
-		return ret;
-	set_up(s, h);
-	ret = mfd_session_set_aside(s, MFD_CLAIM_NEW, err);
 	if (ret)
 		return ret;
 	ret = mfd_hello_restore_options(s, h->restore_option, h->n_restore_option);
@@ -217,20 +236,35 @@ static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 	    getrandom(s->secret, sizeof(s->secret), 0) != sizeof(s->secret))
 		return mfd_error_sys(err, -errno, "getrandom");
 	ret = make_folder(s, err);
-	if (!ret) {
-		admitted = mfd_memory_enter(s, h, err);
-		ret = admitted < 0 ? err->code : 0;
-	}
-	if (!ret) {
-		mfd_session_enter(s, admitted ? MFD_PHASE_STREAMING : MFD_PHASE_QUEUED);
-		ret = mfd_session_store(s, 0);
-		if (ret)
-			mfd_error_sys(err, ret, "session.img");
-	}
-	if (ret) {
-		mfd_clean_session(s->server->dirfd, s->name);
-		mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
-	}
+	if (ret)
+		return ret;
+	admitted = mfd_memory_enter(s, h, err);
+	if (admitted < 0)
+		return err->code;
+	mfd_session_enter(s, admitted ? MFD_PHASE_STREAMING : MFD_PHASE_QUEUED);
+	ret = mfd_session_store(s, 0);
+	return ret ? mfd_error_sys(err, ret, "session.img") : 0;
+}
+
+/* It comes to nothing. */
+static void unmake(struct mfd_session *s)
+{
+	mfd_record_remove(s->server->dirfd, s->name);
+	mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
+}
+
+static int make_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
+{
+	int ret = make_room(s, err);
+
+	mfd_assert(s->phase == MFD_PHASE_NONE);
+	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
+	if (ret)
+		return ret;
+	set_up(s, h);
+	ret = fill_session(s, h, err);
+	if (ret)
+		unmake(s);
 	return ret;
 }
 
@@ -267,8 +301,7 @@ static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *e
 	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_unlock(&s->send_lock);
 	mfd_session_put(s);
-	mfd_clean_session(s->server->dirfd, s->name);
-	mfd_budget_leave(&s->server->budget, &s->memory.claim, 0);
+	unmake(s);
 	return mfd_error_sys(err, ret, "thread");
 }
 

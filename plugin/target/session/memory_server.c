@@ -14,6 +14,7 @@
 #include "log.h"
 #include "memory_server.h"
 #include "session.h"
+#include "session_file.h"
 
 #define PUBLISH_MS    1000
 #define SWEEP_MS      1000  /* between two looks at ended sessions, when memory is short */
@@ -55,31 +56,47 @@ static int is_live(struct mfd_server *sv, const char *name)
 	return s != NULL;
 }
 
+static int is_none(struct mfd_server *sv, const char *name)
+{
+	(void)sv;
+	(void)name;
+	return 0;
+}
+
+/* Adds what the folders below `path` hold, but for `spare`. */
+static int sweep(struct mfd_server *sv, const char *path,
+		 int (*spare)(struct mfd_server *sv, const char *name), uint64_t *sum)
+{
+	int dirfd = openat(sv->dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd;
+	DIR *d = dirfd < 0 ? NULL : fdopendir(dirfd);
+	struct dirent *e;
+
+	if (!d)
+		return 0;
+	while ((e = readdir(d))) {
+		if (e->d_name[0] == '.' || spare(sv, e->d_name))
+			continue;
+		fd = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		*sum += mfd_memory_server_left(sv, fd);
+		close(fd);
+	}
+	closedir(d);
+	return 1;
+}
+
 int mfd_memory_server_sweep(struct mfd_server *sv)
 {
 	unsigned seen = mfd_budget_left_begin(&sv->budget);
 	uint64_t sum = 0, now = mfd_io_now_ms(), then = atomic_load(&sv->swept_ms);
-	int dirfd, fd = -1;
-	struct dirent *e;
-	DIR *d;
 
 	if ((then && now - then < SWEEP_MS) ||
 	    !atomic_compare_exchange_strong(&sv->swept_ms, &then, now))
 		return 0;
-	dirfd = openat(sv->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = dirfd < 0 ? NULL : fdopendir(dirfd);
-	while (d && (e = readdir(d))) {
-		if (e->d_name[0] == '.' || is_live(sv, e->d_name))
-			continue;
-		fd = openat(sv->dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		sum += mfd_memory_server_left(sv, fd);
-		close(fd);
-	}
-	if (!d)
+	if (!sweep(sv, ".", is_live, &sum))
 		return 0;
-	closedir(d);
+	sweep(sv, MFD_SESSION_FILE_BEFORE, is_none, &sum);
 	mfd_budget_left_set(&sv->budget, seen, sum);
 	return 1;
 }

@@ -78,7 +78,7 @@ int mfd_permit_hello(const struct mfd_owner *o, const Mfd__Hello *h, struct mfd_
 
 int mfd_permit_is_of_another(const struct mfd_owner *o, const Mfd__SessionEntry *e)
 {
-	return !o->rights && e->identity && strcmp(e->identity, o->identity);
+	return e->identity && strcmp(e->identity, o->identity);
 }
 
 int mfd_permit_offer(const struct mfd_owner *o, const char *name)

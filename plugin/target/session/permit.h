@@ -14,8 +14,8 @@ struct mfd_session;
 /* 0, or -EPERM with a sentence for the peer: what it may not do, and where that can be changed. */
 int mfd_permit_hello(const struct mfd_owner *o, const Mfd__Hello *h, struct mfd_error *err);
 /*
- * A session that has ended, of which this is left: may it not be removed to make room for another
- * of that name?  A block that permits the name permits that.
+ * A session that is done, of which this is left: is it of another identity, so that it is not
+ * removed to make room for one of that name?  No block permits that.
  */
 int mfd_permit_is_of_another(const struct mfd_owner *o, const Mfd__SessionEntry *e);
 /* May a descriptor that was offered here under this name go to its session? */

@@ -44,6 +44,7 @@
 #include "io.h"
 #include "log.h"
 #include "memory.h"
+#include "record.h"
 #include "session.h"
 #include "ask_setting.h"
 #include "takeover.h"
@@ -75,7 +76,7 @@ static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 		mfd_address_give_up(name, e->move_address, e->n_move_address);
 	mfd_session_file_bury(sv->dirfd, name, &copy);
 	mfd_pagestore_remove(dirfd);
-	if (mfd_clean_session(sv->dirfd, name))
+	if (mfd_record_remove(sv->dirfd, name))
 		mfd_log_error("%s: its folder cannot be removed", name);
 }
 
@@ -440,7 +441,7 @@ static void finish_burial(struct mfd_server *sv, int dirfd, const char *name)
 	mfd_log_info("%s: has ended; the rest of it is removed", name);
 	mfd_takeover_kill(&sv->takeover, name);
 	if (mfd_notes_kill(dirfd, name) >= 0) /* else the next server tries again */
-		mfd_clean_session(sv->dirfd, name);
+		mfd_record_remove(sv->dirfd, name);
 }
 
 static void leave_alone(struct mfd_server *sv, const char *name, const char *why)
@@ -505,6 +506,7 @@ void mfd_reload_all(struct mfd_server *sv)
 	}
 	for_each(sv, list, n, reload_folder);
 	mfd_session_file_list_free(list, n);
+	mfd_record_settle_all(sv->dirfd);
 	end_takeover(sv);
 }
 

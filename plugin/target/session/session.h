@@ -179,6 +179,7 @@ struct mfd_session {
 	 */
 	int huge;
 	enum mfd_over over;
+	int has_name;	   /* bool: what its name stood for before has gone, record.h */
 	char held_by[560]; /* what holds restored tasks, for people; "": nothing does */
 	struct mfd_end end;
 	char error[512];
@@ -316,10 +317,11 @@ int mfd_userns_is_own(int dir);
 
 /* ---- clean.c ---- */
 /*
- * Remove a session's folder below `rootfd`, with its page store; 0 when absent.  -EEXIST: there is
- * something of that name that is no session, and it is left alone.
+ * Remove a session's folder below `parentfd`, with its page store; 0 when absent.  -EEXIST: there
+ * is something of that name that is no session, and it is left alone.  What is done leaves evidence
+ * below `rootfd`, the server's folder.  Outside record.c use mfd_record_remove.
  */
-int mfd_clean_session(int rootfd, const char *name);
+int mfd_clean_folder(int rootfd, int parentfd, const char *name);
 /* Remove old tombstones, if that was not done a moment ago. */
 void mfd_clean_ended(struct mfd_server *sv);
 uint64_t mfd_clean_now_us(void); /* CLOCK_REALTIME */

@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "evidence_file.h"
 #include "figures.h"
 #include "log.h"
 #include "memory.h"
+#include "record.h"
 #include "session.h"
 #include "session_file.h"
 
@@ -94,6 +96,19 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	mfd_memory_entry(s, e);
 }
 
+/* From here on the name stands for this session; if that fails, it is tried by the next store. */
+static void displace(struct mfd_session *s)
+{
+	int ret = s->has_name ? 0 : mfd_record_displace(s->server->dirfd, s->name);
+
+	mfd_assert(s->dirfd >= 0);
+	mfd_assert(s->phase > MFD_PHASE_NONE);
+	s->has_name = !ret;
+	if (ret)
+		mfd_log_warn("%s: the record of the session before of that name stays: %s", s->name,
+			     strerror(-ret));
+}
+
 static int store_as(struct mfd_session *s, enum mfd_phase phase, int sync)
 {
 	Mfd__SessionEntry e;
@@ -104,6 +119,8 @@ static int store_as(struct mfd_session *s, enum mfd_phase phase, int sync)
 	ret = mfd_session_file_store(s->dirfd, &e, sync);
 	if (ret)
 		mfd_log_error("%s: session.img: %s", s->name, strerror(-ret));
+	else if (mfd_evidence_file_is_needed(&e))
+		displace(s);
 	return ret;
 }
 
