@@ -380,7 +380,8 @@ all_end()
 	scan
 	copies '*'
 	[ ${#FOUND[@]} = 0 ] || kill -KILL "${FOUND[@]}" 2>/dev/null
-	[ -n "$RESTORE_INIT" ] || [ -z "$RESTORE_UNSHARE" ] || namespace_init "$RESTORE_UNSHARE" || :
+	[ -n "$RESTORE_INIT" ] || [ -z "$RESTORE_UNSHARE" ] ||
+		namespace_init "$RESTORE_UNSHARE" || :
 	[ -z "$RESTORE_INIT" ] || kill -KILL "$RESTORE_INIT" 2>/dev/null
 	RESTORE_INIT='' RESTORE_UNSHARE=''
 	[[ $PLAN != runc-* ]] || containers_down
