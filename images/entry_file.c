@@ -6,18 +6,22 @@
 #include "image.h"
 #include "why.h"
 
+/*
+ * What an older program would do with an early session that is under way is wrong: it may let its
+ * tasks run.  It would take a journal with rounds for a damaged one, and cut it.
+ */
+static uint32_t format_of(const Mfd__SessionEntry *e)
+{
+	if (e->state == MFD__SESSION_STATE__DONE || e->state == MFD__SESSION_STATE__ABORTED)
+		return 1;
+	return e->precopy ? 3 : e->early_restore ? 2 : 1;
+}
+
 int mfd_entry_file_write(int dirfd, const char *file, Mfd__SessionEntry *e, int sync)
 {
 	const ProtobufCMessage *msg = &e->base;
 
-	/*
-	 * What an older program would do with an early session that is under way is wrong: it may
-	 * let its tasks run.
-	 */
-	e->format = e->early_restore && e->state != MFD__SESSION_STATE__DONE &&
-				    e->state != MFD__SESSION_STATE__ABORTED ?
-			    MFD_ENTRY_FILE_FORMAT :
-			    1;
+	e->format = format_of(e);
 	return mfd_image_replace(dirfd, file, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg, 1,
 				 sync);
 }

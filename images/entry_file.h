@@ -6,7 +6,7 @@
 #include "images/session.pb-c.h"
 
 /* The largest that read knows; write takes 1 if an older program stays right. */
-#define MFD_ENTRY_FILE_FORMAT 2U
+#define MFD_ENTRY_FILE_FORMAT 3U
 
 /* Replace dirfd/file by `e`, whose format is set.  sync nonzero: a crash of the host spares it. */
 int mfd_entry_file_write(int dirfd, const char *file, Mfd__SessionEntry *e, int sync);

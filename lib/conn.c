@@ -152,6 +152,20 @@ int mfd_conn_recv(struct mfd_conn *c, void *buf, size_t len)
 	return c->open ? c->ops->recv(c, buf, len) : -ENOTCONN;
 }
 
+int mfd_conn_recvv(struct mfd_conn *c, struct iovec *iov, int n)
+{
+	int ret = c->open ? 0 : -ENOTCONN;
+
+	if (!ret && c->ops->recvv)
+		return c->ops->recvv(c, iov, n);
+	for (int i = 0; !ret && i < n; i++) {
+		ret = c->ops->recv(c, iov[i].iov_base, iov[i].iov_len);
+		if (ret == -ECONNRESET && i)
+			ret = -EPIPE;
+	}
+	return ret;
+}
+
 int mfd_conn_watch(const struct mfd_conn *c, struct pollfd *p)
 {
 	*p = (struct pollfd){ .fd = c->open ? c->conn_fd : -1, .events = POLLIN };

@@ -143,6 +143,8 @@ int mfd_conn_bind(const struct mfd_conn *c, const char *label, const void *conte
 int mfd_conn_send(struct mfd_conn *c, const void *buf, size_t len, int more);
 int mfd_conn_sendv(struct mfd_conn *c, struct iovec *iov, int n, int more);
 int mfd_conn_recv(struct mfd_conn *c, void *buf, size_t len);
+/* The same into n pieces, one behind the other; modifies iov. */
+int mfd_conn_recvv(struct mfd_conn *c, struct iovec *iov, int n);
 /* The first bytes of what is sent from now on are of use before its last: gather nothing. */
 void mfd_conn_prompt(struct mfd_conn *c);
 /*

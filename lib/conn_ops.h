@@ -22,6 +22,8 @@ struct mfd_conn_ops {
 	/* As mfd_conn_sendv and mfd_conn_recv. */
 	int (*send)(struct mfd_conn *c, struct iovec *iov, int n, int more);
 	int (*recv)(struct mfd_conn *c, void *buf, size_t len);
+	/* As mfd_conn_recvv.  NULL: recv is used for each piece. */
+	int (*recvv)(struct mfd_conn *c, struct iovec *iov, int n);
 	/* As mfd_conn_sendv_within.  NULL: send is used, which may take longer. */
 	int (*within)(struct mfd_conn *c, struct iovec *iov, int n, unsigned ms);
 	/* Bytes that recv would return without the socket.  NULL: there are never any. */

@@ -87,6 +87,32 @@ static int plain_recv(struct mfd_conn *c, void *buf, size_t len)
 	return 0;
 }
 
+static int plain_recvv(struct mfd_conn *c, struct iovec *iov, int n)
+{
+	int begun = 0;
+
+	while (n > 0) {
+		struct msghdr msg = { .msg_iov = iov,
+				      .msg_iovlen = (size_t)(n < IOV_MAX ? n : IOV_MAX) };
+		ssize_t got = recvmsg(c->conn_fd, &msg, MSG_WAITALL);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno == ECONNRESET && begun ? -EPIPE : mfd_conn_ops_error();
+		if (got == 0)
+			return begun ? -EPIPE : -ECONNRESET;
+		begun = 1;
+		for (; n > 0 && (size_t)got >= iov->iov_len; n--, iov++)
+			got -= (ssize_t)iov->iov_len;
+		if (n > 0) {
+			iov->iov_base = (char *)iov->iov_base + got;
+			iov->iov_len -= (size_t)got;
+		}
+	}
+	return 0;
+}
+
 static int plain_zerocopy(struct mfd_conn *c, struct mfd_zerocopy *z, enum mfd_tristate mode)
 {
 	return mfd_zerocopy_init(z, c->conn_fd, mode);
@@ -100,6 +126,7 @@ static void plain_close(struct mfd_conn *c)
 const struct mfd_conn_ops mfd_conn_plain_ops = {
 	.send = plain_send,
 	.recv = plain_recv,
+	.recvv = plain_recvv,
 	.within = plain_within,
 	.zerocopy = plain_zerocopy,
 	.close = plain_close,

@@ -41,6 +41,7 @@
 #include "ours.h"
 #include "pagestore.h"
 #include "pagetable.h"
+#include "storefree.h"
 #include "storemap.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -59,8 +60,9 @@
 struct mfd_pagestore {
 	int fd, journal, durable;
 	struct mfd_storemap map;
-	_Atomic uint64_t next; /* first page not handed out; only added to */
-	_Atomic uint64_t live; /* pages handed out and not released; a statistic */
+	struct mfd_storefree free; /* precopy: places that are used again */
+	_Atomic uint64_t next;	   /* first page not handed out; only added to */
+	_Atomic uint64_t live;	   /* pages handed out and not released; a statistic */
 	/* guards journal_size and keeps a failed append from tearing the next */
 	pthread_mutex_t journal_lock;
 	uint64_t journal_size;
@@ -177,6 +179,7 @@ static struct mfd_pagestore *new_store(int durable)
 	s->fd = s->journal = -1;
 	s->durable = durable;
 	mfd_storemap_init(&s->map);
+	mfd_storefree_init(&s->free);
 	pthread_mutex_init(&s->journal_lock, NULL);
 	return s;
 }
@@ -212,6 +215,7 @@ void mfd_pagestore_close(struct mfd_pagestore *s)
 	if (!s)
 		return;
 	mfd_storemap_free(&s->map);
+	mfd_storefree_free(&s->free);
 	mfd_io_close(&s->fd);
 	mfd_io_close(&s->journal);
 	pthread_mutex_destroy(&s->journal_lock);
@@ -258,6 +262,38 @@ int mfd_pagestore_reserve(struct mfd_pagestore *s, uint32_t pages, uint64_t *ind
 	*index = first;
 	*mem = mfd_pagestore_at(s, first);
 	return 0;
+}
+
+int mfd_pagestore_take(struct mfd_pagestore *s, uint32_t pages, uint64_t *index, uint32_t *got)
+{
+	void *mem;
+
+	*got = mfd_storefree_take(&s->free, pages, index);
+	if (*got) {
+		atomic_fetch_add_explicit(&s->live, *got, memory_order_relaxed);
+		return 0;
+	}
+	*got = pages;
+	return mfd_pagestore_reserve(s, pages, index, &mem);
+}
+
+void mfd_pagestore_reuse(struct mfd_pagestore *s, uint64_t index, uint64_t pages)
+{
+	if (mfd_storefree_add(&s->free, index, pages))
+		mfd_pagestore_release(s, index, pages);
+	else
+		atomic_fetch_sub_explicit(&s->live, pages, memory_order_relaxed);
+}
+
+void mfd_pagestore_settle(struct mfd_pagestore *s)
+{
+	uint64_t index;
+	uint32_t n;
+
+	while ((n = mfd_storefree_take(&s->free, UINT32_MAX, &index))) {
+		atomic_fetch_add_explicit(&s->live, n, memory_order_relaxed);
+		mfd_pagestore_release(s, index, n);
+	}
 }
 
 int mfd_pagestore_populate(struct mfd_pagestore *s, uint64_t index, uint32_t pages)
@@ -367,6 +403,25 @@ void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, ui
 	r->magic_crc = htole32(record_hash(r));
 }
 
+void mfd_pagestore_record_word(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr,
+			       uint64_t pages, uint64_t word)
+{
+	mfd_pagestore_record_fill(r, task, vaddr, pages, mfd_page_state(word),
+				  (uint64_t)mfd_page_round(word) << MFD_PAGE_INDEX_BITS |
+					  mfd_page_index(word));
+}
+
+#define INDEX_MASK ((1ULL << MFD_PAGE_INDEX_BITS) - 1)
+
+uint64_t mfd_pagestore_record_is(const struct mfd_pagestore_record *r)
+{
+	enum mfd_page_state st = (enum mfd_page_state)(r->pages_flags & 0xff);
+
+	return mfd_page_in_round(mfd_page_word(st,
+					       st == MFD_PAGE_STORED ? r->index & INDEX_MASK : 0),
+				 (uint32_t)(r->index >> MFD_PAGE_INDEX_BITS));
+}
+
 int mfd_pagestore_append(struct mfd_pagestore *s, struct mfd_pagestore_record *r, unsigned n)
 {
 	size_t len = n * sizeof(*r);
@@ -401,8 +456,11 @@ static int record_open(struct mfd_pagestore_record *r, uint64_t pages)
 	r->task = le32toh(r->task);
 	r->vaddr = le64toh(r->vaddr);
 	r->pages_flags = le64toh(r->pages_flags);
-	r->index = index = le64toh(r->index);
+	r->index = le64toh(r->index);
+	index = r->index & INDEX_MASK;
 	n = r->pages_flags >> 8;
+	if (r->index >> MFD_PAGE_INDEX_BITS > MFD_PAGE_MAX_ROUND)
+		return 0;
 	if (!n || r->vaddr % PAGE || r->vaddr >= 1ULL << 56 || n > (1ULL << 44) - r->vaddr / PAGE)
 		return 0;
 	return (r->pages_flags & 0xff) != MFD_PAGE_STORED || (index <= pages && n <= pages - index);
@@ -432,8 +490,8 @@ static int replay_batch(struct replay *p, struct mfd_pagestore_record *r, size_t
 			continue;
 		count = r[i].pages_flags >> 8;
 		p->live += count;
-		if (r[i].index + count > p->used)
-			p->used = r[i].index + count;
+		if ((r[i].index & INDEX_MASK) + count > p->used)
+			p->used = (r[i].index & INDEX_MASK) + count;
 	}
 	return 0;
 }

@@ -13,6 +13,10 @@
  * not asked for, the file is made in /dev/shm/criu-multifd/XXXXXX/ and "pages.store" in dirfd is a
  * symbolic link to it: memory speed, survives the server, not the host.
  *
+ * With precopy places are used again: mfd_pagestore_take hands out first what was given to
+ * mfd_pagestore_reuse.  Such a place is not zeroed by the kernel once more, and the file does not
+ * grow beyond the most that was ever in use at once.
+ *
  * Running out of space is -ENOSPC from reserve/receive, never SIGBUS.
  */
 #ifndef MFD_PAGESTORE_H
@@ -30,7 +34,7 @@ struct mfd_pagestore_record { /* on disk, little-endian, 32 bytes; FORMAT.md */
 	uint32_t task;
 	uint64_t vaddr;
 	uint64_t pages_flags; /* pages << 8 | enum mfd_page_state */
-	uint64_t index;	      /* first page in the store */
+	uint64_t index;	      /* first page in the store; above 48 bits, the round */
 };
 
 /* Create pages.store and pages.journal in dirfd (must not exist). */
@@ -57,6 +61,15 @@ int mfd_pagestore_tidy(void);
  * mfd_pagestore_populate succeeded before.
  */
 int mfd_pagestore_reserve(struct mfd_pagestore *s, uint32_t pages, uint64_t *index, void **mem);
+/*
+ * The same for up to `pages` of them, at least one: *got.  What was used before comes first, so
+ * they may lie anywhere, and they are populated.
+ */
+int mfd_pagestore_take(struct mfd_pagestore *s, uint32_t pages, uint64_t *index, uint32_t *got);
+/* These places are free, for mfd_pagestore_take.  Thread-safe; -ENOMEM: they are released. */
+void mfd_pagestore_reuse(struct mfd_pagestore *s, uint64_t index, uint64_t pages);
+/* Nothing will be taken any more: release what is free. */
+void mfd_pagestore_settle(struct mfd_pagestore *s);
 /* 0 or -ENOSPC */
 int mfd_pagestore_populate(struct mfd_pagestore *s, uint64_t index, uint32_t pages);
 void *mfd_pagestore_at(struct mfd_pagestore *s, uint64_t index);
@@ -65,6 +78,11 @@ void *mfd_pagestore_at(struct mfd_pagestore *s, uint64_t index);
 int mfd_pagestore_append(struct mfd_pagestore *s, struct mfd_pagestore_record *r, unsigned n);
 void mfd_pagestore_record_fill(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr,
 			       uint64_t pages, unsigned state, uint64_t index);
+/* The same for pages whose words begin with `word` (pagetable.h). */
+void mfd_pagestore_record_word(struct mfd_pagestore_record *r, uint32_t task, uint64_t vaddr,
+			       uint64_t pages, uint64_t word);
+/* The word of the first page of a record that mfd_pagestore_open has handed out. */
+uint64_t mfd_pagestore_record_is(const struct mfd_pagestore_record *r);
 
 /* Release pages that are not needed any more.  Thread-safe; each page at most once. */
 void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pages);

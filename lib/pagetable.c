@@ -181,10 +181,21 @@ int mfd_pagetable_set(struct mfd_pagetable *t, uint64_t page, uint64_t n, uint64
 	return 0;
 }
 
-uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max,
-			   uint64_t *word)
+_Atomic uint64_t *mfd_pagetable_slot(struct mfd_pagetable *t, uint64_t page)
 {
-	uint64_t want = *word = mfd_pagetable_get(t, page), step = step_of(want), n = 0;
+	struct leaf *l = page < LIMIT ? make_leaf(t, page) : NULL;
+
+	return l ? &l->word[slot_of(page, 0)] : NULL;
+}
+
+#define WHERE (~0ULL >> MFD_PAGE_ROUND_BITS)
+#define ROUND (~WHERE)
+
+/* The length of a run of words that, under `mask`, are the first one plus so many steps. */
+static uint64_t run_of(const struct mfd_pagetable *t, uint64_t page, uint64_t max, uint64_t mask,
+		       uint64_t *word)
+{
+	uint64_t want = (*word = mfd_pagetable_get(t, page)) & mask, step = step_of(want), n = 0;
 
 	if (page >= LIMIT)
 		return max;
@@ -206,9 +217,21 @@ uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_
 		}
 		/* The first word is the one reported, even if a writer has changed it meanwhile. */
 		for (i += !n, n += !n; i < end; i++, n++)
-			if (atomic_load_explicit(&l->word[i], memory_order_acquire) !=
+			if ((atomic_load_explicit(&l->word[i], memory_order_acquire) & mask) !=
 			    want + n * step)
 				return n;
 	}
 	return n;
+}
+
+uint64_t mfd_pagetable_run(const struct mfd_pagetable *t, uint64_t page, uint64_t max,
+			   uint64_t *word)
+{
+	return run_of(t, page, max, WHERE, word);
+}
+
+uint64_t mfd_pagetable_round(const struct mfd_pagetable *t, uint64_t page, uint64_t max,
+			     uint64_t *word)
+{
+	return run_of(t, page, max, ROUND, word);
 }

@@ -15,6 +15,7 @@
 
 #include <stdint.h>
 #include <stddef.h>
+#include <sys/uio.h>
 
 #define MFD_WIRE_MAGIC_GREETING 0x4446554dU /* "MUFD" */
 #define MFD_WIRE_MAGIC_FRAME	0x4d43464dU /* "MFCM" */
@@ -238,6 +239,9 @@ int mfd_wire_packet_open(struct mfd_wire_packet *p, const struct mfd_wire_limits
 /* Return the hash of table and payload, as in `hash`.  Both may be NULL with length 0. */
 uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload,
 		       size_t payload_len);
+/* The same of a payload that lies in n pieces. */
+uint64_t mfd_wire_hash_pieces(const void *table, size_t table_len, const struct iovec *iov,
+			      unsigned n);
 
 /*
  * Return what a run of pages, last sent in `round`, adds to END.freshness: XXH3-64 (seed 0) of

@@ -36,6 +36,19 @@ uint64_t mfd_wire_hash(const void *table, size_t table_len, const void *payload,
 	return XXH3_64bits_digest(&state);
 }
 
+uint64_t mfd_wire_hash_pieces(const void *table, size_t table_len, const struct iovec *iov,
+			      unsigned n)
+{
+	XXH3_state_t state;
+
+	XXH3_INITSTATE(&state);
+	XXH3_64bits_reset(&state);
+	add(&state, table, table_len);
+	for (; n; n--, iov++)
+		add(&state, iov->iov_base, iov->iov_len);
+	return XXH3_64bits_digest(&state);
+}
+
 uint64_t mfd_wire_freshness(uint32_t task, uint64_t vaddr, uint64_t pages, uint32_t round)
 {
 	struct {

@@ -203,7 +203,7 @@ static void test_lies(void **state)
 		uint64_t vaddr, pages, index;
 	} lies[] = {
 		{ 0x1001, 1, 0 },	   { 1ULL << 56, 1, 0 },      { 0x1000, 0, 0 },
-		{ 0x1000, 1ULL << 45, 0 }, { 0x1000, 1, 1ULL << 60 }, { 0x1000, 2, UINT64_MAX }
+		{ 0x1000, 1ULL << 45, 0 }, { 0x1000, 1, 1ULL << 47 }, { 0x1000, 2, UINT64_MAX }
 	};
 	struct folder *f = *state;
 	struct mfd_pagestore *s;

@@ -100,6 +100,11 @@ static void test_early(void **state)
 	assert_int_equal(got->format, 2);
 	assert_true(got->early_restore);
 	mfd_session_file_free(got);
+	e.has_precopy = e.precopy = 1; /* whose journal it would cut */
+	assert_int_equal(mfd_session_file_store(fd, &e, 0), 0);
+	assert_int_equal(mfd_session_file_load(fd, &got, &why), 0);
+	assert_int_equal(got->format, 3);
+	mfd_session_file_free(got);
 	e.state = MFD__SESSION_STATE__DONE;
 	assert_int_equal(mfd_session_file_store(fd, &e, 0), 0);
 	assert_int_equal(mfd_session_file_load(fd, &got, &why), 0);
@@ -119,7 +124,7 @@ static void test_refused(void **state)
 	mfd_image_write(fd, MFD_SESSION_FILE_NAME, MFD_IMAGE_SERVICE_MAGIC, MFD_IMAGE_SESSION, &msg,
 			1);
 	assert_int_equal(mfd_session_file_load(fd, &got, &why), -EPROTO);
-	assert_non_null(strstr(why, "format 3"));
+	assert_non_null(strstr(why, "format 4"));
 	assert_null(got);
 	e.format = 1;
 	e.state = 99;

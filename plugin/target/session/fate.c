@@ -62,13 +62,13 @@ int mfd_fate_look(const struct mfd_session *s, struct mfd_trouble *t)
 
 int mfd_fate_restore_again(const struct mfd_session *s)
 {
-	return !s->plan->early && stopped_died(s);
+	return s->plan->whole && stopped_died(s);
 }
 
 int mfd_fate_before_commit(const struct mfd_session *s, struct mfd_trouble *t)
 {
 	mfd_assert(mfd_session_in(s, MFD_PHASES_UNDECIDED));
-	if (!s->plan->early || !stopped_died(s))
+	if (s->plan->whole || !stopped_died(s))
 		return 0;
 	return mfd_trouble(t, MFD_TROUBLE_FATE, -ESRCH,
 			   "a restored task was killed here, stopped, before the commit (out of "

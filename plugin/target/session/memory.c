@@ -35,7 +35,8 @@ static struct mfd_promise promise_of(struct mfd_session *s)
 
 static int elastic(struct mfd_session *s)
 {
-	return s->plan->postcopy && atomic_load(&s->memory.room_ok) && s->server->store_in_memory;
+	return s->plan->postcopy && !s->limits.precopy && atomic_load(&s->memory.room_ok) &&
+	       s->server->store_in_memory;
 }
 
 /*
@@ -316,6 +317,14 @@ int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, ui
 		return fail_short(s, s->memory.base + keep + now);
 	update_granted(s);
 	return 0;
+}
+
+void mfd_memory_give(struct mfd_session *s, uint64_t bytes)
+{
+	mfd_assert(s->plan);
+	mfd_assert(!s->server->max_memory || atomic_load(&s->memory.taken) >= bytes);
+	if (s->server->max_memory)
+		atomic_fetch_sub(&s->memory.taken, bytes);
 }
 
 /* ---- the session's thread ---- */

@@ -84,6 +84,8 @@ enum mfd_memory_what { MFD_MEMORY_PAGES, MFD_MEMORY_FILE, MFD_MEMORY_URGENT };
  */
 int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, uint64_t bytes,
 		    enum mfd_memory_what what);
+/* Precopy: so many of these bytes are free again. */
+void mfd_memory_give(struct mfd_session *s, uint64_t bytes);
 /* table: bytes by which page tables grow */
 uint64_t mfd_memory_cost_pages(const struct mfd_session *s, uint64_t raw, uint64_t table,
 			       uint32_t runs);

@@ -37,9 +37,9 @@ int mfd_own_restore_begin(struct mfd_session *s, struct mfd_trouble *t)
 	mfd_assert(!s->over);
 	/*
 	 * While pages come a failure ends the session, so nothing will be repeated, and they go
-	 * into the stopped tasks.
+	 * into the stopped tasks.  With precopy few come, and the tasks are filled when they run.
 	 */
-	if (s->phase != MFD_PHASE_IMAGES)
+	if (s->phase != MFD_PHASE_IMAGES || s->plan->whole)
 		mfd_pager_provisional(p);
 	else
 		mfd_pager_expect_stop(p, s->server->huge_pages);
@@ -145,7 +145,7 @@ int mfd_own_restore_adopt(struct mfd_session *s)
 	if (!s->plan->confirm)
 		return 0;
 	ret = mfd_restore_adopt(&s->restore, s->dirfd);
-	if (s->plan->early && s->phase != MFD_PHASE_COMMITTED) {
+	if (!s->plan->whole && s->plan->early && s->phase != MFD_PHASE_COMMITTED) {
 		if (!ret)
 			say_hold(s);
 		return ret;
@@ -180,7 +180,7 @@ void mfd_own_restore_undo(struct mfd_session *s)
 {
 	struct mfd_pager *p = atomic_load_explicit(&s->pager, memory_order_relaxed);
 
-	mfd_assert(s->phase == MFD_PHASE_COMMITTED && !s->plan->early);
+	mfd_assert(s->phase == MFD_PHASE_COMMITTED && s->plan->whole);
 	mfd_assert(mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED);
 	mfd_log_warn("%s: a stopped task has died (out of memory?); restoring once more", s->name);
 	mfd_restore_kill(&s->restore);

@@ -158,7 +158,7 @@ static void op_withdraw(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
 
-	if (note_withdrawal(s, uffd) && s->plan->early &&
+	if (note_withdrawal(s, uffd) && s->plan->early && !s->plan->whole &&
 	    mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE))
 		return; /* they are held until the commit */
 	mfd_guard_withdraw(&s->server->guard, s->name, uffd);
@@ -184,7 +184,7 @@ static void op_restored(void *arg)
 	 * The next worker would not know that pages have left the store; at this moment the source
 	 * can still go on.
 	 */
-	if (ret && s->plan->early)
+	if (ret && s->plan->early && !s->plan->whole)
 		mfd_session_fail(s, ret, "%s cannot be written", MFD_NOTES_FILE);
 	mfd_figures_first(&s->times.restored_us);
 	pthread_mutex_lock(&s->lock);

@@ -13,12 +13,14 @@ static const struct mfd_plan plans[] = {
 	[MFD_PLAN_SAFE] = {
 		.id = MFD_PLAN_SAFE,
 		.name = "safe",
+		.whole = 1,
 		.abortable = BEFORE_READY,
 		.restore_from = T(COMMITTED),
 	},
 	[MFD_PLAN_SAFE_CONFIRM] = {
 		.id = MFD_PLAN_SAFE_CONFIRM,
 		.name = "safe+confirm",
+		.whole = 1,
 		.confirm = 1,
 		.abortable = BEFORE_READY,
 		.restore_from = UNDECIDED | T(COMMITTED),
@@ -56,13 +58,27 @@ static const struct mfd_plan plans[] = {
 };
 _Static_assert(sizeof(plans) / sizeof(*plans) == MFD_PLANS, "each plan has a row");
 
+/* With rounds, few pages are left to follow the images: the restore is as that of safe+confirm. */
+static const struct mfd_plan early_precopy = {
+	.id = MFD_PLAN_EARLY,
+	.name = "early",
+	.confirm = 1,
+	.early = 1,
+	.follow = 1,
+	.whole = 1,
+	.abortable = BEFORE_READY,
+	.restore_from = T(IMAGES) | UNDECIDED | T(COMMITTED),
+};
+
 const struct mfd_plan *mfd_plan(enum mfd_plan_id id)
 {
 	return &plans[id];
 }
 
-static const struct mfd_plan *find(int postcopy, int confirm, int early)
+static const struct mfd_plan *find(int postcopy, int confirm, int early, int precopy)
 {
+	if (early && precopy && confirm && !postcopy)
+		return &early_precopy;
 	for (size_t i = 0; i < MFD_PLANS; i++)
 		if (plans[i].postcopy == !!postcopy && plans[i].confirm == !!confirm &&
 		    plans[i].early == !!early)
@@ -74,12 +90,12 @@ const struct mfd_plan *mfd_plan_granted(const Mfd__Hello *h, int may_early)
 {
 	int early = h->early_restore && h->confirm_restore && !h->postcopy && may_early;
 
-	return find(h->postcopy, h->confirm_restore, early);
+	return find(h->postcopy, h->confirm_restore, early, h->precopy);
 }
 
 const struct mfd_plan *mfd_plan_loaded(const Mfd__SessionEntry *e)
 {
-	return find(e->postcopy, e->confirm_restore, e->early_restore);
+	return find(e->postcopy, e->confirm_restore, e->early_restore, e->precopy);
 }
 
 void mfd_plan_entry(const struct mfd_plan *plan, Mfd__SessionEntry *e)

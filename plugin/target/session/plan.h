@@ -19,6 +19,9 @@
  *				what was restored before may be killed and restored again
  *	early, postcopy		what is in the store and, for pages that came after the restore,
  *				the tasks alone: from READY on these tasks must not be lost
+ *	early with precopy	the page store, as in safe+confirm: few pages are left when the
+ *				tasks stop, so the restore is provisional, and nothing is filled
+ *				into its tasks, beside their faults, before COMMIT
  *
  * Before READY a session is thrown away when anything goes wrong, since the source can go on by
  * itself.  Two exceptions: after STARTED_OK (RUNNING) it cannot, and after an early plan's READY it
@@ -43,6 +46,11 @@ struct mfd_plan {
 	 * finished pages go straight into the tasks.
 	 */
 	int follow;
+	/*
+	 * Until COMMIT the store has every page, whatever is in tasks: what was restored may be
+	 * killed, and restored again.
+	 */
+	int whole;
 	/* Bits of phases (MFD_TURN_PHASE). */
 	unsigned abortable;    /* the source can go on by itself */
 	unsigned unconfirmed;  /* likewise, as long as the server's restore has not succeeded */
@@ -55,6 +63,7 @@ const struct mfd_plan *mfd_plan(enum mfd_plan_id id);
 /*
  * HELLO asks, the server grants: an early restore only with confirm, without postcopy, and if the
  * server restores early at all (`may_early`); otherwise the source gets what is left of its wish.
+ * Precopy is granted whenever it is asked for.
  */
 const struct mfd_plan *mfd_plan_granted(const Mfd__Hello *h, int may_early);
 

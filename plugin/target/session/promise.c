@@ -38,7 +38,7 @@ struct mfd_promise mfd_promise_for(const struct mfd_server *sv, const struct mfd
 
 	p.want = p.base + urgent + content_of(sv, need);
 	p.least = p.want;
-	if (plan->postcopy && room_ok && sv->store_in_memory) {
+	if (plan->postcopy && !lim->precopy && room_ok && sv->store_in_memory) {
 		p.least = p.base + urgent + WINDOW;
 		if (need && p.want < p.least)
 			p.least = p.want;

@@ -8,7 +8,6 @@
  * publication: payload checked, then page table words (release), then the journal, then the pager
  * is told.
  */
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +21,7 @@
 #include "log.h"
 #include "memory.h"
 #include "pace.h"
+#include "places.h"
 #include "session.h"
 #include "threadname.h"
 
@@ -43,6 +43,8 @@ struct receiver {
 	void *packed; /* a compressed payload as it came */
 	struct mfd_wire_run runs[MFD_WIRE_MAX_RUNS];
 	struct mfd_pagestore_record records[MFD_WIRE_MAX_RUNS];
+	struct mfd_places *places; /* precopy; else NULL */
+	struct iovec iov[MFD_WIRE_MAX_RUNS];
 	uint8_t table[TABLE_BYTES]; /* as on the wire, for the hash */
 };
 
@@ -58,15 +60,23 @@ static int fail(struct receiver *r, int code, const char *why)
 	return mfd_session_fail(r->s, code, "channel %u: %s", r->channel, why);
 }
 
-static int receive(struct receiver *r, void *buf, size_t len)
+/* receive_v modifies iov. */
+static int receive_v(struct receiver *r, struct iovec *iov, unsigned n)
 {
 	uint64_t start = mfd_io_now_us();
-	int ret = len ? mfd_conn_recv(&r->p->control.conn, buf, len) : 0;
+	int ret = n ? mfd_conn_recvv(&r->p->control.conn, iov, (int)n) : 0;
 
 	count(&r->n->receive_us, mfd_io_now_us() - start);
 	if (ret == -EFAULT || ret == -ENOSPC)
 		return fail(r, -ENOSPC, "page store is full");
 	return ret;
+}
+
+static int receive(struct receiver *r, void *buf, size_t len)
+{
+	struct iovec iov = { buf, len };
+
+	return receive_v(r, &iov, len ? 1 : 0);
 }
 
 static int need_buf(struct receiver *r, void **buf)
@@ -107,6 +117,37 @@ static int receive_payload(struct receiver *r, const struct mfd_wire_packet *h, 
 	return ret;
 }
 
+/* Copy what was received into `buf` as a whole to its places. */
+static void scatter(const struct mfd_places *p, const char *buf)
+{
+	for (unsigned i = 0; i < p->n; buf += p->piece[i++].iov_len)
+		if (p->spot[i].kind != MFD_SPOT_DROP)
+			memcpy(p->piece[i].iov_base, buf, p->piece[i].iov_len);
+}
+
+/* The same, to the places that were found for the packet's pages. */
+static int receive_places(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	int packed = h->flags & (MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4), ret;
+	struct mfd_places *p = r->places;
+
+	if (p->n == 1)
+		return receive_payload(r, h, p->piece[0].iov_base);
+	if (packed) {
+		ret = receive_payload(r, h, r->buf);
+		if (!ret)
+			scatter(p, r->buf);
+		return ret;
+	}
+	mfd_pace_wait(r->s->pace, h->payload_len, r->channel == MFD_SESSION_URGENT);
+	memcpy(r->iov, p->piece, p->n * sizeof(*r->iov));
+	ret = receive_v(r, r->iov, p->n);
+	if (!ret && h->flags & MFD_WIRE_PACKET_HASHED &&
+	    mfd_wire_hash_pieces(r->table, h->table_len, p->piece, p->n) != h->hash)
+		ret = fail(r, -EBADMSG, "wrong checksum");
+	return ret;
+}
+
 static int find_table(struct receiver *r, uint32_t task)
 {
 	int ret = 0;
@@ -131,10 +172,7 @@ static int publish(struct receiver *r, const struct mfd_wire_packet *h, int dire
 		enum mfd_page_state st = direct ? MFD_PAGE_DIRECT : MFD_PAGE_STORED;
 		uint64_t at = direct ? 0 : index + pages;
 
-		if (w->flags & MFD_WIRE_RUN_STALE) {
-			st = MFD_PAGE_ABSENT;
-			at = 0;
-		} else if (w->flags & MFD_WIRE_RUN_ZERO) {
+		if (w->flags & MFD_WIRE_RUN_ZERO) {
 			st = MFD_PAGE_ZERO;
 			at = 0;
 			zero += w->pages;
@@ -191,6 +229,93 @@ static void leave(struct receiver *r)
 	atomic_fetch_sub(&r->s->arriving, 1);
 }
 
+/* ---- precopy: the same with rounds ---- */
+
+static int set_places(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	if (!r->places && !(r->places = calloc(1, sizeof(*r->places))))
+		return fail(r, -ENOMEM, "no memory");
+	r->places->store = r->s->store;
+	r->places->table = r->pages;
+	r->places->task = h->task;
+	r->places->round = atomic_load(&r->s->rounds.now);
+	r->places->runs = r->runs;
+	r->places->n_runs = h->entries;
+	r->places->n = 0;
+	r->places->imaged = mfd_rounds_enter(&r->s->rounds);
+	mfd_rounds_leave(&r->s->rounds);
+	return need_buf(r, &r->buf);
+}
+
+static void count_runs(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	for (uint32_t i = 0; i < h->entries; i++) {
+		if (!r->runs[i].flags)
+			count(&r->n->pages, r->runs[i].pages);
+		else if (r->runs[i].flags & MFD_WIRE_RUN_ZERO)
+			count(&r->n->zero_pages, r->runs[i].pages);
+	}
+}
+
+static int append_news(struct receiver *r)
+{
+	const struct mfd_places *p = r->places;
+	int ret;
+
+	if (!p->n_news)
+		return 0;
+	for (unsigned i = 0; i < p->n_news; i++)
+		mfd_pagestore_record_word(&r->records[i], p->task,
+					  p->news[i].page << MFD_WIRE_PAGE_SHIFT, p->news[i].pages,
+					  p->news[i].word);
+	ret = mfd_pagestore_append(r->s->store, r->records, p->n_news);
+	return ret ? fail(r, ret, "page store journal cannot be written") : 0;
+}
+
+/* IMAGES may be taken while a packet is received: what was found before is looked at again. */
+static int publish_round(struct receiver *r, const struct mfd_wire_packet *h,
+			 enum mfd_page_state state)
+{
+	struct mfd_places *p = r->places;
+	int ret;
+
+	p->imaged = mfd_rounds_enter(&r->s->rounds);
+	ret = mfd_places_publish(p, state);
+	ret = ret ? fail(r, ret, "no memory for page tables") : append_news(r);
+	mfd_rounds_leave(&r->s->rounds);
+	mfd_memory_give(r->s, mfd_memory_cost_pages(r->s, p->freed << MFD_WIRE_PAGE_SHIFT, 0, 0));
+	if (!ret)
+		count_runs(r, h);
+	return ret;
+}
+
+static int has_stale(const struct receiver *r, const struct mfd_wire_packet *h)
+{
+	for (uint32_t i = 0; i < h->entries; i++)
+		if (r->runs[i].flags & MFD_WIRE_RUN_STALE)
+			return 1;
+	return 0;
+}
+
+static int places_stored(struct receiver *r, const struct mfd_wire_packet *h)
+{
+	int ret = mfd_places_find(r->places, r->buf);
+
+	if (ret)
+		return fail(r, ret,
+			    ret == -ENOSPC ? "page store is full" : "page store cannot grow");
+	ret = r->places->n ? receive_places(r, h) : 0;
+	if (!ret && enter(r)) {
+		ret = publish_round(r, h, MFD_PAGE_STORED);
+		if (!ret && r->s->plan->follow)
+			tell_pager(r, h);
+		leave(r);
+		return ret;
+	}
+	mfd_places_give_up(r->places);
+	return ret;
+}
+
 /* Install pages straight into the task, which may wait for this copy. */
 static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h,
 			struct mfd_pager *pager)
@@ -202,7 +327,7 @@ static int pages_direct(struct receiver *r, const struct mfd_wire_packet *h,
 		return ret;
 	if (!enter(r))
 		return 0;
-	ret = publish(r, h, 1, 0);
+	ret = r->s->limits.precopy ? publish_round(r, h, MFD_PAGE_DIRECT) : publish(r, h, 1, 0);
 	if (!ret && (ret = mfd_pager_arrived(pager, h->task, r->runs, h->entries, r->buf)))
 		ret = fail(r, ret, "a page cannot be installed");
 	leave(r);
@@ -247,10 +372,13 @@ static uint64_t table_cost(const struct receiver *r, const struct mfd_wire_packe
 
 static int may_store(struct receiver *r, const struct mfd_wire_packet *h)
 {
-	return mfd_memory_take(
-		r->s, &r->p->control.conn, h->task,
-		mfd_memory_cost_pages(r->s, h->raw_len, table_cost(r, h), h->entries),
-		r->channel == MFD_SESSION_URGENT ? MFD_MEMORY_URGENT : MFD_MEMORY_PAGES);
+	uint64_t raw = r->s->limits.precopy ? mfd_places_missing(r->places) << MFD_WIRE_PAGE_SHIFT :
+					      h->raw_len;
+
+	return mfd_memory_take(r->s, &r->p->control.conn, h->task,
+			       mfd_memory_cost_pages(r->s, raw, table_cost(r, h), h->entries),
+			       r->channel == MFD_SESSION_URGENT ? MFD_MEMORY_URGENT :
+								  MFD_MEMORY_PAGES);
 }
 
 static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
@@ -264,8 +392,12 @@ static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
 	if (ret)
 		return fail(r, ret, why);
 	ret = find_table(r, h->task);
+	if (!ret && r->s->limits.precopy)
+		ret = set_places(r, h);
 	if (ret)
 		return ret;
+	if (r->s->limits.precopy && r->places->imaged && has_stale(r, h))
+		return fail(r, -EPROTO, "stale pages behind the images");
 	pager = r->s->plan->follow ? atomic_load_explicit(&r->s->pager, memory_order_acquire) :
 				     NULL;
 	if (pager && mfd_pager_direct(pager, h->task))
@@ -273,7 +405,9 @@ static int on_pages(struct receiver *r, const struct mfd_wire_packet *h)
 	ret = may_store(r, h);
 	if (ret > 0)
 		return pages_direct(r, h, atomic_load_explicit(&r->s->pager, memory_order_acquire));
-	return ret ? ret : pages_stored(r, h);
+	if (ret)
+		return ret;
+	return r->s->limits.precopy ? places_stored(r, h) : pages_stored(r, h);
 }
 
 static int on_file(struct receiver *r, const struct mfd_wire_packet *h)
@@ -425,7 +559,7 @@ static int receive_packet(struct receiver *r)
 	return ret;
 }
 
-static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned channel)
+void mfd_receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned channel)
 {
 	struct receiver *r = calloc(1, sizeof(*r));
 	int ret = -ENOMEM;
@@ -441,6 +575,7 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 		do
 			ret = receive_packet(r);
 		while (!ret);
+		free(r->places);
 		if (r->buf)
 			munmap(r->buf, MFD_WIRE_MAX_PACKET);
 		if (r->packed)
@@ -448,42 +583,4 @@ static void receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned chan
 		free(r);
 	}
 	mfd_session_leave(s, channel, ended(ret));
-}
-
-void mfd_receive_answer(struct mfd_peer *p, unsigned status)
-{
-	struct mfd_wire_joined j = {
-		.magic = htole32(MFD_WIRE_MAGIC_GREETING),
-		.status = htole16((uint16_t)status),
-		.version = htole16(MFD_WIRE_VERSION),
-	};
-
-	mfd_conn_send(&p->control.conn, &j, sizeof(j), 0);
-}
-
-void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
-{
-	unsigned channel = g->role == MFD_WIRE_ROLE_URGENT ? MFD_SESSION_URGENT : g->channel;
-	struct mfd_session *s = mfd_session_find_id(p, g);
-	unsigned status = MFD_WIRE_JOIN_SESSION;
-
-	if (s)
-		status = channel > MFD_SESSION_URGENT || (channel == MFD_SESSION_URGENT &&
-							  g->role == MFD_WIRE_ROLE_DATA) ?
-				 MFD_WIRE_JOIN_CHANNEL :
-				 mfd_session_join(s, p, channel);
-	if (status) {
-		mfd_log_warn("%s: channel refused: %s", p->text, mfd_wire_join_error(status));
-		mfd_receive_answer(p, status);
-	} else {
-		mfd_peer_admit(p);
-		/*
-		 * The answer is sent after the session has counted the channel, so that a source
-		 * that has all its answers also gets JOINED; a failure shows as the end of the
-		 * connection.
-		 */
-		mfd_receive_answer(p, MFD_WIRE_JOIN_OK);
-		receive_all(s, p, channel);
-	}
-	mfd_session_put(s);
 }

@@ -111,7 +111,6 @@ static int add_record(void *arg, const struct mfd_pagestore_record *r)
 	struct mfd_session *s = arg;
 	struct mfd_pagetable *t;
 	uint64_t pages = r->pages_flags >> 8;
-	unsigned st = r->pages_flags & 0xff;
 	int ret = mfd_tables_get(&s->tables, r->task, &t);
 
 	if (ret)
@@ -120,8 +119,7 @@ static int add_record(void *arg, const struct mfd_pagestore_record *r)
 	    pages > (MFD_WIRE_MAX_VADDR - r->vaddr) >> MFD_WIRE_PAGE_SHIFT)
 		return -EBADMSG;
 	return mfd_pagetable_set(t, r->vaddr >> MFD_WIRE_PAGE_SHIFT, pages,
-				 mfd_page_word((enum mfd_page_state)st,
-					       st == MFD_PAGE_STORED ? r->index : 0));
+				 mfd_pagestore_record_is(r));
 }
 
 static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
@@ -133,6 +131,7 @@ static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
 	/* a source that comes back uses what it did */
 	s->limits.compress = MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4;
 	s->limits.checksum = 1;
+	mfd_rounds_load(s, e);
 	mfd_figures_load(s, e);
 	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
 	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");

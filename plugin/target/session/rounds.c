@@ -8,28 +8,6 @@
 #include "say.h"
 #include "session.h"
 
-void mfd_rounds_begin(struct mfd_session *s)
-{
-	mfd_assert(!atomic_load(&s->rounds.now));
-	mfd_assert(!atomic_load(&s->thread));
-	atomic_store(&s->rounds.now, s->limits.precopy ? 1 : 0);
-}
-
-uint32_t mfd_rounds_ended(const struct mfd_session *s)
-{
-	uint32_t now = atomic_load_explicit(&s->rounds.now, memory_order_relaxed);
-
-	return now ? now - 1 : 0;
-}
-
-static uint64_t pages_so_far(struct mfd_session *s)
-{
-	struct mfd_totals t;
-
-	mfd_session_totals(s, &t);
-	return t.pages + t.zero_pages;
-}
-
 static int refuse(struct mfd_trouble *t, const Mfd__Round *m, const char *why)
 {
 	return mfd_trouble(t, MFD_TROUBLE_LINK, -EPROTO, "ROUND %u: %s", m->n, why);
@@ -38,7 +16,7 @@ static int refuse(struct mfd_trouble *t, const Mfd__Round *m, const char *why)
 static int check(struct mfd_session *s, const Mfd__Round *m, struct mfd_trouble *t)
 {
 	uint32_t now = atomic_load(&s->rounds.now);
-	uint64_t came = pages_so_far(s) - s->rounds.pages;
+	uint64_t came = mfd_rounds_pages(s) - s->rounds.pages;
 
 	if (!now)
 		return refuse(t, m, "rounds were not negotiated");
@@ -63,7 +41,7 @@ int mfd_rounds_end(struct mfd_session *s, const Mfd__Round *m, struct mfd_troubl
 	mfd_assert(s->phase == MFD_PHASE_STREAMING);
 	if (ret)
 		return ret;
-	s->rounds.pages = pages_so_far(s);
+	s->rounds.pages = mfd_rounds_pages(s);
 	s->rounds.sync = m->sync;
 	/* Before ROUND_OK is out: the pages of the next round come behind it. */
 	atomic_store(&s->rounds.now, m->n + 1);

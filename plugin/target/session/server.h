@@ -99,7 +99,9 @@ void mfd_reload_tick(struct mfd_server *sv);
 /* The rest of a connection's life after its greeting (in host order). */
 struct mfd_wire_greeting;
 void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g); /* control_reader.c */
-void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g); /* receive.c */
+void mfd_receive_main(struct mfd_peer *p, const struct mfd_wire_greeting *g); /* receive_join.c */
+/* receive.c: its packets, until it ends */
+void mfd_receive_all(struct mfd_session *s, struct mfd_peer *p, unsigned channel);
 /* answers with an enum mfd_wire_join_status */
 void mfd_receive_answer(struct mfd_peer *p, unsigned status);
 

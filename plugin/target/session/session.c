@@ -46,6 +46,7 @@ static struct mfd_session *alloc(struct mfd_server *sv, const char *name)
 	atomic_init(&s->refs, 2);
 	pthread_mutex_init(&s->send_lock, NULL);
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_rwlock_init(&s->rounds.gate, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->cond, &attr);
@@ -267,6 +268,7 @@ void mfd_session_put(struct mfd_session *s)
 	mfd_owner_release(&s->owner);
 	pthread_cond_destroy(&s->cond);
 	pthread_mutex_destroy(&s->lock);
+	pthread_rwlock_destroy(&s->rounds.gate);
 	pthread_mutex_destroy(&s->send_lock);
 	explicit_bzero(s->secret, sizeof(s->secret));
 	free(s);

@@ -72,6 +72,7 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->secret.data = s->secret;
 	e->secret.len = sizeof(s->secret);
 	mfd_plan_entry(s->plan, e);
+	mfd_rounds_entry(s, e);
 	e->has_channels = e->has_packet_size = e->has_server_pid = 1;
 	e->channels = s->limits.channels;
 	e->packet_size = s->limits.packet_size;

@@ -112,6 +112,16 @@ int mfd_tables_get(struct mfd_tables *t, uint32_t task, struct mfd_pagetable **t
 	return ret;
 }
 
+const struct mfd_tables_entry *mfd_tables_newest(struct mfd_tables *t)
+{
+	const struct mfd_tables_entry *e;
+
+	pthread_mutex_lock(&t->lock);
+	e = t->newest;
+	pthread_mutex_unlock(&t->lock);
+	return e;
+}
+
 uint64_t mfd_tables_bytes(struct mfd_tables *t)
 {
 	struct mfd_tables_entry *e;

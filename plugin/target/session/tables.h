@@ -34,6 +34,8 @@ void mfd_tables_free(struct mfd_tables *t);
 struct mfd_pagetable *mfd_tables_find(const struct mfd_tables *t, uint32_t task); /* NULL: none */
 int mfd_tables_get(struct mfd_tables *t, uint32_t task,
 		   struct mfd_pagetable **table); /* made if needed; -ENOMEM, -EMFILE */
-uint64_t mfd_tables_bytes(struct mfd_tables *t);  /* of all of them */
+/* The entry added last; from it by `next` to all that are there now. */
+const struct mfd_tables_entry *mfd_tables_newest(struct mfd_tables *t);
+uint64_t mfd_tables_bytes(struct mfd_tables *t); /* of all of them */
 
 #endif

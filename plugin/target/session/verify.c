@@ -22,6 +22,7 @@ struct missing {
 	Mfd__PageRange *ranges; /* at most MFD_SESSION_MAX_NEED */
 	size_t n, room;
 	uint64_t pages, lazy; /* pages missing, pages asked for */
+	uint64_t freshness;   /* precopy: of the pages that are here, as END has it */
 	int cut;	      /* there are more ranges than fit */
 };
 
@@ -73,6 +74,27 @@ static int check_range(struct missing *m, const struct mfd_pagetable *t, uint32_
 	return ret;
 }
 
+/* The same with rounds: one walk for both. */
+static int check_rounds(struct missing *m, const struct mfd_pagetable *t, uint32_t task,
+			uint64_t page, uint64_t n)
+{
+	uint64_t word, run;
+	int ret = 0;
+
+	m->lazy += n;
+	if (!t)
+		return add(m, task, page, n);
+	for (; !ret && n; page += run, n -= run) {
+		run = mfd_pagetable_round(t, page, n, &word);
+		if (mfd_page_state(word) == MFD_PAGE_ABSENT)
+			ret = add(m, task, page, run);
+		else
+			m->freshness += mfd_wire_freshness(task, page << MFD_WIRE_PAGE_SHIFT, run,
+							   mfd_page_round(word));
+	}
+	return ret;
+}
+
 static int check_task(struct mfd_session *s, struct missing *m, uint32_t task, const char **why)
 {
 	const struct mfd_pagetable *t = mfd_tables_find(&s->tables, task);
@@ -83,7 +105,8 @@ static int check_task(struct mfd_session *s, struct missing *m, uint32_t task, c
 	if (ret == -ENOENT) /* a zombie */
 		return 0;
 	for (i = 0; !ret && i < n; i++)
-		ret = check_range(m, t, task, r[i].start >> MFD_WIRE_PAGE_SHIFT, r[i].pages);
+		ret = (s->limits.precopy ? check_rounds : check_range)(
+			m, t, task, r[i].start >> MFD_WIRE_PAGE_SHIFT, r[i].pages);
 	free(r);
 	return ret;
 }
@@ -272,6 +295,32 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 	return ret;
 }
 
+/* A page that is older, or newer, than the source believes. */
+static int check_freshness(const struct mfd_session *s, const Mfd__End *e, const struct missing *m,
+			   char *text, size_t len)
+{
+	if (!s->limits.precopy || e->freshness == m->freshness)
+		return 0;
+	snprintf(
+		text, len,
+		"the last copies of the pages are not those that the source has sent last: the sum "
+		"over %llu lazy pages and their rounds is %016llx here and %016llx there",
+		(unsigned long long)m->lazy, (unsigned long long)m->freshness,
+		(unsigned long long)e->freshness);
+	return -EPROTO;
+}
+
+/* With rounds, what END must have, and what must have come before it. */
+static int check_precopy(const struct mfd_session *s, const Mfd__End *e, char *text, size_t len)
+{
+	if (!s->limits.precopy || (e->has_freshness && s->phase != MFD_PHASE_STREAMING))
+		return 0;
+	snprintf(text, len, "END %s",
+		 e->has_freshness ? "before IMAGES, in a session with precopy" :
+				    "without freshness, in a session with precopy");
+	return -EPROTO;
+}
+
 int mfd_verify_end(struct mfd_session *s, const Mfd__End *e, struct mfd_trouble *t)
 {
 	struct missing m;
@@ -281,11 +330,13 @@ int mfd_verify_end(struct mfd_session *s, const Mfd__End *e, struct mfd_trouble 
 	mfd_assert(mfd_session_in(s, MFD_PHASES_UNVERIFIED));
 	mfd_assert(s->phase == MFD_PHASE_SETTLING || !atomic_load(&s->sealed));
 	mfd_figures_time(&s->times.sent_us);
-	ret = check_counts(s, e, text, sizeof(text));
+	ret = check_precopy(s, e, text, sizeof(text));
+	ret = ret ? ret : check_counts(s, e, text, sizeof(text));
 	if (!ret)
 		ret = find_missing(s, &m, text, sizeof(text));
 	if (!ret && !m.pages) {
-		ret = close_door(s, text, sizeof(text));
+		ret = check_freshness(s, e, &m, text, sizeof(text));
+		ret = ret ? ret : close_door(s, text, sizeof(text));
 		if (ret)
 			free(m.ranges);
 	}

@@ -87,11 +87,15 @@ int mfd_way_joined(struct mfd_session *s, struct mfd_trouble *t)
 int mfd_way_images(struct mfd_session *s, const Mfd__Images *m, struct mfd_trouble *t)
 {
 	int ret = mfd_verify_images(s, m, t);
+	char text[200];
 
 	mfd_assert(s->phase == MFD_PHASE_STREAMING);
 	mfd_assert(!atomic_load(&s->pager));
 	if (ret)
 		return ret;
+	ret = mfd_rounds_images(s, text, sizeof(text));
+	if (ret)
+		return mfd_trouble(t, MFD_TROUBLE_LINK, ret, "%s", text);
 	mfd_session_enter(s, MFD_PHASE_IMAGES);
 	mfd_figures_time(&s->times.images_us);
 	if (!s->plan->follow)
@@ -233,7 +237,8 @@ static int now_installed(struct mfd_session *s, struct mfd_trouble *t)
 	s->copy = MFD_COPY_INSTALLED;
 	mfd_figures_time(&s->times.installed_us);
 	look_done(s);
-	if (s->plan->early ? s->phase != MFD_PHASE_COMMITTED : mfd_rules_only_copy(s))
+	if (s->plan->early && !s->plan->whole ? s->phase != MFD_PHASE_COMMITTED :
+						mfd_rules_only_copy(s))
 		mfd_commit_stands_alone(s);
 	return s->phase == MFD_PHASE_SETTLING ? verified(s, t) : 0;
 }

@@ -74,7 +74,12 @@ void source_hello_refused(const char *name, unsigned channels, unsigned page_siz
 void source_open(struct source *s, const char *name, int postcopy);
 
 /* Data (source_data.c). ch: number of the channel, MAXCH: the urgent one. */
-void source_fill_page(uint8_t *p, uint32_t task, uint64_t vaddr); /* what each page holds */
+/* What each page holds; source_content tells one round's pages from another's. */
+extern uint64_t source_content;
+void source_fill_page(uint8_t *p, uint32_t task, uint64_t vaddr);
+/* One packet of any runs of one task, compressed if `zstd`. */
+void source_runs(struct source *s, unsigned ch, uint32_t task, const struct mfd_wire_run *runs,
+		 unsigned n, int zstd);
 /* One packet of one run; zero: without payload; hash: what it says of itself, 0: the truth. */
 void source_run(struct source *s, unsigned ch, uint32_t task, uint64_t vaddr, unsigned pages,
 		int zero, uint64_t hash);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "compress.h"
 #include "disk.h"
 #include "images.h"
 #include "io.h"
@@ -39,12 +40,54 @@ static void send_packet(struct source *s, unsigned ch, struct mfd_wire_packet *p
 	mfd_conn_sendv(c, iov, 3, 0);
 }
 
+uint64_t source_content;
+
 void source_fill_page(uint8_t *p, uint32_t task, uint64_t vaddr)
 {
 	unsigned i;
 
+	/* What is written in rounds can be compressed. */
 	for (i = 0; i < PAGE / 8; i++)
-		((uint64_t *)p)[i] = vaddr * 31 + task + i;
+		((uint64_t *)p)[i] =
+			vaddr * 31 + task + (source_content ? i / 64 : i) + source_content;
+}
+
+void source_runs(struct source *s, unsigned ch, uint32_t task, const struct mfd_wire_run *runs,
+		 unsigned n, int zstd)
+{
+	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES,
+				     .task = task,
+				     .entries = n,
+				     .table_len = n * (uint32_t)sizeof(*runs) };
+	struct mfd_wire_run *table = malloc(p.table_len);
+	uint8_t *buf = malloc(1 << 20), *at = buf;
+	struct mfd_compress *c = NULL;
+	void *payload = buf;
+	uint16_t flags = 0;
+
+	memcpy(table, runs, p.table_len);
+	for (unsigned i = 0; i < n; i++) {
+		s->end.pages += runs[i].flags ? 0 : runs[i].pages;
+		s->end.zero_pages += runs[i].flags == MFD_WIRE_RUN_ZERO ? runs[i].pages : 0;
+		for (unsigned k = 0; !runs[i].flags && k < runs[i].pages; k++, at += PAGE)
+			source_fill_page(at, task, runs[i].vaddr + (uint64_t)k * PAGE);
+	}
+	p.payload_len = p.raw_len = (uint32_t)(at - buf);
+	if (zstd) {
+		assert_int_equal(mfd_compress_new(MFD_COMPRESS_ZSTD, 1, 0, &c), 0);
+		p.payload_len = (uint32_t)mfd_compress_run(c, buf, p.raw_len, &payload, &flags);
+		p.flags = flags;
+		assert_true(p.payload_len > 0 || p.raw_len < 16 * PAGE);
+		if (!p.payload_len) {
+			p.payload_len = p.raw_len;
+			payload = buf;
+		}
+	}
+	mfd_wire_runs_seal(table, n);
+	send_packet(s, ch, &p, table, payload);
+	mfd_compress_free(c);
+	free(table);
+	free(buf);
 }
 
 /* One packet of one run; zero: without payload. */
