@@ -244,7 +244,8 @@ const struct mfd_option_type mfd_option_types_rate = { .set = set_rate,
 /* ---- enumerations: stored as 32 bits ---- */
 
 _Static_assert(sizeof(enum mfd_tristate) == 4 && sizeof(enum mfd_mode) == 4 &&
-		       sizeof(enum mfd_confirm) == 4 && sizeof(enum mfd_compress_kind) == 4,
+		       sizeof(enum mfd_confirm) == 4 && sizeof(enum mfd_page_dump) == 4 &&
+		       sizeof(enum mfd_compress_kind) == 4,
 	       "an enumeration is set through a uint32_t");
 
 static int set_choice(void *field, const struct mfd_option_desc *d, const char *value,
@@ -286,5 +287,7 @@ CHOICE_TYPE(compress, [MFD_COMPRESS_OFF] = "off", [MFD_COMPRESS_LZ4] = "lz4",
 	    [MFD_COMPRESS_ZSTD] = "zstd", [MFD_COMPRESS_AUTO] = "auto");
 CHOICE_TYPE(mode, [MFD_MODE_SAFE] = "safe", [MFD_MODE_POSTCOPY] = "postcopy");
 CHOICE_TYPE(confirm, [MFD_CONFIRM_READY] = "ready", [MFD_CONFIRM_RESTORE] = "restore");
+CHOICE_TYPE(page_dump, [MFD_PAGE_DUMP_AUTO] = "auto", [MFD_PAGE_DUMP_CRIU] = "criu",
+	    [MFD_PAGE_DUMP_PLUGIN] = "plugin");
 CHOICE_TYPE(log_level, [MFD_LOG_ERROR] = "error", [MFD_LOG_WARN] = "warn", [MFD_LOG_INFO] = "info",
 	    [MFD_LOG_DEBUG] = "debug");

@@ -36,6 +36,7 @@ extern const struct mfd_option_type mfd_option_types_number, mfd_option_types_le
 extern const struct mfd_option_type mfd_option_types_rate; /* lib/rate.h */
 /* Enumerations. */
 extern const struct mfd_option_type mfd_option_types_tristate, mfd_option_types_compress,
-	mfd_option_types_mode, mfd_option_types_confirm, mfd_option_types_log_level;
+	mfd_option_types_mode, mfd_option_types_confirm, mfd_option_types_log_level,
+	mfd_option_types_page_dump;
 
 #endif

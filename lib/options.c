@@ -76,6 +76,10 @@ const struct mfd_option_desc mfd_options_table[] = {
 	{ "confirm", "ready|restore",
 	  "what the target must have done before the source's tasks are released; restore: it has restored them, stopped",
 	  "ready", TYPE(confirm), AT(confirm), MFD_CONFIRM_READY, MFD_CONFIRM_RESTORE },
+	{ "page-dump", "auto|criu|plugin",
+	  "which program lists the pages of large mappings; plugin: CRIU does not look at them, "
+	  "which makes its part of the pause short; auto: plugin, with a CRIU for which that is known to work",
+	  "auto", TYPE(page_dump), AT(page_dump), MFD_PAGE_DUMP_AUTO, MFD_PAGE_DUMP_PLUGIN },
 	{ "restore-timeout", "TIME",
 	  "confirm = restore: abort when the target has not restored in so long", "60000", TYPE(ms),
 	  AT(restore_timeout), 100, 86400000 },

@@ -15,6 +15,7 @@
 
 enum mfd_tristate { MFD_OFF, MFD_ON, MFD_AUTO };
 enum mfd_mode { MFD_MODE_SAFE, MFD_MODE_POSTCOPY };
+enum mfd_page_dump { MFD_PAGE_DUMP_AUTO, MFD_PAGE_DUMP_CRIU, MFD_PAGE_DUMP_PLUGIN };
 enum mfd_confirm { MFD_CONFIRM_READY, MFD_CONFIRM_RESTORE };
 
 #define MFD_OPTIONS_MAX 32 /* rows of the table, at most */
@@ -33,6 +34,8 @@ struct mfd_options {
 	char *congestion;		 /* congestion.h; NULL = auto */
 	enum mfd_mode mode;		 /* default safe */
 	enum mfd_confirm confirm;	 /* default ready */
+	/* which process lists the pages of large mappings; the plugin decides what auto means */
+	enum mfd_page_dump page_dump;
 	/* ms, default 60000: confirm = restore and the target has not restored by then = abort */
 	uint32_t restore_timeout;
 	/* options that the target shall give criu restore: NAME[=VALUE][,...] */

@@ -24,12 +24,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "io.h"
 #include "maps.h"
+#include "pagemap_scan.h"
 #include "pagescan.h"
 #include "procfile.h"
 #include "wire.h"
@@ -123,26 +123,8 @@ void mfd_pagescan_vmas_free(struct mfd_vmas *vmas)
 
 /* ---- pages ---- */
 
-/* linux/fs.h has these from 6.7 on. */
-struct scan_region {
-	uint64_t start, end, categories;
-};
-
-struct scan_arg {
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-
-#define SCAN_IOCTL     _IOWR('f', 16, struct scan_arg)
-#define SCAN_WPALLOWED (1U << 0)
-#define SCAN_WRITTEN   (1U << 1)
-#define SCAN_PRESENT   (1U << 3)
-#define SCAN_SWAPPED   (1U << 4)
-#define SCAN_PFNZERO   (1U << 5)
-#define SCAN_GUARD     (1U << 8) /* Linux 6.14 */
-#define SCAN_PROTECT   (1U << 0) /* PM_SCAN_WP_MATCHING */
-#define SCAN_REGIONS   1024
-#define SCAN_PAGES     16384 /* at most, in one call */
+#define SCAN_REGIONS 1024
+#define SCAN_PAGES   16384 /* at most, in one call */
 
 /* Documentation/admin-guide/mm/pagemap.rst */
 #define PM_PRESENT (1ULL << 63)
@@ -154,10 +136,10 @@ struct scan_arg {
 
 struct mfd_pagescan {
 	int fd;		  /* /proc/PID/pagemap */
-	uint64_t exclude; /* SCAN_* that a page must not have; 0: no PAGEMAP_SCAN */
+	uint64_t exclude; /* MFD_PAGEMAP_* that a page must not have; 0: no PAGEMAP_SCAN */
 	enum mfd_look look;
 	int protect;
-	struct scan_region *regions; /* SCAN_REGIONS */
+	struct mfd_pagemap_region *regions; /* SCAN_REGIONS */
 	/* PM_WORDS; words of the pages from words_start on, n_words of them are good */
 	uint64_t *words;
 	uint64_t words_start, n_words;
@@ -168,11 +150,11 @@ struct mfd_pagescan {
 
 static int scan_supported(int fd, uint64_t exclude)
 {
-	struct scan_arg arg = { .size = sizeof(arg),
-				.category_inverted = exclude,
-				.category_mask = exclude };
+	struct mfd_pagemap_scan arg = { .size = sizeof(arg),
+					.category_inverted = exclude,
+					.category_mask = exclude };
 
-	return ioctl(fd, SCAN_IOCTL, &arg) == 0;
+	return ioctl(fd, MFD_PAGEMAP_SCAN, &arg) == 0;
 }
 
 static uint64_t probe_scan(int fd)
@@ -181,10 +163,10 @@ static uint64_t probe_scan(int fd)
 	 * Not "file", too, which takes a look at each page: the mappings of mfd_pagescan_vmas have
 	 * none.
 	 */
-	uint64_t exclude = SCAN_PFNZERO;
+	uint64_t exclude = MFD_PAGEMAP_PFNZERO;
 
-	if (scan_supported(fd, exclude | SCAN_GUARD))
-		return exclude | SCAN_GUARD;
+	if (scan_supported(fd, exclude | MFD_PAGEMAP_GUARD))
+		return exclude | MFD_PAGEMAP_GUARD;
 	return scan_supported(fd, exclude) ? exclude : 0;
 }
 
@@ -264,7 +246,8 @@ void mfd_pagescan_close(struct mfd_pagescan *s)
  * short, although a later one returned regions beyond it.  A caller that went on from there would
  * see those twice.  Regions come in order, so all before the last one's end has been walked.
  */
-static uint64_t walked(const struct scan_arg *arg, const struct scan_region *regions, int n)
+static uint64_t walked(const struct mfd_pagemap_scan *arg, const struct mfd_pagemap_region *regions,
+		       int n)
 {
 	return n && regions[n - 1].end > arg->walk_end ? regions[n - 1].end : arg->walk_end;
 }
@@ -278,9 +261,10 @@ static const struct {
 	uint64_t mask, inverted;
 } looks[MFD_LOOKS] = {
 	[MFD_LOOK_ALL] = { 0, 0 },
-	[MFD_LOOK_WRITTEN] = { SCAN_WPALLOWED | SCAN_WRITTEN, 0 },
-	[MFD_LOOK_TRACKED] = { SCAN_WPALLOWED, 0 },
-	[MFD_LOOK_UNTRACKED] = { SCAN_WPALLOWED, SCAN_WPALLOWED },
+	[MFD_LOOK_WRITTEN] = { MFD_PAGEMAP_WPALLOWED | MFD_PAGEMAP_WRITTEN, 0 },
+	[MFD_LOOK_TRACKED] = { MFD_PAGEMAP_WPALLOWED, 0 },
+	[MFD_LOOK_UNTRACKED] = { MFD_PAGEMAP_WPALLOWED, MFD_PAGEMAP_WPALLOWED },
+	[MFD_LOOK_OWN] = { MFD_PAGEMAP_FILE, MFD_PAGEMAP_FILE },
 };
 
 int mfd_pagescan_look(struct mfd_pagescan *s, enum mfd_look look, int protect)
@@ -295,16 +279,16 @@ int mfd_pagescan_look(struct mfd_pagescan *s, enum mfd_look look, int protect)
 static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
 			int max)
 {
-	struct scan_arg arg = {
+	struct mfd_pagemap_scan arg = {
 		.size = sizeof(arg),
 		.start = *pos,
 		.end = end,
 		.vec = (uintptr_t)s->regions,
 		.vec_len = (uint64_t)(max < SCAN_REGIONS ? max : SCAN_REGIONS),
-		.flags = s->protect ? SCAN_PROTECT : 0,
+		.flags = s->protect ? MFD_PAGEMAP_PROTECT : 0,
 		.category_inverted = s->exclude | looks[s->look].inverted,
 		.category_mask = s->exclude | looks[s->look].mask,
-		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+		.category_anyof_mask = MFD_PAGEMAP_PRESENT | MFD_PAGEMAP_SWAPPED,
 		.return_mask = 0, /* present and swapped neighbours make one region */
 		/*
 		 * So that what is found can be on its way while the rest is looked for: a gigabyte
@@ -316,7 +300,7 @@ static int next_by_scan(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, str
 	int n, i;
 
 	do
-		n = ioctl(s->fd, SCAN_IOCTL, &arg);
+		n = ioctl(s->fd, MFD_PAGEMAP_SCAN, &arg);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -397,4 +381,22 @@ int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struc
 		return 0;
 	return s->exclude ? next_by_scan(s, pos, end, runs, max) :
 			    next_by_words(s, pos, end, runs, max);
+}
+
+int mfd_pagescan_count(struct mfd_pagescan *s, uint64_t start, uint64_t end, uint64_t *pages)
+{
+	enum mfd_look look = s->look;
+	struct mfd_run runs[64];
+	int n = 0;
+
+	*pages = 0;
+	if (s->exclude) /* words tell it by themselves */
+		s->look = MFD_LOOK_OWN;
+	while (start < end && n >= 0) {
+		n = mfd_pagescan_next(s, &start, end, runs, 64);
+		for (int i = 0; i < n; i++)
+			*pages += runs[i].pages;
+	}
+	s->look = look;
+	return n < 0 ? n : 0;
 }

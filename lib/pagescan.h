@@ -19,6 +19,7 @@ enum mfd_look {
 	MFD_LOOK_WRITTEN,   /* tracked ones that were written since they were protected */
 	MFD_LOOK_TRACKED,   /* all tracked ones */
 	MFD_LOOK_UNTRACKED, /* all others */
+	MFD_LOOK_OWN,	    /* all but those of files: mfd_pagescan_count */
 	MFD_LOOKS,
 };
 
@@ -63,5 +64,10 @@ int mfd_pagescan_look(struct mfd_pagescan *s, enum mfd_look look, int protect);
  */
 int mfd_pagescan_next(struct mfd_pagescan *s, uint64_t *pos, uint64_t end, struct mfd_run *runs,
 		      int max);
+/*
+ * Count the pages from start to end that belong to the task alone, in whichever mapping: as above,
+ * and in a file's mapping those that were written to.  0 or -errno.
+ */
+int mfd_pagescan_count(struct mfd_pagescan *s, uint64_t start, uint64_t end, uint64_t *pages);
 
 #endif

@@ -10,6 +10,8 @@
  *					| FAILED: text (nothing may be frozen)
  *	TASK pid		->	(every task is frozen)
  *				<-	OK: its executable anonymous pages have been read | FAILED
+ *					With page-dump = plugin and large mappings: a file of
+ *					struct mfd_link_range, whose pages the sender lists
  *	FINISH ret		->	(CRIU >= 4.3, tasks still frozen)
  *				<-	OK | FAILED: the dump must fail
  *				<-	LEAVE, postcopy only: before the restored tasks may run
@@ -51,6 +53,10 @@ struct mfd_link_msg {
 	uint32_t type;	/* enum mfd_link_type */
 	int32_t value;	/* pid, or the result CRIU gave */
 	char text[504]; /* NUL-terminated */
+};
+/* A mapping: addresses, the end excluded. */
+struct mfd_link_range {
+	uint64_t start, end;
 };
 _Static_assert(sizeof(struct mfd_link_msg) == 512, "one size for all messages");
 

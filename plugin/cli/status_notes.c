@@ -59,6 +59,8 @@ const char mfd_status_notes[] =
 	"                            running, sent, ready, restored, released (the tasks are dead), committed\n"
 	"  tasks_held                tasks of 64 MiB and more that were gone at once at the release; what memory they had\n"
 	"                            was given back after that\n"
+	"  page_dump, pages_listed   which program has listed the pages of large mappings, criu or plugin (option\n"
+	"                            page-dump); how many pages the latter has listed\n"
 	"  in_doubt, doubt           the tasks are frozen, or gone, here, and the target is not known to run them; why\n"
 	"  both_run                  the tasks run on here, and a person has let the target's run, too\n"
 	"  faults, reconnects, acknowledged, phases (the spans between some of these), error\n"

@@ -118,7 +118,7 @@ int mfd_gate_pair_make(struct mfd_error *err)
 		return ret;
 	maker = getpid();
 	criu_end = inode_of(MFD_LINK_GATE_CRIU);
-	ret = mfd_interpose("accept", gate_accept);
+	ret = mfd_interpose("accept", gate_accept, NULL);
 	if (!ret)
 		return 0;
 	mfd_gate_pair_close();

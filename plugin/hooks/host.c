@@ -53,6 +53,19 @@ int mfd_host_has_retry(void)
 	return host_hooks() > HOOKS_4_2;
 }
 
+const char *mfd_host_release(void)
+{
+	static const struct {
+		unsigned hooks;
+		const char *series;
+	} known[] = { { HOOKS_OLDEST, "4.1" }, { HOOKS_4_2, "4.2" }, { HOOKS_4_3, "4.3" } };
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (known[i].hooks == host_hooks())
+			return known[i].series;
+	return NULL;
+}
+
 static get_options_t *host_get_options(void)
 {
 	return (get_options_t *)dlsym(RTLD_DEFAULT, "criu_plugin_get_options");

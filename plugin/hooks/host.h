@@ -28,6 +28,8 @@ struct mfd_host_desc {
  * which must be written; older ones do not.
  */
 int mfd_host_has_retry(void);
+/* The series of releases that tests run with ("4.2"), by what CRIU exports; NULL: another one. */
+const char *mfd_host_release(void);
 /* Set version and max_hooks to what the running CRIU takes. */
 void mfd_host_describe(struct mfd_host_desc *d);
 /* --plugin-option=multifd.NAME=VALUE, CRIU 4.3 and later; nothing to do on older hosts. */

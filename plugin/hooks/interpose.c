@@ -107,16 +107,27 @@ static int look_into(struct dl_phdr_info *info, size_t size, void *arg)
  * A program linked with -z now has its slots read-only from its start on (RELRO); to leave them
  * writable afterwards costs it a part of that protection, until the dump ends with the process.
  */
-int mfd_interpose(const char *name, void *with)
+int mfd_interpose(const char *name, void *with, void **was)
 {
 	struct search s = { .name = name };
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	void *before;
 
 	dl_iterate_phdr(look_into, &s);
 	if (!s.slot)
 		return -ENOENT;
 	if (mprotect((void *)((uintptr_t)s.slot & ~(page - 1)), page, PROT_READ | PROT_WRITE))
 		return -errno;
-	__atomic_store_n(s.slot, with, __ATOMIC_SEQ_CST);
+	before = __atomic_exchange_n(s.slot, with, __ATOMIC_SEQ_CST);
+	if (was)
+		*was = before;
 	return 0;
+}
+
+int mfd_interpose_can(const char *name)
+{
+	struct search s = { .name = name };
+
+	dl_iterate_phdr(look_into, &s);
+	return s.slot != NULL;
 }

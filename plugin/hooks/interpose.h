@@ -11,9 +11,12 @@
 #define MFD_HOOKS_INTERPOSE_H
 
 /*
- * Let every call of `name` by the main program reach `with`.  0; -ENOENT: the main program has no
- * slot of that name (it is linked statically); or -errno of mprotect().
+ * Let every call of `name` by the main program reach `with`; *was (may be NULL) is what it reached
+ * before, to be put back with another call.  0; -ENOENT: the main program has no slot of that name
+ * (it is linked statically); or -errno of mprotect().
  */
-int mfd_interpose(const char *name, void *with);
+int mfd_interpose(const char *name, void *with, void **was);
+/* Nonzero: mfd_interpose would find the slot. */
+int mfd_interpose_can(const char *name);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,8 +53,10 @@ static int find(struct criu *c)
 {
 	c->opts = dlsym(RTLD_DEFAULT, "opts");
 	c->size = c->opts ? size_of(c->opts) : 0;
-	return c->size >= sizeof(int) && function("init_opts", &c->init) &&
-	       function("parse_options", &c->parse);
+	if (c->size < sizeof(int) || !function("init_opts", &c->init) ||
+	    !function("parse_options", &c->parse))
+		return -ENOENT;
+	return 0;
 }
 
 static int number_at(const struct criu *c, size_t at)
@@ -79,29 +82,68 @@ static int where(const struct criu *c)
 	return found;
 }
 
-/* In a child: everything of CRIU's is a copy there, but for open files, which it leaves first. */
-static void parse_mark(const struct criu *c, int answer, const char *option)
+/* ---- in a child: everything of CRIU's is a copy there, but for open files ---- */
+
+/* What CRIU is told beside `option`: nothing. */
+static void parse(const struct criu *c, const char *option, const char *value)
 {
-	char mark[16], *argv[] = { "criu", (char *)option, mark, "dump", NULL };
-	int at, out = dup2(answer, STDIN_FILENO), null;
+	const char *argv[6] = { "criu", "--no-default-config" };
 	bool usage = false, has_command = false;
+	int n = 2;
+
+	if (option)
+		argv[n++] = option;
+	if (value)
+		argv[n++] = value;
+	argv[n++] = "dump";
+	c->init();
+	c->parse(n, (char **)argv, &usage, &has_command, PARSE_BEGIN);
+}
+
+typedef int child_t(const struct criu *c, const char *option, int out);
+
+/* Write where the mark is. */
+static int say_place(const struct criu *c, const char *option, int out)
+{
+	char mark[16];
+	int at;
+
+	snprintf(mark, sizeof(mark), "%d", MARK);
+	parse(c, option, mark);
+	at = where(c);
+	return write(out, &at, sizeof(at)) != sizeof(at);
+}
+
+/* Write everything. */
+static int say_all(const struct criu *c, const char *option, int out)
+{
+	parse(c, option, NULL);
+	return mfd_io_write_all(out, c->opts, c->size) != 0;
+}
+
+static void __attribute__((noreturn))
+be_child(const struct criu *c, child_t *run, const char *option, int answer)
+{
+	int out = dup2(answer, STDIN_FILENO), null;
 
 	close_range(STDIN_FILENO + 1, ~0U, 0);
 	null = open("/dev/null", O_WRONLY);
 	dup2(null, STDERR_FILENO);
+	unsetenv("CRIU_CONFIG_FILE");
 	alarm(GIVE_UP_S);
-	snprintf(mark, sizeof(mark), "%d", MARK);
-	c->init();
-	c->parse(4, argv, &usage, &has_command, PARSE_BEGIN);
-	at = where(c);
-	_exit(write(out, &at, sizeof(at)) != sizeof(at));
+	_exit(run(c, option, out));
 }
 
-/* CRIU waits for its children by itself, and must not see this one. */
-static int place_of(const struct criu *c, const char *option)
+/* ---- in CRIU's process ---- */
+
+/*
+ * Read `len` bytes of what a child says: 0 or -1.  CRIU waits for its children by itself, and must
+ * not see this one.
+ */
+static int ask(const struct criu *c, child_t *run, const char *option, void *answer, size_t len)
 {
 	sigset_t chld, old;
-	int pair[2], at = -1;
+	int pair[2], ret = 0;
 	pid_t pid;
 
 	if (pipe2(pair, O_CLOEXEC))
@@ -111,24 +153,60 @@ static int place_of(const struct criu *c, const char *option)
 	sigprocmask(SIG_BLOCK, &chld, &old);
 	pid = fork();
 	if (!pid)
-		parse_mark(c, pair[1], option);
+		be_child(c, run, option, pair[1]);
 	close(pair[1]);
-	if (pid < 0 || mfd_io_read_all(pair[0], &at, sizeof(at)))
-		at = -1;
+	if (pid < 0 || mfd_io_read_all(pair[0], answer, len))
+		ret = -1;
 	close(pair[0]);
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	sigprocmask(SIG_SETMASK, &old, NULL);
-	return at;
+	return ret;
 }
 
 int mfd_parsed_ps_socket(void)
 {
 	struct criu c;
-	int at = find(&c) ? place_of(&c, "--ps-socket") : -1;
+	int at = -1;
 
-	if (at >= 0)
+	if (!find(&c) && !ask(&c, say_place, "--ps-socket", &at, sizeof(at)) && at >= 0)
 		return number_at(&c, (size_t)at);
 	mfd_host_warn("only the command line tells which --ps-socket this criu uses");
 	return mfd_host_number_of("--ps-socket");
+}
+
+/* The one byte that is 1 with the flag and 0 without it; -1: there is not just one. */
+static int difference(const char *with, const char *without, size_t size)
+{
+	int found = -1;
+
+	for (size_t at = 0; at < size; at++) {
+		if (with[at] == without[at])
+			continue;
+		if (found >= 0 || with[at] != 1 || without[at])
+			return -1;
+		found = (int)at;
+	}
+	return found;
+}
+
+static int place_of_flag(const struct criu *c, const char *flag)
+{
+	char *with = malloc(c->size), *without = malloc(c->size);
+	int at = -1;
+
+	if (with && without && !ask(c, say_all, flag, with, c->size) &&
+	    !ask(c, say_all, NULL, without, c->size))
+		at = difference(with, without, c->size);
+	free(with);
+	free(without);
+	return at;
+}
+
+int mfd_parsed_lazy_pages(void)
+{
+	struct criu c;
+	int at = find(&c) ? -1 : place_of_flag(&c, "--lazy-pages");
+
+	return at >= 0 ? c.opts[at] == 1 : mfd_host_was_told("--lazy-pages");
 }

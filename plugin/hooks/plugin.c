@@ -21,8 +21,10 @@
 #include "cpr_hooks.h"
 #include "error.h"
 #include "heldgroup.h"
+#include "hide.h"
 #include "hold_restored.h"
 #include "host.h"
+#include "io.h"
 #include "options.h"
 #include "netlock.h"
 #include "sender.h"
@@ -68,9 +70,12 @@ static int begin_dump(void)
 	if (!ret && o.target)
 		ret = mfd_host_prepare(&err);
 	if (!ret && o.target)
+		ret = mfd_hide_begin(&o, &err);
+	if (!ret && o.target)
 		ret = mfd_sender_start(&sender, &o, &err);
 	if (ret) {
 		mfd_host_error("%s", mfd_error_text(&err));
+		mfd_hide_end();
 		mfd_cpr_dump_end(ret);
 	} else {
 		phase = o.target || o.keeper ? DUMP : IDLE;
@@ -121,6 +126,7 @@ static void end_dump(int ret)
 {
 	struct mfd_link_msg reply;
 
+	mfd_hide_end();
 	mfd_cpr_dump_end(ret);
 	if (sender.link < 0)
 		return;
@@ -170,7 +176,7 @@ static int on_pause(int pid, int unused, struct mfd_error *err)
 static int on_frozen(int pid, int unused, struct mfd_error *err)
 {
 	struct mfd_error said = { 0 };
-	int ret = 0;
+	int ret = 0, given = -1;
 
 	(void)unused;
 	if (phase != FROZEN)
@@ -178,7 +184,10 @@ static int on_frozen(int pid, int unused, struct mfd_error *err)
 	phase = FROZEN;
 	if (ret || sender.link < 0)
 		return ret;
-	ret = mfd_sender_ask(&sender, MFD_LINK_TASK, pid, &said);
+	ret = mfd_sender_ask(&sender, MFD_LINK_TASK, pid, &given, &said);
+	if (!ret && given >= 0)
+		ret = mfd_hide_task(pid, given, &said);
+	mfd_io_close(&given);
 	return ret ? mfd_error_set(err, ret, "task %d: %s", pid, mfd_error_text(&said)) : 0;
 }
 
@@ -186,7 +195,8 @@ static int on_frozen(int pid, int unused, struct mfd_error *err)
 static int on_finish(int ret, int unused, struct mfd_error *err)
 {
 	(void)unused;
-	return sender.link < 0 || ret ? 0 : mfd_sender_ask(&sender, MFD_LINK_FINISH, ret, err);
+	return sender.link < 0 || ret ? 0 :
+					mfd_sender_ask(&sender, MFD_LINK_FINISH, ret, NULL, err);
 }
 
 static int on_restore_ext(int id, int unused, struct mfd_error *err)

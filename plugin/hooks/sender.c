@@ -140,20 +140,37 @@ static ssize_t hear(int link, struct mfd_link_msg *m, int flags)
 	return n;
 }
 
+/* The same, with what comes along; a reset and the end look alike. */
+static ssize_t hear_with(int link, struct mfd_link_msg *m, int *given)
+{
+	int fd = -1, nfds = 1;
+	ssize_t n = mfd_io_recv_fds(link, m, sizeof(*m), &fd, &nfds);
+
+	if (!n) {
+		nfds = 1;
+		n = mfd_io_recv_fds(link, m, sizeof(*m), &fd, &nfds);
+	}
+	if (n == (ssize_t)sizeof(*m))
+		m->text[sizeof(m->text) - 1] = 0;
+	if (given)
+		*given = fd;
+	else
+		mfd_io_close(&fd);
+	return n;
+}
+
 /*
  * LEAVE and a commit verdict may lie before the answer to FINISH; their moment (the gate) has gone
  * by then.
  */
-static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
+static int wait_ok(struct mfd_sender *s, int *given, struct mfd_error *err)
 {
 	struct mfd_link_msg m;
 	ssize_t n;
 
 	do
-		n = hear(s->link, &m, 0);
-	while ((n < 0 && errno == EINTR) ||
-	       (n == (ssize_t)sizeof(m) &&
-		(m.type == MFD_LINK_COMMIT || m.type == MFD_LINK_LEAVE)));
+		n = hear_with(s->link, &m, given);
+	while (n == (ssize_t)sizeof(m) && (m.type == MFD_LINK_COMMIT || m.type == MFD_LINK_LEAVE));
 	if (n != (ssize_t)sizeof(m))
 		return mfd_error_set(
 			err, -EPIPE,
@@ -163,7 +180,8 @@ static int wait_ok(struct mfd_sender *s, struct mfd_error *err)
 	return mfd_error_set(err, m.value < 0 ? m.value : -EIO, "%s", m.text);
 }
 
-int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, struct mfd_error *err)
+int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, int *given,
+		   struct mfd_error *err)
 {
 	struct mfd_link_msg m = { .type = what, .value = value };
 	int dir = what == MFD_LINK_START ? mfd_host_image_dir() : -1;
@@ -179,7 +197,7 @@ int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, str
 	 */
 	if (n < 0 && n != -EPIPE && n != -ECONNRESET)
 		return mfd_error_sys(err, (int)n, "asking the sender");
-	return wait_ok(s, err);
+	return wait_ok(s, given, err);
 }
 
 /* CRIU would take the end of another connection for our verdict. */
@@ -224,7 +242,7 @@ int mfd_sender_start(struct mfd_sender *s, const struct mfd_options *o, struct m
 	s->link = pair[0];
 	ret = mfd_gate_pair_make(err);
 	if (!ret)
-		ret = mfd_sender_ask(s, MFD_LINK_START, getpid(), err);
+		ret = mfd_sender_ask(s, MFD_LINK_START, getpid(), NULL, err);
 	if (!ret) {
 		ret = mfd_deadman_arm(s->link);
 		if (ret)

@@ -19,8 +19,12 @@ struct mfd_sender {
  * err.
  */
 int mfd_sender_start(struct mfd_sender *s, const struct mfd_options *o, struct mfd_error *err);
-/* Ask and wait for OK: 0; FAILED or a vanished sender: -errno. */
-int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, struct mfd_error *err);
+/*
+ * Ask and wait for OK: 0; FAILED or a vanished sender: -errno.  *given (may be NULL) is a
+ * descriptor that came with OK, the caller's, or -1.
+ */
+int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, int *given,
+		   struct mfd_error *err);
 /*
  * Tell the result of the dump and collect the sender's last words; `reply->type` is 0 when none
  * came in time.

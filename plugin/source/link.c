@@ -27,6 +27,18 @@ void mfd_link_answer(struct mfd_worker *w, enum mfd_link_type type, const char *
 	mfd_link_say(w, type, 0, text);
 }
 
+void mfd_link_answer_with(struct mfd_worker *w, int fd)
+{
+	struct mfd_link_msg m = { .type = MFD_LINK_OK };
+
+	mfd_assert(w->asked.type == MFD_LINK_TASK);
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
+	w->asked.type = 0;
+	if (w->link >= 0)
+		mfd_io_send_fds(w->link, &m, sizeof(m), &fd, fd >= 0);
+	mfd_io_close(&fd);
+}
+
 /*
  * After leave to run CRIU is needed for nothing any more, since hold.c holds the tasks: its end is
  * said and no error.

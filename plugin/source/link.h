@@ -19,6 +19,8 @@ int mfd_link_read(struct mfd_worker *w);
 void mfd_link_serve(struct mfd_worker *w, enum mfd_link_type answer, const char *text, int ms);
 /* Answer the stage's question, which is over then. */
 void mfd_link_answer(struct mfd_worker *w, enum mfd_link_type type, const char *text);
+/* The same with OK and a descriptor, which is closed; -1: none. */
+void mfd_link_answer_with(struct mfd_worker *w, int fd);
 /* Send a message; a link that is closed takes none. */
 void mfd_link_say(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text);
 

@@ -155,7 +155,22 @@ static int send_exec_pages(struct mfd_worker *w, struct mfd_task *task)
 	return ret || !sent ? ret : drain(w);
 }
 
-static int add_task(struct mfd_worker *w, pid_t pid)
+/* *mappings: for the plugin, -1 if it shall hide nothing of this task. */
+static int list_pages(struct mfd_worker *w, struct mfd_task *task, int *mappings)
+{
+	int ret;
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
+	mfd_assert(!task->list.nlarge);
+	if (w->o->page_dump != MFD_PAGE_DUMP_PLUGIN)
+		return 0;
+	ret = mfd_pagelist_make(&task->list, task->id->pid, &task->vmas, &w->err);
+	if (!ret)
+		*mappings = mfd_pagelist_mappings(&task->list, &w->err);
+	return ret || *mappings >= -1 ? ret : *mappings;
+}
+
+static int add_task(struct mfd_worker *w, pid_t pid, int *mappings)
 {
 	struct mfd_task *task = NULL;
 	int ret;
@@ -166,20 +181,25 @@ static int add_task(struct mfd_worker *w, pid_t pid)
 	if (ret || !task) /* a zombie has no memory */
 		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 	mfd_progress_phase(w->progress, MFD_PROGRESS_STREAMING);
+	ret = list_pages(w, task, mappings);
+	if (ret)
+		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 	ret = announce(w, task);
 	return ret ? ret : send_exec_pages(w, task);
 }
 
 int mfd_stream_exec(struct mfd_worker *w)
 {
-	int ret;
+	int mappings = -1, ret;
 
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
 	mfd_assert(w->session.multifd);
-	ret = add_task(w, w->asked.value);
-	if (ret)
+	ret = add_task(w, w->asked.value, &mappings);
+	if (ret) {
+		mfd_io_close(&mappings);
 		return ret;
-	mfd_link_answer(w, MFD_LINK_OK, "");
+	}
+	mfd_link_answer_with(w, mappings);
 	return MFD_SEND_STEP;
 }
 
@@ -210,6 +230,33 @@ static int sync_channels(struct mfd_worker *w, uint64_t *number)
 	return ret ? channel_error(w, ret) : 0;
 }
 
+/*
+ * What CRIU was told is not there.  It has listed a page all the same only if nothing was hidden
+ * from it.
+ */
+static int complete_pagemaps(struct mfd_worker *w)
+{
+	struct mfd_pagemap_merged m;
+	int ret = 0;
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPED);
+	mfd_assert(!w->listed.pages); /* images are sent once */
+	for (unsigned i = 0; i < w->tasks.n && !ret; i++) {
+		struct mfd_task *k = w->tasks.task[i];
+
+		if (!k->list.nlarge)
+			continue;
+		ret = mfd_pagelist_write(&k->list, w->image_dir, k->id->vpid, &m, &w->err);
+		w->listed.pages += ret ? 0 : m.added;
+		w->listed.by_criu += ret ? 0 : m.listed;
+		mfd_pagelist_free(&k->list);
+	}
+	if (w->listed.by_criu)
+		mfd_log_warn("page-dump: criu listed %llu pages of large mappings all the same",
+			     (unsigned long long)w->listed.by_criu);
+	return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
+}
+
 static int ship_images(struct mfd_worker *w)
 {
 	struct stat log = { 0 };
@@ -230,7 +277,9 @@ int mfd_stream_images(struct mfd_worker *w)
 
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPED);
 	mfd_assert(!w->ship.files);
-	ret = ship_images(w);
+	ret = complete_pagemaps(w);
+	if (!ret)
+		ret = ship_images(w);
 	if (!ret)
 		ret = sync_channels(w, &m.sync);
 	if (ret)

@@ -178,6 +178,14 @@ static struct json_object *downtime(const struct mfd_worker *w)
 				      (double)w->times.resumed_us / 1000.0);
 }
 
+/* What was asked for did not happen if CRIU has seen the pages nevertheless. */
+static const char *page_dump(const struct mfd_worker *w)
+{
+	if (w->o->page_dump != MFD_PAGE_DUMP_PLUGIN || w->listed.by_criu)
+		return "criu";
+	return "plugin";
+}
+
 static struct json_object *summary(struct mfd_worker *w, const char *result)
 {
 	struct json_object *j = json_object_new_object();
@@ -230,6 +238,8 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "congestion", json_object_new_string(w->session.congestion));
 	add_number(j, "max_bandwidth", atomic_load(&w->sh->max_bandwidth));
 	add_number(j, "tasks_held", w->release.pinned);
+	json_object_object_add(j, "page_dump", json_object_new_string(page_dump(w)));
+	add_number(j, "pages_listed", w->listed.pages);
 	add_number(j, "faults", f.faults);
 	add_ms(j, "queued_ms", w->session.queue.waited_us);
 	add_ms(j, "held_ms", w->session.queue.held_us);

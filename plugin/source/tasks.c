@@ -35,6 +35,7 @@ void mfd_tasks_fini(struct mfd_tasks *t)
 	for (unsigned i = 0; i < t->n; i++) {
 		if (t->task[i]->scan)
 			scan_done(t->task[i]);
+		mfd_pagelist_free(&t->task[i]->list);
 		mfd_pageread_close(&t->task[i]->reader);
 		mfd_pagetable_free(atomic_load(&t->task[i]->answered));
 		free(t->task[i]);

@@ -12,6 +12,7 @@
 
 #include "error.h"
 #include "pagecold.h"
+#include "pagelist.h"
 #include "pageread.h"
 #include "pagetable.h"
 #include "pagescan.h"
@@ -23,6 +24,7 @@ struct mfd_task {
 	struct mfd_pageread reader;
 	struct mfd_pagescan *scan; /* NULL once everything has been scanned */
 	struct mfd_pagecold cold;  /* as long as scan */
+	struct mfd_pagelist list;  /* page-dump = plugin: until the images are on their way */
 	/* by length; first the executable ones are scanned, then the others */
 	struct mfd_vmas vmas;
 	size_t vma;	/* where the scan stands: vmas.v[vma] ... */

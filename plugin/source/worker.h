@@ -74,6 +74,12 @@ struct mfd_send_past {
 	unsigned reconnects;
 };
 
+/* Pages of large mappings, page-dump = plugin. */
+struct mfd_send_listed {
+	uint64_t pages;	  /* that this process has added to the images */
+	uint64_t by_criu; /* that were in them */
+};
+
 #define MFD_DUMP_GOES_ON INT_MIN /* no result of CRIU */
 
 struct mfd_worker {
@@ -97,7 +103,8 @@ struct mfd_worker {
 	struct mfd_release release;
 	struct mfd_give_way give_way;
 
-	uint64_t sequence;    /* next packet's */
+	uint64_t sequence; /* next packet's */
+	struct mfd_send_listed listed;
 	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
 	struct mfd_send_times times;
 	struct mfd_send_past past;

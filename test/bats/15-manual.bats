@@ -37,7 +37,7 @@ load helpers
 @test "the overview names every option, and no option is without a line of help" {
 	local name
 	"$MFD" --help=man | groff -man -Tascii -P-cbou >"$SCRATCH/text"
-	for name in target session channels zerocopy checksum packet-size mode confirm \
+	for name in target session channels zerocopy checksum packet-size mode confirm page-dump \
 		connect-timeout stall-timeout log-level; do
 		grep -Eq "^ +$name( |\$)" "$SCRATCH/text" || fail "no option '$name' in the manual"
 		grep -Eq -A1 "^ +$name( |\$)" "$SCRATCH/text"

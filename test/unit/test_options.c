@@ -388,6 +388,7 @@ static void test_write(void **state)
 		{ "packet-size", "256k" },
 		{ "mode", "postcopy" },
 		{ "confirm", "restore" },
+		{ "page-dump", "criu" },
 		{ "restore-timeout", "5s" },
 		{ "restore-option", "tcp-established,network-lock=skip" },
 		{ "connect-timeout", "1s" },

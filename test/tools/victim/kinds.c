@@ -121,6 +121,34 @@ static const char *make_sparse(const struct kind *kind, size_t pages)
 	return NULL;
 }
 
+/* Mapped far beyond what is ever used: 16 pages of each 256. */
+static const char *make_reserve(const struct kind *kind, size_t pages)
+{
+	void *p = region_map(pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE);
+	struct region *r = region_add(kind->name, p, pages);
+	size_t i;
+
+	madvise(p, pages * PAGE, MADV_NOHUGEPAGE);
+	for (i = 0; i < pages; i++)
+		if (i % 256 >= 16)
+			r->owner[i] = OWNER_UNUSED;
+	region_fill(r);
+	return NULL;
+}
+
+/* Empty in each child of its task. */
+static const char *make_wiped(const struct kind *kind, size_t pages)
+{
+	struct region *r = region_private(kind->name, pages);
+
+	if (opt.tree)
+		return "the children of a tree would find it empty";
+	if (madvise(r->addr, pages * PAGE, MADV_WIPEONFORK))
+		return "kernel lacks MADV_WIPEONFORK";
+	region_fill(r);
+	return NULL;
+}
+
 static const char *make_stack(const struct kind *kind, size_t pages)
 {
 	region_fill(region_add(kind->name, stack_area, pages));
@@ -275,6 +303,8 @@ const struct kind kinds[] = {
 	{ "remapped", 150, make_remapped },
 	{ "many", 600, make_many },
 	{ "swapped", 256, make_swapped },
+	{ "wiped", 77, make_wiped },
+	{ "reserve", 2048, make_reserve },
 };
 
 const size_t nr_kinds = sizeof(kinds) / sizeof(kinds[0]);

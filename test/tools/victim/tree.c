@@ -26,7 +26,8 @@ static void dirty_own_tenth(void)
 		if (r->shared || r->mixed || !(r->prot & PROT_WRITE))
 			continue;
 		for (i = 0; i < r->pages; i++)
-			if ((i / 3 + rank) % 10 == 0 && r->owner[i] != OWNER_NONE)
+			if ((i / 3 + rank) % 10 == 0 && r->owner[i] != OWNER_NONE &&
+			    r->owner[i] != OWNER_UNUSED)
 				region_set_owner(r, i, i + 1, rank, true);
 	}
 	/* Memory that no other process ever had. */

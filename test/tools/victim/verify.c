@@ -89,6 +89,8 @@ void verify_region(struct region *r, struct result *res)
 	}
 	probing = 1;
 	for (; i < r->pages; i = i + 1) {
+		if (r->owner[i] == OWNER_UNUSED)
+			continue;
 		if (r->owner[i] != OWNER_NONE) {
 			verify_page(r, i, res);
 		} else {

@@ -70,9 +70,10 @@ void options_parse(int argc, char **argv);
 /* region.c */
 /* Owners that are no rank. */
 enum {
-	OWNER_ZERO = 0xffff,  /* reads as zeros */
-	OWNER_NONE = 0xfffe,  /* must not be accessible: guard page, hole */
-	OWNER_AGAIN = 0xfffd, /* written a second time, with content of its own */
+	OWNER_ZERO = 0xffff,   /* reads as zeros */
+	OWNER_NONE = 0xfffe,   /* must not be accessible: guard page, hole */
+	OWNER_UNUSED = 0xfffd, /* left alone, and never looked at */
+	OWNER_AGAIN = 0xfffc,  /* written a second time, with content of its own */
 };
 
 /*
