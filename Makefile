@@ -155,7 +155,7 @@ $(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-id
 
 # What `make bench` runs; bench-cpr is not among them: it needs GLib.
 BENCHES := bench-run bench-flows bench-multifd bench-scale
-.PHONY: all tests check demo bench $(BENCHES) bench-plots bench-cpr soak soak-faults model
+.PHONY: all tests check check-tls demo bench $(BENCHES) bench-plots bench-cpr soak soak-faults model
 .PHONY: fuzz fuzz-programs
 .PHONY: install uninstall format check-format
 .PHONY: clean help
@@ -172,6 +172,7 @@ tests: $(PROGRAM) $(PLUGIN) $(UNIT) $(TOOLS) $(FUZZ) $(if $(SANITIZE),,$(BENCH) 
 help:
 	@echo 'make [all]       $$(BUILD)/criu-multifd and $$(BUILD)/plugins/multifd_plugin.so'
 	@echo 'make check       install what is missing (contrib/setup), build, run every test (test/run; see test/run -h)'
+	@echo 'make check-tls   every test of modes and faults again, with TLS on every connection; half an hour'
 	@echo 'make demo        install what is missing, build, migrate a process and show what happened'
 	@echo 'make bench       $(BENCHES), one after the other; BENCH_ARGS=--quick: in some minutes'
 	@echo 'make bench-run   beside CRIU and QEMU (BENCH_ARGS=--continue, ...: test/bench/run -h); build/bench/results.json'
@@ -200,6 +201,11 @@ check:
 	@# Those that cannot be had here are named by the tests that want them.
 	@for v in $(CRIUS); do contrib/setup --no-apps --criu $$v || :; done
 	@BUILD='$(BUILD)' test/run
+
+# make check runs some of them: one for each mode, and for each kind of fault.
+check-tls:
+	@contrib/setup
+	@BUILD='$(BUILD)' test/run tls-all
 
 demo:
 	@contrib/setup

@@ -23,8 +23,9 @@
 #define KEY	 ".psk"
 #define LOG	 ".serve.log"
 #define DONE	 ".done" /* this file: its session is */
-#define LOG_SAID 4096	 /* of a log that a person did not see otherwise */
-#define DEPTH	 4	 /* .ended/by-id is the deepest that a server makes beside its sessions */
+#define TRIES	 10
+#define LOG_SAID 4096 /* of a log that a person did not see otherwise */
+#define DEPTH	 4    /* .ended/by-id is the deepest that a server makes beside its sessions */
 
 /* ---- the start ---- */
 
@@ -59,22 +60,32 @@ static int take_key(const struct mfd_by_ssh *s, int dir, struct mfd_error *err)
 	return ret ? mfd_error_sys(err, ret, "%s/" KEY, s->own) : 0;
 }
 
-static int make_own(struct mfd_by_ssh *s, struct mfd_error *err)
+static int make_parent(struct mfd_error *err)
 {
-	int parent;
+	int fd;
 
 	if (mkdir(PARENT, 0700) && errno != EEXIST)
 		return mfd_error_sys(err, -errno, PARENT);
-	parent = mfd_ours_path(PARENT, err);
-	if (parent < 0)
-		return parent;
-	close(parent);
-	snprintf(s->own, sizeof(s->own), PARENT "/XXXXXX");
-	if (!mkdtemp(s->own)) {
+	fd = mfd_ours_path(PARENT, err);
+	mfd_io_close(&fd);
+	return err->code;
+}
+
+/* A server that ends removes the parent if it was the last: then once more. */
+static int make_own(struct mfd_by_ssh *s, struct mfd_error *err)
+{
+	for (int i = 0; i < TRIES; i++) {
+		mfd_error_clear(err);
+		if (make_parent(err) && err->code != -ENOENT)
+			return err->code;
+		snprintf(s->own, sizeof(s->own), PARENT "/XXXXXX");
+		if (mkdtemp(s->own))
+			return 0;
 		s->own[0] = 0;
-		return mfd_error_sys(err, -errno, PARENT);
+		if (errno != ENOENT)
+			break;
 	}
-	return 0;
+	return mfd_error_sys(err, -errno, PARENT);
 }
 
 static void name(struct mfd_by_ssh *s, const char *dir)

@@ -163,6 +163,19 @@ scratch_up()
 	disown
 	NS_A='' NS_B='' SESSION=${SESSION:-test}
 	STARTED=0
+	[ -z "${MFD_TEST_TLS:-}" ] || tls_up
+}
+
+# MFD_TEST_TLS: the same tests, with certificates on every connection. Servers get theirs in
+# start_server; sources find theirs in the environment, and badlink the keys of each connection.
+tls_up()
+{
+	TLS_KEYS=$SCRATCH/.tls
+	"$MFD" keys init "$TLS_KEYS" >/dev/null
+	"$MFD" keys add "$TLS_KEYS" b >/dev/null
+	"$MFD" keys add "$TLS_KEYS" a >/dev/null
+	export CRIU_MULTIFD_TLS_DIR=$TLS_KEYS/a CRIU_MULTIFD_TLS_HOSTNAME=b
+	export SSLKEYLOGFILE=$SCRATCH/.tls/secrets
 }
 
 scratch_down()
@@ -476,14 +489,15 @@ listening_line()
 # names its log.
 start_server()
 {
-	local name=${SERVER_NAME:-server} secure=--insecure
+	local name=${SERVER_NAME:-server} secure=(--insecure)
 
-	[[ " $*" != *' --tls'* ]] || secure=''
+	[ -z "${MFD_TEST_TLS:-}" ] || secure=(--tls-dir "$TLS_KEYS/b")
+	[[ " $*" != *' --tls'* ]] || secure=()
 	SERVER_DIR=${SERVER_DIR:-$SCRATCH/sessions}
 	mkdir -p "$SERVER_DIR"
 	start "$name" ${NS_B:+nsenter --net=/run/netns/"$NS_B" --} \
 		"$MFD" serve --listen "${ADDR_B:-127.0.0.1}:${SERVER_PORT:-0}" --dir "$SERVER_DIR" \
-			${secure:+"$secure"} "$@"
+			"${secure[@]}" "$@"
 	SERVER_PID=$STARTED_PID
 	eventually 20 listening_line "$name"
 	[ -n "$SERVER_ADDR" ] || { cat "$SCRATCH/$name.err" >&2; fail 'the server did not start'; }

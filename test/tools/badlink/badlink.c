@@ -41,12 +41,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "element.h"
+#include "tap.h"
 #include "wire.h"
 
 #define BUFFER (256U << 10)
 /* little in flight, so that --bandwidth is felt and a count is where it seems */
 #define SOCKBUF	  (128 << 10)
-#define EVENT_LEN 24
+#define EVENT_LEN ELEMENT_NAME
 #define FOREVER	  SIZE_MAX
 
 enum action { NOTHING, CUT, STALL, DROP, FLIP, GARBAGE };
@@ -63,6 +65,7 @@ struct pipe {
 	bool counted;	    /* data, source to target */
 	bool begun;	    /* the greeting or its answer has passed */
 	bool eof, shut;	    /* read; passed on */
+	bool due;	    /* TLS: the fault happens when this record has passed */
 	uint64_t ready_us;  /* --delay */
 	char event[EVENT_LEN];
 };
@@ -78,6 +81,8 @@ struct link {
 	struct end end[2];   /* 0 = source, 1 = target */
 	struct pipe pipe[2]; /* 0 = from source to target */
 	uint8_t role;	     /* 0 = not known yet */
+	bool tls;	     /* elements are records, and events what tap.h finds in them */
+	struct tap tap;
 	struct link *next;
 };
 
@@ -165,6 +170,7 @@ static void close_link(struct link *l, bool reset)
 			setsockopt(l->end[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 		close(l->end[i].fd);
 	}
+	tap_close(&l->tap);
 	free(l);
 }
 
@@ -255,11 +261,16 @@ static void finish_cut(void)
 		close_link(links, true);
 }
 
-static bool is_due(const struct pipe *p, bool after)
+static bool is_due_event(const char *event, bool after)
 {
-	if (fired || !*cfg.event || after != cfg.after || strcasecmp(cfg.event, p->event))
+	if (fired || !*cfg.event || after != cfg.after || strcasecmp(cfg.event, event))
 		return false;
 	return !cfg.skip || !cfg.skip--;
+}
+
+static bool is_due(const struct pipe *p, bool after)
+{
+	return is_due_event(p->event, after);
 }
 
 static void fire_before(struct pipe *p, int out)
@@ -289,84 +300,83 @@ static void fire_before(struct pipe *p, int out)
 
 /* ---- elements ---- */
 
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
-static void name(struct pipe *p, const char *text)
-{
-	snprintf(p->event, sizeof(p->event), "%s", text);
-}
-
-/* How many bytes must be there to know the next element; 0 = there are no elements (any more). */
-static size_t head_of(const struct link *l, const struct pipe *p)
-{
-	bool forth = p == &l->pipe[0];
-
-	if (forth && !p->begun)
-		return sizeof(struct mfd_wire_greeting);
-	if (l->role == MFD_WIRE_ROLE_CONTROL)
-		return sizeof(struct mfd_wire_frame);
-	if (l->role != MFD_WIRE_ROLE_DATA && l->role != MFD_WIRE_ROLE_URGENT)
-		return 0;
-	if (forth)
-		return sizeof(struct mfd_wire_packet);
-	return p->begun ? 0 : sizeof(struct mfd_wire_joined);
-}
-
-static void open_greeting(struct link *l, struct pipe *p, uint8_t *head)
-{
-	struct mfd_wire_greeting *g = (struct mfd_wire_greeting *)head;
-
-	l->role = g->role;
-	p->counted = g->role == MFD_WIRE_ROLE_DATA;
-	name(p, g->role == MFD_WIRE_ROLE_CONTROL ? "greeting" :
-		g->role == MFD_WIRE_ROLE_DATA	 ? "join" :
-						   "join_urgent");
-	if (cfg.version != ~0ULL)
-		g->version = htole16((uint16_t)cfg.version);
-}
-
-static void open_packet(struct link *l, struct pipe *p, const struct mfd_wire_packet *h)
-{
-	p->left += (size_t)le32toh(h->table_len) + le32toh(h->payload_len);
-	p->head += le32toh(h->table_len);
-	name(p, l->role == MFD_WIRE_ROLE_URGENT	 ? "urgent" :
-		h->type == MFD_WIRE_PACKET_PAGES ? "pages" :
-		h->type == MFD_WIRE_PACKET_FILE	 ? "file" :
-						   "sync");
-}
-
 /* At a border with `head` bytes there: what comes, how long, and is it what the fault waits for? */
 static void open_element(struct link *l, struct pipe *p, size_t head, int out)
 {
 	uint8_t *h = p->buf + p->off;
 
-	p->drop = false;
-	p->left = p->head = head;
-	if (!head)
-		p->left = FOREVER;
-	else if (head == sizeof(struct mfd_wire_frame)) {
-		name(p, mfd_wire_msg_name(h[4] | h[5] << 8));
-		p->left += get32(h + 8);
-	} else if (head == sizeof(struct mfd_wire_joined))
-		name(p, "join_ok");
-	else if (!p->begun)
-		open_greeting(l, p, h);
-	else
-		open_packet(l, p, (struct mfd_wire_packet *)h);
-	p->begun = true;
-	if (is_due(p, false)) {
-		size_t table = p->head;
+	bool forth = p == &l->pipe[0], greeting = forth && !p->begun && head;
+	struct element e = { .total = FOREVER };
 
+	p->drop = false;
+	if (head)
+		element_open(&e, h, &l->role, forth, p->begun);
+	p->head = e.head;
+	p->left = e.total;
+	if (head)
+		memcpy(p->event, e.name, sizeof(p->event));
+	p->begun = true;
+	if (greeting) {
+		p->counted = l->role == MFD_WIRE_ROLE_DATA;
+		if (cfg.version != ~0ULL)
+			((struct mfd_wire_greeting *)h)->version = htole16((uint16_t)cfg.version);
+	}
+	if (is_due(p, false)) {
 		p->head = head;
 		fire_before(p, out);
-		p->head = table;
+		p->head = e.head;
 	}
+}
+
+/* A record, all of which is there. */
+static void open_record(struct link *l, struct pipe *p, int out)
+{
+	uint8_t *record = p->buf + p->off;
+	struct tap_found found;
+	bool due = false;
+
+	tap_record(&l->tap, p != &l->pipe[0], record, &found);
+	p->drop = p->due = false;
+	p->left = p->head = tap_record_len(record);
+	p->counted = p == &l->pipe[0] && l->tap.role == MFD_WIRE_ROLE_DATA;
+	for (size_t i = 0; i < found.n_begins; i++) {
+		snprintf(p->event, sizeof(p->event), "%s", found.begins[i]);
+		due = due || is_due_event(found.begins[i], false);
+	}
+	for (size_t i = 0; i < found.n_ends; i++)
+		p->due = p->due || is_due_event(found.ends[i], true);
+	if (due) {
+		snprintf(p->event, sizeof(p->event), "%s", cfg.event);
+		fire_before(p, out);
+	}
+	p->head = TAP_HEAD;
+}
+
+/* What is next in the pipe is opened; false: too little of it is there. */
+static bool open_next(struct link *l, struct pipe *p, int out)
+{
+	bool whole = true;
+	size_t head;
+
+	if (!p->begun && p == &l->pipe[0] && tap_is_tls(p->buf[p->off]))
+		l->tls = true;
+	p->begun = p->begun || l->tls;
+	if (l->tls) {
+		if (p->len < TAP_HEAD || p->len < tap_record_len(p->buf + p->off))
+			whole = false;
+		if (!whole && !p->eof)
+			return false;
+		if (whole)
+			open_record(l, p, out);
+		else
+			p->left = p->head = p->len;
+		return true;
+	}
+	head = element_head(l->role, p == &l->pipe[0], p->begun);
+	if (p->len < head && !p->eof)
+		return false;
+	open_element(l, p, p->len < head ? 0 : head, out);
+	return true;
 }
 
 /* ---- forwarding ---- */
@@ -417,7 +427,7 @@ static void look_at(struct pipe *p, size_t n)
 	}
 }
 
-static void passed(struct pipe *p, size_t n, int out)
+static void passed(const struct link *l, struct pipe *p, size_t n, int out)
 {
 	size_t head = n < p->head ? n : p->head;
 
@@ -437,9 +447,9 @@ static void passed(struct pipe *p, size_t n, int out)
 		delivered(out);
 		say(action_names[cfg.action], "after bytes of ", p->event);
 		fire(cfg.action);
-	} else if (!p->left && is_due(p, true)) {
+	} else if (!p->left && (l->tls ? p->due : is_due(p, true))) {
 		delivered(out);
-		say(action_names[cfg.action], "after ", p->event);
+		say(action_names[cfg.action], "after ", cfg.event);
 		fire(cfg.action);
 	}
 }
@@ -451,11 +461,8 @@ static int forward(struct link *l, struct pipe *p, int out)
 		ssize_t n;
 
 		if (!p->left) {
-			size_t head = head_of(l, p);
-
-			if (p->len < head && !p->eof)
+			if (!open_next(l, p, out))
 				return 0;
-			open_element(l, p, p->len < head ? 0 : head, out);
 			continue;
 		}
 		n = (ssize_t)allowed(p, p->len < p->left ? p->len : p->left);
@@ -467,7 +474,7 @@ static int forward(struct link *l, struct pipe *p, int out)
 		}
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -1;
-		passed(p, (size_t)n, out);
+		passed(l, p, (size_t)n, out);
 	}
 	return 0;
 }
