@@ -12,6 +12,7 @@ setup()
 	start_server
 }
 
+# bats test_tags=tls
 @test "safe: a process moves, every page as it was, the source is gone" {
 	start_victim --size 64
 	move safe
@@ -20,6 +21,7 @@ setup()
 	[ "$(summary pages)" -ge 16384 ]
 }
 
+# bats test_tags=tls
 @test "postcopy: a process moves, every page as it was, the source is gone" {
 	start_victim --size 64
 	move postcopy

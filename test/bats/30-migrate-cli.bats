@@ -38,6 +38,7 @@ setup()
 	moved_well
 }
 
+# bats test_tags=tls
 @test "migrate --restore, safe: runs there, gone here, with a downtime" {
 	start_server --restore
 	start_victim --size 64
@@ -53,6 +54,7 @@ setup()
 	no_folders_left
 }
 
+# bats test_tags=tls
 @test "migrate --restore, postcopy: runs there, gone here, with a downtime" {
 	start_server --restore
 	start_victim --size 64

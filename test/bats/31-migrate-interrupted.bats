@@ -81,6 +81,7 @@ interrupt()
 	done
 }
 
+# bats test_tags=tls
 @test "Ctrl-C while pages stream: aborted, and quickly" {
 	start_server --restore
 	start_victim --size 1024

@@ -40,6 +40,7 @@ early_restored()
 	no_folders_left
 }
 
+# bats test_tags=tls
 @test "safe: the network is cut while pages come into stopped tasks: they are killed, the source runs on" {
 	local rc=0
 	early_restored

@@ -47,10 +47,10 @@ capture()
 		        if over:
 		            break
 		        continue
-		    # A marker may lie on the border of two packets: without their headers it is whole.
+		    # Without its headers: a marker may lie on the border of two packets.
 		    out.write(data[66:])
-		# struct tpacket_stats: packets, drops
-		print("lost", int.from_bytes(s.getsockopt(263, 6, 8)[4:8], sys.byteorder), flush=True)
+		stats = s.getsockopt(263, 6, 8) # SOL_PACKET, PACKET_STATISTICS
+		print("lost", int.from_bytes(stats[4:], sys.byteorder), flush=True)
 	END
 	start capture nsenter --net=/run/netns/"$NS_B" -- python3 "$SCRATCH/capture.py" "$1"
 	CAPTURE=$STARTED_PID

@@ -41,12 +41,16 @@ lives_on_a()
 	verify_victim
 }
 
-@test "runc, safe: a container moves, every page as it was" {
-	start_server
+@test "runc, safe: a container moves, every page as it was, with TLS" {
+	"$MFD" keys init "$SCRATCH/keys" >/dev/null
+	"$MFD" keys add "$SCRATCH/keys" b "$ADDR_B" >/dev/null
+	"$MFD" keys add "$SCRATCH/keys" a >/dev/null
+	start_server --tls-dir "$SCRATCH/keys/b"
 	make_bundle --size 128 --tree 1 --map execrw:4
 	run_container
-	move_container
+	move_container --tls-dir "$SCRATCH/keys/a"
 	lives_on_b
+	grep -q 'x509:a' "$SCRATCH/server.err"
 	echo "# runc, safe: not running for $(victim_gap) ms" >&3
 	runc_b exec "$ID" /bin/busybox touch /data/exec
 	[ -e "$VICTIM_DIR/exec" ]

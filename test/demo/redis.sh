@@ -202,11 +202,12 @@ need_root
 CRIU=$(criu_bin) || die 'no criu: run contrib/setup'
 [ -x "$MFD" ] || die "there is no $MFD: run make"
 mkdir -p "$OUT"
-arena_up
+MFD_TEST_TLS=1 arena_up # certificates of both hosts
+unset SSLKEYLOGFILE
 lan_up || die 'no network namespaces to be had'
 title "redis under load, moved with CRIU $("$CRIU" --version | sed -n 's/^Version: *//p')"
 say "hosts a $ADDR_A, b $ADDR_B and c $ADDR_C on one bridge; the service is $SERVICE"
-start_server || bad 'the server did not start'
+start_server --tls-dir "$TLS_KEYS/b" || bad 'the server did not start'
 for mode in "${MODES[@]}"; do
 	move_redis "$mode"
 done

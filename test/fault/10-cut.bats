@@ -119,6 +119,7 @@ before_freezing()
 	END
 }
 
+# bats test_tags=tls
 @test "step 6, cut before READY arrives: the source runs on; the target is in doubt and hears of it when the link heals" {
 	local mode
 

@@ -84,6 +84,7 @@ stall_row()
 	COMPLETE=1 stall_row stall-before ready
 }
 
+# bats test_tags=tls
 @test "step 8, stall before COMMIT: the source has let go, the copy runs when the link heals" {
 	start_victim --size 16
 	start_badlink --stall-before commit

@@ -120,6 +120,7 @@ either_way()
 	nothing_left
 }
 
+# bats test_tags=tls
 @test "the server is killed between READY and COMMIT: the source has let go, the new server commits when it is told" {
 	start_victim --size 16
 	start_server

@@ -163,6 +163,7 @@ ends_well()
 	ends_well
 }
 
+# bats test_tags=tls
 @test "cut before END: recovered over new connections" {
 	start_victim --size 32
 	begin --cut-before end
@@ -245,6 +246,7 @@ lost_it()
 	[ "$("$MFD" status --source "$IMG" --json | jq .connected)" = false ]
 }
 
+# bats test_tags=tls
 @test "the worker is killed after leave was given: the supervisor starts another one, which ends it well" {
 	start_victim --size 32
 	begin_running
@@ -532,6 +534,7 @@ ready_is_lost()
 	verify_victim
 }
 
+# bats test_tags=tls
 @test "a restored task is killed while pages are missing: the others go on, the session is done" {
 	start_victim --size 32 --tree 2
 	begin
