@@ -66,6 +66,8 @@ static void add_figures(struct json_object *o, const Mfd__SessionEntry *e)
 	add_number(o, "memory_promised", e->has_memory_promised, e->memory_promised);
 	add_number(o, "memory_need", e->has_memory_need, e->memory_need);
 	add_text(o, "held", e->held);
+	add_number(o, "rounds", e->has_rounds, e->rounds);
+	add_number(o, "round_pages", mfd_words_in_rounds(e) && e->has_round_pages, e->round_pages);
 }
 
 static void add_times(struct json_object *o, const struct mfd_status *s, const Mfd__SessionEntry *e)

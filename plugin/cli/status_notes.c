@@ -41,6 +41,8 @@ const char mfd_status_notes[] =
 	"  ran_held                  a restored process that ran all the same, before that; null: none was seen to\n"
 	"  held                      \"queued\" while its source waits before it freezes anything, \"pages\" while pages wait at\n"
 	"                            the source until the restore has finished\n"
+	"  rounds                    precopy: how many rounds of pages have ended; null: no precopy\n"
+	"  round_pages               pages of the round that comes now; null: no round does\n"
 	"JSON of all sessions moreover has memory (null = no limit, or no server with one runs): limit, used, promised, free\n"
 	"and ended (what ended sessions have left) in bytes, sessions, and waiting, how many of them are queued.\n"
 	"JSON of a sender, and the summary of migrate --json, hold moreover:\n"

@@ -9,11 +9,19 @@
 #include "text.h"
 #include "words.h"
 
+int mfd_words_in_rounds(const Mfd__SessionEntry *e)
+{
+	return e->state == MFD__SESSION_STATE__RECEIVING && e->precopy && !e->images_us &&
+	       e->has_joined_us;
+}
+
 const char *mfd_words_state(const Mfd__SessionEntry *e)
 {
 	switch (e->state) {
 	case MFD__SESSION_STATE__RECEIVING:
-		return e->held && !strcmp(e->held, "queued") ? "waits for memory" : "receiving";
+		return e->held && !strcmp(e->held, "queued") ? "waits for memory" :
+		       mfd_words_in_rounds(e)		     ? "receiving in rounds" :
+							       "receiving";
 	case MFD__SESSION_STATE__RESTORABLE:
 		return "restorable, pages still arrive";
 	case MFD__SESSION_STATE__RUNNING:

@@ -9,6 +9,8 @@
 #include "images/session.pb-c.h"
 
 /* "receiving", "ready, the source decides" ...: a constant. */
+/* Precopy: pages come in rounds, while its tasks run on the source (or have just stopped). */
+int mfd_words_in_rounds(const Mfd__SessionEntry *e);
 const char *mfd_words_state(const Mfd__SessionEntry *e);
 /* Bytes that are always enough for an advice: a command that is cut off does harm. */
 #define MFD_WORDS_ADVICE (2 * PATH_MAX + 1024)

@@ -38,7 +38,8 @@ static void pages(const struct mfd_wire_packet *p, const struct mfd_wire_limits 
 			must(runs[i].vaddr + (uint64_t)runs[i].pages * MFD_WIRE_PAGE_SIZE <=
 			     MFD_WIRE_MAX_VADDR);
 			all += runs[i].pages;
-			data += runs[i].flags & MFD_WIRE_RUN_ZERO ? 0 : runs[i].pages;
+			must(lim->precopy || !(runs[i].flags & MFD_WIRE_RUN_STALE));
+			data += runs[i].flags ? 0 : runs[i].pages;
 		}
 		must(all * MFD_WIRE_PAGE_SIZE <= lim->packet_size &&
 		     data * MFD_WIRE_PAGE_SIZE == p->raw_len);
@@ -76,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	lim.compress = data[0] >> 1 & 3;
 	if (data[0] & 8)
 		lim.packet_size = MFD_WIRE_MAX_PACKET;
+	lim.precopy = data[0] >> 5 & 1;
 	memcpy(&p, data + 1, sizeof(p));
 	if (!(data[0] & 16))
 		p.header_hash = htole64(

@@ -11,7 +11,8 @@
  *
  * The plans and the target's phases are those of proto/turns.h; enter() asserts that a transition
  * is in the table of plugin/target/session/phase.c.  A page is in the model only as "every page has
- * come" and "restored tasks lack pages".
+ * come" and "restored tasks lack pages", and, with rounds, as copies that are older than they should
+ * be: on their way behind newer ones, in the store, in restored tasks.
  *
  * PLAN 0..4 as enum mfd_plan_id; FAULTS how many may happen; BREAK the rule that is left out.
  */
@@ -42,13 +43,16 @@
 #define DEAD_MAN	 10 /* CRIU's dump fails when every process of the sender has died */
 #define TAKE_OVER	 11 /* a dead worker's tasks are taken over */
 #define ALONE		 12 /* the sender alone is at the gate */
+#define ORDER		 13 /* a round's pages are sent after the round before has come */
+#define STALE		 14 /* what is out of date in the store is void before IMAGES */
+#define FRESH		 15 /* READY only if every page is as new as the source believes */
 
 mtype = { RUN, FROZEN, PART, DEAD, NONE, STOPPED };		     /* a copy of the tasks */
-mtype = { DUMPING, GATE, KILLING, GONE };			     /* CRIU */
+mtype = { ROUNDS, DUMPING, GATE, KILLING, GONE };		     /* CRIU */
 mtype = { S_STREAM, S_RUNNING, S_COMMITTING, S_RELEASED, S_OVER };   /* the sender */
-mtype = { IMAGES_M, END, STARTED_OK, COMMIT, ABORT };		     /* messages of the source */
+mtype = { ROUND, IMAGES_M, END, STARTED_OK, COMMIT, ABORT };	     /* messages of the source */
 mtype = { R_COMMIT, R_ABORT, R_CONT };				     /* ... RESUME with an outcome */
-mtype = { IMAGES_OK, STARTED, READY_M, RESTORED_M, COMMITTED_M };    /* messages of the target */
+mtype = { ROUND_OK, IMAGES_OK, STARTED, READY_M, RESTORED_M, COMMITTED_M }; /* of the target */
 mtype = { R_OK, UNKNOWN };					     /* ... answers to RESUME */
 mtype = { STREAMING, IMAGES, RESTORABLE, RUNNING, READY, RESTORED }; /* the target */
 mtype = { COMMITTED, DONE, ABORTED };
@@ -56,9 +60,9 @@ mtype = { COMMITTED, DONE, ABORTED };
 #include "transitions.pml" /* LEGAL(from, to), made from the table in phase.c */
 
 /* ---- source ---- */
-mtype src = FROZEN;
+mtype src = RUN;
 bool held; /* by a frozen control group, whatever becomes of CRIU */
-mtype criu = DUMPING;
+mtype criu = ROUNDS; /* in the plugin's init hook: no task is frozen */
 bool yes, no; /* what lies at the gate: the first that came decides */
 mtype sph = S_STREAM;
 bool w = true, sup = true; /* worker, supervisor */
@@ -67,6 +71,8 @@ bool sdoubt;
 bool told; /* the target has answered how it ended */
 /* The worker's own. */
 bool sent_images, sent_end, asked, got_ready, got_restored;
+byte rounds;	/* that were begun before the dump */
+bool await_ok;	/* ROUND was sent */
 
 /* ---- target ---- */
 mtype tph = STREAMING;
@@ -76,12 +82,17 @@ bool ran;	   /* restored tasks have run; a tombstone says so, too */
 bool whole = true; /* the store has what it ever had: a restore can be repeated */
 mtype tgt = NONE;
 bool foreign; /* the server that answers knows no such session */
+bool old;     /* the store has a copy that a newer one should have replaced */
+bool dirty;   /* ... that one which is still to come will replace */
+bool got_old; /* restored tasks were served with one of these */
 
 /* ---- link, faults ---- */
 bool conn = true, up = true;
 chan s2t = [3] of { mtype };
 chan t2s = [3] of { mtype, mtype };
 byte faults = FAULTS;
+byte air;    /* rounds whose pages are on their way */
+bool behind; /* of two, the newer pages have come first */
 /* A copy that was complete, and the source told so, was killed from outside: a death, no loss. */
 bool late;
 
@@ -92,13 +103,14 @@ bool late;
 #define FATE_OF	  (ran -> DEAD : NONE) /* what a tombstone says */
 
 inline src_run() { assert(tgt != RUN); src = RUN }
-inline tgt_run() { assert(src != RUN); tgt = RUN; ran = true; whole = false }
+inline tgt_run() { assert(src != RUN && !got_old); tgt = RUN; ran = true; whole = false }
 inline enter(to) { assert(LEGAL(tph, to)); tph = to }
 
 inline cut()
 {
 	conn = false;
 	asked = false;
+	await_ok = false; air = 0; behind = false;
 	do
 	:: len(s2t) > 0 -> s2t?_
 	:: len(s2t) == 0 -> break
@@ -114,6 +126,7 @@ inline cut()
 active proctype Criu()
 {
 end:	do
+	:: atomic { criu == ROUNDS && no -> criu = GONE }
 	:: atomic { criu == DUMPING -> criu = GATE }
 	:: atomic { criu == GATE && yes -> criu = KILLING }
 	:: atomic { criu == GATE && no && !yes ->
@@ -126,7 +139,7 @@ end:	do
 	:: atomic { criu == KILLING && src == PART -> src = DEAD; criu = GONE }
 	:: atomic { criu == KILLING && src == DEAD -> criu = GONE }
 	/* The dead man's switch is in CRIU's process. */
-	:: atomic { (criu == GATE || criu == DUMPING) && !w && !sup && !yes && !no &&
+	:: atomic { (criu == GATE || criu == DUMPING || criu == ROUNDS) && !w && !sup && !yes && !no &&
 		    sph == S_STREAM && RULE(DEAD_MAN) -> no = true }
 	od
 }
@@ -156,6 +169,14 @@ active proctype Sender()
 	mtype m, st;
 
 end:	do
+	/* -- rounds, as long as it likes, and then the dump -- */
+	:: atomic { w && conn && criu == ROUNDS && sph == S_STREAM && !aborting && rounds < 2 &&
+		    (!await_ok || !RULE(ORDER)) && ROOM(s2t) ->
+		rounds++; air++; await_ok = true; s2t!ROUND }
+	:: atomic { w && conn && criu == ROUNDS && sph == S_STREAM && !aborting && !no &&
+		    (!await_ok || !RULE(ORDER)) ->
+		criu = DUMPING; src = FROZEN; dirty = rounds > 0; rounds = 0 }
+
 	/* -- what it sends while the dump goes on -- */
 	:: atomic { w && conn && sph == S_STREAM && !aborting && criu == GATE && !sent_images ->
 		s2t!IMAGES_M; sent_images = true }
@@ -210,6 +231,7 @@ end:	do
 			give_up()
 		:: m == STARTED && sph == S_STREAM && !aborting && (criu != GONE || !RULE(HELD)) ->
 			sph = S_RUNNING; got_restored = true; s2t!STARTED_OK; held = RULE(HELD)
+		:: m == ROUND_OK -> await_ok = false
 		:: m == READY_M -> got_ready = true; sdoubt = false
 		:: m == RESTORED_M -> got_restored = true
 		:: m == COMMITTED_M ->
@@ -284,17 +306,30 @@ active proctype Target()
 	mtype m;
 
 end:	do
-	/* -- messages -- */
-	:: atomic { tw && !foreign && conn && ROOM(t2s) && len(s2t) > 0 -> s2t?m;
+	/* -- pages of a round: those of two at once come in any order -- */
+	:: atomic { tw && conn && air == 2 -> air = 1;
 		if
+		:: behind = true
+		:: true
+		fi }
+	:: atomic { tw && conn && air == 1 -> air = 0; old = old || behind; behind = false }
+
+	/* -- messages, ROUND behind its pages -- */
+	:: atomic { tw && !foreign && conn && ROOM(t2s) && len(s2t) > 0 &&
+		    !(s2t?[ROUND] && air > 0) -> s2t?m;
+		if
+		:: m == ROUND && tph == STREAMING -> t2s!ROUND_OK,NONE
 		:: m == IMAGES_M && tph == STREAMING ->
 			enter(IMAGES);
+			dirty = dirty && !RULE(STALE);
 			if
 			:: POST -> enter(RESTORABLE); t2s!IMAGES_OK,NONE
 			:: else
 			fi
-		:: m == END && (tph == IMAGES || tph == RESTORABLE || tph == RUNNING) ->
-			pages_in = true
+		:: m == END && (tph == IMAGES || tph == RESTORABLE || tph == RUNNING) &&
+		   !(old && RULE(FRESH)) -> pages_in = true; dirty = false
+		:: m == END && (tph == IMAGES || tph == RESTORABLE) && old && RULE(FRESH) ->
+			t_abort(true)
 		:: m == STARTED_OK && tph == RESTORABLE -> enter(RUNNING)
 		:: (m == COMMIT || m == R_COMMIT) && UNDECIDED -> t_commit(); t2s!COMMITTED_M,NONE
 		:: (m == COMMIT || m == R_COMMIT || m == R_CONT) &&
@@ -333,11 +368,11 @@ end:	do
 	:: atomic { tw && CONFIRM && tgt == NONE && whole &&
 		    ((EARLY && tph == IMAGES) || (POST && tph == RESTORABLE) || tph == RUNNING ||
 		     UNDECIDED || tph == COMMITTED) ->
-		tgt = STOPPED; lacks = true; whole = !EARLY }
+		tgt = STOPPED; lacks = true; whole = !EARLY; got_old = old || dirty }
 	/* ... or by a person: after COMMIT, in postcopy from RESTORABLE on. */
 	:: atomic { tw && !CONFIRM && tgt == NONE && whole &&
 		    ((POST && (tph == RESTORABLE || tph == RUNNING || UNDECIDED)) ||
-		     tph == COMMITTED) -> tgt = STOPPED; lacks = true }
+		     tph == COMMITTED) -> tgt = STOPPED; lacks = true; got_old = old || dirty }
 	:: atomic { tw && tgt == STOPPED && !RULE(NO_RUN) && (tph == RESTORABLE || UNDECIDED) ->
 		tgt_run() }
 
@@ -396,6 +431,8 @@ end:	do
 		:: tgt == STOPPED && whole -> tgt = NONE
 		:: else
 		fi }
+	/* A copy is older than the source believes, whatever the reason. */
+	:: atomic { faults > 0 && !POST && criu == ROUNDS && rounds > 0 -> faults--; old = true }
 	/* A user without rights is first at the gate. */
 	:: atomic { faults > 0 && !RULE(ALONE) && criu == GATE && !yes && !no ->
 		faults--; yes = true }

@@ -164,6 +164,40 @@ static void *reader(void *arg)
 	return NULL;
 }
 
+/* A word holds the last index and the last round; runs look at one of the two. */
+static void test_rounds(void **state)
+{
+	struct mfd_pagetable *t = mfd_pagetable_new();
+	uint64_t last = (1ULL << MFD_PAGE_INDEX_BITS) - 1, w;
+
+	(void)state;
+	assert_int_equal(MFD_PAGE_MAX_ROUND, 8191);
+	w = mfd_page_in_round(mfd_page_word(MFD_PAGE_STORED, last), MFD_PAGE_MAX_ROUND);
+	assert_int_equal(w, ~0ULL << MFD_PAGE_STATE_BITS | MFD_PAGE_STORED);
+	assert_int_equal(mfd_page_index(w), last);
+	assert_int_equal(mfd_page_round(w), MFD_PAGE_MAX_ROUND);
+	assert_int_equal(mfd_page_state(w), MFD_PAGE_STORED);
+
+	w = mfd_page_in_round(mfd_page_word(MFD_PAGE_STORED, 100), 1);
+	assert_int_equal(mfd_pagetable_set(t, 3000, 3000, w), 0);
+	w = mfd_page_in_round(mfd_page_word(MFD_PAGE_STORED, 1100), MFD_PAGE_MAX_ROUND);
+	assert_int_equal(mfd_pagetable_set(t, 4000, 10, w), 0);
+	assert_int_equal(mfd_pagetable_set(t, 4500, 1, mfd_page_in_round(MFD_PAGE_ZERO, 1)), 0);
+	assert_int_equal(mfd_pagetable_run(t, 3000, 9000, &w), 1500);
+	assert_int_equal(mfd_pagetable_round(t, 3000, 9000, &w), 1000);
+	assert_int_equal(mfd_pagetable_round(t, 4000, 9000, &w), 10);
+	assert_int_equal(mfd_page_round(w), MFD_PAGE_MAX_ROUND);
+	assert_int_equal(mfd_pagetable_round(t, 4010, 9000, &w), 1990);
+	assert_int_equal(mfd_pagetable_round(t, 6000, 9000, &w), 9000);
+	assert_int_equal(w, 0);
+
+	/* The place of a word: made once, NULL where no page can be. */
+	atomic_store(mfd_pagetable_slot(t, 5), mfd_page_in_round(MFD_PAGE_ZERO, 7));
+	assert_int_equal(mfd_page_round(mfd_pagetable_get(t, 5)), 7);
+	assert_null(mfd_pagetable_slot(t, 1ULL << 44));
+	mfd_pagetable_free(t);
+}
+
 static void test_concurrent(void **state)
 {
 	struct shared s[WRITERS + 1];
@@ -188,9 +222,9 @@ static void test_concurrent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random),	   cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_long_runs),  cmocka_unit_test(test_cost),
-		cmocka_unit_test(test_concurrent),
+		cmocka_unit_test(test_random),	  cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_long_runs), cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_rounds),	  cmocka_unit_test(test_concurrent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,28 @@ static void test_loaded(void **state)
 
 #define BIT(phase) MFD_TURN_PHASE(MFD_PHASE_##phase)
 
+/* With precopy the tasks of an early restore are no more precious than those of safe+confirm. */
+static void test_early_precopy(void **state)
+{
+	Mfd__SessionEntry e = MFD__SESSION_ENTRY__INIT;
+	Mfd__Hello h = MFD__HELLO__INIT;
+	const struct mfd_plan *p;
+
+	(void)state;
+	h.confirm_restore = h.early_restore = h.precopy = 1;
+	p = mfd_plan_granted(&h, 1);
+	assert_int_equal(p->id, MFD_PLAN_EARLY);
+	assert_true(p->whole && p->follow && p->early && p->confirm);
+	assert_int_equal(p->precious | p->unconfirmed, 0);
+	assert_int_equal(p->abortable, mfd_plan(MFD_PLAN_SAFE_CONFIRM)->abortable);
+	mfd_plan_entry(p, &e);
+	e.precopy = 1;
+	assert_ptr_equal(mfd_plan_loaded(&e), p);
+	assert_ptr_equal(mfd_plan_granted(&h, 0), mfd_plan(MFD_PLAN_SAFE_CONFIRM));
+	h.postcopy = 1;
+	assert_ptr_equal(mfd_plan_granted(&h, 1), mfd_plan(MFD_PLAN_POSTCOPY_CONFIRM));
+}
+
 static void test_rows(void **state)
 {
 	(void)state;
@@ -71,6 +93,7 @@ static void test_rows(void **state)
 		assert_int_equal(p->id, id);
 		assert_string_equal(p->name, mfd_turns_plan(id));
 		assert_int_equal(p->follow, p->postcopy || p->early);
+		assert_int_equal(p->whole, !p->follow);
 		assert_true(!p->early || (p->confirm && !p->postcopy));
 		/* The source holds the only copy, or cannot let go any more. */
 		assert_true(p->abortable & BIT(STREAMING));
@@ -88,7 +111,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_granted),
 					    cmocka_unit_test(test_loaded),
-					    cmocka_unit_test(test_rows) };
+					    cmocka_unit_test(test_rows),
+					    cmocka_unit_test(test_early_precopy) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

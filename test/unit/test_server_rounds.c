@@ -23,6 +23,7 @@
 #include "players/disk.h"
 #include "players/server.h"
 #include "players/source.h"
+#include "session_file.h"
 
 #define TASK   7U
 #define NPAGES 256U
@@ -391,6 +392,37 @@ static void test_memory(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* What status shows of rounds. */
+static void test_figures(void **state)
+{
+	struct mfd_session_file f;
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	open_precopy(&s, "one");
+	pages(&s, 0, 0, NPAGES);
+	end_round(&s, NPAGES);
+	zeros(&s, 0, 0, 8);
+	end_round(&s, 8);
+	pages(&s, 0, 0, 12);
+	for (unsigned i = 0; i < 100; i++) {
+		disk_load("one", &f);
+		assert_true(f.entry->precopy);
+		if (f.entry->rounds == 2 && f.entry->round_pages == 12)
+			break;
+		mfd_session_file_release(&f);
+		usleep(100000);
+	}
+	assert_int_equal(f.entry->rounds, 2);
+	assert_int_equal(f.entry->round_pages, 12);
+	assert_int_equal(f.entry->format, 3);
+	mfd_session_file_release(&f);
+	source_close(&s);
+	disk_expect_gone("one", "lost");
+	assert_int_equal(server_stop(), 0);
+}
+
 /* ---- what is wrong ---- */
 
 static void refused(struct source *s, const char *why)
@@ -541,6 +573,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_need),
 		SERVER_TEST(test_stale),
 		SERVER_TEST(test_memory),
+		SERVER_TEST(test_figures),
 		SERVER_TEST(test_round_that_may_not_come),
 		SERVER_TEST(test_too_many_rounds),
 		SERVER_TEST(test_wrong_sum),

@@ -299,7 +299,7 @@ static int close_door(struct mfd_session *s, char *text, size_t len)
 static int check_freshness(const struct mfd_session *s, const Mfd__End *e, const struct missing *m,
 			   char *text, size_t len)
 {
-	if (!s->limits.precopy || e->freshness == m->freshness)
+	if (!s->limits.precopy || !e->has_freshness || e->freshness == m->freshness)
 		return 0;
 	snprintf(
 		text, len,
@@ -310,10 +310,16 @@ static int check_freshness(const struct mfd_session *s, const Mfd__End *e, const
 	return -EPROTO;
 }
 
-/* With rounds, what END must have, and what must have come before it. */
+/*
+ * With rounds, what END must have, and what must have come before it.  A source whose worker has
+ * died and that has come back does not know its rounds any more; what was out of date was void
+ * before IMAGES.
+ */
 static int check_precopy(const struct mfd_session *s, const Mfd__End *e, char *text, size_t len)
 {
-	if (!s->limits.precopy || (e->has_freshness && s->phase != MFD_PHASE_STREAMING))
+	int has_sum = e->has_freshness || s->link.rounds;
+
+	if (!s->limits.precopy || (has_sum && s->phase != MFD_PHASE_STREAMING))
 		return 0;
 	snprintf(text, len, "END %s",
 		 e->has_freshness ? "before IMAGES, in a session with precopy" :
