@@ -4,8 +4,8 @@
 # folder needs no edit here.
 #
 # Each component has its own include path (INC_*), so that an include against the direction of the
-# design (hooks, source, target, cli -> lib -> proto, images) does not compile. The paths are
-# -iquote: our "poll.h" can never answer a <poll.h>.
+# design (hooks, source, target, cli -> check -> lib -> proto, images) does not compile. The paths
+# are -iquote: our "poll.h" can never answer a <poll.h>.
 
 VERSION  = 0.1.0
 SANITIZE =
@@ -70,6 +70,7 @@ IMAGES_O  := $(call objs,$(wildcard images/*.c)) $(filter $(OBJ)/gen/images/%,$(
 LIB_O     := $(call objs,$(wildcard lib/*.c))
 SOURCE_O  := $(call objs,$(wildcard plugin/source/*.c))
 TARGET_O  := $(call objs,$(wildcard plugin/target/*.c plugin/target/*/*.c))
+CHECK_O   := $(call objs,$(wildcard plugin/check/*.c))
 CLI_O     := $(call objs,$(wildcard plugin/cli/*.c))
 HOOKS_O   := $(call objs,$(wildcard plugin/hooks/*.c))
 # These two include CRIU's headers; unit tests link the others.
@@ -96,7 +97,7 @@ TOOL_DIR_O := $(call objs,$(foreach d,$(TOOL_DIRS),$(wildcard $(d)/*.c)))
 
 MAIN_O := $(OBJ)/plugin/cli/main.o
 C_OBJS := $(filter-out $(GEN_O),$(PROTO_O) $(IMAGES_O)) $(LIB_O) $(SOURCE_O) $(TARGET_O) \
-	  $(CLI_O) $(HOOKS_O) \
+	  $(CHECK_O) $(CLI_O) $(HOOKS_O) \
 	  $(UNIT_O) $(UNITLIB_O) $(FUZZ_O) $(DRIVER_O) $(BENCH_O) $(OBJ)/test/bench/cpr.o \
 	  $(BENCH_MULTIFD_O) $(TOOLS_O) $(TOOL_DIR_O) \
 	  $(PRELOAD_O)
@@ -113,7 +114,7 @@ BENCH   := $(BENCH_O:$(OBJ)/%.o=$(BUILD)/%)
 
 BASE_A := $(BUILD)/libmfd.a $(BUILD)/libimages.a $(BUILD)/libproto.a
 TEST_A := $(BUILD)/libunit.a $(BUILD)/libhooks.a $(BUILD)/libsource.a $(BUILD)/libtarget.a \
-	  $(BUILD)/libcli.a $(BASE_A)
+	  $(BUILD)/libcli.a $(BUILD)/libcheck.a $(BASE_A)
 
 # ---- include paths: the arrows -------------------------------------------------------------------
 
@@ -129,7 +130,8 @@ INC_restore = -iquote $(TARGET)/restore $(INC_survive)
 INC_peers   = -iquote $(TARGET)/peers $(INC_restore)
 INC_session = -iquote $(TARGET)/session $(INC_peers)
 INC_target  = -iquote $(TARGET) $(INC_session)
-INC_test   := -iquote plugin/source $(INC_target) -iquote plugin/cli $(INC_lib)
+INC_test   := -iquote plugin/source $(INC_target) -iquote plugin/cli -iquote plugin/check \
+	      $(INC_lib)
 
 $(OBJ)/proto/%.o:         INC = $(INC_proto)
 $(OBJ)/images/%.o:        INC = $(INC_images)
@@ -138,7 +140,8 @@ $(OBJ)/plugin/source/%.o: INC = -iquote plugin/source $(INC_lib)
 $(OBJ)/plugin/target/%.o: INC = $(INC_target) $(INC_lib)
 $(foreach r,session peers restore survive pager keeper,\
 	$(eval $(OBJ)/$(TARGET)/$(r)/%.o: INC = $(INC_$(r)) $(INC_lib)))
-$(OBJ)/plugin/cli/%.o:    INC = -iquote plugin/cli $(INC_lib)
+$(OBJ)/plugin/check/%.o:  INC = -iquote plugin/check $(INC_lib)
+$(OBJ)/plugin/cli/%.o:    INC = -iquote plugin/cli -iquote plugin/check $(INC_lib)
 $(OBJ)/test/%.o:          INC = $(INC_test) -Wno-unused-parameter
 
 # The only folder that sees CRIU's headers. -idirafter: that root may hold other headers, the
@@ -310,17 +313,18 @@ $(eval $(call archive,libimages,$(IMAGES_O)))
 $(eval $(call archive,libmfd,$(LIB_O)))
 $(eval $(call archive,libsource,$(SOURCE_O)))
 $(eval $(call archive,libtarget,$(TARGET_O)))
+$(eval $(call archive,libcheck,$(CHECK_O)))
 $(eval $(call archive,libcli,$(filter-out $(MAIN_O),$(CLI_O))))
 $(eval $(call archive,libhooks,$(filter-out $(CRIU_O),$(HOOKS_O))))
 $(eval $(call archive,libunit,$(UNITLIB_O)))
-$(eval $(call stamp,$(BUILD)/program.list,$(SOURCE_O) $(TARGET_O) $(CLI_O)))
+$(eval $(call stamp,$(BUILD)/program.list,$(SOURCE_O) $(TARGET_O) $(CHECK_O) $(CLI_O)))
 $(eval $(call stamp,$(BUILD)/plugin.list,$(HOOKS_O)))
 
 group = -Wl,--start-group $(1) -Wl,--end-group
 
-$(BUILD)/criu-multifd: $(SOURCE_O) $(TARGET_O) $(CLI_O) $(BASE_A) $(BUILD)/program.list
+$(BUILD)/criu-multifd: $(SOURCE_O) $(TARGET_O) $(CHECK_O) $(CLI_O) $(BASE_A) $(BUILD)/program.list
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(SOURCE_O) $(TARGET_O) $(CLI_O) \
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(SOURCE_O) $(TARGET_O) $(CHECK_O) $(CLI_O) \
 		$(call group,$(BASE_A)) $(PKG_LIBS)
 
 # CRIU's own symbols are resolved when it loads the plugin, so undefined ones are allowed (no -z
@@ -430,6 +434,7 @@ $(BUILD)/man/criu-multifd.8: $(BUILD)/criu-multifd
 	@mkdir -p $(@D)
 	@set -e; for v in $$($< --help=verbs); do $< $$v --help=man >$(@D)/criu-multifd-$$v.8; done
 	@$< --help=peers >$(@D)/criu-multifd-peers.5
+	@$< --help=services >$(@D)/criu-multifd-services.7
 	@$< --help=man >$@
 .PHONY: man
 
@@ -451,13 +456,16 @@ install: all man
 	install -m 644 $(BUILD)/man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
 	install -D -m 644 $(BUILD)/man/criu-multifd-peers.5 \
 		'$(DESTDIR)$(PREFIX)/share/man/man5/criu-multifd-peers.5'
+	install -D -m 644 $(BUILD)/man/criu-multifd-services.7 \
+		'$(DESTDIR)$(PREFIX)/share/man/man7/criu-multifd-services.7'
 
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/sbin/criu-multifd' '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
 	-rmdir '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins' '$(DESTDIR)$(PREFIX)/lib/criu-multifd'
 	rm -f '$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd.8 \
 		'$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd-*.8 \
-		'$(DESTDIR)$(PREFIX)'/share/man/man5/criu-multifd-peers.5
+		'$(DESTDIR)$(PREFIX)'/share/man/man5/criu-multifd-peers.5 \
+		'$(DESTDIR)$(PREFIX)'/share/man/man7/criu-multifd-services.7
 	@for f in $(FILES); do rm -f '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
 
 # ---- housekeeping --------------------------------------------------------------------------------

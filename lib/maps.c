@@ -60,6 +60,7 @@ static void parse_detail(const char *line, struct mfd_map *m)
 		m->hugetlb = strstr(line, " ht") != NULL;
 		m->droppable = strstr(line, " dp") != NULL;
 		m->shadow_stack = strstr(line, " ss") != NULL;
+		m->no_reserve = strstr(line, " nr") != NULL;
 	}
 }
 

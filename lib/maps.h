@@ -18,6 +18,7 @@ struct mfd_map {
 	unsigned shared : 1; /* MAP_SHARED, else MAP_PRIVATE */
 	/* smaps alone, else 0 */
 	unsigned locked : 1, hugetlb : 1, droppable : 1, shadow_stack : 1;
+	unsigned no_reserve : 1;   /* not counted against the memory there is */
 	unsigned thp_eligible : 1; /* its first touch may get a huge page */
 	unsigned major, minor;	   /* of the file's device; all three are 0 for anonymous memory */
 	uint64_t inode;

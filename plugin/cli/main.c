@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "check.h"
 #include "closest.h"
 #include "command.h"
 #include "flags.h"
@@ -25,6 +26,7 @@ static const struct verb {
 	const char *help; /* instead of the help of main: a verb without flags */
 } verbs[] = {
 	{ "migrate", "move a process to another host", mfd_migrate_main, NULL },
+	{ "check", "say whether a process can move, and what it needs", mfd_check_main, NULL },
 	{ "serve", "receive sessions and serve their pages to criu restore", mfd_serve_main, NULL },
 	{ "wait", "wait until a session is ready, committed or done", mfd_wait_main, NULL },
 	{ "restore", "restore a session", mfd_restore_main, NULL },
@@ -127,6 +129,10 @@ static int run(int argc, char **argv)
 		return list_verbs();
 	if (!strcmp(argv[1], "--help=peers")) {
 		mfd_peers_page(stdout);
+		return MFD_EXIT_OK;
+	}
+	if (!strcmp(argv[1], "--help=services")) {
+		mfd_check_services_page(stdout);
 		return MFD_EXIT_OK;
 	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {

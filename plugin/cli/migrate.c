@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* criu-multifd migrate: one command that moves a process. */
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +13,6 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "flags.h"
 #include "io.h"
 #include "life.h"
 #include "migrate.h"
@@ -22,121 +20,6 @@
 #include "source_file.h"
 
 #define PROGRESS_FILE ".progress"
-
-/* ---- configuration: flags win because they become environment, which wins over the file ---- */
-
-static int set_env(const char *name, const char *value, struct mfd_error *err)
-{
-	char env[96] = "CRIU_MULTIFD_";
-	size_t n = strlen(env);
-
-	for (; *name && n + 1 < sizeof(env); name++)
-		env[n++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
-	env[n] = 0;
-	return setenv(env, value, 1) ? mfd_error_sys(err, -errno, "%s", env) : 0;
-}
-
-/* Check a flag of the table of options, and hand it on in the environment. */
-static int option_flag(void *arg, int argc, char **argv, int *i, struct mfd_error *err)
-{
-	struct mfd_options *o = arg;
-	const char *flag = argv[*i];
-	char name[64];
-	int at = *i, ret = mfd_options_from_flag(o, argc, argv, i, err);
-
-	if (ret != 1)
-		return ret;
-	snprintf(name, sizeof(name), "%.*s", (int)strcspn(flag + 2, "="), flag + 2);
-	ret = set_env(name, *i == at ? strchr(flag, '=') + 1 : argv[*i], err);
-	return ret ? ret : 1;
-}
-
-static int add_restore_options(struct mfd_migrate *m, struct mfd_error *err)
-{
-	const char *more = getenv("CRIU_MULTIFD_RESTORE_OPTION");
-	char all[1024];
-
-	if (!m->restore_options[0])
-		return 0;
-	snprintf(all, sizeof(all), "%s%s%s", m->restore_options, more && *more ? "," : "",
-		 more ? more : "");
-	return set_env("restore-option", all, err);
-}
-
-static int read_options(struct mfd_migrate *m, struct mfd_error *err)
-{
-	int ret;
-
-	mfd_options_free(&m->o);
-	mfd_options_init(&m->o);
-	ret = mfd_options_from_env(&m->o, err);
-	if (!ret)
-		ret = mfd_options_from_file(&m->o, NULL, err);
-	return ret ? ret : mfd_options_check(&m->o, err);
-}
-
-/* Refuse what cannot go with --to ssh://; tell its server what follows from other options. */
-static int check_ssh(struct mfd_migrate *m, struct mfd_error *err)
-{
-	static const char *const keys[] = { "CRIU_MULTIFD_TLS_DIR", "CRIU_MULTIFD_TLS_PSK" };
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		if (getenv(keys[i]) && *getenv(keys[i]))
-			return mfd_error_set(
-				err, -EINVAL,
-				"tls-dir and tls-psk cannot go with --to ssh://, which makes a key "
-				"for this migration");
-	if (m->o.zerocopy == MFD_ON)
-		return mfd_error_set(
-			err, -EINVAL,
-			"zerocopy = on cannot go with --to ssh://, which uses TLS: what is "
-			"encrypted is a copy");
-	return m->o.move_address ? mfd_migrate_ssh_add_option(&m->ssh, "--allow-address=any", err) :
-				   0;
-}
-
-static int check_target(struct mfd_migrate *m, struct mfd_error *err)
-{
-	if (m->by_ssh)
-		return check_ssh(m, err);
-	if (m->ssh.program || m->ssh.remote || m->ssh.n_options)
-		return mfd_error_set(err, -EINVAL,
-				     "--ssh-program, --remote-program and --serve-option are for "
-				     "--to ssh://HOST");
-	return m->o.target ? 0 :
-			     mfd_error_set(err, -EINVAL, "--to ADDR:PORT or ssh://HOST is missing");
-}
-
-static int configure(struct mfd_migrate *m, struct mfd_error *err)
-{
-	int ret = 0;
-
-	m->by_ssh = mfd_migrate_ssh_is(m->to);
-	if (m->to)
-		ret = m->by_ssh ? mfd_migrate_ssh_parse(&m->ssh, m->to, err) :
-				  set_env("target", m->to, err);
-	if (!ret && m->restore)
-		ret = set_env("confirm", "restore", err);
-	if (!ret)
-		ret = add_restore_options(m, err);
-	if (!ret)
-		ret = read_options(m, err);
-	return ret ? ret : check_target(m, err);
-}
-
-/* The sender finds in its environment what the server of --to ssh:// needs. */
-static int configure_by_ssh(struct mfd_migrate *m, struct mfd_error *err)
-{
-	char key[4200];
-	int ret;
-
-	snprintf(key, sizeof(key), "%s/" MFD_MIGRATE_SSH_KEY, m->dir);
-	ret = set_env("target", m->ssh.address, err);
-	ret = ret ? ret : set_env("tls-psk", key, err);
-	ret = ret ? ret : set_env("tls-psk-id", "", err);
-	ret = ret ? ret : set_env("tls-dir", "off", err);
-	return ret ? ret : read_options(m, err);
-}
 
 /* ---- CRIU's folder ---- */
 
@@ -421,7 +304,7 @@ static int start_by_ssh(struct mfd_migrate *m, struct mfd_error *err)
 	ret = mfd_migrate_ssh_start(&m->ssh, m->dir,
 				    m->timeout_ms ? mfd_io_now_ms() + m->timeout_ms : 0,
 				    m->o.connect_timeout, err);
-	return ret ? ret : configure_by_ssh(m, err);
+	return ret ? ret : mfd_migrate_args_by_ssh(m, err);
 }
 
 static int migrate(struct mfd_migrate *m)
@@ -434,6 +317,7 @@ static int migrate(struct mfd_migrate *m)
 	ret = ret ? ret : mfd_netaddr_check_here(m->o.move_address, &err);
 	ret = ret ? ret : mfd_hostcriu_find(&m->criu, &err);
 	ret = ret ? ret : mfd_hostcriu_plugins(m->plugins, sizeof(m->plugins), &err);
+	ret = ret || m->no_check ? ret : mfd_migrate_look(m, &err);
 	ret = ret ? ret : make_dir(m, &err);
 	ret = ret ? ret : make_progress(m, &err);
 	if (ret)
@@ -446,130 +330,54 @@ static int migrate(struct mfd_migrate *m)
 	return ret ? refuse(m, MFD_EXIT_REFUSED, &err) : finish(m);
 }
 
-static int set_pid(void *dest, const char *value, struct mfd_error *err)
-{
-	char *end;
-	unsigned long v;
-
-	errno = 0;
-	v = strtoul(value, &end, 10);
-	if (!isdigit((unsigned char)*value) || *end || errno || !v || v > INT32_MAX)
-		return mfd_error_set(err, -EINVAL, "'%s' is not the number of a process", value);
-	*(uint32_t *)dest = (uint32_t)v;
-	return 0;
-}
+static const struct mfd_migrate_words words = {
+	.verb = "migrate",
+	.usage =
+		"-t PID --to ADDR:PORT|ssh://HOST [--session S] [--restore] [--json] [-- CRIU DUMP OPTIONS]",
+	.summary = "Moves a process, with its children, to the host of a restore server.",
+	.notes =
+		"Ctrl-C (and SIGTERM) aborts: the process runs on here. Options of criu dump that mean something to the restore\n"
+		"(--tcp-established, --shell-job, --ext-unix-sk, --file-locks, --link-remap, --manage-cgroups, --network-lock,\n"
+		"--tcp-close, --skip-in-flight) are asked of the target, too. $CRIU names the criu to run.\n"
+		"The fields of the summary are explained with 'criu-multifd status'. Events of kind phase name the folder,\n"
+		"images_dir, where 'criu-multifd set --source' and 'criu-multifd status --source' find the sender.\n"
+		"\n"
+		"Terminals whose other end stays here need no --external: criu is told of them, and dump.log says which.  With --restore\n"
+		"the target must offer one for each ('criu-multifd cpr offer SESSION tty').  A job of a shell needs --shell-job.\n"
+		"\n"
+		"--to ssh://[USER@]HOST[:PORT][/DIR] starts 'criu-multifd serve --once --restore' on HOST, in DIR or in a folder of\n"
+		"its own in /run/criu-multifd.ssh, and gives it a key for this migration.  USER must be root there (or see\n"
+		"--remote-program).  Memory does not go through ssh but to the address by which ssh reaches HOST, to any port, encrypted\n"
+		"with that key; --serve-option=--listen=ADDR:PORT says another.  The server ends when the session has ended, and goes on\n"
+		"without this program where that is to be restored by a person, or is in doubt.\n"
+		"\n"
+		"Before anything is begun it looks at the process as 'criu-multifd check' does: what cannot move is refused with\n"
+		"the reason, options of criu that are needed are added and named, what will be slow is said.\n"
+		"\n"
+		"Exit status:\n"
+		"   0  released: the process is gone here and complete on the target; with --restore it runs there, without it is\n"
+		"      to be restored there ('criu-multifd restore'), in postcopy mode too unless that has happened\n"
+		"   1  failed or aborted: the process runs on here\n"
+		"   2  aborted because of --timeout: the process runs on here\n"
+		"   3  in doubt: gone here, complete on the target, which could not be told yet; see 'criu-multifd status' there.\n"
+		"      The sender goes on telling it; 'criu-multifd resolve --source DIR --discard' ends that.\n"
+		"      Or frozen here, as its copy may run there: the sender was ended before that was known, which\n"
+		"      'criu-multifd status --source DIR' shows and 'criu-multifd resolve --source DIR' settles\n"
+		"   4  nothing was begun: no such process, not root, no criu ...\n"
+		"   5  the target cannot be reached or refuses; nothing was frozen\n"
+		"   6  both run: the process runs on here, and on the target, where a person has let it run; end one of the two\n"
+		"  64  wrong usage or configuration",
+	.needs_target = 1,
+};
 
 int mfd_migrate_main(int argc, char **argv)
 {
 	struct mfd_migrate m = { 0 };
-	const struct mfd_flag flags[] = {
-		{ .name = "tree",
-		  .letter = 't',
-		  .kind = MFD_FLAG_CALL,
-		  .call = set_pid,
-		  .dest = &m.pid,
-		  .arg = "PID",
-		  .help = "the process to move, with all its children" },
-		{ .name = "to",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &m.to,
-		  .arg = "ADDR:PORT|ssh://[USER@]HOST[:PORT][/DIR]",
-		  .help = "the restore server; ssh: one is started on HOST through ssh, for this migration alone" },
-		{ .name = "ssh-program",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &m.ssh.program,
-		  .arg = "WORDS",
-		  .help = "--to ssh: the ssh to run, with its options (ssh)" },
-		{ .name = "remote-program",
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &m.ssh.remote,
-		  .arg = "WORDS",
-		  .help = "--to ssh: how criu-multifd is called there, e.g. 'sudo criu-multifd' (criu-multifd)" },
-		{ .name = "serve-option",
-		  .kind = MFD_FLAG_CALL,
-		  .call = mfd_migrate_ssh_add_option,
-		  .dest = &m.ssh,
-		  .arg = "WORD",
-		  .help = "--to ssh: one more word for 'criu-multifd serve' there, e.g. --serve-option=--listen=192.0.2.2:7777;\n"
-			  "may be given more than once" },
-		{ .name = "restore",
-		  .kind = MFD_FLAG_BOOL,
-		  .dest = &m.restore,
-		  .help = "the target restores at once, and only then the process here is released (confirm = restore)" },
-		{ .name = "json",
-		  .kind = MFD_FLAG_BOOL,
-		  .dest = &m.json,
-		  .help = "for programs: one event per line, the summary last" },
-		{ .name = "timeout",
-		  .kind = MFD_FLAG_MS,
-		  .dest = &m.timeout_ms,
-		  .arg = "SECONDS",
-		  .help = "abort when it has not come to an end by then" },
-		{ .name = "images-dir",
-		  .letter = 'D',
-		  .kind = MFD_FLAG_STRING,
-		  .dest = &m.images,
-		  .arg = "DIR",
-		  .help = "where criu writes images and logs; kept (a private folder in TMPDIR, removed)" },
-		{ 0 },
-	};
-	const struct mfd_flags table = {
-		.verb = "migrate",
-		.usage =
-			"-t PID --to ADDR:PORT|ssh://HOST [--session S] [--restore] [--json] [-- CRIU DUMP OPTIONS]",
-		.summary = "Moves a process, with its children, to the host of a restore server.",
-		.notes =
-			"Ctrl-C (and SIGTERM) aborts: the process runs on here. Options of criu dump that mean something to the restore\n"
-			"(--tcp-established, --shell-job, --ext-unix-sk, --file-locks, --link-remap, --manage-cgroups, --network-lock,\n"
-			"--tcp-close, --skip-in-flight) are asked of the target, too. $CRIU names the criu to run.\n"
-			"The fields of the summary are explained with 'criu-multifd status'. Events of kind phase name the folder,\n"
-			"images_dir, where 'criu-multifd set --source' and 'criu-multifd status --source' find the sender.\n"
-			"\n"
-			"Terminals whose other end stays here need no --external: criu is told of them, and dump.log says which.  With --restore\n"
-			"the target must offer one for each ('criu-multifd cpr offer SESSION tty').  A job of a shell needs --shell-job.\n"
-			"\n"
-			"--to ssh://[USER@]HOST[:PORT][/DIR] starts 'criu-multifd serve --once --restore' on HOST, in DIR or in a folder of\n"
-			"its own in /run/criu-multifd.ssh, and gives it a key for this migration.  USER must be root there (or see\n"
-			"--remote-program).  Memory does not go through ssh but to the address by which ssh reaches HOST, to any port, encrypted\n"
-			"with that key; --serve-option=--listen=ADDR:PORT says another.  The server ends when the session has ended, and goes on\n"
-			"without this program where that is to be restored by a person, or is in doubt.\n"
-			"\n"
-			"Exit status:\n"
-			"   0  released: the process is gone here and complete on the target; with --restore it runs there, without it is\n"
-			"      to be restored there ('criu-multifd restore'), in postcopy mode too unless that has happened\n"
-			"   1  failed or aborted: the process runs on here\n"
-			"   2  aborted because of --timeout: the process runs on here\n"
-			"   3  in doubt: gone here, complete on the target, which could not be told yet; see 'criu-multifd status' there.\n"
-			"      The sender goes on telling it; 'criu-multifd resolve --source DIR --discard' ends that.\n"
-			"      Or frozen here, as its copy may run there: the sender was ended before that was known, which\n"
-			"      'criu-multifd status --source DIR' shows and 'criu-multifd resolve --source DIR' settles\n"
-			"   4  nothing was begun: no such process, not root, no criu ...\n"
-			"   5  the target cannot be reached or refuses; nothing was frozen\n"
-			"   6  both run: the process runs on here, and on the target, where a person has let it run; end one of the two\n"
-			"  64  wrong usage or configuration",
-		.flags = flags,
-		.max_args = 0,
-		.after = 1,
-		.other = option_flag,
-		.other_arg = &m.o,
-		.other_help = mfd_options_help,
-	};
-	struct mfd_flags_args args;
-	struct mfd_error err = { 0 };
-	int ret;
+	int ret = mfd_migrate_args(&m, &words, argc, argv);
 
-	mfd_options_init(&m.o);
-	ret = mfd_flags_begin(&table, argc, argv, &args);
-	if (ret >= 0)
-		return ret;
-	if (!m.pid)
-		return mfd_flags_misuse(&table, "-t PID is missing");
-	m.criu_args = args.after;
-	m.n_criu_args = args.n_after;
-	if (mfd_migrate_check_criu_args(&m, &err) || configure(&m, &err))
-		return mfd_flags_misuse(&table, "%s", mfd_error_text(&err));
-	ret = migrate(&m);
+	if (ret < 0)
+		ret = migrate(&m);
 	mfd_progress_close(m.progress);
-	mfd_options_free(&m.o);
+	mfd_migrate_args_free(&m);
 	return ret;
 }

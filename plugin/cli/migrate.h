@@ -3,9 +3,11 @@
  * criu-multifd migrate: runs `criu dump --lazy-pages` with the plugin, shows how far it is, and
  * says how it ended.
  *
- *	migrate.c		command line, configuration, folder, the end
+ *	migrate.c		folder, the end
+ *	migrate_args.c		command line and configuration, of check, too
  *	migrate_check.c		what can be known to be wrong before anything is begun
  *	migrate_ssh.c		--to ssh://: a server on the other host; migrate_ssh_url.c its name
+ *	migrate_look.c		the process, as check looks at it, and options that it needs
  *	migrate_run.c		CRIU's process, signals, abort
  *	migrate_report.c	progress and the summary, for people and as JSON
  *
@@ -20,6 +22,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "check.h"
 #include "error.h"
 #include "hostcriu.h"
 #include "migrate_ssh.h"
@@ -38,12 +41,14 @@ struct mfd_migrate {
 	/* the command line */
 	uint32_t pid;
 	const char *to, *images;
-	int restore, json;
+	int restore, json, no_check, no_auto;
 	uint64_t timeout_ms; /* 0 = none */
 	char **criu_args;
 	int n_criu_args;
 	struct mfd_migrate_ssh ssh;
 	int by_ssh;		   /* bool: --to says so */
+	char **all_args;	   /* with those that were added; NULL: none were */
+	char *asked_options;	   /* restore-option as the person gave it */
 	char restore_options[512]; /* what CRIU's dump options mean for the restore */
 
 	struct mfd_options o; /* effective */
@@ -66,6 +71,37 @@ struct mfd_migrate {
 
 #define MFD_MIGRATE_TIMEOUT (-1)
 
+/* ---- migrate_args.c ---- */
+
+struct mfd_migrate_words {
+	const char *verb, *usage, *summary, *notes;
+	int needs_target; /* and moves something */
+};
+
+/* Parse into m, which is all zero: -1 = go on, else the exit code. */
+int mfd_migrate_args(struct mfd_migrate *m, const struct mfd_migrate_words *w, int argc,
+		     char **argv);
+/* After options of criu were added: what they mean for the restore, too. */
+int mfd_migrate_args_again(struct mfd_migrate *m, struct mfd_error *err);
+/* The sender finds in its environment what the server of --to ssh:// needs. */
+int mfd_migrate_args_by_ssh(struct mfd_migrate *m, struct mfd_error *err);
+void mfd_migrate_args_free(struct mfd_migrate *m);
+
+/* ---- migrate_look.c ---- */
+
+/*
+ * Look at the process; c is all zero, and the caller's to free.  Options that it needs are added to
+ * those of criu, unless that is switched off.  0 or -errno with a sentence.
+ */
+int mfd_migrate_look_into(struct mfd_migrate *m, struct mfd_check *c, struct mfd_error *err);
+/* The same before a move: say what was found, and refuse what cannot move. */
+int mfd_migrate_look(struct mfd_migrate *m, struct mfd_error *err);
+
+/* ---- migrate_check.c ---- */
+
+/* Nonzero: `word` is criu's option `name` (without dashes), long or by its letter. */
+int mfd_migrate_is_option(const char *word, const char *name);
+
 /* 0 or -errno with a sentence. */
 int mfd_migrate_check_host(struct mfd_error *err);
 int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err);
@@ -83,6 +119,8 @@ void mfd_migrate_report_tick(struct mfd_migrate *m); /* at any time, often */
 /* A line for people that does not spoil the redrawn one. */
 void mfd_migrate_report_say(struct mfd_migrate *m, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* What was found, as an event: with --json alone. */
+void mfd_migrate_report_check(struct mfd_migrate *m, const struct mfd_check *c);
 /* result: "released", "in-doubt", "aborted", "failed"; error may be NULL. */
 void mfd_migrate_report_end(struct mfd_migrate *m, const char *result, int code, const char *error);
 

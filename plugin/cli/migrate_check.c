@@ -149,6 +149,17 @@ static const struct criu_option *find(const char *word)
 	return NULL;
 }
 
+int mfd_migrate_is_option(const char *word, const char *name)
+{
+	const struct criu_option *o = find(word);
+	size_t len = strlen(name);
+
+	if (o)
+		return !strcmp(o->name, name);
+	return !strncmp(word, "--", 2) && !strncmp(word + 2, name, len) &&
+	       (!word[2 + len] || word[2 + len] == '=');
+}
+
 /* ext-unix-sk travels without its value: the target's list knows it without one. */
 static int add_restore_option(struct mfd_migrate *m, const struct criu_option *o, const char *value,
 			      struct mfd_error *err)
@@ -165,6 +176,7 @@ static int add_restore_option(struct mfd_migrate *m, const struct criu_option *o
 
 int mfd_migrate_check_criu_args(struct mfd_migrate *m, struct mfd_error *err)
 {
+	m->restore_options[0] = 0;
 	for (int i = 0; i < m->n_criu_args; i++) {
 		const char *word = m->criu_args[i], *value = strchr(word, '=');
 		const struct criu_option *o = find(word);

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "check_report.h"
 #include "io.h"
 #include "migrate.h"
 #include "text.h"
@@ -114,6 +115,17 @@ static void print_json(struct json_object *j)
 								 JSON_C_TO_STRING_NOSLASHESCAPE));
 	fflush(stdout);
 	json_object_put(j);
+}
+
+void mfd_migrate_report_check(struct mfd_migrate *m, const struct mfd_check *c)
+{
+	struct json_object *j;
+
+	if (!m->json)
+		return;
+	j = event(m, "check");
+	mfd_check_json(j, c);
+	print_json(j);
 }
 
 static void json_phase(struct mfd_migrate *m)

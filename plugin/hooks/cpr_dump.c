@@ -171,6 +171,16 @@ static int take(struct mfd_cpr_described *d, int fd, struct mfd_error *err)
 	return ret;
 }
 
+/*
+ * With --ext-unix-sk CRIU connects it again to the socket of that name; it can do so only with
+ * datagram sockets, and asks plugins before it looks at its option.
+ */
+static int is_for_criu(const struct mfd_cpr_socket *s)
+{
+	return s->family == AF_UNIX && s->type == SOCK_DGRAM && s->peer_address_len &&
+	       (mfd_host_was_told("--ext-unix-sk") || mfd_host_was_told("-x"));
+}
+
 static int dump_one(int fd, int id, int is_unix, struct mfd_error *err)
 {
 	static struct mfd_cpr_described d; /* large; CRIU has one thread */
@@ -181,6 +191,10 @@ static int dump_one(int fd, int id, int is_unix, struct mfd_error *err)
 	ret = mfd_cpr_describe(fd, &d);
 	if (ret)
 		return mfd_error_sys(err, ret, "descriptor %#x", (unsigned)id);
+	if (is_unix && is_for_criu(&d.item.socket)) {
+		mfd_host_info("%s is left to --ext-unix-sk", d.name);
+		return -ENOTSUP;
+	}
 	if (!mfd_cpr_claims(dump.patterns, d.name)) {
 		mfd_host_info("%s is not claimed by cpr = %s", d.name, dump.patterns);
 		return -ENOTSUP;

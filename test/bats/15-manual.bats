@@ -34,6 +34,18 @@ load helpers
 	[[ $output == *"/peers:$(wc -l <"$SCRATCH/peers"): unknown word 'nonsense'"* ]]
 }
 
+@test "the page of services has each finding of check, and is sound" {
+	"$MFD" --help=services >"$SCRATCH/page"
+	groff -man -Tutf8 -ww "$SCRATCH/page" 2>"$SCRATCH/warnings" >/dev/null
+	[ ! -s "$SCRATCH/warnings" ] || fail "$(cat "$SCRATCH/warnings")"
+	groff -man -Tascii -P-cbou "$SCRATCH/page" >"$SCRATCH/text"
+	local id
+	for id in unmovable tcp-established ghost-limit reserved pipe-outside; do
+		grep -Eq "^ +$id( |\$)" "$SCRATCH/text" || fail "no finding '$id'"
+	done
+	grep -q PrivateIPC "$SCRATCH/text"
+}
+
 @test "the overview names every option, and no option is without a line of help" {
 	local name
 	"$MFD" --help=man | groff -man -Tascii -P-cbou >"$SCRATCH/text"
@@ -63,6 +75,7 @@ load helpers
 	[ "$(ls "$root/opt/x/lib/criu-multifd/plugins")" = multifd_plugin.so ]
 	[ -s "$root/opt/x/share/man/man8/criu-multifd-serve.8" ]
 	[ -s "$root/opt/x/share/man/man5/criu-multifd-peers.5" ]
+	[ -s "$root/opt/x/share/man/man7/criu-multifd-services.7" ]
 	make -s -C "$MFD_TOP" uninstall DESTDIR="$root" PREFIX=/opt/x
 	[ -z "$(find "$root" -type f)" ]
 }

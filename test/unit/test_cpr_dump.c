@@ -42,6 +42,13 @@ PLAY(mfd_host_error)
 PLAY(mfd_host_warn)
 PLAY(mfd_host_info)
 
+static int told; /* CRIU's command line has --ext-unix-sk */
+
+int mfd_host_was_told(const char *word)
+{
+	return told && !strcmp(word, "--ext-unix-sk");
+}
+
 int mfd_host_image_dir(void)
 {
 	return image_dir;
@@ -313,6 +320,25 @@ static void test_nothing_found(void **state)
 	assert_false(there(MFD_CPR_LOG_NAME) || there(MFD_CPR_IMAGE_NAME));
 }
 
+/* With --ext-unix-sk CRIU connects a datagram socket again by the name of its peer. */
+static void test_ext_unix_sk_wins(void **state)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "\0criu-multifd-test" };
+	int peer = socket(AF_UNIX, SOCK_DGRAM, 0), s = socket(AF_UNIX, SOCK_DGRAM, 0);
+	struct mfd_error err = { 0 };
+
+	assert_int_equal(bind(peer, (void *)&a, sizeof(a)), 0);
+	assert_int_equal(connect(s, (void *)&a, sizeof(a)), 0);
+	begin();
+	told = 1;
+	assert_int_equal(mfd_cpr_dump_unix(s, 8, &err), -ENOTSUP);
+	assert_int_equal(mfd_cpr_dump_unix(pair[0], 9, &err), 0); /* which CRIU cannot */
+	told = 0;
+	assert_int_equal(mfd_cpr_dump_unix(s, 8, &err), 0);
+	close(peer);
+	close(s);
+}
+
 #define test(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -322,6 +348,7 @@ int main(void)
 		test(test_image_follows_the_table),    test(test_sender_has_the_same_table),
 		test(test_one_key_one_descriptor),     test(test_journal_with_a_key_twice),
 		test(test_failed_dump_leaves_nothing), test(test_nothing_found),
+		test(test_ext_unix_sk_wins),
 	};
 
 	return cmocka_run_group_tests_name("cpr_dump", tests, NULL, NULL);

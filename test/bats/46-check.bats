@@ -1,0 +1,226 @@
+#!/usr/bin/env bats
+# Variables of helpers.bash; jq's programs.
+# shellcheck disable=SC2016,SC2153
+# SPDX-License-Identifier: GPL-2.0-only
+# `criu-multifd check`, and what `migrate` does with it: each finding is true of the real CRIU, and
+# what needs nothing has none. test/unit/test_check.c has the findings of each kind.
+
+bats_require_minimum_version 1.5.0
+load helpers
+load migrate
+load ../apps/apps
+
+setup()
+{
+	migrate_setup
+}
+
+# hold KIND: a process of test/unit/holds.c on host a; sets VICTIM_PID.
+hold()
+{
+	HOLD_DIR=$SCRATCH/hold.$1
+	mkdir -p "$HOLD_DIR"
+	start "hold.$1" ${NS_A:+nsenter --net=/run/netns/"$NS_A" --} "$TOOLS/holder" "$1" \
+		"$HOLD_DIR"
+	eventually 10 test -s "$HOLD_DIR/pid" || fail "no $1" || return 1
+	VICTIM_PID=$(cat "$HOLD_DIR/pid")
+	register pid "$VICTIM_PID"
+}
+
+# check_says FILTER [FLAGS]: of the findings of VICTIM_PID.
+check_says()
+{
+	on_a "$MFD" check -t "$VICTIM_PID" --json "${@:2}" | jq -r "$1"
+}
+
+ids()
+{
+	check_says '[.findings[].id] | join(",")' "$@"
+}
+
+# dump_alone [CRIU OPTIONS]: CRIU by itself; the process runs on.
+dump_alone()
+{
+	rm -rf "$SCRATCH/alone"
+	mkdir "$SCRATCH/alone"
+	on_a timeout 60 "$CRIU" dump -t "$VICTIM_PID" -D "$SCRATCH/alone" -o dump.log -v1 \
+		--leave-running "$@" </dev/null >"$SCRATCH/alone.out" 2>&1
+}
+
+@test "each option that check asks for is needed, and is enough" {
+	local kind found options
+	while read -r kind found; do
+		case $found in
+		tcp-established* | file-locks | shell-job | ghost-limit | link-remap | \
+			ext-unix-sk) ;;
+		*) continue ;;
+		esac
+		[ "$kind" != in-flight ] || continue # below
+		hold "$kind"
+		run -1 on_a "$MFD" check -t "$VICTIM_PID" --no-auto-options
+		[[ $output == *"needs an option, --"* ]]
+		read -ra options <<<"$(check_says '.options | join(" ")')"
+		echo "$kind: ${options[*]}"
+		! dump_alone || fail "$kind: moves without ${options[*]}"
+		dump_alone "${options[@]}" || fail "$kind: does not move with ${options[*]}"
+		run -0 on_a "$MFD" check -t "$VICTIM_PID" --no-auto-options -- "${options[@]}"
+		run -0 on_a "$MFD" check -t "$VICTIM_PID"
+		kill -KILL "$VICTIM_PID"
+	done < <("$TOOLS/holder" --list)
+}
+
+@test "what cannot move cannot be dumped; migrate refuses it before anything is begun" {
+	local kind found
+	SERVER_ADDR=127.0.0.1:1
+	while read -r kind found; do
+		case $found in
+		unmovable | socket-kind | mount-outside | sysv-ipc | nested-namespace) ;;
+		*) continue ;;
+		esac
+		hold "$kind" || continue
+		! dump_alone || fail "$kind: can be dumped"
+		run -1 on_a "$MFD" check -t "$VICTIM_PID"
+		[[ $output == *'cannot move'* ]]
+		run -4 migrate
+		[[ $output == *'--no-check'* ]]
+		kill -KILL "$VICTIM_PID"
+	done < <("$TOOLS/holder" --list)
+	no_folders_left
+}
+
+@test "what has no finding is dumped as it is" {
+	local kind found
+	while read -r kind found; do
+		[ -z "$found" ] || continue
+		hold "$kind"
+		dump_alone || fail "$kind: $(cat "$SCRATCH/alone/dump.log")"
+		kill -KILL "$VICTIM_PID"
+	done < <("$TOOLS/holder" --list)
+}
+
+@test "migrate adds the options, says so, and moves" {
+	local kind option
+	start_server --restore --pid-namespace own
+	while read -r kind option; do
+		hold "$kind"
+		SESSION=$kind
+		run -0 migrate --restore
+		echo "$output"
+		[[ $output == *"adds $option"* ]]
+		assert_gone "$VICTIM_PID"
+	done <<-'END'
+	ghost --ghost-limit=2M
+	journal --ext-unix-sk
+	connected --tcp-established
+	job --shell-job
+	END
+	# The copy would wait for a lock that its original holds: not with --restore on one machine.
+	hold flock
+	SESSION=flock
+	run -0 migrate
+	[[ $output == *'adds --file-locks'* ]]
+	assert_gone "$VICTIM_PID"
+	restore_lazily "$SERVER_DIR/flock" --file-locks
+	grep -q 'FLOCK' "/proc/$RESTORED_PID/fdinfo/3"
+}
+
+@test "--no-auto-options and --no-check: nothing is added, and it runs on here" {
+	start_server --restore
+	hold ghost
+	run -1 migrate --no-auto-options
+	[[ $output == *'needs an option, --ghost-limit=2M'* ]]
+	assert_running "$VICTIM_PID"
+	run -1 migrate --no-check
+	[[ $output != *ghost-limit=* ]]
+	assert_running "$VICTIM_PID"
+	# One that is too small is none, and a larger one is not made smaller.
+	[ "$(check_says '.options[]' -- --ghost-limit 1M)" = --ghost-limit=2M ]
+	[ "$(check_says '.options | length' -- --ghost-limit 5M)" = 0 ]
+	[ "$(check_says '.options | length' -- --ghost-limit=5M)" = 0 ]
+}
+
+@test "connections that are not accepted yet: named, never cut unasked" {
+	hold in-flight
+	run -1 on_a "$MFD" check -t "$VICTIM_PID"
+	[[ $output == *'--skip-in-flight: TCP connections'* ]]
+	! dump_alone --tcp-established
+	dump_alone --tcp-established --skip-in-flight
+}
+
+@test "check --json and its exit codes" {
+	start_victim --size 8 --tree 2 --threads 2
+	run -0 on_a "$MFD" check -t "$VICTIM_PID" --json
+	jq -e '.moves and .findings == [] and .options == [] and .processes == 3
+		and .bytes_memory > 8000000 and .standstill_ms > 0' <<<"$output"
+	fails 4 'there is no process' "$MFD" check -t 999999999
+	fails 64 '-t PID is missing' "$MFD" check
+	fails 64 'no-such' "$MFD" check -t 1 --no-such
+	CRIU=/nowhere fails 4 '/nowhere' on_a "$MFD" check -t "$VICTIM_PID"
+}
+
+@test "the victims of the other tests need nothing" {
+	start_victim --size 32 --huge --map all:4 --threads 3 --zombie
+	[ -z "$(ids)" ]
+	start_victim --name tree --size 8 --tree 2 --depth 2
+	[ -z "$(ids)" ]
+}
+
+# service NAME EXPECTED: what check finds of APP_PID; uids as a host sees them that may read limits.
+service()
+{
+	local found
+
+	VICTIM_PID=$APP_PID
+	found=$(LD_PRELOAD=$(tool prlimit_shim.so) ids)
+	[ "$found" = "$2" ] || fail "$1: '$found', not '$2'"
+}
+
+@test "services: redis, with and without a client" {
+	need_program redis-server redis-cli
+	hosts_down
+	lan_up
+	start_redis
+	service redis ''
+	start_client redis 6379
+	client_goes_on 10
+	service redis tcp-established
+}
+
+@test "services: nginx, postgresql" {
+	need_program nginx psql
+	hosts_down
+	lan_up
+	printf '%s\n' 'daemon off; worker_processes 2;' "pid $SCRATCH/nginx.pid;" \
+		"error_log $SCRATCH/nginx-error.log; events {}" \
+		"http { access_log off; server { listen 127.0.0.1:8080; } }" >"$SCRATCH/nginx.conf"
+	start_app nginx nginx -c "$SCRATCH/nginx.conf"
+	wait_app 8080
+	service nginx ''
+	start_postgres
+	service postgres ''
+}
+
+@test "services: python, sqlite in a transaction, node, java" {
+	need_program python3 node java
+	hosts_down
+	lan_up
+	start_heap python3 "$APPS/heap.py" 8
+	service python ''
+	cat >"$SCRATCH/sqlite.py" <<-'END'
+	import sqlite3, sys, time
+	db = sqlite3.connect(sys.argv[1], isolation_level=None)
+	db.execute("create table t (x)")
+	db.execute("begin exclusive")
+	print("ready", flush=True)
+	time.sleep(1000)
+	END
+	start_app sqlite python3 "$SCRATCH/sqlite.py" "$SCRATCH/db"
+	eventually 20 grep -q ready "$SCRATCH/sqlite.out"
+	service sqlite file-locks
+	rm -rf "$SCRATCH/heap"
+	start_heap node "$APPS/heap.js" 8
+	service node ''
+	rm -rf "$SCRATCH/heap"
+	start_heap java -Xmx256m "$APPS/Heap.java" 8
+	service java ''
+}
