@@ -7,6 +7,7 @@
 #include "gentle.h"
 
 #define BEHIND 19
+#define ASIDE  10
 #define AHEAD  10 /* of where it was */
 
 static int set(int nice)
@@ -25,7 +26,16 @@ static void look(struct mfd_gentle *g)
 	g->refused = g->base >= BEHIND || set(g->base + 1) || set(g->base);
 }
 
-void mfd_gentle_be(struct mfd_gentle *g, int gentle)
+static int nice_of(const struct mfd_gentle *g, enum mfd_gentle_degree gentle)
+{
+	if (gentle == MFD_GENTLE_NOT)
+		return g->base;
+	if (gentle == MFD_GENTLE_ASIDE && g->base + ASIDE < BEHIND)
+		return g->base + ASIDE;
+	return BEHIND;
+}
+
+void mfd_gentle_be(struct mfd_gentle *g, enum mfd_gentle_degree gentle)
 {
 	if (gentle == g->is)
 		return;
@@ -33,7 +43,7 @@ void mfd_gentle_be(struct mfd_gentle *g, int gentle)
 		look(g);
 	g->is = gentle;
 	if (!g->refused)
-		set(gentle ? BEHIND : g->base);
+		set(nice_of(g, gentle));
 }
 
 void mfd_gentle_first(void)

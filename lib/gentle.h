@@ -7,18 +7,21 @@
 #ifndef MFD_GENTLE_H
 #define MFD_GENTLE_H
 
+enum mfd_gentle_degree {
+	MFD_GENTLE_NOT,	   /* as it was */
+	MFD_GENTLE_BEHIND, /* behind everything else that wants to run */
+	MFD_GENTLE_ASIDE,  /* it leaves most to programs that are at work, and keeps a part */
+};
+
 /* Of one thread; zeroed at the start. */
 struct mfd_gentle {
 	int known, base; /* nice value to come back to */
 	int refused;	 /* the thread could not come back (no CAP_SYS_NICE), so it never goes */
-	int is;
+	enum mfd_gentle_degree is;
 };
 
-/*
- * The calling thread, whose g it is: behind everything else that wants to run, or as it was. Cheap
- * when nothing changes.
- */
-void mfd_gentle_be(struct mfd_gentle *g, int gentle);
+/* The calling thread, whose g it is.  Cheap when nothing changes. */
+void mfd_gentle_be(struct mfd_gentle *g, enum mfd_gentle_degree gentle);
 
 /*
  * The calling thread, for good: ahead of the bulk.  It has a part in answering faults, for each of

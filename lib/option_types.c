@@ -286,6 +286,9 @@ CHOICE_TYPE(tristate, [MFD_OFF] = "off", [MFD_ON] = "on", [MFD_AUTO] = "auto");
 CHOICE_TYPE(compress, [MFD_COMPRESS_OFF] = "off", [MFD_COMPRESS_LZ4] = "lz4",
 	    [MFD_COMPRESS_ZSTD] = "zstd", [MFD_COMPRESS_AUTO] = "auto");
 CHOICE_TYPE(mode, [MFD_MODE_SAFE] = "safe", [MFD_MODE_POSTCOPY] = "postcopy");
+CHOICE_TYPE(precopy_else, [MFD_PRECOPY_STOP] = "stop", [MFD_PRECOPY_ABORT] = "abort");
+CHOICE_TYPE(precopy_check, [MFD_CHECK_AUTO] = "auto", [MFD_CHECK_ALWAYS] = "always",
+	    [MFD_CHECK_OFF] = "off");
 CHOICE_TYPE(confirm, [MFD_CONFIRM_READY] = "ready", [MFD_CONFIRM_RESTORE] = "restore");
 CHOICE_TYPE(page_dump, [MFD_PAGE_DUMP_AUTO] = "auto", [MFD_PAGE_DUMP_CRIU] = "criu",
 	    [MFD_PAGE_DUMP_PLUGIN] = "plugin");

@@ -37,6 +37,6 @@ extern const struct mfd_option_type mfd_option_types_rate; /* lib/rate.h */
 /* Enumerations. */
 extern const struct mfd_option_type mfd_option_types_tristate, mfd_option_types_compress,
 	mfd_option_types_mode, mfd_option_types_confirm, mfd_option_types_log_level,
-	mfd_option_types_page_dump;
+	mfd_option_types_page_dump, mfd_option_types_precopy_else, mfd_option_types_precopy_check;
 
 #endif

@@ -16,9 +16,11 @@
 enum mfd_tristate { MFD_OFF, MFD_ON, MFD_AUTO };
 enum mfd_mode { MFD_MODE_SAFE, MFD_MODE_POSTCOPY };
 enum mfd_page_dump { MFD_PAGE_DUMP_AUTO, MFD_PAGE_DUMP_CRIU, MFD_PAGE_DUMP_PLUGIN };
+enum mfd_precopy_else { MFD_PRECOPY_STOP, MFD_PRECOPY_ABORT };
+enum mfd_precopy_check { MFD_CHECK_AUTO, MFD_CHECK_ALWAYS, MFD_CHECK_OFF };
 enum mfd_confirm { MFD_CONFIRM_READY, MFD_CONFIRM_RESTORE };
 
-#define MFD_OPTIONS_MAX 32 /* rows of the table, at most */
+#define MFD_OPTIONS_MAX 48 /* rows of the table, at most */
 
 /* Every option's value; strings are NULL when unset and owned by the struct. */
 struct mfd_options {
@@ -38,6 +40,14 @@ struct mfd_options {
 	enum mfd_page_dump page_dump;
 	/* ms, default 60000: confirm = restore and the target has not restored by then = abort */
 	uint32_t restore_timeout;
+	/* rounds of pages while the tasks run; auto: if they are large enough */
+	enum mfd_tristate precopy;
+	uint32_t downtime_limit;  /* ms: rounds go on until a freeze would bring no more */
+	uint32_t max_rounds;	  /* 1..1000 */
+	uint32_t precopy_timeout; /* ms for all rounds */
+	enum mfd_precopy_else precopy_else; /* when the tasks write as fast as pages are sent */
+	enum mfd_precopy_check precopy_check;
+	uint32_t tree; /* pid of the first process, where CRIU's command line has none; 0 */
 	/* options that the target shall give criu restore: NAME[=VALUE][,...] */
 	char *restore_option;
 	/* addresses that move along (netaddr.h): ADDR/LEN@DEV[:TARGETDEV][,...] */

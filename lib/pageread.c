@@ -134,6 +134,22 @@ static int read_slow(const struct mfd_pageread *r, uint64_t vaddr, uint64_t len,
 	return ret == -EIO ? -EFAULT : ret;
 }
 
+/* What is there, and zeros for what is not. */
+static int read_running(const struct mfd_pageread *r, uint64_t vaddr, uint64_t len, char *buf)
+{
+	for (uint64_t i = 0; i < len; i += PAGE)
+		if (read_slow(r, vaddr + i, PAGE, buf + i))
+			memset(buf + i, 0, PAGE);
+	return 0;
+}
+
+static int read_rest(const struct mfd_pageread *r, uint64_t vaddr, uint64_t len, char *buf)
+{
+	int ret = read_slow(r, vaddr, len, buf);
+
+	return ret && r->running ? read_running(r, vaddr, len, buf) : ret;
+}
+
 int mfd_pageread_runs(const struct mfd_pageread *r, const struct mfd_run *runs, unsigned n,
 		      void *buf)
 {
@@ -149,10 +165,10 @@ int mfd_pageread_runs(const struct mfd_pageread *r, const struct mfd_run *runs, 
 			continue;
 		}
 		got = read_fast(r, runs, n, &p);
-		if (got < 0)
+		if (got < 0 && !r->running)
 			return (int)got;
-		if (!got) {
-			ret = read_slow(r, runs[p.at].vaddr + p.done, rest, p.buf);
+		if (got <= 0) {
+			ret = read_rest(r, runs[p.at].vaddr + p.done, rest, p.buf);
 			if (ret)
 				return ret;
 			got = (ssize_t)rest;

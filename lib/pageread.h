@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Read pages of a frozen task into a buffer: process_vm_readv, and /proc/PID/mem for what that
- * refuses (PROT_NONE) or would copy for good (pages that are shared by copy-on-write).
+ * Read pages of a task, frozen or not, into a buffer: process_vm_readv, and /proc/PID/mem for what
+ * that refuses (PROT_NONE) or would copy for good (pages that are shared by copy-on-write).
  * Thread-safe: one object serves all channel threads.
  */
 #ifndef MFD_PAGEREAD_H
@@ -17,6 +17,11 @@ struct mfd_pageread {
 	pid_t pid;
 	int mem_fd;	/* /proc/PID/mem, opened once */
 	int pagemap_fd; /* -1: it cannot be opened */
+	/*
+	 * Of a process that runs: a page that is gone since it was found reads as zeros, and so
+	 * does each one of a process that has ended.
+	 */
+	int running;
 };
 
 int mfd_pageread_open(struct mfd_pageread *r, pid_t pid, struct mfd_error *err);

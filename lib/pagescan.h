@@ -18,6 +18,7 @@ enum mfd_look {
 	MFD_LOOK_ALL,
 	MFD_LOOK_WRITTEN,   /* tracked ones that were written since they were protected */
 	MFD_LOOK_TRACKED,   /* all tracked ones */
+	MFD_LOOK_CLEAN,	    /* tracked ones that were not written */
 	MFD_LOOK_UNTRACKED, /* all others */
 	MFD_LOOK_OWN,	    /* all but those of files: mfd_pagescan_count */
 	MFD_LOOKS,
@@ -26,7 +27,7 @@ enum mfd_look {
 struct mfd_vma {
 	uint64_t start, end; /* bytes */
 	unsigned read : 1, exec : 1;
-	unsigned look : 2; /* enum mfd_look */
+	unsigned look : 3; /* enum mfd_look */
 };
 
 struct mfd_vmas {

@@ -8,10 +8,12 @@
 #ifndef MFD_PAYLOAD_H
 #define MFD_PAYLOAD_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "pageread.h"
+#include "sentpages.h"
 #include "pagescan.h"
 #include "wire.h"
 
@@ -19,11 +21,16 @@ enum mfd_payload_type {
 	MFD_PAYLOAD_NONE = 0,
 	MFD_PAYLOAD_PAGES,
 	MFD_PAYLOAD_FILE,
+	MFD_PAYLOAD_STALE, /* pages without their bytes: what was sent of them is to be forgotten */
 };
 
 struct mfd_payload {
 	enum mfd_payload_type type;
 	uint64_t sequence; /* of the packet it becomes */
+	/* PAGES: where to note what is sent, and as of which round; NULL: nowhere */
+	struct mfd_pagetable *sent;
+	uint32_t round;
+	int hash; /* bool: with a hash of each page */
 	union {
 		struct {
 			const struct mfd_pageread *reader; /* outlives the session's channels */
@@ -46,6 +53,7 @@ struct mfd_payload {
 static inline void mfd_payload_reset(struct mfd_payload *p)
 {
 	p->type = MFD_PAYLOAD_NONE;
+	p->sent = NULL;
 }
 
 #endif

@@ -72,10 +72,11 @@ const char *mfd_progress_word(unsigned phase)
 {
 	static const char *const words[] = {
 		[MFD_PROGRESS_STARTING] = "starting",	[MFD_PROGRESS_CONNECTING] = "connecting",
-		[MFD_PROGRESS_QUEUED] = "queued",	[MFD_PROGRESS_FREEZING] = "freezing",
-		[MFD_PROGRESS_STREAMING] = "streaming", [MFD_PROGRESS_VERIFYING] = "verifying",
-		[MFD_PROGRESS_RESTORING] = "restoring", [MFD_PROGRESS_RELEASING] = "releasing",
-		[MFD_PROGRESS_RELEASED] = "released",	[MFD_PROGRESS_ABORTED] = "aborted",
+		[MFD_PROGRESS_QUEUED] = "queued",	[MFD_PROGRESS_PRECOPY] = "precopy",
+		[MFD_PROGRESS_FREEZING] = "freezing",	[MFD_PROGRESS_STREAMING] = "streaming",
+		[MFD_PROGRESS_VERIFYING] = "verifying", [MFD_PROGRESS_RESTORING] = "restoring",
+		[MFD_PROGRESS_RELEASING] = "releasing", [MFD_PROGRESS_RELEASED] = "released",
+		[MFD_PROGRESS_ABORTED] = "aborted",
 	};
 
 	return phase < sizeof(words) / sizeof(*words) ? words[phase] : "?";

@@ -22,6 +22,7 @@ enum mfd_progress_phase {
 	MFD_PROGRESS_STARTING, /* no sender yet */
 	MFD_PROGRESS_CONNECTING,
 	MFD_PROGRESS_QUEUED,   /* the target has no memory yet; the tasks run on */
+	MFD_PROGRESS_PRECOPY,  /* memory is sent in rounds while the tasks run */
 	MFD_PROGRESS_FREEZING, /* connected; CRIU stops the tasks */
 	MFD_PROGRESS_STREAMING,
 	MFD_PROGRESS_VERIFYING, /* everything is sent */
@@ -51,15 +52,18 @@ struct mfd_progress {
 	_Atomic uint32_t lost; /* enum mfd_progress_doubt */
 	/* postcopy: the target has no memory for more pages until it has restored */
 	_Atomic uint32_t held;
-	_Atomic uint64_t bytes_total; /* of memory; an estimate until STREAMING is over */
-	_Atomic uint64_t bytes_sent;  /* of them, given to the channels */
-	int32_t criu_failed;	      /* CRIU's own error: its log says which */
-	int32_t code;		      /* -errno */
-	uint32_t failed_in;	      /* the phase in which it was ABORTED */
-	int32_t untold;		      /* released, but the target could not be told */
-	int32_t both;		      /* the tasks run on here, and on the target, too */
-	int32_t doubt;		      /* the sender was ended in doubt: the tasks stay frozen */
-	int32_t ran;		      /* a task here ran beside its copy */
+	/* precopy: as of the latest round */
+	_Atomic uint32_t round, expected_ms; /* how long the tasks would stand still */
+	_Atomic uint64_t left, written;	     /* bytes; bytes per second */
+	_Atomic uint64_t bytes_total;	     /* of memory; an estimate until STREAMING is over */
+	_Atomic uint64_t bytes_sent;	     /* of them, given to the channels */
+	int32_t criu_failed;		     /* CRIU's own error: its log says which */
+	int32_t code;			     /* -errno */
+	uint32_t failed_in;		     /* the phase in which it was ABORTED */
+	int32_t untold;			     /* released, but the target could not be told */
+	int32_t both;			     /* the tasks run on here, and on the target, too */
+	int32_t doubt; /* the sender was ended in doubt: the tasks stay frozen */
+	int32_t ran;   /* a task here ran beside its copy */
 	char error[512];
 };
 

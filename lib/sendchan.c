@@ -260,6 +260,21 @@ static void pack_pages(struct packing *k, const struct mfd_payload *p, char *dat
 		memmove(dst, stretch, (size_t)(src - stretch));
 }
 
+/* The pages lie at `data` one after the other; while they are in the cache. */
+static int note_pages(const struct mfd_payload *p, const char *data)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; p->sent && i < p->pages.nruns && !ret; i++) {
+		const struct mfd_run *r = &p->pages.runs[i];
+
+		ret = mfd_sentpages_note(p->sent, r->vaddr, r->pages, p->round,
+					 p->hash ? data : NULL);
+		data += r->pages * MFD_WIRE_PAGE_SIZE;
+	}
+	return ret;
+}
+
 static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 {
 	struct mfd_wire_packet h = { .type = MFD_WIRE_PACKET_PAGES,
@@ -282,6 +297,10 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 						     "reading memory of task %d at %#llx",
 						     p->pages.reader->pid,
 						     (unsigned long long)p->pages.runs[0].vaddr));
+	ret = note_pages(p, buffer_at(c, buf));
+	if (ret)
+		return mfd_error_blame(&c->err, MFD_ERROR_OWN,
+				       mfd_error_sys(&c->err, ret, "noting what was sent"));
 	pack_pages(&k, p, buffer_at(c, buf));
 	mfd_assert(k.n <= MFD_WIRE_MAX_RUNS && k.kept + k.zero == p->pages.npages);
 	mfd_counter_add(&c->st.read_us, mfd_io_now_us() - t0);
@@ -296,6 +315,33 @@ static int send_pages(struct mfd_sendchan *c, struct mfd_payload *p)
 		mfd_counter_add(&c->st.first_us, t0);
 	mfd_counter_add(&c->st.last_us, mfd_io_now_us() - mfd_counter_get(&c->st.last_us));
 	return ret;
+}
+
+/* Addresses alone. */
+static int send_stale(struct mfd_sendchan *c, struct mfd_payload *p)
+{
+	struct mfd_wire_packet h = { .type = MFD_WIRE_PACKET_PAGES,
+				     .sequence = p->sequence,
+				     .task = p->pages.task,
+				     .entries = p->pages.nruns,
+				     .table_len = p->pages.nruns *
+						  (uint32_t)sizeof(struct mfd_wire_run) };
+	struct mfd_wire_run *out;
+	unsigned buf;
+	int ret;
+
+	mfd_assert(p->pages.nruns && p->pages.nruns <= MFD_WIRE_MAX_RUNS);
+	mfd_assert(c->lim.precopy);
+	ret = take_buffer(c, &buf);
+	if (ret)
+		return ret;
+	out = table_of(c);
+	for (uint32_t i = 0; i < p->pages.nruns; i++)
+		out[i] = (struct mfd_wire_run){ .vaddr = p->pages.runs[i].vaddr,
+						.pages = (uint32_t)p->pages.runs[i].pages,
+						.flags = MFD_WIRE_RUN_STALE };
+	mfd_wire_runs_seal(out, h.entries);
+	return send_packet(c, &h, out, buf);
 }
 
 static int send_file(struct mfd_sendchan *c, struct mfd_payload *p)
@@ -335,6 +381,7 @@ static const struct kind {
 	[MFD_PAYLOAD_NONE] = { NULL, .gives_way = 0 },
 	[MFD_PAYLOAD_PAGES] = { send_pages, .gives_way = 1 },
 	[MFD_PAYLOAD_FILE] = { send_file, .gives_way = 0 },
+	[MFD_PAYLOAD_STALE] = { send_stale, .gives_way = 0 },
 };
 
 static const struct kind *kind_of(const struct mfd_payload *p)
@@ -349,8 +396,10 @@ int mfd_sendchan_send(void *chan, struct mfd_payload *p)
 
 	const struct kind *kind = kind_of(p);
 
-	mfd_gentle_be(&c->manners, kind->gives_way && c->gentle &&
-					   atomic_load_explicit(c->gentle, memory_order_relaxed));
+	mfd_gentle_be(&c->manners, kind->gives_way && c->gentle ?
+					   (enum mfd_gentle_degree)atomic_load_explicit(
+						   c->gentle, memory_order_relaxed) :
+					   MFD_GENTLE_NOT);
 	return kind->send ? kind->send(c, p) : 0;
 }
 

@@ -76,7 +76,7 @@ struct mfd_sendchan {
 	struct mfd_compress *compress; /* NULL = off; the channel's own, freed with it */
 	struct mfd_ratelimit *limit;   /* of all channels of the session; NULL = none */
 	int urgent;		       /* counts for the limit, but waits for nothing */
-	/* nonzero: pages give way to CRIU; NULL = never.  Relaxed: a hint. */
+	/* enum mfd_gentle_degree for pages; NULL = they never give way.  Relaxed: a hint. */
 	const atomic_int *gentle;
 	struct mfd_gentle manners;
 	struct mfd_sendchan_counters st;

@@ -202,6 +202,13 @@ void mfd_track_detach(struct mfd_track *t)
 	mfd_io_close(&t->fd);
 }
 
+void mfd_track_give_up(struct mfd_track *t, int code, const char *step)
+{
+	mfd_assert(code < 0);
+	mfd_track_detach(t);
+	untracked(t, code, step);
+}
+
 /* ---- rounds ---- */
 
 static int finds_any(struct mfd_pagescan *s, const struct mfd_vma *v)
@@ -297,7 +304,9 @@ int mfd_track_next(struct mfd_track *t, struct mfd_run *runs, int max)
 			t->pos = t->vmas.v[t->vma].start;
 		}
 	}
-	if (n <= 0)
+	if (n < 0)
+		mfd_track_give_up(t, n, "scanning");
+	else if (!n)
 		end_round(t);
 	return n < 0 ? 0 : n;
 }
@@ -324,7 +333,7 @@ uint64_t mfd_track_count(const struct mfd_track *t)
 
 	if (mfd_pagescan_vmas(t->pid, &vmas, NULL))
 		return 0;
-	if (!mfd_track_stopped(t, &vmas) && !mfd_pagescan_open(t->pid, 0, &s, NULL))
+	if (!mfd_track_stopped(t, &vmas, 0) && !mfd_pagescan_open(t->pid, 0, &s, NULL))
 		for (size_t i = 0; i < vmas.n; i++)
 			if (!mfd_pagescan_look(s, (enum mfd_look)vmas.v[i].look, 0))
 				sum += count_in(s, &vmas.v[i]);
@@ -333,22 +342,25 @@ uint64_t mfd_track_count(const struct mfd_track *t)
 	return sum;
 }
 
-int mfd_track_stopped(const struct mfd_track *t, struct mfd_vmas *vmas)
+int mfd_track_stopped(const struct mfd_track *t, struct mfd_vmas *vmas, int clean)
 {
+	static const enum mfd_look looks[] = { MFD_LOOK_WRITTEN, MFD_LOOK_UNTRACKED,
+					       MFD_LOOK_CLEAN };
+	size_t n = clean ? 3 : 2;
 	struct mfd_vma *v;
 
 	if (t->fd < 0 || has_userfaultfd(t->pid) ||
 	    t->start_time != mfd_procfile_start_time(t->pid) || !vmas->n)
 		return 0;
-	v = reallocarray(vmas->v, vmas->n, 2 * sizeof(*v));
+	v = reallocarray(vmas->v, vmas->n, n * sizeof(*v));
 	if (!v)
 		return -ENOMEM;
+	for (size_t l = n; l--;)
+		for (size_t i = 0; i < vmas->n; i++) {
+			v[l * vmas->n + i] = v[i];
+			v[l * vmas->n + i].look = looks[l];
+		}
 	vmas->v = v;
-	for (size_t i = 0; i < vmas->n; i++) {
-		v[i].look = MFD_LOOK_WRITTEN;
-		v[vmas->n + i] = v[i];
-		v[vmas->n + i].look = MFD_LOOK_UNTRACKED;
-	}
-	vmas->n *= 2;
+	vmas->n *= n;
 	return 0;
 }

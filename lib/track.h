@@ -60,17 +60,24 @@ void mfd_track_attach(struct mfd_track *t, pid_t pid);
  */
 void mfd_track_detach(struct mfd_track *t);
 
+/*
+ * A round that cannot be finished: what it has protected, and not told, would count as sent.  So
+ * the process is not tracked any more, whatever it does.
+ */
+void mfd_track_give_up(struct mfd_track *t, int code, const char *step);
+
 /* Begin a round: read the mappings, attach anew after an exec, register what is new. */
 void mfd_track_begin(struct mfd_track *t);
-/* Up to `max` runs; 0: that was all.  A process that has ended has none. */
+/* Up to `max` runs; 0: that was all, or no more can be had: then it is untracked. */
 int mfd_track_next(struct mfd_track *t, struct mfd_run *runs, int max);
 /* How many pages another round would find now. */
 uint64_t mfd_track_count(const struct mfd_track *t);
 
 /*
- * Of a stopped process: split its mappings into what the last look has to search for.  Leaves them
- * as they are, all to be taken, if it is not tracked.  0 or -errno.
+ * Of a stopped process: split its mappings into what the last look has to search for, and, with
+ * `clean`, what it need not take.  Leaves them as they are, all to be taken, if it is not tracked.
+ * 0 or -errno.
  */
-int mfd_track_stopped(const struct mfd_track *t, struct mfd_vmas *vmas);
+int mfd_track_stopped(const struct mfd_track *t, struct mfd_vmas *vmas, int clean);
 
 #endif

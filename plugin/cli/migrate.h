@@ -33,6 +33,7 @@ struct mfd_migrate_report {
 	int json, terminal; /* terminal: one line, redrawn */
 	unsigned phase;	    /* the last one shown */
 	int lost, drawn;    /* drawn: a line without an end stands there */
+	unsigned round;	    /* of precopy, that was shown */
 	uint64_t start_us, shown_us, stream_us;
 	uint64_t rate_us, rate_bytes, rate; /* bytes per second, smoothed; measured since ... */
 };

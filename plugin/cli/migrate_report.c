@@ -29,6 +29,7 @@ static const char *const phase_texts[] = {
 	[MFD_PROGRESS_STARTING] = "starting criu",
 	[MFD_PROGRESS_CONNECTING] = "connecting",
 	[MFD_PROGRESS_QUEUED] = "waiting for memory on the target",
+	[MFD_PROGRESS_PRECOPY] = "sending memory while it runs",
 	[MFD_PROGRESS_FREEZING] = "freezing",
 	[MFD_PROGRESS_STREAMING] = "streaming",
 	[MFD_PROGRESS_VERIFYING] = "verifying",
@@ -159,6 +160,20 @@ static void json_progress(struct mfd_migrate *m)
 	print_json(j);
 }
 
+static void json_round(struct mfd_migrate *m)
+{
+	struct json_object *j = event(m, "round");
+
+	json_object_object_add(j, "round", json_object_new_int64(atomic_load(&m->progress->round)));
+	json_object_object_add(j, "bytes_left",
+			       json_object_new_uint64(atomic_load(&m->progress->left)));
+	json_object_object_add(j, "bytes_per_second_written",
+			       json_object_new_uint64(atomic_load(&m->progress->written)));
+	json_object_object_add(j, "expected_downtime_ms",
+			       json_object_new_int64(atomic_load(&m->progress->expected_ms)));
+	print_json(j);
+}
+
 static int columns(void)
 {
 	struct winsize w;
@@ -175,6 +190,21 @@ static void bar(char *to, double percent)
 	to[20] = 0;
 }
 
+/* The latest round of precopy. */
+static void describe_round(const struct mfd_migrate *m, char *text, size_t len)
+{
+	char left[32], written[32];
+	unsigned round = atomic_load(&m->progress->round);
+
+	*text = 0;
+	if (!round)
+		return;
+	mfd_words_bytes(atomic_load(&m->progress->left), left, sizeof(left));
+	mfd_words_rate(atomic_load(&m->progress->written), 1000000, written, sizeof(written));
+	snprintf(text, len, ", round %u: %s left, %s written, would stand still for %.1f s", round,
+		 left, written, atomic_load(&m->progress->expected_ms) / 1000.0);
+}
+
 /* Describe the transfer in `text`; leave it empty before there is any. */
 static void describe(struct mfd_migrate *m, char *text, size_t len)
 {
@@ -182,6 +212,8 @@ static void describe(struct mfd_migrate *m, char *text, size_t len)
 	struct figures f = figures(m);
 
 	*text = 0;
+	if (m->report.phase == MFD_PROGRESS_PRECOPY)
+		describe_round(m, text, len);
 	if (m->report.phase < MFD_PROGRESS_STREAMING || !f.total)
 		return;
 	bar(graph, f.percent);
@@ -229,9 +261,13 @@ static void line(struct mfd_migrate *m)
 	fprintf(stderr, "%8.1f ms  %s%s\n", elapsed_ms(m), phase_text(m), text);
 }
 
+#define SHOW_ROUND 2 /* as `changed`: no other phase, but another round in it */
+
 static void show(struct mfd_migrate *m, int changed)
 {
-	if (m->report.json && changed)
+	if (m->report.json && changed == SHOW_ROUND)
+		json_round(m);
+	else if (m->report.json && changed)
 		json_phase(m);
 	if (m->report.json && m->report.phase == MFD_PROGRESS_STREAMING)
 		json_progress(m);
@@ -262,6 +298,10 @@ void mfd_migrate_report_tick(struct mfd_migrate *m)
 
 	if (phase > MFD_PROGRESS_ABORTED)
 		return;
+	if (!changed && phase == MFD_PROGRESS_PRECOPY &&
+	    atomic_load(&m->progress->round) != r->round)
+		changed = SHOW_ROUND;
+	r->round = atomic_load(&m->progress->round);
 	if (phase >= MFD_PROGRESS_STREAMING)
 		update_rate(r, atomic_load(&m->progress->bytes_sent), now);
 	if (!changed &&

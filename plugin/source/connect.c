@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* From START to JOINED. */
+/* From START to JOINED, and the rounds of precopy after that. */
 #include <errno.h>
 
 #include "assert.h"
@@ -47,6 +47,8 @@ int mfd_connect_start(struct mfd_worker *w)
 		ret = mfd_error_set(&w->err, -EBADF, "CRIU has no image directory");
 	mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 	if (!ret)
+		w->session.precopy = mfd_precopy_wanted(w);
+	if (!ret)
 		ret = open_session(w);
 	if (ret)
 		return ret;
@@ -54,5 +56,9 @@ int mfd_connect_start(struct mfd_worker *w)
 	w->times.joined_us = w->session.joined_us;
 	mfd_give_way_begin(w);
 	log_session(w);
+	ret = mfd_precopy_run(w);
+	if (ret)
+		return ret;
+	mfd_give_way_begin(w);
 	return MFD_SEND_EV_JOINED;
 }

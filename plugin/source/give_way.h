@@ -24,8 +24,8 @@ struct mfd_give_way {
 	/* Bool, no phase: CRIU and all channels at once are too many for this machine. */
 	int few_cpus;
 	/*
-	 * Bool, no phase: pages give way now.  It ends by time, in whatever phase that is.  Read by
-	 * the channels, relaxed: a hint.
+	 * enum mfd_gentle_degree, no phase: pages give way now.  It ends by time, in whatever phase
+	 * that is.  Read by the channels, relaxed: a hint.
 	 */
 	atomic_int gentle;
 	uint64_t rest_from_us, rest_until_us; /* the next payload waits so long; 0 = no rest */

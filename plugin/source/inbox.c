@@ -58,6 +58,7 @@ static int answer_fault(struct mfd_inbox *in, const Mfd__PageRange *r)
 	in->urgent.type = MFD_PAYLOAD_PAGES;
 	in->urgent.pages.reader = &k->reader;
 	in->urgent.pages.task = r->task;
+	in->urgent.sent = NULL;
 	in->urgent.pages.nruns = 1;
 	in->urgent.pages.npages = (uint32_t)r->pages;
 	in->urgent.pages.runs = in->urgent_runs;

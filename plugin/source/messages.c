@@ -2,6 +2,7 @@
 /* What the target's messages mean to the source. */
 #include <errno.h>
 
+#include "assert.h"
 #include "io.h"
 #include "log.h"
 #include "messages.h"
@@ -52,6 +53,21 @@ static int on_committed(struct mfd_worker *w, const ProtobufCMessage *msg)
 	return MFD_SEND_EV_COMMITTED;
 }
 
+static int on_round_ok(struct mfd_worker *w, const ProtobufCMessage *msg)
+{
+	uint32_t n = ((const Mfd__RoundOk *)msg)->n, awaited = w->precopy.tracked.rounds + 1;
+
+	mfd_assert(w->precopy.answered <= awaited);
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_CONNECTING);
+	if (n != awaited)
+		return mfd_error_blame(&w->err, MFD_ERROR_PEER,
+				       mfd_error_set(&w->err, -EPROTO,
+						     "the target ends round %u instead of %u", n,
+						     awaited));
+	w->precopy.answered = n;
+	return MFD_SEND_STEP;
+}
+
 static int on_abort(struct mfd_worker *w, const ProtobufCMessage *msg)
 {
 	return mfd_error_blame(&w->err, MFD_ERROR_PEER,
@@ -66,7 +82,7 @@ static const struct {
 	{ MFD_WIRE_IMAGES_OK, on_images_ok }, { MFD_WIRE_STARTED, on_started },
 	{ MFD_WIRE_NEED, mfd_stream_need },   { MFD_WIRE_READY, on_ready },
 	{ MFD_WIRE_RESTORED, on_restored },   { MFD_WIRE_COMMITTED, on_committed },
-	{ MFD_WIRE_ABORT, on_abort },
+	{ MFD_WIRE_ABORT, on_abort },	      { MFD_WIRE_ROUND_OK, on_round_ok },
 };
 
 int mfd_messages_handle(struct mfd_worker *w, unsigned type, const ProtobufCMessage *msg)

@@ -58,9 +58,15 @@ static int gate_busy(const struct mfd_worker *w)
 	return GATE_MS;
 }
 
+static int late_ready(const struct mfd_worker *w)
+{
+	return is_phase(w, MFD_SEND_DUMPED) && mfd_tasks_has_late(&w->tasks) &&
+	       (mfd_uplink_pages_follow(&w->session) || mfd_tasks_idle(&w->tasks));
+}
+
 static int images_ready(const struct mfd_worker *w)
 {
-	return is_phase(w, MFD_SEND_DUMPED) &&
+	return is_phase(w, MFD_SEND_DUMPED) && !mfd_tasks_has_late(&w->tasks) &&
 	       (mfd_uplink_pages_follow(&w->session) || mfd_tasks_idle(&w->tasks));
 }
 
@@ -116,6 +122,7 @@ const struct mfd_stage mfd_stages[] = {
 	{ "connect", connect_ready, mfd_connect_start, at_once },
 	{ "exec pages", exec_ready, mfd_stream_exec, at_once },
 	{ "gate", gate_ready, mfd_stream_gate, gate_busy },
+	{ "late", late_ready, mfd_stream_late, at_once },
 	{ "images", images_ready, mfd_stream_images, at_once },
 	{ "pages", pages_ready, mfd_stream_pages, pages_busy },
 	{ "end", end_ready, mfd_stream_end, at_once },

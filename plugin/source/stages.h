@@ -7,6 +7,8 @@
  *	connect		the plugin's START waits	hello, joins; tasks still run
  *	exec pages	the plugin's TASK waits		the executable pages of one frozen task
  *	gate		CRIU dumps			look whether CRIU stands at its gate
+ *	late		dumped, and pages were sent in	one payload of what the rounds sent and is
+ *			rounds				no longer so
  *	images		dumped, and the plan has images	every image, sync, IMAGES
  *			first or no page is left
  *	pages		some page is left to send	one payload

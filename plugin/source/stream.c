@@ -6,6 +6,7 @@
 
 #include "assert.h"
 #include "estimate.h"
+#include "freshness.h"
 #include "give_way.h"
 #include "io.h"
 #include "link.h"
@@ -111,13 +112,22 @@ static int await_room(struct mfd_worker *w, uint64_t pages)
 
 /* ---- exec pages ---- */
 
+/* An estimate. */
+static uint64_t bytes_to_send(const struct mfd_task *task)
+{
+	const struct mfd_tracked_task *k = task->tracked;
+
+	return k && k->track.fd >= 0 && k->left < task->bytes ? k->left : task->bytes;
+}
+
 /* What a frozen task has counts, and no longer what the tree had while it ran. */
 static int announce(struct mfd_worker *w, struct mfd_task *task)
 {
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
 	mfd_assert(task->id);
 	task->bytes = mfd_estimate_task(task->id->pid, NULL);
-	atomic_fetch_add_explicit(&w->progress->bytes_total, task->bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&w->progress->bytes_total, bytes_to_send(task),
+				  memory_order_relaxed);
 	w->tasks_bytes += task->bytes;
 	return control_error(w,
 			     mfd_queue_size(&w->session.queue, &w->session.control, w->tasks_bytes),
@@ -158,13 +168,18 @@ static int send_exec_pages(struct mfd_worker *w, struct mfd_task *task)
 /* *mappings: for the plugin, -1 if it shall hide nothing of this task. */
 static int list_pages(struct mfd_worker *w, struct mfd_task *task, int *mappings)
 {
+	struct mfd_vmas vmas;
 	int ret;
 
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
 	mfd_assert(!task->list.nlarge);
 	if (w->o->page_dump != MFD_PAGE_DUMP_PLUGIN)
 		return 0;
-	ret = mfd_pagelist_make(&task->list, task->id->pid, &task->vmas, &w->err);
+	ret = mfd_tasks_mappings(task, &vmas);
+	if (ret)
+		return mfd_error_sys(&w->err, ret, "task %d", task->id->pid);
+	ret = mfd_pagelist_make(&task->list, task->id->pid, &vmas, &w->err);
+	mfd_pagescan_vmas_free(&vmas);
 	if (!ret)
 		*mappings = mfd_pagelist_mappings(&task->list, &w->err);
 	return ret || *mappings >= -1 ? ret : *mappings;
@@ -203,6 +218,56 @@ int mfd_stream_exec(struct mfd_worker *w)
 	return MFD_SEND_STEP;
 }
 
+/* ---- precopy ---- */
+
+static int sync_channels(struct mfd_worker *w, uint64_t *number)
+{
+	int ret = mfd_multifd_sync(w->session.multifd, number);
+
+	return ret ? channel_error(w, ret) : 0;
+}
+
+int mfd_stream_round(struct mfd_worker *w)
+{
+	struct mfd_payload *p = mfd_multifd_payload(w->session.multifd);
+	int ret;
+
+	mfd_assert(p->type == MFD_PAYLOAD_PAGES);
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_CONNECTING);
+	p->sequence = w->sequence++;
+	ret = mfd_multifd_send(w->session.multifd);
+	return ret ? channel_error(w, ret) : 0;
+}
+
+int mfd_stream_end_round(struct mfd_worker *w, uint32_t n, uint64_t pages)
+{
+	Mfd__Round m = MFD__ROUND__INIT;
+	int ret;
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_CONNECTING);
+	mfd_assert(n && n <= MFD_WIRE_MAX_ROUND);
+	m.n = n;
+	m.pages = pages;
+	ret = sync_channels(w, &m.sync);
+	if (ret)
+		return ret;
+	return control_error(w, mfd_control_send(&w->session.control, MFD_WIRE_ROUND, &m.base),
+			     "sending ROUND");
+}
+
+int mfd_stream_late(struct mfd_worker *w)
+{
+	int ret;
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPED);
+	ret = mfd_tasks_fill_late(&w->tasks, mfd_multifd_payload(w->session.multifd),
+				  packet_pages(w), &w->err);
+	if (ret < 0)
+		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
+	ret = ret ? send_payload(w) : 0;
+	return ret ? ret : MFD_SEND_STEP;
+}
+
 /* ---- gate, images, end ---- */
 
 /* It is a file to open and read. */
@@ -221,13 +286,6 @@ int mfd_stream_gate(struct mfd_worker *w)
 		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 	w->times.gate_us = mfd_io_now_us();
 	return MFD_SEND_EV_GATE;
-}
-
-static int sync_channels(struct mfd_worker *w, uint64_t *number)
-{
-	int ret = mfd_multifd_sync(w->session.multifd, number);
-
-	return ret ? channel_error(w, ret) : 0;
 }
 
 /*
@@ -311,6 +369,11 @@ static int send_end(struct mfd_worker *w)
 	m.files = sum.files;
 	m.file_bytes = sum.file_bytes;
 	m.checksum = sum.checksum;
+	if (w->session.lim.precopy)
+		ret = mfd_freshness(&w->tasks, w->image_dir, &m.freshness, &w->err);
+	m.has_freshness = w->session.lim.precopy;
+	if (ret)
+		return mfd_error_blame(&w->err, MFD_ERROR_OWN, ret);
 	w->times.sent_us = mfd_io_now_us();
 	ret = control_error(w, mfd_control_send(&w->session.control, MFD_WIRE_END, &m.base),
 			    "sending END");
@@ -389,6 +452,9 @@ static int send_range(struct mfd_worker *w, const struct mfd_task *k, uint64_t v
 	p->type = MFD_PAYLOAD_PAGES;
 	p->pages.reader = &k->reader;
 	p->pages.task = k->id->vpid;
+	p->sent = k->sent;
+	p->round = mfd_tasks_round(&w->tasks);
+	p->hash = 0;
 	p->pages.runs = p->runs_memory;
 	p->pages.nruns = 1;
 	p->pages.npages = (uint32_t)n;

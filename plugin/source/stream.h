@@ -47,6 +47,8 @@ struct mfd_worker;
 int mfd_stream_exec(struct mfd_worker *w);
 /* Look whether CRIU stands at its gate, at most once a millisecond. */
 int mfd_stream_gate(struct mfd_worker *w);
+/* Precopy: one payload of what CRIU, too, has touched; before the images. */
+int mfd_stream_late(struct mfd_worker *w);
 /* One payload of whatever is left of any task. */
 int mfd_stream_pages(struct mfd_worker *w);
 /* All image files, sync, IMAGES. */
@@ -54,6 +56,9 @@ int mfd_stream_images(struct mfd_worker *w);
 /* Sync, END. */
 int mfd_stream_end(struct mfd_worker *w);
 
+/* Not stages, precopy: send the payload of a round; and after all of them sync, ROUND. */
+int mfd_stream_round(struct mfd_worker *w);
+int mfd_stream_end_round(struct mfd_worker *w, uint32_t n, uint64_t pages);
 /* Not a stage: the answer to NEED.  Sends these pages once more, then sync and END. */
 int mfd_stream_need(struct mfd_worker *w, const ProtobufCMessage *need);
 /* -errno once a channel has failed, with w->err filled. */

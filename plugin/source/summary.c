@@ -244,6 +244,9 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	add_ms(j, "queued_ms", w->session.queue.waited_us);
 	add_ms(j, "held_ms", w->session.queue.held_us);
 	json_object_object_add(j, "reconnects", json_object_new_int((int)w->past.reconnects));
+	json_object_object_add(j, "precopy", mfd_precopy_json(w));
+	json_object_object_add(j, "precopy_why",
+			       w->precopy.why[0] ? json_object_new_string(w->precopy.why) : NULL);
 	add_phases(j, w);
 	add_timeline(j, w);
 	add_channels(j, w, &f);

@@ -30,14 +30,27 @@ static void scan_done(struct mfd_task *k)
 	mfd_pagescan_vmas_free(&k->vmas);
 }
 
+static void close_late(struct mfd_task *k)
+{
+	if (k->late && k->late->scan)
+		scan_done(k->late);
+	free(k->late);
+	k->late = NULL;
+	k->all->late -= k->old > 0;
+	k->old = 0;
+}
+
 void mfd_tasks_fini(struct mfd_tasks *t)
 {
 	for (unsigned i = 0; i < t->n; i++) {
 		if (t->task[i]->scan)
 			scan_done(t->task[i]);
 		mfd_pagelist_free(&t->task[i]->list);
+		close_late(t->task[i]);
 		mfd_pageread_close(&t->task[i]->reader);
 		mfd_pagetable_free(atomic_load(&t->task[i]->answered));
+		if (!t->task[i]->tracked)
+			mfd_pagetable_free(t->task[i]->sent);
 		free(t->task[i]);
 	}
 	free(t->task);
@@ -77,14 +90,31 @@ static int by_length(const void *a, const void *b)
 	const struct mfd_vma *v = a, *w = b;
 	uint64_t len_v = v->end - v->start, len_w = w->end - w->start;
 
+	if (v->start == w->start && len_v == len_w)
+		return (v->look > w->look) - (v->look < w->look);
 	return len_v != len_w ? (len_v > len_w) - (len_v < len_w) :
 				(v->start > w->start) - (v->start < w->start);
 }
 
-static int open_scan(struct mfd_task *k, struct mfd_error *err)
+/* Of a tracked one only what was written since the rounds, or is not tracked. */
+static int split(struct mfd_tasks *t, struct mfd_task *k, int compare)
+{
+	if (!t->tracked)
+		return 0;
+	k->tracked = mfd_tracked_find(t->tracked, k->id->pid);
+	if (!k->tracked)
+		return 0;
+	k->sent = k->tracked->sent;
+	return mfd_track_stopped(&k->tracked->track, &k->vmas,
+				 compare && (t->tracked->check || k->tracked->suspect));
+}
+
+static int open_scan(struct mfd_tasks *t, struct mfd_task *k, int compare, struct mfd_error *err)
 {
 	int ret = mfd_pagescan_vmas(k->id->pid, &k->vmas, err);
 
+	if (!ret && (ret = split(t, k, compare)))
+		mfd_error_sys(err, ret, "task %d", k->id->pid);
 	if (ret)
 		return ret;
 	ret = mfd_pagescan_open(k->id->pid, 0, &k->scan, err);
@@ -109,15 +139,23 @@ static int open_task(struct mfd_tasks *t, struct mfd_shared_task *id, int scan,
 	if (!k)
 		return mfd_error_sys(err, -ENOMEM, "task %d", id->pid);
 	k->id = id;
+	k->all = t;
 	ret = mfd_pageread_open(&k->reader, id->pid, err);
 	if (ret)
 		goto err_free;
 	if (scan) {
-		ret = open_scan(k, err);
+		ret = open_scan(t, k, 1, err);
 		if (ret)
 			goto err_reader;
 	}
-	ret = append(t, k);
+	if (t->tracked && scan) {
+		k->old = mfd_tracked_has_sent(t->tracked, id->vpid);
+		if (!k->sent && !(k->sent = mfd_pagetable_new()))
+			ret = -ENOMEM;
+	}
+	if (!ret)
+		ret = append(t, k);
+	t->late += !ret && k->old;
 	if (ret) {
 		mfd_error_sys(err, ret, "task %d", id->pid);
 		goto err_scan;
@@ -125,6 +163,8 @@ static int open_task(struct mfd_tasks *t, struct mfd_shared_task *id, int scan,
 	*out = k;
 	return 0;
 err_scan:
+	if (!k->tracked)
+		mfd_pagetable_free(k->sent);
 	if (k->scan)
 		scan_done(k);
 err_reader:
@@ -179,18 +219,39 @@ static const struct mfd_vma *current_vma(struct mfd_task *k, int exec, uint64_t 
 	return NULL;
 }
 
+#define MAX_RUNS ((int)(sizeof(((struct mfd_task *)0)->runs) / sizeof(struct mfd_run)))
+
+static int compare(struct mfd_tasks *t, struct mfd_task *k, int n)
+{
+	struct mfd_suspects_count *count = k->tracked->suspect ? &t->suspects : &t->others, again;
+
+	if (k->old < 0) /* the late look: they count once */
+		count = &again;
+	return mfd_suspects_differ(&k->reader, k->sent, k->runs, n, MAX_RUNS, count);
+}
+
+static int look_on(struct mfd_tasks *t, struct mfd_task *k, const struct mfd_vma *v)
+{
+	int n = mfd_pagescan_look(k->scan, (enum mfd_look)v->look, 0);
+
+	if (!n)
+		n = mfd_pagescan_next(k->scan, &k->pos, v->end, k->runs, MAX_RUNS);
+	if (n > 0 && v->look == MFD_LOOK_CLEAN)
+		n = compare(t, k, n);
+	return n;
+}
+
 /* Runs of that mapping, all before are taken: 1, 0 when there is none, -errno. */
-static int scan_more(struct mfd_task *k, int exec, uint64_t longest)
+static int scan_more(struct mfd_tasks *t, struct mfd_task *k, int exec, uint64_t longest)
 {
 	const struct mfd_vma *v;
 
 	while ((v = current_vma(k, exec, longest))) {
-		int n = mfd_pagescan_next(k->scan, &k->pos, v->end, k->runs,
-					  (int)(sizeof(k->runs) / sizeof(*k->runs)));
+		int n = look_on(t, k, v);
 
 		if (n < 0)
 			return n;
-		if (!exec)
+		if (!exec && v->look == MFD_LOOK_ALL)
 			mfd_pagecold_upto(&k->cold, v->start, v->end, k->pos);
 		k->run = 0;
 		k->nruns = n;
@@ -245,21 +306,25 @@ static uint64_t take_runs(struct mfd_task *k, struct mfd_payload *p, uint32_t ma
 	return skipped;
 }
 
-static int fill_from(struct mfd_task *k, int exec, uint64_t longest, struct mfd_payload *p,
-		     uint32_t max_pages, uint64_t *skipped, struct mfd_error *err)
+static int fill_from(struct mfd_tasks *t, struct mfd_task *k, int exec, uint64_t longest,
+		     struct mfd_payload *p, uint32_t max_pages, uint64_t *skipped,
+		     struct mfd_error *err)
 {
 	p->type = MFD_PAYLOAD_PAGES;
 	p->pages.runs = p->runs_memory;
 	p->pages.nruns = p->pages.npages = 0;
 	p->pages.reader = &k->reader;
 	p->pages.task = k->id->vpid;
+	p->sent = k->sent;
+	p->round = mfd_tasks_round(t);
+	p->hash = 0;
 	while (p->pages.npages < max_pages && p->pages.nruns < MFD_WIRE_MAX_RUNS) {
 		int more;
 
 		*skipped += take_runs(k, p, max_pages);
 		if (k->run < k->nruns)
 			break;
-		more = scan_more(k, exec, longest);
+		more = scan_more(t, k, exec, longest);
 		if (more < 0)
 			return mfd_error_sys(err, more, "scanning task %d at %#llx", k->id->pid,
 					     (unsigned long long)k->pos);
@@ -282,12 +347,130 @@ int mfd_tasks_fill_exec(struct mfd_task *k, struct mfd_payload *p, uint32_t max_
 			struct mfd_error *err)
 {
 	uint64_t skipped = 0; /* no task runs anywhere else yet */
-	int ret = fill_from(k, 1, UINT64_MAX, p, max_pages, &skipped, err);
+	int ret = fill_from(k->all, k, 1, UINT64_MAX, p, max_pages, &skipped, err);
 
 	if (!ret)
 		rewind_scan(k);
 	return ret;
 }
+
+uint32_t mfd_tasks_round(const struct mfd_tasks *t)
+{
+	return t->tracked ? t->tracked->rounds + 1 : 0;
+}
+
+/* ---- the late look ---- */
+
+/* The same task once more, with a search of its own. */
+static int open_late(struct mfd_tasks *t, struct mfd_task *k, struct mfd_error *err)
+{
+	k->late = calloc(1, sizeof(*k->late));
+	if (!k->late)
+		return mfd_error_sys(err, -ENOMEM, "task %d", k->id->pid);
+	*k->late = (struct mfd_task){ .id = k->id, .all = t, .reader = k->reader, .old = -1 };
+	return open_scan(t, k->late, t->overtaken, err);
+}
+
+/*
+ * Of n pages the first ones that were sent in a round, and not since: how many; *skip come before
+ * them.
+ */
+static uint64_t old_ones(const struct mfd_tasks *t, const struct mfd_task *k, uint64_t vaddr,
+			 uint64_t n, uint64_t *skip)
+{
+	uint64_t found = 0;
+
+	for (*skip = 0; *skip + found < n; vaddr += MFD_WIRE_PAGE_SIZE) {
+		uint64_t word = mfd_pagetable_get(k->sent, vaddr / MFD_WIRE_PAGE_SIZE);
+
+		if (word && mfd_sentpages_round(word) < mfd_tasks_round(t))
+			found++;
+		else if (found)
+			break;
+		else
+			++*skip;
+	}
+	return found;
+}
+
+/* Leave only such pages in the payload; without any it is empty. */
+static void keep_old(const struct mfd_tasks *t, const struct mfd_task *k, struct mfd_payload *p)
+{
+	struct mfd_run runs[MFD_WIRE_MAX_RUNS];
+	uint32_t n = p->pages.nruns;
+
+	memcpy(runs, p->pages.runs, n * sizeof(*runs));
+	p->pages.nruns = p->pages.npages = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t skip, found, at = 0;
+
+		for (; at < runs[i].pages; at += skip + found) {
+			uint64_t vaddr = runs[i].vaddr + at * MFD_WIRE_PAGE_SIZE;
+
+			found = old_ones(t, k, vaddr, runs[i].pages - at, &skip);
+			if (found)
+				take_run(p, vaddr + skip * MFD_WIRE_PAGE_SIZE, found);
+		}
+	}
+	if (!p->pages.npages)
+		mfd_payload_reset(p);
+}
+
+/* What the rounds have sent of these pages is worth nothing from here on. */
+static int make_stale(struct mfd_tasks *t, struct mfd_task *k, struct mfd_payload *p)
+{
+	int ret = 0;
+
+	p->type = MFD_PAYLOAD_STALE;
+	for (uint32_t i = 0; i < p->pages.nruns && !ret; i++)
+		ret = mfd_sentpages_note(k->sent, p->pages.runs[i].vaddr, p->pages.runs[i].pages,
+					 mfd_tasks_round(t), NULL);
+	return ret;
+}
+
+static int fill_late_of(struct mfd_tasks *t, struct mfd_task *k, struct mfd_payload *p,
+			uint32_t max_pages, struct mfd_error *err)
+{
+	uint64_t skipped = 0;
+	int ret = k->late ? 0 : open_late(t, k, err);
+
+	while (!ret && k->old <= 2) {
+		ret = fill_from(t, k->late, k->old == 2, UINT64_MAX, p, max_pages, &skipped, err);
+		if (ret > 0) {
+			keep_old(t, k, p);
+			ret = p->type != MFD_PAYLOAD_NONE;
+		} else if (!ret) {
+			rewind_scan(k->late);
+			k->old++;
+		}
+	}
+	if (ret > 0) {
+		p->pages.reader = &k->reader;
+		return t->overtaken && make_stale(t, k, p) ?
+			       mfd_error_sys(err, -ENOMEM, "precopy") :
+			       1;
+	}
+	close_late(k);
+	return ret;
+}
+
+int mfd_tasks_fill_late(struct mfd_tasks *t, struct mfd_payload *p, uint32_t max_pages,
+			struct mfd_error *err)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < t->n && !ret; i++)
+		if (t->task[i]->old)
+			ret = fill_late_of(t, t->task[i], p, max_pages, err);
+	return ret;
+}
+
+int mfd_tasks_has_late(const struct mfd_tasks *t)
+{
+	return t->late > 0;
+}
+
+/* ---- */
 
 static int is_through(const struct mfd_task *k)
 {
@@ -299,7 +482,7 @@ static int fill_of_any(struct mfd_tasks *t, uint64_t longest, struct mfd_payload
 {
 	for (unsigned i = t->current; i < t->n; i++) {
 		struct mfd_task *k = t->task[i];
-		int ret = k->scan ? fill_from(k, 0, longest, p, max_pages, &t->skipped, err) : 0;
+		int ret = k->scan ? fill_from(t, k, 0, longest, p, max_pages, &t->skipped, err) : 0;
 
 		if (ret)
 			return ret;
@@ -328,14 +511,16 @@ int mfd_tasks_idle(const struct mfd_tasks *t)
 /* Without memory for it the pages go out twice. */
 void mfd_tasks_answered(struct mfd_task *k, uint64_t vaddr, uint64_t pages)
 {
-	struct mfd_pagetable *t = atomic_load_explicit(&k->answered, memory_order_relaxed);
+	struct mfd_pagetable *done = atomic_load_explicit(&k->answered, memory_order_relaxed);
 
-	if (!t) {
-		t = mfd_pagetable_new();
-		atomic_store_explicit(&k->answered, t, memory_order_release);
+	if (k->sent) /* without memory for it the target finds the sum to be wrong */
+		(void)mfd_sentpages_note_new(k->sent, vaddr, pages, mfd_tasks_round(k->all));
+	if (!done) {
+		done = mfd_pagetable_new();
+		atomic_store_explicit(&k->answered, done, memory_order_release);
 	}
-	if (t)
-		(void)mfd_pagetable_set(t, vaddr / MFD_WIRE_PAGE_SIZE, pages,
+	if (done)
+		(void)mfd_pagetable_set(done, vaddr / MFD_WIRE_PAGE_SIZE, pages,
 					mfd_page_word(MFD_PAGE_DIRECT, 0));
 }
 
@@ -358,4 +543,17 @@ uint64_t mfd_tasks_bytes(const struct mfd_tasks *t)
 	for (unsigned i = 0; i < t->n; i++)
 		sum += t->task[i]->vmas.bytes;
 	return sum;
+}
+
+/* A tracked one's are there once for each look. */
+int mfd_tasks_mappings(const struct mfd_task *k, struct mfd_vmas *out)
+{
+	*out = (struct mfd_vmas){ .v = calloc(k->vmas.n + 1, sizeof(*out->v)) };
+	if (!out->v)
+		return -ENOMEM;
+	for (size_t i = 0; i < k->vmas.n; i++)
+		if (k->vmas.v[i].look == MFD_LOOK_ALL || k->vmas.v[i].look == MFD_LOOK_WRITTEN)
+			out->v[out->n++] = k->vmas.v[i];
+	out->bytes = k->vmas.bytes;
+	return 0;
 }

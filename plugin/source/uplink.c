@@ -213,6 +213,7 @@ static int send_hello(struct mfd_uplink *s, const struct mfd_options *o, struct 
 	h.has_memory = h.has_wait_ms = 1;
 	h.memory = mfd_queue_begin(&s->queue, sh->criu, o->queue_timeout, o->stall_timeout);
 	h.wait_ms = o->queue_timeout;
+	h.has_precopy = h.precopy = s->precopy;
 	ret = mfd_control_send(&s->control, MFD_WIRE_HELLO, &h.base);
 	free(list);
 	return ret ? mfd_error_sys(err, ret, "sending HELLO to %s", sh->target.text) : 0;
@@ -254,6 +255,7 @@ static int take_hello_ok(struct mfd_uplink *s, const struct mfd_options *o, stru
 			.packet_size = ok->packet_size / MFD_WIRE_PAGE_SIZE * MFD_WIRE_PAGE_SIZE,
 			.checksum = o->checksum != MFD_OFF,
 			.compress = (int)(ok->compress & compress_flags(o)),
+			.precopy = s->precopy && ok->precopy,
 		};
 		if (compress_flags(o) && !s->lim.compress)
 			mfd_log_info("the target takes no compressed packets");

@@ -34,6 +34,7 @@ struct mfd_uplink {
 	struct mfd_multifd_stats produced; /* of a multifd that has been stopped */
 	uint64_t hello_us, joined_us;	   /* CLOCK_MONOTONIC: HELLO_OK and JOINED came */
 	enum mfd_proof proof;		   /* of the target's latest refusal */
+	int precopy;			   /* bool: it is asked for; lim.precopy: granted */
 	uint64_t hello_bandwidth;	   /* what HELLO said that max-bandwidth is */
 	int (*waiting)(void *arg);	   /* see multifd.h; the caller's, may be NULL */
 	void *waiting_arg;

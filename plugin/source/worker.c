@@ -163,6 +163,7 @@ int mfd_worker_main(struct mfd_options *o, struct mfd_shared *sh, int link, int 
 	mfd_send_phase_event(&w, MFD_SEND_EV_FINISHED);
 	mfd_ship_fini(&w.ship);
 	mfd_tasks_fini(&w.tasks);
+	mfd_tracked_fini(&w.precopy.tracked);
 	mfd_gate_fini(&w.gate);
 	mfd_desk_close(&w.desk);
 	close_progress(&w, ret);

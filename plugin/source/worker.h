@@ -14,11 +14,12 @@
  *	decide.c		... and what follows from any of that
  *	send_phase.c		the phase, its transitions and invariants
  *	connect.c stream.c	the steps of the stages
+ *	precopy.c		precopy; criterion.c says when it is enough
  *	give_way.c ...		what these use: ship, tasks, queue, uplink, release, summary, tell
  *
  * Order of a session:
  *
- *	START		connect, join			tasks still run
+ *	START		connect, join, rounds		tasks still run
  *	TASK ...	executable pages, answer	every task frozen
  *	(loop)		all other pages			while CRIU dumps
  *	gate		images, sync, IMAGES		CRIU waits in accept()
@@ -49,6 +50,7 @@
 #include "reconnect.h"
 #include "release.h"
 #include "retry.h"
+#include "precopy.h"
 #include "send_phase.h"
 #include "shared.h"
 #include "ship.h"
@@ -98,6 +100,7 @@ struct mfd_worker {
 	struct mfd_gate gate;
 	struct mfd_uplink session;
 	struct mfd_inbox inbox;
+	struct mfd_precopy precopy; /* precopy */
 	struct mfd_tasks tasks;
 	struct mfd_ship ship;
 	struct mfd_release release;

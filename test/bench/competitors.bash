@@ -108,7 +108,7 @@ server_down()
 # shellcheck disable=SC2016
 installed='(.timeline[] | select(.phase == "installed").ms) as $ms | .started_us + ($ms * 1000 | round)'
 
-# run_mfd safe|confirm|postcopy CHANNELS [COMPRESSION]; CHANNELS may be "default".
+# run_mfd safe|confirm|precopy|postcopy CHANNELS [COMPRESSION]; CHANNELS may be "default".
 run_mfd()
 {
 	local goal=committed dump
@@ -116,6 +116,8 @@ run_mfd()
 
 	case $1 in
 	confirm) goal='' CRIU_MULTIFD_MODE=safe; local -x CRIU_MULTIFD_CONFIRM=restore ;;
+	precopy) goal='' CRIU_MULTIFD_MODE=safe
+		local -x CRIU_MULTIFD_CONFIRM=restore CRIU_MULTIFD_PRECOPY=on ;;
 	postcopy) goal=ready ;;
 	esac
 	[ "$2" = default ] || local -x CRIU_MULTIFD_CHANNELS=$2

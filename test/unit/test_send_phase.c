@@ -379,6 +379,12 @@ static void test_stages(void **state)
 		assert_string_equal(stages_ready(turns[i].phase, turns[i].plan, 0),
 				    turns[i].none_left);
 	}
+	/* precopy: what CRIU has touched comes before the images */
+	w->tasks.late = 1;
+	assert_string_equal(stages_ready(MFD_SEND_DUMPED, MFD_PLAN_SAFE, 1), "pages");
+	assert_string_equal(stages_ready(MFD_SEND_DUMPED, MFD_PLAN_SAFE, 0), "late");
+	assert_string_equal(stages_ready(MFD_SEND_DUMPED, MFD_PLAN_EARLY, 1), "late, pages");
+	w->tasks.late = 0;
 	be_in(MFD_SEND_CONNECTING, MFD_PLAN_SAFE);
 	w->asked.type = MFD_LINK_START;
 	assert_true(mfd_stages[0].ready(w));

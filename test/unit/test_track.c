@@ -3,6 +3,7 @@
  * Attaching a tracker: what the process notices (nothing), and what is found of it afterwards.
  * test_track_chaos.c has the rule itself.
  */
+/* LDFLAGS: -Wl,--wrap=ioctl */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -404,6 +405,51 @@ static void rounds_find_what_was_written(void **state)
 	mfd_track_detach(&t);
 }
 
+/* ---- a scan that fails ---- */
+
+static int protecting_scans = -1; /* that still succeed; negative: all */
+
+int __real_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, void *arg);
+
+int __wrap_ioctl(int fd, unsigned long request, void *arg)
+{
+	int is_scan = _IOC_TYPE(request) == 'f' && _IOC_NR(request) == 16;
+
+	if (is_scan && ((uint64_t *)arg)[1] && protecting_scans >= 0 && !protecting_scans--) {
+		__real_ioctl(fd, request, arg); /* it has protected pages by then */
+		errno = EFAULT;
+		return -1;
+	}
+	return __real_ioctl(fd, request, arg);
+}
+
+static void a_scan_that_fails_ends_the_tracking(void **state)
+{
+	pid_t pid = start(write_when_told);
+	struct mfd_vmas vmas;
+	struct mfd_track t;
+	size_t n;
+
+	mfd_track_attach(&t, pid);
+	found(&t, told->memory, 64);
+	step(1);
+	protecting_scans = 1;
+	found(&t, told->memory, 64);
+	protecting_scans = -1;
+	print_message("# untracked: %s\n", t.why);
+	assert_true(t.why[0]);
+	assert_int_equal(mfd_pagescan_vmas(pid, &vmas, NULL), 0);
+	n = vmas.n;
+	assert_int_equal(mfd_track_stopped(&t, &vmas, 0), 0);
+	assert_int_equal(vmas.n, n);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(vmas.v[i].look, MFD_LOOK_ALL);
+	mfd_pagescan_vmas_free(&vmas);
+	pair_reap(pid);
+	mfd_track_detach(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -414,6 +460,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_tracked_says_why_and_runs_on),
 		cmocka_unit_test(a_traced_process_is_not_tracked),
 		cmocka_unit_test(rounds_find_what_was_written),
+		cmocka_unit_test(a_scan_that_fails_ends_the_tracking),
 	};
 
 	pair_time_limit(60);

@@ -271,7 +271,7 @@ static void compare(struct check *c, pid_t pid)
 	if (!t || t->track.fd < 0 || mfd_pagescan_vmas(pid, &all, NULL))
 		goto out;
 	assert_int_equal(mfd_pagescan_vmas(pid, &split, NULL), 0);
-	assert_int_equal(mfd_track_stopped(&t->track, &split), 0);
+	assert_int_equal(mfd_track_stopped(&t->track, &split, 0), 0);
 	mem = open_mem(pid);
 	look(c, t, &split, mem, last, 0);
 	if (look(c, t, &all, mem, last, 1) * 4 > counted_kb(pid) + SLACK_KB)

@@ -1,0 +1,142 @@
+#!/usr/bin/env bats
+# Variables of helpers.bash.
+# shellcheck disable=SC2016,SC2046,SC2153
+# SPDX-License-Identifier: GPL-2.0-only
+# Precopy: memory is sent in rounds while the tasks run.  Each move compares every page that counts
+# as not written (precopy-check = always), and no difference may be found.
+
+bats_require_minimum_version 1.5.0
+load helpers
+load moves
+load migrate
+
+setup()
+{
+	migrate_setup
+}
+
+# precopy [FLAGS]: the victim moves with rounds; sets JSON, the summary.
+precopy()
+{
+	migrate --restore --precopy on --precopy-check always --json "$@" >"$SCRATCH/json"
+	JSON=$(tail -n 1 "$SCRATCH/json")
+	echo "$JSON" | jq -c '[.downtime_ms, .precopy]'
+}
+
+# says FILTER: of the summary.
+says()
+{
+	jq -e "$1" <<<"$JSON" >/dev/null || fail "not $1: $(jq -c .precopy <<<"$JSON")"
+}
+
+had_rounds()
+{
+	says '.result == "released" and .precopy.rounds >= 1 and .precopy.check_pages > 1000 and
+		.precopy.check_unsuspected == 0 and .precopy.tasks[0].tracked'
+}
+
+@test "rounds, then a stop: every page is right, in safe mode and in postcopy" {
+	local mode
+	start_server --restore
+	for mode in safe postcopy; do
+		SESSION=$mode
+		start_victim --name "v$mode" --size 128 --dirty=32:200
+		precopy --mode "$mode"
+		had_rounds
+		assert_gone "$VICTIM_PID"
+		wait_session "$mode" 'done'
+		verify_victim
+	done
+}
+
+@test "a tree with threads and every kind of mapping moves with rounds" {
+	start_server --restore
+	start_victim --size 64 --dirty=16:100 --tree 2 --threads 4 --map all:4
+	precopy
+	had_rounds
+	says '[.precopy.tasks[] | select(.tracked)] | length >= 3'
+	wait_session test 'done'
+	verify_victim
+}
+
+@test "what can be neither reached nor hurried: precopy-else, max-rounds, downtime-limit" {
+	start_server --restore
+	start_victim --size 64 --dirty=64:1000
+	fails 1 'they run on here' migrate --restore --precopy on --precopy-else abort \
+		--downtime-limit 1 --max-rounds 2 --max-bandwidth 20M
+	runs_here
+	nothing_registered
+	precopy --max-rounds 1 --downtime-limit 1
+	had_rounds
+	says '.precopy.rounds == 1 and .precopy.stop_reason != "under way"'
+	runs_there
+}
+
+@test "precopy = auto leaves small tasks alone, and says so; off is off" {
+	start_server --restore
+	start_victim --size 16
+	migrate --restore --precopy auto --json >"$SCRATCH/json"
+	JSON=$(tail -n 1 "$SCRATCH/json")
+	says '.precopy == null and (.precopy_why | contains("256 MiB"))'
+	runs_there
+}
+
+# Nothing of ours is left in the victim: no descriptor, no mapping with write protection.
+nothing_registered()
+{
+	local pid=$VICTIM_PID
+
+	! grep -q '^VmFlags:.* uw' "/proc/$pid/smaps"
+	! readlink "/proc/$pid"/fd/* | grep -q userfaultfd
+}
+
+in_a_round()
+{
+	grep -q '"phase":"precopy"' "$SCRATCH/migrate.out"
+}
+
+# begin_rounds: a slow first round is under way; sets MIGRATING.
+begin_rounds()
+{
+	start migrate migrate --restore --precopy on --precopy-check always --json \
+		--max-bandwidth 60M
+	MIGRATING=$STARTED_PID
+	eventually 20 in_a_round
+	sleep 0.3
+	grep -q '^VmFlags:.* uw' "/proc/$VICTIM_PID/smaps"
+}
+
+# ended_here: migrate has failed, and the task has not noticed.
+ended_here()
+{
+	local rc=0
+
+	wait "$MIGRATING" || rc=$?
+	echo "exit $rc: $(tail -n 1 "$SCRATCH/migrate.out" | jq -c '[.result, .error]')"
+	[ "$rc" != 0 ]
+	eventually 5 one_here
+	eventually 5 nothing_registered
+	assert_not_frozen "$VICTIM_PID"
+	verify_victim
+	nothing_there
+}
+
+@test "Ctrl-C, every kill and a cut in a round: the task runs on, nothing stays registered" {
+	local how
+	start_server --restore
+	start_victim --size 256 --dirty=32:100
+	for how in ctrl-c worker sender criu server; do
+		SESSION=$how
+		echo "== $how"
+		begin_rounds
+		case $how in
+		ctrl-c) kill -INT "$(pgrep -f "^$MFD migrate -t $VICTIM_PID ")" ;;
+		worker) kill -KILL "$(ours_in "$NS_A" send | tail -n 1)" ;;
+		sender) kill -KILL $(ours_in "$NS_A" send) ;;
+		criu) kill -KILL "$(pgrep -f " dump --tree $VICTIM_PID ")" ;;
+		server) kill -KILL $(ours_in "$NS_B" serve) ;;
+		esac
+		ended_here
+		[ "$how" = server ] || eventually 10 test ! -e "$SERVER_DIR/$SESSION"
+	done
+}
