@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <endian.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -354,6 +355,51 @@ static void test_stale(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/*
+ * A page becomes stale on one channel while its last copy is received in place on another, and a
+ * page that is new comes just then: each gets a place of its own.
+ */
+static void test_stale_meanwhile(void **state)
+{
+	struct mfd_wire_packet p = { .type = MFD_WIRE_PACKET_PAGES, .task = TASK, .entries = 1 };
+	struct mfd_wire_run run = { AT(0), 8, 0 };
+	uint8_t copy[8 * PAGE];
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	open_precopy(&s, "one");
+	pages(&s, 0, 0, NPAGES - 8);
+	end_round(&s, NPAGES - 8);
+	sent(0, 8, 0);
+	for (unsigned i = 0; i < 8; i++)
+		source_fill_page(copy + i * PAGE, TASK, AT(i));
+	p.sequence = s.seq++;
+	p.table_len = sizeof(run);
+	p.payload_len = p.raw_len = sizeof(copy);
+	p.flags = MFD_WIRE_PACKET_HASHED;
+	mfd_wire_runs_seal(&run, 1);
+	p.hash = mfd_wire_hash(&run, sizeof(run), copy, sizeof(copy));
+	mfd_wire_packet_seal(&p);
+	s.end.packets++;
+	s.end.pages += 8;
+	s.end.checksum += le64toh(p.header_hash);
+	assert_int_equal(mfd_conn_send(&s.ch[0], &p, sizeof(p), 0), 0);
+	assert_int_equal(mfd_conn_send(&s.ch[0], &run, sizeof(run), 0), 0);
+	assert_int_equal(mfd_conn_send(&s.ch[0], copy, 4 * PAGE, 0), 0);
+	usleep(200000); /* the receiver has found the places */
+	stale(&s, 1, 0, 8);
+	pages(&s, 1, NPAGES - 8, 8);
+	usleep(200000);
+	assert_int_equal(mfd_conn_send(&s.ch[0], copy + 4 * PAGE, 4 * PAGE, 0), 0);
+	source_images(&s, TASK, BASE, NPAGES);
+	end(&s);
+	expect_ready(&s);
+	check_store("one", NPAGES + 16);
+	source_close(&s);
+	assert_int_equal(server_stop(), 0);
+}
+
 /* What is replaced is counted once, and a shrinking SIZE is no harm. */
 static void test_memory(void **state)
 {
@@ -572,6 +618,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_next_worker),
 		SERVER_TEST(test_need),
 		SERVER_TEST(test_stale),
+		SERVER_TEST(test_stale_meanwhile),
 		SERVER_TEST(test_memory),
 		SERVER_TEST(test_figures),
 		SERVER_TEST(test_round_that_may_not_come),

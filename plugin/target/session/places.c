@@ -177,19 +177,19 @@ static int publish_pages(struct mfd_places *p, uint64_t page, uint64_t n, uint64
 	return 0;
 }
 
-/* The last copy of a page may have come before, on another channel: that one stays. */
+/*
+ * The last copy of a page may have come before, on another channel: that one stays.  Or it is being
+ * received in this very place (publish_own): so the place is not given to another page.
+ */
 static void make_stale(struct mfd_places *p, uint64_t page)
 {
 	uint64_t old = mfd_pagetable_get(p->table, page);
 	_Atomic uint64_t *slot = old ? mfd_pagetable_slot(p->table, page) : NULL;
 
 	while (slot && old && mfd_page_round(old) != p->round) {
-		if (!atomic_compare_exchange_weak_explicit(slot, &old, 0, memory_order_acq_rel,
-							   memory_order_acquire))
-			continue;
-		if (mfd_page_state(old) == MFD_PAGE_STORED)
-			give_back(p, old);
-		return;
+		if (atomic_compare_exchange_weak_explicit(slot, &old, 0, memory_order_acq_rel,
+							  memory_order_acquire))
+			return;
 	}
 }
 
@@ -205,11 +205,46 @@ static int publish_flagged(struct mfd_places *p, const struct mfd_wire_run *r)
 	return 0;
 }
 
+/*
+ * One page in its own place.  While it was received the page may have become stale, and IMAGES may
+ * have been taken: its place is its own still, and if there is another copy by now, that one stays.
+ */
+static void publish_own(struct mfd_places *p, _Atomic uint64_t *slot, uint64_t page, uint64_t word)
+{
+	uint64_t old = atomic_load_explicit(slot, memory_order_acquire);
+
+	mfd_assert(mfd_page_state(word) == MFD_PAGE_STORED);
+	mfd_assert(mfd_page_round(word) == p->round);
+	while (!old || (!p->imaged && mfd_page_state(old) == MFD_PAGE_STORED &&
+			mfd_page_index(old) == mfd_page_index(word))) {
+		if (!atomic_compare_exchange_weak_explicit(slot, &old, word, memory_order_acq_rel,
+							   memory_order_acquire))
+			continue;
+		if (p->imaged)
+			note(p, page, word);
+		return;
+	}
+}
+
+static int publish_own_pages(struct mfd_places *p, const struct mfd_spot *s)
+{
+	for (uint32_t i = 0; i < s->pages; i++) {
+		uint64_t word = mfd_page_word(MFD_PAGE_STORED, s->index + i);
+		_Atomic uint64_t *slot = mfd_pagetable_slot(p->table, s->page + i);
+
+		if (!slot)
+			return -ENOMEM;
+		publish_own(p, slot, s->page + i, mfd_page_in_round(word, p->round));
+	}
+	return 0;
+}
+
 static int publish_spot(struct mfd_places *p, const struct mfd_spot *s)
 {
-	/* OWN, and IMAGES was taken meanwhile: the source did not keep to the order. */
-	if (s->kind == MFD_SPOT_DROP || (s->kind == MFD_SPOT_OWN && p->imaged))
+	if (s->kind == MFD_SPOT_DROP)
 		return 0;
+	if (s->kind == MFD_SPOT_OWN)
+		return publish_own_pages(p, s);
 	return publish_pages(p, s->page, s->pages, mfd_page_word(MFD_PAGE_STORED, s->index));
 }
 

@@ -5,7 +5,7 @@
  * Until IMAGES is taken a page that the store has is received in its own place, so a later round
  * costs no memory and the pages stay in the order of their addresses; a connection that breaks in
  * the middle of it ends the session, whose source runs on.  Other pages get a place that is free,
- * or a new one.  A page that becomes zero or stale gives its place back.
+ * or a new one.  A page that becomes zero gives its place back.
  *
  * From IMAGES on a restore may read the store: a page that is here is not replaced, since what the
  * source may still change was STALE before that; a copy that comes all the same is dropped.
