@@ -147,7 +147,7 @@ few_descriptors()
 with_this_criu()
 {
 	export SESSION=$1.$VERSION
-	start_victim --name "$SESSION" --size 64 --map guard:20 --map protnone:20
+	start_victim --name "$SESSION" --size 64 --map protnone:20 --map sparse:20 --map thp:20
 	move "$1"
 	moved_well
 	listed_by_plugin 16384
