@@ -166,6 +166,17 @@ static int error_of(int code, const struct mfd_conn_tls_buffer *b)
 
 /* ---- operations ---- */
 
+uint64_t mfd_conn_tls_key_records = 1ULL << 23;
+
+/* After each record.  0, or an error of GnuTLS. */
+static int change_key(struct mfd_conn_tls *s)
+{
+	if (++s->sent < mfd_conn_tls_key_records)
+		return 0;
+	s->sent = 0;
+	return gnutls_session_key_update(s->gnutls, 0);
+}
+
 static int send_one(struct mfd_conn *c, const char *data, size_t len)
 {
 	struct mfd_conn_tls *s = c->transport;
@@ -181,6 +192,9 @@ static int send_one(struct mfd_conn *c, const char *data, size_t len)
 		len -= (size_t)n;
 		if (c->prompt && mfd_conn_tls_flush(s))
 			return s->out.error;
+		n = change_key(s);
+		if (n)
+			return error_of((int)n, &s->out);
 	}
 	return 0;
 }
@@ -226,6 +240,7 @@ static int tls_recv(struct mfd_conn *c, void *buf, size_t len)
 			return -EPIPE;
 		if (n < 0)
 			return error_of((int)n, &s->in);
+		s->received++;
 		done += (size_t)n;
 	}
 	return 0;

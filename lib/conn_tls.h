@@ -7,8 +7,10 @@
  * once and is handed out from there.  So a packet of 1 MiB is one write and a few reads, not 64.
  *
  * One thread may send while another receives: `out` is the one's, `in` the other's.  That holds as
- * long as no key is changed on the way, so neither end asks for that (MFD_CONN_TLS_FLAGS), and a
- * peer that does is refused.
+ * long as no key is changed on the way.  A connection that carries very much changes the keys of
+ * what it sends, as AES-GCM is not made for more with one key (RFC 8446, 5.5); one that has carried
+ * little, as each on which both directions are busy, does not, and its peer may not.  Neither end
+ * asks the other to change its own: the receiving thread would have to write.
  */
 #ifndef MFD_CONN_TLS_H
 #define MFD_CONN_TLS_H
@@ -30,6 +32,10 @@ struct mfd_conn_tls_buffer {
 	int ended;	    /* bool: the peer sends no more */
 };
 
+/* So many records with one key; 2^23 (128 GiB), which a test makes less. */
+extern uint64_t mfd_conn_tls_key_records;
+#define MFD_CONN_TLS_PEER_RECORDS (mfd_conn_tls_key_records / 4) /* not sooner may the peer */
+
 struct mfd_conn_tls {
 	struct mfd_tls_asked asked; /* first */
 	gnutls_session_t gnutls;
@@ -37,6 +43,8 @@ struct mfd_conn_tls {
 	enum mfd_conn_end end; /* which one this is */
 	int fd;		       /* the connection's */
 	struct mfd_conn_tls_buffer in, out;
+	uint64_t sent,
+		received;    /* records since the last change of keys, of one's own, the peer's */
 	int closing;	     /* no call may block any more */
 	uint64_t send_until; /* ms, 0: none; of mfd_conn_sendv_within, the sending thread's */
 	char identity[MFD_CONN_IDENTITY];

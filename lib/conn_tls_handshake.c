@@ -45,15 +45,20 @@ static int verify(gnutls_session_t g)
 		       0;
 }
 
-/* A change of keys would be a write by the thread that receives: see conn_tls.h. */
-static int refuse_rekey(gnutls_session_t g, unsigned type, unsigned when, unsigned incoming,
-			const gnutls_datum_t *msg)
+/* See conn_tls.h: the peer's own keys, and not sooner than there is a reason. */
+static int judge_rekey(gnutls_session_t g, unsigned type, unsigned when, unsigned incoming,
+		       const gnutls_datum_t *msg)
 {
-	(void)g;
+	struct mfd_conn_tls *s = gnutls_session_get_ptr(g);
+
 	(void)type;
 	(void)when;
-	(void)msg;
-	return incoming ? GNUTLS_E_UNEXPECTED_HANDSHAKE_PACKET : 0;
+	if (!incoming)
+		return 0;
+	if (s->received < MFD_CONN_TLS_PEER_RECORDS || !msg || msg->size != 1 || *msg->data)
+		return GNUTLS_E_UNEXPECTED_HANDSHAKE_PACKET;
+	s->received = 0;
+	return 0;
 }
 
 /* ---- before ---- */
@@ -83,7 +88,7 @@ static int set_up(struct mfd_conn_tls *s)
 		gnutls_certificate_server_set_request(g, GNUTLS_CERT_REQUIRE);
 	gnutls_session_set_verify_function(g, verify);
 	gnutls_handshake_set_hook_function(g, GNUTLS_HANDSHAKE_KEY_UPDATE, GNUTLS_HOOK_PRE,
-					   refuse_rekey);
+					   judge_rekey);
 	return ret;
 }
 

@@ -557,7 +557,7 @@ ready_is_lost()
 	start_victim --size 32
 	printf '#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ] || exit 3\n' >"$SCRATCH/act"
 	chmod +x "$SCRATCH/act"
-	CRIU_MULTIFD_MODE=postcopy CRIU_MULTIFD_MAX_BANDWIDTH=20M \
+	CRIU_MULTIFD_MODE=postcopy CRIU_MULTIFD_MAX_BANDWIDTH=5M \
 		start dump dump_with_plugin "$VICTIM_PID" "$SCRATCH/img.$SESSION" \
 			--action-script "$SCRATCH/act"
 	wait_session "$SESSION" ready

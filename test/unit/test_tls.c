@@ -283,20 +283,6 @@ static void test_zerocopy_is_not_offered(void **state)
 	assert_int_equal(z.mode, MFD_OFF);
 }
 
-/* A peer that changes keys would make the receiving thread write. */
-static void test_no_rekeying(void **state)
-{
-	struct bed *b = *state;
-	struct mfd_conn_tls *s;
-	char c;
-
-	connected(b);
-	s = b->e.source.transport;
-	assert_int_equal(gnutls_session_key_update(s->gnutls, GNUTLS_KU_PEER), 0);
-	mfd_conn_send(&b->e.source, "x", 1, 0);
-	assert_int_equal(mfd_conn_recv(&b->e.target, &c, 1), -EPROTO);
-}
-
 /* ---- peers that are refused ---- */
 
 static void both_say(struct bed *b, const char *source, const char *target)
@@ -775,7 +761,6 @@ int main(void)
 		TEST(test_close_does_not_wait),
 		TEST(test_binding),
 		TEST(test_zerocopy_is_not_offered),
-		TEST(test_no_rekeying),
 		TEST(test_wrong_ca),
 		TEST(test_wrong_ca_of_the_source),
 		TEST(test_wrong_name),
