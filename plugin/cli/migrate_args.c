@@ -96,7 +96,8 @@ static int check_target(struct mfd_migrate *m, int needed, struct mfd_error *err
 				     "--to ssh://HOST");
 	return m->o.target || !needed ?
 		       0 :
-		       mfd_error_set(err, -EINVAL, "--to ADDR:PORT or ssh://HOST is missing");
+		       mfd_error_set(err, -EINVAL,
+				     "--to ADDR:PORT is missing (or --to ssh://HOST)");
 }
 
 static int configure(struct mfd_migrate *m, int needs_target, struct mfd_error *err)

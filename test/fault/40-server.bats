@@ -49,7 +49,7 @@ either_way()
 {
 	if [ "$DUMP_RC" != 0 ]; then
 		aborted_well "$1" 1000 \
-			'lost|reset|pipe|channel|refused|HELLO|join|JOINED|restore server ends' ||
+			'lost|reset|pipe|channel|refused|HELLO|join|JOINED|handshake|server ends' ||
 			return 1
 		discard_if_in_doubt || return 1
 	fi
@@ -160,7 +160,8 @@ either_way()
 	at=$(now)
 	kill -TERM "$SERVER_PID"
 	end_dump
-	aborted_well "$at" 1000 'restore server ends'
+	# With handshakes some channels may not have joined yet.
+	aborted_well "$at" 1000 "restore server ends${MFD_TEST_TLS:+|no such session}"
 	eventually 5 is_dead "$SERVER_PID"
 	nothing_left
 }
