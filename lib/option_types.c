@@ -46,6 +46,8 @@ static int set_target(void *field, const struct mfd_option_desc *d, const char *
 	if (*value &&
 	    (!colon || colon == value || !colon[1] || colon[1 + strspn(colon + 1, "0123456789")]))
 		return expected(err, "HOST:PORT or [V6]:PORT");
+	if (*value && (strlen(colon) > 6 || strtoul(colon + 1, NULL, 10) - 1 >= 65535))
+		return expected(err, "HOST:PORT or [V6]:PORT, with a port from 1 to 65535");
 	return set_text(field, d, value, err);
 }
 

@@ -37,6 +37,8 @@ static const char *split(const char *text, char host[HOST_MAX], const char **por
 	}
 	if (end == begin)
 		return "the host is missing, expected HOST:PORT or [V6]:PORT";
+	if (end - begin == 1 && *begin == '*')
+		return "'*' is no host; 0.0.0.0:PORT and [::]:PORT are every address";
 	if (end - begin >= HOST_MAX)
 		return "the host name is too long";
 	memcpy(host, begin, (size_t)(end - begin));

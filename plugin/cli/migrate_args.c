@@ -100,14 +100,21 @@ static int check_target(struct mfd_migrate *m, int needed, struct mfd_error *err
 				     "--to ADDR:PORT is missing (or --to ssh://HOST)");
 }
 
+/* Checked here, so that an error names the flag and not the variable that hands it on. */
+static int set_to(struct mfd_migrate *m, struct mfd_error *err)
+{
+	int ret = mfd_options_set(&m->o, "target", m->to, MFD_FROM_FLAG, "--to", err);
+
+	return ret ? ret : set_env("target", m->to, err);
+}
+
 static int configure(struct mfd_migrate *m, int needs_target, struct mfd_error *err)
 {
 	int ret = 0;
 
 	m->by_ssh = mfd_migrate_ssh_is(m->to);
 	if (m->to)
-		ret = m->by_ssh ? mfd_migrate_ssh_parse(&m->ssh, m->to, err) :
-				  set_env("target", m->to, err);
+		ret = m->by_ssh ? mfd_migrate_ssh_parse(&m->ssh, m->to, err) : set_to(m, err);
 	if (!ret && m->restore)
 		ret = set_env("confirm", "restore", err);
 	if (!ret)

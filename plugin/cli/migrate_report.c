@@ -392,18 +392,27 @@ static const char *word(struct json_object *j, const char *key)
 	return json_object_object_get_ex(j, key, &v) && v ? json_object_get_string(v) : "?";
 }
 
+/* Slow lines, and moves of little memory, have less than a tenth of a Gbit/s. */
+static const char *rate_text(double gbit, char *text, size_t len)
+{
+	snprintf(text, len, gbit < 1 ? "%.1f Mbit/s" : "%.1f Gbit/s",
+		 gbit < 1 ? gbit * 1000 : gbit);
+	return text;
+}
+
 static void print_sentence(const struct mfd_migrate *m)
 {
 	struct json_object *j = read_summary(m);
-	char bytes[32], down[64] = "";
+	char bytes[32], down[64] = "", rate[32];
 	double ms = number(j, "downtime_ms");
 
 	mfd_words_bytes((uint64_t)number(j, "bytes_memory"), bytes, sizeof(bytes));
 	if (ms > 0)
 		snprintf(down, sizeof(down), ", it did not run for %.0f ms", ms);
-	printf("process %u moved to %s as session %s: %s in %.2f s (%.1f Gbit/s, %.0f channels), frozen %.0f ms%s\n",
+	printf("process %u moved to %s as session %s: %s in %.2f s (%s, %.0f channels), frozen %.0f ms%s\n",
 	       m->pid, word(j, "target"), word(j, "session"), bytes, number(j, "total_ms") / 1000,
-	       number(j, "gbit_per_s"), number(j, "channels"), number(j, "frozen_ms"), down);
+	       rate_text(number(j, "gbit_per_s"), rate, sizeof(rate)), number(j, "channels"),
+	       number(j, "frozen_ms"), down);
 	json_object_put(j);
 }
 

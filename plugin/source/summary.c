@@ -62,6 +62,15 @@ void mfd_summary_keep(struct mfd_worker *w)
 	atomic_store(&w->inbox.faults, 0);
 }
 
+/* With three places: a double as it is has fifteen, most of them noise. */
+static struct json_object *figure(double n)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%.3f", n);
+	return json_object_new_double_s(n, text);
+}
+
 static void add_number(struct json_object *j, const char *key, uint64_t n)
 {
 	json_object_object_add(j, key, json_object_new_uint64(n));
@@ -84,21 +93,16 @@ static void add_phases(struct json_object *j, const struct mfd_worker *w)
 {
 	struct json_object *p = json_object_new_object();
 
-	json_object_object_add(
-		p, "connect_to_freeze_ms",
-		json_object_new_double(ms_between(w->times.start_us, w->times.frozen_us)));
-	json_object_object_add(
-		p, "freeze_to_images_ms",
-		json_object_new_double(ms_between(w->times.frozen_us, w->times.gate_us)));
-	json_object_object_add(
-		p, "images_to_sent_ms",
-		json_object_new_double(ms_between(w->times.gate_us, w->times.sent_us)));
-	json_object_object_add(
-		p, "sent_to_ready_ms",
-		json_object_new_double(ms_between(w->times.sent_us, w->times.ready_us)));
-	json_object_object_add(
-		p, "ready_to_released_ms",
-		json_object_new_double(ms_between(w->times.ready_us, w->times.released_us)));
+	json_object_object_add(p, "connect_to_freeze_ms",
+			       figure(ms_between(w->times.start_us, w->times.frozen_us)));
+	json_object_object_add(p, "freeze_to_images_ms",
+			       figure(ms_between(w->times.frozen_us, w->times.gate_us)));
+	json_object_object_add(p, "images_to_sent_ms",
+			       figure(ms_between(w->times.gate_us, w->times.sent_us)));
+	json_object_object_add(p, "sent_to_ready_ms",
+			       figure(ms_between(w->times.sent_us, w->times.ready_us)));
+	json_object_object_add(p, "ready_to_released_ms",
+			       figure(ms_between(w->times.ready_us, w->times.released_us)));
 	json_object_object_add(j, "phases", p);
 }
 
@@ -174,8 +178,8 @@ static struct json_object *downtime(const struct mfd_worker *w)
 {
 	if (!w->times.resumed_us || !w->times.leave_us || !w->times.frozen_us)
 		return NULL;
-	return json_object_new_double(ms_between(w->times.frozen_us, w->times.leave_us) +
-				      (double)w->times.resumed_us / 1000.0);
+	return figure(ms_between(w->times.frozen_us, w->times.leave_us) +
+		      (double)w->times.resumed_us / 1000.0);
 }
 
 /* What was asked for did not happen if CRIU has seen the pages nevertheless. */
@@ -220,18 +224,16 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "packets", json_object_new_uint64(t.packets));
 	json_object_object_add(j, "packets_compressed", json_object_new_uint64(t.compressed));
 	json_object_object_add(j, "bytes_wire", json_object_new_uint64(t.wire_bytes));
-	json_object_object_add(j, "total_ms", json_object_new_double(total));
-	json_object_object_add(j, "frozen_ms", json_object_new_double(frozen));
+	json_object_object_add(j, "total_ms", figure(total));
+	json_object_object_add(j, "frozen_ms", figure(frozen));
 	json_object_object_add(j, "downtime_ms", downtime(w));
 	/*
 	 * From the first page that was read to the last that was sent: what the channels are worth
 	 * while pages flow.
 	 */
-	json_object_object_add(j, "stream_ms",
-			       json_object_new_double(ms_between(t.first_us, t.last_us)));
-	json_object_object_add(
-		j, "gbit_per_s",
-		json_object_new_double(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
+	json_object_object_add(j, "stream_ms", figure(ms_between(t.first_us, t.last_us)));
+	json_object_object_add(j, "gbit_per_s",
+			       figure(flow > 0 ? (double)t.wire_bytes * 8e-6 / flow : 0));
 	add_zerocopy(j, &t);
 	add_number(j, "stalls", mfd_sendchan_stalls(&t));
 	add_ms(j, "stall_ms", mfd_sendchan_stall_us(&t));

@@ -61,6 +61,7 @@ static void test_parse_bad(void **state)
 		{ "host", "port is missing" },
 		{ "127.0.0.1", "port is missing" },
 		{ ":7777", "host is missing" },
+		{ "*:9000", "0.0.0.0:PORT" },
 		{ "[]:7777", "[V6]:PORT" },
 		{ "[::1:7777", "[V6]:PORT" },
 		{ "[::1]7777", "[V6]:PORT" },
