@@ -285,7 +285,7 @@ frozen_group()
 	SERVER_ADDR=127.0.0.1:1
 	fails 64 '-t PID is missing' "$MFD" migrate --to 127.0.0.1:1
 	fails 64 "'x' is not the number of a process" "$MFD" migrate -t x --to 127.0.0.1:1
-	fails 64 '--to ADDR:PORT or ssh://HOST is missing' "$MFD" migrate -t "$VICTIM_PID"
+	fails 64 '--to ADDR:PORT is missing' "$MFD" migrate -t "$VICTIM_PID"
 	fails 64 "migrate: --to: bad value 'nonsense'" "$MFD" migrate -t "$VICTIM_PID" --to nonsense
 	fails 64 'from 1 to 65535' "$MFD" migrate -t "$VICTIM_PID" --to 127.0.0.1:99999
 	fails 64 '--channels' migrate --channels 65
