@@ -396,6 +396,29 @@ static void test_buried_unknown(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* The next worker, too, removes nothing before its source can hear of it. */
+static void test_no_tombstone_by_worker(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_restorable(&s, "one");
+	mkdirat(server_root, ".ended", 0700);
+	assert_int_equal(mkdirat(server_root, ".ended/one.img", 0700), 0);
+	server_kill_worker();
+	source_close(&s);
+	for (int i = 0; i < 500 && !server_log_has("one: no tombstone: "); i++)
+		usleep(10000);
+	assert_true(disk_has_folder("one"));
+	assert_int_equal(unlinkat(server_root, ".ended/one.img", AT_REMOVEDIR), 0);
+	for (int i = 0; i < 1000 && disk_has_folder("one"); i++)
+		usleep(10000);
+	assert_false(disk_has_folder("one"));
+	ask(&s, "continue", NEVER_RAN, 0, "restarted");
+	assert_int_equal(server_stop(), 0);
+}
+
 /* What is in doubt stays, and keeps no other out. */
 static void test_full(void **state)
 {
@@ -572,6 +595,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_half_buried),
 		SERVER_TEST(test_buried_unknown),
 		SERVER_TEST(test_no_tombstone),
+		SERVER_TEST(test_no_tombstone_by_worker),
 		SERVER_TEST(test_full),
 		SERVER_TEST(test_committed),
 		SERVER_TEST(test_died),

@@ -20,12 +20,14 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "heir.h"
 #include "io.h"
+#include "life.h"
 #include "log.h"
 #include "restored.h"
 #include "guard.h"
@@ -263,12 +265,39 @@ static void feed(struct world *w)
 	mfd_pager_complete(w->pager);
 }
 
+/*
+ * Adopt, with ever more descriptors to be had until they are enough: as long as they are not, none
+ * that is deposited is closed, and the next try finds all as it was.
+ */
+static int adopt_starving(struct world *w, const struct mfd_pager_config *config,
+			  struct mfd_error *err)
+{
+	int first = fcntl(0, F_DUPFD_CLOEXEC, 0), ret = -EMFILE, tries = 0;
+	struct rlimit few, was;
+	uint64_t again;
+
+	close(first);
+	getrlimit(RLIMIT_NOFILE, &was);
+	few = was;
+	for (few.rlim_cur = (rlim_t)first; mfd_life_cannot_tell(ret); few.rlim_cur++, tries++) {
+		setrlimit(RLIMIT_NOFILE, &few);
+		mfd_error_clear(err);
+		ret = mfd_pager_adopt(config, &w->pager, &again, err);
+		setrlimit(RLIMIT_NOFILE, &was);
+		for (size_t i = 0; mfd_life_cannot_tell(ret) && i < config->n_deposits; i++)
+			if (fcntl(config->deposits[i].uffd, F_GETFD) < 0)
+				die("a userfaultfd is closed");
+	}
+	if (tries < 5)
+		die("it did not need a descriptor");
+	return ret;
+}
+
 static void adopt(struct world *w)
 {
 	static struct mfd_pager_deposit list[MAX_HELD];
 	struct mfd_pager_config config = world_config(w, 2);
 	struct mfd_error err = { 0 };
-	uint64_t again;
 	size_t n = 0;
 
 	for (unsigned i = 0; i < nheld; i++)
@@ -276,7 +305,7 @@ static void adopt(struct world *w)
 			list[n++] = held[i].h;
 	config.deposits = list;
 	config.n_deposits = n;
-	if (mfd_pager_adopt(&config, &w->pager, &again, &err)) {
+	if (adopt_starving(w, &config, &err)) {
 		fprintf(stderr, "refused: %s\n", mfd_error_text(&err));
 		ask(REFUSED, NULL);
 		_exit(0);

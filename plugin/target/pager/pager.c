@@ -274,9 +274,17 @@ int mfd_pager_adopt(const struct mfd_pager_config *c, struct mfd_pager **out, ui
 	ret = open_fds(p, 1, err);
 	if (!ret)
 		ret = mfd_pager_take_over(p, c->deposits, c->n_deposits, again, err);
+	if (!ret && *again && c->all_came)
+		ret = mfd_error_set(err, -ENODATA,
+				    "%llu pages were lost on their way into the tasks",
+				    (unsigned long long)*again);
 	if (!ret)
 		ret = start_threads(p, c->threads, err);
 	if (ret) {
+		if (p->nthreads) /* which may have followed events: there is no second try */
+			err->code = ret = -ECANCELED;
+		else
+			mfd_pager_hand_back(p, c->deposits, c->n_deposits);
 		mfd_pager_stop(p);
 		return ret;
 	}

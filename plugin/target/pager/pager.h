@@ -171,6 +171,7 @@ struct mfd_pager_config {
 	 */
 	struct mfd_pager_deposit *deposits;
 	size_t n_deposits;
+	int all_came; /* adopt: a page that must come again cannot, and it fails */
 };
 
 /* Start the pager's threads at once.  A pager that is stopped before ops->done kills no task. */
@@ -181,8 +182,10 @@ int mfd_pager_start(const struct mfd_pager_config *c, struct mfd_pager **p, stru
  *
  * Takes over the userfaultfds (of those without a book, the ones that it needs), not the books.
  * Pages that the table has as DIRECT and that are not in become ABSENT, *again = how many; each
- * must come again or the tasks must be killed.  When this fails, nothing is known about the tasks'
- * pages, and the tasks must be killed before the last copies of their userfaultfds are closed.
+ * must come again or the tasks must be killed.  When this fails, the descriptors in `deposits` are
+ * the caller's still, and nothing is known about the tasks' pages: it may be tried again, unless a
+ * deposit is `taken`, or the tasks must be killed before the last copies of their userfaultfds are
+ * closed.
  */
 int mfd_pager_adopt(const struct mfd_pager_config *c, struct mfd_pager **p, uint64_t *again,
 		    struct mfd_error *err);

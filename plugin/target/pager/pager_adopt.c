@@ -42,22 +42,23 @@ static int load_task(struct adoption *a, const struct mfd_pager_deposit *h, stru
 {
 	struct pager_family *f = mfd_pager_family(a->p, h->task), *new = NULL;
 	const char *why = "no memory";
-	struct pager_task *t;
-	int ret = -ENOMEM;
+	struct pager_task *t = NULL;
+	int ret = 0;
 
 	if (!f)
-		f = new = mfd_pager_family_new(a->p, h->task, &why);
-	t = f ? mfd_pager_task_new(f) : NULL;
-	if (!t) {
-		close(h->uffd);
+		ret = mfd_pager_family_new(a->p, h->task, &new, &why);
+	f = f ? f : new;
+	if (!ret)
+		t = mfd_pager_task_new(f);
+	ret = ret || t ? ret : -ENOMEM;
+	if (ret)
 		goto err;
-	}
-	t->uffd = h->uffd;
 	ret = mfd_book_open(t, h->book, &why);
 	if (ret) {
 		mfd_pager_task_free(t);
 		goto err;
 	}
+	t->uffd = h->uffd;
 	/*
 	 * The family is known from now on, so that its next member finds it; tasks are linked
 	 * later, in their order.
@@ -96,8 +97,6 @@ static int take_one(struct adoption *a, const struct mfd_pager_deposit *h)
 		why = "its mappings could not be followed";
 		ret = -EIO;
 	}
-	if (ret)
-		close(h->uffd);
 	if (ret)
 		return refuse(a, ret, h->task, why);
 	if (state == PAGER_BOOK_PARKED) { /* of a restore that failed before this one */
@@ -304,12 +303,8 @@ int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_deposit *deposits,
 	p->inherited = calloc(n + 1, sizeof(*p->inherited));
 	if (!a.tasks || !p->inherited)
 		return mfd_error_set(err, -ENOMEM, "no memory");
-	for (size_t i = 0; i < n; i++) {
-		if (!ret)
-			ret = take_one(&a, &deposits[i]);
-		else if (deposits[i].book >= 0)
-			close(deposits[i].uffd);
-	}
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = take_one(&a, &deposits[i]);
 	ret = ret ? ret : put_in_order(&a);
 	for (size_t i = 0; i < a.n_tasks && !ret; i++)
 		ret = replay(&a, a.tasks[i]);
@@ -317,8 +312,28 @@ int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_deposit *deposits,
 	ret = ret ? ret : start(&a);
 	/* The pager frees the linked ones. */
 	for (size_t i = 0; i < a.n_tasks; i++)
-		if (!a.tasks[i]->linked)
+		if (!a.tasks[i]->linked) {
+			a.tasks[i]->uffd = -1;
 			mfd_pager_task_free(a.tasks[i]);
+		}
 	free(a.tasks);
 	return ret;
+}
+
+static int is_deposited(const struct mfd_pager_deposit *deposits, size_t n, int uffd)
+{
+	for (size_t i = 0; i < n; i++)
+		if (deposits[i].uffd == uffd)
+			return 1;
+	return 0;
+}
+
+void mfd_pager_hand_back(struct mfd_pager *p, const struct mfd_pager_deposit *deposits, size_t n)
+{
+	mfd_assert(!p->nthreads);
+	mfd_assert(deposits || !n);
+	for (struct pager_task *t = p->tasks; t; t = t->next)
+		if (is_deposited(deposits, n, t->uffd))
+			t->uffd = -1;
+	p->n_inherited = 0;
 }

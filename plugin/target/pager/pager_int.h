@@ -451,7 +451,9 @@ void mfd_huge_free(struct pager_task *t);
 
 /* ---- pager_task.c ---- */
 
-struct pager_family *mfd_pager_family_new(struct mfd_pager *p, uint32_t id, const char **why);
+/* *f is NULL when this fails. */
+int mfd_pager_family_new(struct mfd_pager *p, uint32_t id, struct pager_family **f,
+			 const char **why);
 void mfd_pager_family_free(struct pager_family *f);
 struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id); /* or NULL */
 /*
@@ -542,6 +544,8 @@ void mfd_pager_restore_event(struct mfd_pager *p);
 /* ---- pager_adopt.c ---- */
 
 /* Before the threads start.  Takes the userfaultfds over, also when it fails. */
+/* After that, or before: no thread has begun.  The deposits' descriptors are not closed. */
+void mfd_pager_hand_back(struct mfd_pager *p, const struct mfd_pager_deposit *deposits, size_t n);
 int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_deposit *deposits, size_t n,
 			uint64_t *again, struct mfd_error *err);
 

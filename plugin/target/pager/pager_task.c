@@ -36,14 +36,16 @@ static int load_ranges(struct pager_family *f, const char **why)
 	return ret;
 }
 
-struct pager_family *mfd_pager_family_new(struct mfd_pager *p, uint32_t id, const char **why)
+int mfd_pager_family_new(struct mfd_pager *p, uint32_t id, struct pager_family **out,
+			 const char **why)
 {
 	struct pager_family *f = calloc(1, sizeof(*f));
 	int ret;
 
 	*why = "out of memory";
+	*out = NULL;
 	if (!f)
-		return NULL;
+		return -ENOMEM;
 	f->p = p;
 	f->id = id;
 	pthread_mutex_init(&f->lock, NULL);
@@ -52,10 +54,11 @@ struct pager_family *mfd_pager_family_new(struct mfd_pager *p, uint32_t id, cons
 		f->wanted = calloc(mfd_pager_words(f->img.bits) + 1, sizeof(*f->wanted));
 		ret = f->wanted ? 0 : -ENOMEM;
 	}
-	if (!ret)
-		return f;
-	mfd_pager_family_free(f);
-	return NULL;
+	if (ret)
+		mfd_pager_family_free(f);
+	else
+		*out = f;
+	return ret;
 }
 
 struct pager_family *mfd_pager_family(struct mfd_pager *p, uint32_t id)
@@ -216,12 +219,13 @@ void mfd_pager_task_count(struct pager_task *t, uint64_t settled)
 
 int mfd_pager_task_add(struct mfd_pager *p, uint32_t id, int uffd, int pid, const char **why)
 {
-	struct pager_family *f;
+	struct pager_family *f = NULL;
 	struct pager_task *t;
 	int ret, book = -1;
 
 	*why = "it was announced twice";
-	f = mfd_pager_family(p, id) ? NULL : mfd_pager_family_new(p, id, why);
+	if (!mfd_pager_family(p, id))
+		mfd_pager_family_new(p, id, &f, why);
 	t = f ? new_task(f, &f->img, 0, &book) : NULL;
 	if (!t) {
 		close(uffd);

@@ -289,15 +289,10 @@ static int adopt_pager(struct mfd_session *s, struct mfd_pager_deposit *deposits
 	mfd_assert(!atomic_load(&s->pager));
 	config.deposits = deposits;
 	config.n_deposits = n;
+	config.all_came = s->phase != MFD_PHASE_RUNNING;
 	ret = mfd_pager_adopt(&config, &p, &again, err);
 	if (ret)
 		return ret;
-	if (again && s->phase != MFD_PHASE_RUNNING) {
-		mfd_pager_stop(p);
-		return mfd_error_set(err, -ENODATA,
-				     "%llu pages were lost on their way into the tasks",
-				     (unsigned long long)again);
-	}
 	atomic_store_explicit(&s->pager, p, memory_order_seq_cst);
 	return 0;
 }
@@ -324,6 +319,9 @@ int mfd_pager_ops_take_over(struct mfd_session *s, struct mfd_error *err)
 		mfd_log_info("%s: %zu userfaultfds taken over from the worker that died", s->name,
 			     own);
 	}
+	for (size_t i = 0; ret && i < n; i++)
+		if (deposits[i].taken) /* a child has a task of its own: no second try */
+			ret = err->code = -ECANCELED;
 	free(deposits);
 	return ret;
 }

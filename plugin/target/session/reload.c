@@ -32,21 +32,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "assert.h"
 #include "evidence.h"
 #include "take_address.h"
 #include "held.h"
 #include "restored_notes.h"
-#include "own_restore.h"
-#include "pager_ops.h"
-#include "hello.h"
 #include "session_file.h"
 #include "io.h"
+#include "life.h"
 #include "log.h"
-#include "memory.h"
 #include "record.h"
+#include "revive.h"
 #include "session.h"
-#include "ask_setting.h"
 #include "takeover.h"
 
 #define UNREADABLE_NOTES "what it says of its restored tasks cannot be read"
@@ -59,6 +55,7 @@ static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 		 const char *why)
 {
 	Mfd__SessionEntry copy = MFD__SESSION_ENTRY__INIT;
+	int ret;
 
 	mfd_log_warn("%s: cleaned: %s", name, why);
 	if (e)
@@ -74,8 +71,16 @@ static void bury(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessio
 		copy.has_session_id = 0;
 	if (e && (e->postcopy || e->early_restore))
 		mfd_address_give_up(name, e->move_address, e->n_move_address);
-	mfd_session_file_bury(sv->dirfd, name, &copy);
+	ret = mfd_session_file_bury(sv->dirfd, name, &copy);
 	mfd_pagestore_remove(dirfd);
+	if (ret == -ENOSPC || ret == -EDQUOT) /* now there is room */
+		ret = mfd_session_file_bury(sv->dirfd, name, &copy);
+	if (ret) { /* without which its source never hears of it: is_doomed */
+		mfd_log_error("%s: no tombstone: %s; its folder stays until there is one", name,
+			      strerror(-ret));
+		atomic_store(&sv->reload.waits, 1);
+		return;
+	}
 	if (mfd_record_remove(sv->dirfd, name))
 		mfd_log_error("%s: its folder cannot be removed", name);
 }
@@ -106,175 +111,24 @@ static void note_unloadable(int dirfd, const char *name, Mfd__SessionEntry *e, c
 		mfd_session_file_store(dirfd, &copy, 1);
 }
 
-static int add_record(void *arg, const struct mfd_pagestore_record *r)
-{
-	struct mfd_session *s = arg;
-	struct mfd_pagetable *t;
-	uint64_t pages = r->pages_flags >> 8;
-	int ret = mfd_tables_get(&s->tables, r->task, &t);
-
-	if (ret)
-		return ret;
-	if (r->vaddr >= MFD_WIRE_MAX_VADDR ||
-	    pages > (MFD_WIRE_MAX_VADDR - r->vaddr) >> MFD_WIRE_PAGE_SHIFT)
-		return -EBADMSG;
-	return mfd_pagetable_set(t, r->vaddr >> MFD_WIRE_PAGE_SHIFT, pages,
-				 mfd_pagestore_record_is(r));
-}
-
-static void from_entry(struct mfd_session *s, const Mfd__SessionEntry *e)
-{
-	mfd_assert(s->plan && s->phase != MFD_PHASE_NONE);
-	mfd_assert(!atomic_load(&s->thread));
-	s->limits.channels = e->channels && e->channels <= MFD_WIRE_MAX_CHANNELS ? e->channels : 1;
-	s->limits.packet_size = e->packet_size;
-	/* a source that comes back uses what it did */
-	s->limits.compress = MFD_WIRE_PACKET_ZSTD | MFD_WIRE_PACKET_LZ4;
-	s->limits.checksum = 1;
-	mfd_rounds_load(s, e);
-	mfd_figures_load(s, e);
-	mfd_setting_offered(s, 0, e->has_max_bandwidth, e->max_bandwidth);
-	snprintf(s->source, sizeof(s->source), "%s", e->source ? e->source : "");
-	memcpy(s->id, e->session_id.data, sizeof(s->id));
-	memcpy(s->secret, e->secret.data, sizeof(s->secret));
-	s->link.rounds = 1; /* what the source says at the END counts from its return on */
-	s->end.both_run = e->both_run;
-	s->end.source_gone = e->source_gone;
-	atomic_store(&s->sealed, e->state != MFD__SESSION_STATE__RUNNING);
-}
-
-static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, struct mfd_error *err)
-{
-	int ret;
-
-	mfd_assert(!s->plan && s->phase == MFD_PHASE_NONE);
-	mfd_assert(!s->store);
-	if (e->session_id.len != sizeof(s->id) || e->secret.len != sizeof(s->secret))
-		return mfd_error_set(err, -EBADMSG, "session.img has no id");
-	s->plan = mfd_plan_loaded(e);
-	if (!s->plan)
-		return mfd_error_set(err, -EBADMSG,
-				     "session.img: early_restore without confirm_restore, or with "
-				     "postcopy, is no plan of a session");
-	s->dirfd = dup(dirfd);
-	if (s->dirfd < 0)
-		return mfd_error_sys(err, -errno, "dup");
-	s->files.dirfd = s->dirfd;
-	if (mfd_tables_init(&s->tables))
-		return mfd_error_set(err, -ENOMEM, "no memory");
-	if (mfd_session_phase_of(e->state) == MFD_PHASE_NONE)
-		return mfd_error_set(err, -EBADMSG,
-				     "session.img: a session in this state has ended");
-	mfd_session_load(s, mfd_session_phase_of(e->state));
-	from_entry(s, e);
-	mfd_session_set_aside(s, MFD_CLAIM_OLD, NULL);
-	mfd_filesink_close(&s->files);
-	if (mfd_hello_restore_options(s, e->restore_option, e->n_restore_option) ||
-	    mfd_address_keep(s, e->move_address, e->n_move_address))
-		return mfd_error_set(err, -ENOMEM, "no memory");
-	ret = mfd_pagestore_open(s->dirfd, &s->store, add_record, s, err);
-	return ret;
-}
-
-/*
- * The restored tasks lack no page: what is left to do is to let them go on, or to kill them, when
- * that is decided.
- */
-static int stand_by(struct mfd_session *s, struct mfd_error *err)
-{
-	int ret = mfd_own_restore_adopt(s);
-
-	mfd_assert(!atomic_load(&s->thread));
-	mfd_assert(s->copy == MFD_COPY_COMING && !atomic_load(&s->pager));
-	if (ret)
-		return mfd_error_set(err, ret, "the restored tasks are gone");
-	atomic_store(&s->restored, 1);
-	s->copy = MFD_COPY_ALONE;
-	mfd_address_adopt(s);
-	mfd_takeover_needless(&s->server->takeover, s->name);
-	return 0;
-}
-
-static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
-			 struct mfd_error *err)
-{
-	int wanted = s->phase == MFD_PHASE_COMMITTED || s->plan->id != MFD_PLAN_SAFE;
-
-	if (take_over == MFD_NOTES_COMPLETE)
-		return stand_by(s, err);
-	if (take_over && mfd_pager_ops_take_over(s, err))
-		return err->code;
-	if (take_over && mfd_own_restore_adopt(s))
-		return mfd_error_set(err, -ESRCH, "the restored tasks are gone");
-	if (wanted && mfd_pager_ops_start(s))
-		return mfd_error_set(err, -EIO, "%s", s->error);
-	if (s->phase == MFD_PHASE_RUNNING)
-		mfd_pager_ops_leave(s);
-	if (s->phase != MFD_PHASE_COMMITTED)
-		return 0;
-	mfd_pager_ops_leave(s);
-	mfd_pager_ops_complete(s);
-	return 0;
-}
-
-static int revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__SessionEntry *e,
-		  enum mfd_notes_left take_over, struct mfd_error *err)
-{
-	struct mfd_owner owner = { .rights = NULL };
-	struct mfd_session *s;
-	char what[64];
-	int ret;
-
-	mfd_owner_load(&owner, e);
-	ret = mfd_session_claim(sv, name, MFD_CLAIM_OLD, &owner, &s, err);
-	if (ret)
-		return mfd_error_sys(err, ret, "session");
-	ret = fill(s, dirfd, e, err);
-	ret = ret ? ret : restart_pager(s, take_over, err);
-	if (!ret && mfd_session_broken_invariant(s))
-		ret = mfd_error_set(err, -EBADMSG, "session.img does not hold together: %s",
-				    mfd_session_broken_invariant(s));
-	if (!ret)
-		mfd_memory_adopt(s);
-	if (!ret && s->phase != MFD_PHASE_COMMITTED) {
-		mfd_session_doubt(s, 1);
-		snprintf(s->error, sizeof(s->error),
-			 "the restore server was restarted, the source has not come back yet");
-	}
-	if (!ret)
-		mfd_session_store(s, 1);
-	snprintf(what, sizeof(what), "%s%s", mfd_session_state_text(s),
-		 s->in_doubt ? ", in doubt" : "");
-	if (!ret)
-		s->presence = MFD_PRESENCE_LIVE;
-	if (!ret)
-		ret = mfd_session_start(s); /* takes over our reference */
-	if (ret) {
-		struct mfd_pager *p = atomic_exchange(&s->pager, NULL);
-
-		/*
-		 * its threads know the session; userfaultfds that it closes are held by the
-		 * supervisor, too
-		 */
-		if (p)
-			mfd_pager_stop(p);
-		mfd_budget_leave(&sv->budget, &s->memory.claim, 0);
-		mfd_session_unclaim(s);
-	} else {
-		mfd_log_info("%s: reloaded, %s", name, what);
-	}
-	return ret;
-}
-
 static void keep(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e,
 		 enum mfd_notes_left left)
 {
 	struct mfd_error err = { 0 };
-	int ret = revive(sv, dirfd, name, e, left, &err);
+	int ret = mfd_revive(sv, dirfd, name, e, left, &err);
 
 	if (!ret || ret == -EEXIST || ret == -ESHUTDOWN) /* it is alive, or the server ends */
 		return;
 	note_unloadable(dirfd, name, e, mfd_error_text(&err));
+	atomic_store(&sv->reload.waits, 1);
+}
+
+/* It is not known whether a copy is there: none is killed, and another one must not be made. */
+static void spare(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e,
+		  const char *why)
+{
+	mfd_takeover_spare(&sv->takeover, name);
+	note_unloadable(dirfd, name, e, why);
 	atomic_store(&sv->reload.waits, 1);
 }
 
@@ -314,7 +168,7 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 		return 1;
 	}
 	if (left == MFD_NOTES_RESTORED || left == MFD_NOTES_COMPLETE) {
-		if (!revive(sv, dirfd, name, e, left, &err))
+		if (!mfd_revive(sv, dirfd, name, e, left, &err))
 			return 1;
 		if (err.code == -EEXIST || err.code == -ESHUTDOWN) { /* later, see keep() */
 			mfd_takeover_spare(&sv->takeover, name);
@@ -329,6 +183,10 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 			note_unloadable(dirfd, name, e, mfd_error_text(&err));
 			atomic_store(&sv->reload.waits, 1);
 			mfd_takeover_needless(&sv->takeover, name);
+			return 1;
+		}
+		if (mfd_life_cannot_tell(err.code)) { /* of our own: no reason to kill them */
+			spare(sv, dirfd, name, e, mfd_error_text(&err));
 			return 1;
 		}
 		mfd_log_error("%s: the restored tasks cannot be taken over and are killed: %s",
@@ -358,15 +216,6 @@ static void end_dead(struct mfd_server *sv, int dirfd, const char *name, Mfd__Se
 	e->error = why;
 	finish(sv, dirfd, name, e);
 	e->error = old;
-}
-
-/* It is not known whether a copy is there: none is killed, and another one must not be made. */
-static void spare(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e,
-		  const char *why)
-{
-	mfd_takeover_spare(&sv->takeover, name);
-	note_unloadable(dirfd, name, e, why);
-	atomic_store(&sv->reload.waits, 1);
 }
 
 static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
@@ -522,6 +371,15 @@ static int may_be_loaded(int dirfd, const Mfd__SessionEntry *e, enum mfd_notes_l
 				      (*left == MFD_NOTES_NOTHING && !mfd_notes_restored(dirfd)));
 }
 
+/* It was to be buried, and no tombstone could be written. */
+static int is_doomed(int dirfd, const Mfd__SessionEntry *e, enum mfd_notes_left left)
+{
+	if (e->state == MFD__SESSION_STATE__RECEIVING || e->state == MFD__SESSION_STATE__RESTORABLE)
+		return 1;
+	return may_be_restored(e) && e->state != MFD__SESSION_STATE__COMMITTED &&
+	       left == MFD_NOTES_NOTHING && mfd_notes_restored(dirfd);
+}
+
 static void try_again(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
 	struct mfd_session *s = mfd_session_find(sv, name);
@@ -539,8 +397,15 @@ static void try_again(struct mfd_server *sv, int dirfd, const char *name, Mfd__S
 	buried = mfd_evidence_buried(sv->dirfd, e);
 	if (buried < 0)
 		atomic_store(&sv->reload.waits, 1);
-	if (buried || !may_be_loaded(dirfd, e, &left))
+	if (buried > 0)
+		finish_burial(sv, dirfd, name);
+	if (buried)
 		return;
+	if (!may_be_loaded(dirfd, e, &left)) {
+		if (is_doomed(dirfd, e, left))
+			reload(sv, dirfd, name, e);
+		return;
+	}
 	mfd_log_info("%s: is loaded once more", name);
 	keep(sv, dirfd, name, e, left);
 }
