@@ -77,6 +77,7 @@ static const struct {
 	int code;
 	const char *why;
 } reasons[] = {
+	{ -EBUSY, "another program tracks it, or a process that shares its memory" },
 	{ -EPERM, "it is traced by another program, or out of reach" },
 	{ -EMFILE, "it has no descriptor left" },
 	{ -ESRCH, "it has ended" },
@@ -119,29 +120,75 @@ static int has_userfaultfd(pid_t pid)
 	return found;
 }
 
-/* All there is; what refuses (a mapping with another userfaultfd) stays untracked. */
-static void register_all(int fd, pid_t pid)
+static int finds_any(struct mfd_pagescan *s, const struct mfd_vma *v)
+{
+	uint64_t pos = v->start;
+	struct mfd_run run;
+	int n;
+
+	do
+		n = mfd_pagescan_next(s, &pos, v->end, &run, 1);
+	while (!n && pos < v->end);
+	return n;
+}
+
+/*
+ * -EBUSY: pages of it are tracked before anything of it was registered here.  Its userfaultfd is
+ * with another program, or belongs to a process that it shares its memory with (vfork): of two that
+ * protect the same pages each finds only what was written since the other's look.
+ */
+static int is_free(pid_t pid, const struct mfd_vmas *vmas)
+{
+	struct mfd_pagescan *s = NULL;
+	int ret = mfd_pagescan_open(pid, 0, &s, NULL);
+
+	if (!ret)
+		ret = mfd_pagescan_look(s, MFD_LOOK_TRACKED, 0);
+	for (size_t i = 0; i < vmas->n && !ret; i++)
+		ret = finds_any(s, &vmas->v[i]);
+	mfd_pagescan_close(s);
+	return ret > 0 ? -EBUSY : ret;
+}
+
+/*
+ * All there is.  What refuses stays untracked, but for what is another's: a mapping has one
+ * userfaultfd at most, so that of two that come at the same moment one at least meets -EBUSY.
+ */
+static int register_all(int fd, pid_t pid)
 {
 	struct mfd_vmas vmas;
+	int ret = enable(fd);
 
-	if (enable(fd) || mfd_pagescan_vmas(pid, &vmas, NULL))
-		return;
-	for (size_t i = 0; i < vmas.n; i++)
-		change(fd, &vmas.v[i]);
+	if (ret || (ret = mfd_pagescan_vmas(pid, &vmas, NULL)))
+		return ret;
+	ret = is_free(pid, &vmas);
+	for (size_t i = 0; i < vmas.n && !ret; i++)
+		if (change(fd, &vmas.v[i]) == -EBUSY)
+			ret = -EBUSY;
 	mfd_pagescan_vmas_free(&vmas);
+	return ret;
 }
+
+struct early {
+	pid_t pid;
+	int done, ret;
+};
 
 /*
  * With one thread: while that stands still, so that no mapping can grow between the look at it and
  * its registration, which would cut it in two.
  */
-static void register_early(int fd, void *t)
+static void register_early(int fd, void *arg)
 {
-	register_all(fd, ((struct mfd_track *)t)->pid);
+	struct early *e = arg;
+
+	e->done = 1;
+	e->ret = register_all(fd, e->pid);
 }
 
 static void attach(struct mfd_track *t)
 {
+	struct early early = { .pid = t->pid };
 	struct mfd_inject in;
 	int ret;
 
@@ -151,7 +198,7 @@ static void attach(struct mfd_track *t)
 		untracked(t, -ENOEXEC, "it has a userfaultfd of its own");
 		return;
 	}
-	ret = mfd_inject_userfaultfd(t->pid, register_early, t, &in);
+	ret = mfd_inject_userfaultfd(t->pid, register_early, &early, &in);
 	if (in.stopped > t->stopped_us)
 		t->stopped_us = in.stopped;
 	if (ret) {
@@ -159,9 +206,9 @@ static void attach(struct mfd_track *t)
 		return;
 	}
 	t->fd = in.fd;
-	ret = enable(t->fd);
-	if (ret && ret != -EINVAL) /* -EINVAL: it was, while the thread was stopped */
-		untracked(t, ret, "UFFDIO_API");
+	ret = early.done ? early.ret : register_all(t->fd, t->pid);
+	if (ret)
+		untracked(t, ret, "userfaultfd");
 }
 
 void mfd_track_attach(struct mfd_track *t, pid_t pid)
@@ -211,21 +258,9 @@ void mfd_track_give_up(struct mfd_track *t, int code, const char *step)
 
 /* ---- rounds ---- */
 
-static int finds_any(struct mfd_pagescan *s, const struct mfd_vma *v)
-{
-	uint64_t pos = v->start;
-	struct mfd_run run;
-	int n;
-
-	do
-		n = mfd_pagescan_next(s, &pos, v->end, &run, 1);
-	while (!n && pos < v->end);
-	return n;
-}
-
 /*
  * Register a mapping if pages of it are not tracked.  -ESRCH: the userfaultfd is one of a memory
- * map that has ended.
+ * map that has ended.  -EBUSY: another's userfaultfd has it.
  */
 static int look_for_new(struct mfd_track *t, struct mfd_vma *v)
 {
@@ -239,6 +274,8 @@ static int look_for_new(struct mfd_track *t, struct mfd_vma *v)
 	ret = change(t->fd, v);
 	if (!ret)
 		v->look = MFD_LOOK_TRACKED;
+	if (ret == -EBUSY)
+		return ret;
 	return ret == -ENOMEM || ret == -ESRCH ? -ESRCH : 0;
 }
 
@@ -274,7 +311,7 @@ void mfd_track_begin(struct mfd_track *t)
 		return;
 	}
 	ret = open_round(t);
-	if (ret) { /* a new program, or the end */
+	if (ret && ret != -EBUSY) { /* a new program, or the end */
 		end_round(t);
 		mfd_io_close(&t->fd);
 		attach(t);

@@ -18,7 +18,9 @@
  *
  * What breaks it: memory that a device, or the kernel for one, has pinned before it was protected
  * (an O_DIRECT read under way), and another program, or the process itself, that protects pages of
- * it by PAGEMAP_SCAN.  A process with a userfaultfd of its own is not tracked.
+ * it by PAGEMAP_SCAN.  A process with a userfaultfd of its own is not tracked, and neither is one
+ * that another userfaultfd has a mapping of: two that track the same memory, two sessions or a
+ * process and its child of vfork(), would take what was written from each other.
  *
  * What cannot be tracked is no error: it is found whole by the last look, and `why` tells.
  *

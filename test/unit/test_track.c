@@ -10,6 +10,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -405,6 +406,90 @@ static void rounds_find_what_was_written(void **state)
 	mfd_track_detach(&t);
 }
 
+/* ---- two that track the same memory ---- */
+
+static void only_one_tracks_a_process(void **state)
+{
+	pid_t pid = start(write_when_told);
+	char *m = told->memory;
+	struct mfd_track t, second;
+
+	mfd_track_attach(&t, pid);
+	assert_int_equal(found(&t, m, 64), 64);
+	mfd_track_attach(&second, pid);
+	print_message("# untracked: %s\n", second.why);
+	assert_non_null(strstr(second.why, "another program tracks it"));
+	step(1);
+	assert_int_equal(found(&second, m, 64), 0);
+	mfd_track_detach(&second);
+	assert_int_equal(found(&t, m, 64), 2);
+	assert_string_equal(t.why, "");
+	pair_reap(pid);
+	mfd_track_detach(&t);
+}
+
+/* As a child of vfork() or posix_spawn() does before it runs another program. */
+static int share_memory(void *pid)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	*(volatile pid_t *)pid = getpid();
+	while (!told->done)
+		usleep(1000);
+	_exit(0);
+}
+
+static void have_a_child_in_the_same_memory(void)
+{
+	static char stack[65536];
+	volatile pid_t child = 0;
+
+	clone(share_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD, (void *)&child);
+	while (!child)
+		usleep(1000);
+	told->count = (uint64_t)child;
+	told->ready = 1;
+	waitpid(child, NULL, 0);
+}
+
+static void memory_is_tracked_for_one_of_its_processes(void **state)
+{
+	pid_t pid = start(have_a_child_in_the_same_memory);
+	struct mfd_track t, child;
+
+	mfd_track_attach(&t, pid);
+	assert_string_equal(t.why, "");
+	mfd_track_attach(&child, (pid_t)told->count);
+	assert_non_null(strstr(child.why, "shares its memory"));
+	mfd_track_detach(&child);
+	told->done = 1;
+	assert_int_equal(pair_status(pid, 2000), 0);
+	mfd_track_detach(&t);
+}
+
+/* Of a mapping that appears between two rounds: pages of it are for another to handle. */
+static void a_mapping_of_anothers_ends_the_tracking(void **state)
+{
+	pid_t pid = start(write_when_told);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register r = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct mfd_inject in;
+	struct mfd_track t;
+
+	mfd_track_attach(&t, pid);
+	found(&t, told->memory, 64);
+	step(2);
+	assert_int_equal(mfd_inject_userfaultfd(pid, NULL, NULL, &in), 0);
+	assert_int_equal(ioctl(in.fd, UFFDIO_API, &api), 0);
+	r.range.start = (uintptr_t)told->memory;
+	r.range.len = 8 * PAGE;
+	assert_int_equal(ioctl(in.fd, UFFDIO_REGISTER, &r), 0);
+	found(&t, told->memory, 8);
+	assert_non_null(strstr(t.why, "another program tracks it"));
+	pair_reap(pid);
+	close(in.fd);
+	mfd_track_detach(&t);
+}
+
 /* ---- a scan that fails ---- */
 
 static int protecting_scans = -1; /* that still succeed; negative: all */
@@ -460,6 +545,9 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_tracked_says_why_and_runs_on),
 		cmocka_unit_test(a_traced_process_is_not_tracked),
 		cmocka_unit_test(rounds_find_what_was_written),
+		cmocka_unit_test(only_one_tracks_a_process),
+		cmocka_unit_test(memory_is_tracked_for_one_of_its_processes),
+		cmocka_unit_test(a_mapping_of_anothers_ends_the_tracking),
 		cmocka_unit_test(a_scan_that_fails_ends_the_tracking),
 	};
 
