@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A userfaultfd made by a thread of another process. */
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -20,11 +22,14 @@
 #include "io.h"
 #include "maps.h"
 #include "procfile.h"
+#include "tracethread.h"
 
 #ifdef __x86_64__
 
 #define STOP_MS	  100  /* for a thread to stop; one in uninterruptible sleep does not */
 #define CALL_MS	  1000 /* for a call of it; a frozen one makes none */
+#define WAIT_MS	  5000 /* for the tracer */
+#define LINK	  0    /* the tracer's descriptor */
 #define CODE_64	  0x33 /* cs of 64-bit code */
 #define USER_MODE 1    /* UFFD_USER_MODE_ONLY */
 #define OPTIONS	  (PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP)
@@ -34,6 +39,12 @@
 #define PTRACE_O_SUSPEND_SECCOMP (1 << 21)
 #endif
 #define GET_RSEQ 0x420f /* PTRACE_GET_RSEQ_CONFIGURATION, Linux 5.13 */
+
+#define GET_DISPATCH 0x4211 /* PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, Linux 6.4 */
+
+struct dispatch_config {
+	uint64_t mode, selector, offset, length;
+};
 
 struct rseq_config {
 	uint64_t pointer;
@@ -54,8 +65,12 @@ struct victim {
 	uint64_t mask; /* its signals */
 	int again;     /* a SIGSTOP came meanwhile: to be sent again */
 	struct mfd_inject *out;
-	mfd_inject_fn *meanwhile;
-	void *arg;
+};
+
+/* By the tracer: the first with the descriptor, if there is one; the last once all is over. */
+struct report {
+	int ret;
+	struct mfd_inject in;
 };
 
 static int failed(struct victim *v, int code, const char *step)
@@ -63,71 +78,6 @@ static int failed(struct victim *v, int code, const char *step)
 	if (!v->out->why[0])
 		snprintf(v->out->why, sizeof(v->out->why), "%s", step);
 	return code;
-}
-
-/* ---- which thread ---- */
-
-/* These return EINTR once a stop is over (signal(7)), though no handler has run. */
-static int is_touchy(long call)
-{
-	static const long calls[] = {
-		SYS_epoll_wait,	   SYS_epoll_pwait,    SYS_epoll_pwait2, SYS_rt_sigtimedwait,
-		SYS_semop,	   SYS_semtimedop,     SYS_recvfrom,	 SYS_recvmsg,
-		SYS_recvmmsg,	   SYS_accept,	       SYS_accept4,	 SYS_connect,
-		SYS_sendto,	   SYS_sendmsg,	       SYS_sendmmsg,	 SYS_io_getevents,
-		SYS_io_pgetevents, SYS_io_uring_enter, SYS_msgrcv,	 SYS_msgsnd,
-		SYS_vfork,	   SYS_rt_sigsuspend,  SYS_pause,
-	};
-
-	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
-		if (calls[i] == call)
-			return 1;
-	return 0;
-}
-
-enum rank { USELESS, SLEEPS_DEEP, TOUCHY, GOOD };
-
-static enum rank rank_of(pid_t pid, pid_t tid)
-{
-	struct mfd_procfile_stat st;
-	char path[64], *text;
-	enum rank rank = GOOD;
-
-	if (mfd_procfile_stat(tid, &st) || mfd_procfile_is_over(&st))
-		return USELESS;
-	if (st.state == 'D')
-		return SLEEPS_DEEP;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
-	if (mfd_io_read_file(AT_FDCWD, path, 4096, &text, NULL))
-		return TOUCHY;
-	if (isdigit((unsigned char)*text) && is_touchy(strtol(text, NULL, 10)))
-		rank = TOUCHY;
-	free(text);
-	return rank;
-}
-
-static int choose_thread(struct victim *v)
-{
-	enum rank best = USELESS, rank;
-	struct dirent *e;
-	char path[40];
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", v->pid);
-	d = opendir(path);
-	while (d && (e = readdir(d))) {
-		if (!isdigit((unsigned char)e->d_name[0]))
-			continue;
-		v->threads++;
-		rank = best == GOOD ? USELESS : rank_of(v->pid, atoi(e->d_name));
-		if (rank > best) {
-			best = rank;
-			v->tid = atoi(e->d_name);
-		}
-	}
-	if (d)
-		closedir(d);
-	return best == USELESS ? failed(v, -ESRCH, "no thread is alive") : 0;
 }
 
 /* ---- the instruction ---- */
@@ -175,11 +125,6 @@ static int is_event_stop(int status)
 	return status >> 16 == PTRACE_EVENT_STOP;
 }
 
-static int is_call_stop(int status)
-{
-	return WIFSTOPPED(status) && WSTOPSIG(status) == (SIGTRAP | 0x80);
-}
-
 /* Waits by looking: there is no other wait with an end, and none that is shorter. */
 static int await_stop(const struct victim *v, unsigned ms, int *status)
 {
@@ -200,18 +145,42 @@ static int await_stop(const struct victim *v, unsigned ms, int *status)
 	return -ETIMEDOUT;
 }
 
-/* Let it run on with `request` until it stops in the wanted way. */
-static int run_until(struct victim *v, int request, int (*wanted)(int status))
+/*
+ * What the thread itself has brought about, where it is: in code that is not meant to be run like
+ * this, as it seems.
+ */
+static int is_fault(int status)
 {
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGTRAP };
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		if (!is_event_stop(status) && WSTOPSIG(status) == signals[i])
+			return 1;
+	return 0;
+}
+
+static void note_stop(struct victim *v, int status)
+{
+	if (!is_event_stop(status) && WSTOPSIG(status) == SIGSTOP)
+		v->again = 1;
+}
+
+/* Let it run on until it begins, or ends, a system call. */
+static int to_call_stop(struct victim *v)
+{
+	uint64_t now, end = mfd_io_now_ms() + CALL_MS;
 	int status = 0, ret;
 
 	do {
-		ret = (int)trace(request, v, 0, NULL);
+		now = mfd_io_now_ms();
+		ret = now < end ? (int)trace(PTRACE_SYSCALL, v, 0, NULL) : -ETIMEDOUT;
 		if (!ret)
-			ret = await_stop(v, CALL_MS, &status);
-		if (!ret && !is_event_stop(status) && WSTOPSIG(status) == SIGSTOP)
-			v->again = 1;
-	} while (!ret && !wanted(status));
+			ret = await_stop(v, (unsigned)(end - now), &status);
+		if (!ret)
+			note_stop(v, status);
+		if (!ret && is_fault(status))
+			ret = -EFAULT;
+	} while (!ret && WSTOPSIG(status) != (SIGTRAP | 0x80));
 	return ret;
 }
 
@@ -273,6 +242,17 @@ static int mind_rseq(struct victim *v)
 	return 0;
 }
 
+/* Such a thread's calls become signals of it, before a tracer sees them. */
+static int mind_dispatch(struct victim *v)
+{
+	struct dispatch_config conf = { 0 };
+
+	if (ptrace((enum __ptrace_request)GET_DISPATCH, v->tid, (void *)sizeof(conf), &conf) < 0 ||
+	    !conf.mode)
+		return 0;
+	return failed(v, -ENOEXEC, "it dispatches its system calls itself");
+}
+
 static int take_state(struct victim *v)
 {
 	uint64_t all = ~0ULL;
@@ -284,10 +264,12 @@ static int take_state(struct victim *v)
 		return failed(v, ret, "reading its registers");
 	if (v->before.cs != CODE_64)
 		return failed(v, -ENOEXEC, "32-bit code");
-	ret = mind_rseq(v);
+	ret = mind_dispatch(v);
+	if (!ret)
+		ret = mind_rseq(v);
 	/* A call that the stop has ended, and nothing but the stop: it is made again. */
-	if (!ret && (long)v->before.orig_rax >= 0 && (long)v->before.rax == -EINTR &&
-	    !has_signal(v)) {
+	if (!ret && (long)v->before.rax == -EINTR &&
+	    mfd_tracethread_repeatable((long)v->before.orig_rax) && !has_signal(v)) {
 		v->before.rax = v->before.orig_rax;
 		v->before.rip -= 2;
 		v->before.orig_rax = ~0ULL;
@@ -309,9 +291,9 @@ static long call(struct victim *v, long number, unsigned long argument)
 	r.rdi = argument;
 	ret = (int)trace(PTRACE_SETREGS, v, 0, &r);
 	if (!ret)
-		ret = run_until(v, PTRACE_SYSCALL, is_call_stop);
+		ret = to_call_stop(v);
 	if (!ret)
-		ret = run_until(v, PTRACE_SYSCALL, is_call_stop);
+		ret = to_call_stop(v);
 	if (!ret)
 		ret = (int)trace(PTRACE_GETREGS, v, 0, &r);
 	return ret ? ret : (long)r.rax;
@@ -319,18 +301,23 @@ static long call(struct victim *v, long number, unsigned long argument)
 
 /*
  * To where a stop can be left as from any: an interrupted call is then made again.  A thread that
- * has not stopped in time has to stop now.
+ * has not stopped in time has to stop now, however long it takes; until it stands where it can be
+ * left, no call is under way in its registers, which the kernel could make on the way.
  */
 static void put_back(struct victim *v)
 {
-	int status;
+	struct user_regs_struct way = v->before;
+	int status = 0, ret;
 
+	way.orig_rax = ~0ULL;
 	trace(PTRACE_INTERRUPT, v, 0, NULL);
-	if (trace(PTRACE_SETREGS, v, 0, &v->before)) /* it runs */
-		while (await_stop(v, CALL_MS, &status) == -ETIMEDOUT)
-			;
-	else
-		run_until(v, PTRACE_CONT, is_event_stop);
+	do {
+		if (!trace(PTRACE_SETREGS, v, 0, &way)) /* else it runs */
+			trace(PTRACE_CONT, v, 0, NULL);
+		ret = await_stop(v, CALL_MS, &status);
+		if (!ret)
+			note_stop(v, status);
+	} while (ret == -ETIMEDOUT || (!ret && !is_event_stop(status)));
 	trace(PTRACE_SETREGS, v, 0, &v->before);
 	trace(PTRACE_SETSIGMASK, v, sizeof(v->mask), &v->mask);
 }
@@ -359,6 +346,24 @@ static int copy_fd(struct victim *v, int number)
 	return ret ? failed(v, ret, "pidfd_getfd") : 0;
 }
 
+static void report(const struct victim *v, int ret, int fd)
+{
+	struct report r = { .ret = ret, .in = *v->out };
+
+	mfd_io_send_fds(LINK, &r, sizeof(r), &fd, fd >= 0);
+}
+
+/* With the thread standing still if it is the only one, until that has been made use of. */
+static void hand_over(struct victim *v)
+{
+	struct pollfd p = { LINK, POLLIN, 0 };
+	char done;
+
+	report(v, 0, v->out->fd);
+	if (v->threads == 1 && poll(&p, 1, CALL_MS) > 0)
+		recv(LINK, &done, 1, MSG_DONTWAIT);
+}
+
 static int make(struct victim *v)
 {
 	long fd = call(v, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE);
@@ -369,8 +374,8 @@ static int make(struct victim *v)
 	ret = copy_fd(v, (int)fd);
 	if (call(v, SYS_close, (unsigned long)fd) && !ret)
 		ret = failed(v, -EBADF, "closing its copy");
-	if (!ret && v->threads == 1 && v->meanwhile)
-		v->meanwhile(v->out->fd, v->arg);
+	if (!ret)
+		hand_over(v);
 	return ret;
 }
 
@@ -388,12 +393,8 @@ static int at_stop(struct victim *v)
 static int attach(struct victim *v)
 {
 	uint64_t t0;
-	int ret = choose_thread(v);
+	int ret = seize(v);
 
-	if (!ret)
-		ret = find_instruction(v);
-	if (!ret)
-		ret = seize(v);
 	if (ret)
 		return ret;
 	t0 = mfd_io_now_us();
@@ -405,34 +406,113 @@ static int attach(struct victim *v)
 	return ret;
 }
 
+/* ---- the tracer ---- */
+
+static void spare_me(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, "-1000", 5) < 0)
+		(void)0; /* without the right to it */
+	mfd_io_close(&fd);
+	setsid();
+	prctl(PR_SET_NAME, "mfd-tracer");
+}
+
 /*
- * The kernel ties a tracee to a thread and lets go of it when that ends: of one that did not stop
+ * A process of its own, with all signals blocked: it puts the registers back whatever becomes of
+ * the one that wants the userfaultfd, of its group or of its session.  Of that one's descriptors,
+ * connections among them, it holds none.
+ *
+ * The kernel ties a tracee to its tracer and lets go of it when that ends: of one that did not stop
  * in time, too, which cannot be let go in another way.
  */
-static void *tracer(void *victim)
+static void tracer(struct victim *v, int sock)
 {
-	struct victim *v = victim;
+	if (dup2(sock, LINK) == LINK && !close_range(LINK + 1, ~0U, 0)) {
+		spare_me();
+		report(v, attach(v), -1);
+	}
+	_exit(0);
+}
 
-	return (void *)(intptr_t)attach(v);
+/* One of its reports; an error: it was killed, or hangs because the thread does. */
+static int next_report(int sock, struct report *r, int *fd)
+{
+	struct pollfd p = { sock, POLLIN, 0 };
+	int n = 1;
+	ssize_t got;
+
+	*fd = -1;
+	if (poll(&p, 1, WAIT_MS) <= 0)
+		return -ETIMEDOUT;
+	got = mfd_io_recv_fds(sock, r, sizeof(*r), fd, &n);
+	if (n < 1)
+		*fd = -1;
+	return got == sizeof(*r) ? 0 : -ECHILD;
+}
+
+static int hear(struct victim *v, int sock, mfd_inject_fn *meanwhile, void *arg)
+{
+	struct report r;
+	int fd, none, ret = next_report(sock, &r, &fd);
+
+	if (!ret && fd >= 0) {
+		if (v->threads == 1) {
+			if (meanwhile)
+				meanwhile(fd, arg);
+			send(sock, "", 1, MSG_NOSIGNAL);
+		}
+		ret = next_report(sock, &r, &none);
+	}
+	if (!ret) {
+		*v->out = r.in;
+		ret = r.ret;
+	}
+	v->out->fd = fd;
+	return ret && !v->out->why[0] ? failed(v, ret, "its tracer") : ret;
+}
+
+static pid_t start_tracer(struct victim *v, int sock)
+{
+	sigset_t all, old;
+	pid_t pid;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pid = fork();
+	if (!pid)
+		tracer(v, sock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return pid < 0 ? -errno : pid;
+}
+
+static int by_tracer(struct victim *v, mfd_inject_fn *meanwhile, void *arg)
+{
+	int pair[2], ret;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return failed(v, -errno, "socketpair");
+	pid = start_tracer(v, pair[1]);
+	mfd_io_close(&pair[1]);
+	ret = pid < 0 ? failed(v, pid, "fork") : hear(v, pair[0], meanwhile, arg);
+	mfd_io_close(&pair[0]);
+	if (pid > 0) /* one that hangs ends by itself */
+		waitpid(pid, NULL, ret == -ETIMEDOUT ? WNOHANG : 0);
+	return ret;
 }
 
 int mfd_inject_userfaultfd(pid_t pid, mfd_inject_fn *meanwhile, void *arg, struct mfd_inject *out)
 {
-	struct victim v = { .pid = pid, .out = out, .meanwhile = meanwhile, .arg = arg };
-	sigset_t all, old;
-	pthread_t thread;
-	void *result;
+	struct victim v = { .pid = pid, .out = out };
 	int ret;
 
 	*out = (struct mfd_inject){ .fd = -1 };
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&thread, NULL, tracer, &v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return failed(&v, -ret, "starting a thread");
-	pthread_join(thread, &result);
-	ret = (int)(intptr_t)result;
+	v.tid = mfd_tracethread_choose(pid, &v.threads);
+	ret = v.tid ? find_instruction(&v) : failed(&v, -ESRCH, "no thread is alive");
+	if (!ret)
+		ret = by_tracer(&v, meanwhile, arg);
 	if (ret)
 		mfd_io_close(&out->fd);
 	return ret;

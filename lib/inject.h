@@ -11,8 +11,15 @@
  * few that would return EINTR instead (epoll_wait and its kind, signal(7)) are avoided by taking
  * another thread, and are repeated otherwise.  Filters by seccomp are suspended meanwhile.
  *
- * Limits: x86-64, 64-bit code.  Should this process be killed in these 100 us, the thread goes on
- * in the vdso instead of where it was: no process that does this by ptrace can exclude that.
+ * The tracer is a process of its own, made for this one time, that blocks all signals, is in a
+ * session of its own and is spared by the OOM killer: the thread's registers are put back however
+ * the caller ends.
+ *
+ * Limits: x86-64, 64-bit code, no dispatch of system calls by the process itself (prctl(2)).
+ * Should exactly the tracer be killed by SIGKILL in these 100 us, or all processes of its cgroup,
+ * the thread goes on in the vdso instead of where it was.  A process that is forked in these 100 us
+ * inherits the descriptor, and so does the thread's own process if its close() does not come about:
+ * CRIU dumps neither.
  */
 #ifndef MFD_INJECT_H
 #define MFD_INJECT_H

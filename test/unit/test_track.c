@@ -217,6 +217,38 @@ static void a_program_computes_on(void **state)
 	assert_int_equal(told->errors, 0);
 }
 
+/* In the moment in which the thread stands, with its registers elsewhere. */
+static void die_with_all_of_the_group(int fd, void *arg)
+{
+	kill(0, SIGKILL);
+}
+
+static void the_trackers_death_does_not_matter(void **state)
+{
+	pid_t victim = start(compute), tracker;
+	struct mfd_inject in;
+	uint64_t count;
+	int status;
+
+	for (int i = 0; i < 3; i++) {
+		tracker = fork();
+		if (!tracker) {
+			setpgid(0, 0);
+			mfd_inject_userfaultfd(victim, die_with_all_of_the_group, NULL, &in);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(tracker, &status, 0), tracker);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		usleep(50000);
+		count = told->count;
+		usleep(50000);
+		assert_true(told->count > count);
+	}
+	told->done = 1;
+	assert_int_equal(pair_status(victim, 2000), 0);
+	assert_int_equal(told->errors, 0);
+}
+
 /* ---- where it is hard, or cannot be done ---- */
 
 static void stand_stopped(void)
@@ -292,6 +324,20 @@ static void have_a_userfaultfd(void)
 		usleep(1000);
 }
 
+/* From here on each call of it is a SIGSYS. */
+static void dispatch_calls(void)
+{
+	static volatile char selector;
+
+	told->errors =
+		prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, 0UL, 0UL, &selector) != 0;
+	selector = SYSCALL_DISPATCH_FILTER_BLOCK;
+	told->ready = 1;
+	while (!told->done)
+		told->count++;
+	selector = SYSCALL_DISPATCH_FILTER_ALLOW;
+}
+
 static void refuses(void (*child)(void), const char *why)
 {
 	pid_t pid = start(child);
@@ -313,6 +359,7 @@ static void what_cannot_be_tracked_says_why_and_runs_on(void **state)
 {
 	refuses(use_up_descriptors, "descriptor");
 	refuses(have_a_userfaultfd, "userfaultfd of its own");
+	refuses(dispatch_calls, "dispatches its system calls itself");
 }
 
 static void be_traced(void)
@@ -540,6 +587,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_call_is_interrupted),
 		cmocka_unit_test(a_program_computes_on),
+		cmocka_unit_test(the_trackers_death_does_not_matter),
 		cmocka_unit_test(a_stopped_process_stays_stopped),
 		cmocka_unit_test(a_filter_of_calls_does_not_matter),
 		cmocka_unit_test(what_cannot_be_tracked_says_why_and_runs_on),
