@@ -259,6 +259,17 @@ void mfd_track_give_up(struct mfd_track *t, int code, const char *step)
 /* ---- rounds ---- */
 
 /*
+ * Of what was just registered all is taken, and protected: as it is "written" then.  Before Linux
+ * 6.13 a page that mremap() has moved here carries the protection of where it was, and can be
+ * written to nonetheless: a scan for written ones would pass it over for ever.
+ */
+static void make_fresh(const struct mfd_track *t, struct mfd_vma *v)
+{
+	give_back(t->fd, v);
+	v->look = MFD_LOOK_TRACKED;
+}
+
+/*
  * Register a mapping if pages of it are not tracked.  -ESRCH: the userfaultfd is one of a memory
  * map that has ended.  -EBUSY: another's userfaultfd has it.
  */
@@ -273,7 +284,7 @@ static int look_for_new(struct mfd_track *t, struct mfd_vma *v)
 		return ret;
 	ret = change(t->fd, v);
 	if (!ret)
-		v->look = MFD_LOOK_TRACKED;
+		make_fresh(t, v);
 	if (ret == -EBUSY)
 		return ret;
 	return ret == -ENOMEM || ret == -ESRCH ? -ESRCH : 0;
@@ -296,7 +307,7 @@ static int open_round(struct mfd_track *t)
 static void all_is_fresh(struct mfd_track *t)
 {
 	for (size_t i = 0; i < t->vmas.n; i++)
-		t->vmas.v[i].look = MFD_LOOK_TRACKED;
+		make_fresh(t, &t->vmas.v[i]);
 }
 
 void mfd_track_begin(struct mfd_track *t)

@@ -108,8 +108,7 @@ static int wait_futex(void)
 {
 	int word = 0, ret;
 
-	ret = (int)syscall(SYS_futex, &word, FUTEX_WAIT, 0, &(struct timespec){ 1, 0 },
-			   NULL, 0);
+	ret = (int)syscall(SYS_futex, &word, FUTEX_WAIT, 0, &(struct timespec){ 1, 0 }, NULL, 0);
 	return ret < 0 && errno == ETIMEDOUT ? 0 : ret;
 }
 
@@ -540,6 +539,12 @@ static void a_mapping_of_anothers_ends_the_tracking(void **state)
 /* ---- a scan that fails ---- */
 
 static int protecting_scans = -1; /* that still succeed; negative: all */
+static int was_cleared;		  /* bool: protection of told->memory was taken back */
+
+static int is_of(const struct uffdio_range *r, const char *memory)
+{
+	return (uintptr_t)memory >= r->start && (uintptr_t)memory < r->start + r->len;
+}
 
 int __real_ioctl(int fd, unsigned long request, void *arg);
 int __wrap_ioctl(int fd, unsigned long request, void *arg);
@@ -553,7 +558,30 @@ int __wrap_ioctl(int fd, unsigned long request, void *arg)
 		errno = EFAULT;
 		return -1;
 	}
+	if (request == UFFDIO_WRITEPROTECT && !((struct uffdio_writeprotect *)arg)->mode)
+		was_cleared |= is_of(&((struct uffdio_writeprotect *)arg)->range, told->memory);
 	return __real_ioctl(fd, request, arg);
+}
+
+/* Protection that pages of it have brought along would pass for that of a scan. */
+static void what_is_registered_has_no_protection_yet(void **state)
+{
+	pid_t pid = start(write_when_told);
+	struct mfd_track t;
+
+	mfd_track_attach(&t, pid);
+	was_cleared = 0;
+	found(&t, told->memory, 64);
+	assert_true(was_cleared);
+	step(2);
+	was_cleared = 0;
+	found(&t, told->memory, 8);
+	assert_true(was_cleared);
+	was_cleared = 0;
+	found(&t, told->memory, 8);
+	assert_false(was_cleared);
+	pair_reap(pid);
+	mfd_track_detach(&t);
 }
 
 static void a_scan_that_fails_ends_the_tracking(void **state)
@@ -597,6 +625,7 @@ int main(void)
 		cmocka_unit_test(memory_is_tracked_for_one_of_its_processes),
 		cmocka_unit_test(a_mapping_of_anothers_ends_the_tracking),
 		cmocka_unit_test(a_scan_that_fails_ends_the_tracking),
+		cmocka_unit_test(what_is_registered_has_no_protection_yet),
 	};
 
 	pair_time_limit(60);
