@@ -96,7 +96,7 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  "stop", TYPE(precopy_else), AT(precopy_else), MFD_PRECOPY_STOP, MFD_PRECOPY_ABORT },
 	{ "precopy-check", "auto|always|off",
 	  "precopy: compare what counts as not written while the tasks are frozen; auto: of tasks that read with "
-	  "O_DIRECT or AIO",
+	  "O_DIRECT or AIO, or see a mount of FUSE, virtiofs or 9p",
 	  "auto", TYPE(precopy_check), AT(precopy_check), MFD_CHECK_AUTO, MFD_CHECK_OFF },
 	{ "tree", "PID",
 	  "precopy: the first process, for a dump by RPC; else CRIU's command line names it", "0",

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -30,13 +31,15 @@
 #define LOOK_ALL  32U /* pages of a run that are all looked at; one of so many in longer runs: */
 #define LOOK_STEP 32U
 #define PRESENT	  (1ULL << 63) /* Documentation/admin-guide/mm/pagemap.rst */
+#define SWAPPED	  (1ULL << 62)
+#define GUARD	  (1ULL << 58)
 #define EXCLUSIVE (1ULL << 56)
 
 int mfd_pageread_open(struct mfd_pageread *r, pid_t pid, struct mfd_error *err)
 {
 	char path[64];
 
-	r->pid = pid;
+	*r = (struct mfd_pageread){ .pid = pid, .pagemap_fd = -1 };
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	r->mem_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (r->mem_fd < 0)
@@ -134,12 +137,40 @@ static int read_slow(const struct mfd_pageread *r, uint64_t vaddr, uint64_t len,
 	return ret == -EIO ? -EFAULT : ret;
 }
 
+/* Nonzero: as far as can be told. */
+static int is_there(const struct mfd_pageread *r, uint64_t vaddr)
+{
+	uint64_t entry;
+	ssize_t got =
+		pread(r->pagemap_fd, &entry, sizeof(entry), (off_t)(vaddr / PAGE * sizeof(entry)));
+
+	if (!got) /* there is no memory map any more */
+		return 0;
+	return got != sizeof(entry) || (entry & (PRESENT | SWAPPED) && !(entry & GUARD));
+}
+
+/*
+ * What is gone is absent after the failure, too: whatever appears there later is new, and a tracker
+ * finds it.  A page that is there, and cannot be read for now, it would call clean.
+ */
+static void read_or_zero(const struct mfd_pageread *r, uint64_t vaddr, char *buf)
+{
+	if (!read_slow(r, vaddr, PAGE, buf))
+		return;
+	if (is_there(r, vaddr)) { /* it may have come back in this moment */
+		if (!read_slow(r, vaddr, PAGE, buf))
+			return;
+		if (r->unread)
+			atomic_store(r->unread, 1);
+	}
+	memset(buf, 0, PAGE);
+}
+
 /* What is there, and zeros for what is not. */
 static int read_running(const struct mfd_pageread *r, uint64_t vaddr, uint64_t len, char *buf)
 {
 	for (uint64_t i = 0; i < len; i += PAGE)
-		if (read_slow(r, vaddr + i, PAGE, buf + i))
-			memset(buf + i, 0, PAGE);
+		read_or_zero(r, vaddr + i, buf + i);
 	return 0;
 }
 

@@ -22,6 +22,7 @@ struct mfd_pageread {
 	 * does each one of a process that has ended.
 	 */
 	int running;
+	_Atomic int *unread; /* set then: a page that is there cannot be read, and reads as zeros */
 };
 
 int mfd_pageread_open(struct mfd_pageread *r, pid_t pid, struct mfd_error *err);

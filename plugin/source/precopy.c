@@ -151,6 +151,7 @@ static int renew_reader(struct sender *s)
 	mfd_pageread_close(&k->reader);
 	ret = mfd_pageread_open(&k->reader, k->track.pid, NULL);
 	k->reader.running = 1;
+	k->reader.unread = &k->unread;
 	return ret;
 }
 
@@ -208,9 +209,11 @@ static int end_round(struct mfd_worker *w, uint64_t pages)
 	mfd_assert(atomic_load(&w->sh->ntasks) == 0);
 	if (!ret)
 		ret = await_ok(w, n);
-	if (!ret)
-		w->precopy.tracked.rounds = n;
-	return ret;
+	if (ret)
+		return ret;
+	w->precopy.tracked.rounds = n;
+	mfd_tracked_end_round(&w->precopy.tracked);
+	return 0;
 }
 
 /* The tree may have grown beyond what the target has made room for. */

@@ -40,13 +40,51 @@ static int is_ring(const struct mfd_map *m, void *arg)
 	return !strncmp(m->name, "/[aio]", 6);
 }
 
+/*
+ * File systems whose reads take the caller's own pages, without O_DIRECT as well: FUSE where the
+ * server wishes so (direct_io, virtiofs with cache=never), 9p without a cache.
+ */
+static int pins(const char *type)
+{
+	static const char *const types[] = { "fuse ", "fuse.", "fuseblk", "virtiofs ", "9p " };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+		if (!strncmp(type, types[i], strlen(types[i])))
+			return 1;
+	return 0;
+}
+
+int mfd_suspects_sees_such(const char *mountinfo)
+{
+	static const char before[] = " - "; /* the type, proc_pid_mountinfo(5) */
+
+	for (const char *at = mountinfo; (at = strstr(at, before));)
+		if (pins(at += strlen(before)))
+			return 1;
+	return 0;
+}
+
+/* Not by statfs() of its descriptors, which waits for the file system's server. */
+static int sees_such_mount(pid_t pid)
+{
+	char path[40], *text;
+	int found;
+
+	snprintf(path, sizeof(path), "/proc/%d/mountinfo", pid);
+	if (mfd_io_read_file(AT_FDCWD, path, 1 << 20, &text, NULL))
+		return 1; /* not known */
+	found = mfd_suspects_sees_such(text);
+	free(text);
+	return found;
+}
+
 int mfd_suspects_is_one(pid_t pid)
 {
 	char dir[40];
 
 	snprintf(dir, sizeof(dir), "/proc/%d/fdinfo", pid);
 	return mfd_walk_numbers(dir, has_direct, dir) > 0 ||
-	       mfd_maps_each(pid, MFD_MAPS, is_ring, NULL) > 0;
+	       mfd_maps_each(pid, MFD_MAPS, is_ring, NULL) > 0 || sees_such_mount(pid);
 }
 
 /* ---- comparison ---- */

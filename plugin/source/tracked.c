@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The table of tracked processes. */
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "assert.h"
 #include "procfile.h"
 #include "tracked.h"
 #include "walk.h"
+#include "wire.h"
 
 struct mfd_tracked_task *mfd_tracked_find(const struct mfd_tracked *t, pid_t pid)
 {
@@ -65,8 +69,35 @@ static int add(struct mfd_tracked *t, pid_t pid, struct mfd_tracked_task **out)
 	return 0;
 }
 
+/* In how many pid namespaces it is. */
+static unsigned levels(pid_t pid)
+{
+	const char *at = NULL;
+	char *text = NULL;
+	unsigned n = 0;
+
+	if (!mfd_procfile_status(pid, &text))
+		at = strstr(text, "\nNSpid:");
+	for (at = at ? at + 1 : NULL; at && *at && *at != '\n'; at++)
+		n += *at == '\t';
+	free(text);
+	return n;
+}
+
+/*
+ * Pages are sent under the number of the innermost namespace: a child in one of its own may have
+ * the number of another task, its parent's for one.
+ */
+static void attach(struct mfd_tracked_task *k, pid_t root)
+{
+	if (levels(k->track.pid) > levels(root))
+		snprintf(k->track.why, sizeof(k->track.why), "it is in a pid namespace of its own");
+	else
+		mfd_track_attach(&k->track, k->track.pid);
+}
+
 /* The tree's first process is there to stay; others may be over in a moment. */
-static int meet(struct mfd_tracked *t, pid_t pid, int first)
+static int meet(struct mfd_tracked *t, pid_t pid, pid_t root, int first)
 {
 	struct mfd_tracked_task *k = mfd_tracked_find(t, pid);
 	int ret = k ? 0 : add(t, pid, &k);
@@ -75,7 +106,7 @@ static int meet(struct mfd_tracked *t, pid_t pid, int first)
 		return ret;
 	if ((first || k->met) && !k->tried) {
 		k->tried = 1;
-		mfd_track_attach(&k->track, pid);
+		attach(k, root);
 	}
 	k->met = 1;
 	return 0;
@@ -88,7 +119,7 @@ int mfd_tracked_meet(struct mfd_tracked *t, pid_t root)
 
 	mfd_assert(root > 0);
 	for (size_t i = 0; i < pids.n && !ret; i++)
-		ret = meet(t, pids.v[i], first);
+		ret = meet(t, pids.v[i], root, first);
 	free(pids.v);
 	return ret;
 }
@@ -99,6 +130,26 @@ int mfd_tracked_has_sent(const struct mfd_tracked *t, uint32_t vpid)
 		if (t->task[i]->vpid == vpid && t->task[i]->track.rounds)
 			return 1;
 	return 0;
+}
+
+int mfd_tracked_sent_by_another(const struct mfd_tracked *t, uint32_t vpid,
+				const struct mfd_pagetable *own, uint64_t vaddr)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->task[i]->vpid == vpid && t->task[i]->sent != own &&
+		    mfd_pagetable_get(t->task[i]->sent, vaddr / MFD_WIRE_PAGE_SIZE))
+			return 1;
+	return 0;
+}
+
+void mfd_tracked_end_round(struct mfd_tracked *t)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		struct mfd_tracked_task *k = t->task[i];
+
+		if (atomic_exchange(&k->unread, 0) && k->track.fd >= 0)
+			mfd_track_give_up(&k->track, -EIO, "reading its memory");
+	}
 }
 
 void mfd_tracked_count(const struct mfd_tracked *t, unsigned *tracked, unsigned *untracked)

@@ -15,10 +15,11 @@ struct mfd_tracked_task {
 	struct mfd_pageread reader; /* opened anew in each round, after its begin */
 	uint32_t vpid;
 	struct mfd_pagetable *sent;
-	int suspect;   /* bool: memory of it may have been pinned (suspects.h) */
-	int met;       /* bool: it was there when the round before began */
-	int tried;     /* bool: attached, or found to be untracked */
-	uint64_t left; /* bytes: written since the latest round */
+	_Atomic int unread; /* bool: in this round a page of it could not be read (channels) */
+	int suspect;	    /* bool: memory of it may have been pinned (suspects.h) */
+	int met;	    /* bool: it was there when the round before began */
+	int tried;	    /* bool: attached, or found to be untracked */
+	uint64_t left;	    /* bytes: written since the latest round */
 };
 
 struct mfd_tracked {
@@ -34,6 +35,11 @@ int mfd_tracked_meet(struct mfd_tracked *t, pid_t root);
 struct mfd_tracked_task *mfd_tracked_find(const struct mfd_tracked *t, pid_t pid);
 /* Nonzero: pages were sent in rounds under that number, be it of a process that has ended. */
 int mfd_tracked_has_sent(const struct mfd_tracked *t, uint32_t vpid);
+/* The same of one page, by another process than the one that `own` is about. */
+int mfd_tracked_sent_by_another(const struct mfd_tracked *t, uint32_t vpid,
+				const struct mfd_pagetable *own, uint64_t vaddr);
+/* Channels have sent all of the round: what could not be read in it is not tracked any more. */
+void mfd_tracked_end_round(struct mfd_tracked *t);
 /* How many are tracked, and how many are not. */
 void mfd_tracked_count(const struct mfd_tracked *t, unsigned *tracked, unsigned *untracked);
 /* Take every protection back. */

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "io.h"
 #include "pageread.h"
 #include "pagescan.h"
 #include "pair.h"
@@ -555,6 +556,38 @@ static void test_read_fails(void **state)
 	assert_int_equal(mfd_pagescan_vmas(f->pid, &vmas, NULL), -ENOENT);
 }
 
+/*
+ * In a round of precopy: what is gone reads as zeros, and so does what is there and cannot be read,
+ * which is told.
+ */
+static void test_read_what_is_there_and_cannot_be_read(void **state)
+{
+	struct fixture *f = *state;
+	struct mfd_run there = { f->plan->r[PLAIN].start, 1 };
+	struct mfd_run gone = { f->plan->r[PLAIN].start + 64 * PAGE, 1 };
+	_Atomic int unread = 0;
+	struct mfd_pageread r;
+	uint64_t buf[PAGE / 8] = { 1 };
+
+	assert_int_equal(mfd_pageread_open(&r, f->pid, NULL), 0);
+	r.running = 1;
+	r.unread = &unread;
+	assert_int_equal(mfd_pageread_runs(&r, &there, 1, buf), 0);
+	assert_true(buf[0] != 0);
+	assert_int_equal(mfd_pageread_runs(&r, &gone, 1, buf), 0);
+	assert_true(mfd_pageread_is_zero(buf));
+	assert_int_equal(unread, 0);
+	mfd_io_close(&r.mem_fd); /* and by process_vm_readv it cannot be had either: */
+	r.pid = 0;
+	buf[0] = 1;
+	assert_int_equal(mfd_pageread_runs(&r, &gone, 1, buf), 0);
+	assert_int_equal(unread, 0);
+	assert_int_equal(mfd_pageread_runs(&r, &there, 1, buf), 0);
+	assert_true(mfd_pageread_is_zero(buf));
+	assert_int_equal(unread, 1);
+	mfd_pageread_close(&r);
+}
+
 static void test_is_zero(void **state)
 {
 	static unsigned char space[PAGE + 1];
@@ -659,6 +692,7 @@ int main(void)
 		TEST(test_scan_bad),
 		TEST(test_read_kinds),
 		TEST(test_read_mixed),
+		TEST(test_read_what_is_there_and_cannot_be_read),
 		TEST(test_read_fails),
 		cmocka_unit_test(test_read_keeps_sharing),
 		cmocka_unit_test(test_is_zero),
