@@ -261,6 +261,34 @@ static int scan_more(struct mfd_tasks *t, struct mfd_task *k, int exec, uint64_t
 	return 0;
 }
 
+/*
+ * The target has its last copy, which was sent in a round: the late look has found it clean, and
+ * images may be on their way.  What comes behind them does not replace it, so that its round would
+ * not be the one noted here, however the page is found by now: ksmd takes the protection of a
+ * frozen task's page away when it merges it.
+ */
+static int is_settled(const struct mfd_task *k, uint64_t vaddr)
+{
+	uint64_t word;
+
+	if (!k->sent || !k->all->overtaken || k->old)
+		return 0;
+	word = mfd_pagetable_get(k->sent, vaddr / MFD_WIRE_PAGE_SIZE);
+	return word && mfd_sentpages_round(word) < mfd_tasks_round(k->all);
+}
+
+/* Cut settled ones off the run's first `max` pages; of the others how many come next. */
+static uint64_t unsettled(const struct mfd_task *k, struct mfd_run *r, uint64_t max)
+{
+	uint64_t n = 0;
+
+	for (; max && is_settled(k, r->vaddr); max--, r->pages--)
+		r->vaddr += MFD_WIRE_PAGE_SIZE;
+	while (n < max && !is_settled(k, r->vaddr + n * MFD_WIRE_PAGE_SIZE))
+		n++;
+	return n;
+}
+
 /* How many of the run's first pages have been answered, or have not. */
 static uint64_t alike(const struct mfd_task *k, const struct mfd_run *r, int *answered)
 {
@@ -292,11 +320,15 @@ static uint64_t take_runs(struct mfd_task *k, struct mfd_payload *p, uint32_t ma
 		int answered;
 		uint64_t n = alike(k, r, &answered);
 
-		if (!answered && n > max_pages - p->pages.npages)
-			n = max_pages - p->pages.npages;
+		if (!answered) {
+			if (n > max_pages - p->pages.npages)
+				n = max_pages - p->pages.npages;
+			if (k->sent)
+				n = unsettled(k, r, n);
+		}
 		if (answered)
 			skipped += n;
-		else
+		else if (n)
 			take_run(p, r->vaddr, n);
 		r->vaddr += n * MFD_WIRE_PAGE_SIZE;
 		r->pages -= n;
@@ -371,19 +403,24 @@ static int open_late(struct mfd_tasks *t, struct mfd_task *k, struct mfd_error *
 	return open_scan(t, k->late, t->overtaken, err);
 }
 
-/*
- * Of n pages the first ones that were sent in a round, and not since: how many; *skip come before
- * them.
- */
+/* It was sent in a round, and not since; or by a process that had the same number before. */
+static int is_old(const struct mfd_tasks *t, const struct mfd_task *k, uint64_t vaddr)
+{
+	uint64_t word = mfd_pagetable_get(k->sent, vaddr / MFD_WIRE_PAGE_SIZE);
+
+	if (word)
+		return mfd_sentpages_round(word) < mfd_tasks_round(t);
+	return mfd_tracked_sent_by_another(t->tracked, k->id->vpid, k->sent, vaddr);
+}
+
+/* Of n pages the first ones that are old: how many; *skip come before them. */
 static uint64_t old_ones(const struct mfd_tasks *t, const struct mfd_task *k, uint64_t vaddr,
 			 uint64_t n, uint64_t *skip)
 {
 	uint64_t found = 0;
 
 	for (*skip = 0; *skip + found < n; vaddr += MFD_WIRE_PAGE_SIZE) {
-		uint64_t word = mfd_pagetable_get(k->sent, vaddr / MFD_WIRE_PAGE_SIZE);
-
-		if (word && mfd_sentpages_round(word) < mfd_tasks_round(t))
+		if (is_old(t, k, vaddr))
 			found++;
 		else if (found)
 			break;
@@ -446,6 +483,7 @@ static int fill_late_of(struct mfd_tasks *t, struct mfd_task *k, struct mfd_payl
 	}
 	if (ret > 0) {
 		p->pages.reader = &k->reader;
+		p->sent = k->sent;
 		return t->overtaken && make_stale(t, k, p) ?
 			       mfd_error_sys(err, -ENOMEM, "precopy") :
 			       1;

@@ -23,6 +23,7 @@
 #include "dying.h"
 #include "io.h"
 #include "pair.h"
+#include "procfile.h"
 #include "tasks.h"
 
 #define PAGE	  ((uint64_t)MFD_WIRE_PAGE_SIZE)
@@ -404,6 +405,128 @@ static void test_answered(void **state)
 }
 
 /* A worker that takes over knows the tasks from shared memory and has nothing to send of itself. */
+/* ---- after rounds of precopy, where images overtake pages ---- */
+
+/* Entries of the table, made by hand: none of them is tracked in the stop. */
+static struct mfd_tracked_task *sent_by(pid_t pid, uint32_t vpid)
+{
+	struct mfd_tracked_task *k = calloc(1, sizeof(*k));
+
+	k->track = (struct mfd_track){
+		.pid = pid, .fd = -1, .rounds = 1, .start_time = mfd_procfile_start_time(pid)
+	};
+	k->reader = (struct mfd_pageread){ .mem_fd = -1, .pagemap_fd = -1 };
+	k->vpid = vpid;
+	k->sent = mfd_pagetable_new();
+	return k;
+}
+
+struct rounds {
+	struct mfd_tracked_task *task[2];
+	struct mfd_tracked tracked;
+	struct mfd_tasks t;
+	struct mfd_task *k;
+	struct mfd_payload p;
+	pid_t pid;
+};
+
+static void begin_rounds(struct rounds *r)
+{
+	*r = (struct rounds){ .pid = pair_frozen_child() };
+	r->p.runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run));
+	r->task[0] = sent_by(0x7ffffff0, (uint32_t)r->pid); /* ended; its number came again */
+	r->task[1] = sent_by(r->pid, (uint32_t)r->pid);
+	r->tracked = (struct mfd_tracked){ .task = r->task, .n = 2, .rounds = 1 };
+	atomic_store(&shared->ntasks, 0);
+	mfd_tasks_init(&r->t, shared);
+	r->t.tracked = &r->tracked;
+	r->t.overtaken = 1;
+}
+
+static void add_to_rounds(struct rounds *r)
+{
+	struct mfd_error err = { 0 };
+
+	assert_int_equal(mfd_tasks_add(&r->t, r->pid, &r->k, &err), 0);
+	assert_int_equal(r->t.late, 1);
+}
+
+/* What the late look says is stale. */
+static uint64_t count_stale(struct rounds *r, struct pages *got)
+{
+	struct mfd_error err = { 0 };
+
+	while (mfd_tasks_fill_late(&r->t, &r->p, 64, &err) > 0) {
+		assert_int_equal(r->p.type, MFD_PAYLOAD_STALE);
+		for (uint32_t i = 0; i < r->p.pages.nruns; i++)
+			for (uint64_t n = 0; n < r->p.pages.runs[i].pages; n++)
+				add(got, r->p.pages.runs[i].vaddr + n * PAGE, 0);
+		mfd_payload_reset(&r->p);
+	}
+	assert_int_equal(r->t.late, 0);
+	return got->n;
+}
+
+static void end_rounds(struct rounds *r)
+{
+	mfd_tasks_fini(&r->t);
+	for (int i = 0; i < 2; i++) {
+		mfd_pagetable_free(r->task[i]->sent);
+		free(r->task[i]);
+	}
+	free(r->p.runs_memory);
+	pair_reap(r->pid);
+}
+
+/* Of the process that had the number before, and not only of the one that has it. */
+static void test_all_that_was_sent_under_a_number_is_stale(void **state)
+{
+	struct pages got = { 0 };
+	struct rounds r;
+
+	(void)state;
+	begin_rounds(&r);
+	mfd_sentpages_note(r.task[0]->sent, (uintptr_t)tiny, 1, 1, NULL);
+	mfd_sentpages_note(r.task[1]->sent, (uintptr_t)tiny + 4 * PAGE, 1, 1, NULL);
+	add_to_rounds(&r);
+	assert_int_equal(count_stale(&r, &got), 2);
+	assert_int_equal(count_in(&got, tiny, 1), 1);
+	assert_int_equal(count_in(&got, tiny + 4 * PAGE, 1), 1);
+	end_rounds(&r);
+	free(got.p);
+}
+
+/*
+ * Pages that the late look has found clean, and that a search finds all the same after it: behind
+ * the images a copy would not replace the target's, nor its round.
+ */
+static void test_no_second_copy_behind_images(void **state)
+{
+	struct pages got = { 0 };
+	struct rounds r;
+	uint64_t others;
+
+	(void)state;
+	begin_rounds(&r);
+	mfd_sentpages_note(r.task[1]->sent, (uintptr_t)big + 10 * PAGE, 1, 1, NULL);
+	add_to_rounds(&r);
+	assert_int_equal(count_stale(&r, &got), 1);
+	got.n = 0;
+	mfd_sentpages_note(r.task[1]->sent, (uintptr_t)tiny, 1, 1, NULL);
+	mfd_sentpages_note(r.task[1]->sent, (uintptr_t)big + 100 * PAGE, 500, 1, NULL);
+	fill_exec(r.k, 64, &got);
+	while (fill_one(&r.t, 64, &got, &r.p))
+		;
+	assert_false(has(&got, (uintptr_t)tiny));
+	assert_true(has(&got, (uintptr_t)tiny + 2 * PAGE));
+	assert_int_equal(count_in(&got, big + 100 * PAGE, 500), 0);
+	assert_true(has(&got, (uintptr_t)big + 10 * PAGE));
+	others = count_in(&got, big, BIG);
+	assert_true(others >= BIG / 2 - 500 && others < BIG);
+	end_rounds(&r);
+	free(got.p);
+}
+
 static void test_reopen(void **state)
 {
 	struct mfd_payload p = { .runs_memory = calloc(MFD_WIRE_MAX_RUNS, sizeof(struct mfd_run)) };
@@ -532,10 +655,16 @@ static void test_fates(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_task),    cmocka_unit_test(test_several),
-		cmocka_unit_test(test_small_first), cmocka_unit_test(test_answered),
-		cmocka_unit_test(test_reopen),	    cmocka_unit_test(test_no_task),
-		cmocka_unit_test(test_fates),	    cmocka_unit_test(test_fates_unknown),
+		cmocka_unit_test(test_one_task),
+		cmocka_unit_test(test_several),
+		cmocka_unit_test(test_small_first),
+		cmocka_unit_test(test_answered),
+		cmocka_unit_test(test_reopen),
+		cmocka_unit_test(test_no_task),
+		cmocka_unit_test(test_all_that_was_sent_under_a_number_is_stale),
+		cmocka_unit_test(test_no_second_copy_behind_images),
+		cmocka_unit_test(test_fates),
+		cmocka_unit_test(test_fates_unknown),
 	};
 
 	pair_time_limit(300);
