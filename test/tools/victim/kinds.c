@@ -139,10 +139,11 @@ static const char *make_reserve(const struct kind *kind, size_t pages)
 /* Empty in each child of its task. */
 static const char *make_wiped(const struct kind *kind, size_t pages)
 {
-	struct region *r = region_private(kind->name, pages);
+	struct region *r;
 
-	if (opt.tree)
+	if (opt.tree) /* before there is one, which would be verified */
 		return "the children of a tree would find it empty";
+	r = region_private(kind->name, pages);
 	if (madvise(r->addr, pages * PAGE, MADV_WIPEONFORK))
 		return "kernel lacks MADV_WIPEONFORK";
 	region_fill(r);
