@@ -334,6 +334,11 @@ fake_server()
 	END
 }
 
+port_is_free()
+{
+	[ -z "$(ip netns pids "$NS_B")" ]
+}
+
 @test "bad input: a target of another version says which" {
 	local version
 	command -v python3 >/dev/null || skip 'no python3'
@@ -346,6 +351,7 @@ fake_server()
 		CRIU_MULTIFD_TLS_DIR=off SERVER_ADDR=$ADDR_B:7 fails 5 \
 			"this server speaks version $version, the source version 1" migrate
 		kill $(ip netns pids "$NS_B")
+		eventually 5 port_is_free # for the next one
 	done
 	assert_not_frozen "$VICTIM_PID"
 }

@@ -51,7 +51,9 @@ setup()
 	local pid rc=0
 	in_doubt_restored --stall-timeout 4000
 	[ "$(copies_here) $(copies_there)" = '0 0' ]
-	[[ $(status_json held_by) == *criu-multifd.held.* ]]
+	local held
+	held=$(status_json held_by)
+	[[ $held == *criu-multifd.held.* ]]
 	for pid in $(strangers); do
 		setpriv --reuid "$(stat -c %u "/proc/$pid")" kill -CONT "$pid"
 	done
@@ -64,7 +66,7 @@ setup()
 	# The copy that ran there would have come back from a long pause, too.
 	[ "$(awk '$1 == "gap" && $4 > 1000000' "$VICTIM_DIR/victim.log" | wc -l)" = 1 ]
 	! grep -q 'BOTH HAVE RUN' "$SCRATCH/server.err"
-	[ "$(find /sys/fs/cgroup -name 'criu-multifd.held.*' | wc -l)" = 0 ]
+	[ -z "$(find /sys/fs/cgroup -name "${held##*/}")" ]
 }
 
 @test "RESTORED and then silence: resolve --run lets it go on when the source is dead" {

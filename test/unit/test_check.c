@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* NOT SANITIZED: it looks at processes of its own kind, and those reserve 20 TiB then. */
 /* criu-multifd check: of each process what is there is found, and nothing else. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* NOT SANITIZED: it tracks processes of its own kind, and those reserve 20 TiB then. */
 /*
  * Attaching a tracker: what the process notices (nothing), and what is found of it afterwards.
  * test_track_chaos.c has the rule itself.

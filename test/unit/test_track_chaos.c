@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* NOT SANITIZED: it tracks processes of its own kind, and those reserve 20 TiB then. */
 /*
  * What the tracker calls clean is as it was when it was last read.
  *
