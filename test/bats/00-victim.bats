@@ -3,6 +3,7 @@
 # The tools of the other tests: a victim verifies what is right, finds what is wrong, and stock CRIU
 # can move it. A test that cannot fail proves nothing, so most of these break something on purpose.
 
+# bats file_tags=alone
 load helpers
 
 # kind_verifies KIND: and one changed byte of it is found.

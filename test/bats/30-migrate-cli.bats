@@ -346,7 +346,8 @@ port_is_free()
 	for version in 0 2; do
 		start "fake$version" nsenter --net=/run/netns/"$NS_B" -- bash \
 			-c "$(declare -f fake_server); ADDR_B=$ADDR_B fake_server $version"
-		eventually 5 grep -q up "$SCRATCH/fake$version.out"
+		eventually 20 grep -q up "$SCRATCH/fake$version.out" ||
+			fail "$(cat "$SCRATCH/fake$version.err")"
 		# What is no server of ours has no certificate either.
 		CRIU_MULTIFD_TLS_DIR=off SERVER_ADDR=$ADDR_B:7 fails 5 \
 			"this server speaks version $version, the source version 1" migrate
