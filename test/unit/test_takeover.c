@@ -266,31 +266,37 @@ static void feed(struct world *w)
 }
 
 /*
- * Adopt, with ever more descriptors to be had until they are enough: as long as they are not, none
- * that is deposited is closed, and the next try finds all as it was.
+ * Adopt, at first with too few descriptors, ever more: none that is deposited is closed then, and
+ * the next try finds all as it was.  The try that succeeds has enough also for what its threads do.
  */
+#define TOO_FEW 5
+
 static int adopt_starving(struct world *w, const struct mfd_pager_config *config,
 			  struct mfd_error *err)
 {
-	int first = fcntl(0, F_DUPFD_CLOEXEC, 0), ret = -EMFILE, tries = 0;
+	int first = fcntl(0, F_DUPFD_CLOEXEC, 0), ret = 0;
 	struct rlimit few, was;
 	uint64_t again;
 
 	close(first);
 	getrlimit(RLIMIT_NOFILE, &was);
 	few = was;
-	for (few.rlim_cur = (rlim_t)first; mfd_life_cannot_tell(ret); few.rlim_cur++, tries++) {
+	for (int more = 0; more < TOO_FEW; more++) {
+		few.rlim_cur = (rlim_t)(first + more);
 		setrlimit(RLIMIT_NOFILE, &few);
 		mfd_error_clear(err);
 		ret = mfd_pager_adopt(config, &w->pager, &again, err);
 		setrlimit(RLIMIT_NOFILE, &was);
-		for (size_t i = 0; mfd_life_cannot_tell(ret) && i < config->n_deposits; i++)
+		if (!ret)
+			die("it did not need a descriptor");
+		if (!mfd_life_cannot_tell(ret))
+			return ret;
+		for (size_t i = 0; i < config->n_deposits; i++)
 			if (fcntl(config->deposits[i].uffd, F_GETFD) < 0)
 				die("a userfaultfd is closed");
 	}
-	if (tries < 5)
-		die("it did not need a descriptor");
-	return ret;
+	mfd_error_clear(err);
+	return mfd_pager_adopt(config, &w->pager, &again, err);
 }
 
 static void adopt(struct world *w)
