@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grow.h"
 #include "image.h"
 #include "images/criu.pb-c.h"
 #include "why.h"
@@ -19,20 +20,6 @@ static void free_message(void *msg)
 {
 	if (msg)
 		protobuf_c_message_free_unpacked(msg, NULL);
-}
-
-/* Room for one more element of `size` bytes: arrays double at powers of two. */
-static int grow(void *array, size_t n, size_t size)
-{
-	void **a = array, *more;
-
-	if (n & (n - 1))
-		return 0;
-	more = reallocarray(*a, n ? 2 * n : 1, size);
-	if (!more)
-		return -ENOMEM;
-	*a = more;
-	return 0;
 }
 
 struct lazy_scan {
@@ -54,7 +41,7 @@ static int add_range(struct lazy_scan *s, uint64_t start, uint64_t end)
 		last->pages += (end - start) / PAGE;
 		return 0;
 	}
-	if (grow(&s->ranges, s->n, sizeof(*s->ranges)))
+	if (mfd_grow(&s->ranges, s->n, sizeof(*s->ranges)))
 		return -ENOMEM;
 	s->ranges[s->n++] =
 		(struct mfd_lazy_range){ .start = start, .pages = (end - start) / PAGE };
@@ -207,7 +194,7 @@ struct tasks {
 static int each_of_pstree(void *ctx, ProtobufCMessage **msg)
 {
 	struct tasks *t = ctx;
-	int ret = grow(&t->pids, t->n, sizeof(*t->pids));
+	int ret = mfd_grow(&t->pids, t->n, sizeof(*t->pids));
 
 	if (!ret)
 		t->pids[t->n++] = ((MfdCriu__PstreeEntry *)*msg)->pid;

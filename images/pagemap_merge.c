@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grow.h"
 #include "images/criu.pb-c.h"
 #include "pagemap_merge.h"
 #include "why.h"
@@ -47,20 +48,6 @@ static uint64_t pages_of(const MfdCriu__PagemapEntry *e)
 	return e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
 }
 
-/* Room for one more element of `size` bytes: arrays double at powers of two. */
-static int grow(void *array, size_t n, size_t size)
-{
-	void **a = array, *more;
-
-	if (n & (n - 1))
-		return 0;
-	more = reallocarray(*a, n ? 2 * n : 1, size);
-	if (!more)
-		return -ENOMEM;
-	*a = more;
-	return 0;
-}
-
 /* ---- reading ---- */
 
 static int each(void *ctx, ProtobufCMessage **msg)
@@ -72,7 +59,7 @@ static int each(void *ctx, ProtobufCMessage **msg)
 		*msg = NULL;
 		return 0;
 	}
-	if (grow(&m->entries, m->n, sizeof(*m->entries)))
+	if (mfd_grow(&m->entries, m->n, sizeof(*m->entries)))
 		return -ENOMEM;
 	m->entries[m->n++] = (MfdCriu__PagemapEntry *)*msg;
 	*msg = NULL;
@@ -125,7 +112,7 @@ static int add_range(struct merge *m, uint64_t start, uint64_t end)
 	m->sum->added += (end - start) / PAGE;
 	for (uint64_t pages; start < end; start += pages * PAGE) {
 		pages = (end - start) / PAGE < ENTRY_MAX ? (end - start) / PAGE : ENTRY_MAX;
-		if (grow(&m->added, m->nadded, sizeof(*m->added)))
+		if (mfd_grow(&m->added, m->nadded, sizeof(*m->added)))
 			return -ENOMEM;
 		m->added[m->nadded++] = (struct mfd_lazy_range){ .start = start, .pages = pages };
 	}

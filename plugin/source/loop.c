@@ -2,7 +2,6 @@
 /* The sender's event loop. */
 #include <errno.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 
 #include "assert.h"
 #include "decide.h"
@@ -14,30 +13,13 @@
 #include "turns.h"
 #include "worker.h"
 
-static int handle_inbox(struct mfd_worker *w)
-{
-	ProtobufCMessage *msg;
-	eventfd_t count;
-	unsigned type;
-	int ret;
-
-	eventfd_read(w->wake, &count);
-	while ((ret = mfd_inbox_next(&w->inbox, &type, &msg, &w->err)) > 0) {
-		ret = mfd_decide(w, mfd_messages_handle(w, type, msg));
-		protobuf_c_message_free_unpacked(msg, NULL);
-		if (ret)
-			return ret;
-	}
-	return mfd_error_blame(&w->err, MFD_ERROR_LINK, ret);
-}
-
 /* In their order: what ends the session comes first. */
 enum source { SIGNALS, DESK, INBOX, LINK, SOURCES };
 
 static int (*const handle[SOURCES])(struct mfd_worker *w) = {
 	[SIGNALS] = mfd_person_signal,
 	[DESK] = mfd_person_desk,
-	[INBOX] = handle_inbox,
+	[INBOX] = mfd_messages_take,
 	[LINK] = mfd_link_read,
 };
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the target's messages mean to the source. */
 #include <errno.h>
+#include <sys/eventfd.h>
 
 #include "assert.h"
+#include "decide.h"
 #include "io.h"
 #include "log.h"
 #include "messages.h"
@@ -99,4 +101,21 @@ int mfd_messages_handle(struct mfd_worker *w, unsigned type, const ProtobufCMess
 	return mfd_error_blame(&w->err, MFD_ERROR_PEER,
 			       mfd_error_set(&w->err, -EPROTO, "the target said %s out of turn",
 					     mfd_wire_msg_name(type)));
+}
+
+int mfd_messages_take(struct mfd_worker *w)
+{
+	ProtobufCMessage *msg;
+	eventfd_t count;
+	unsigned type;
+	int ret;
+
+	eventfd_read(w->wake, &count);
+	while ((ret = mfd_inbox_next(&w->inbox, &type, &msg, &w->err)) > 0) {
+		ret = mfd_decide(w, mfd_messages_handle(w, type, msg));
+		protobuf_c_message_free_unpacked(msg, NULL);
+		if (ret)
+			return ret;
+	}
+	return mfd_error_blame(&w->err, MFD_ERROR_LINK, ret);
 }

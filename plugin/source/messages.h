@@ -12,5 +12,7 @@ struct mfd_worker;
 
 /* One message: 0, an enum mfd_send_event, or -errno with w->err filled. */
 int mfd_messages_handle(struct mfd_worker *w, unsigned type, const ProtobufCMessage *msg);
+/* All that the inbox thread has left, each decided about: 0, or what ends the caller's loop. */
+int mfd_messages_take(struct mfd_worker *w);
 
 #endif

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "grow.h"
 #include "io.h"
 #include "pagecount.h"
 #include "pagelist.h"
@@ -48,19 +49,15 @@ static int choose(struct mfd_pagelist *l, const struct mfd_vmas *vmas,
 static int add_runs(struct mfd_pagelist *l, const struct mfd_run *runs, int n)
 {
 	for (int i = 0; i < n; i++) {
-		struct mfd_lazy_range *last = l->n ? &l->runs[l->n - 1] : NULL, *more;
+		struct mfd_lazy_range *last = l->n ? &l->runs[l->n - 1] : NULL;
 
 		l->pages += runs[i].pages;
 		if (last && last->start + last->pages * PAGE == runs[i].vaddr) {
 			last->pages += runs[i].pages;
 			continue;
 		}
-		if (!(l->n & (l->n - 1))) {
-			more = reallocarray(l->runs, l->n ? 2 * l->n : 1, sizeof(*more));
-			if (!more)
-				return -ENOMEM;
-			l->runs = more;
-		}
+		if (mfd_grow(&l->runs, l->n, sizeof(*l->runs)))
+			return -ENOMEM;
 		l->runs[l->n++] =
 			(struct mfd_lazy_range){ .start = runs[i].vaddr, .pages = runs[i].pages };
 	}

@@ -5,10 +5,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "assert.h"
-#include "decide.h"
 #include "estimate.h"
 #include "io.h"
 #include "log.h"
@@ -56,29 +54,12 @@ int mfd_precopy_wanted(struct mfd_worker *w)
 
 /* ---- events between payloads ---- */
 
-static int take_messages(struct mfd_worker *w)
-{
-	ProtobufCMessage *msg;
-	eventfd_t count;
-	unsigned type;
-	int ret;
-
-	eventfd_read(w->wake, &count);
-	while ((ret = mfd_inbox_next(&w->inbox, &type, &msg, &w->err)) > 0) {
-		ret = mfd_decide(w, mfd_messages_handle(w, type, msg));
-		protobuf_c_message_free_unpacked(msg, NULL);
-		if (ret)
-			return ret;
-	}
-	return mfd_error_blame(&w->err, MFD_ERROR_LINK, ret);
-}
-
 static int look_around(struct mfd_worker *w)
 {
 	int ret = mfd_stream_error(w);
 
 	if (!ret)
-		ret = take_messages(w);
+		ret = mfd_messages_take(w);
 	return ret ? ret : w->session.waiting(w->session.waiting_arg);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grow.h"
 #include "io.h"
 #include "stackpages.h"
 
@@ -29,7 +30,7 @@ static int parse(char *text, uint64_t *sp)
 
 static int add(struct mfd_stackpages *s, pid_t pid, const char *thread)
 {
-	uint64_t *more, sp;
+	uint64_t sp;
 	char path[64], *text;
 	int ret;
 
@@ -40,12 +41,8 @@ static int add(struct mfd_stackpages *s, pid_t pid, const char *thread)
 	free(text);
 	if (ret)
 		return ret;
-	if (!(s->n & (s->n - 1))) {
-		more = reallocarray(s->sp, s->n ? 2 * s->n : 1, sizeof(*more));
-		if (!more)
-			return -ENOMEM;
-		s->sp = more;
-	}
+	if (mfd_grow(&s->sp, s->n, sizeof(*s->sp)))
+		return -ENOMEM;
 	s->sp[s->n++] = sp;
 	return 0;
 }
