@@ -25,6 +25,7 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], "--list"))
 		return list();
+	(void)setsid(); /* of a session whose leader can be seen, as a shell's */
 	pid = h ? hold_start(h, argv[2]) : -1;
 	if (pid <= 0)
 		return 1;

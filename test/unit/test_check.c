@@ -152,5 +152,7 @@ int main(void)
 		cmocka_unit_test(table),
 	};
 
+	/* Of a session that `job` can see, also where this one's leader is in another namespace. */
+	(void)setsid();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -144,12 +146,89 @@ static void test_in_the_servers(void **state)
 	child_left(*state, 0);
 }
 
+/* A process that comes into the task's namespace from outside, with the session of this one. */
+static pid_t send_newcomer(pid_t task)
+{
+	int fd = pidfd_open(task, 0);
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (fd < 0 || setns(fd, CLONE_NEWPID))
+			_exit(1);
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				pause();
+		}
+		waitpid(pid, NULL, 0);
+		_exit(0);
+	}
+	close(fd);
+	return pid;
+}
+
+/*
+ * The server's, in a pid namespace whose first process has no session of its own there, as in a
+ * container: the number of its session is 0.
+ */
+static int serve_without_session(int folder)
+{
+	pid_t top, parent, task, newcomer;
+	int ended;
+
+	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("proc", "/proc", "proc", 0, NULL) || getsid(0))
+		return 2;
+	top = start(1);
+	parent = child_of(top);
+	task = child_of(parent);
+	if (mfd_notes_mark(folder, 7, task))
+		return 3;
+	newcomer = send_newcomer(task);
+	for (int i = 0; i < 5000 && !child_at(newcomer, 0); i++)
+		usleep(1000);
+	if (!child_at(newcomer, 0) || mfd_notes_fate(folder) != MFD_NOTES_ALIVE)
+		return 4;
+	kill(task, SIGKILL);
+	for (int i = 0; i < 5000 && mfd_notes_fate(folder) != MFD_NOTES_DEAD; i++)
+		usleep(1000);
+	ended = mfd_notes_fate(folder) == MFD_NOTES_DEAD && child_at(newcomer, 0);
+	kill(newcomer, SIGKILL);
+	kill(top, SIGKILL);
+	return ended ? 0 : 5;
+}
+
+static void test_a_session_outside(void **state)
+{
+	const struct dir *d = *state;
+	pid_t pid = fork(), init;
+	int status;
+
+	if (!pid) {
+		if (unshare(CLONE_NEWPID | CLONE_NEWNS))
+			_exit(1);
+		init = fork();
+		if (!init) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			_exit(serve_without_session(d->fd));
+		}
+		waitpid(init, &status, 0);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+	}
+	waitpid(pid, &status, 0);
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_in_a_pid_namespace, tmpdir_setup,
 						tmpdir_teardown),
 		cmocka_unit_test_setup_teardown(test_in_the_servers, tmpdir_setup, tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_a_session_outside, tmpdir_setup,
+						tmpdir_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

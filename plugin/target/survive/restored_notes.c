@@ -148,13 +148,19 @@ static int read_kin(const char *line, struct kin *k)
 	       sscanf(line, "session %d %llu", &k->session, &k->start) == 2;
 }
 
-/* Of a session that began before the task, and is not its own: of the namespace's init, say. */
+/*
+ * Of a session that is not the task's own and that none of its children can have begun: its leader
+ * is outside of the server's pid namespace (session 0), or began before the task did, as that of
+ * the namespace's init.
+ */
 static int is_stranger(const struct mfd_procfile_stat *st, const struct kin *k)
 {
 	struct mfd_procfile_stat leader;
 
-	return st->session != k->session && !mfd_procfile_stat(st->session, &leader) &&
-	       leader.start_time < k->start;
+	if (st->session == k->session)
+		return 0;
+	return !st->session ||
+	       (!mfd_procfile_stat(st->session, &leader) && leader.start_time < k->start);
 }
 
 /*
