@@ -17,6 +17,7 @@
 #include "pagemap_scan.h"
 #include "parsed.h"
 #include "pluginlink.h"
+#include "thincopy.h"
 
 #define POPULATED (MFD_PAGEMAP_PRESENT | MFD_PAGEMAP_SWAPPED)
 
@@ -28,7 +29,7 @@ struct hidden {
 
 /* File-scope, since ioctl() has no argument to find them by; a process dumps one tree. */
 static pid_t maker; /* the process whose ioctl() was replaced, 0: none */
-static void *was;
+static void *was, *memcpy_was;
 static struct hidden *tasks;
 static size_t ntasks;
 
@@ -120,6 +121,14 @@ static int hiding_ioctl(int fd, unsigned long request, ...)
 	return 0;
 }
 
+/* What hidden pages have no entry in is not copied: see thincopy.h. */
+static void *thin_memcpy(void *to, const void *from, size_t n)
+{
+	if (n < MFD_THINCOPY_LEAST || maker != getpid() || mfd_thincopy(to, from, n))
+		memcpy(to, from, n);
+	return to;
+}
+
 /* ---- whether ---- */
 
 static int kernel_scans(void)
@@ -162,6 +171,9 @@ int mfd_hide_begin(struct mfd_options *o, struct mfd_error *err)
 	ret = mfd_interpose("ioctl", hiding_ioctl, &was);
 	if (ret)
 		return mfd_error_sys(err, ret, "page-dump: criu's ioctl() cannot be replaced");
+	/* Not needed: without it the stop is longer. */
+	if (mfd_interpose("memcpy", thin_memcpy, &memcpy_was))
+		memcpy_was = NULL;
 	maker = getpid();
 	mfd_host_info("page-dump: the plugin lists the pages of large mappings");
 	return 0;
@@ -204,6 +216,8 @@ void mfd_hide_end(void)
 		return;
 	maker = 0;
 	mfd_interpose("ioctl", was, NULL);
+	if (memcpy_was)
+		mfd_interpose("memcpy", memcpy_was, NULL);
 	while (ntasks)
 		free(tasks[--ntasks].range);
 	free(tasks);

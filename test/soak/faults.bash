@@ -183,6 +183,7 @@ ANCHOR_WORDS=(
 	'restored *: restored*'
 	'ready *: ready:*'
 	'committed *: committed*'
+	'round * ms *round *'
 	'freezing * ms  freezing*'
 	'streaming * ms  streaming*'
 	'releasing * ms  releasing*'

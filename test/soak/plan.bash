@@ -40,6 +40,7 @@ declare -A ANCHORS=(
 ANCHORS_ALL='begin begin opened joined'
 # `migrate` tells of these, runc does not.
 ANCHORS_MIGRATE='freezing streaming releasing'
+ANCHORS_PRECOPY='round round round'
 
 # One fault: KIND WHAT ANCHOR DELAY_MS DURATION_MS. WHAT is a role, or a detail of the kind.
 choose_fault()
@@ -61,7 +62,8 @@ choose_fault()
 	[ "$kind" = kill ] || duration=$((50 + RANDOM % 2000))
 	# shellcheck disable=SC2086  # words
 	pick anchor $ANCHORS_ALL ${ANCHORS[$PLAN]} \
-		$([[ $PLAN == runc-* ]] || echo "$ANCHORS_MIGRATE")
+		$([[ $PLAN == runc-* ]] || echo "$ANCHORS_MIGRATE") \
+		$([ "$PLAN_PRECOPY" = 0 ] || echo "$ANCHORS_PRECOPY")
 	case $((RANDOM % 3)) in
 	0) delay=0 ;;
 	1) delay=$((RANDOM % 40)) ;;
@@ -87,6 +89,9 @@ choose()
 	pick PLAN_FILL random random half text
 	# It takes between 0.3 and 1.3 seconds, so that faults meet it.
 	PLAN_RATE=$((PLAN_MIB * (PLAN_TREE + 1) * 1000 / (300 + RANDOM % 1000)))
+	PLAN_PRECOPY=0
+	[[ $PLAN == runc-* ]] ||
+		PLAN_PRECOPY=$(($(cksum <<<"precopy $1" | cut -d ' ' -f 1) % 3 == 0))
 	pick n 1 1 1 2 2 3
 	PLAN_FAULTS=() PLAN_KILLS=0
 	for ((i = 0; i < n; i++)); do
@@ -99,6 +104,7 @@ plan_words()
 	local words
 
 	printf '%-16s %2d MiB x %d' "$PLAN" "$PLAN_MIB" $((PLAN_TREE + 1))
+	[ "$PLAN_PRECOPY" = 0 ] || printf '; precopy'
 	for words in "${PLAN_FAULTS[@]}"; do
 		# shellcheck disable=SC2086  # words
 		set -- $words
