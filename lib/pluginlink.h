@@ -8,6 +8,9 @@
  *	START (+ image folder)	->	its text: CRIU's name for its run, if it has one
  *				<-	OK: connected, channels joined
  *					| FAILED: text (nothing may be frozen)
+ *	FREEZE			->	its text: the folder of a control group that CRIU freezes
+ *					next (--freeze-cgroup)
+ *				<-	OK: noted | FAILED
  *	TASK pid		->	(every task is frozen)
  *				<-	OK: its executable anonymous pages have been read | FAILED
  *					With page-dump = plugin and large mappings: a file of
@@ -47,6 +50,7 @@ enum mfd_link_type {
 	/* Instead of FAILED, as the answer to EXIT: the tasks stay frozen, held by the sender. */
 	MFD_LINK_HELD,
 	MFD_LINK_LEAVE, /* from here on the tasks must not run on by themselves, whatever dies */
+	MFD_LINK_FREEZE,
 };
 
 struct mfd_link_msg {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "freezer.h"
 #include "life.h"
 #include "source_file.h"
 #include "status_left.h"
@@ -40,6 +41,10 @@ static const struct left {
 				      "the tasks are gone here, and the target, which has the only "
 				      "copy, was not told so",
 				      NULL, "has the target told once more, then gives that up" },
+	[MFD__SOURCE_STATE__FREEZING] = { "freezing",
+					  "criu has ended while it froze the tasks; the target has "
+					  "not what could run there",
+					  "thaws them, and they run on here", NULL },
 };
 
 static const char none_lives[] = "no task of it lives here any more, and the target may hold the "
@@ -64,12 +69,15 @@ static void add_number(struct json_object *j, const char *key, uint64_t n)
 	json_object_object_add(j, key, json_object_new_uint64(n));
 }
 
+/* NULL: by nothing. */
 static const char *held_by(const Mfd__SourceEntry *e, char *buf, size_t len)
 {
-	if (!e->has_hold)
+	const char *group = e->has_hold ? e->group : e->freezer;
+
+	if (!e->has_hold && !group)
 		return NULL;
-	if (e->group)
-		snprintf(buf, len, "the frozen control group %s", e->group);
+	if (group)
+		snprintf(buf, len, "the frozen control group %s", group);
 	else
 		snprintf(buf, len, "SIGSTOP");
 	return buf;
@@ -92,23 +100,49 @@ static int is_here(const Mfd__SourceEntry *e)
 	return !mfd_life_boot(boot) && !strcmp(boot, e->boot_id);
 }
 
+/* CRIU had told of no task yet. */
+static int is_freezing(const Mfd__SourceEntry *e)
+{
+	return e->state == MFD__SOURCE_STATE__FREEZING;
+}
+
+/* While CRIU lives, it thaws what it has frozen. */
+static int is_settled(const Mfd__SourceEntry *e)
+{
+	return is_freezing(e) &&
+	       (!is_here(e) || !e->freezer || mfd_freezer_is_frozen(e->freezer) <= 0 ||
+		mfd_life((pid_t)e->criu, e->criu_start) == MFD_LIFE_ALIVE);
+}
+
+static void say_tasks(const Mfd__SourceEntry *e, unsigned n, char *buf, size_t len)
+{
+	char held[600];
+	const char *by = held_by(e, held, sizeof(held));
+
+	if (is_freezing(e))
+		snprintf(buf, len, "they are held by %s", by);
+	else
+		snprintf(buf, len, "%u of %zu tasks exist here%s%s", n, e->n_task,
+			 by ? ", held by " : "", by ? by : "");
+}
+
 static void add_doubt(struct json_object *j, const Mfd__SourceEntry *e, const char *dir)
 {
 	const struct left *l = &lefts[e->state];
-	char text[1200], held[600];
+	char text[1200], tasks[700], held[600];
 	unsigned n = is_here(e) ? alive(e) : 0;
 
-	snprintf(text, sizeof(text), "no sender runs any more: %s (%u of %zu tasks exist here%s%s)",
-		 n || e->state != MFD__SOURCE_STATE__UNTOLD ? l->why : none_lives, n, e->n_task,
-		 e->has_hold ? ", held by " : "",
-		 e->has_hold ? held_by(e, held, sizeof(held)) : "");
+	say_tasks(e, n, tasks, sizeof(tasks));
+	snprintf(text, sizeof(text), "no sender runs any more: %s (%s)",
+		 n || e->state != MFD__SOURCE_STATE__UNTOLD ? l->why : none_lives, tasks);
 	add_text(j, "doubt", text);
 	snprintf(text, sizeof(text), "A sender is started again by:");
 	add_way(text, sizeof(text), dir, "retry", "decides nothing");
 	add_way(text, sizeof(text), dir, "run", l->run);
 	add_way(text, sizeof(text), dir, "discard", l->discard);
-	snprintf(text + strlen(text), sizeof(text) - strlen(text),
-		 " It asks the target first, and goes on with the session if it can.");
+	if (!is_freezing(e))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			 " It asks the target first, and goes on with the session if it can.");
 	add_text(j, "advice", text);
 	add_text(j, "held_by", held_by(e, held, sizeof(held)));
 	add_number(j, "tasks_alive", n);
@@ -140,7 +174,7 @@ struct json_object *mfd_status_left(const char *dir)
 
 	if (fd < 0)
 		return NULL;
-	if (!mfd_source_file_is_locked(fd) && !mfd_source_file_load(fd, &e, NULL))
+	if (!mfd_source_file_is_locked(fd) && !mfd_source_file_load(fd, &e, NULL) && !is_settled(e))
 		j = describe(e, realpath(dir, path) ? path : dir);
 	mfd_source_file_free(e);
 	close(fd);

@@ -196,13 +196,21 @@ static int is_option(const char *word, const char *option)
 	return !strncmp(word, option, n) && (!word[n] || word[n] == '=');
 }
 
+void mfd_host_text_of(const char *option, char *buf, size_t len)
+{
+	char word[1024], next[1024];
+
+	buf[0] = 0;
+	if (find_word(is_option, option, word, next, sizeof(word)))
+		snprintf(buf, len, "%s", word[strlen(option)] ? word + strlen(option) + 1 : next);
+}
+
 int mfd_host_number_of(const char *option)
 {
-	char word[64], next[64];
+	char text[64];
 
-	if (!find_word(is_option, option, word, next, sizeof(word)))
-		return -1;
-	return atoi(word[strlen(option)] ? word + strlen(option) + 1 : next);
+	mfd_host_text_of(option, text, sizeof(text));
+	return text[0] ? atoi(text) : -1;
 }
 
 int mfd_host_was_told(const char *word)

@@ -52,6 +52,8 @@ int mfd_host_was_told(const char *word);
  * "--ps-socket=512"), -1 if the option is not there.
  */
 int mfd_host_number_of(const char *option);
+/* The same as text; empty: the option is not there. */
+void mfd_host_text_of(const char *option, char *buf, size_t len);
 /*
  * CRIU works for a container runtime or another caller of its service, which has options of its
  * own.

@@ -175,6 +175,8 @@ int mfd_parsed_ps_socket(void)
 	return mfd_host_number_of("--ps-socket");
 }
 
+typedef int compare_t(const char *with, const char *without, size_t size);
+
 /* The one byte that is 1 with the flag and 0 without it; -1: there is not just one. */
 static int difference(const char *with, const char *without, size_t size)
 {
@@ -190,14 +192,32 @@ static int difference(const char *with, const char *without, size_t size)
 	return found;
 }
 
-static int place_of_flag(const struct criu *c, const char *flag)
+/* The one pointer that is NULL without the option and not with it; -1: there is not just one. */
+static int difference_of_text(const char *with, const char *without, size_t size)
+{
+	const char *a, *b;
+	int found = -1;
+
+	for (size_t at = 0; at + sizeof(a) <= size; at += sizeof(a)) {
+		memcpy(&a, with + at, sizeof(a));
+		memcpy(&b, without + at, sizeof(b));
+		if (!a || b)
+			continue;
+		if (found >= 0)
+			return -1;
+		found = (int)at;
+	}
+	return found;
+}
+
+static int place_of(const struct criu *c, const char *option, compare_t *compare)
 {
 	char *with = malloc(c->size), *without = malloc(c->size);
 	int at = -1;
 
-	if (with && without && !ask(c, say_all, flag, with, c->size) &&
+	if (with && without && !ask(c, say_all, option, with, c->size) &&
 	    !ask(c, say_all, NULL, without, c->size))
-		at = difference(with, without, c->size);
+		at = compare(with, without, c->size);
 	free(with);
 	free(without);
 	return at;
@@ -206,7 +226,21 @@ static int place_of_flag(const struct criu *c, const char *flag)
 int mfd_parsed_lazy_pages(void)
 {
 	struct criu c;
-	int at = find(&c) ? -1 : place_of_flag(&c, "--lazy-pages");
+	int at = find(&c) ? -1 : place_of(&c, "--lazy-pages", difference);
 
 	return at >= 0 ? c.opts[at] == 1 : mfd_host_was_told("--lazy-pages");
+}
+
+void mfd_parsed_freeze_cgroup(char *buf, size_t len)
+{
+	const char *group;
+	struct criu c;
+	int at = find(&c) ? -1 : place_of(&c, "--freeze-cgroup=/", difference_of_text);
+
+	if (at < 0) {
+		mfd_host_text_of("--freeze-cgroup", buf, len);
+		return;
+	}
+	memcpy(&group, c.opts + at, sizeof(group));
+	snprintf(buf, len, "%s", group ? group : "");
 }

@@ -163,6 +163,8 @@ static int on_pause(int pid, int unused, struct mfd_error *err)
 	int ret = mfd_heldgroup_refuse(pid, err);
 
 	(void)unused;
+	if (!ret)
+		ret = mfd_sender_freezes(&sender, err);
 	if (ret)
 		return ret;
 	phase = RUNNING;

@@ -180,24 +180,41 @@ static int wait_ok(struct mfd_sender *s, int *given, struct mfd_error *err)
 	return mfd_error_set(err, m.value < 0 ? m.value : -EIO, "%s", m.text);
 }
 
-int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, int *given,
-		   struct mfd_error *err)
+static int ask(struct mfd_sender *s, const struct mfd_link_msg *m, int *given,
+	       struct mfd_error *err)
 {
-	struct mfd_link_msg m = { .type = what, .value = value };
-	int dir = what == MFD_LINK_START ? mfd_host_image_dir() : -1;
+	int dir = m->type == MFD_LINK_START ? mfd_host_image_dir() : -1;
 	ssize_t n;
 
 	if (s->link < 0)
 		return mfd_error_set(err, -ENOTCONN, "no sender");
-	if (what == MFD_LINK_START)
-		mfd_host_run(m.text, sizeof(m.text));
-	n = mfd_io_send_fds(s->link, &m, sizeof(m), &dir, dir >= 0);
+	n = mfd_io_send_fds(s->link, m, sizeof(*m), &dir, dir >= 0);
 	/*
 	 * A sender that has given up says why before it closes: read that even when writing fails.
 	 */
 	if (n < 0 && n != -EPIPE && n != -ECONNRESET)
 		return mfd_error_sys(err, (int)n, "asking the sender");
 	return wait_ok(s, given, err);
+}
+
+int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, int *given,
+		   struct mfd_error *err)
+{
+	struct mfd_link_msg m = { .type = what, .value = value };
+
+	if (what == MFD_LINK_START)
+		mfd_host_run(m.text, sizeof(m.text));
+	return ask(s, &m, given, err);
+}
+
+int mfd_sender_freezes(struct mfd_sender *s, struct mfd_error *err)
+{
+	struct mfd_link_msg m = { .type = MFD_LINK_FREEZE };
+
+	if (s->link < 0)
+		return 0;
+	mfd_parsed_freeze_cgroup(m.text, sizeof(m.text));
+	return m.text[0] ? ask(s, &m, NULL, err) : 0;
 }
 
 /* CRIU would take the end of another connection for our verdict. */

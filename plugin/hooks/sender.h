@@ -25,6 +25,8 @@ int mfd_sender_start(struct mfd_sender *s, const struct mfd_options *o, struct m
  */
 int mfd_sender_ask(struct mfd_sender *s, enum mfd_link_type what, int value, int *given,
 		   struct mfd_error *err);
+/* CRIU freezes next, by a control group or without one.  Nothing to do without a sender. */
+int mfd_sender_freezes(struct mfd_sender *s, struct mfd_error *err);
 /*
  * Tell the result of the dump and collect the sender's last words; `reply->type` is 0 when none
  * came in time.

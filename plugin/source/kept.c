@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "assert.h"
+#include "freezer.h"
 #include "io.h"
 #include "kept.h"
 #include "life.h"
@@ -206,6 +207,7 @@ static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
 	e->criu_run = sh->criu_run;
 	e->max_bandwidth = atomic_load(&sh->max_bandwidth);
 	fill_hold(e, &sh->hold, w);
+	e->freezer = sh->freezer[0] ? sh->freezer : NULL;
 	return fill_tasks(e, w, sh);
 }
 
@@ -248,7 +250,7 @@ int mfd_kept_save(struct mfd_shared *sh, const struct mfd_options *o, int left,
 {
 	int ret;
 
-	mfd_assert(left >= MFD_KEPT_NOTHING && left <= MFD__SOURCE_STATE__GONE);
+	mfd_assert(left >= MFD_KEPT_NOTHING && left <= MFD__SOURCE_STATE__FREEZING);
 	mfd_assert(left == MFD_KEPT_NOTHING || !sh->keeps || sh->connected);
 	if (!sh->keeps || (sh->kept == left && is_kept_hold(sh)))
 		return 0;
@@ -273,6 +275,8 @@ void mfd_kept_aborted(struct mfd_shared *sh, const struct mfd_options *o, int to
 	mfd_assert(sh->kept != MFD__SOURCE_STATE__GONE); /* those tasks are dead */
 	if (sh->hold.kind != MFD_HOLD_NONE)
 		left = MFD__SOURCE_STATE__UNDOING;
+	else if (sh->freezer[0])
+		left = MFD__SOURCE_STATE__FREEZING;
 	mfd_kept_save(sh, o, left, NULL);
 }
 
@@ -353,6 +357,7 @@ static int is_sound(const Mfd__SourceEntry *e)
 {
 	return e->session_id.len == MFD_WIRE_SESSION_ID_LEN &&
 	       e->secret.len == MFD_WIRE_SECRET_LEN && e->n_task <= MFD_SHARED_MAX_TASKS &&
+	       (!e->freezer || strlen(e->freezer) < MFD_SHARED_FREEZER) &&
 	       mfd_wire_name_ok(e->session, strlen(e->session)) && e->criu;
 }
 
@@ -420,6 +425,8 @@ static int take(struct mfd_shared *sh, const Mfd__SourceEntry *e, struct mfd_opt
 	memcpy(sh->secret, e->secret.data, sizeof(sh->secret));
 	strcpy(sh->session, e->session); /* the length has been checked */
 	sh->settings = e->settings;
+	if (e->freezer && same_boot)
+		strcpy(sh->freezer, e->freezer);
 	snprintf(sh->criu_run, sizeof(sh->criu_run), "%s", e->criu_run ? e->criu_run : "");
 	sh->kept = (int)e->state;
 	note_kept_hold(sh);
@@ -474,9 +481,11 @@ int mfd_kept_again(struct mfd_shared *sh, struct mfd_options *o, struct mfd_erro
 
 /* ---- begin and end ---- */
 
-/* Nothing else may know that its tasks are held, or that the target is owed a word. */
+/* Nothing else may know that its tasks are held or frozen, or that the target is owed a word. */
 static int must_be_settled(const Mfd__SourceEntry *e)
 {
+	if (e->state == MFD__SOURCE_STATE__FREEZING)
+		return e->freezer && mfd_freezer_is_frozen(e->freezer) > 0;
 	return e->state != MFD__SOURCE_STATE__UNTOLD || (e->has_hold && e->hold);
 }
 

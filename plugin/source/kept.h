@@ -36,7 +36,8 @@ int mfd_kept_again(struct mfd_shared *sh, struct mfd_options *o, struct mfd_erro
 int mfd_kept_save(struct mfd_shared *sh, const struct mfd_options *o, int left,
 		  struct mfd_error *err);
 /*
- * What an abort has left: a hold that could not be undone, or a target that has not heard of it.
+ * What an abort has left: a hold or a frozen group that could not be undone, or a target that has
+ * not heard of it.
  * Nothing says so if it cannot be saved: the file says more then.
  */
 void mfd_kept_aborted(struct mfd_shared *sh, const struct mfd_options *o, int told);

@@ -8,6 +8,7 @@
 #include "io.h"
 #include "link.h"
 #include "log.h"
+#include "run_on.h"
 #include "worker.h"
 
 void mfd_link_say(struct mfd_worker *w, enum mfd_link_type type, int value, const char *text)
@@ -66,11 +67,26 @@ static int on_start(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 	return 0;
 }
 
+/* Answered at once: CRIU waits, and the tasks run. */
+static int on_freeze(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
+{
+	int ret;
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
+	mfd_assert(!w->asked.type);
+	(void)fd;
+	ret = mfd_run_on_freezes(w->sh, w->o, m->text, &w->err);
+	if (!ret)
+		mfd_link_say(w, MFD_LINK_OK, 0, "noted");
+	return ret;
+}
+
 static int on_task(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 {
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
 	mfd_assert(!w->asked.type);
 	(void)fd;
+	mfd_run_on_thawed(w->sh, w->o);
 	w->asked = *m;
 	return 0;
 }
@@ -111,9 +127,8 @@ static const struct {
 	unsigned phases; /* in which the plugin may ask it */
 	int (*handle)(struct mfd_worker *w, const struct mfd_link_msg *m, int fd);
 } questions[] = {
-	{ MFD_LINK_START, IN(CONNECTING), on_start },
-	{ MFD_LINK_TASK, IN(DUMPING), on_task },
-	{ MFD_LINK_FINISH, ALWAYS, on_finish },
+	{ MFD_LINK_START, IN(CONNECTING), on_start }, { MFD_LINK_FREEZE, IN(DUMPING), on_freeze },
+	{ MFD_LINK_TASK, IN(DUMPING), on_task },      { MFD_LINK_FINISH, ALWAYS, on_finish },
 	{ MFD_LINK_EXIT, ALWAYS, on_exit_of_dump },
 };
 

@@ -258,10 +258,13 @@ void mfd_send_phase_again(struct mfd_shared *sh)
 		[MFD__SOURCE_STATE__GATE] = MFD_SEND_COMMITTING,
 		[MFD__SOURCE_STATE__ENDS] = MFD_SEND_ENDING,
 		[MFD__SOURCE_STATE__GONE] = MFD_SEND_RELEASED,
+		[MFD__SOURCE_STATE__FREEZING] = MFD_SEND_DUMPING,
 	};
 
-	mfd_assert(sh->kept > MFD_KEPT_NOTHING && sh->kept <= MFD__SOURCE_STATE__GONE);
-	mfd_assert(rows[begin[sh->kept]].left == sh->kept);
+	mfd_assert(sh->kept > MFD_KEPT_NOTHING && sh->kept <= MFD__SOURCE_STATE__FREEZING);
+	/* run_on.c saves that while CRIU freezes. */
+	mfd_assert(rows[begin[sh->kept]].left == sh->kept ||
+		   sh->kept == MFD__SOURCE_STATE__FREEZING);
 	atomic_store(&sh->phase, (int)begin[sh->kept]);
 }
 

@@ -17,10 +17,10 @@
 #include "kept.h"
 #include "log.h"
 #include "pluginlink.h"
+#include "run_on.h"
 #include "send_phase.h"
 #include "send_supervisor.h"
 #include "tell.h"
-#include "unlock.h"
 #include "worker.h"
 
 #define TELL_MS	   2000	  /* for a target that finds out by itself, too */
@@ -89,8 +89,7 @@ static int abort_dump(struct mfd_options *o, struct mfd_shared *sh, int link)
 		fail_dump(sh, link);
 	if (mfd_send_phase(sh) == MFD_SEND_UNDONE)
 		mfd_address_back(o);
-	mfd_unlock_network(sh);
-	mfd_hold_release(sh);
+	mfd_run_on(sh);
 	return sh->connected ? tell_abort(o, sh) : MFD_EXIT_FAILED;
 }
 
@@ -183,8 +182,7 @@ static int settle_untold(struct mfd_options *o, struct mfd_shared *sh, int forge
 	mfd_assert(!mfd_send_phase_has(sh, MFD_SEND_LEAVE | MFD_SEND_DECIDED));
 	if (forget) {
 		mfd_log_warn("the target is not told any more how session '%s' ended", sh->session);
-		mfd_unlock_network(sh);
-		mfd_hold_release(sh);
+		mfd_run_on(sh);
 		mfd_kept_aborted(sh, o, 1);
 		return MFD_EXIT_DOUBT;
 	}

@@ -18,6 +18,7 @@
 #include "wire.h"
 
 #define MFD_SHARED_MAX_TASKS 65536
+#define MFD_SHARED_FREEZER   504 /* of a path that the plugin can say */
 
 struct mfd_shared_task {
 	pid_t pid;
@@ -41,6 +42,8 @@ struct mfd_shared {
 	uint64_t criu_start; /* its start time, as a task's */
 	char criu_run[64];   /* its own name for its run; empty: it has none */
 	struct mfd_hold hold;
+	/* of run_on.h: a control group that CRIU may leave frozen; empty: none */
+	char freezer[MFD_SHARED_FREEZER];
 	int connected; /* bool: session, id and secret are valid; before the phase says joined */
 	struct mfd_sock_addr target;
 	/* NULL: without TLS.  Set before the fork; each process has a copy at that address. */

@@ -19,8 +19,8 @@
 #include "log.h"
 #include "person.h"
 #include "proto/control.pb-c.h"
+#include "run_on.h"
 #include "tell.h"
-#include "unlock.h"
 #include "verdict.h"
 #include "worker.h"
 
@@ -407,8 +407,7 @@ int mfd_verdict_abort(struct mfd_worker *w)
 		mfd_link_say(w, MFD_LINK_ABORT, w->err.code, text);
 		fail_the_dump(w, MFD_LINK_FAILED, text);
 	}
-	mfd_unlock_network(w->sh);
-	mfd_hold_release(w->sh);
+	mfd_run_on(w->sh);
 	tell_abort(w, facts);
 	return 0;
 }

@@ -244,3 +244,48 @@ at_gate()
 	runs_on_target
 	stop_badlink
 }
+
+# kill_frozen GROUP PROCESS...: as soon as CRIU has that frozen.
+kill_frozen()
+{
+	local state file=$1/freezer.state
+
+	shift
+	kill -USR1 "$BADLINK_PID"
+	until read -r state <"$file" && [ "$state" != THAWED ]; do
+		[ -e "/proc/$1" ] || fail 'criu was never seen to freeze' || return 1
+	done
+	kill -KILL "$@"
+}
+
+# Promise: CRIU freezes a container, as runc asks it to, seizes it and thaws it. If CRIU dies in
+# between, the container runs on all the same.
+@test "CRIU is killed while it has the control group of its tasks frozen: worker or supervisor thaws it" {
+	local group=/sys/fs/cgroup/freezer/mfd-${SCRATCH##*.} with at
+
+	[ -e /sys/fs/cgroup/freezer/cgroup.procs ] || skip 'kernel lacks the freezer of cgroup v1'
+	mkdir "$group"
+	register undo rmdir "$group"
+	register undo sh -c "echo THAWED >$group/freezer.state; sleep 0.2"
+	start_victim --size 16
+	echo "$VICTIM_PID" >"$group/cgroup.procs"
+	for with in CRIU worker; do
+		echo "# $with"
+		start_badlink --stall-before joined
+		start_dump --freeze-cgroup "$group"
+		eventually 20 fault_happened
+		eventually 5 sender_pids
+		CRIU_PID=$(criu_pid)
+		[ "$with" = worker ] || WORKER=''
+		# shellcheck disable=SC2086
+		kill_frozen "$group" "$CRIU_PID" $WORKER
+		at=$(now)
+		end_dump
+		eventually 5 no_senders
+		[ "$(cat "$group/freezer.state")" = THAWED ]
+		aborted_well "$at" 1000
+		grep -q "left the tasks frozen by the control group $group" "$IMG/multifd-send.log"
+		nothing_left
+		stop_badlink
+	done
+}
