@@ -35,6 +35,7 @@ had_rounds()
 		.precopy.check_unsuspected == 0 and .precopy.tasks[0].tracked'
 }
 
+# bats test_tags=tls
 @test "rounds, then a stop: every page is right, in safe mode and in postcopy" {
 	local mode
 	start_server --restore
@@ -95,11 +96,11 @@ in_a_round()
 	grep -q '"phase":"precopy"' "$SCRATCH/migrate.out"
 }
 
-# begin_rounds: a slow first round is under way; sets MIGRATING.
+# begin_rounds [FLAGS]: a slow first round is under way; sets MIGRATING.
 begin_rounds()
 {
 	start migrate migrate --restore --precopy on --precopy-check always --json \
-		--max-bandwidth 60M
+		--max-bandwidth 60M "$@"
 	MIGRATING=$STARTED_PID
 	eventually 20 in_a_round
 	sleep 0.3
@@ -119,6 +120,19 @@ ended_here()
 	assert_not_frozen "$VICTIM_PID"
 	verify_victim
 	nothing_there
+}
+
+@test "compression, and a rate that is set while rounds run" {
+	start_server --restore
+	start_victim --size 256 --fill half --dirty=32:100
+	begin_rounds --compress lz4
+	run -0 "$MFD" set --dir "$SERVER_DIR" test max-bandwidth unlimited
+	wait "$MIGRATING"
+	JSON=$(tail -n 1 "$SCRATCH/migrate.out")
+	had_rounds
+	says '.packets_compressed > 0 and .max_bandwidth == 0'
+	wait_session test 'done'
+	verify_victim
 }
 
 @test "Ctrl-C, every kill and a cut in a round: the task runs on, nothing stays registered" {

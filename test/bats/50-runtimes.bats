@@ -65,6 +65,19 @@ lives_on_a()
 	echo "# runc, postcopy: not running for $(victim_gap) ms" >&3
 }
 
+@test "runc, with precopy: rounds while it runs, also where its seccomp filter refuses userfaultfd" {
+	start_server
+	make_bundle --size 128 --tree 1 --dirty=16:100
+	edit_bundle "$SCRATCH/bundle" '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW",
+		syscalls: [{names: ["userfaultfd"], action: "SCMP_ACT_ERRNO"}]}'
+	run_container
+	run -2 move_container --precopy always
+	[[ $output == *"--precopy is off, auto or on, not 'always'"* ]]
+	CRIU_MULTIFD_PRECOPY_CHECK=always move_container --precopy on
+	lives_on_b
+	[ "$("$MFD" status --dir "$SERVER_DIR" "$ID" --json | jq '.rounds >= 1')" = true ]
+}
+
 @test "runc: without shared storage the files are copied while the container stands still" {
 	start_server
 	make_bundle --size 16
