@@ -25,8 +25,8 @@
 #include "hold_restored.h"
 #include "host.h"
 #include "io.h"
+#include "late_undo.h"
 #include "options.h"
-#include "netlock.h"
 #include "sender.h"
 
 enum phase {
@@ -132,7 +132,7 @@ static void end_dump(int ret)
 		return;
 	mfd_sender_end(&sender, ret, &reply);
 	if (ret && !is_held(&reply))
-		mfd_netlock_undo();
+		mfd_late_undo();
 	if (reply.type == MFD_LINK_OK || reply.type == MFD_LINK_COMMIT)
 		mfd_host_info("%s", reply.text);
 	else if (reply.type)

@@ -168,3 +168,28 @@ refused_by_config()
 	runs_on_target
 	stop_copy
 }
+
+# Promise: a dump that fails at the gate, where CRIU undoes nothing by itself any more, leaves no
+# file that CRIU has made among the task's.
+@test "the gate: a dump that fails there leaves no name that CRIU gave to a removed file" {
+	local dir=$SCRATCH/files
+
+	mkdir "$dir"
+	echo here >"$dir/removed"
+	ln "$dir/removed" "$dir/other"
+	# shellcheck disable=SC2016
+	start opener ${NS_A:+nsenter --net=/run/netns/"$NS_A"} setsid sh -c \
+		'exec 9<"$1/removed"; rm "$1/removed"; : >"$1/ready"; exec sleep 1000' sh "$dir"
+	VICTIM_PID=$STARTED_PID
+	eventually 5 test -e "$dir/ready"
+	start_badlink --stall-before ready
+	start_dump --link-remap
+	eventually 20 fault_happened
+	eventually 5 test -e "$dir"/link_remap.*
+	cut_now
+	end_dump
+	[ "$DUMP_RC" != 0 ]
+	[ -d "/proc/$VICTIM_PID" ]
+	[ "$(ls "$dir")" = $'other\nready' ] || fail "left: $(ls "$dir")"
+	kill -KILL "$VICTIM_PID"
+}
