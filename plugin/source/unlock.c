@@ -5,12 +5,10 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "io.h"
@@ -18,6 +16,7 @@
 #include "procfile.h"
 #include "shared.h"
 #include "unlock.h"
+#include "unlock_rules.h"
 
 /* 1 = it was in repair mode, and is not any more. */
 static int leave_repair(int fd)
@@ -31,7 +30,9 @@ static int leave_repair(int fd)
 	return !setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
 }
 
-static unsigned leave_repair_of(const struct mfd_shared_task *t)
+/* Returns how many were in repair mode. */
+static unsigned unlock_sockets_of(const struct mfd_unlock_rules *r, const struct mfd_shared_task *t,
+				  unsigned *rules)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	struct dirent *e;
@@ -47,8 +48,10 @@ static unsigned leave_repair_of(const struct mfd_shared_task *t)
 					       (int)syscall(SYS_pidfd_getfd, pidfd,
 							    (int)strtol(e->d_name, NULL, 10), 0);
 
-		if (fd >= 0)
+		if (fd >= 0) {
+			*rules += mfd_unlock_rules_of(r, fd);
 			n += (unsigned)leave_repair(fd);
+		}
 		mfd_io_close(&fd);
 	}
 	if (d)
@@ -57,67 +60,18 @@ static unsigned leave_repair_of(const struct mfd_shared_task *t)
 	return n;
 }
 
-/* In a child, in the network namespace of the tree's root. */
-static void exec_nft(pid_t root, const char *table)
-{
-	char path[40];
-	int net, null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", root);
-	net = open(path, O_RDONLY | O_CLOEXEC);
-	if (net < 0 || setns(net, CLONE_NEWNET))
-		_exit(1);
-	dup2(null, STDOUT_FILENO);
-	dup2(null, STDERR_FILENO); /* there may be no such table */
-	execlp("nft", "nft", "delete", "table", "inet", table, NULL);
-	_exit(1);
-}
-
-static int delete_table(pid_t root, const char *table)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (!pid)
-		exec_nft(root, table);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return -1;
-	return WIFEXITED(status) && !WEXITSTATUS(status) ? 1 : 0;
-}
-
-/*
- * CRIU names it after its own run, or after the root of the tree, and cuts that off where its
- * buffer ends.
- */
-static int delete_tables(const struct mfd_shared *sh)
-{
-	pid_t root = sh->task[0].pid;
-	char name[3][sizeof(sh->criu_run) + 8];
-
-	snprintf(name[0], sizeof(name[0]), "CRIU-%s", sh->criu_run);
-	snprintf(name[1], sizeof(name[1]), "CRIU-%.21s", sh->criu_run);
-	snprintf(name[2], sizeof(name[2]), "CRIU-%d", root);
-	for (size_t i = sh->criu_run[0] ? 0 : 2; i < 3; i++)
-		if (delete_table(root, name[i]) > 0)
-			return 1;
-	return 0;
-}
-
 void mfd_unlock_network(const struct mfd_shared *sh)
 {
-	unsigned n = atomic_load(&sh->ntasks), left = 0;
-	int deleted;
+	unsigned n = atomic_load(&sh->ntasks), sockets = 0, rules;
+	struct mfd_unlock_rules r;
 
-	if (sh->hold.kind == MFD_HOLD_NONE || !n ||
-	    mfd_procfile_start_time(sh->criu) == sh->criu_start)
+	if (!n || mfd_procfile_start_time(sh->criu) == sh->criu_start)
 		return;
-	deleted = delete_tables(sh);
+	rules = mfd_unlock_rules_begin(&r, sh->task[0].pid, sh->criu_run);
 	for (unsigned i = 0; i < n; i++)
-		left += leave_repair_of(&sh->task[i]);
-	if (deleted || left)
-		mfd_log_info("the network of the tasks is unlocked again: %u sockets%s", left,
-			     deleted ? ", criu's nftables rules" : "");
-	if (left && !deleted)
-		mfd_log_warn("if criu locked them by iptables, its rules (mark 0xC114 in "
-			     "'iptables -S') are to be removed by hand");
+		sockets += unlock_sockets_of(&r, &sh->task[i], &rules);
+	if (rules || sockets)
+		mfd_log_info("criu has ended and left the network of the tasks locked: it is "
+			     "unlocked again (%u sockets, %u rules or tables of rules)",
+			     sockets, rules);
 }
