@@ -23,6 +23,7 @@ int mfd_resolve_main(int argc, char **argv);
 int mfd_set_main(int argc, char **argv);
 int mfd_migrate_main(int argc, char **argv);
 int mfd_check_main(int argc, char **argv);
+int mfd_drain_main(int argc, char **argv);
 
 /* plugin/target: criu-multifd-peers(5) as man(7) source */
 void mfd_peers_page(FILE *out);

@@ -45,7 +45,8 @@ _criu_multifd_value()
 	PATH | FILE | 'NAME|PATH') mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
 	*'|'*) mapfile -t COMPREPLY < <(compgen -W "$(tr '|' '\n' <<<"$1" | grep -v '[A-Z]')" -- \
 		"$2") ;;
-	PID) mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [1-9]*)" -- "$2") ;;
+	PID | 'PID[,PID...]') mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [1-9]*)" \
+		-- "$2") ;;
 	SESSION) mapfile -t COMPREPLY < <(compgen -W "$(_criu_multifd_sessions)" -- "$2") ;;
 	esac
 }

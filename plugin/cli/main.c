@@ -26,6 +26,7 @@ static const struct verb {
 	const char *help; /* instead of the help of main: a verb without flags */
 } verbs[] = {
 	{ "migrate", "move a process to another host", mfd_migrate_main, NULL },
+	{ "drain", "move all that runs in units, slices or containers", mfd_drain_main, NULL },
 	{ "check", "say whether a process can move, and what it needs", mfd_check_main, NULL },
 	{ "serve", "receive sessions and serve their pages to criu restore", mfd_serve_main, NULL },
 	{ "wait", "wait until a session is ready, committed or done", mfd_wait_main, NULL },

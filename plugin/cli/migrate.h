@@ -82,6 +82,13 @@ struct mfd_migrate_words {
 /* Parse into m, which is all zero: -1 = go on, else the exit code. */
 int mfd_migrate_args(struct mfd_migrate *m, const struct mfd_migrate_words *w, int argc,
 		     char **argv);
+/*
+ * Check a flag of the table of options, and hand it on in the environment: `other` of a table of
+ * flags whose other_arg is a struct mfd_options.
+ */
+int mfd_migrate_args_option(void *arg, int argc, char **argv, int *i, struct mfd_error *err);
+/* Read m->o anew, from the environment and the file. */
+int mfd_migrate_args_read(struct mfd_migrate *m, struct mfd_error *err);
 /* After options of criu were added: what they mean for the restore, too. */
 int mfd_migrate_args_again(struct mfd_migrate *m, struct mfd_error *err);
 /* The sender finds in its environment what the server of --to ssh:// needs. */

@@ -23,8 +23,7 @@ static int set_env(const char *name, const char *value, struct mfd_error *err)
 	return setenv(env, value, 1) ? mfd_error_sys(err, -errno, "%s", env) : 0;
 }
 
-/* Check a flag of the table of options, and hand it on in the environment. */
-static int option_flag(void *arg, int argc, char **argv, int *i, struct mfd_error *err)
+int mfd_migrate_args_option(void *arg, int argc, char **argv, int *i, struct mfd_error *err)
 {
 	struct mfd_options *o = arg;
 	const char *flag = argv[*i];
@@ -54,7 +53,7 @@ static int add_restore_options(struct mfd_migrate *m, struct mfd_error *err)
 	return set_env("restore-option", all, err);
 }
 
-static int read_options(struct mfd_migrate *m, struct mfd_error *err)
+int mfd_migrate_args_read(struct mfd_migrate *m, struct mfd_error *err)
 {
 	int ret;
 
@@ -120,7 +119,7 @@ static int configure(struct mfd_migrate *m, int needs_target, struct mfd_error *
 	if (!ret)
 		ret = add_restore_options(m, err);
 	if (!ret)
-		ret = read_options(m, err);
+		ret = mfd_migrate_args_read(m, err);
 	return ret ? ret : check_target(m, needs_target, err);
 }
 
@@ -135,14 +134,14 @@ int mfd_migrate_args_by_ssh(struct mfd_migrate *m, struct mfd_error *err)
 	ret = ret ? ret : set_env("tls-psk", key, err);
 	ret = ret ? ret : set_env("tls-psk-id", "", err);
 	ret = ret ? ret : set_env("tls-dir", "off", err);
-	return ret ? ret : read_options(m, err);
+	return ret ? ret : mfd_migrate_args_read(m, err);
 }
 
 int mfd_migrate_args_again(struct mfd_migrate *m, struct mfd_error *err)
 {
 	int ret = add_restore_options(m, err);
 
-	return ret ? ret : read_options(m, err);
+	return ret ? ret : mfd_migrate_args_read(m, err);
 }
 
 static int set_pid(void *dest, const char *value, struct mfd_error *err)
@@ -229,7 +228,7 @@ int mfd_migrate_args(struct mfd_migrate *m, const struct mfd_migrate_words *w, i
 		.flags = flags,
 		.max_args = 0,
 		.after = 1,
-		.other = option_flag,
+		.other = mfd_migrate_args_option,
 		.other_arg = &m->o,
 		.other_help = mfd_options_help,
 	};
