@@ -158,7 +158,8 @@ $(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-id
 
 # What `make bench` runs; bench-cpr is not among them: it needs GLib.
 BENCHES := bench-run bench-flows bench-multifd bench-scale
-.PHONY: all tests check check-tls demo bench $(BENCHES) bench-plots bench-cpr soak soak-faults model
+.PHONY: all tests check check-tls demo bench $(BENCHES) bench-plots bench-cpr bench-drain soak
+.PHONY: soak-faults model
 .PHONY: fuzz fuzz-programs
 .PHONY: install uninstall format check-format
 .PHONY: clean help
@@ -186,6 +187,7 @@ help:
 	@echo 'make bench-cpr   the CPR table beside a list, GLib and CRIU (installs libglib2.0-dev); build/bench/cpr.json'
 	@echo 'make bench-multifd  dispatch and sends by themselves, io_uring as a candidate (installs liburing-dev); build/bench/multifd.json'
 	@echo 'make bench-scale memory, tasks, channels and sessions: does anything grow faster than it should? build/bench/scale.json'
+	@echo 'make bench-drain 50 processes of 100 MiB, several at once (test/bench/drain -h); build/bench/drain.json'
 	@echo 'make bench-flows channels, compression, max-bandwidth on slow links (BENCH_ARGS=--quick); build/bench/flows.json'
 	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
 	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
@@ -228,7 +230,7 @@ bench-run:
 bench-plots:
 	@BUILD='$(BUILD)' test/bench/plots
 
-bench-flows bench-scale:
+bench-flows bench-scale bench-drain:
 	@contrib/setup --no-apps --bench
 	@$(MAKE) --no-print-directory all $(TOOLS) $(BENCH)
 	@BUILD='$(BUILD)' test/bench/$(@:bench-%=%) $(BENCH_ARGS)
