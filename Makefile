@@ -286,9 +286,11 @@ $(eval $(call stamp,$(BUILD)/flags,$(CC) $(COMMON) $(WARN) $(CFLAGS) $(PKG_CFLAG
 	$(LDFLAGS) $(CRIU_INC)))
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: %.proto | deps
-	@mkdir -p $(GEN)
+	@mkdir -p $(@D)
 	$(call say,PROTOC,$<)
-	$(Q)protoc-c --proto_path=. --c_out=$(GEN) $<
+	@# Some releases warn of their own name at each call.
+	$(Q)protoc-c --proto_path=. --c_out=$(GEN) $< 2>$@.err || { cat $@.err >&2; exit 1; }
+	@grep -v deprecated $@.err >&2 || :; rm -f $@.err
 
 $(GEN_O): $(OBJ)/gen/%.o: $(GEN)/%.c $(BUILD)/flags | $(GEN_H)
 	@mkdir -p $(@D)

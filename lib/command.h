@@ -34,9 +34,13 @@ void mfd_peers_page(FILE *out);
 #define MFD_EXIT_DOUBT	 3 /* migrate: released here, and the target could not be told */
 #define MFD_EXIT_REFUSED 4 /* migrate: something here does not allow it; nothing was begun */
 /* migrate: the target cannot be reached or refuses; nothing was frozen */
-#define MFD_EXIT_TARGET 5
-#define MFD_EXIT_BOTH	6  /* migrate: both copies run */
-#define MFD_EXIT_USAGE	64 /* as sysexits.h */
+#define MFD_EXIT_TARGET	   5
+#define MFD_EXIT_BOTH	   6   /* migrate: both copies run */
+#define MFD_EXIT_USAGE	   64  /* as sysexits.h */
+#define MFD_EXIT_INTERRUPT 130 /* migrate: aborted by Ctrl-C; as a shell says it */
+
+/* What each verb, and the server, says of a session that does not exist: name, DIR. */
+#define MFD_NO_SESSION "no session '%.255s' in %.200s"
 
 /* Where sessions live when --dir is not given. */
 #define MFD_DEFAULT_DIR "/run/criu-multifd"

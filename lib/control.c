@@ -48,6 +48,7 @@ void mfd_control_init(struct mfd_control *c)
 {
 	c->conn = (struct mfd_conn){ 0 };
 	c->max_body = MFD_WIRE_MAX_FRAME;
+	c->understood = 0;
 	pthread_mutex_init(&c->send_lock, NULL);
 }
 
@@ -184,6 +185,7 @@ int mfd_control_recv(struct mfd_control *c, unsigned *type, ProtobufCMessage **m
 	ret = mfd_wire_frame_open(&frame, &why);
 	if (ret)
 		return mfd_error_set(err, ret, "control channel: %s", why);
+	c->understood = 1;
 	if (!descriptor(frame.type))
 		return mfd_error_set(err, -EPROTO, "control channel: unknown message type %u",
 				     frame.type);

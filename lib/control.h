@@ -16,6 +16,7 @@ struct mfd_control {
 	struct mfd_conn conn;
 	pthread_mutex_t send_lock; /* guards the sending direction of conn */
 	uint32_t max_body;	   /* longer ones are refused; MFD_WIRE_MAX_FRAME, or set smaller */
+	int understood; /* bool: the peer has begun a message; before, it may be anything */
 };
 
 void mfd_control_init(struct mfd_control *c); /* conn is closed until the caller opens it */

@@ -83,13 +83,17 @@ int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err)
 		if (!access(c->path, X_OK) && !version_of(c))
 			return 0;
 	}
-	return mfd_error_set(err, -ENOENT,
-			     "%s, and contrib/setup has fetched none; 4.1.1 or later is needed",
-			     seen);
+	return mfd_error_set(
+		err, -ENOENT,
+		"%s, and contrib/setup has fetched none; 4.1.1 or later is needed, and 4.2 for sockets on Linux 6.13 "
+		"and later.  Debian 12's package is older, Debian 13 has 4.1.1, forky has 4.2: contrib/setup of the "
+		"sources fetches one beside what is installed; CRIU=/path/to/criu names any other",
+		seen);
 }
 
 #define PLUGIN	   "multifd_plugin.so"
-#define MAX_ERRORS 3 /* of CRIU, in one sentence of ours */
+#define MAX_ERRORS 3	       /* in one sentence of ours */
+#define OWN	   "multifd: " /* lines of the plugin in CRIU's log */
 
 static int has_plugin(const char *folder)
 {
@@ -139,7 +143,8 @@ static const char *essence(const char *line)
 /* Said on many machines though all goes well, or after everything that matters. */
 static int is_noise(const char *what)
 {
-	static const char *const noise[] = { "multifd:", "rlimit: Can't setup RLIMIT_NOFILE",
+	static const char *const noise[] = { OWN "CRIU's dump failed", OWN "the sender is gone",
+					     "rlimit: Can't setup RLIMIT_NOFILE",
 					     "Restoring FAILED", "Dumping FAILED" };
 
 	for (size_t i = 0; i < sizeof(noise) / sizeof(*noise); i++)
@@ -148,7 +153,10 @@ static int is_noise(const char *what)
 	return 0;
 }
 
-/* The first ones: what follows is most often their consequence. */
+/*
+ * The first ones: what follows is most often their consequence.  So the plugin's own reason comes
+ * first, and what it says when CRIU has failed on something else is left out.
+ */
 static int first_errors(char *log, char *text, size_t len)
 {
 	unsigned found = 0;
@@ -161,6 +169,11 @@ static int first_errors(char *log, char *text, size_t len)
 
 		if (!what || is_noise(what) || used >= len)
 			continue;
+		if (!strncmp(what, OWN, sizeof(OWN) - 1)) {
+			if (found)
+				continue;
+			what += sizeof(OWN) - 1;
+		}
 		used += (size_t)snprintf(text + used, len - used, "%s%s", found++ ? "; " : "",
 					 what);
 	}

@@ -24,9 +24,9 @@ int mfd_hostcriu_find(struct mfd_hostcriu *c, struct mfd_error *err);
  */
 int mfd_hostcriu_plugins(char *path, size_t len, struct mfd_error *err);
 /*
- * What CRIU complained about: the first errors in `log` that are not the plugin's own, without time
- * and place in the source; when there is none, the last line of `errors`, its standard error (may
- * be NULL).  0, or -ENOENT.
+ * What CRIU complained about: the plugin's reason if it stands first, and the first errors of CRIU
+ * in `log`, without time and place in the source; when there is none, the last line of `errors`,
+ * its standard error (may be NULL).  0, or -ENOENT.
  */
 int mfd_hostcriu_complaint(int dirfd, const char *log, const char *errors, char *text, size_t len);
 

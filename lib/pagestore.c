@@ -222,6 +222,11 @@ void mfd_pagestore_close(struct mfd_pagestore *s)
 	free(s);
 }
 
+int mfd_pagestore_fd(const struct mfd_pagestore *s)
+{
+	return s->fd;
+}
+
 /* ---- pages ---- */
 
 /*

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "progress.h"
+#include "space.h"
 
 #define MAGIC 0x5047464dU /* "MFGP" */
 
@@ -21,17 +22,19 @@ static struct mfd_progress *map(int fd)
 
 struct mfd_progress *mfd_progress_create(const char *path, struct mfd_error *err)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), ret = 0;
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), ret;
 	struct mfd_progress *p = NULL;
 
-	if (fd < 0 || ftruncate(fd, sizeof(*p)) || !(p = map(fd)))
+	/* With its blocks: on a full file system a write to the mapping would be a SIGBUS. */
+	ret = fd < 0 ? -errno : -posix_fallocate(fd, 0, sizeof(*p));
+	if (!ret && !(p = map(fd)))
 		ret = -errno;
-	else
+	if (p)
 		p->magic = MAGIC;
+	if (ret)
+		mfd_space_error(err, ret, fd, sizeof(*p), "%s", path);
 	if (fd >= 0)
 		close(fd);
-	if (ret)
-		mfd_error_sys(err, ret, "%s", path);
 	return p;
 }
 

@@ -192,6 +192,13 @@ static int connect_fresh(const struct mfd_sock_addr *addr, unsigned timeout_ms,
 	if (!ret)
 		return fd;
 	close(fd);
+	if (ret == -EADDRNOTAVAIL)
+		return mfd_error_set(
+			err, ret,
+			"cannot connect to %s: this host has no local port for that left (connections that "
+			"ended a moment ago hold theirs for a minute; net.ipv4.ip_local_port_range says which "
+			"there are), or no address that reaches it",
+			addr->text);
 	return mfd_error_sys(err, ret, "cannot connect to %s", addr->text);
 }
 

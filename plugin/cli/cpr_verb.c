@@ -12,8 +12,10 @@
 
 #include "command.h"
 #include "flags.h"
+#include "io.h"
 #include "keeper_client.h"
 #include "request.h"
+#include "session_file.h"
 #include "text.h"
 #include "wire.h"
 
@@ -172,6 +174,27 @@ static uint64_t split_id(char *name)
 	return id;
 }
 
+/*
+ * It may come yet; or its name is misspelt, and only a person can tell.  The folder of a keeper
+ * without a server has no sessions.
+ */
+static void say_if_unknown(const struct cpr *c)
+{
+	int dirfd = c->keeper ? -1 : open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int served = dirfd >= 0 && !faccessat(dirfd, MFD_REQUEST_SOCKET, F_OK, 0);
+	struct mfd_session_file f;
+	int ret = served ? mfd_session_file_find(dirfd, c->args.v[1], &f) : -EBADF;
+
+	if (!ret)
+		mfd_session_file_release(&f);
+	if (ret == -ENOENT)
+		fprintf(stderr,
+			"criu-multifd cpr: " MFD_NO_SESSION
+			" yet: the offer is kept for one of that name\n",
+			c->args.v[1], c->dir);
+	mfd_io_close(&dirfd);
+}
+
 static int offer(const struct cpr *c, int sock)
 {
 	struct mfd_keeper_msg m;
@@ -187,7 +210,10 @@ static int offer(const struct cpr *c, int sock)
 			c->args.v[1]);
 		return MFD_EXIT_FAILED;
 	}
-	return ret ? complain("offer", ret) : MFD_EXIT_OK;
+	if (ret)
+		return complain("offer", ret);
+	say_if_unknown(c);
+	return MFD_EXIT_OK;
 }
 
 static int drop(const struct cpr *c, int sock)

@@ -18,10 +18,20 @@
 #include "migrate.h"
 #include "netaddr.h"
 #include "source_file.h"
+#include "space.h"
 
 #define PROGRESS_FILE ".progress"
 
 /* ---- CRIU's folder ---- */
+
+static int full_tmp(struct mfd_error *err, int code, const char *tmp)
+{
+	int fd = open(tmp, O_PATH | O_CLOEXEC);
+
+	mfd_space_error(err, code, fd, 0, "a folder for criu in %s (TMPDIR)", tmp);
+	mfd_io_close(&fd);
+	return code;
+}
 
 static int make_dir(struct mfd_migrate *m, struct mfd_error *err)
 {
@@ -37,8 +47,7 @@ static int make_dir(struct mfd_migrate *m, struct mfd_error *err)
 	}
 	snprintf(path, sizeof(path), "%s/criu-multifd.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	if (!mkdtemp(path))
-		return mfd_error_sys(err, -errno, "a folder for criu in %s",
-				     tmp && *tmp ? tmp : "/tmp");
+		return full_tmp(err, -errno, tmp && *tmp ? tmp : "/tmp");
 	m->private_dir = 1;
 	return realpath(path, m->dir) ? 0 : mfd_error_sys(err, -errno, "%s", path);
 }
@@ -128,7 +137,7 @@ static void set_error(struct outcome *o, const char *fmt, ...)
 static void explain(const struct mfd_migrate *m, struct outcome *o)
 {
 	int dir = open(m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char text[512];
+	char text[512], full[MFD_SPACE_TEXT];
 
 	if (m->progress->error[0] && !m->progress->criu_failed)
 		set_error(o, "%.500s", m->progress->error);
@@ -140,6 +149,9 @@ static void explain(const struct mfd_migrate *m, struct outcome *o)
 	else
 		set_error(o, "criu ended with code %d and said nothing",
 			  WEXITSTATUS(m->criu_status));
+	/* Whatever words criu has for that. */
+	if (m->progress->criu_failed && dir >= 0 && mfd_space_is_full(dir))
+		set_error(o, "%s (%.300s)", mfd_space_text(-ENOSPC, dir, 0, full), text);
 	if (dir >= 0)
 		close(dir);
 }
@@ -153,7 +165,10 @@ static void aborted(const struct mfd_migrate *m, struct outcome *o)
 	char why[700];
 
 	o->result = m->stop && m->asked ? "aborted" : "failed";
-	o->code = m->stop == MFD_MIGRATE_TIMEOUT && m->asked ? MFD_EXIT_TIMEOUT : MFD_EXIT_FAILED;
+	o->code = !m->stop || !m->asked		 ? MFD_EXIT_FAILED :
+		  m->stop == MFD_MIGRATE_TIMEOUT ? MFD_EXIT_TIMEOUT :
+		  m->stop == SIGINT		 ? MFD_EXIT_INTERRUPT :
+						   MFD_EXIT_FAILED;
 	if (m->stop && m->asked) {
 		set_error(o, "process %u was not moved, %s: %s", m->pid, runs,
 			  m->stop == MFD_MIGRATE_TIMEOUT ? "the time was up" : strsignal(m->stop));
@@ -366,7 +381,8 @@ static const struct mfd_migrate_words words = {
 		"   4  nothing was begun: no such process, not root, no criu ...\n"
 		"   5  the target cannot be reached or refuses; nothing was frozen\n"
 		"   6  both run: the process runs on here, and on the target, where a person has let it run; end one of the two\n"
-		"  64  wrong usage or configuration",
+		"  64  wrong usage or configuration\n"
+		" 130  aborted by Ctrl-C: the process runs on here",
 	.needs_target = 1,
 };
 

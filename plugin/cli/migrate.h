@@ -36,6 +36,7 @@ struct mfd_migrate_report {
 	unsigned round;	    /* of precopy, that was shown */
 	uint64_t start_us, shown_us, stream_us;
 	uint64_t rate_us, rate_bytes, rate; /* bytes per second, smoothed; measured since ... */
+	double percent;			    /* the most that was shown */
 };
 
 struct mfd_migrate {

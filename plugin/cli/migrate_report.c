@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "check_report.h"
+#include "command.h"
 #include "io.h"
 #include "migrate.h"
 #include "text.h"
@@ -88,12 +89,18 @@ static struct figures figures(struct mfd_migrate *m)
 			     .total = atomic_load(&m->progress->bytes_total),
 			     .ms = elapsed_ms(m),
 			     .left_s = -1 };
-	int arrived = m->report.phase > MFD_PROGRESS_STREAMING &&
-		      m->report.phase != MFD_PROGRESS_ABORTED;
+	/* What had come before it was aborted. */
+	unsigned phase = m->report.phase == MFD_PROGRESS_ABORTED ? m->progress->failed_in :
+								   m->report.phase;
+	int arrived = phase > MFD_PROGRESS_STREAMING && phase != MFD_PROGRESS_ABORTED;
 
 	if (f.total < f.sent || arrived) /* before that bytes_total is an estimate */
 		f.total = f.sent;
 	f.percent = arrived ? 100 : f.total ? 100.0 * (double)f.sent / (double)f.total : 0;
+	/* The total grows when it turns out that there is more; what was shown stays. */
+	if (f.percent < m->report.percent)
+		f.percent = m->report.percent;
+	m->report.percent = f.percent;
 	if (m->report.rate && !arrived)
 		f.left_s = (long)((f.total - f.sent) / m->report.rate);
 	return f;
@@ -400,19 +407,48 @@ static const char *rate_text(double gbit, char *text, size_t len)
 	return text;
 }
 
+#define IMAGES_MATTER (16U << 20) /* bytes: no tree has so many descriptions of itself */
+
+/* Shared memory, and what else is no private memory, is in CRIU's images. */
+static void moved_text(struct json_object *j, char *text, size_t len)
+{
+	double images = number(j, "bytes_images");
+	char bytes[32], more[32];
+
+	mfd_words_bytes((uint64_t)number(j, "bytes_memory"), bytes, sizeof(bytes));
+	mfd_words_bytes((uint64_t)images, more, sizeof(more));
+	snprintf(text, len, images < IMAGES_MATTER ? "%s" : "%s, and %s shared or in images,",
+		 bytes, more);
+}
+
 static void print_sentence(const struct mfd_migrate *m)
 {
 	struct json_object *j = read_summary(m);
-	char bytes[32], down[64] = "", rate[32];
+	char bytes[80], down[64] = "", rate[32], kept[48];
 	double ms = number(j, "downtime_ms");
+	/* In postcopy the source is released when it has run there, whichever restore that was. */
+	int postcopy = !strcmp(word(j, "mode"), "postcopy"),
+	    runs = postcopy || m->o.confirm == MFD_CONFIRM_RESTORE;
 
-	mfd_words_bytes((uint64_t)number(j, "bytes_memory"), bytes, sizeof(bytes));
+	moved_text(j, bytes, sizeof(bytes));
 	if (ms > 0)
 		snprintf(down, sizeof(down), ", it did not run for %.0f ms", ms);
-	printf("process %u moved to %s as session %s: %s in %.2f s (%s, %.0f channels), frozen %.0f ms%s\n",
-	       m->pid, word(j, "target"), word(j, "session"), bytes, number(j, "total_ms") / 1000,
-	       rate_text(number(j, "gbit_per_s"), rate, sizeof(rate)), number(j, "channels"),
-	       number(j, "frozen_ms"), down);
+	/* In postcopy it ran there long before the frozen tasks here could go. */
+	if (postcopy)
+		snprintf(kept, sizeof(kept), "source kept for %.1f s",
+			 number(j, "frozen_ms") / 1000);
+	else
+		snprintf(kept, sizeof(kept), "frozen %.0f ms", number(j, "frozen_ms"));
+	printf("process %u %s %s as session %s: %s in %.2f s (%s, %.0f channels), %s%s\n", m->pid,
+	       runs ? "moved to" : "is complete on", word(j, "target"), word(j, "session"), bytes,
+	       number(j, "total_ms") / 1000, rate_text(number(j, "gbit_per_s"), rate, sizeof(rate)),
+	       number(j, "channels"), kept, down);
+	if (!runs)
+		printf("it runs nowhere yet; to run it, there: criu-multifd restore --dir DIR %s "
+		       "(DIR: the server's folder, " MFD_DEFAULT_DIR
+		       " unless it was given another; "
+		       "migrate --restore does that at once)\n",
+		       word(j, "session"));
 	json_object_put(j);
 }
 

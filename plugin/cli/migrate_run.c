@@ -117,12 +117,14 @@ static void want_stop(struct mfd_migrate *m, int why)
 		return;
 	m->stop = why;
 	m->stop_ms = mfd_io_now_ms();
-	if (why == MFD_MIGRATE_TIMEOUT)
-		mfd_migrate_report_say(m, "the time is up, aborting");
-	else
-		mfd_migrate_report_say(m, "%s, aborting", strsignal(why));
 }
 
+static const char *stop_text(const struct mfd_migrate *m)
+{
+	return m->stop == MFD_MIGRATE_TIMEOUT ? "the time is up" : strsignal(m->stop);
+}
+
+/* One thing is said about it: what the sender has answered. */
 static void ask_sender(struct mfd_migrate *m)
 {
 	struct mfd_error err = { 0 };
@@ -131,11 +133,14 @@ static void ask_sender(struct mfd_migrate *m)
 	if (!m->stop || m->asked || m->refused || m->criu_ended)
 		return;
 	ret = mfd_request_call_sender(m->dir, "abort", ASK_MS, NULL, 0, &err);
-	if (!ret)
+	if (!ret) {
 		m->asked = 1;
+		mfd_migrate_report_say(m, "%s, aborting", stop_text(m));
+	}
 	if (ret == -EREMOTEIO) {
 		m->refused = 1;
-		mfd_migrate_report_say(m, "cannot be aborted any more: %s", err.text);
+		mfd_migrate_report_say(m, "%s: cannot be aborted any more: %s", stop_text(m),
+				       err.text);
 	}
 	if (ret == -ECONNREFUSED && atomic_load(&m->progress->phase) == MFD_PROGRESS_STARTING &&
 	    mfd_io_now_ms() - m->stop_ms > NO_SENDER_MS)

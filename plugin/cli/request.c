@@ -103,6 +103,12 @@ int mfd_request_call_sender(const char *dir, const char *request, unsigned timeo
 
 int mfd_request_failed(const char *session, struct mfd_error *err)
 {
-	fprintf(stderr, "session %s: %s\n", session, mfd_image_text_clean(err->text));
+	static const char none[] = "no session '"; /* MFD_NO_SESSION names it already */
+
+	mfd_image_text_clean(err->text);
+	if (strncmp(err->text, none, sizeof(none) - 1))
+		fprintf(stderr, "session %s: %s\n", session, err->text);
+	else
+		fprintf(stderr, "criu-multifd: %s\n", err->text);
 	return MFD_EXIT_FAILED;
 }

@@ -44,7 +44,7 @@ static int look(struct mfd_status *s)
 static int complain(const struct mfd_status *s, int code)
 {
 	if (code == -ENOENT && s->session && !access(s->dir, F_OK))
-		fprintf(stderr, "criu-multifd status: no session '%s' in %s\n", s->session, s->dir);
+		fprintf(stderr, "criu-multifd status: " MFD_NO_SESSION "\n", s->session, s->dir);
 	else
 		fprintf(stderr, "criu-multifd status: %s: %s\n", s->dir, strerror(-code));
 	return MFD_EXIT_FAILED;

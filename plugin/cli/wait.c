@@ -153,14 +153,16 @@ static int look(struct wait *w)
 			say(w, "aborted", f.later);
 			result = MFD_EXIT_FAILED;
 		} else if (stale(w, &f)) {
-			snprintf(w->last, sizeof(w->last), "does not exist");
+			snprintf(w->last, sizeof(w->last), MFD_NO_SESSION, w->session, w->dir);
 		} else {
 			result = judge(w, dirfd, &f);
 		}
 		mfd_session_file_release(&f);
 	} else if (ret == -ENOENT) {
-		snprintf(w->last, sizeof(w->last),
-			 dirfd < 0 ? "%s does not exist" : "does not exist", w->dir);
+		if (dirfd < 0)
+			snprintf(w->last, sizeof(w->last), "%s does not exist", w->dir);
+		else
+			snprintf(w->last, sizeof(w->last), MFD_NO_SESSION, w->session, w->dir);
 	} else {
 		say(w, w->dir, strerror(-ret));
 		result = MFD_EXIT_FAILED;

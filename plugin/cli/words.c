@@ -74,6 +74,13 @@ static const char *command_name(const char *name)
 	return *name != '-' && !name[strspn(name, harmless)] ? name : "SESSION";
 }
 
+/* Complete, committed, and for a person to restore. */
+static int runs_nowhere(const Mfd__SessionEntry *e)
+{
+	return e->state == MFD__SESSION_STATE__COMMITTED && !e->confirm_restore && !e->postcopy &&
+	       !e->restored_us && !e->installed_pages && !e->unloadable;
+}
+
 const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *buf, size_t len)
 {
 	const char *name = command_name(e->name);
@@ -109,6 +116,14 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 			"BOTH HAVE RUN: restored process %u ran here though it was held; if the tasks on %s run on, "
 			"what it did was done twice.",
 			e->ran_held, e->source ? mfd_image_text_clean(e->source) : "the source");
+		return buf;
+	}
+	if (!e->in_doubt && runs_nowhere(e)) {
+		snprintf(
+			buf, len,
+			"It runs nowhere yet: its source has let go, and here it is to be restored:\n"
+			"criu-multifd restore --dir %s %s",
+			dir, name);
 		return buf;
 	}
 	if (!e->in_doubt)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Questions of the plugin, and what it is told. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 
 #include "assert.h"
+#include "hostcriu.h"
 #include "io.h"
 #include "link.h"
 #include "log.h"
@@ -91,6 +93,18 @@ static int on_task(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 	return 0;
 }
 
+/* The target is told so: for the log's usual name, in CRIU's work folder, which is ours, too. */
+static int dump_failed(struct mfd_worker *w)
+{
+	int dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char why[320];
+	int none = dir < 0 || mfd_hostcriu_complaint(dir, "dump.log", NULL, why, sizeof(why));
+
+	mfd_io_close(&dir);
+	return mfd_error_set(&w->err, -ECANCELED, "CRIU's dump failed (%s); session aborted",
+			     none ? "its log says why" : why);
+}
+
 static int on_exit_of_dump(struct mfd_worker *w, const struct mfd_link_msg *m, int fd)
 {
 	mfd_assert(w->progress);
@@ -104,8 +118,7 @@ static int on_exit_of_dump(struct mfd_worker *w, const struct mfd_link_msg *m, i
 	}
 	w->progress->criu_failed = m->value != 0;
 	if (m->value)
-		return mfd_error_set(&w->err, -ECANCELED,
-				     "CRIU's dump failed (its log says why); session aborted");
+		return dump_failed(w);
 	return mfd_error_set(
 		&w->err, -EINVAL,
 		"nothing was moved: criu dump needs --lazy-pages for the multifd plugin; session aborted, the "

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,15 @@ static int keep_open(struct mfd_ship *s, int fd)
 	s->fd = bigger;
 	s->fd[s->n++] = fd;
 	return 0;
+}
+
+static void show(struct mfd_ship *s, uint64_t len)
+{
+	uint64_t n = len < s->shown ? len : s->shown;
+
+	s->shown -= n;
+	if (n && s->sent)
+		atomic_fetch_add_explicit(s->sent, n, memory_order_relaxed);
 }
 
 /* An empty file is one payload without bytes, so that it exists on the other side. */
@@ -45,6 +55,7 @@ static int queue_file(struct mfd_ship *s, struct mfd_multifd *m, int fd, const c
 		ret = mfd_multifd_send(m);
 		if (ret)
 			return ret;
+		show(s, len);
 		offset += len;
 	} while (offset < size);
 	s->files++;

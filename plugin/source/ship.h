@@ -14,6 +14,9 @@ struct mfd_ship {
 	int *fd;   /* open files; closed by mfd_ship_fini, after the channels are synced */
 	unsigned n;
 	uint64_t files, bytes;
+	/* what a person sees: of `bytes`, as many as were expected count as sent */
+	_Atomic uint64_t *sent;
+	uint64_t shown;
 };
 
 /*

@@ -125,6 +125,9 @@ static int announce(struct mfd_worker *w, struct mfd_task *task)
 {
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_DUMPING);
 	mfd_assert(task->id);
+	if (!w->tasks_bytes) /* shared memory comes in CRIU's images, once for all tasks */
+		atomic_fetch_add_explicit(&w->progress->bytes_total, w->session.queue.shared,
+					  memory_order_relaxed);
 	task->bytes = mfd_estimate_task(task->id->pid, NULL);
 	atomic_fetch_add_explicit(&w->progress->bytes_total, bytes_to_send(task),
 				  memory_order_relaxed);
@@ -324,6 +327,8 @@ static int ship_images(struct mfd_worker *w)
 	if (w->log_fd >= 0)
 		fstat(w->log_fd, &log);
 	w->ship.dirfd = w->image_dir;
+	w->ship.sent = &w->progress->bytes_sent;
+	w->ship.shown = w->session.queue.shared;
 	return mfd_ship_images(&w->ship, w->session.multifd, w->session.lim.packet_size,
 			       &w->sequence, log.st_dev, log.st_ino, &w->err);
 }

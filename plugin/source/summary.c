@@ -270,12 +270,13 @@ static double number(struct json_object *j, const char *key)
 	return json_object_get_double(json_object_object_get(j, key));
 }
 
-static void log_line(struct json_object *j, const char *result)
+static void log_line(struct json_object *j, const struct mfd_worker *w, const char *result)
 {
 	mfd_log_info(
-		"%s: %.0f pages + %.0f zero pages, %.0f image bytes, %.0f ms in all, %.0f ms frozen, %.1f Gbit/s",
+		"%s: %.0f pages + %.0f zero pages, %.0f image bytes, %.0f ms in all, %.0f ms %s, %.1f Gbit/s",
 		result, number(j, "pages"), number(j, "zero_pages"), number(j, "bytes_images"),
-		number(j, "total_ms"), number(j, "frozen_ms"), number(j, "gbit_per_s"));
+		number(j, "total_ms"), number(j, "frozen_ms"),
+		w->o->mode == MFD_MODE_POSTCOPY ? "kept here" : "frozen", number(j, "gbit_per_s"));
 }
 
 /* Why the session is in doubt, what holds the tasks, and what happens next. */
@@ -338,7 +339,7 @@ void mfd_summary_write(struct mfd_worker *w, const char *result)
 		return;
 	j = summary(w, result);
 	add_doubt(j, w);
-	log_line(j, result);
+	log_line(j, w, result);
 	text = json_object_to_json_string_ext(j, JSON_C_TO_STRING_PRETTY);
 	mfd_io_replace_file(AT_FDCWD, "multifd-send.json", text, strlen(text), 0644);
 	json_object_put(j);

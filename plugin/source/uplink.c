@@ -109,6 +109,27 @@ static int aside(struct mfd_uplink *s, unsigned type, const ProtobufCMessage *ms
 	return 1;
 }
 
+/* It has said nothing that a restore server says: another service's port? */
+static int foreign(const struct mfd_shared *sh, int ret, struct mfd_error *err)
+{
+	if (sh->connected)
+		return ret;
+	if (ret == -EPROTO) {
+		mfd_error_clear(err);
+		return mfd_error_set(
+			err, ret,
+			"what listens on %s is no restore server of criu-multifd: it answers in another protocol",
+			sh->target.text);
+	}
+	if (ret == -ECONNRESET || ret == -EPIPE)
+		return mfd_error_sys(
+			err, ret,
+			"%s has closed the connection without a word (is that the port of a restore "
+			"server of criu-multifd?)",
+			sh->target.text);
+	return ret;
+}
+
 /*
  * Wait for the next message, which must be `type`.  An ABORT instead carries the target's reason
  * and is -ECANCELED, a code that no broken or refused connection has; s->proof is what it proves.
@@ -128,6 +149,8 @@ static int expect(struct mfd_uplink *s, const struct mfd_shared *sh, unsigned ty
 		if (ret)
 			break;
 	}
+	if (ret && !s->control.understood)
+		ret = foreign(sh, ret, err);
 	if (ret)
 		return mfd_error_sys(err, ret, "waiting for the target's %s",
 				     mfd_wire_msg_name(type));

@@ -22,6 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "evidence.h"
 #include "session_file.h"
 #include "io.h"
@@ -221,7 +222,7 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 		return;
 	}
 	if (mfd_session_file_find(sv->dirfd, name, &f)) {
-		snprintf(answer, len, "error: no session %.255s", name);
+		snprintf(answer, len, "error: " MFD_NO_SESSION, name, sv->dir);
 	} else {
 		if (removable(sv, &f, kind, answer, len)) {
 			no = kind == MFD_REQUEST_DISCARD ? discard(sv, &f) : remove_ended(sv, name);

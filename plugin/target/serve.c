@@ -12,6 +12,7 @@
 
 #include "by_ssh.h"
 #include "command.h"
+#include "criuwords.h"
 #include "hostcriu.h"
 #include "io.h"
 #include "listener.h"
@@ -156,6 +157,7 @@ static int prepare_restore(struct mfd_restore_host *host, const struct mfd_serve
 {
 	static struct mfd_hostcriu criu; /* the server's for good */
 	static char plugins[4096], netns[4096];
+	struct mfd_error no = { 0 };
 	int ret;
 
 	*host = (struct mfd_restore_host){ .own_pids = c->pid_namespace == MFD_SERVE_PIDS_OWN,
@@ -170,6 +172,9 @@ static int prepare_restore(struct mfd_restore_host *host, const struct mfd_serve
 	if (ret)
 		return ret;
 	host->criu = criu.path;
+	if (c->n_restore_options &&
+	    mfd_criuwords_check(criu.path, c->restore_options, c->n_restore_options, &no))
+		return mfd_error_set(err, -EINVAL, "--restore-option: %s", mfd_error_text(&no));
 	if (!mfd_hostcriu_plugins(plugins, sizeof(plugins), NULL))
 		host->plugins = plugins;
 	if (!c->netns)
@@ -347,6 +352,12 @@ static int serve(struct mfd_serve_config *c, char **words, struct mfd_by_ssh *ss
 
 	mfd_log_tag_set("serve");
 	mfd_log_level_set((enum mfd_log_level)c->daemon.level);
+	if (geteuid()) /* before it is a folder that cannot be made, or a restore that fails */
+		return fail(
+			(mfd_error_set(&err, -EPERM,
+				       "must be run as root: it keeps the memory of other users' "
+				       "processes, and CRIU must restore them"),
+			 &err));
 	mfd_nofile_raise();
 	l.ssh = c->ssh ? ssh : NULL;
 	configure(&l.server, c);

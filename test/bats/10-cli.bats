@@ -156,7 +156,8 @@ image()
 	says 2 "session s: timeout: $DIR does not exist" "$MFD" wait --dir "$DIR" s --timeout 0.05
 	one_line
 	mkdir "$DIR"
-	says 2 "session s: timeout: does not exist" "$MFD" wait --dir "$DIR" s --timeout 0.05
+	says 2 "session s: timeout: no session 's' in $DIR" \
+		"$MFD" wait --dir "$DIR" s --timeout 0.05
 	session s
 	says 2 "session s: timeout: receiving" "$MFD" wait --dir "$DIR" s --timeout 0.05
 	one_line
@@ -238,7 +239,7 @@ image()
 	says 1 "session s: aborted: gone" "$MFD" wait --dir "$DIR" s --timeout 0
 	one_line
 	sleep 0.05
-	says 2 "does not exist" "$MFD" wait --dir "$DIR" s --timeout 0.1
+	says 2 "no session 's' in $DIR" "$MFD" wait --dir "$DIR" s --timeout 0.1
 	session --ended s error=again
 	says 1 "session s: aborted: again" "$MFD" wait --dir "$DIR" s --timeout 0
 }
@@ -275,6 +276,70 @@ image()
 	session s state=COMMITTED
 	wait "$STARTED_PID"
 	[ "$(grep -c 'in doubt' "$SCRATCH/wait.err")" = 1 ]
+}
+
+# ---- restore ----
+
+# A criu that says its version, and what it was called with; else it fails as criu does.
+false_criu()
+{
+	cat >"$SCRATCH/criu" <<-END
+		#!/bin/sh
+		[ "\$1" != --version ] || { echo 'Version: 4.2.1'; exit; }
+		echo "\$*" >"$SCRATCH/called"
+		cat >"$DIR/s/restore.log" <<-LOG
+		(00.1) Error (criu/x.c:1): multifd: descriptor 7 cannot be had here
+		(00.2) Error (criu/files.c:2): Unable to open fd=7
+		(00.3) Error: multifd: CRIU's dump failed; whatever
+		(00.4) Error (criu/cr-restore.c:3): Restoring FAILED.
+		LOG
+		exit 1
+	END
+	chmod +x "$SCRATCH/criu"
+}
+
+@test "restore: no such session, not ready yet" {
+	mkdir "$DIR"
+	says 1 "no session 's' in $DIR" "$MFD" restore --dir "$DIR" s
+	session s state=READY
+	says 1 'session s is not ready' "$MFD" restore --dir "$DIR" s
+	one_line
+}
+
+@test "restore: what the dump was given is remembered; why it failed is said, the plugin's words first" {
+	session s state=COMMITTED restore_option=tcp-established
+	false_criu
+	CRIU=$SCRATCH/criu says 1 \
+		'session s does not run here: criu restore failed: descriptor 7 cannot be had here; Unable to open fd=7 (' \
+		"$MFD" restore --dir "$DIR" s
+	one_line
+	[[ $(cat "$SCRATCH/called") == *' --tcp-established' ]]
+	# What the command line says goes before.
+	CRIU=$SCRATCH/criu says 1 'failed' "$MFD" restore --dir "$DIR" s -- --tcp-established
+	[ "$(grep -o tcp-established "$SCRATCH/called" | wc -l)" = 1 ]
+	session s state=COMMITTED restore_option=exec-cmd
+	CRIU=$SCRATCH/criu says 1 'failed' "$MFD" restore --dir "$DIR" s
+	[[ $(cat "$SCRATCH/called") != *exec-cmd* ]]
+}
+
+@test "status: what is committed and not restored runs nowhere yet" {
+	session s state=COMMITTED
+	says 0 "It runs nowhere yet" "$MFD" status --dir "$DIR"
+	[[ $output == *"criu-multifd restore --dir $DIR s"* ]]
+	session s state=COMMITTED confirm_restore=1
+	says 0 committed "$MFD" status --dir "$DIR"
+	[[ $output != *nowhere* ]]
+	session s state=COMMITTED restored_us=1
+	says 0 committed "$MFD" status --dir "$DIR"
+	[[ $output != *nowhere* ]]
+}
+
+@test "serve: not without root" {
+	local program=$SCRATCH/criu-multifd
+	cp "$MFD" "$program"
+	chmod 755 "$SCRATCH" "$program"
+	says 1 'must be run as root' setpriv --reuid=65534 --clear-groups "$program" serve --dir \
+		"$DIR"
 }
 
 # ---- status --------------------------------------------------------------------------------------

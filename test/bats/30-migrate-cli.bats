@@ -19,7 +19,8 @@ setup()
 	start_server
 	start_victim --size 64
 	run -0 migrate
-	[[ $output == *"moved to $SERVER_ADDR as session test"* ]]
+	[[ $output == *"is complete on $SERVER_ADDR as session test"* ]]
+	[[ $output == *'it runs nowhere yet; to run it, there: criu-multifd restore'* ]]
 	assert_gone "$VICTIM_PID"
 	wait_session test committed
 	restore_lazily "$SERVER_DIR/test"
@@ -365,6 +366,50 @@ port_is_free()
 	runs_here
 }
 
+# answers PORT TEXT: on host b something listens there that says this to each that connects.
+answers()
+{
+	SERVER_ADDR=$ADDR_B:$1
+	start "other.$1" on_b python3 -c 'import socket, sys
+s = socket.create_server(("", int(sys.argv[1])))
+print("up", flush=True)
+while True:
+	c = s.accept()[0]
+	c.recv(64)
+	c.sendall(sys.argv[2].encode())
+	c.close()' "$1" "$2"
+	eventually 10 grep -q up "$SCRATCH/other.$1.out"
+}
+
+@test "migrate: another service's port is said to be that" {
+	start_victim --size 4
+	answers 7 'SSH-2.0-OpenSSH_9.2p1 Debian'
+	fails 5 "what listens on $SERVER_ADDR is no restore server of criu-multifd" migrate
+	answers 8 ''
+	fails 5 "$SERVER_ADDR has closed the connection without a word" migrate
+	one_here
+	assert_not_frozen "$VICTIM_PID"
+}
+
+@test "migrate: a full TMPDIR is an error that names it" {
+	start_server
+	start_victim --size 4
+	mkdir "$SCRATCH/tmp"
+	register undo umount -l "$SCRATCH/tmp"
+	mount -t tmpfs -o size=16k,nr_inodes=8 none "$SCRATCH/tmp"
+	dd if=/dev/zero of="$SCRATCH/tmp/fill" bs=4k count=4 2>/dev/null || :
+	TMPDIR=$SCRATCH/tmp fails 4 "criu-multifd." migrate
+	[[ $output == *'is full: 16.0 KiB in all, 0 B free'* ]]
+	# Later, when criu writes its images.
+	rm "$SCRATCH/tmp/fill"
+	mount -o remount,size=32k,nr_inodes=1000 "$SCRATCH/tmp"
+	run on_a env TMPDIR="$SCRATCH/tmp" "$MFD" migrate -t "$VICTIM_PID" --to "$SERVER_ADDR"
+	echo "$output"
+	[ "$status" = 1 ]
+	[[ $output == *'is full: 32.0 KiB in all'* ]]
+	runs_here
+}
+
 @test "serve: what restoring needs is looked for at the start" {
 	fails 1 'without --restore nothing is restored' timeout 10 "$MFD" serve \
 		--listen 127.0.0.1:0 --dir "$SCRATCH/d" \
@@ -372,6 +417,12 @@ port_is_free()
 	fails 1 '--network-namespace nowhere' timeout 10 "$MFD" serve --listen 127.0.0.1:0 \
 		--dir "$SCRATCH/d" --restore \
 		--network-namespace nowhere
+	fails 1 "--restore-option: criu restore says: unrecognized option '--bogus'" timeout 10 \
+		"$MFD" serve --listen 127.0.0.1:0 --dir "$SCRATCH/d" --restore \
+		--restore-option=--bogus
+	fails 1 '--restore-option: criu restore ' timeout 10 "$MFD" serve --listen 127.0.0.1:0 \
+		--dir "$SCRATCH/d" --restore --restore-option=--tcp-close \
+		--restore-option=tcp-established
 	CRIU=/bin/true fails 1 'CRIU=/bin/true' timeout 10 "$MFD" serve --listen 127.0.0.1:0 \
 		--dir "$SCRATCH/d" --restore
 }

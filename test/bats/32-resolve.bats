@@ -27,7 +27,8 @@ setup()
 
 @test "resolve: not in doubt, unknown session" {
 	start_server
-	fails 1 'no session unknown' "$MFD" resolve --dir "$SERVER_DIR" unknown --discard
+	fails 1 "no session 'unknown' in $SERVER_DIR" \
+		"$MFD" resolve --dir "$SERVER_DIR" unknown --discard
 	start_victim --size 4
 	migrate
 	fails 1 'not in doubt' "$MFD" resolve --dir "$SERVER_DIR" test --run

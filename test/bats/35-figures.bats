@@ -145,7 +145,7 @@ finish()
 	[[ $output == *'SESSION, setting or value is missing'* ]]
 	run -64 "$MFD" set --source "$IMG" test max-bandwidth 1M
 	run -1 "$MFD" set --dir "$SERVER_DIR" test max-bandwidth 1M
-	[[ $output == *'session test: no session test'* ]]
+	[[ $output == "criu-multifd: no session 'test' in $SERVER_DIR" ]]
 	run -1 "$MFD" set --source "$SCRATCH" max-bandwidth 1M
 	[[ $output == *"no sender is at work in $SCRATCH"* ]]
 	run -1 "$MFD" set --dir "$SCRATCH" test max-bandwidth 1M

@@ -322,7 +322,7 @@ restore_and_check()
 	eventually 10 grep -q '"phase":"queued"' "$SCRATCH/migrate.out"
 	kill -INT "$(pgrep -f "^$MFD migrate -t $VICTIM_PID ")"
 	wait "$migrate" || rc=$?
-	[ "$rc" = 1 ]
+	[ "$rc" = 130 ]
 	[ "$(tail -n 1 "$SCRATCH/migrate.out" | jq -r .result)" = aborted ]
 	eventually 5 of_is two state aborted
 	eventually 5 memory_is waiting 0

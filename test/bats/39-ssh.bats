@@ -127,7 +127,7 @@ spy()
 	eventually 20 grep -q streaming "$SCRATCH/migrate.err"
 	# shellcheck disable=SC2046  # a list
 	kill -INT $(ours_in "$NS_A" migrate)
-	wait "$pid" || [ $? = 1 ]
+	wait "$pid" || [ $? = 130 ]
 	eventually 5 one_here
 	verify_victim
 	nothing_of_ssh

@@ -55,6 +55,13 @@ static int set(Mfd__SessionEntry *e, char *word)
 	f = protobuf_c_message_descriptor_get_field_by_name(e->base.descriptor, word);
 	if (!f)
 		return -1;
+	if (f->label == PROTOBUF_C_LABEL_REPEATED) { /* one of it, as long as this program */
+		char **one = calloc(1, sizeof(*one));
+
+		*(size_t *)((char *)e + f->quantifier_offset) = 1;
+		*(char ***)((char *)e + f->offset) = one;
+		return one && f->type == PROTOBUF_C_TYPE_STRING ? set_value(one, f, value) : -1;
+	}
 	if (f->label == PROTOBUF_C_LABEL_OPTIONAL && f->type != PROTOBUF_C_TYPE_STRING)
 		*(protobuf_c_boolean *)((char *)e + f->quantifier_offset) = 1;
 	return set_value((char *)e + f->offset, f, value);

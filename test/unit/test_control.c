@@ -192,9 +192,11 @@ static void test_magic(void **state)
 	ProtobufCMessage *msg;
 	unsigned type;
 
+	assert_false(p->b.understood);
 	assert_int_equal(mfd_io_write_all(p->fd, "GET / HTTP/1.1\r\n\r\n", 18), 0);
 	assert_int_equal(mfd_control_recv(&p->b, &type, &msg, &err), -EPROTO);
 	assert_non_null(strstr(err.text, "no message where one should begin"));
+	assert_false(p->b.understood);
 }
 
 /* The peer goes away after `keep` bytes of a frame with a body of 10 bytes. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -17,17 +18,21 @@
 #include "hostcriu.h"
 #include "io.h"
 #include "keeper_client.h"
+#include "options_allowed.h"
 #include "restore_run.h"
 #include "session_file.h"
+#include "space.h"
+#include "text.h"
 #include "wire.h"
 
-#define MAX_WORDS 24
+#define MAX_WORDS (24 + MFD_OPTIONS_ALLOWED_MAX)
 
 /* In safe mode the source has let go (COMMITTED); in postcopy the images are enough. */
 static int may_restore(const Mfd__SessionEntry *e, struct mfd_error *err)
 {
 	if (e->confirm_restore && (e->state != MFD__SESSION_STATE__COMMITTED || e->restored_pid))
-		return mfd_error_set(err, -EBUSY, "is restored by its server");
+		return mfd_error_set(err, -EBUSY, "session %.80s is restored by its server",
+				     e->name);
 	if (e->state == MFD__SESSION_STATE__COMMITTED &&
 	    !(e->has_installed_pages && e->installed_pages))
 		return 0;
@@ -36,43 +41,76 @@ static int may_restore(const Mfd__SessionEntry *e, struct mfd_error *err)
 		return 0;
 	if (e->state == MFD__SESSION_STATE__DONE || e->state == MFD__SESSION_STATE__RUNNING ||
 	    e->state == MFD__SESSION_STATE__COMMITTED)
-		return mfd_error_set(err, -EALREADY, "has been restored already");
+		return mfd_error_set(err, -EALREADY, "session %.80s has been restored already",
+				     e->name);
 	if (e->state == MFD__SESSION_STATE__READY && e->in_doubt)
 		return mfd_error_set(
 			err, -EAGAIN,
-			"is complete, but its source cannot be reached and may still run it; "
-			"see criu-multifd status");
-	return mfd_error_set(err, -EAGAIN,
-			     "is not ready; criu-multifd wait --for committed waits for it");
+			"session %.80s is complete, but its source cannot be reached and may still "
+			"run it; see criu-multifd status",
+			e->name);
+	return mfd_error_set(
+		err, -EAGAIN,
+		"session %.80s is not ready; criu-multifd wait --for committed waits for it",
+		e->name);
 }
 
-static int check_session(const char *dir, const char *name, struct mfd_error *err)
+/* *e is the caller's, also if it may not be restored. */
+static int check_session(const char *dir, const char *name, Mfd__SessionEntry **e,
+			 struct mfd_error *err)
 {
 	char path[4096];
-	Mfd__SessionEntry *e = NULL;
 	const char *why = NULL;
 	int fd, ret;
 
 	if (!mfd_wire_name_ok(name, strlen(name)))
-		return mfd_error_set(err, -EINVAL, "is not the name of a session");
+		return mfd_error_set(err, -EINVAL, "'%.80s' is not the name of a session", name);
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return mfd_error_set(err, -errno, "is not in %s", dir);
-	ret = mfd_session_file_load(fd, &e, &why);
+		return errno == ENOENT ? mfd_error_set(err, -ENOENT, MFD_NO_SESSION, name, dir) :
+					 mfd_error_sys(err, -errno, "session %s", name);
+	ret = mfd_session_file_load(fd, e, &why);
 	close(fd);
 	if (ret)
-		return mfd_error_set(err, ret, "%s", why ? why : "has no session.img");
-	ret = may_restore(e, err);
-	mfd_session_file_free(e);
-	return ret;
+		return mfd_error_set(err, ret, "session %.80s: %s", name,
+				     why ? why : "there is no session.img");
+	return may_restore(*e, err);
 }
 
 struct words {
 	const char *v[MAX_WORDS];
 	int n;
 	char plugins[4096], inherit[3][64];
+	char asked[MFD_OPTIONS_ALLOWED_MAX][80]; /* by the source */
 };
+
+/* The command line has this option of criu, with or without a value. */
+static int is_given(const struct mfd_flags_args *args, const char *option)
+{
+	size_t len = strcspn(option, "=");
+
+	for (int i = 0; i < args->n_after; i++)
+		if (!strncmp(args->after[i], "--", 2) &&
+		    !strncmp(args->after[i] + 2, option, len) &&
+		    (!args->after[i][2 + len] || args->after[i][2 + len] == '='))
+			return 1;
+	return 0;
+}
+
+/* What the dump was given and the restore needs as well, as the source has said. */
+static void add_asked(struct words *w, const Mfd__SessionEntry *e,
+		      const struct mfd_flags_args *args)
+{
+	if (mfd_options_allowed_check(e->restore_option, e->n_restore_option, NULL))
+		return;
+	for (size_t i = 0; i < e->n_restore_option; i++) {
+		if (is_given(args, e->restore_option[i]))
+			continue;
+		snprintf(w->asked[i], sizeof(w->asked[i]), "--%.70s", e->restore_option[i]);
+		w->v[w->n++] = w->asked[i];
+	}
+}
 
 /*
  * runc's descriptors.json says what standard input, output and error were.  Where one was a pipe,
@@ -139,29 +177,91 @@ static int add_plugin(struct words *w, const char *folder, struct mfd_error *err
 	return 0;
 }
 
-static int run_criu(const char *criu, const char *folder, const struct mfd_flags_args *args)
+/* Run it and wait for its end: its exit code, or -errno. */
+static int spawn(char **argv)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		execv(argv[0], argv);
+		fprintf(stderr, "criu-multifd restore: %s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Its log is long, and the reason is not at its end. */
+static int say_failed(const char *folder, const Mfd__SessionEntry *e, int code)
+{
+	int dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char text[700], full[MFD_SPACE_TEXT] = "";
+
+	if (code < 0)
+		snprintf(text, sizeof(text), "%s", strerror(-code));
+	else if (dirfd < 0 ||
+		 mfd_hostcriu_complaint(dirfd, MFD_RESTORE_LOG, NULL, text, sizeof(text)))
+		snprintf(text, sizeof(text), "it ended with code %d and named no reason", code);
+	if (dirfd >= 0 && mfd_space_is_full(dirfd))
+		mfd_space_text(-ENOSPC, dirfd, 0, full);
+	mfd_io_close(&dirfd);
+	mfd_image_text_clean(text);
+	fprintf(stderr,
+		"criu-multifd restore: session %s does not run here: criu restore failed: %s%s%s "
+		"(%s/" MFD_RESTORE_LOG " says more; what came is still here, and %s)\n",
+		e->name, full, *full ? "; " : "", text, folder,
+		e->postcopy ? "criu-multifd status says how it stands" :
+			      "once that is mended this can be tried again");
+	return code > 0 ? code : MFD_EXIT_FAILED;
+}
+
+static int run_criu(const char *criu, const char *folder, const Mfd__SessionEntry *e,
+		    const struct mfd_flags_args *args)
 {
 	struct words w = { .v = { criu, "restore", "--lazy-pages", "--images-dir", folder,
-				  "--restore-detached", "--log-file", "restore.log", "-v3" },
+				  "--restore-detached", "--log-file", MFD_RESTORE_LOG, "-v3" },
 			   .n = 9 };
 	struct mfd_error err = { 0 };
 	char **argv;
+	int ret;
 
 	if (add_plugin(&w, folder, &err)) {
 		fprintf(stderr, "criu-multifd restore: %s\n", mfd_error_text(&err));
 		return MFD_EXIT_FAILED;
 	}
 	add_runc(&w, folder);
+	add_asked(&w, e, args);
 	argv = calloc((size_t)w.n + (size_t)args->n_after + 1, sizeof(*argv));
 	if (!argv)
 		return MFD_EXIT_FAILED;
 	memcpy(argv, w.v, (size_t)w.n * sizeof(*argv));
 	for (int i = 0; i < args->n_after; i++)
 		argv[w.n + i] = args->after[i];
-	execv(criu, argv);
-	fprintf(stderr, "criu-multifd restore: %s: %s\n", criu, strerror(errno));
+	ret = spawn(argv);
 	free(argv);
-	return MFD_EXIT_FAILED;
+	return ret ? say_failed(folder, e, ret) : MFD_EXIT_OK;
+}
+
+static int restore(const char *dir, const char *name, const struct mfd_flags_args *args)
+{
+	Mfd__SessionEntry *e = NULL;
+	struct mfd_error err = { 0 };
+	struct mfd_hostcriu criu;
+	char folder[4096];
+	int ret = check_session(dir, name, &e, &err);
+
+	ret = ret ? ret : mfd_hostcriu_find(&criu, &err);
+	snprintf(folder, sizeof(folder), "%s/%s", dir, name);
+	if (ret)
+		fprintf(stderr, "criu-multifd restore: %s\n", mfd_error_text(&err));
+	ret = ret ? MFD_EXIT_FAILED : run_criu(criu.path, folder, e, args);
+	mfd_session_file_free(e);
+	return ret;
 }
 
 int mfd_restore_main(int argc, char **argv)
@@ -183,7 +283,9 @@ int mfd_restore_main(int argc, char **argv)
 			"Descriptors that came along (cpr-fds.img) are taken from the keeper or from 'criu-multifd cpr offer'; pipes that\n"
 			"runc's descriptors.json names become this command's own standard input, output and error.  A terminal that is not kept\n"
 			"or offered becomes this command's own (standard input), unless it was that of a whole session.\n"
-			"The log of criu is restore.log in the session's folder.  $CRIU names the criu to run.\n"
+			"Options of criu that the dump was given and the restore needs as well (--tcp-established ...) are those that the\n"
+			"source has named; what is given here goes before.\n"
+			"The log of criu is restore.log in the session's folder, and why it failed is said here.  $CRIU names the criu to run.\n"
 			"Exit code: criu's own; 1 when the session may not be restored.\n",
 		.flags = flags,
 		.min_args = 1,
@@ -192,9 +294,6 @@ int mfd_restore_main(int argc, char **argv)
 		.after = 1,
 	};
 	struct mfd_flags_args args;
-	struct mfd_hostcriu criu;
-	struct mfd_error err = { 0 };
-	char folder[4096];
 	int ret;
 
 	if (argc > 1 && !strcmp(argv[1], "--from-server"))
@@ -202,14 +301,5 @@ int mfd_restore_main(int argc, char **argv)
 	ret = mfd_flags_begin(&table, argc, argv, &args);
 	if (ret >= 0)
 		return ret;
-	if (check_session(dir, args.v[0], &err)) {
-		fprintf(stderr, "criu-multifd restore: session %s %s\n", args.v[0], err.text);
-		return MFD_EXIT_FAILED;
-	}
-	if (mfd_hostcriu_find(&criu, &err)) {
-		fprintf(stderr, "criu-multifd restore: %s\n", err.text);
-		return MFD_EXIT_FAILED;
-	}
-	snprintf(folder, sizeof(folder), "%s/%s", dir, args.v[0]);
-	return run_criu(criu.path, folder, &args);
+	return restore(dir, args.v[0], &args);
 }

@@ -20,6 +20,7 @@ static int refuse_ready(struct mfd_session *s, struct mfd_trouble *t, const char
 
 int mfd_commit_ready(struct mfd_session *s, struct mfd_trouble *t)
 {
+	char text[MFD_SPACE_TEXT + 64];
 	struct mfd_error err = { 0 };
 
 	mfd_assert(mfd_session_in(s, MFD_PHASES_UNVERIFIED));
@@ -30,7 +31,7 @@ int mfd_commit_ready(struct mfd_session *s, struct mfd_trouble *t)
 				    err.code ? mfd_error_text(&err) : "page store: fsync failed");
 	s->times.ready_us = mfd_clean_now_us();
 	if (mfd_session_advance(s, MFD_PHASE_READY))
-		return refuse_ready(s, t, "session.img cannot be written");
+		return refuse_ready(s, t, mfd_session_unwritten(s, text));
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "filesink.h"
 #include "io.h"
+#include "space.h"
 
 void mfd_filesink_init(struct mfd_filesink *fs, int dirfd)
 {
@@ -152,11 +153,11 @@ static int open_file(struct mfd_filesink *fs, const struct mfd_wire_file *w, con
 	int ret = 0;
 
 	if (fd < 0)
-		return mfd_error_sys(err, -errno, "%s", name);
+		return mfd_space_error(err, -errno, fs->dirfd, w->size, "%s", name);
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
 		ret = mfd_error_set(err, -EPROTO, "%s: not a regular file", name);
 	else if (fresh && (ftruncate(fd, (off_t)w->size) || fchmod(fd, w->mode & 0777)))
-		ret = mfd_error_sys(err, -errno, "%s", name);
+		ret = mfd_space_error(err, -errno, fs->dirfd, w->size, "%s", name);
 	if (ret)
 		close(fd);
 	return ret ? ret : fd;
@@ -186,7 +187,7 @@ int mfd_filesink_write(struct mfd_filesink *fs, const struct mfd_wire_file *w, c
 		return fd;
 	ret = mfd_io_pwrite_all(fd, buf, len, w->offset);
 	close(fd);
-	return ret ? mfd_error_sys(err, ret, "%s", name) : 0;
+	return ret ? mfd_space_error(err, ret, fs->dirfd, w->size, "%s", name) : 0;
 }
 
 void mfd_filesink_close(struct mfd_filesink *fs)

@@ -23,6 +23,7 @@
 #include "permit.h"
 #include "record.h"
 #include "say.h"
+#include "space.h"
 #include "text.h"
 #include "ask_setting.h"
 
@@ -160,7 +161,8 @@ static int make_folder(struct mfd_session *s, struct mfd_error *err)
 	mfd_assert(s->dirfd < 0);
 	mfd_assert(!s->store);
 	if (mkdirat(s->server->dirfd, s->name, 0700))
-		return mfd_error_sys(err, -errno, "session folder %s", s->name);
+		return mfd_space_error(err, -errno, s->server->dirfd, 0, "session folder %s",
+				       s->name);
 	s->dirfd =
 		openat(s->server->dirfd, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (s->dirfd < 0)
@@ -243,7 +245,7 @@ static int fill_session(struct mfd_session *s, const Mfd__Hello *h, struct mfd_e
 		return err->code;
 	mfd_session_enter(s, admitted ? MFD_PHASE_STREAMING : MFD_PHASE_QUEUED);
 	ret = mfd_session_store(s, 0);
-	return ret ? mfd_error_sys(err, ret, "session.img") : 0;
+	return ret ? mfd_space_error(err, ret, s->dirfd, 0, "session.img") : 0;
 }
 
 /* It comes to nothing. */

@@ -92,6 +92,7 @@ static void go_on(struct mfd_session *s)
 int mfd_own_restore_confirm(struct mfd_session *s, struct mfd_trouble *t)
 {
 	int ret = mfd_restore_look_again(&s->restore);
+	char text[MFD_SPACE_TEXT + 64];
 
 	mfd_assert(s->phase == MFD_PHASE_READY);
 	mfd_assert(mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED);
@@ -103,7 +104,8 @@ int mfd_own_restore_confirm(struct mfd_session *s, struct mfd_trouble *t)
 			      ret == -EBUSY ? "something has let a restored task go on" :
 					      "a restored task has died");
 	if (mfd_session_advance(s, MFD_PHASE_RESTORED))
-		return mfd_trouble(t, MFD_TROUBLE_UNTOLD, -EIO, "session.img cannot be written");
+		return mfd_trouble(t, MFD_TROUBLE_UNTOLD, -EIO, "%s",
+				   mfd_session_unwritten(s, text));
 	return 0;
 }
 

@@ -23,6 +23,7 @@
 #include "pace.h"
 #include "places.h"
 #include "session.h"
+#include "space.h"
 #include "threadname.h"
 
 #define TABLE_BYTES (MFD_WIRE_MAX_RUNS * sizeof(struct mfd_wire_run))
@@ -60,6 +61,16 @@ static int fail(struct receiver *r, int code, const char *why)
 	return mfd_session_fail(r->s, code, "channel %u: %s", r->channel, why);
 }
 
+/* Which file system, and how large it is. */
+static int full(struct receiver *r)
+{
+	char text[MFD_SPACE_TEXT], why[MFD_SPACE_TEXT + 32];
+
+	snprintf(why, sizeof(why), "page store is full (%s)",
+		 mfd_space_text(-ENOSPC, mfd_pagestore_fd(r->s->store), 0, text));
+	return fail(r, -ENOSPC, why);
+}
+
 /* receive_v modifies iov. */
 static int receive_v(struct receiver *r, struct iovec *iov, unsigned n)
 {
@@ -67,9 +78,7 @@ static int receive_v(struct receiver *r, struct iovec *iov, unsigned n)
 	int ret = n ? mfd_conn_recvv(&r->p->control.conn, iov, (int)n) : 0;
 
 	count(&r->n->receive_us, mfd_io_now_us() - start);
-	if (ret == -EFAULT || ret == -ENOSPC)
-		return fail(r, -ENOSPC, "page store is full");
-	return ret;
+	return ret == -EFAULT || ret == -ENOSPC ? full(r) : ret;
 }
 
 static int receive(struct receiver *r, void *buf, size_t len)
@@ -187,9 +196,8 @@ static int publish(struct receiver *r, const struct mfd_wire_packet *h, int dire
 		return fail(r, ret, "no memory for page tables");
 	ret = mfd_pagestore_append(r->s->store, r->records, h->entries);
 	if (ret)
-		return fail(r, ret,
-			    ret == -ENOSPC ? "page store is full" :
-					     "page store journal cannot be written");
+		return ret == -ENOSPC ? full(r) :
+					fail(r, ret, "page store journal cannot be written");
 	count(&r->n->pages, pages);
 	count(&r->n->zero_pages, zero);
 	return 0;
@@ -302,8 +310,7 @@ static int places_stored(struct receiver *r, const struct mfd_wire_packet *h)
 	int ret = mfd_places_find(r->places, r->buf);
 
 	if (ret)
-		return fail(r, ret,
-			    ret == -ENOSPC ? "page store is full" : "page store cannot grow");
+		return ret == -ENOSPC ? full(r) : fail(r, ret, "page store cannot grow");
 	ret = r->places->n ? receive_places(r, h) : 0;
 	if (!ret && enter(r)) {
 		ret = publish_round(r, h, MFD_PAGE_STORED);
@@ -344,9 +351,7 @@ static int pages_stored(struct receiver *r, const struct mfd_wire_packet *h)
 		ret = mfd_pagestore_reserve(r->s->store, h->raw_len >> MFD_WIRE_PAGE_SHIFT, &index,
 					    &mem);
 		if (ret)
-			return fail(r, ret,
-				    ret == -ENOSPC ? "page store is full" :
-						     "page store cannot grow");
+			return ret == -ENOSPC ? full(r) : fail(r, ret, "page store cannot grow");
 	}
 	ret = receive_payload(r, h, mem);
 	if (ret || !enter(r))

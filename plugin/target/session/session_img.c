@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What session.img says, and when it is written. */
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -110,8 +111,20 @@ static void displace(struct mfd_session *s)
 			     strerror(-ret));
 }
 
+const char *mfd_session_unwritten(const struct mfd_session *s, char text[MFD_SPACE_TEXT + 64])
+{
+	char full[MFD_SPACE_TEXT] = "";
+
+	if (mfd_space_is_full(s->dirfd))
+		mfd_space_text(-ENOSPC, s->dirfd, 0, full);
+	snprintf(text, MFD_SPACE_TEXT + 64, "session.img cannot be written%s%s", *full ? ": " : "",
+		 full);
+	return text;
+}
+
 static int store_as(struct mfd_session *s, enum mfd_phase phase, int sync)
 {
+	char text[MFD_SPACE_TEXT + 64];
 	Mfd__SessionEntry e;
 	int ret;
 
@@ -119,7 +132,7 @@ static int store_as(struct mfd_session *s, enum mfd_phase phase, int sync)
 	e.state = states[phase];
 	ret = mfd_session_file_store(s->dirfd, &e, sync);
 	if (ret)
-		mfd_log_error("%s: session.img: %s", s->name, strerror(-ret));
+		mfd_log_error("%s: %s", s->name, mfd_session_unwritten(s, text));
 	else if (mfd_evidence_file_is_needed(&e))
 		displace(s);
 	return ret;

@@ -16,9 +16,12 @@
 #include "verify.h"
 #include "way.h"
 
-static int not_stored(struct mfd_trouble *t, enum mfd_trouble_kind kind)
+static int not_stored(const struct mfd_session *s, struct mfd_trouble *t,
+		      enum mfd_trouble_kind kind)
 {
-	return mfd_trouble(t, kind, -EIO, "session.img cannot be written");
+	char text[MFD_SPACE_TEXT + 64];
+
+	return mfd_trouble(t, kind, -EIO, "%s", mfd_session_unwritten(s, text));
 }
 
 /* Committed, every page is in, the tasks go on.  While CRIU is at work its end lets them go on. */
@@ -57,7 +60,7 @@ int mfd_way_admitted(struct mfd_session *s, struct mfd_trouble *t)
 	pthread_mutex_unlock(&s->lock);
 	mfd_log_info("%s: there is memory for it now", s->name);
 	if (mfd_session_store(s, 0))
-		return not_stored(t, MFD_TROUBLE_LINK);
+		return not_stored(s, t, MFD_TROUBLE_LINK);
 	mfd_say_hello_ok(s);
 	return 0;
 }
@@ -78,7 +81,7 @@ int mfd_way_joined(struct mfd_session *s, struct mfd_trouble *t)
 		s->error[0] = 0;
 	}
 	if (mfd_session_store(s, 0))
-		return not_stored(t, MFD_TROUBLE_LINK);
+		return not_stored(s, t, MFD_TROUBLE_LINK);
 	mfd_say_joined(s);
 	mfd_say_limit(s);
 	return again ? mfd_verify_need_all(s, t) : 0;
@@ -106,7 +109,7 @@ int mfd_way_images(struct mfd_session *s, const Mfd__Images *m, struct mfd_troub
 		return mfd_own_restore_begin(s, t);
 	mfd_figures_time(&s->times.restorable_us);
 	if (mfd_session_advance(s, MFD_PHASE_RESTORABLE))
-		return not_stored(t, MFD_TROUBLE_LINK);
+		return not_stored(s, t, MFD_TROUBLE_LINK);
 	mfd_log_info("%s: restorable, %llu lazy pages", s->name, (unsigned long long)s->lazy_pages);
 	mfd_say_images_ok(s);
 	return mfd_own_restore_begin(s, t);
@@ -135,7 +138,7 @@ int mfd_way_started_ok(struct mfd_session *s, struct mfd_trouble *t)
 	mfd_figures_time(&s->times.running_us);
 	if (mfd_session_advance(s, MFD_PHASE_RUNNING)) {
 		s->times.running_us = before; /* nothing was continued: evidence.h */
-		return not_stored(t, MFD_TROUBLE_UNTOLD);
+		return not_stored(s, t, MFD_TROUBLE_UNTOLD);
 	}
 	mfd_pager_ops_leave(s);
 	if (mfd_own_restore_continue(s))
