@@ -13,7 +13,7 @@ struct mfd_thread {
 	pthread_t id;
 	void (*fn)(void *);
 	void *arg;
-	int ended; /* pool->lock */
+	int used, ended; /* pool->lock */
 	struct mfd_thread *next;
 };
 
@@ -21,6 +21,7 @@ int mfd_threads_init(struct mfd_threads *t)
 {
 	t->all = NULL;
 	pthread_mutex_init(&t->lock, NULL);
+	pthread_cond_init(&t->used, NULL);
 	t->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return t->wake < 0 ? -errno : 0;
 }
@@ -39,7 +40,12 @@ static void *run(void *arg)
 	struct mfd_thread *me = arg;
 	struct mfd_threads *t = me->pool;
 
-	me->fn(me->arg);
+	pthread_mutex_lock(&t->lock);
+	while (!me->used)
+		pthread_cond_wait(&t->used, &t->lock);
+	pthread_mutex_unlock(&t->lock);
+	if (me->fn)
+		me->fn(me->arg);
 	pthread_mutex_lock(&t->lock);
 	me->ended = 1;
 	/* Inside the lock: the main thread may free the pool once the list is empty. */
@@ -48,7 +54,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
+int mfd_threads_reserve(struct mfd_threads *t, struct mfd_thread **thread)
 {
 	struct mfd_thread *me = calloc(1, sizeof(*me));
 	int ret;
@@ -56,8 +62,6 @@ int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
 	if (!me)
 		return -ENOMEM;
 	me->pool = t;
-	me->fn = fn;
-	me->arg = arg;
 	pthread_mutex_lock(&t->lock);
 	ret = -pthread_create(&me->id, NULL, run, me);
 	if (!ret) {
@@ -67,6 +71,30 @@ int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
 	pthread_mutex_unlock(&t->lock);
 	if (ret)
 		free(me);
+	else
+		*thread = me;
+	return ret;
+}
+
+void mfd_threads_use(struct mfd_thread *me, void (*fn)(void *), void *arg)
+{
+	struct mfd_threads *t = me->pool;
+
+	pthread_mutex_lock(&t->lock);
+	me->fn = fn;
+	me->arg = arg;
+	me->used = 1;
+	pthread_cond_broadcast(&t->used);
+	pthread_mutex_unlock(&t->lock);
+}
+
+int mfd_threads_start(struct mfd_threads *t, void (*fn)(void *), void *arg)
+{
+	struct mfd_thread *me;
+	int ret = mfd_threads_reserve(t, &me);
+
+	if (!ret)
+		mfd_threads_use(me, fn, arg);
 	return ret;
 }
 

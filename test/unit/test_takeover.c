@@ -265,6 +265,48 @@ static void feed(struct world *w)
 	mfd_pager_complete(w->pager);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MAY_STARVE 0 /* a sanitizer reserves address space by itself */
+#else
+#define MAY_STARVE 1
+#endif
+#define MORE (4 << 20) /* half a thread's stack */
+
+static void must_be_open(const struct mfd_pager_config *config)
+{
+	for (size_t i = 0; i < config->n_deposits; i++)
+		if (fcntl(config->deposits[i].uffd, F_GETFD) < 0)
+			die("a userfaultfd is closed");
+}
+
+/* With ever more address space, so that it fails at each of its threads. */
+static int adopt_without_memory(struct world *w, const struct mfd_pager_config *config,
+				struct mfd_error *err)
+{
+	struct rlimit few, was;
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+	uint64_t again;
+	int ret = -ENOMEM, failed = 0;
+
+	if (!f || fscanf(f, "%lu", &pages) != 1)
+		die("statm");
+	fclose(f);
+	getrlimit(RLIMIT_AS, &was);
+	few = was;
+	few.rlim_cur = pages * PAGE;
+	for (; mfd_life_cannot_tell(ret); failed++, few.rlim_cur += MORE) {
+		must_be_open(config);
+		setrlimit(RLIMIT_AS, &few);
+		mfd_error_clear(err);
+		ret = mfd_pager_adopt(config, &w->pager, &again, err);
+		setrlimit(RLIMIT_AS, &was);
+	}
+	if (failed < 3)
+		die("it did not need memory");
+	return ret;
+}
+
 /*
  * Adopt, at first with too few descriptors, ever more: none that is deposited is closed then, and
  * the next try finds all as it was.  The try that succeeds has enough also for what its threads do.
@@ -291,10 +333,10 @@ static int adopt_starving(struct world *w, const struct mfd_pager_config *config
 			die("it did not need a descriptor");
 		if (!mfd_life_cannot_tell(ret))
 			return ret;
-		for (size_t i = 0; i < config->n_deposits; i++)
-			if (fcntl(config->deposits[i].uffd, F_GETFD) < 0)
-				die("a userfaultfd is closed");
+		must_be_open(config);
 	}
+	if (MAY_STARVE)
+		return adopt_without_memory(w, config, err);
 	mfd_error_clear(err);
 	return mfd_pager_adopt(config, &w->pager, &again, err);
 }

@@ -99,6 +99,13 @@ static void look_for_end(struct mfd_pager *p)
 
 /* ---- threads ---- */
 
+/* The threads are there before adoption changes anything, and touch nothing before it is over. */
+static void await_gate(struct mfd_pager *p)
+{
+	pthread_mutex_lock(&p->gate);
+	pthread_mutex_unlock(&p->gate);
+}
+
 /* The next of its kind, whose counts begin at `first`. */
 static void be_thread(struct mfd_pager *p, const char *name, _Atomic unsigned *named,
 		      unsigned first)
@@ -125,6 +132,7 @@ static void *on_call(void *arg)
 	struct epoll_event ev[EVENTS];
 	struct mfd_pager *p = arg;
 
+	await_gate(p);
 	be_thread(p, "fault", &p->named_on_call, 0);
 	mfd_gentle_first();
 	while (!atomic_load(&p->stop)) {
@@ -149,6 +157,7 @@ static void *in_bulk(void *arg)
 	struct pollfd wake[2] = { { p->ctl, POLLIN, 0 }, { p->work, POLLIN, 0 } };
 	struct pager_stripe mine = { 0 };
 
+	await_gate(p);
 	be_thread(p, "pager", &p->named_bulk, p->on_call);
 	while (!atomic_load(&p->stop)) {
 		int worked = mfd_pager_chunk(p, &mine);
@@ -238,6 +247,7 @@ static struct mfd_pager *new_pager(const struct mfd_pager_config *c)
 	atomic_store(&p->pages, c->postcopy ? PAGER_PAGES_COME : PAGER_PAGES_ALL);
 	atomic_store(&p->health, PAGER_SOUND);
 	pthread_mutex_init(&p->lock, NULL);
+	pthread_mutex_init(&p->gate, NULL);
 	pthread_mutex_init(&p->sock_lock, NULL);
 	return p;
 }
@@ -271,20 +281,22 @@ int mfd_pager_adopt(const struct mfd_pager_config *c, struct mfd_pager **out, ui
 
 	if (!p)
 		return mfd_error_set(err, -ENOMEM, "no memory for the pager");
+	pthread_mutex_lock(&p->gate);
 	ret = open_fds(p, 1, err);
+	if (!ret)
+		ret = start_threads(p, c->threads, err);
 	if (!ret)
 		ret = mfd_pager_take_over(p, c->deposits, c->n_deposits, again, err);
 	if (!ret && *again && c->all_came)
 		ret = mfd_error_set(err, -ENODATA,
 				    "%llu pages were lost on their way into the tasks",
 				    (unsigned long long)*again);
-	if (!ret)
-		ret = start_threads(p, c->threads, err);
 	if (ret) {
-		if (p->nthreads) /* which may have followed events: there is no second try */
-			err->code = ret = -ECANCELED;
-		else
-			mfd_pager_hand_back(p, c->deposits, c->n_deposits);
+		mfd_pager_hand_back(p, c->deposits, c->n_deposits);
+		atomic_store(&p->stop, 1);
+	}
+	pthread_mutex_unlock(&p->gate);
+	if (ret) {
 		mfd_pager_stop(p);
 		return ret;
 	}
@@ -299,7 +311,7 @@ void mfd_pager_stop(struct mfd_pager *p)
 
 	if (!p)
 		return;
-	mfd_assert(!atomic_load(&p->stop));
+	mfd_assert(!p->nthreads || p->ctl >= 0);
 	mfd_assert(p->nthreads <= PAGER_MAX_THREADS);
 	atomic_store(&p->stop, 1);
 	if (p->ctl >= 0)
@@ -316,6 +328,7 @@ void mfd_pager_stop(struct mfd_pager *p)
 	mfd_io_close(&p->work);
 	mfd_io_close(&p->dirfd);
 	pthread_mutex_destroy(&p->lock);
+	pthread_mutex_destroy(&p->gate);
 	pthread_mutex_destroy(&p->sock_lock);
 	free(p);
 }

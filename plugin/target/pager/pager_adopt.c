@@ -330,7 +330,7 @@ static int is_deposited(const struct mfd_pager_deposit *deposits, size_t n, int 
 
 void mfd_pager_hand_back(struct mfd_pager *p, const struct mfd_pager_deposit *deposits, size_t n)
 {
-	mfd_assert(!p->nthreads);
+	mfd_assert(!atomic_load(&p->stop)); /* the threads wait */
 	mfd_assert(deposits || !n);
 	for (struct pager_task *t = p->tasks; t; t = t->next)
 		if (is_deposited(deposits, n, t->uffd))

@@ -287,6 +287,7 @@ struct mfd_pager {
 	 */
 	int conn_deposited;
 
+	pthread_mutex_t gate; /* held while it is adopted, before any thread begins */
 	pthread_mutex_t lock;
 	struct pager_family *families[PAGER_BUCKETS]; /* lock */
 	/* lock; only added to until a restore is forgotten */
@@ -543,8 +544,8 @@ void mfd_pager_restore_event(struct mfd_pager *p);
 
 /* ---- pager_adopt.c ---- */
 
-/* Before the threads start.  Takes the userfaultfds over, also when it fails. */
-/* After that, or before: no thread has begun.  The deposits' descriptors are not closed. */
+/* Before a thread passes the gate.  Takes the userfaultfds over, also when it fails. */
+/* After that, or before: no thread is past the gate.  The deposits stay open. */
 void mfd_pager_hand_back(struct mfd_pager *p, const struct mfd_pager_deposit *deposits, size_t n);
 int mfd_pager_take_over(struct mfd_pager *p, struct mfd_pager_deposit *deposits, size_t n,
 			uint64_t *again, struct mfd_error *err);

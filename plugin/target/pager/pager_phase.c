@@ -86,8 +86,7 @@ void mfd_pager_check(const struct mfd_pager *p)
 	mfd_assert(mfd_pager_has_failed(p) == (p->error.code != 0));
 	mfd_assert(p->postcopy || mfd_pager_all_here(p));
 	switch (mfd_pager_phase(p)) {
-	case PAGER_NEW:
-		mfd_assert(!p->nthreads);
+	case PAGER_NEW: /* its threads, if there are any, wait at the gate */
 		break;
 	case PAGER_LISTENING:
 		check_no_task(p);

@@ -17,6 +17,7 @@
 #include "hostcriu.h"
 #include "image.h"
 #include "io.h"
+#include "life.h"
 #include "log.h"
 #include "options_allowed.h"
 #include "restore_run.h"
@@ -377,17 +378,33 @@ int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
 	return ret;
 }
 
+/* 0, also if it has ended; -errno: that cannot be told now. */
+static int find_warden(struct mfd_restore *r, int dirfd)
+{
+	pid_t warden = mfd_notes_warden(dirfd);
+
+	mfd_assert(r->warden_fd < 0);
+	mfd_assert(!r->tasks && !r->n_tasks);
+	if (warden <= 0)
+		return warden;
+	r->warden_fd = pidfd_open(warden, 0);
+	if (r->warden_fd < 0)
+		return errno == ESRCH ? 0 : -errno;
+	r->warden = warden;
+	return 0;
+}
+
 int mfd_restore_adopt(struct mfd_restore *r, int dirfd)
 {
 	int ret;
 
 	mfd_assert(mfd_restore_phase(r) == MFD_RESTORE_NONE);
 	mfd_assert(!r->warden && r->warden_fd < 0);
-	r->warden = mfd_notes_warden(dirfd);
-	r->warden_fd = r->warden ? pidfd_open(r->warden, 0) : -1;
-	if (r->warden_fd < 0)
-		r->warden = 0;
-	ret = find_tasks(r, dirfd);
+	ret = find_warden(r, dirfd);
+	if (!ret)
+		ret = find_tasks(r, dirfd);
+	if (mfd_life_cannot_tell(ret))
+		return ret;
 	mfd_restore_enter_locked(r, MFD_RESTORE_STOPPED);
 	return ret;
 }

@@ -534,7 +534,7 @@ static void session_thread(void *arg)
 	mfd_assert_context(NULL, NULL);
 }
 
-int mfd_session_start(struct mfd_session *s)
+void mfd_session_start(struct mfd_session *s, struct mfd_thread *thread)
 {
 	uint64_t now = mfd_io_now_ms();
 
@@ -544,5 +544,5 @@ int mfd_session_start(struct mfd_session *s)
 	s->ping_ms = now + s->server->stall_ms / 3;
 	s->link.deadline_ms = now + s->server->stall_ms;
 	mfd_session_heard(s, now);
-	return mfd_threads_start(&s->server->pool, session_thread, s);
+	mfd_threads_use(thread, session_thread, s);
 }

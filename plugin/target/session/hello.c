@@ -283,28 +283,23 @@ static int claim(struct mfd_server *sv, const char *name, struct mfd_owner *owne
 /* From here on the session's thread ends what goes wrong. */
 static int launch(struct mfd_session *s, struct mfd_peer *p, struct mfd_error *err)
 {
-	int ret;
+	struct mfd_thread *thread;
+	int ret = mfd_threads_reserve(&s->server->pool, &thread);
 
 	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
 	mfd_assert(s->phase == MFD_PHASE_QUEUED || s->phase == MFD_PHASE_STREAMING);
+	if (ret) {
+		unmake(s);
+		return mfd_error_sys(err, ret, "thread");
+	}
 	pthread_mutex_lock(&s->lock);
 	s->presence = MFD_PRESENCE_LIVE;
 	s->link.state = s->phase == MFD_PHASE_QUEUED ? MFD_LINK_NONE : MFD_LINK_JOINING;
 	pthread_mutex_unlock(&s->lock);
 	mfd_session_attach_control(s, p, MFD_OUTCOME_NONE);
 	atomic_fetch_add(&s->refs, 1); /* the thread's */
-	ret = mfd_session_start(s);
-	if (!ret)
-		return 0;
-	pthread_mutex_lock(&s->send_lock);
-	pthread_mutex_lock(&s->lock);
-	s->presence = MFD_PRESENCE_CLAIMED;
-	s->link.control = NULL;
-	pthread_mutex_unlock(&s->lock);
-	pthread_mutex_unlock(&s->send_lock);
-	mfd_session_put(s);
-	unmake(s);
-	return mfd_error_sys(err, ret, "thread");
+	mfd_session_start(s, thread);
+	return 0;
 }
 
 /* Everything that can be seen before anything is made of it; then it has its name. */

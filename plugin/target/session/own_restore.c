@@ -9,6 +9,7 @@
 #include "restored_notes.h"
 #include "assert.h"
 #include "own_restore.h"
+#include "life.h"
 #include "log.h"
 #include "session.h"
 
@@ -147,6 +148,8 @@ int mfd_own_restore_adopt(struct mfd_session *s)
 	if (!s->plan->confirm)
 		return 0;
 	ret = mfd_restore_adopt(&s->restore, s->dirfd);
+	if (mfd_life_cannot_tell(ret)) /* the next try finds them */
+		return ret;
 	if (!s->plan->whole && s->plan->early && s->phase != MFD_PHASE_COMMITTED) {
 		if (!ret)
 			say_hold(s);

@@ -8,6 +8,7 @@
 #include "ask_setting.h"
 #include "assert.h"
 #include "hello.h"
+#include "life.h"
 #include "log.h"
 #include "memory.h"
 #include "own_restore.h"
@@ -87,18 +88,29 @@ static int fill(struct mfd_session *s, int dirfd, const Mfd__SessionEntry *e, st
 	return ret;
 }
 
+static int find_restored(struct mfd_session *s, struct mfd_error *err)
+{
+	int ret = mfd_own_restore_adopt(s);
+
+	mfd_assert(!atomic_load(&s->thread) && !atomic_load(&s->pager));
+	mfd_assert(s->plan && s->dirfd >= 0);
+	if (mfd_life_cannot_tell(ret))
+		return mfd_error_sys(err, ret, "the restored tasks cannot be looked for");
+	return ret ? mfd_error_set(err, ret, "the restored tasks are gone") : 0;
+}
+
 /*
  * The restored tasks lack no page: what is left to do is to let them go on, or to kill them, when
  * that is decided.
  */
 static int stand_by(struct mfd_session *s, struct mfd_error *err)
 {
-	int ret = mfd_own_restore_adopt(s);
+	int ret = find_restored(s, err);
 
 	mfd_assert(!atomic_load(&s->thread));
 	mfd_assert(s->copy == MFD_COPY_COMING && !atomic_load(&s->pager));
 	if (ret)
-		return mfd_error_set(err, ret, "the restored tasks are gone");
+		return ret;
 	atomic_store(&s->restored, 1);
 	s->copy = MFD_COPY_ALONE;
 	mfd_address_adopt(s);
@@ -109,16 +121,17 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
 			 struct mfd_error *err)
 {
-	int wanted = s->phase == MFD_PHASE_COMMITTED || s->plan->id != MFD_PLAN_SAFE;
+	int wanted = s->phase == MFD_PHASE_COMMITTED || s->plan->id != MFD_PLAN_SAFE, ret;
 
 	if (take_over == MFD_NOTES_COMPLETE)
 		return stand_by(s, err);
-	if (take_over && mfd_pager_ops_take_over(s, err))
+	if (take_over && find_restored(s, err))
 		return err->code;
-	if (take_over && mfd_own_restore_adopt(s))
-		return mfd_error_set(err, -ESRCH, "the restored tasks are gone");
-	if (wanted && mfd_pager_ops_start(s))
-		return mfd_error_set(err, -EIO, "%s", s->error);
+	if (take_over && mfd_pager_ops_take_over(s, err)) /* the last that can fail */
+		return err->code;
+	ret = wanted ? mfd_pager_ops_start(s) : 0;
+	if (ret)
+		return mfd_error_set(err, ret, "%s", s->error);
 	if (s->phase == MFD_PHASE_RUNNING)
 		mfd_pager_ops_leave(s);
 	if (s->phase != MFD_PHASE_COMMITTED)
@@ -132,14 +145,19 @@ int mfd_revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__Se
 	       enum mfd_notes_left take_over, struct mfd_error *err)
 {
 	struct mfd_owner owner = { .rights = NULL };
+	struct mfd_thread *thread;
 	struct mfd_session *s;
 	char what[64];
-	int ret;
+	int ret = mfd_threads_reserve(&sv->pool, &thread);
 
+	if (ret)
+		return mfd_error_sys(err, ret, "a thread for the session");
 	mfd_owner_load(&owner, e);
 	ret = mfd_session_claim(sv, name, MFD_CLAIM_OLD, &owner, &s, err);
-	if (ret)
+	if (ret) {
+		mfd_threads_use(thread, NULL, NULL);
 		return mfd_error_sys(err, ret, "session");
+	}
 	ret = fill(s, dirfd, e, err);
 	ret = ret ? ret : restart_pager(s, take_over, err);
 	if (!ret && mfd_session_broken_invariant(s))
@@ -156,13 +174,14 @@ int mfd_revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__Se
 		mfd_session_store(s, 1);
 	snprintf(what, sizeof(what), "%s%s", mfd_session_state_text(s),
 		 s->in_doubt ? ", in doubt" : "");
-	if (!ret)
+	if (!ret) {
 		s->presence = MFD_PRESENCE_LIVE;
-	if (!ret)
-		ret = mfd_session_start(s); /* takes over our reference */
-	if (ret) {
+		mfd_session_start(s, thread); /* takes over our reference */
+		mfd_log_info("%s: reloaded, %s", name, what);
+	} else {
 		struct mfd_pager *p = atomic_exchange(&s->pager, NULL);
 
+		mfd_threads_use(thread, NULL, NULL);
 		/*
 		 * its threads know the session; userfaultfds that it closes are held by the
 		 * supervisor, too
@@ -171,8 +190,6 @@ int mfd_revive(struct mfd_server *sv, int dirfd, const char *name, const Mfd__Se
 			mfd_pager_stop(p);
 		mfd_budget_leave(&sv->budget, &s->memory.claim, 0);
 		mfd_session_unclaim(s);
-	} else {
-		mfd_log_info("%s: reloaded, %s", name, what);
 	}
 	return ret;
 }

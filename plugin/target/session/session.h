@@ -234,11 +234,8 @@ struct mfd_session *mfd_session_find(struct mfd_server *sv, const char *name);
 struct mfd_session *mfd_session_find_id(struct mfd_peer *p, const struct mfd_wire_greeting *g);
 void mfd_session_put(struct mfd_session *s);
 void mfd_session_drop_mail(struct mfd_session *s); /* lock held, or the last reference */
-/*
- * Start the thread; the caller's reference becomes the thread's.  On failure the caller still has
- * it.
- */
-int mfd_session_start(struct mfd_session *s);
+/* In a reserved thread (threads.h); the caller's reference becomes the thread's. */
+void mfd_session_start(struct mfd_session *s, struct mfd_thread *thread);
 void mfd_session_stop_all(struct mfd_server *sv, unsigned level);
 
 /* Any thread. */

@@ -263,9 +263,10 @@ pid_t mfd_notes_warden(int dirfd)
 	char *text, *line, *save, boot[MFD_LIFE_BOOT];
 	struct noted n;
 	pid_t found = 0;
+	int ret = read_text(dirfd, &text);
 
-	if (read_text(dirfd, &text) || !text)
-		return 0;
+	if (ret || !text)
+		return ret;
 	mfd_life_boot(boot);
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		if (read_line(line, &n) && !n.task && n.pid > 1 && n.start && lives(&n, boot))

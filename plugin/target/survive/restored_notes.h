@@ -54,7 +54,7 @@ enum mfd_notes_fate {
 	MFD_NOTES_DEAD,
 };
 enum mfd_notes_fate mfd_notes_fate(int dirfd);
-/* The warden that was noted last, if it is the same process still; 0: none. */
+/* The warden that was noted last, if it is the same process still; 0: none; -errno: unreadable. */
 pid_t mfd_notes_warden(int dirfd);
 
 /*

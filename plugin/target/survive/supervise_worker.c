@@ -19,6 +19,7 @@
 #include "assert.h"
 #include "heir.h"
 #include "io.h"
+#include "life.h"
 #include "log.h"
 #include "reexec.h"
 #include "supervisor.h"
@@ -27,6 +28,7 @@
 #define MAX_EARLY      3
 #define RESTART_WINDOW 60000 /* ms */
 #define LAST_WORDS_US  50000
+#define START_MS       500  /* between two tries to start one */
 #define DRAIN_MS       5000 /* that a dead worker's heir has for each message */
 
 #define BIT(phase) (1U << MFD_SUPERVISOR_##phase)
@@ -287,8 +289,12 @@ int mfd_supervisor_start_worker(struct mfd_supervisor *su)
 	}
 	close(pair[1]);
 	su->deposits.worker = pid;
-	if (pid < 0)
-		return -errno;
+	if (pid < 0) {
+		int ret = -errno;
+
+		mfd_io_close(&su->link);
+		return ret;
+	}
 	mfd_assert(su->phase != MFD_SUPERVISOR_SERVING);
 	return 0;
 }
@@ -316,11 +322,21 @@ static void drain(struct mfd_supervisor *su)
 	mfd_io_close(&su->link);
 }
 
+/* For so many ms: what is to be done then waits for a worker, unless none can be had. */
+static int is_signalled(const struct mfd_supervisor *su, int ms)
+{
+	struct pollfd p = { .fd = su->signals, .events = POLLIN };
+
+	return poll(&p, 1, ms) == 1;
+}
+
 /*
  * Another one takes over the tasks (takeover.h), unless just that seems to be what kills it.
  */
 static int follow(struct mfd_supervisor *su)
 {
+	int ret;
+
 	mfd_assert(su->link < 0);
 	if (su->deaths++ >= MAX_EARLY) {
 		mfd_log_error(
@@ -330,7 +346,14 @@ static int follow(struct mfd_supervisor *su)
 	su->after = MFD_TAKEOVER_WORKER;
 	if (su->phase == MFD_SUPERVISOR_SERVING)
 		mfd_supervisor_enter(su, MFD_SUPERVISOR_STARTING);
-	return mfd_supervisor_start_worker(su);
+	ret = mfd_supervisor_start_worker(su);
+	if (mfd_life_cannot_tell(ret))
+		mfd_log_error("no worker can be started now (%s): it is tried until there is one, "
+			      "and restored tasks wait",
+			      strerror(-ret));
+	while (mfd_life_cannot_tell(ret) && !is_signalled(su, START_MS))
+		ret = mfd_supervisor_start_worker(su);
+	return ret;
 }
 
 /* Killed by a signal: -1 = a new one runs, else the exit code of the server. */
