@@ -52,7 +52,9 @@ struct mfd_pace *mfd_pace_take(struct mfd_server *sv, const struct mfd_session *
 	if (!p)
 		return NULL;
 	p->sessions++;
-	mfd_ratelimit_set(&p->limit, right->max_bandwidth); /* as the file says now */
+	/* As the file says now.  The same limit anew would forget what has been sent. */
+	if (atomic_load(&p->limit.bytes_per_s) != right->max_bandwidth)
+		mfd_ratelimit_set(&p->limit, right->max_bandwidth);
 	return p;
 }
 
