@@ -53,6 +53,20 @@ static int add_restore_options(struct mfd_migrate *m, struct mfd_error *err)
 	return set_env("restore-option", all, err);
 }
 
+/*
+ * What the process has is sent in rounds while it runs, unless it was said otherwise.  For a bare
+ * `criu dump` that is off until it is asked for.
+ */
+static int default_precopy(struct mfd_migrate *m, struct mfd_error *err)
+{
+	for (unsigned i = 0; i < mfd_options_count; i++)
+		if (!strcmp(mfd_options_table[i].name, "precopy") &&
+		    m->o.from[i] != MFD_FROM_DEFAULT)
+			return 0;
+	m->o.precopy = MFD_AUTO;
+	return set_env("precopy", "auto", err);
+}
+
 int mfd_migrate_args_read(struct mfd_migrate *m, struct mfd_error *err)
 {
 	int ret;
@@ -62,6 +76,7 @@ int mfd_migrate_args_read(struct mfd_migrate *m, struct mfd_error *err)
 	ret = mfd_options_from_env(&m->o, err);
 	if (!ret)
 		ret = mfd_options_from_file(&m->o, NULL, err);
+	ret = ret ? ret : default_precopy(m, err);
 	return ret ? ret : mfd_options_check(&m->o, err);
 }
 

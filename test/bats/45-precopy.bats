@@ -73,13 +73,26 @@ had_rounds()
 	runs_there
 }
 
-@test "precopy = auto leaves small tasks alone, and says so; off is off" {
+@test "migrate does so by itself from 256 MiB on, and says why it does not; off is off" {
+	local mib
 	start_server --restore
-	start_victim --size 16
-	migrate --restore --precopy auto --json >"$SCRATCH/json"
+	for mib in 16 272; do
+		SESSION=$mib
+		start_victim --name "v$mib" --size "$mib"
+		migrate --restore --json $([ "$mib" != 16 ] || echo --precopy off) >"$SCRATCH/json"
+		JSON=$(tail -n 1 "$SCRATCH/json")
+		case $mib in
+		16) says '.precopy == null and .precopy_why == null' ;;
+		272) says '.precopy.rounds >= 1 and .precopy.tasks[0].tracked' ;;
+		esac
+		wait_session "$SESSION" 'done'
+		verify_victim
+	done
+	SESSION=small
+	start_victim --name small --size 16
+	migrate --restore --json >"$SCRATCH/json"
 	JSON=$(tail -n 1 "$SCRATCH/json")
 	says '.precopy == null and (.precopy_why | contains("256 MiB"))'
-	runs_there
 }
 
 # Nothing of ours is left in the victim: no descriptor, no mapping with write protection.
