@@ -87,7 +87,7 @@ interrupt()
 	start_server --restore
 	start_victim --size 1024
 	local rc=0
-	interrupt INT streaming --restore --channels 1 --checksum on
+	interrupt INT streaming --restore --precopy off --channels 1 --checksum on
 	wait "$INTERRUPTED" || rc=$?
 	[ "$rc" = 130 ]
 	runs_here
