@@ -81,7 +81,7 @@ const struct mfd_option_desc mfd_options_table[] = {
 	  "which makes its part of the pause short; auto: plugin, with a CRIU for which that is known to work",
 	  "auto", TYPE(page_dump), AT(page_dump), MFD_PAGE_DUMP_AUTO, MFD_PAGE_DUMP_PLUGIN },
 	{ "precopy", "off|auto|on",
-	  "send memory in rounds while the tasks run, and in the end what was written meanwhile; auto: from 256 MiB on; "
+	  "send memory in rounds while the tasks run, and in the end what was written meanwhile; auto: in safe mode, from 256 MiB on; "
 	  "migrate does so unless told otherwise",
 	  "off", TYPE(tristate), AT(precopy), MFD_OFF, MFD_AUTO },
 	{ "downtime-limit", "TIME",

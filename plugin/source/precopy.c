@@ -47,6 +47,8 @@ int mfd_precopy_wanted(struct mfd_worker *w)
 		return no(w, "this kernel cannot track writes (Linux 6.9 or later can)");
 	if (!root_of(w))
 		return no(w, "the first process is not known (option tree)");
+	if (w->o->precopy == MFD_AUTO && w->o->mode == MFD_MODE_POSTCOPY)
+		return no(w, "in postcopy the tasks run there first (precopy = auto)");
 	if (w->o->precopy == MFD_AUTO && mfd_estimate_tree(root_of(w), &shared) < AUTO_FROM)
 		return no(w, "the tasks have less than 256 MiB (precopy = auto)");
 	return 1;

@@ -207,7 +207,7 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 			 ms_between(w->times.frozen_us,
 				    w->times.released_us ? w->times.released_us : mfd_io_now_us()) :
 			 0;
-	flow = ms_between(w->times.frozen_us,
+	flow = ms_between(w->precopy.tracked.rounds ? w->times.joined_us : w->times.frozen_us,
 			  w->times.sent_us ? w->times.sent_us : mfd_io_now_us());
 	json_object_object_add(j, "session", json_object_new_string(w->sh->session));
 	json_object_object_add(j, "result", json_object_new_string(result));

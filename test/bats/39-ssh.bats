@@ -124,7 +124,7 @@ spy()
 	start_victim --size 256
 	start migrate move_by_ssh --restore --max-bandwidth 10M
 	local pid=$STARTED_PID
-	eventually 20 grep -q streaming "$SCRATCH/migrate.err"
+	eventually 20 grep -q 'sending memory' "$SCRATCH/migrate.err"
 	# shellcheck disable=SC2046  # a list
 	kill -INT $(ours_in "$NS_A" migrate)
 	wait "$pid" || [ $? = 130 ]

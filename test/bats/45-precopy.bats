@@ -143,7 +143,9 @@ ended_here()
 	wait "$MIGRATING"
 	JSON=$(tail -n 1 "$SCRATCH/migrate.out")
 	had_rounds
-	says '.packets_compressed > 0 and .max_bandwidth == 0'
+	says '.packets_compressed > 0 and .max_bandwidth == 0 and
+		.gbit_per_s * .total_ms > 0.5 * 8e-6 * .bytes_wire and
+		.gbit_per_s * (.total_ms - .frozen_ms) < 2 * 8e-6 * .bytes_wire'
 	wait_session test 'done'
 	verify_victim
 }
