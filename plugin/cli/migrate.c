@@ -311,15 +311,18 @@ static int refuse(struct mfd_migrate *m, int code, const struct mfd_error *err)
 	return code;
 }
 
+/* 0, or the exit code. */
 static int start_by_ssh(struct mfd_migrate *m, struct mfd_error *err)
 {
+	uint64_t end = m->timeout_ms ? mfd_io_now_ms() + m->timeout_ms : 0;
 	int ret;
 
 	mfd_migrate_report_say(m, "starting a server on %s", m->ssh.host);
-	ret = mfd_migrate_ssh_start(&m->ssh, m->dir,
-				    m->timeout_ms ? mfd_io_now_ms() + m->timeout_ms : 0,
-				    m->o.connect_timeout, err);
-	return ret ? ret : mfd_migrate_args_by_ssh(m, err);
+	ret = mfd_migrate_ssh_start(&m->ssh, m->dir, end, m->o.connect_timeout, err);
+	ret = ret ? ret : mfd_migrate_args_by_ssh(m, err);
+	if (!ret)
+		return 0;
+	return end && mfd_io_now_ms() >= end ? MFD_EXIT_TIMEOUT : MFD_EXIT_TARGET;
 }
 
 static int migrate(struct mfd_migrate *m)
@@ -338,8 +341,9 @@ static int migrate(struct mfd_migrate *m)
 	if (ret)
 		return refuse(m, MFD_EXIT_REFUSED, &err);
 	remove_one(m, "multifd-send.json"); /* of an earlier run in the same folder */
-	if (m->by_ssh && start_by_ssh(m, &err))
-		return refuse(m, MFD_EXIT_TARGET, &err);
+	ret = m->by_ssh ? start_by_ssh(m, &err) : 0;
+	if (ret)
+		return refuse(m, ret, &err);
 	mfd_migrate_report_begin(m);
 	ret = mfd_migrate_run(m, &err);
 	return ret ? refuse(m, MFD_EXIT_REFUSED, &err) : finish(m);
@@ -372,7 +376,7 @@ static const struct mfd_migrate_words words = {
 		"Exit status:\n"
 		"   0  released: the process is gone here and complete on the target; with --restore it runs there, without it is\n"
 		"      to be restored there ('criu-multifd restore'), in postcopy mode too unless that has happened\n"
-		"   1  failed or aborted: the process runs on here\n"
+		"   1  failed or aborted: the process runs on here (or has ended meanwhile: the line that says so names it)\n"
 		"   2  aborted because of --timeout: the process runs on here\n"
 		"   3  in doubt: gone here, complete on the target, which could not be told yet; see 'criu-multifd status' there.\n"
 		"      The sender goes on telling it; 'criu-multifd resolve --source DIR --discard' ends that.\n"

@@ -66,6 +66,7 @@ struct mfd_migrate {
 	int criu_ended, criu_status;
 	int stop;	    /* the signal that asked for an abort, or MFD_MIGRATE_TIMEOUT */
 	int asked, refused; /* the sender has agreed to abort; it is too late for that */
+	int alone;	    /* the sender connects still, and is left to end by itself */
 	int sender_gone;    /* every process of it has died, after leave to run */
 	uint64_t looked_ms; /* for the sender */
 	uint64_t start_ms, stop_ms;

@@ -124,6 +124,19 @@ static const char *stop_text(const struct mfd_migrate *m)
 	return m->stop == MFD_MIGRATE_TIMEOUT ? "the time is up" : strsignal(m->stop);
 }
 
+/*
+ * A sender that connects answers no request, for as long as that may take.  Nothing is frozen then:
+ * CRIU is ended, and the sender, which finds that out, ends by itself.
+ */
+static void end_connecting(struct mfd_migrate *m)
+{
+	if (atomic_load(&m->progress->phase) != MFD_PROGRESS_CONNECTING)
+		return;
+	kill(m->criu_pid, SIGTERM);
+	m->asked = m->alone = 1;
+	mfd_migrate_report_say(m, "%s, aborting", stop_text(m));
+}
+
 /* One thing is said about it: what the sender has answered. */
 static void ask_sender(struct mfd_migrate *m)
 {
@@ -142,6 +155,8 @@ static void ask_sender(struct mfd_migrate *m)
 		mfd_migrate_report_say(m, "%s: cannot be aborted any more: %s", stop_text(m),
 				       err.text);
 	}
+	if (ret == -ETIMEDOUT)
+		end_connecting(m);
 	if (ret == -ECONNREFUSED && atomic_load(&m->progress->phase) == MFD_PROGRESS_STARTING &&
 	    mfd_io_now_ms() - m->stop_ms > NO_SENDER_MS)
 		kill(m->criu_pid, SIGTERM);
@@ -158,7 +173,8 @@ static void take_signals(struct mfd_migrate *m, int signals)
 
 static int is_over(const struct mfd_migrate *m)
 {
-	return m->criu_ended && atomic_load(&m->progress->phase) >= MFD_PROGRESS_RELEASED;
+	return m->criu_ended &&
+	       (m->alone || atomic_load(&m->progress->phase) >= MFD_PROGRESS_RELEASED);
 }
 
 /* Only a person ends that, and this program does not wait. */

@@ -105,7 +105,7 @@ int mfd_resolve_main(int argc, char **argv)
 			"'criu-multifd status' on the target says which sessions are in doubt.\n"
 			"--discard says what was thrown away and where the tasks are now; it is refused for what the target knows to\n"
 			"be the only copy that can run.\n"
-			"Exit status: 0 settled, 1 not (one line says why).",
+			"Exit status: 0 settled, 1 not (one line says why), 6 both copies run: end one of the two.",
 		.flags = flags,
 		.min_args = 0,
 		.max_args = 2,

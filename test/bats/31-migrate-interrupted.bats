@@ -131,6 +131,38 @@ interrupt()
 	runs_here
 }
 
+# timed SECONDS COMMAND...: it takes no longer.
+timed()
+{
+	local end=$((SECONDS + $1))
+
+	shift
+	"$@"
+	[ "$SECONDS" -le "$end" ] || fail "it took $((SECONDS - end)) s too long"
+}
+
+ends_with()
+{
+	local rc=0
+
+	wait "$INTERRUPTED" || rc=$?
+	[ "$rc" = "$1" ] || fail "it ended with $rc"
+}
+
+@test "a target that does not answer at all: --timeout and Ctrl-C end it at once, with their codes" {
+	local worker
+
+	start_server --restore
+	start_victim --size 16
+	worker=$(pgrep -P "$SERVER_PID" | head -n 1)
+	kill -STOP "$worker" "$SERVER_PID"
+	timed 4 fails 2 'the time was up' migrate --timeout 1
+	interrupt INT connecting
+	timed 3 ends_with 130
+	kill -CONT "$SERVER_PID" "$worker"
+	runs_here
+}
+
 @test "a target without an answer: restore-timeout, the source runs on" {
 	CRIU=$(slow_restore 10) start_server --restore
 	start_victim --size 16
