@@ -108,7 +108,9 @@ static uint64_t slack(void)
 
 static int missing(pid_t pid, uint64_t listed, uint64_t anon, uint64_t swap, struct mfd_error *err)
 {
-	if (!counted_exactly(pid, &anon, &swap) && listed + slack() >= anon + swap) {
+	int exact = !counted_exactly(pid, &anon, &swap);
+
+	if (listed + (exact ? OWED_BY_PROCESSOR : slack()) >= anon + swap) {
 		mfd_log_info("task %d has %llu pages, as its list has: its counters are ahead", pid,
 			     (unsigned long long)(anon + swap));
 		return 0;
@@ -127,11 +129,11 @@ int mfd_pagecount_check(pid_t pid, struct mfd_pagescan *scan, const struct mfd_l
 	uint64_t anon, swap;
 	int ret = counted(pid, &anon, &swap);
 
-	if (!ret && pages + slack() < anon + swap)
+	if (!ret && pages + OWED_BY_PROCESSOR < anon + swap)
 		ret = mfd_maps_each(pid, MFD_MAPS, count_one, &rest);
 	if (ret)
 		return mfd_error_sys(err, ret, "counting the pages of task %d", pid);
-	if (pages + rest.pages + slack() >= anon + swap)
+	if (pages + rest.pages + OWED_BY_PROCESSOR >= anon + swap)
 		return 0;
 	return missing(pid, pages + rest.pages, anon, swap, err);
 }
