@@ -158,8 +158,8 @@ $(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-id
 
 # What `make bench` runs; bench-cpr is not among them: it needs GLib.
 BENCHES := bench-run bench-flows bench-multifd bench-scale
-.PHONY: all tests check check-tls demo bench $(BENCHES) bench-plots bench-cpr bench-drain soak
-.PHONY: soak-faults model
+.PHONY: all tests check check-cluster check-tls demo bench $(BENCHES) bench-plots bench-cpr
+.PHONY: bench-drain soak soak-faults model
 .PHONY: fuzz fuzz-programs
 .PHONY: install uninstall format check-format
 .PHONY: clean help
@@ -177,6 +177,7 @@ help:
 	@echo 'make [all]       $$(BUILD)/criu-multifd and $$(BUILD)/plugins/multifd_plugin.so'
 	@echo 'make check       install what is missing (contrib/setup), build, run every test (test/run; see test/run -h)'
 	@echo 'make check-tls   every test of modes and faults again, with TLS on every connection; half an hour'
+	@echo 'make check-cluster  contrib/pacemaker with the real corosync and pacemaker (installs them); minutes'
 	@echo 'make demo        install what is missing, build, migrate a process and show what happened'
 	@echo 'make bench       $(BENCHES), one after the other; BENCH_ARGS=--quick: in some minutes'
 	@echo 'make bench-run   beside CRIU and QEMU (BENCH_ARGS=--continue, ...: test/bench/run -h); build/bench/results.json'
@@ -211,6 +212,13 @@ check:
 check-tls:
 	@contrib/setup
 	@BUILD='$(BUILD)' test/run tls-all
+
+# Two nodes with the real corosync and pacemaker, which are installed and not started.
+check-cluster:
+	@contrib/setup --no-apps --with corosync --with pacemaker --with pacemaker-cli-utils \
+		--with resource-agents --with libxml2-utils
+	@$(MAKE) --no-print-directory all $(TOOLS)
+	@BUILD='$(BUILD)' test/run test/cluster/agent.bats test/cluster/pacemaker.bats
 
 demo:
 	@contrib/setup
