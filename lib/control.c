@@ -37,6 +37,8 @@ static const ProtobufCMessageDescriptor *const messages[] = {
 	[MFD_WIRE_SIZE] = &mfd__size__descriptor,
 	[MFD_WIRE_ROUND] = &mfd__round__descriptor,
 	[MFD_WIRE_ROUND_OK] = &mfd__round_ok__descriptor,
+	[MFD_WIRE_PROBE] = &mfd__probe__descriptor,
+	[MFD_WIRE_PROBED] = &mfd__probed__descriptor,
 };
 
 static const ProtobufCMessageDescriptor *descriptor(unsigned type)

@@ -222,6 +222,18 @@ void mfd_pagestore_close(struct mfd_pagestore *s)
 	free(s);
 }
 
+int mfd_pagestore_room(int dirfd, int durable, uint64_t *bytes)
+{
+	struct statfs fs;
+
+	if (!durable && !(is_tmpfs(dirfd) && is_dedicated(dirfd)))
+		return -ENODATA;
+	if (fstatfs(dirfd, &fs))
+		return -errno;
+	*bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	return 0;
+}
+
 int mfd_pagestore_fd(const struct mfd_pagestore *s)
 {
 	return s->fd;

@@ -88,6 +88,8 @@ uint64_t mfd_pagestore_record_is(const struct mfd_pagestore_record *r);
 void mfd_pagestore_release(struct mfd_pagestore *s, uint64_t index, uint64_t pages);
 /* fsync both files if the store is durable. */
 int mfd_pagestore_sync(struct mfd_pagestore *s);
+/* What a new store in dirfd could take.  0; -ENODATA: as much as there is memory. */
+int mfd_pagestore_room(int dirfd, int durable, uint64_t *bytes);
 int mfd_pagestore_fd(const struct mfd_pagestore *s);   /* its file; the store's still */
 uint64_t mfd_pagestore_bytes(struct mfd_pagestore *s); /* reserved and not released */
 /*

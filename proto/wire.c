@@ -349,6 +349,7 @@ static const char *const msg_names[] = {
 	[MFD_WIRE_SETTING] = "SETTING",	    [MFD_WIRE_QUEUED] = "QUEUED",
 	[MFD_WIRE_ROOM] = "ROOM",	    [MFD_WIRE_SIZE] = "SIZE",
 	[MFD_WIRE_ROUND] = "ROUND",	    [MFD_WIRE_ROUND_OK] = "ROUND_OK",
+	[MFD_WIRE_PROBE] = "PROBE",	    [MFD_WIRE_PROBED] = "PROBED",
 };
 
 const char *mfd_wire_msg_name(unsigned type)

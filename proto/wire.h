@@ -131,7 +131,10 @@ enum mfd_wire_msg {
 	/* S  precopy: the pages of a round have been sent (after a sync of all channels) */
 	MFD_WIRE_ROUND = 25,
 	MFD_WIRE_ROUND_OK = 26, /* T  they are here: those of the next round may come */
-	MFD_WIRE_MSG_MAX = MFD_WIRE_ROUND_OK,
+	/* S  what does the target lack of this?  Instead of HELLO; opens no session */
+	MFD_WIRE_PROBE = 27,
+	MFD_WIRE_PROBED = 28, /* T  that */
+	MFD_WIRE_MSG_MAX = MFD_WIRE_PROBED,
 };
 
 enum mfd_wire_packet_type {

@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #include "kinds.h"
+#include "wants.h"
 #include "walk.h"
 
 #define MFD_CHECK_EXAMPLES 3
@@ -43,6 +44,7 @@ struct mfd_check {
 
 	/* what was found */
 	struct mfd_walk_pids tree;
+	struct mfd_wants wants; /* what the target must have */
 	struct mfd_check_finding found[MFD_CHECK_KINDS];
 	uint64_t memory, shared; /* bytes, as mfd_estimate_tree */
 	uint64_t reserved;	 /* bytes of address space of private memory */

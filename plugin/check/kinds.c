@@ -217,6 +217,42 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 		.what = "programs of 32 bits",
 		.text = "both hosts' CRIU must have been built for them (criu check --feature compat_cr)",
 	},
+	[MFD_FOUND_THERE_FILE] = {
+		.id = "target-file",
+		.verdict = MFD_CHECK_TARGET,
+		.fatal = 1,
+		.what = "open or mapped files that the target does not have as they are here",
+		.text = "CRIU opens them again by their paths: install the same packages there, copy "
+			"them, or put them on storage that both hosts see",
+	},
+	[MFD_FOUND_THERE_PID] = {
+		.id = "target-pid",
+		.verdict = MFD_CHECK_TARGET,
+		.fatal = 1,
+		.what = "numbers of processes or threads that are taken on the target",
+		.text = "restored ones keep their numbers: restore in a pid namespace of their own (serve "
+			"--pid-namespace own; unshare --pid), or end what has them there",
+	},
+	[MFD_FOUND_THERE_UFFD] = {
+		.id = "target-userfaultfd",
+		.verdict = MFD_CHECK_TARGET,
+		.fatal = 1,
+		.what = "a target that cannot have a userfaultfd",
+		.text = "pages are put into restored tasks by one: its kernel must have it, and a container "
+			"that the server runs in must permit the call",
+	},
+	[MFD_FOUND_THERE_MEMORY] = {
+		.id = "target-memory",
+		.verdict = MFD_CHECK_TARGET,
+		.what = "more memory than is available on the target",
+		.text = "make room there, or add swap: pages are received, and then stay in the tasks",
+	},
+	[MFD_FOUND_THERE_STORE] = {
+		.id = "target-store",
+		.verdict = MFD_CHECK_TARGET,
+		.what = "more memory than the file system of the target's sessions has room for",
+		.text = "in mode safe all pages must fit there: make it larger, or use --mode postcopy",
+	},
 	[MFD_FOUND_RESERVED] = {
 		.id = "reserved",
 		.verdict = MFD_CHECK_SLOW,

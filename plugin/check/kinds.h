@@ -41,6 +41,12 @@ enum mfd_check_id {
 	MFD_FOUND_DESCRIPTOR_NUMBER,
 	MFD_FOUND_TOO_LARGE,
 	MFD_FOUND_32_BIT,
+	/* of the target, which was asked */
+	MFD_FOUND_THERE_FILE,
+	MFD_FOUND_THERE_PID,
+	MFD_FOUND_THERE_UFFD,
+	MFD_FOUND_THERE_MEMORY,
+	MFD_FOUND_THERE_STORE,
 	MFD_FOUND_RESERVED,
 	MFD_FOUND_COPY_ON_WRITE,
 	MFD_FOUND_SHARED_MEMORY,
@@ -54,6 +60,7 @@ struct mfd_check_kind {
 	const char *instead; /* another one that answers it, too */
 	int valued;	     /* the option's value is a size: the largest that was found */
 	int costs;	     /* something is lost by the option: it is named, never added */
+	int fatal;	     /* of the target: a restore by its server fails for certain */
 	const char *what;    /* is looked for */
 	const char *text;    /* what it means, what to do */
 };

@@ -7,7 +7,7 @@
 static int (*const looks[])(struct mfd_check *c) = {
 	mfd_look_tasks,	 mfd_look_namespaces, mfd_look_files,	mfd_look_mounts,
 	mfd_look_locks,	 mfd_look_sockets,    mfd_look_outside, mfd_look_terminals,
-	mfd_look_memory, mfd_look_standstill,
+	mfd_look_memory, mfd_look_standstill, mfd_look_wants,
 };
 
 int mfd_check_run(struct mfd_check *c)
@@ -22,5 +22,6 @@ int mfd_check_run(struct mfd_check *c)
 void mfd_check_free(struct mfd_check *c)
 {
 	free(c->tree.v);
+	mfd_wants_free(&c->wants);
 	c->tree = (struct mfd_walk_pids){ 0 };
 }

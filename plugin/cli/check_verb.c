@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* criu-multifd check: could this process move, and with what? */
+#include <errno.h>
 #include <stdio.h>
 
 #include "check_report.h"
@@ -8,7 +9,7 @@
 
 static const struct mfd_migrate_words words = {
 	.verb = "check",
-	.usage = "-t PID [--json] [options of migrate] [-- CRIU DUMP OPTIONS]",
+	.usage = "-t PID [--to ADDR:PORT] [--json] [options of migrate] [-- CRIU DUMP OPTIONS]",
 	.summary = "Says whether a process can move, and what it needs for that; changes nothing.",
 	.notes =
 		"It looks at the process and its children while they run, and takes the command line of migrate: what an option\n"
@@ -21,12 +22,16 @@ static const struct mfd_migrate_words words = {
 		"  needs on the target  something that the other host must have, or that must be offered there\n"
 		"  will be slow         it moves, and stands still for longer than one would think\n"
 		"\n"
+		"With --to ADDR:PORT the restore server there is asked what it lacks: files that are open or mapped (path, size,\n"
+		"build id), numbers of processes where they must be kept, a userfaultfd (tried), memory.  migrate asks that, too,\n"
+		"and with --restore refuses what the target could not restore.\n"
+		"\n"
 		"criu-multifd-services(7) lists what is looked for, and what common services need.\n"
 		"\n"
 		"Exit status:\n"
 		"   0  it can move as typed\n"
 		"   1  something stands in the way: it cannot move, or needs an option or something on the target\n"
-		"   4  it could not be looked at: no such process, not root, no criu ...\n"
+		"   4  it could not be looked at: no such process, not root, no criu, a target that does not answer ...\n"
 		"  64  wrong usage or configuration",
 };
 
@@ -46,6 +51,23 @@ static int report(const struct mfd_migrate *m, const struct mfd_check *c)
 	return mfd_check_moves(c) ? MFD_EXIT_OK : MFD_EXIT_FAILED;
 }
 
+/* One that cannot be asked is an answer of its own. */
+static int ask_target(struct mfd_migrate *m, struct mfd_check *c, struct mfd_error *err)
+{
+	int ret;
+
+	m->is_check = 1;
+	ret = mfd_migrate_probe(m, c);
+
+	if (ret == -EPROTONOSUPPORT) {
+		fprintf(stderr,
+			"criu-multifd check: the criu-multifd of %s is too old to say what it lacks\n",
+			m->o.target);
+		return 0;
+	}
+	return ret ? mfd_error_sys(err, ret, "%s cannot be asked what it lacks", m->o.target) : 0;
+}
+
 static int check(struct mfd_migrate *m)
 {
 	struct mfd_error err = { 0 };
@@ -55,6 +77,7 @@ static int check(struct mfd_migrate *m)
 	ret = ret ? ret : mfd_migrate_check_pid(m->pid, &err);
 	ret = ret ? ret : mfd_hostcriu_find(&m->criu, &err);
 	ret = ret ? ret : mfd_migrate_look_into(m, &c, &err);
+	ret = ret || !m->o.target || m->by_ssh ? ret : ask_target(m, &c, &err);
 	if (ret) {
 		fprintf(stderr, "criu-multifd check: %s\n", mfd_error_text(&err));
 		ret = MFD_EXIT_REFUSED;

@@ -8,6 +8,7 @@
  *	migrate_check.c		what can be known to be wrong before anything is begun
  *	migrate_ssh.c		--to ssh://: a server on the other host; migrate_ssh_url.c its name
  *	migrate_look.c		the process, as check looks at it, and options that it needs
+ *	migrate_probe.c		what the target lacks
  *	migrate_run.c		CRIU's process, signals, abort
  *	migrate_report.c	progress and the summary, for people and as JSON
  *
@@ -52,6 +53,8 @@ struct mfd_migrate {
 	char **all_args;	   /* with those that were added; NULL: none were */
 	char *asked_options;	   /* restore-option as the person gave it */
 	char restore_options[512]; /* what CRIU's dump options mean for the restore */
+	struct mfd_check check;	   /* what was found */
+	int is_check;		   /* bool: nothing is moved */
 
 	struct mfd_options o; /* effective */
 	struct mfd_hostcriu criu;
@@ -104,8 +107,18 @@ void mfd_migrate_args_free(struct mfd_migrate *m);
  * those of criu, unless that is switched off.  0 or -errno with a sentence.
  */
 int mfd_migrate_look_into(struct mfd_migrate *m, struct mfd_check *c, struct mfd_error *err);
-/* The same before a move: say what was found, and refuse what cannot move. */
+/* The same before a move, into m->check: say what was found, and refuse what cannot move. */
 int mfd_migrate_look(struct mfd_migrate *m, struct mfd_error *err);
+/* Then the target, once its address is known: refuse what it could not restore for certain. */
+int mfd_migrate_look_there(struct mfd_migrate *m, struct mfd_error *err);
+
+/* ---- migrate_probe.c ---- */
+
+/*
+ * Ask the target of m->o, and add what it lacks to c.  0; -EPROTONOSUPPORT: it is too old to
+ * answer; or another -errno, of which the session's opening will tell more.
+ */
+int mfd_migrate_probe(struct mfd_migrate *m, struct mfd_check *c);
 
 /* ---- migrate_check.c ---- */
 

@@ -271,4 +271,5 @@ void mfd_migrate_args_free(struct mfd_migrate *m)
 	mfd_options_free(&m->o);
 	free(m->asked_options);
 	free(m->all_args);
+	mfd_check_free(&m->check);
 }

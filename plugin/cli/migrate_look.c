@@ -117,22 +117,51 @@ static void say(struct mfd_migrate *m, const struct mfd_check *c, enum mfd_check
 				       *option ? ", " : "", option, f->example[0], k->text);
 }
 
+/* What is known of the target is said when it has been asked. */
+static int is_there(enum mfd_check_id id)
+{
+	return id >= MFD_FOUND_THERE_FILE && id <= MFD_FOUND_THERE_STORE;
+}
+
 int mfd_migrate_look(struct mfd_migrate *m, struct mfd_error *err)
 {
-	struct mfd_check c = { 0 };
-	int ret;
+	struct mfd_check *c = &m->check;
 	enum mfd_check_id no;
+	int ret;
 
 	m->report.start_us = mfd_io_now_us();
-	ret = mfd_migrate_look_into(m, &c, err);
-	no = mfd_check_impossible(&c);
+	ret = mfd_migrate_look_into(m, c, err);
+	no = mfd_check_impossible(c);
 	for (enum mfd_check_id id = 0; id < MFD_CHECK_KINDS && !ret; id++)
-		say(m, &c, id);
-	if (!ret)
-		mfd_migrate_report_check(m, &c);
-	if (!ret && no < MFD_CHECK_KINDS)
-		ret = mfd_error_set(err, -EOPNOTSUPP, "%s; %s (--no-check tries all the same)",
-				    c.found[no].example[0], mfd_check_kinds[no].text);
-	mfd_check_free(&c);
-	return ret;
+		say(m, c, id);
+	if (ret || no == MFD_CHECK_KINDS)
+		return ret;
+	mfd_migrate_report_check(m, c);
+	return mfd_error_set(err, -EOPNOTSUPP, "%s; %s (--no-check tries all the same)",
+			     c->found[no].example[0], mfd_check_kinds[no].text);
+}
+
+int mfd_migrate_look_there(struct mfd_migrate *m, struct mfd_error *err)
+{
+	struct mfd_check *c = &m->check;
+	int ret = mfd_migrate_probe(m, c);
+
+	if (ret == -EPROTONOSUPPORT)
+		mfd_migrate_report_say(m, "the target's criu-multifd is too old to say what it "
+					  "lacks; going on");
+	mfd_migrate_report_check(m, c);
+	for (enum mfd_check_id id = 0; id < MFD_CHECK_KINDS; id++) {
+		const struct mfd_check_kind *k = &mfd_check_kinds[id];
+
+		if (!is_there(id) || !c->found[id].count)
+			continue;
+		if (c->with_restore && k->fatal)
+			return mfd_error_set(
+				err, -EOPNOTSUPP,
+				"%s cannot restore it: %s%s; %s (--no-check tries all the same)",
+				m->o.target, c->found[id].example[0],
+				c->found[id].count > 1 ? " and others" : "", k->text);
+		say(m, c, id);
+	}
+	return 0;
 }

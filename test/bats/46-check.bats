@@ -224,3 +224,66 @@ service()
 	start_heap java -Xmx256m "$APPS/Heap.java" 8
 	service java ''
 }
+
+# ---- what the target lacks ----
+
+# A server that does not see $SCRATCH/only-here.
+start_blind_server()
+{
+	cat >"$SCRATCH/blind" <<-END
+		#!/bin/sh
+		[ "\$1" = serve ] || exec "$MFD" "\$@"
+		exec unshare --mount sh -c 'mount -t tmpfs none "$SCRATCH/only-here" && exec "$MFD" "\$@"' \
+			serve "\$@"
+	END
+	chmod +x "$SCRATCH/blind"
+	MFD=$SCRATCH/blind start_server "$@"
+}
+
+@test "check --to, and migrate --restore: a file that the target lacks is named before anything is frozen" {
+	mkdir "$SCRATCH/only-here" "$SCRATCH/hold"
+	cp "$TOOLS/holder" "$SCRATCH/only-here/holder"
+	start_blind_server --restore
+	start hold on_a "$SCRATCH/only-here/holder" nothing "$SCRATCH/hold"
+	eventually 10 test -s "$SCRATCH/hold/pid"
+	VICTIM_PID=$(cat "$SCRATCH/hold/pid")
+	register pid "$VICTIM_PID"
+	run -1 on_a "$MFD" check -t "$VICTIM_PID" --to "$SERVER_ADDR" --restore
+	echo "$output"
+	[[ $output == *"needs on the target: "*"$SCRATCH/only-here/holder is not there"* ]]
+	fails 5 "$SERVER_ADDR cannot restore it: $SCRATCH/only-here/holder is not there" \
+		migrate --restore
+	[ "$(state_of "$VICTIM_PID")" = S ]
+	[ ! -e "$SERVER_DIR/$SESSION" ]
+	# Where a person restores it, it is said, and may be seen to.
+	run -0 migrate
+	[[ $output == *"needs on the target: $SCRATCH/only-here/holder is not there"* ]]
+}
+
+@test "check --to: a target that lacks nothing, and one that is too old to say" {
+	start_server --restore
+	hold nothing
+	run -0 on_a "$MFD" check -t "$VICTIM_PID" --to "$SERVER_ADDR" --restore
+	start old on_b python3 -c 'import socket, struct
+s = socket.create_server(("", 7))
+print("up", flush=True)
+while True:
+	c = s.accept()[0]
+	c.recv(4096)
+	body = b"\x0a\x01x\x10" + b"\xb9" + b"\xff" * 8 + b"\x01"
+	c.sendall(struct.pack("<IHHI", int("'"$(frame_magic)"'", 16), 15, 0, len(body)) + body)
+	c.recv(4096)
+	c.close()'
+	eventually 10 grep -q up "$SCRATCH/old.out"
+	run --separate-stderr -0 on_a "$MFD" check -t "$VICTIM_PID" --to "$ADDR_B:7"
+	# shellcheck disable=SC2154
+	[[ $stderr == *'is too old to say what it lacks'* ]]
+	run -4 on_a "$MFD" check -t "$VICTIM_PID" --to "$ADDR_B:9"
+	[[ $output == *"$ADDR_B:9"* ]]
+}
+
+frame_magic()
+{
+	sed -n 's/^#define MFD_WIRE_MAGIC_FRAME[[:space:]]*\(0x[0-9a-f]*\).*/\1/p' \
+		"$MFD_TOP/proto/wire.h"
+}

@@ -12,6 +12,7 @@
 #include "hello.h"
 #include "io.h"
 #include "log.h"
+#include "probe.h"
 #include "memory.h"
 #include "ask_setting.h"
 
@@ -156,6 +157,8 @@ void mfd_control_main(struct mfd_peer *p, const struct mfd_wire_greeting *g)
 		open_session(p, (const Mfd__Hello *)msg);
 	else if (!fresh && type == MFD_WIRE_RESUME)
 		reopen_session(p, g, (const Mfd__Resume *)msg);
+	else if (fresh && type == MFD_WIRE_PROBE)
+		mfd_probe_main(p, (const Mfd__Probe *)msg);
 	else
 		refuse(p, -EPROTO, "neither HELLO nor RESUME came first");
 	protobuf_c_message_free_unpacked(msg, NULL);

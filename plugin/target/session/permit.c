@@ -54,18 +54,24 @@ static const struct {
 	{ "addresses", may_addresses },
 };
 
+int mfd_permit_probe(const struct mfd_owner *o, struct mfd_error *err)
+{
+	if (!o->rights || o->right)
+		return 0;
+	return mfd_error_set(err, -EPERM,
+			     "%s may do nothing on this restore server: its operator can permit it "
+			     "by a block 'peer' in %.200s there",
+			     o->identity[0] ? o->identity : "a source without an identity",
+			     mfd_rights_path(o->rights));
+}
+
 int mfd_permit_hello(const struct mfd_owner *o, const Mfd__Hello *h, struct mfd_error *err)
 {
 	char what[160];
+	int ret = mfd_permit_probe(o, err);
 
-	if (!o->rights)
-		return 0;
-	if (!o->right)
-		return mfd_error_set(err, -EPERM,
-				     "%s may do nothing on this restore server: its operator can "
-				     "permit it by a block 'peer' in %.200s there",
-				     o->identity[0] ? o->identity : "a source without an identity",
-				     mfd_rights_path(o->rights));
+	if (ret || !o->rights)
+		return ret;
 	for (size_t i = 0; i < sizeof(asked) / sizeof(*asked); i++)
 		if (!asked[i].may(o->right, h, what, sizeof(what)))
 			return mfd_error_set(

@@ -13,6 +13,8 @@ struct mfd_session;
 
 /* 0, or -EPERM with a sentence for the peer: what it may not do, and where that can be changed. */
 int mfd_permit_hello(const struct mfd_owner *o, const Mfd__Hello *h, struct mfd_error *err);
+/* May it do anything here at all?  0, or -EPERM with a sentence. */
+int mfd_permit_probe(const struct mfd_owner *o, struct mfd_error *err);
 /*
  * A session that is done, of which this is left: is it of another identity, so that it is not
  * removed to make room for one of that name?  No block permits that.

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the target lacks of what the process needs: asked of its server, over a connection that
+ * opens no session, before anything is frozen.
+ *
+ * A target that cannot be reached, or refuses, says so again when the session is opened, in words
+ * that are about the session: here it is left out.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control.h"
+#include "io.h"
+#include "life.h"
+#include "migrate.h"
+#include "proto/control.pb-c.h"
+#include "secure.h"
+#include "size.h"
+#include "sock.h"
+#include "wire.h"
+
+#define CHECK_MS   5000	 /* to connect, and to answer */
+#define MOVE_MS	   3000	 /* one that is slower is asked by check alone */
+#define LOOK_MS	   50	 /* for a signal, meanwhile */
+#define MOST_BYTES 49152 /* of one message: a server takes 64 KiB */
+#define MOST_PIDS  4096	 /* likewise */
+
+static const char *const faults[] = {
+	[MFD__PROBE_FAULT__MISSING] = "is not there",
+	[MFD__PROBE_FAULT__KIND] = "is no file, or no folder, there",
+	[MFD__PROBE_FAULT__SIZE] = "has another size there",
+	[MFD__PROBE_FAULT__BUILD] = "is another build there (build id)",
+};
+
+struct probe {
+	struct mfd_migrate *m;
+	struct mfd_check *c;
+	struct mfd_control control;
+	unsigned ms;		/* for each step */
+	size_t files, pids;	/* that were answered for */
+	size_t n_files, n_pids; /* in the message under way */
+};
+
+static int dial(struct probe *q, struct mfd_error *err)
+{
+	const struct mfd_options *o = &q->m->o;
+	struct mfd_conn_config cfg = { .connect_ms = o->connect_timeout, .stall_ms = q->ms };
+	struct mfd_wire_greeting g = { .role = MFD_WIRE_ROLE_CONTROL };
+	struct mfd_sock_addr to;
+	int ret = mfd_sock_parse(o->target, 0, &to, err);
+
+	if (!cfg.connect_ms || cfg.connect_ms > q->ms)
+		cfg.connect_ms = q->ms;
+	mfd_control_init(&q->control);
+	ret = ret ? ret : mfd_secure_load(o, &cfg.security, err);
+	ret = ret ? ret : mfd_conn_connect(&q->control.conn, &to, -1, NULL, &cfg, err);
+	if (ret)
+		return ret;
+	mfd_wire_greeting_seal(&g);
+	return mfd_conn_send(&q->control.conn, &g, sizeof(g), 0);
+}
+
+/* As many files as one message holds, from q->files on: how many. */
+static size_t fill_files(const struct probe *q, Mfd__ProbeFile *files, Mfd__ProbeFile **list)
+{
+	const struct mfd_wants *w = &q->c->wants;
+	size_t n = 0, bytes = 0;
+
+	for (; q->files + n < w->n; n++) {
+		struct mfd_want *f = &w->file[q->files + n];
+
+		bytes += strlen(f->path) + f->id_len + 32;
+		if (n && bytes > MOST_BYTES)
+			break;
+		mfd__probe_file__init(&files[n]);
+		files[n].path = f->path;
+		files[n].size = f->size;
+		files[n].has_folder = files[n].has_grows = 1;
+		files[n].folder = f->folder;
+		files[n].grows = f->grows;
+		files[n].has_build_id = f->id_len > 0;
+		files[n].build_id = (ProtobufCBinaryData){ f->id_len, f->id };
+		list[n] = &files[n];
+	}
+	return n;
+}
+
+static int ask(struct probe *q, Mfd__ProbeFile *files, Mfd__ProbeFile **list)
+{
+	const struct mfd_wants *w = &q->c->wants;
+	Mfd__Probe p = MFD__PROBE__INIT;
+	char boot[MFD_LIFE_BOOT];
+
+	p.n_file = q->n_files = fill_files(q, files, list);
+	p.file = list;
+	q->n_pids = w->n_pids - q->pids < MOST_PIDS ? w->n_pids - q->pids : MOST_PIDS;
+	if (q->files + q->n_files < w->n) /* after the files */
+		q->n_pids = 0;
+	p.pid = w->pid + q->pids;
+	p.n_pid = q->n_pids;
+	p.has_confirm_restore = 1;
+	p.confirm_restore = q->m->o.confirm == MFD_CONFIRM_RESTORE;
+	if (!mfd_life_boot(boot))
+		p.boot_id = boot;
+	return mfd_control_send(&q->control, MFD_WIRE_PROBE, &p.base);
+}
+
+static void take_files(const struct probe *q, const Mfd__Probed *r)
+{
+	const struct mfd_wants *w = &q->c->wants;
+
+	for (size_t i = 0; i < r->n_file; i++) {
+		size_t at = q->files + r->file[i]->index, fault = r->file[i]->fault;
+		char here[MFD_SIZE_TEXT], there[MFD_SIZE_TEXT], sizes[90] = "";
+
+		if (at >= w->n || fault >= sizeof(faults) / sizeof(*faults) || !faults[fault])
+			continue;
+		if (fault == MFD__PROBE_FAULT__SIZE)
+			snprintf(sizes, sizeof(sizes), ": %s here, %s there",
+				 mfd_size_text(w->file[at].size, here),
+				 mfd_size_text(r->file[i]->size, there));
+		mfd_check_add(q->c, MFD_FOUND_THERE_FILE, 0, "%.160s %s%s", w->file[at].path,
+			      faults[fault], sizes);
+	}
+}
+
+/* Once: these are of the host. */
+static void take_host(const struct probe *q, const Mfd__Probed *r)
+{
+	char need[MFD_SIZE_TEXT], room[MFD_SIZE_TEXT];
+	struct mfd_check *c = q->c;
+	int safe = q->m->o.mode != MFD_MODE_POSTCOPY;
+
+	if (r->userfaultfd)
+		mfd_check_add(c, MFD_FOUND_THERE_UFFD, 0, "userfaultfd: %.80s", r->userfaultfd);
+	if (r->has_memory_free && c->memory > r->memory_free)
+		mfd_check_add(c, MFD_FOUND_THERE_MEMORY, c->memory,
+			      "it has %s, and %s are available there",
+			      mfd_size_text(c->memory, need), mfd_size_text(r->memory_free, room));
+	if (safe && r->has_store_free && c->memory > r->store_free)
+		mfd_check_add(c, MFD_FOUND_THERE_STORE, c->memory,
+			      "it has %s, and the file system of the sessions has %s free",
+			      mfd_size_text(c->memory, need), mfd_size_text(r->store_free, room));
+}
+
+static void take(struct probe *q, const Mfd__Probed *r)
+{
+	if (!q->files && !q->pids)
+		take_host(q, r);
+	take_files(q, r);
+	for (size_t i = 0; i < r->n_pid; i++)
+		mfd_check_add(q->c, MFD_FOUND_THERE_PID, 0, "number %u", r->pid[i]);
+	q->files += q->n_files;
+	q->pids += q->n_pids;
+}
+
+/*
+ * Until it answers, or a person will not wait: migrate's signals are blocked, and seen to when CRIU
+ * is started.
+ */
+static int await(struct probe *q)
+{
+	uint64_t now = mfd_io_now_ms(), end = now + q->ms;
+	sigset_t pending;
+	int ret = 0;
+
+	while (!ret && now < end) {
+		sigpending(&pending);
+		if (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM))
+			return -EINTR;
+		ret = mfd_conn_wait(&q->control.conn, LOOK_MS);
+		now = mfd_io_now_ms();
+	}
+	return ret < 0 ? ret : ret ? 0 : -ETIMEDOUT;
+}
+
+/* 0, or -errno: -EPROTONOSUPPORT: it is too old to answer. */
+static int hear(struct probe *q)
+{
+	ProtobufCMessage *msg = NULL;
+	unsigned type = 0;
+	int ret = await(q);
+
+	ret = ret ? ret : mfd_control_recv(&q->control, &type, &msg, NULL);
+
+	if (!ret && type == MFD_WIRE_PROBED)
+		take(q, (const Mfd__Probed *)msg);
+	else if (!ret && type == MFD_WIRE_ABORT && ((const Mfd__Abort *)msg)->code == -EPROTO)
+		ret = -EPROTONOSUPPORT;
+	else if (!ret)
+		ret = -EPERM;
+	protobuf_c_message_free_unpacked(msg, NULL);
+	return ret;
+}
+
+static int converse(struct probe *q)
+{
+	const struct mfd_wants *w = &q->c->wants;
+	Mfd__ProbeFile *files = calloc(w->n + 1, sizeof(*files));
+	Mfd__ProbeFile **list = calloc(w->n + 1, sizeof(*list));
+	int ret = files && list ? 0 : -ENOMEM;
+
+	do {
+		ret = ret ? ret : ask(q, files, list);
+		ret = ret ? ret : hear(q);
+	} while (!ret && (q->files < w->n || q->pids < w->n_pids));
+	free(files);
+	free(list);
+	return ret;
+}
+
+int mfd_migrate_probe(struct mfd_migrate *m, struct mfd_check *c)
+{
+	struct probe q = { .m = m, .c = c };
+	struct mfd_error err = { 0 };
+	int ret;
+
+	q.ms = m->is_check ? CHECK_MS : MOVE_MS;
+	if (m->timeout_ms && m->timeout_ms / 4 < q.ms) /* it begins with the move itself */
+		q.ms = (unsigned)(m->timeout_ms / 4) + 1;
+	ret = dial(&q, &err);
+
+	ret = ret ? ret : converse(&q);
+	mfd_control_close(&q.control);
+	return ret;
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PROBE and PROBED.  Nothing is made of it and nothing is kept: a look at this host, at paths that
+ * a peer names, which may open sessions here and so may have its tasks open them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/userfaultfd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "buildid.h"
+#include "io.h"
+#include "life.h"
+#include "log.h"
+#include "owner.h"
+#include "pagestore.h"
+#include "permit.h"
+#include "probe.h"
+#include "procfile.h"
+#include "server.h"
+
+#define MAX_PROBES 64 /* on one connection */
+
+#ifndef USERFAULTFD_IOC_NEW
+#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
+#endif
+
+static int try_api(int fd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int ret = ioctl(fd, UFFDIO_API, &api) ? -errno : 0;
+
+	close(fd);
+	return ret;
+}
+
+int mfd_probe_userfaultfd(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), ret = -errno, dev;
+
+	if (fd >= 0)
+		return try_api(fd);
+	dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (dev < 0)
+		return ret;
+	fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	close(dev);
+	return fd < 0 ? ret : try_api(fd);
+}
+
+/* ---- files ---- */
+
+/* Open it again for reading, by what is open already: nothing has taken its place. */
+static int has_another_id(int path_fd, const Mfd__ProbeFile *want)
+{
+	uint8_t id[MFD_BUILDID_MAX];
+	char path[40];
+	size_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return 0;
+	len = mfd_buildid_read(fd, id);
+	close(fd);
+	return len != want->build_id.len || memcmp(id, want->build_id.data, len);
+}
+
+static int has_another_size(const struct stat *st, const Mfd__ProbeFile *want)
+{
+	uint64_t size = (uint64_t)st->st_size;
+
+	return want->grows ? size < want->size : size != want->size;
+}
+
+/* 0: as it should be; or what is wrong (control.proto). */
+static int look_at_file(const Mfd__ProbeFile *want, uint64_t *size)
+{
+	struct stat st;
+	int fd, ret = 0;
+
+	if (want->path[0] != '/')
+		return 0;
+	fd = open(want->path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? MFD__PROBE_FAULT__MISSING : 0;
+	if (fstat(fd, &st)) {
+		close(fd);
+		return 0;
+	}
+	*size = (uint64_t)st.st_size;
+	if (want->folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
+		ret = MFD__PROBE_FAULT__KIND;
+	else if (want->folder)
+		ret = 0;
+	else if (want->has_build_id && want->build_id.len)
+		ret = has_another_id(fd, want) ? MFD__PROBE_FAULT__BUILD : 0;
+	else if (has_another_size(&st, want))
+		ret = MFD__PROBE_FAULT__SIZE;
+	close(fd);
+	return ret;
+}
+
+static int add_files(Mfd__Probed *r, const Mfd__Probe *m)
+{
+	r->file = calloc(m->n_file + 1, sizeof(*r->file));
+	for (size_t i = 0; r->file && i < m->n_file; i++) {
+		uint64_t size = 0;
+		int fault = look_at_file(m->file[i], &size);
+		Mfd__ProbedFile *f = fault ? malloc(sizeof(*f)) : NULL;
+
+		if (!f)
+			continue;
+		mfd__probed_file__init(f);
+		f->index = (uint32_t)i;
+		f->fault = (Mfd__ProbeFault)fault;
+		f->has_size = 1;
+		f->size = size;
+		r->file[r->n_file++] = f;
+	}
+	return r->file ? 0 : -ENOMEM;
+}
+
+/* ---- numbers ---- */
+
+/*
+ * Where the server restores, in its own pid namespace; a person may do so in another one.  On one
+ * and the same machine the source's own processes have them, and are gone by then.
+ */
+static int pids_matter(const struct mfd_server *sv, const Mfd__Probe *m)
+{
+	char boot[MFD_LIFE_BOOT];
+
+	if (m->confirm_restore)
+		return !sv->criu.own_pids;
+	return !m->boot_id || mfd_life_boot(boot) || strcmp(boot, m->boot_id) != 0;
+}
+
+static int add_pids(Mfd__Probed *r, const struct mfd_server *sv, const Mfd__Probe *m)
+{
+	r->pid = calloc(m->n_pid + 1, sizeof(*r->pid));
+	for (size_t i = 0; r->pid && pids_matter(sv, m) && i < m->n_pid; i++)
+		if (m->pid[i] && m->pid[i] <= INT32_MAX &&
+		    (!kill((pid_t)m->pid[i], 0) || errno == EPERM))
+			r->pid[r->n_pid++] = m->pid[i];
+	return r->pid ? 0 : -ENOMEM;
+}
+
+/* ---- memory ---- */
+
+static uint64_t kib_of(const char *text, const char *key)
+{
+	uint64_t kib = 0;
+
+	return mfd_procfile_first(text, key, 10, &kib) ? 0 : kib << 10;
+}
+
+static void add_memory(Mfd__Probed *r, const struct mfd_server *sv)
+{
+	char *text;
+
+	if (!mfd_io_read_file(AT_FDCWD, "/proc/meminfo", 1 << 16, &text, NULL)) {
+		r->memory_free = kib_of(text, "MemAvailable") + kib_of(text, "SwapFree");
+		r->memory_all = kib_of(text, "MemTotal") + kib_of(text, "SwapTotal");
+		r->has_memory_free = r->has_memory_all = r->memory_all > 0;
+		free(text);
+	}
+	r->has_store_free = !mfd_pagestore_room(sv->dirfd, sv->durable, &r->store_free);
+}
+
+/* ---- the answer ---- */
+
+static void release(Mfd__Probed *r)
+{
+	for (size_t i = 0; i < r->n_file; i++)
+		free(r->file[i]);
+	free(r->file);
+	free(r->pid);
+	free(r->userfaultfd);
+}
+
+static int answer(struct mfd_peer *p, const Mfd__Probe *m)
+{
+	Mfd__Probed r = MFD__PROBED__INIT;
+	struct utsname un = { .release = "" };
+	int ret, no = mfd_probe_userfaultfd();
+
+	uname(&un);
+	r.kernel = un.release;
+	r.program_version = (char *)MFD_VERSION;
+	r.has_own_pids = 1;
+	r.own_pids = p->server->restore && p->server->criu.own_pids;
+	if (no)
+		r.userfaultfd = strdup(strerror(-no));
+	add_memory(&r, p->server);
+	ret = add_files(&r, m);
+	ret = ret ? ret : add_pids(&r, p->server, m);
+	ret = ret ? ret : mfd_control_send(&p->control, MFD_WIRE_PROBED, &r.base);
+	release(&r);
+	return ret;
+}
+
+/* One that may open no session learns nothing of this host. */
+static int may_ask(struct mfd_peer *p, struct mfd_error *err)
+{
+	struct mfd_owner owner = { .rights = NULL };
+	int ret;
+
+	mfd_owner_of(&owner, p);
+	ret = mfd_permit_probe(&owner, err);
+	mfd_owner_release(&owner);
+	return ret;
+}
+
+/* The next one, of a peer that has its deadline again. */
+static int next(struct mfd_peer *p, ProtobufCMessage **msg)
+{
+	unsigned type = 0;
+	int ret;
+
+	mfd_peer_answered(p);
+	*msg = NULL;
+	ret = mfd_control_recv(&p->control, &type, msg, NULL);
+	mfd_peer_serve(p);
+	if (!ret && type != MFD_WIRE_PROBE)
+		ret = -EPROTO;
+	return ret;
+}
+
+void mfd_probe_main(struct mfd_peer *p, const Mfd__Probe *first)
+{
+	struct mfd_error err = { 0 };
+	ProtobufCMessage *msg = NULL;
+	int ret = may_ask(p, &err);
+
+	if (ret)
+		mfd_control_send_abort(&p->control, ret, mfd_error_text(&err));
+	for (unsigned i = 0; !ret && i < MAX_PROBES; i++) {
+		ret = answer(p, msg ? (const Mfd__Probe *)msg : first);
+		protobuf_c_message_free_unpacked(msg, NULL);
+		msg = NULL;
+		ret = ret ? ret : next(p, &msg);
+	}
+	protobuf_c_message_free_unpacked(msg, NULL);
+	mfd_peer_answered(p);
+	mfd_log_debug("%s: looked at what this host has", p->text);
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* PROBE: what a target lacks, asked without a session. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "buildid.h"
+#include "life.h"
+#include "players/server.h"
+#include "players/source.h"
+#include "probe.h"
+
+static Mfd__Probed *ask(struct source *s, const Mfd__Probe *p)
+{
+	assert_int_equal(mfd_control_send(&s->c, MFD_WIRE_PROBE, &p->base), 0);
+	return (Mfd__Probed *)source_expect(s, MFD_WIRE_PROBED);
+}
+
+static void begin(struct source *s)
+{
+	source_init(s, "probe");
+	source_dial(&s->c.conn);
+	source_greet(&s->c.conn, MFD_WIRE_ROLE_CONTROL, 0, NULL, NULL);
+}
+
+/* What the server says of one file: 0, or enum probe_fault. */
+static int fault_of(struct source *s, Mfd__ProbeFile *f)
+{
+	Mfd__Probe p = MFD__PROBE__INIT;
+	Mfd__Probed *r;
+	int fault;
+
+	p.n_file = 1;
+	p.file = &f;
+	r = ask(s, &p);
+	fault = r->n_file ? (int)r->file[0]->fault : 0;
+	assert_true(r->n_file < 2);
+	protobuf_c_message_free_unpacked(&r->base, NULL);
+	return fault;
+}
+
+static void test_files(void **state)
+{
+	Mfd__ProbeFile f = MFD__PROBE_FILE__INIT;
+	uint8_t id[MFD_BUILDID_MAX];
+	char self[4096] = "";
+	struct source s;
+	struct stat st;
+	size_t len;
+	int fd;
+
+	(void)state;
+	server_start(NULL, NULL);
+	begin(&s);
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	fd = open(self, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(fstat(fd, &st), 0);
+	len = mfd_buildid_read(fd, id);
+	close(fd);
+	f.path = self;
+	f.has_size = 1;
+	f.size = (uint64_t)st.st_size;
+	assert_int_equal(fault_of(&s, &f), 0);
+	f.size++;
+	assert_int_equal(fault_of(&s, &f), MFD__PROBE_FAULT__SIZE);
+	f.size -= 2;
+	assert_int_equal(fault_of(&s, &f), MFD__PROBE_FAULT__SIZE);
+	f.has_grows = f.grows = 1; /* by now it may be larger */
+	assert_int_equal(fault_of(&s, &f), 0);
+	f.has_build_id = len > 0;
+	f.build_id = (ProtobufCBinaryData){ len, id };
+	assert_int_equal(fault_of(&s, &f), 0);
+	id[0] ^= 1;
+	assert_int_equal(fault_of(&s, &f), len ? MFD__PROBE_FAULT__BUILD : 0);
+	f.has_folder = f.folder = 1;
+	assert_int_equal(fault_of(&s, &f), MFD__PROBE_FAULT__KIND);
+	f.path = "/";
+	assert_int_equal(fault_of(&s, &f), 0);
+	f.path = "/proc/1/cmdline/no";
+	assert_int_equal(fault_of(&s, &f), MFD__PROBE_FAULT__MISSING);
+	f.path = "not/absolute";
+	assert_int_equal(fault_of(&s, &f), 0);
+	source_close(&s);
+	source_to_ready(&s, "one"); /* no name is taken, nothing is in the way */
+	source_commit(&s);
+	source_close(&s);
+	assert_int_equal(server_stop(), 0);
+}
+
+static void test_host(void **state)
+{
+	uint32_t pids[] = { 1, (uint32_t)getpid(), 4194303 };
+	Mfd__Probe p = MFD__PROBE__INIT;
+	char boot[MFD_LIFE_BOOT];
+	struct source s;
+	Mfd__Probed *r;
+
+	(void)state;
+	server_start("--pid-namespace", "host");
+	begin(&s);
+	p.pid = pids;
+	p.n_pid = 3;
+	r = ask(&s, &p); /* of another machine */
+	assert_int_equal(r->n_pid, 2);
+	assert_int_equal(r->pid[1], getpid());
+	assert_true(r->memory_all >= r->memory_free && r->memory_free > 0);
+	assert_int_equal(!r->userfaultfd, !mfd_probe_userfaultfd());
+	assert_true(r->kernel && r->program_version);
+	protobuf_c_message_free_unpacked(&r->base, NULL);
+	assert_int_equal(mfd_life_boot(boot), 0);
+	p.boot_id = boot;
+	r = ask(&s, &p); /* of this one: they are the source's own */
+	assert_int_equal(r->n_pid, 0);
+	protobuf_c_message_free_unpacked(&r->base, NULL);
+	p.has_confirm_restore = p.confirm_restore = 1;
+	r = ask(&s, &p); /* this server would restore beside them */
+	assert_int_equal(r->n_pid, 2);
+	protobuf_c_message_free_unpacked(&r->base, NULL);
+	source_simple(&s, MFD_WIRE_COMMIT); /* nothing else may follow */
+	source_expect_end(&s);
+	source_close(&s);
+	assert_int_equal(server_stop(), 0);
+}
+
+/* As a container without it. */
+static void deny_userfaultfd(void)
+{
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	};
+	struct sock_fprog prog = { .len = sizeof(f) / sizeof(*f), .filter = f };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		_exit(2);
+}
+
+static void test_userfaultfd_denied(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (!pid) {
+		deny_userfaultfd();
+		_exit(mfd_probe_userfaultfd() != -EPERM);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		SERVER_TEST(test_files),
+		SERVER_TEST(test_host),
+		cmocka_unit_test(test_userfaultfd_denied),
+	};
+
+	server_tests_init(argc, argv);
+	return cmocka_run_group_tests_name("server_probe", tests, NULL, NULL);
+}
