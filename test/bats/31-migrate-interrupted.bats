@@ -154,7 +154,7 @@ ends_with()
 
 	start_server --restore
 	start_victim --size 16
-	worker=$(pgrep -P "$SERVER_PID" | head -n 1)
+	worker=$(server_worker)
 	kill -STOP "$worker" "$SERVER_PID"
 	timed 4 fails 2 'the time was up' migrate --timeout 1
 	interrupt INT connecting
