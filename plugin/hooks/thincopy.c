@@ -25,33 +25,49 @@ struct copy {
 	unsigned char *held; /* by page of `to`: it has one */
 };
 
-/* A private anonymous mapping, the heap too, that holds all of [start, end). */
-static int is_anonymous(const char *line, uintptr_t start, uintptr_t end)
-{
-	unsigned long long from, until, inode;
-	char mode[8], name[8] = "";
+struct mapping {
+	unsigned long long start, end, inode;
+	char mode[8], name[8];
+};
 
-	return sscanf(line, "%llx-%llx %7s %*x %*s %llu %7s", &from, &until, mode, &inode, name) >=
-		       4 &&
-	       from <= start && until >= end && mode[3] == 'p' && !inode &&
-	       (!name[0] || !strcmp(name, "[heap]") || !strncmp(name, "[anon:", 6));
+static int read_mapping(const char *line, struct mapping *m)
+{
+	m->name[0] = 0;
+	return sscanf(line, "%llx-%llx %7s %*x %*s %llu %7s", &m->start, &m->end, m->mode,
+		      &m->inode, m->name) >= 4;
 }
 
-static int check_source(const struct copy *c)
+/* All of the range is of it. */
+static int holds(const struct mapping *m, const void *start, size_t n)
 {
-	uintptr_t start = (uintptr_t)c->from;
+	return m->start <= (uintptr_t)start && m->end >= (uintptr_t)start + n;
+}
+
+/* The heap too. */
+static int is_anonymous(const struct mapping *m)
+{
+	return m->mode[3] == 'p' && !m->inode &&
+	       (!m->name[0] || !strcmp(m->name, "[heap]") || !strncmp(m->name, "[anon:", 6));
+}
+
+static int check_kinds(const struct copy *c)
+{
 	FILE *f = fopen("/proc/self/maps", "re");
+	int from = 0, to = 0;
 	char *line = NULL;
-	int found = 0;
+	struct mapping m;
 	size_t len = 0;
 
 	if (!f)
 		return -errno;
-	while (!found && getline(&line, &len, f) > 0)
-		found = is_anonymous(line, start, start + c->n);
+	while (getline(&line, &len, f) > 0)
+		if (read_mapping(line, &m)) {
+			from |= holds(&m, c->from, c->n) && is_anonymous(&m);
+			to |= holds(&m, c->to, c->n) && m.mode[3] == 's';
+		}
 	free(line);
 	fclose(f);
-	return found ? 0 : -EINVAL;
+	return from && to ? 0 : -EINVAL;
 }
 
 static int look_at_destination(struct copy *c)
@@ -120,7 +136,7 @@ static int copy_all(struct copy *c, int pagemap)
 int mfd_thincopy(void *to, const void *from, size_t n)
 {
 	struct copy c = { .to = to, .from = from, .n = n, .page = (size_t)getpagesize() };
-	int fd, ret = check_source(&c);
+	int fd, was = errno, ret = check_kinds(&c);
 
 	ret = ret ? ret : look_at_destination(&c);
 	if (!ret) {
@@ -129,5 +145,6 @@ int mfd_thincopy(void *to, const void *from, size_t n)
 		mfd_io_close(&fd);
 	}
 	free(c.held);
+	errno = was;
 	return ret;
 }

@@ -9,7 +9,10 @@
  * where the bare data path moves one in 0.3 s).
  *
  * Where the source is private anonymous memory that has no page, it reads as zeros; there the
- * destination is written only where it has a page.  The outcome is that of memcpy().
+ * destination, which must be shared memory, is written only where it has a page in memory.  The
+ * outcome is that of memcpy(), but for a page of the destination that has been swapped out: that
+ * keeps its bytes where the source has none.  CRIU has written none of those entries, and reads
+ * none.
  */
 #ifndef MFD_HOOKS_THINCOPY_H
 #define MFD_HOOKS_THINCOPY_H
@@ -19,7 +22,10 @@
 /* Shorter ones are not worth the look: in bytes. */
 #define MFD_THINCOPY_LEAST ((size_t)1 << 20)
 
-/* 0, or -errno: what of `to` has been written is undefined, and memcpy() is to be called. */
+/*
+ * 0, or -errno (-EINVAL: memory of another kind): what of `to` has been written is undefined, and
+ * memcpy() is to be called.  errno stays as it is.
+ */
 int mfd_thincopy(void *to, const void *from, size_t n);
 
 #endif

@@ -119,6 +119,9 @@ static void others_are_left_to_memcpy(void **state)
 	assert_ptr_equal(mmap(two + SIZE / 2, SIZE / 2, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0),
 			 two + SIZE / 2);
 	assert_int_equal(mfd_thincopy(to, two, SIZE), -EINVAL);
+	from = source();
+	two = map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	assert_int_equal(mfd_thincopy(two, from, SIZE), -EINVAL);
 	close(fd);
 }
 
