@@ -161,7 +161,7 @@ BENCHES := bench-run bench-flows bench-multifd bench-scale
 .PHONY: all tests check check-cluster check-tls demo bench $(BENCHES) bench-plots bench-cpr
 .PHONY: bench-drain soak soak-faults model
 .PHONY: fuzz fuzz-programs
-.PHONY: install uninstall format check-format
+.PHONY: install uninstall check-installed format check-format
 .PHONY: clean help
 .PHONY: deps criu-headers FORCE
 .DELETE_ON_ERROR:
@@ -192,7 +192,7 @@ help:
 	@echo 'make bench-flows channels, compression, max-bandwidth on slow links (BENCH_ARGS=--quick); build/bench/flows.json'
 	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
 	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
-	@echo 'make install     DESTDIR, PREFIX=/usr/local; uninstall takes it away again'
+	@echo 'make install     DESTDIR, PREFIX=/usr/local; check-installed looks at it, uninstall takes it away again'
 	@echo 'make format      clang-format everything; check-format looks, at columns and prose, too'
 	@echo 'make clean'
 	@echo 'Variables: SANITIZE BUILD CC CFLAGS LDFLAGS WERROR= V=1 CRIU (the criu to test with) CRIU_INCLUDE'
@@ -454,6 +454,11 @@ UNITS := $(wildcard contrib/systemd/*.service contrib/systemd/*.socket contrib/s
 # Pairs SOURCE:DESTINATION, relative to PREFIX; install and uninstall walk the same list.
 FILES := $(foreach u,$(UNITS),$(u):lib/systemd/system/$(notdir $(u))) \
 	 contrib/criu-multifd.conf:share/doc/criu-multifd/criu-multifd.conf \
+	 contrib/criu-multifd.pc:lib/pkgconfig/criu-multifd.pc \
+	 $(foreach d,COPYING README.md CHANGELOG.md,$(d):share/doc/criu-multifd/$(d)) \
+	 contrib/runtimes/README.md:share/doc/criu-multifd/runtimes.md \
+	 contrib/runtimes/runc.conf:share/doc/criu-multifd/runc.conf \
+	 contrib/runtimes/move-container:sbin/criu-multifd-move-container \
 	 $(patsubst %,%:share/bash-completion/completions/criu-multifd,\
 		$(wildcard contrib/completions/criu-multifd.bash))
 
@@ -463,13 +468,20 @@ install: all man
 		'$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
 	@set -e; for f in $(FILES); do \
 		install -D -m 644 "$${f%%:*}" '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
+	chmod 755 '$(DESTDIR)$(PREFIX)/sbin/criu-multifd-move-container'
 	sed -i 's|/usr/local/|$(PREFIX)/|' '$(DESTDIR)$(PREFIX)/lib/systemd/system/criu-multifd.service'
+	sed -i 's|^prefix=.*|prefix=$(PREFIX)|; s|@VERSION@|$(VERSION)|' \
+		'$(DESTDIR)$(PREFIX)/lib/pkgconfig/criu-multifd.pc'
 	install -d '$(DESTDIR)$(PREFIX)/share/man/man8'
 	install -m 644 $(BUILD)/man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
 	install -D -m 644 $(BUILD)/man/criu-multifd-peers.5 \
 		'$(DESTDIR)$(PREFIX)/share/man/man5/criu-multifd-peers.5'
 	install -D -m 644 $(BUILD)/man/criu-multifd-services.7 \
 		'$(DESTDIR)$(PREFIX)/share/man/man7/criu-multifd-services.7'
+
+# What was installed, with the same DESTDIR and PREFIX.
+check-installed:
+	@test/installed '$(DESTDIR)' '$(PREFIX)'
 
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/sbin/criu-multifd' '$(DESTDIR)$(PREFIX)/lib/criu-multifd/plugins/multifd_plugin.so'
@@ -479,6 +491,7 @@ uninstall:
 		'$(DESTDIR)$(PREFIX)'/share/man/man5/criu-multifd-peers.5 \
 		'$(DESTDIR)$(PREFIX)'/share/man/man7/criu-multifd-services.7
 	@for f in $(FILES); do rm -f '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
+	-rmdir '$(DESTDIR)$(PREFIX)/share/doc/criu-multifd'
 
 # ---- housekeeping --------------------------------------------------------------------------------
 

@@ -76,6 +76,13 @@ load helpers
 	[ -s "$root/opt/x/share/man/man8/criu-multifd-serve.8" ]
 	[ -s "$root/opt/x/share/man/man5/criu-multifd-peers.5" ]
 	[ -s "$root/opt/x/share/man/man7/criu-multifd-services.7" ]
+	make -s -C "$MFD_TOP" check-installed DESTDIR="$root" PREFIX=/opt/x
+	[ "$(PKG_CONFIG_PATH=$root/opt/x/lib/pkgconfig pkg-config --variable=plugindir \
+		criu-multifd)" = /opt/x/lib/criu-multifd/plugins ]
+	"$root/opt/x/sbin/criu-multifd-move-container" --help | grep -q -e --server
+	rm "$root/opt/x/share/doc/criu-multifd/COPYING"
+	run ! make -s -C "$MFD_TOP" check-installed DESTDIR="$root" PREFIX=/opt/x
+	[[ $output == *'COPYING'* ]]
 	make -s -C "$MFD_TOP" uninstall DESTDIR="$root" PREFIX=/opt/x
 	[ -z "$(find "$root" -type f)" ]
 }

@@ -38,6 +38,9 @@ activated()
 	! grep -E '^(Private|Protect|ReadOnly|ReadWrite|Inaccessible|Bind|Root(Dir|Im)|TemporaryFile|NoNewPriv|SystemCall|Restrict|Memory|Lock|Capab)' "$unit" || fail 'that would be inherited'
 	grep -qx 'Type=notify' "$unit"
 	grep -qx 'KillMode=process' "$unit"
+	# A word that is typed wrong is not tried again.
+	run -64 "$MFD" serve --bogus
+	grep -qx 'RestartPreventExitStatus=64' "$unit"
 }
 
 @test "socket activation: a socket that is passed is listened on, and READY=1 comes from the main process" {
