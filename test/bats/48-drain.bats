@@ -196,7 +196,8 @@ has_event()
 	jq -se '.[-1].counts | .failed == 1 and .["not-begun"] == 1' "$SCRATCH/second.out"
 	for pid in "${VICTIMS[@]:1}"; do assert_not_frozen "$pid"; done
 
-	run -0 drain --to "$TO" --pid "${PIDS#*,}"
+	# The first has moved: it is gone from here, and that is no error.
+	run -0 drain --to "$TO" --pid "$PIDS"
 	all_moved
 }
 
@@ -215,12 +216,12 @@ has_event()
 	assert_not_frozen "${VICTIMS[0]}"
 }
 
-@test "in doubt: named and not touched, until it is settled" {
+@test "in doubt: named and not touched" {
 	local rc=0 left
-	victims 1 --size 24
+	victims 1 --size 12
 	start_server --restore --pid-namespace own
 	start drain drain --to "$SERVER_ADDR" --pid "$PIDS" --mode postcopy --channels 1 \
-		--max-bandwidth 50Mbit
+		--max-bandwidth 25Mbit
 	SESSION=a.victim.$PIDS
 	eventually 20 has_state running
 	kill -KILL $(ours_in "$NS_A" send)
@@ -234,13 +235,7 @@ has_event()
 	[[ $output == *"$PIDS  victim"*'IN DOUBT: no sender runs any more'* ]]
 	[[ $output == *"criu-multifd resolve --source ${left%/*}"* ]]
 	[[ $output == *'0 to move'* ]]
-	# It is asked with the target in reach: the session goes on.
-	run on_a "$MFD" resolve --source "${left%/*}" --run
-	assert_gone "$PIDS" 20
-	wait_session "$SESSION" 'done'
-	verify_victim "$SCRATCH/v0"
-	run -0 drain --to "$SERVER_ADDR" --pid "$PIDS"
-	[[ $output == *'0 moved, 0 left here'* ]]
+	is_held "$PIDS"
 }
 
 @test "a process is started again by its supervisor: the host is not empty" {
