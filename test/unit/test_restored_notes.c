@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The fate of restored tasks: what they have left behind counts. */
+#include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,15 +12,20 @@
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "cgroup.h"
 #include "procfile.h"
 #include "restored_notes.h"
 #include "tmpdir.h"
 
 static int go[2]; /* a byte lets the task fork and end */
+static int apart; /* bool: in our pid namespace its child has a session of its own, too */
+static const char *in_group; /* of the task; NULL: as ours */
+static int groups;	     /* root of the hierarchy */
 
 /* The task forks a child, which goes on in another session, and ends. */
 static void be_task(int own_session)
@@ -72,7 +78,7 @@ static pid_t start(int space)
 			if (waitpid(-1, NULL, 0) < 0)
 				usleep(1000);
 	}
-	be_task(0);
+	be_task(apart);
 	_exit(3);
 }
 
@@ -119,6 +125,8 @@ static void child_left(struct dir *d, int space)
 	task = child_of(parent);
 	for (int i = 0; space && i < 5000 && child_at(parent, 1) == task; i++)
 		usleep(1000);
+	if (in_group)
+		assert_int_equal(mfd_cgroup_move(groups, in_group, task), 0);
 	assert_int_equal(mfd_notes_mark(d->fd, 7, task), 0);
 	assert_int_equal(mfd_notes_fate(d->fd), MFD_NOTES_ALIVE);
 	assert_int_equal(write(go[1], "g", 1), 1);
@@ -144,6 +152,27 @@ static void test_in_a_pid_namespace(void **state)
 static void test_in_the_servers(void **state)
 {
 	child_left(*state, 0);
+}
+
+/* A session of its own does not hide it, where the task's control group tells it from others. */
+static void test_in_its_group(void **state)
+{
+	char group[64];
+
+	snprintf(group, sizeof(group), "/criu-multifd.test.%d", getpid());
+	groups = mfd_cgroup_open();
+	if (groups < 0 || mkdirat(groups, group + 1, 0700)) {
+		print_message("no control groups of version 2\n");
+		skip();
+	}
+	in_group = group;
+	apart = 1;
+	child_left(*state, 0);
+	in_group = NULL;
+	apart = 0;
+	usleep(50000);
+	unlinkat(groups, group + 1, AT_REMOVEDIR);
+	close(groups);
 }
 
 /* A process that comes into the task's namespace from outside, with the session of this one. */
@@ -227,6 +256,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_in_a_pid_namespace, tmpdir_setup,
 						tmpdir_teardown),
 		cmocka_unit_test_setup_teardown(test_in_the_servers, tmpdir_setup, tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_in_its_group, tmpdir_setup, tmpdir_teardown),
 		cmocka_unit_test_setup_teardown(test_a_session_outside, tmpdir_setup,
 						tmpdir_teardown),
 	};

@@ -10,6 +10,7 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "holder.h"
 #include "io.h"
 #include "life.h"
@@ -43,13 +44,24 @@ int mfd_notes_add(int dirfd, enum mfd_note note)
 	return add_line(dirfd, line);
 }
 
+/* Empty: it is also this server's, or no group at all, and tells nothing of a process. */
+static void group_of(int pid, char group[MFD_CGROUP_PATH])
+{
+	char own[MFD_CGROUP_PATH];
+
+	if (mfd_cgroup_of(pid, pid, group) || !group[1] ||
+	    (!mfd_cgroup_of(getpid(), getpid(), own) && !strcmp(group, own)))
+		group[0] = 0;
+}
+
 /*
  * What finds a task's children when it has ended: its pid namespace, or in that of the server its
- * session, and when it began.
+ * session and its control group, and when it began.
  */
 static void write_kin(int pid, char *line, size_t len)
 {
 	struct mfd_procfile_stat st;
+	char group[MFD_CGROUP_PATH];
 	ino_t ns = mfd_procfile_namespace(pid, "pid");
 
 	if (mfd_procfile_stat(pid, &st) || !ns)
@@ -57,14 +69,16 @@ static void write_kin(int pid, char *line, size_t len)
 	if (ns != mfd_procfile_namespace(getpid(), "pid"))
 		snprintf(line, len, "space %llu %d %llu\n", (unsigned long long)ns, st.session,
 			 (unsigned long long)st.start_time);
-	else if (st.session > 0)
-		snprintf(line, len, "session %d %llu\n", st.session,
-			 (unsigned long long)st.start_time);
+	else if (st.session > 0) {
+		group_of(pid, group);
+		snprintf(line, len, "session %d %llu %s\n", st.session,
+			 (unsigned long long)st.start_time, group);
+	}
 }
 
 int mfd_notes_mark(int dirfd, uint32_t task, int pid)
 {
-	char line[256], boot[MFD_LIFE_BOOT];
+	char line[256 + MFD_CGROUP_PATH], boot[MFD_LIFE_BOOT];
 	int n;
 
 	mfd_life_boot(boot);
@@ -137,15 +151,16 @@ static int lives(const struct noted *n, const char *boot)
 
 /* A line of write_kin. */
 struct kin {
-	unsigned long long space, start; /* space 0: `session` */
+	unsigned long long space, start; /* space 0: `session`, `group` */
 	int session;
+	char group[MFD_CGROUP_PATH]; /* empty: it tells nothing */
 };
 
 static int read_kin(const char *line, struct kin *k)
 {
 	*k = (struct kin){ 0 };
 	return sscanf(line, "space %llu %d %llu", &k->space, &k->session, &k->start) == 3 ||
-	       sscanf(line, "session %d %llu", &k->session, &k->start) == 2;
+	       sscanf(line, "session %d %llu %511[^\n]", &k->session, &k->start, k->group) >= 2;
 }
 
 /*
@@ -163,6 +178,13 @@ static int is_stranger(const struct mfd_procfile_stat *st, const struct kin *k)
 	       (!mfd_procfile_stat(st->session, &leader) && leader.start_time < k->start);
 }
 
+static int is_in(pid_t pid, const char *group)
+{
+	char own[MFD_CGROUP_PATH];
+
+	return !mfd_cgroup_of(pid, pid, own) && !strcmp(own, group);
+}
+
 /*
  * CRIU and the namespace's init began before; what comes into it from elsewhere later, by a session
  * of its own, counts as well: it cannot be told from a child.
@@ -177,7 +199,8 @@ static int is_kin(pid_t pid, const struct kin *k)
 	if (mfd_procfile_is_over(&st) || st.start_time < k->start)
 		return 0;
 	if (!k->space)
-		return st.session == k->session;
+		return st.session == k->session ||
+		       (k->group[0] && is_in(pid, k->group) && !is_stranger(&st, k));
 	return mfd_procfile_namespace(pid, "pid") == k->space && !is_stranger(&st, k);
 }
 

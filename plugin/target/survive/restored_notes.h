@@ -5,7 +5,7 @@
  * the end, but for what the task forks later, and is there after a crash of everything.
  *
  * Below a task's line is "space PID-NAMESPACE SID START-TIME" or, in the server's pid namespace,
- * "session SID START-TIME": what it has left behind is found by that.
+ * "session SID START-TIME [CGROUP]": what it has left behind is found by that.
  *
  * MFD_NOTES_FILE has a line "BOOT-ID TASK PID START-TIME" for each task that was handed to the
  * pager (TASK 0: the warden, see restore_run.h), and the lines of enum mfd_note.
@@ -46,7 +46,7 @@ int mfd_notes_restored(int dirfd);
 /*
  * What became of the tasks that are noted, and of what they have left behind: a child that has
  * called exec has no userfaultfd any more.  In the server's pid namespace a child that has begun a
- * session of its own is not found.
+ * session of its own is found by the control group of its task, unless that is the server's own.
  */
 enum mfd_notes_fate {
 	MFD_NOTES_NONE,	 /* none is noted */
