@@ -322,6 +322,46 @@ false_criu()
 	[[ $(cat "$SCRATCH/called") != *exec-cmd* ]]
 }
 
+# A criu that waits; sets RESTORE, criu-multifd restore's pid, and CRIU_PID.
+waiting_restore()
+{
+	session s state=COMMITTED
+	cat >"$SCRATCH/criu" <<-END
+		#!/bin/sh
+		[ "\$1" != --version ] || { echo 'Version: 4.2.1'; exit; }
+		echo \$\$ >"$SCRATCH/pid"
+		exec sleep 60
+	END
+	chmod +x "$SCRATCH/criu"
+	rm -f "$SCRATCH/pid"
+	CRIU=$SCRATCH/criu start restore "$MFD" restore --dir "$DIR" s
+	RESTORE=$STARTED_PID
+	eventually 10 test -s "$SCRATCH/pid"
+	CRIU_PID=$(cat "$SCRATCH/pid")
+	register pid "$CRIU_PID"
+}
+
+@test "restore: what ends it ends criu; a signal reaches criu" {
+	waiting_restore
+	kill -KILL "$RESTORE"
+	eventually 5 is_dead "$CRIU_PID"
+	waiting_restore
+	kill -TERM "$RESTORE"
+	run -143 wait "$RESTORE"
+	is_dead "$CRIU_PID"
+}
+
+@test "restore: one at a time; an earlier try's reason is not told" {
+	session s state=COMMITTED
+	echo '(00.1) Error (criu/x.c:1): of yesterday' >"$DIR/s/restore.log"
+	waiting_restore
+	CRIU=$SCRATCH/criu says 1 'session s is just being restored' "$MFD" restore --dir "$DIR" s
+	kill "$RESTORE"
+	wait "$RESTORE" || true
+	grep -q 'named no reason\|its log says why' "$SCRATCH/restore.err"
+	run ! grep yesterday "$SCRATCH/restore.err"
+}
+
 @test "status: what is committed and not restored runs nowhere yet" {
 	session s state=COMMITTED
 	says 0 "It runs nowhere yet" "$MFD" status --dir "$DIR"

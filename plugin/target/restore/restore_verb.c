@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -177,50 +180,109 @@ static int add_plugin(struct words *w, const char *folder, struct mfd_error *err
 	return 0;
 }
 
-/* Run it and wait for its end: its exit code, or -errno. */
-static int spawn(char **argv)
+static int exec_criu(char **argv)
 {
-	int status;
-	pid_t pid = fork();
+	execv(argv[0], argv);
+	fprintf(stderr, "criu-multifd restore: %s: %s\n", argv[0], strerror(errno));
+	return 127;
+}
 
-	if (pid < 0)
+/* CRIU's process: what ends this program ends it, too, as if it were this program. */
+static void be_criu(char **argv, const sigset_t *before, pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigprocmask(SIG_SETMASK, before, NULL);
+	if (getppid() == parent)
+		_exit(exec_criu(argv));
+	_exit(128 + SIGKILL);
+}
+
+/* What a process sends to this one is meant for CRIU; a terminal's signals reach both. */
+static int await(pid_t pid, const sigset_t *all)
+{
+	siginfo_t si;
+	int status;
+	pid_t ended;
+
+	while (!(ended = waitpid(pid, &status, WNOHANG)))
+		if (sigwaitinfo(all, &si) > 0 && si.si_signo != SIGCHLD && si.si_code <= 0)
+			kill(pid, si.si_signo);
+	if (ended < 0)
 		return -errno;
-	if (!pid) {
-		execv(argv[0], argv);
-		fprintf(stderr, "criu-multifd restore: %s: %s\n", argv[0], strerror(errno));
-		_exit(127);
-	}
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* Its log is long, and the reason is not at its end. */
-static int say_failed(const char *folder, const Mfd__SessionEntry *e, int code)
+/* Run it and wait for its end: its exit code, or -errno. */
+static int spawn(char **argv)
 {
-	int dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	sigset_t all, before;
+	pid_t parent = getpid(), pid;
+	int ret;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	pid = fork();
+	if (!pid)
+		be_criu(argv, &before, parent);
+	ret = pid < 0 ? -errno : await(pid, &all);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return ret;
+}
+
+/* One at a time: the pager serves one, and a second would hang until the first has ended. */
+static int lock(int dirfd, const char *name)
+{
+	if (!flock(dirfd, LOCK_EX | LOCK_NB))
+		return 0;
+	fprintf(stderr, "criu-multifd restore: session %s is just being restored by another %s\n",
+		name, "criu-multifd restore");
+	return -EBUSY;
+}
+
+/* Nothing of it has run here, and all of it still is. */
+static int can_be_tried_again(int dirfd)
+{
+	Mfd__SessionEntry *e = NULL;
+	const char *why;
+	int yes = !mfd_session_file_load(dirfd, &e, &why) && !may_restore(e, NULL) &&
+		  !e->postcopy && !e->restored_us;
+
+	mfd_session_file_free(e);
+	return yes;
+}
+
+/* The restored tree is to be this program's caller's: then CRIU must be this process. */
+static int is_sibling(const struct mfd_flags_args *args)
+{
+	for (int i = 0; i < args->n_after; i++)
+		if (!strncmp(args->after[i], "-S", 2))
+			return 1;
+	return is_given(args, "restore-sibling");
+}
+
+/* Its log is long, and the reason is not at its end. */
+static int say_failed(int dirfd, const char *folder, const Mfd__SessionEntry *e, int code)
+{
 	char text[700], full[MFD_SPACE_TEXT] = "";
 
 	if (code < 0)
 		snprintf(text, sizeof(text), "%s", strerror(-code));
-	else if (dirfd < 0 ||
-		 mfd_hostcriu_complaint(dirfd, MFD_RESTORE_LOG, NULL, text, sizeof(text)))
-		snprintf(text, sizeof(text), "it ended with code %d and named no reason", code);
-	if (dirfd >= 0 && mfd_space_is_full(dirfd))
+	else if (mfd_hostcriu_complaint(dirfd, MFD_RESTORE_LOG, NULL, text, sizeof(text)))
+		snprintf(text, sizeof(text), "it ended with code %d, and its log says why", code);
+	if (mfd_space_is_full(dirfd))
 		mfd_space_text(-ENOSPC, dirfd, 0, full);
-	mfd_io_close(&dirfd);
 	mfd_image_text_clean(text);
 	fprintf(stderr,
 		"criu-multifd restore: session %s does not run here: criu restore failed: %s%s%s "
-		"(%s/" MFD_RESTORE_LOG " says more; what came is still here, and %s)\n",
+		"(the log is in %s; %s)\n",
 		e->name, full, *full ? "; " : "", text, folder,
-		e->postcopy ? "criu-multifd status says how it stands" :
-			      "once that is mended this can be tried again");
+		can_be_tried_again(dirfd) ?
+			"what came is still here: once that is mended this can be tried again" :
+			"criu-multifd status says how it stands");
 	return code > 0 ? code : MFD_EXIT_FAILED;
 }
 
-static int run_criu(const char *criu, const char *folder, const Mfd__SessionEntry *e,
+static int run_criu(const char *criu, int dirfd, const char *folder, const Mfd__SessionEntry *e,
 		    const struct mfd_flags_args *args)
 {
 	struct words w = { .v = { criu, "restore", "--lazy-pages", "--images-dir", folder,
@@ -242,9 +304,10 @@ static int run_criu(const char *criu, const char *folder, const Mfd__SessionEntr
 	memcpy(argv, w.v, (size_t)w.n * sizeof(*argv));
 	for (int i = 0; i < args->n_after; i++)
 		argv[w.n + i] = args->after[i];
-	ret = spawn(argv);
+	unlinkat(dirfd, MFD_RESTORE_LOG, 0); /* of an earlier try: its reason is not this one's */
+	ret = is_sibling(args) ? exec_criu(argv) : spawn(argv);
 	free(argv);
-	return ret ? say_failed(folder, e, ret) : MFD_EXIT_OK;
+	return ret ? say_failed(dirfd, folder, e, ret) : MFD_EXIT_OK;
 }
 
 static int restore(const char *dir, const char *name, const struct mfd_flags_args *args)
@@ -253,13 +316,17 @@ static int restore(const char *dir, const char *name, const struct mfd_flags_arg
 	struct mfd_error err = { 0 };
 	struct mfd_hostcriu criu;
 	char folder[4096];
-	int ret = check_session(dir, name, &e, &err);
+	int ret = check_session(dir, name, &e, &err), dirfd = -1;
 
 	ret = ret ? ret : mfd_hostcriu_find(&criu, &err);
 	snprintf(folder, sizeof(folder), "%s/%s", dir, name);
+	if (!ret && (dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		ret = mfd_error_sys(&err, -errno, "%s", folder);
 	if (ret)
 		fprintf(stderr, "criu-multifd restore: %s\n", mfd_error_text(&err));
-	ret = ret ? MFD_EXIT_FAILED : run_criu(criu.path, folder, e, args);
+	ret = ret ? ret : lock(dirfd, name);
+	ret = ret ? MFD_EXIT_FAILED : run_criu(criu.path, dirfd, folder, e, args);
+	mfd_io_close(&dirfd);
 	mfd_session_file_free(e);
 	return ret;
 }
