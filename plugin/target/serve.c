@@ -22,6 +22,7 @@
 #include "reread.h"
 #include "rights_now.h"
 #include "serve_config.h"
+#include "session_file.h"
 #include "sock.h"
 #include "supervise.h"
 #include "tls.h"
@@ -151,6 +152,51 @@ static int no_connection(struct mfd_conn *c, enum mfd_conn_end end,
 	return mfd_error_set(err, -EACCES, "TLS could not be loaded when this program started");
 }
 
+/* Sessions that have not ended lie there: the only copy of tasks may be among them. */
+static int has_sessions(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), has = 0;
+	struct mfd_session_file *list = NULL;
+	size_t n = 0;
+
+	if (fd >= 0 && !mfd_session_file_list(fd, &list, &n))
+		for (size_t i = 0; i < n; i++)
+			has |= !list[i].ended;
+	mfd_session_file_list_free(list, n);
+	mfd_io_close(&fd);
+	return has;
+}
+
+/*
+ * What is wrong keeps a server from being started, but not from coming up again where sessions wait
+ * for it: another criu, or other rights, than last time.
+ */
+static int goes_on_with_sessions(const struct mfd_serve_config *c, const char *what,
+				 const struct mfd_error *err)
+{
+	if (!has_sessions(c->daemon.dir))
+		return 0;
+	mfd_log_error("%s: %s; going on all the same, since there are sessions in %s", what,
+		      mfd_error_text(err), c->daemon.dir);
+	return 1;
+}
+
+/* Before it is a folder that cannot be made, or a restore that fails. */
+static int check_rights(const struct mfd_serve_config *c, struct mfd_error *err)
+{
+	struct mfd_error no = { 0 };
+
+	if (!geteuid())
+		return 0;
+	mfd_error_set(
+		&no, -EPERM,
+		"must be run as root: it keeps the memory of other users' processes, and CRIU "
+		"must restore them");
+	return goes_on_with_sessions(c, "serve", &no) ?
+		       0 :
+		       mfd_error_set(err, no.code, "%s", mfd_error_text(&no));
+}
+
 /* What restoring needs is looked for now: a source shall not find out at its READY. */
 static int prepare_restore(struct mfd_restore_host *host, const struct mfd_serve_config *c,
 			   struct mfd_error *err)
@@ -173,7 +219,8 @@ static int prepare_restore(struct mfd_restore_host *host, const struct mfd_serve
 		return ret;
 	host->criu = criu.path;
 	if (c->n_restore_options &&
-	    mfd_criuwords_check(criu.path, c->restore_options, c->n_restore_options, &no))
+	    mfd_criuwords_check(criu.path, c->restore_options, c->n_restore_options, &no) &&
+	    !goes_on_with_sessions(c, "--restore-option", &no))
 		return mfd_error_set(err, -EINVAL, "--restore-option: %s", mfd_error_text(&no));
 	if (!mfd_hostcriu_plugins(plugins, sizeof(plugins), NULL))
 		host->plugins = plugins;
@@ -352,12 +399,8 @@ static int serve(struct mfd_serve_config *c, char **words, struct mfd_by_ssh *ss
 
 	mfd_log_tag_set("serve");
 	mfd_log_level_set((enum mfd_log_level)c->daemon.level);
-	if (geteuid()) /* before it is a folder that cannot be made, or a restore that fails */
-		return fail(
-			(mfd_error_set(&err, -EPERM,
-				       "must be run as root: it keeps the memory of other users' "
-				       "processes, and CRIU must restore them"),
-			 &err));
+	if (check_rights(c, &err))
+		return fail(&err);
 	mfd_nofile_raise();
 	l.ssh = c->ssh ? ssh : NULL;
 	configure(&l.server, c);

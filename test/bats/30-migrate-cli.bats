@@ -425,6 +425,13 @@ while True:
 	fails 1 '--restore-option: criu restore ' timeout 10 "$MFD" serve --listen 127.0.0.1:0 \
 		--dir "$SCRATCH/d" --restore --restore-option=--tcp-close \
 		--restore-option=tcp-established
+	# But where sessions wait for it, it comes up.
+	"$TOOLS/mksession" "$SCRATCH/old" s state=READY
+	start old "$MFD" serve --listen 127.0.0.1:0 --dir "$SCRATCH/old" --restore \
+		--restore-option=--bogus
+	eventually 10 grep -q 'going on all the same, since there are sessions' "$SCRATCH/old.err"
+	eventually 10 grep -q '^listening on' "$SCRATCH/old.err"
+	kill "$STARTED_PID"
 	CRIU=/bin/true fails 1 'CRIU=/bin/true' timeout 10 "$MFD" serve --listen 127.0.0.1:0 \
 		--dir "$SCRATCH/d" --restore
 }
