@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -189,6 +190,44 @@ static void test_unreadable(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/*
+ * No worker can be started: restored tasks wait until one can, whatever signals come meanwhile.
+ */
+static void test_no_worker(void **state)
+{
+	struct rlimit was, few;
+	struct source s;
+	pid_t pid;
+
+	(void)state;
+	server_start(NULL, NULL);
+	pid = source_to_running(&s, "one", 0);
+	assert_int_equal(prlimit(server_pid, RLIMIT_NOFILE, NULL, &was), 0);
+	few = (struct rlimit){ 3, was.rlim_max };
+	assert_int_equal(prlimit(server_pid, RLIMIT_NOFILE, &few, NULL), 0);
+	kill(server_worker(), SIGKILL);
+	source_expect_end(&s);
+	source_close(&s);
+	for (int i = 0; i < 500 && !server_log_has("no worker can be started now"); i++)
+		usleep(10000);
+	assert_true(server_log_has("no worker can be started now"));
+	for (int i = 0; i < 3; i++) {
+		kill(server_pid, SIGCHLD);
+		kill(server_pid, SIGHUP);
+		kill(server_pid, SIGUSR2);
+		usleep(300000);
+	}
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	assert_int_equal(prlimit(server_pid, RLIMIT_NOFILE, &was, NULL), 0);
+	for (int i = 0; i < 500 && !server_log_has("userfaultfds taken over"); i++)
+		usleep(10000);
+	wait_for_worker();
+	source_come_back(&s);
+	criu_expect_done(pid, "one");
+	disk_wait_free("one");
+	assert_int_equal(server_stop(), 0);
+}
+
 /* The same, asked to end: the second time at once. */
 static void test_unreadable_end(void **state)
 {
@@ -240,7 +279,8 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_postcopy_early),      SERVER_TEST(test_postcopy),
 		SERVER_TEST(test_postcopy_lost_early), SERVER_TEST(test_discard_running),
 		SERVER_TEST(test_source_gone),	       SERVER_TEST(test_stop_drains),
-		SERVER_TEST(test_unreadable),	       SERVER_TEST(test_unreadable_end),
+		SERVER_TEST(test_unreadable),	       SERVER_TEST(test_no_worker),
+		SERVER_TEST(test_unreadable_end),
 	};
 
 	server_tests_init(argc, argv);

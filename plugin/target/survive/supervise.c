@@ -56,6 +56,8 @@ static int on_child(struct mfd_supervisor *su)
 
 	mfd_supervisor_look_at_keeper(su);
 	look_at_standby(su);
+	if (su->start_ms)
+		return -1;
 	if (waitpid(su->deposits.worker, &status, WNOHANG) != su->deposits.worker)
 		return -1;
 	return mfd_supervisor_worker_ended(su, status);
@@ -67,9 +69,18 @@ static int on_replace(struct mfd_supervisor *su)
 	return -1;
 }
 
-/* A second one asks again: at once. */
+/*
+ * A second one asks again: at once.  The first is for the worker, if there is none now, too: it may
+ * be waited for until the tasks have their pages.
+ */
 static int on_stop(struct mfd_supervisor *su)
 {
+	if (su->start_ms && su->phase == MFD_SUPERVISOR_ENDING) {
+		mfd_log_error("asked to end for the second time, without a worker: restored tasks "
+			      "that lack pages are killed");
+		mfd_deposits_kill_all(&su->deposits);
+		return 1;
+	}
 	mfd_supervisor_enter(su, MFD_SUPERVISOR_ENDING);
 	sd_notify(0, "STOPPING=1");
 	mfd_supervisor_ask_to_end(su);
@@ -123,6 +134,31 @@ static int take_signals(struct mfd_supervisor *su)
 
 /* ---- the loop ---- */
 
+/* Until something is to be done without an event: ms for poll(). */
+static int wait_ms(const struct mfd_supervisor *su)
+{
+	uint64_t now = mfd_io_now_ms();
+
+	if (!su->start_ms)
+		return -1;
+	return su->start_ms > now ? (int)(su->start_ms - now) : 0;
+}
+
+/* -1: there is a worker, or there will be; else the exit code. */
+static int start_again(struct mfd_supervisor *su)
+{
+	int ret;
+
+	if (!su->start_ms || mfd_io_now_ms() < su->start_ms)
+		return -1;
+	ret = mfd_supervisor_start_or_wait(su);
+	if (!ret)
+		return -1;
+	mfd_log_error("cannot start a worker: %s", strerror(-ret));
+	mfd_deposits_kill_all(&su->deposits);
+	return 1;
+}
+
 /* Until the worker has ended for good: its exit code. */
 static int watch(struct mfd_supervisor *su)
 {
@@ -134,12 +170,14 @@ static int watch(struct mfd_supervisor *su)
 			{ .fd = su->link, .events = POLLIN },
 		};
 
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		if (poll(fds, 2, wait_ms(su)) < 0 && errno != EINTR)
 			return 1;
 		if (fds[1].revents && !mfd_supervisor_serve_worker(su))
 			mfd_io_close(&su->link);
 		if (fds[0].revents)
 			code = on_signal(su);
+		if (code < 0)
+			code = start_again(su);
 		if (su->phase == MFD_SUPERVISOR_REPLACING && su->deposits.all && code < 0)
 			mfd_supervisor_kill_worker(su);
 	}
@@ -156,7 +194,7 @@ static int replace(struct mfd_supervisor *su)
 	mfd_upgrade_exec(su);
 	mfd_supervisor_enter(su, MFD_SUPERVISOR_STARTING);
 	mfd_deposits_start_standby(&su->deposits, su->sv->dirfd);
-	ret = mfd_supervisor_start_worker(su);
+	ret = mfd_supervisor_start_or_wait(su);
 	if (ret)
 		mfd_log_error("cannot start a worker: %s", strerror(-ret));
 	return ret ? 1 : -1;
@@ -176,7 +214,7 @@ static int set_up(struct mfd_supervisor *su)
 		su->after = MFD_TAKEOVER_SERVER;
 	if (!su->keeper)
 		ret = mfd_supervisor_start_keeper(su);
-	return ret ? ret : mfd_supervisor_start_worker(su);
+	return ret ? ret : mfd_supervisor_start_or_wait(su);
 }
 
 static int run(struct mfd_supervisor *su)

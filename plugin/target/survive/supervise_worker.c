@@ -190,6 +190,8 @@ int mfd_supervisor_replace(struct mfd_supervisor *su)
 	struct mfd_error err = { 0 };
 	int ret;
 
+	if (su->start_ms)
+		return -EAGAIN; /* there is no worker */
 	if (su->phase == MFD_SUPERVISOR_REPLACING)
 		return -EALREADY;
 	if (su->phase == MFD_SUPERVISOR_ENDING)
@@ -288,13 +290,13 @@ int mfd_supervisor_start_worker(struct mfd_supervisor *su)
 		_exit(code);
 	}
 	close(pair[1]);
-	su->deposits.worker = pid;
 	if (pid < 0) {
 		int ret = -errno;
 
 		mfd_io_close(&su->link);
 		return ret;
 	}
+	su->deposits.worker = pid;
 	mfd_assert(su->phase != MFD_SUPERVISOR_SERVING);
 	return 0;
 }
@@ -322,12 +324,19 @@ static void drain(struct mfd_supervisor *su)
 	mfd_io_close(&su->link);
 }
 
-/* For so many ms: what is to be done then waits for a worker, unless none can be had. */
-static int is_signalled(const struct mfd_supervisor *su, int ms)
+int mfd_supervisor_start_or_wait(struct mfd_supervisor *su)
 {
-	struct pollfd p = { .fd = su->signals, .events = POLLIN };
+	int ret = mfd_supervisor_start_worker(su), waits = su->start_ms != 0;
 
-	return poll(&p, 1, ms) == 1;
+	su->start_ms = 0;
+	if (!mfd_life_cannot_tell(ret) || !su->deposits.all)
+		return ret;
+	if (!waits)
+		mfd_log_error("no worker can be started now (%s): it is tried until there is one, "
+			      "and restored tasks wait",
+			      strerror(-ret));
+	su->start_ms = mfd_io_now_ms() + START_MS;
+	return 0;
 }
 
 /*
@@ -335,8 +344,6 @@ static int is_signalled(const struct mfd_supervisor *su, int ms)
  */
 static int follow(struct mfd_supervisor *su)
 {
-	int ret;
-
 	mfd_assert(su->link < 0);
 	if (su->deaths++ >= MAX_EARLY) {
 		mfd_log_error(
@@ -346,14 +353,7 @@ static int follow(struct mfd_supervisor *su)
 	su->after = MFD_TAKEOVER_WORKER;
 	if (su->phase == MFD_SUPERVISOR_SERVING)
 		mfd_supervisor_enter(su, MFD_SUPERVISOR_STARTING);
-	ret = mfd_supervisor_start_worker(su);
-	if (mfd_life_cannot_tell(ret))
-		mfd_log_error("no worker can be started now (%s): it is tried until there is one, "
-			      "and restored tasks wait",
-			      strerror(-ret));
-	while (mfd_life_cannot_tell(ret) && !is_signalled(su, START_MS))
-		ret = mfd_supervisor_start_worker(su);
-	return ret;
+	return mfd_supervisor_start_or_wait(su);
 }
 
 /* Killed by a signal: -1 = a new one runs, else the exit code of the server. */

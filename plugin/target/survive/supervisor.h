@@ -58,8 +58,9 @@ struct mfd_supervisor {
 	int keeper_link;
 	uint64_t restarts[MFD_SUPERVISOR_MAX_RESTARTS]; /* when the last ones were */
 	unsigned n_restarts;
-	int checking;	 /* bool: a new program is being tried */
-	unsigned deaths; /* of workers, since one was ready */
+	uint64_t start_ms; /* 0: there is a worker; else when it is tried to start one */
+	int checking;	   /* bool: a new program is being tried */
+	unsigned deaths;   /* of workers, since one was ready */
 };
 
 /* ---- supervise_worker.c ---- */
@@ -68,6 +69,8 @@ struct mfd_supervisor {
 void mfd_supervisor_enter(struct mfd_supervisor *su, enum mfd_supervisor_phase phase);
 /* 0 or -errno */
 int mfd_supervisor_start_worker(struct mfd_supervisor *su);
+/* The same, but for a want that passes while tasks wait for it: then it is tried again (start_ms). */
+int mfd_supervisor_start_or_wait(struct mfd_supervisor *su);
 /* One message of the worker, answered; 0 when its end is closed. */
 int mfd_supervisor_serve_worker(struct mfd_supervisor *su);
 /* Ask it to end, once more. */
