@@ -42,8 +42,8 @@ static const struct left {
 				      "copy, was not told so",
 				      NULL, "has the target told once more, then gives that up" },
 	[MFD__SOURCE_STATE__FREEZING] = { "freezing",
-					  "criu has ended while it froze the tasks; the target has "
-					  "not what could run there",
+					  "criu ended while it froze the tasks, unless they were "
+					  "frozen since; the target has not what could run there",
 					  "thaws them, and they run on here", NULL },
 };
 
@@ -106,12 +106,33 @@ static int is_freezing(const Mfd__SourceEntry *e)
 	return e->state == MFD__SOURCE_STATE__FREEZING;
 }
 
-/* While CRIU lives, it thaws what it has frozen. */
-static int is_settled(const Mfd__SourceEntry *e)
+/* Not of what cannot be seen from here. */
+static int is_thawed(const Mfd__SourceEntry *e)
 {
-	return is_freezing(e) &&
-	       (!is_here(e) || !e->freezer || mfd_freezer_is_frozen(e->freezer) <= 0 ||
-		mfd_life((pid_t)e->criu, e->criu_start) == MFD_LIFE_ALIVE);
+	return is_freezing(e) && (!is_here(e) || !e->freezer || !mfd_freezer_is_frozen(e->freezer));
+}
+
+/* While CRIU lives, it thaws what it has frozen. */
+static int is_criu_at_work(const Mfd__SourceEntry *e)
+{
+	return is_freezing(e) && mfd_life((pid_t)e->criu, e->criu_start) == MFD_LIFE_ALIVE;
+}
+
+/*
+ * The file goes, or a person's own freeze would be taken for CRIU's later.  With the lock, and
+ * looked at anew: a sender may have begun meanwhile.
+ */
+static void forget(int dirfd)
+{
+	int lock = openat(dirfd, MFD_SOURCE_FILE_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	Mfd__SourceEntry *e = NULL;
+
+	if (lock < 0)
+		return;
+	if (!mfd_source_file_lock(lock) && !mfd_source_file_load(dirfd, &e, NULL) && is_thawed(e))
+		unlinkat(dirfd, MFD_SOURCE_FILE_NAME, 0);
+	mfd_source_file_free(e);
+	close(lock);
 }
 
 static void say_tasks(const Mfd__SourceEntry *e, unsigned n, char *buf, size_t len)
@@ -120,7 +141,10 @@ static void say_tasks(const Mfd__SourceEntry *e, unsigned n, char *buf, size_t l
 	const char *by = held_by(e, held, sizeof(held));
 
 	if (is_freezing(e))
-		snprintf(buf, len, "they are held by %s", by);
+		snprintf(buf, len, "they are held by %s%s", by,
+			 mfd_freezer_is_frozen(e->freezer) < 0 ?
+				 ", if it is frozen, which cannot be seen from here" :
+				 "");
 	else
 		snprintf(buf, len, "%u of %zu tasks exist here%s%s", n, e->n_task,
 			 by ? ", held by " : "", by ? by : "");
@@ -174,8 +198,13 @@ struct json_object *mfd_status_left(const char *dir)
 
 	if (fd < 0)
 		return NULL;
-	if (!mfd_source_file_is_locked(fd) && !mfd_source_file_load(fd, &e, NULL) && !is_settled(e))
-		j = describe(e, realpath(dir, path) ? path : dir);
+	if (!mfd_source_file_is_locked(fd) && !mfd_source_file_load(fd, &e, NULL) &&
+	    !is_criu_at_work(e)) {
+		if (is_thawed(e))
+			forget(fd);
+		else
+			j = describe(e, realpath(dir, path) ? path : dir);
+	}
 	mfd_source_file_free(e);
 	close(fd);
 	return j;

@@ -231,7 +231,7 @@ int mfd_parsed_lazy_pages(void)
 	return at >= 0 ? c.opts[at] == 1 : mfd_host_was_told("--lazy-pages");
 }
 
-void mfd_parsed_freeze_cgroup(char *buf, size_t len)
+int mfd_parsed_freeze_cgroup(char *buf, size_t len)
 {
 	const char *group;
 	struct criu c;
@@ -239,8 +239,8 @@ void mfd_parsed_freeze_cgroup(char *buf, size_t len)
 
 	if (at < 0) {
 		mfd_host_text_of("--freeze-cgroup", buf, len);
-		return;
+		return strlen(buf) < len - 1 ? 0 : -ENAMETOOLONG;
 	}
 	memcpy(&group, c.opts + at, sizeof(group));
-	snprintf(buf, len, "%s", group ? group : "");
+	return snprintf(buf, len, "%s", group ? group : "") < (int)len ? 0 : -ENAMETOOLONG;
 }

@@ -18,7 +18,7 @@
 int mfd_parsed_ps_socket(void);
 /* Nonzero: --lazy-pages was asked for; 0: it was not, or that is not known. */
 int mfd_parsed_lazy_pages(void);
-/* The folder of --freeze-cgroup, empty: not asked for.  A longer one is cut off, and no folder. */
-void mfd_parsed_freeze_cgroup(char *buf, size_t len);
+/* The folder of --freeze-cgroup, empty: not asked for.  0; -ENAMETOOLONG. */
+int mfd_parsed_freeze_cgroup(char *buf, size_t len);
 
 #endif

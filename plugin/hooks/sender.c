@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "deadman.h"
+#include "freezer.h"
 #include "gate_pair.h"
 #include "host.h"
 #include "io.h"
@@ -211,9 +212,13 @@ int mfd_sender_freezes(struct mfd_sender *s, struct mfd_error *err)
 {
 	struct mfd_link_msg m = { .type = MFD_LINK_FREEZE };
 
-	if (s->link < 0)
+	int ret;
+
+	if (s->link < 0 || s->frozen)
 		return 0;
-	mfd_parsed_freeze_cgroup(m.text, sizeof(m.text));
+	ret = mfd_parsed_freeze_cgroup(m.text, sizeof(m.text));
+	if (ret)
+		return mfd_error_sys(err, ret, "--freeze-cgroup %s...", m.text);
 	return m.text[0] ? ask(s, &m, NULL, err) : 0;
 }
 
@@ -228,6 +233,15 @@ static int check_gate(struct mfd_error *err)
 			     "criu dump --ps-socket %d: with the multifd plugin expected "
 			     "--ps-socket %d, or none",
 			     number, MFD_LINK_GATE_CRIU);
+}
+
+/* CRIU may thaw it for another plugin before it asks ours, and freezes it again at the end. */
+static int is_frozen(void)
+{
+	char group[sizeof(((struct mfd_link_msg *)0)->text)];
+
+	return !mfd_parsed_freeze_cgroup(group, sizeof(group)) && group[0] &&
+	       mfd_freezer_is_frozen(group) > 0;
 }
 
 int mfd_sender_start(struct mfd_sender *s, const struct mfd_options *o, struct mfd_error *err)
@@ -269,6 +283,7 @@ int mfd_sender_start(struct mfd_sender *s, const struct mfd_options *o, struct m
 		mfd_gate_pair_close();
 		mfd_io_close(&s->link);
 	}
+	s->frozen = is_frozen();
 	return ret;
 }
 

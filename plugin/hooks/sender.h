@@ -10,7 +10,8 @@
 #include "pluginlink.h"
 
 struct mfd_sender {
-	int link; /* -1 = none */
+	int link;   /* -1 = none */
+	int frozen; /* bool: what CRIU is told to freeze was so when the dump began */
 };
 
 /*

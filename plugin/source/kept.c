@@ -484,8 +484,8 @@ int mfd_kept_again(struct mfd_shared *sh, struct mfd_options *o, struct mfd_erro
 /* Nothing else may know that its tasks are held or frozen, or that the target is owed a word. */
 static int must_be_settled(const Mfd__SourceEntry *e)
 {
-	if (e->state == MFD__SOURCE_STATE__FREEZING)
-		return e->freezer && mfd_freezer_is_frozen(e->freezer) > 0;
+	if (e->state == MFD__SOURCE_STATE__FREEZING) /* -errno: that cannot be seen from here */
+		return e->freezer && mfd_freezer_is_frozen(e->freezer) != 0;
 	return e->state != MFD__SOURCE_STATE__UNTOLD || (e->has_hold && e->hold);
 }
 

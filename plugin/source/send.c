@@ -156,7 +156,7 @@ static int from_plugin(struct mfd_options *o)
 }
 
 /* By `resolve --source`, with its decision: every process of the sender before has died. */
-static int again(struct mfd_options *o, int forget)
+static int again(struct mfd_options *o, const char *what)
 {
 	struct mfd_error err = { 0 };
 	struct mfd_shared *sh = share(&err);
@@ -164,6 +164,11 @@ static int again(struct mfd_options *o, int forget)
 
 	if (!ret)
 		ret = mfd_secure_load(o, &sh->security, &err);
+	if (!ret && sh->kept == MFD__SOURCE_STATE__FREEZING && strcmp(what, "run"))
+		ret = mfd_error_set(&err, -EBUSY,
+				    "the tasks are frozen by the control group %s: --run thaws it, "
+				    "nothing else does",
+				    sh->freezer);
 	if (ret) {
 		mfd_log_error("%s", err.text); /* to the person: not in a log yet */
 		return MFD_EXIT_REFUSED;
@@ -171,7 +176,7 @@ static int again(struct mfd_options *o, int forget)
 	mfd_send_phase_again(sh);
 	log_fd = open_log(o);
 	mfd_log_info("a sender goes on with session '%s', whose sender was gone", sh->session);
-	return mfd_supervisor_again(o, sh, log_fd, forget);
+	return mfd_supervisor_again(o, sh, log_fd, !strcmp(what, "discard"));
 }
 
 int mfd_send_main(int argc, char **argv)
@@ -187,7 +192,7 @@ int mfd_send_main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	mfd_options_init(&o);
-	ret = is_first ? from_plugin(&o) : again(&o, !strcmp(argv[2], "discard"));
+	ret = is_first ? from_plugin(&o) : again(&o, argv[2]);
 	mfd_options_free(&o);
 	return ret;
 }

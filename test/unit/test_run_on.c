@@ -204,6 +204,44 @@ static void test_another_dump(void **state)
 	assert_int_equal(in_child(begins), 0);
 }
 
+/* The exit status of a verb; what it says is looked for in `text`, or not at all. */
+static int verb(const char *words, const char *text)
+{
+	char command[512];
+	const char *build = getenv("MFD_BUILD");
+
+	snprintf(command, sizeof(command), "%s/criu-multifd %s --source . %s%s%s 2>&1", build,
+		 words, text ? "| grep -q '" : ">/dev/null", text ? text : "", text ? "'" : "");
+	return system(command);
+}
+
+/* A person sees it as long as it may be so, and only --run changes anything. */
+static void test_verbs(void **state)
+{
+	(void)state;
+	if (!getenv("MFD_BUILD")) {
+		print_message("MFD_BUILD is not set\n");
+		skip();
+	}
+	make_group(&versions[0], versions[0].thawed);
+	assert_int_equal(in_child(freezes), 0);
+	put(versions[0].frozen);
+	assert_int_equal(verb("status", "held by the frozen control group"), 0);
+	assert_int_not_equal(verb("resolve --retry", NULL), 0);
+	assert_int_not_equal(verb("resolve --discard", NULL), 0);
+	assert_int_equal(mfd_freezer_is_frozen(group), 1);
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(mkdir(file, 0700), 0);
+	assert_int_equal(verb("status", "cannot be seen from here"), 0);
+	assert_int_equal(rmdir(file), 0);
+	/* Once it was thawed, a later freeze is not CRIU's. */
+	put(versions[0].thawed);
+	verb("status", NULL);
+	put(versions[0].frozen);
+	assert_int_not_equal(verb("status", "held by"), 0);
+	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
+}
+
 /* What cannot be undone now stays noted. */
 static void test_cannot(void **state)
 {
@@ -231,7 +269,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_thawed), TEST(test_frozen_before), TEST(test_frozen_later),
-		TEST(test_again),  TEST(test_another_dump),  TEST(test_cannot),
+		TEST(test_verbs),  TEST(test_again),	     TEST(test_another_dump),
+		TEST(test_cannot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

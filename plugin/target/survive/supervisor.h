@@ -69,7 +69,7 @@ struct mfd_supervisor {
 void mfd_supervisor_enter(struct mfd_supervisor *su, enum mfd_supervisor_phase phase);
 /* 0 or -errno */
 int mfd_supervisor_start_worker(struct mfd_supervisor *su);
-/* The same, but for a want that passes while tasks wait for it: then it is tried again (start_ms). */
+/* The same; but a want that passes, while tasks wait, is tried again (start_ms). */
 int mfd_supervisor_start_or_wait(struct mfd_supervisor *su);
 /* One message of the worker, answered; 0 when its end is closed. */
 int mfd_supervisor_serve_worker(struct mfd_supervisor *su);
