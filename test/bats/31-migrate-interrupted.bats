@@ -55,8 +55,8 @@ interrupt()
 				jq -c '[.result, .error]')"
 			# Before the program has read its command line a signal ends it as any
 			# other.
-			if [ "$phase" = start ] && [ "$rc" -gt 128 ]; then
-				[ ! -s "$SCRATCH/migrate.out" ]
+			if [ "$phase" = start ] && [ "$rc" -gt 128 ] &&
+				[ ! -s "$SCRATCH/migrate.out" ]; then
 				one_here
 				stop_victim
 				continue
