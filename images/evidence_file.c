@@ -254,60 +254,26 @@ static void expire_one(void *arg, int folder, const char *name)
 		unlinkat(folder, name, 0);
 }
 
-/* What is done to each record of each folder. */
-struct each {
-	void (*act)(void *arg, int folder, const char *name);
-	void *arg;
-	int ret;
-};
-
-static void each_folder(void *arg, int by_id, const char *name)
+static void expire_folder(void *arg, int by_id, const char *name)
 {
-	struct each *e = arg;
-	int folder, ret;
+	int folder = *name == '.' ?
+			     -1 :
+			     openat(by_id, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
-	if (*name == '.')
+	if (folder < 0)
 		return;
-	folder = openat(by_id, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	ret = folder < 0 ? -errno : walk(folder, e->act, e->arg);
-	if (folder >= 0)
-		close(folder);
-	e->ret = e->ret ? e->ret : ret == -ENOTDIR ? 0 : ret;
-}
-
-static int for_all(int dirfd, void (*act)(void *arg, int folder, const char *name), void *arg)
-{
-	int by_id = openat(dirfd, BY_ID, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), ret;
-	struct each e = { .act = act, .arg = arg };
-
-	if (by_id < 0)
-		return errno == ENOENT ? 0 : -errno;
-	ret = walk(by_id, each_folder, &e);
-	close(by_id);
-	return ret ? ret : e.ret;
+	walk(folder, expire_one, arg);
+	close(folder);
 }
 
 int mfd_evidence_file_expire(int dirfd, uint64_t seconds)
 {
+	int by_id = openat(dirfd, BY_ID, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), ret;
 	time_t before = time(NULL) - (time_t)seconds;
 
-	return seconds ? for_all(dirfd, expire_one, &before) : 0;
-}
-
-static void shift_one(void *arg, int folder, const char *name)
-{
-	const int64_t *seconds = arg;
-	struct timespec t[2] = { { .tv_nsec = UTIME_OMIT } };
-	struct stat st;
-
-	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
-		return;
-	t[1] = st.st_mtim;
-	t[1].tv_sec += *seconds;
-	utimensat(folder, name, t, AT_SYMLINK_NOFOLLOW);
-}
-
-int mfd_evidence_file_shift(int dirfd, int64_t seconds)
-{
-	return for_all(dirfd, shift_one, &seconds);
+	if (by_id < 0)
+		return errno == ENOENT ? 0 : -errno;
+	ret = seconds ? walk(by_id, expire_folder, &before) : 0;
+	close(by_id);
+	return ret;
 }

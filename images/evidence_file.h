@@ -46,7 +46,5 @@ int mfd_evidence_file_is_full(int dirfd, const char *identity, unsigned most);
 void mfd_evidence_file_folder(const char *identity, char *buf, size_t len);
 /* Remove records that are older than so many seconds (0 = none). */
 int mfd_evidence_file_expire(int dirfd, uint64_t seconds);
-/* The host's clock has moved by so much: the times by which records expire move with it. */
-int mfd_evidence_file_shift(int dirfd, int64_t seconds);
 
 #endif

@@ -11,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "calendar.h"
 #include "evidence_file.h"
 #include "held.h"
 #include "io.h"
@@ -145,8 +144,7 @@ void mfd_clean_ended(struct mfd_server *sv)
 	    !atomic_compare_exchange_strong(&sv->expired_ms, &then, now))
 		return;
 	atomic_store(&sv->unexpired, 0);
-	if (mfd_calendar_keep(sv->dirfd) ||
-	    mfd_session_file_expire(sv->dirfd, sv->keep_ended, MAX_NAMES))
+	if (mfd_session_file_expire(sv->dirfd, sv->keep_ended, MAX_NAMES))
 		mfd_log_debug("%s: old sessions are not forgotten", sv->dir);
 }
 
