@@ -38,10 +38,15 @@ void mfd_drain_look(struct mfd_drain *d, struct mfd_drain_item *it)
 	struct mfd_error err = { 0 };
 
 	m.pid = (uint32_t)it->pid;
+	m.start = it->start;
 	m.no_auto = 1; /* migrate adds them; here they would be another process's, too */
 	m.o.max_bandwidth = d->bandwidth ? d->bandwidth / d->parallel : m.o.max_bandwidth;
 	if (mfd_heldgroup_refuse(it->pid, &err)) {
 		mfd_drain_set(it, MFD_DRAIN_DOUBT, "%s", mfd_error_text(&err));
+		return;
+	}
+	if (mfd_migrate_check_start(&m, &err)) {
+		mfd_drain_set(it, MFD_DRAIN_GONE, "%s", mfd_error_text(&err));
 		return;
 	}
 	if (mfd_migrate_check_pid(m.pid, &err) || mfd_migrate_look_into(&m, &c, &err))

@@ -331,6 +331,7 @@ static int migrate(struct mfd_migrate *m)
 	int ret = mfd_migrate_check_host(&err);
 
 	mfd_migrate_block_signals();
+	ret = ret ? ret : mfd_migrate_check_start(m, &err);
 	ret = ret ? ret : mfd_migrate_check_pid(m->pid, &err);
 	ret = ret ? ret : mfd_netaddr_check_here(m->o.move_address, &err);
 	ret = ret ? ret : mfd_hostcriu_find(&m->criu, &err);

@@ -43,6 +43,7 @@ struct mfd_migrate_report {
 struct mfd_migrate {
 	/* the command line */
 	uint32_t pid;
+	uint64_t start; /* field 22 of its /proc/PID/stat, 0: whichever has that pid */
 	const char *to, *images;
 	int restore, json, no_check, no_auto;
 	uint64_t timeout_ms; /* 0 = none */
@@ -128,6 +129,8 @@ int mfd_migrate_is_option(const char *word, const char *name);
 /* 0 or -errno with a sentence. */
 int mfd_migrate_check_host(struct mfd_error *err);
 int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err);
+/* --tree-start: is it still the process that was meant? */
+int mfd_migrate_check_start(const struct mfd_migrate *m, struct mfd_error *err);
 /* Refuses options that are migrate's own or would defeat it; fills restore_options. */
 int mfd_migrate_check_criu_args(struct mfd_migrate *m, struct mfd_error *err);
 

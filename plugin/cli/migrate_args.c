@@ -172,6 +172,19 @@ static int set_pid(void *dest, const char *value, struct mfd_error *err)
 	return 0;
 }
 
+static int set_start(void *dest, const char *value, struct mfd_error *err)
+{
+	char *end;
+	unsigned long long v;
+
+	errno = 0;
+	v = strtoull(value, &end, 10);
+	if (!isdigit((unsigned char)*value) || *end || errno || !v)
+		return mfd_error_set(err, -EINVAL, "'%s' is not a number of clock ticks", value);
+	*(uint64_t *)dest = v;
+	return 0;
+}
+
 int mfd_migrate_args(struct mfd_migrate *m, const struct mfd_migrate_words *w, int argc,
 		     char **argv)
 {
@@ -224,6 +237,12 @@ int mfd_migrate_args(struct mfd_migrate *m, const struct mfd_migrate_words *w, i
 		  .dest = &m->images,
 		  .arg = "DIR",
 		  .help = "where criu writes images and logs; kept (a private folder in TMPDIR, removed)" },
+		{ .name = "tree-start",
+		  .kind = MFD_FLAG_CALL,
+		  .call = set_start,
+		  .dest = &m->start,
+		  .arg = "TICKS",
+		  .help = "only if that process began then (field 22 of /proc/PID/stat): pids are used again" },
 		{ .name = "no-auto-options",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &m->no_auto,

@@ -98,6 +98,18 @@ int mfd_migrate_check_pid(uint32_t pid, struct mfd_error *err)
 	return 0;
 }
 
+int mfd_migrate_check_start(const struct mfd_migrate *m, struct mfd_error *err)
+{
+	uint64_t start = m->start ? mfd_procfile_start_time((pid_t)m->pid) : 0;
+
+	return start == m->start ?
+		       0 :
+		       mfd_error_set(err, -ESRCH,
+				     "the process that was meant has ended; %u is another one now, "
+				     "or none",
+				     m->pid);
+}
+
 /* ---- options for CRIU ---- */
 
 enum use {

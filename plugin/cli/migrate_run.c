@@ -252,7 +252,8 @@ int mfd_migrate_run(struct mfd_migrate *m, struct mfd_error *err)
 	if (signals < 0)
 		return mfd_error_sys(err, -errno, "signalfd");
 	m->start_ms = mfd_io_now_ms();
-	ret = start_criu(m, err);
+	ret = mfd_migrate_check_start(m, err); /* much may have happened since the first look */
+	ret = ret ? ret : start_criu(m, err);
 	if (!ret)
 		watch(m, signals);
 	close(signals);

@@ -224,6 +224,8 @@ huge_there()
 	kernel=$(pgrep -P 2 | head -n 1)
 	[ -z "$kernel" ] || VICTIM_PID=$kernel fails 4 'is a thread of the kernel' migrate
 	VICTIM_PID=$$ fails 4 'is this program or one of its ancestors' migrate
+	fails 4 'the process that was meant has ended' migrate --tree-start 1
+	fails 64 "'x' is not a number of clock ticks" migrate --tree-start x
 	sleep 0 &
 	local zombie=$!
 	eventually 5 is_dead "$zombie"
