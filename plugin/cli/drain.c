@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "drain.h"
 #include "io.h"
+#include "text.h"
+
+#define RESTART_US 1000000
 
 /* What every move needs, before the first. */
 static int prepare(struct mfd_drain *d, struct mfd_error *err)
@@ -17,7 +21,7 @@ static int prepare(struct mfd_drain *d, struct mfd_error *err)
 	ret = ret ? ret : mfd_hostcriu_find(&d->m.criu, err);
 	ret = ret ? ret : mfd_hostcriu_plugins(d->m.plugins, sizeof(d->m.plugins), err);
 	ret = ret ? ret : mfd_drain_left_open(d, err);
-	ret = ret ? ret : mfd_drain_pick(d, err);
+	ret = ret ? ret : mfd_drain_pick(d, 0, err);
 	ret = ret ? ret : mfd_drain_left(d, err);
 	return ret;
 }
@@ -55,7 +59,10 @@ static void look_again(struct mfd_drain *d)
 	struct mfd_error err = { 0 };
 	size_t before = d->n;
 
-	mfd_drain_pick(d, &err); /* what is gone by now has no group any more */
+	/* systemd waits a tenth of a second before it starts again what has ended. */
+	if (mfd_drain_count(d, MFD_DRAIN_MOVED, NULL) && !d->stop)
+		usleep(RESTART_US);
+	mfd_drain_pick(d, 1, &err);
 	for (size_t i = before; i < d->n; i++)
 		mfd_drain_set(
 			&d->items[i], MFD_DRAIN_NEW,
@@ -86,7 +93,11 @@ static int dry_code(struct mfd_drain *d)
 
 static int refuse(const struct mfd_error *err)
 {
-	fprintf(stderr, "criu-multifd drain: %s\n", mfd_error_text(err));
+	char text[1024];
+
+	/* Names of control groups are in it. */
+	snprintf(text, sizeof(text), "%s", mfd_error_text(err));
+	fprintf(stderr, "criu-multifd drain: %s\n", mfd_image_text_clean(text));
 	return MFD_EXIT_REFUSED;
 }
 

@@ -34,6 +34,7 @@
 
 #define MFD_DRAIN_TARGETS 64 /* a bit each of mfd_drain_item.tried */
 #define MFD_DRAIN_PICKS	  64
+#define MFD_DRAIN_EXTRA	  66 /* words of migrate's that are handed on */
 #define MFD_DRAIN_DIR	  "/run/criu-multifd.drain"
 #define MFD_DRAIN_UNKNOWN UINT64_MAX /* of a target's room */
 
@@ -42,10 +43,12 @@ enum mfd_drain_state {
 	MFD_DRAIN_WAITING,
 	MFD_DRAIN_MOVING,
 	MFD_DRAIN_MOVED,
-	MFD_DRAIN_GONE,	  /* has ended by itself */
+	MFD_DRAIN_STORED, /* complete there, and not restored: an operator's to do */
+	MFD_DRAIN_GONE,	  /* had ended by itself before it was begun */
 	MFD_DRAIN_LATE,	  /* not begun: the time, a signal, no target */
 	MFD_DRAIN_CANNOT, /* and was not tried */
 	MFD_DRAIN_FAILED, /* runs on here */
+	MFD_DRAIN_DIED,	  /* while it was being moved */
 	MFD_DRAIN_NEW,	  /* began to run here meanwhile */
 	MFD_DRAIN_BUSY,	  /* a sender of an earlier run is at work */
 	MFD_DRAIN_DOUBT,
@@ -94,6 +97,7 @@ struct mfd_drain_item {
 	double total_ms, pause_ms; /* pause < 0: not known */
 	uint64_t bytes_memory, bytes_wire;
 	int target_failed; /* bool: it could not be reached, or refused */
+	int again;	   /* bool: another target may do better */
 	char error[700];
 };
 
@@ -120,7 +124,7 @@ struct mfd_drain {
 	uint64_t bandwidth;   /* of all together, 0: as configured */
 	const char *dir, *metrics, *session;
 	int dry_run, no_restore;
-	const char *extra[64]; /* words that are handed on to migrate */
+	const char *extra[MFD_DRAIN_EXTRA]; /* words that are handed on to migrate */
 	unsigned n_extra;
 
 	int dirfd;
@@ -156,8 +160,11 @@ int mfd_drain_time(const char *text, int64_t now, int64_t *when, struct mfd_erro
 
 /* ---- drain_pick.c ---- */
 
-/* Add the trees that are meant, one item each.  0 or -errno with a sentence. */
-int mfd_drain_pick(struct mfd_drain *d, struct mfd_error *err);
+/*
+ * Add the trees that are meant, one item each.  0 or -errno with a sentence.  again: after the
+ * moves, when some of what is named may be gone.
+ */
+int mfd_drain_pick(struct mfd_drain *d, int again, struct mfd_error *err);
 /* ---- drain_item.c ---- */
 
 struct mfd_drain_item *mfd_drain_item_add(struct mfd_drain *d, pid_t pid);
@@ -172,6 +179,11 @@ int mfd_drain_left_open(struct mfd_drain *d, struct mfd_error *err);
 int mfd_drain_left(struct mfd_drain *d, struct mfd_error *err);
 /* Nonzero: an earlier run had a session for that process. */
 int mfd_drain_left_knows(const struct mfd_drain *d, pid_t pid);
+/*
+ * 1 if a sender has left something to be settled, or that cannot be known: the item is in doubt
+ * then, whatever migrate said.  has_ended: its migrate; then a sender that is just ending is none.
+ */
+int mfd_drain_left_look(struct mfd_drain *d, struct mfd_drain_item *it, int has_ended);
 /* What became of a move whose migrate has died. */
 void mfd_drain_left_judge(struct mfd_drain *d, struct mfd_drain_item *it);
 
@@ -240,6 +252,7 @@ size_t mfd_drain_count(const struct mfd_drain *d, enum mfd_drain_state state, ui
 /* Set the state with the reason. */
 void mfd_drain_set(struct mfd_drain_item *it, enum mfd_drain_state state, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-int mfd_drain_is_left(enum mfd_drain_state state); /* something of it is on this host */
+int mfd_drain_is_left(enum mfd_drain_state state);  /* something of it is on this host */
+int mfd_drain_is_there(enum mfd_drain_state state); /* all of it is on the target */
 
 #endif

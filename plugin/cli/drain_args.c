@@ -15,6 +15,8 @@
 #include "io.h"
 #include "size.h"
 
+#define OWN_EXTRA 2 /* words that complete() adds */
+
 static char host[65];
 
 /* ---- values ---- */
@@ -46,9 +48,8 @@ struct hand_on {
 static int hand_on(void *dest, const char *value, struct mfd_error *err)
 {
 	struct hand_on *h = dest;
-	const size_t room = sizeof(h->d->extra) / sizeof(*h->d->extra);
 
-	if (h->d->n_extra + 2 > room)
+	if (h->d->n_extra + 2 + OWN_EXTRA > MFD_DRAIN_EXTRA)
 		return mfd_error_set(err, -E2BIG, "too many of them");
 	h->d->extra[h->d->n_extra++] = h->flag;
 	h->d->extra[h->d->n_extra++] = value;
@@ -147,7 +148,7 @@ int mfd_drain_args_targets(struct mfd_drain *d, const char *list, struct mfd_err
 
 static const char notes[] =
 	"What is meant is found by control groups of version 2, those of systemd and of container runtimes; no systemd is\n"
-	"asked. Several flags add up. Each process whose parent is not among those meant is moved with all its children, by\n"
+	"asked; groups that belong to a user are looked at only by --cgroup. Several flags add up. Each process whose parent is not among those meant is moved with all its children, by\n"
 	"a 'criu-multifd migrate' of its own: a failure of one does not matter to another. All other options of migrate (TLS,\n"
 	"precopy, mode ...) and those of criu, after --, are handed on to each.\n"
 	"\n"
@@ -166,15 +167,16 @@ static const char notes[] =
 	"its events (events.json); what is to be settled is there, too. DIR is for one boot, and for one drain at a time.\n"
 	"\n"
 	"What supervises a process must not start it again when it is gone here: stop that first (for systemd a drop-in with\n"
-	"Restart=no). What appeared meanwhile is named at the end, and the host is not empty then. A container's root file\n"
+	"Restart=no). What has appeared a second after the last move is named, and the host is not empty then. A container's root file\n"
 	"system and its runtime's own record do not move: contrib/runtimes/move-container does that.\n"
 	"\n"
 	"--json: events plan, begun, ended, and summary as the last, with a state for each process: moved, gone (it ended by\n"
-	"itself), not-begun, cannot-move, failed, new, busy, in-doubt, both-run. pause_ms is the time in which no copy ran.\n"
+	"itself before), not-begun, cannot-move, failed, died (while it was moved), new, busy, in-doubt, both-run; with\n"
+	"--no-restore stored: complete there, running nowhere until 'criu-multifd restore' there. pause_ms: no copy ran.\n"
 	"\n"
 	"Exit status:\n"
 	"   0  empty: nothing of what is meant is left here (with --dry-run: everything can move)\n"
-	"   1  something is left and runs on here: it cannot move, failed, or began meanwhile\n"
+	"   1  something is left and runs on here: it cannot move, failed, or began meanwhile; or it died while it was moved\n"
 	"   2  something was not begun and runs on here: the deadline, a signal, or no target with room\n"
 	"   3  something is in doubt, or a move of an earlier run is at work: see 'criu-multifd status --source'\n"
 	"   4  nothing was begun: no such unit or process, not root, no criu, another drain in DIR ...\n"

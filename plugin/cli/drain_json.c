@@ -34,7 +34,7 @@ struct json_object *mfd_drain_json_item(const struct mfd_drain *d, const struct 
 					const char *event)
 {
 	struct json_object *j = json_object_new_object();
-	int moved = it->state == MFD_DRAIN_MOVED;
+	int moved = mfd_drain_is_there(it->state);
 
 	if (event)
 		add_text(j, "event", event);

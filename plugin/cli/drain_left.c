@@ -87,14 +87,30 @@ static void mark_tasks(struct mfd_drain *d, const struct mfd_drain_item *of, int
 	mfd_source_file_free(e);
 }
 
-/* 1: something is left in the sender's folder, and the item says so. */
-static int judge_folder(struct mfd_drain *d, struct mfd_drain_item *it, const char *path)
+static int not_known(struct mfd_drain_item *it, const char *path, int ret)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), found = 1;
+	mfd_drain_set(it, MFD_DRAIN_DOUBT, "what a sender has left in %s cannot be read: %s", path,
+		      strerror(-ret));
+	return 1;
+}
+
+/* 1: something is left in the sender's folder, or that cannot be known; the item says so. */
+static int judge_folder(struct mfd_drain *d, struct mfd_drain_item *it, const char *path,
+			int has_ended)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), found = 1, ret;
+	Mfd__SourceEntry *e = NULL;
 	struct json_object *j;
 
 	if (fd < 0)
+		return errno == ENOENT ? 0 : not_known(it, path, -errno);
+	ret = mfd_source_file_load(fd, &e, NULL);
+	mfd_source_file_free(e);
+	/* A sender that ends after its migrate, and owes nothing. */
+	if (has_ended && ret == -ENOENT) {
+		close(fd);
 		return 0;
+	}
 	j = mfd_status_left(path);
 	if (j)
 		mfd_drain_set(it, MFD_DRAIN_DOUBT, "%s. %s", text_of(j, "doubt"),
@@ -103,7 +119,7 @@ static int judge_folder(struct mfd_drain *d, struct mfd_drain_item *it, const ch
 		mfd_drain_set(it, MFD_DRAIN_BUSY,
 			      "a sender is at work: criu-multifd status --source %s", path);
 	else
-		found = 0;
+		found = ret && ret != -ENOENT ? not_known(it, path, ret) : 0;
 	json_object_put(j);
 	if (found)
 		mark_tasks(d, it, fd);
@@ -111,7 +127,7 @@ static int judge_folder(struct mfd_drain *d, struct mfd_drain_item *it, const ch
 	return found;
 }
 
-/* Each sender's folder in the session's: 1 if one of them has something. */
+/* Each sender's folder in the session's: 1 if one of them has something; -errno. */
 static int each_sender(const char *dir, int (*each)(void *arg, const char *path), void *arg)
 {
 	DIR *folder = opendir(dir);
@@ -119,28 +135,29 @@ static int each_sender(const char *dir, int (*each)(void *arg, const char *path)
 	char path[4096];
 	int found = 0;
 
-	while (folder && (e = readdir(folder))) {
+	if (!folder)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	while ((e = readdir(folder))) {
 		if (strncmp(e->d_name, SENDER_DIR, strlen(SENDER_DIR)) ||
 		    snprintf(path, sizeof(path), "%s/%s", dir, e->d_name) >= (int)sizeof(path))
 			continue;
 		found |= each(arg, path);
 	}
-	if (folder)
-		closedir(folder);
+	closedir(folder);
 	return found;
 }
 
 struct judged {
 	struct mfd_drain *d;
-	struct mfd_drain_item *it; /* NULL: that of `session` */
-	const char *session;
+	struct mfd_drain_item *it;
+	int has_ended; /* bool: its migrate */
 };
 
 static int judge_one(void *arg, const char *path)
 {
 	struct judged *j = arg;
 
-	return j->it && judge_folder(j->d, j->it, path);
+	return judge_folder(j->d, j->it, path, j->has_ended);
 }
 
 /* Is anything there?  Asked first: only then there is an item. */
@@ -150,7 +167,27 @@ static int has_something(void *arg, const char *path)
 	struct mfd_drain empty = { 0 };
 
 	(void)arg;
-	return judge_folder(&empty, &none, path);
+	return judge_folder(&empty, &none, path, 0);
+}
+
+int mfd_drain_left_look(struct mfd_drain *d, struct mfd_drain_item *it, int has_ended)
+{
+	struct judged j = { .d = d, .it = it, .has_ended = has_ended };
+	char path[4096], why[sizeof(it->why)];
+	int ret;
+
+	snprintf(why, sizeof(why), "%s", it->why);
+	snprintf(path, sizeof(path), "%s/%s", d->dir, it->session);
+	ret = each_sender(path, judge_one, &j);
+	if (ret < 0)
+		ret = not_known(it, path, ret);
+	if (ret && *why) {
+		char now[sizeof(it->why)];
+
+		snprintf(now, sizeof(now), "%s", it->why);
+		mfd_drain_set(it, MFD_DRAIN_DOUBT, "%.400s; %.480s", why, now);
+	}
+	return ret;
 }
 
 static DIR *open_folder(const struct mfd_drain *d)
@@ -188,15 +225,16 @@ int mfd_drain_left(struct mfd_drain *d, struct mfd_error *err)
 	if (!folder)
 		return mfd_error_sys(err, -errno, "%s", d->dir);
 	while ((e = readdir(folder))) {
-		struct judged j = { .d = d, .session = e->d_name };
+		struct mfd_drain_item *it;
 
 		if (e->d_name[0] == '.' ||
 		    snprintf(path, sizeof(path), "%s/%s", d->dir, e->d_name) >= (int)sizeof(path))
 			continue;
 		if (!each_sender(path, has_something, NULL))
 			continue;
-		j.it = item_of(d, e->d_name);
-		each_sender(path, judge_one, &j);
+		it = item_of(d, e->d_name);
+		if (it)
+			mfd_drain_left_look(d, it, 0);
 	}
 	closedir(folder);
 	return 0;
@@ -204,11 +242,7 @@ int mfd_drain_left(struct mfd_drain *d, struct mfd_error *err)
 
 void mfd_drain_left_judge(struct mfd_drain *d, struct mfd_drain_item *it)
 {
-	struct judged j = { .d = d, .it = it };
-	char path[4096];
-
-	snprintf(path, sizeof(path), "%s/%s", d->dir, it->session);
-	if (each_sender(path, judge_one, &j))
+	if (mfd_drain_left_look(d, it, 0))
 		return;
 	if (mfd_life(it->pid, it->start) != MFD_LIFE_OVER)
 		mfd_drain_set(it, MFD_DRAIN_FAILED, "its migrate was killed; it runs on here");

@@ -82,7 +82,7 @@ static void moves(const struct mfd_drain *d, FILE *f)
 			    d->items[i].pause_ms / 1000);
 	head(f, "move_seconds", "seconds", "How long a move took.");
 	for (size_t i = 0; i < d->n; i++)
-		if (d->items[i].state == MFD_DRAIN_MOVED)
+		if (mfd_drain_is_there(d->items[i].state))
 			one(f, "move_seconds", "session", d->items[i].session,
 			    d->items[i].total_ms / 1000);
 }

@@ -27,8 +27,8 @@
 /* ---- start ---- */
 
 struct words {
-	char pid[16], timeout[32], bandwidth[32];
-	const char *v[WORDS + 64 + 1];
+	char pid[16], begun[24], timeout[32], bandwidth[32];
+	const char *v[WORDS + MFD_DRAIN_EXTRA];
 	unsigned n;
 };
 
@@ -77,6 +77,9 @@ static const char **command(const struct mfd_drain *d, const struct mfd_drain_it
 	add(w, "migrate");
 	add(w, "-t");
 	add(w, w->pid);
+	snprintf(w->begun, sizeof(w->begun), "%llu", (unsigned long long)it->start);
+	add(w, "--tree-start");
+	add(w, w->begun);
 	add(w, "--to");
 	add(w, d->targets[it->target].to);
 	add(w, "--session");
@@ -208,13 +211,13 @@ static void take_progress(struct mfd_drain_item *it, struct json_object *j)
 	it->rate = (uint64_t)number(j, "bytes_per_second");
 }
 
-/* The pause: the time in which no copy ran; without a restore only the freeze is known. */
+/* The pause is the time in which no copy ran: known only when another runs. */
 static void take_summary(struct mfd_drain_item *it, struct json_object *j)
 {
-	double down = number(j, "downtime_ms"), frozen = number(j, "frozen_ms");
+	double down = number(j, "downtime_ms");
 
 	it->total_ms = number(j, "total_ms");
-	it->pause_ms = down > 0 ? down : frozen > 0 ? frozen : -1;
+	it->pause_ms = down > 0 ? down : -1;
 	it->bytes_memory = (uint64_t)number(j, "bytes_memory");
 	it->bytes_wire = (uint64_t)number(j, "bytes_wire");
 	copy_text(it->error, sizeof(it->error), get(j, "error"));
@@ -278,23 +281,31 @@ static void forget_files(struct mfd_drain_item *it)
 	it->migrate = 0;
 }
 
-/* Not moved, by migrate's word; a process may also have ended by itself meanwhile. */
-static enum mfd_drain_state not_moved(const struct mfd_drain_item *it)
+/* Nothing was begun with these: what does not live has ended by itself. */
+static int is_untouched(int code)
 {
-	return mfd_life(it->pid, it->start) == MFD_LIFE_OVER ? MFD_DRAIN_GONE : MFD_DRAIN_FAILED;
+	return code == MFD_EXIT_REFUSED || code == MFD_EXIT_TARGET;
 }
 
-static enum mfd_drain_state state_of(const struct mfd_drain_item *it, int code)
+static enum mfd_drain_state not_moved(const struct mfd_drain_item *it, int code)
+{
+	if (mfd_life(it->pid, it->start) != MFD_LIFE_OVER)
+		return MFD_DRAIN_FAILED;
+	return is_untouched(code) ? MFD_DRAIN_GONE : MFD_DRAIN_DIED;
+}
+
+static enum mfd_drain_state state_of(const struct mfd_drain *d, const struct mfd_drain_item *it,
+				     int code)
 {
 	switch (code) {
 	case MFD_EXIT_OK:
-		return MFD_DRAIN_MOVED;
+		return d->no_restore && it->pause_ms < 0 ? MFD_DRAIN_STORED : MFD_DRAIN_MOVED;
 	case MFD_EXIT_DOUBT:
 		return MFD_DRAIN_DOUBT;
 	case MFD_EXIT_BOTH:
 		return MFD_DRAIN_BOTH;
 	default:
-		return not_moved(it);
+		return not_moved(it, code);
 	}
 }
 
@@ -305,11 +316,15 @@ void mfd_drain_move_end(struct mfd_drain *d, struct mfd_drain_item *it, int stat
 	mfd_drain_move_read(it);
 	forget_files(it);
 	it->target_failed = code == MFD_EXIT_TARGET;
+	it->again = code == MFD_EXIT_TARGET || code == MFD_EXIT_FAILED;
 	if (code < 0)
 		mfd_drain_left_judge(d, it);
 	else
-		mfd_drain_set(it, state_of(it, code), "%s", it->error);
-	if (it->state != MFD_DRAIN_MOVED && !it->why[0])
+		mfd_drain_set(it, state_of(d, it, code), "%s", it->error);
+	/* A target that may hold the session is in the way of every other one. */
+	if (code >= 0 && code != MFD_EXIT_BOTH)
+		mfd_drain_left_look(d, it, 1);
+	if (!mfd_drain_is_there(it->state) && !it->why[0])
 		mfd_drain_set(it, it->state, "migrate ended with code %d and said nothing", code);
 	mfd_drain_plan_ended(d, it);
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cgroup.h"
@@ -18,6 +19,7 @@
 #include "walk.h"
 
 #define PF_KTHREAD 0x00200000 /* linux/sched.h */
+#define SKIP	   1	      /* of a group_fn */
 #define DEEP	   64	      /* groups below groups */
 
 /* ---- processes ---- */
@@ -105,7 +107,7 @@ static void note_found(struct search *s, int fd, const char *path)
 		s->fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Each group below `at` (which is consumed) until `each` says so. */
+/* Each group below `at` (which is consumed); `each`: 0, SKIP: not what is below it, -errno. */
 typedef int group_fn(void *arg, int fd, const char *name, const char *path);
 static int each_group(int at, const char *path, unsigned deep, group_fn *each, void *arg)
 {
@@ -134,6 +136,7 @@ static int each_group(int at, const char *path, unsigned deep, group_fn *each, v
 			close(fd);
 		else
 			ret = each_group(fd, below, deep + 1, each, arg);
+		ret = ret == SKIP ? 0 : ret;
 	}
 	closedir(d);
 	return ret;
@@ -143,6 +146,11 @@ static int look_for(void *arg, int fd, const char *name, const char *path)
 {
 	struct search *s = arg;
 
+	struct stat st;
+
+	/* One that a user was given may have any name in it: that is not the unit's. */
+	if (fstat(fd, &st) || st.st_uid)
+		return SKIP;
 	if (matches(s, name))
 		note_found(s, fd, path);
 	return 0;
@@ -281,14 +289,21 @@ static int add_trees(struct mfd_drain *d, const struct mfd_walk_pids *p)
 	return 0;
 }
 
-int mfd_drain_pick(struct mfd_drain *d, struct mfd_error *err)
+int mfd_drain_pick(struct mfd_drain *d, int again, struct mfd_error *err)
 {
 	struct mfd_walk_pids p = { 0 };
 	int ret = 0;
 
-	for (unsigned i = 0; i < d->n_picks && !ret; i++)
+	/* Afterwards a pid of a list is none of those that were meant: it would be used again. */
+	for (unsigned i = 0; i < d->n_picks && (!ret || again); i++) {
+		if (again && d->picks[i].kind == MFD_DRAIN_PIDS)
+			continue;
 		ret = d->picks[i].kind == MFD_DRAIN_PIDS ? add_list(d, &p, d->picks[i].value, err) :
 							   add_groups(&p, &d->picks[i], err);
+	}
+	/* What has moved has no group any more: that hides nothing of the others. */
+	if (again)
+		ret = 0;
 	if (!ret && add_trees(d, &p))
 		ret = mfd_error_sys(err, -ENOMEM, "the list of processes");
 	free(p.v);

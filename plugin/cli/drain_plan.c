@@ -14,6 +14,7 @@
 #include "assert.h"
 #include "drain.h"
 
+#define BEGIN_MS 1000
 #define FAILURES 2 /* one after the other: then the other targets come first */
 
 static int by_size(const void *a, const void *b)
@@ -29,6 +30,12 @@ void mfd_drain_plan_sort(struct mfd_drain_item *items, size_t n)
 {
 	if (n)
 		qsort(items, n, sizeof(*items), by_size);
+}
+
+/* What check expects of the pause, and what each move takes besides, of any size. */
+static double expected(const struct mfd_drain_item *it)
+{
+	return (double)it->still_ms + BEGIN_MS;
 }
 
 static int is_failing(const struct mfd_drain_target *t)
@@ -71,7 +78,7 @@ uint64_t mfd_drain_plan_expect(const struct mfd_drain *d, const struct mfd_drain
 {
 	double factor = d->pace > 0 ? d->pace : d->parallel;
 
-	return (uint64_t)((double)it->still_ms * (factor < 1 ? 1 : factor));
+	return (uint64_t)(expected(it) * (factor < 1 ? 1 : factor));
 }
 
 int mfd_drain_plan_fits(const struct mfd_drain *d, const struct mfd_drain_item *it, uint64_t now)
@@ -113,7 +120,7 @@ void mfd_drain_plan_begun(struct mfd_drain *d, struct mfd_drain_item *it, int ta
 /* A move that was slower than expected makes all others count as slow. */
 static void measure(struct mfd_drain *d, const struct mfd_drain_item *it)
 {
-	double factor = it->still_ms ? it->total_ms / (double)it->still_ms : 0;
+	double factor = it->total_ms / expected(it);
 
 	if (factor > d->pace)
 		d->pace = factor;
@@ -132,7 +139,7 @@ void mfd_drain_plan_ended(struct mfd_drain *d, struct mfd_drain_item *it)
 	mfd_assert(t->running > 0 && it->state != MFD_DRAIN_MOVING);
 	d->moving--;
 	t->running--;
-	if (it->state == MFD_DRAIN_MOVED) {
+	if (mfd_drain_is_there(it->state)) {
 		t->moved++;
 		t->failures = 0;
 		measure(d, it);
@@ -144,7 +151,7 @@ void mfd_drain_plan_ended(struct mfd_drain *d, struct mfd_drain_item *it)
 	if (it->state != MFD_DRAIN_FAILED)
 		return;
 	t->failures += it->target_failed;
-	if (!d->stop && is_untried(d, it))
+	if (it->again && !d->stop && is_untried(d, it))
 		it->state = MFD_DRAIN_WAITING;
 }
 

@@ -15,6 +15,7 @@
 
 #include "drain.h"
 #include "io.h"
+#include "life.h"
 #include "words.h"
 
 #define TICK_MS	   50
@@ -41,7 +42,13 @@ static void say_end(struct mfd_drain *d, const struct mfd_drain_item *it)
 	char bytes[32];
 
 	say_event(d, it, "ended");
-	if (it->state == MFD_DRAIN_MOVED)
+	if (it->state == MFD_DRAIN_STORED)
+		mfd_drain_table_say(
+			d,
+			"process %d (%s) is complete on %s and runs nowhere yet; there: "
+			"criu-multifd restore %s",
+			it->pid, it->name, d->targets[it->target].to, it->session);
+	else if (it->state == MFD_DRAIN_MOVED)
 		mfd_drain_table_say(d, "process %d (%s) moved to %s: %s in %.2f s, pause %.0f ms",
 				    it->pid, it->name, d->targets[it->target].to,
 				    mfd_words_bytes(it->bytes_memory, bytes, sizeof(bytes)),
@@ -74,11 +81,22 @@ static void begin(struct mfd_drain *d, struct mfd_drain_item *it, int target)
 				    d->targets[target].to);
 }
 
+/* Its pid may be another process's by now, in the control group or not. */
+static void drop_ended(struct mfd_drain *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (d->items[i].state == MFD_DRAIN_WAITING &&
+		    mfd_life(d->items[i].pid, d->items[i].start) == MFD_LIFE_OVER)
+			mfd_drain_set(&d->items[i], MFD_DRAIN_GONE, "it ended before it was begun");
+}
+
 static void begin_some(struct mfd_drain *d)
 {
 	struct mfd_drain_item *it;
 	int target;
 
+	if (d->moving < d->parallel)
+		drop_ended(d);
 	while ((it = mfd_drain_plan_next(d, mfd_io_now_ms(), &target)))
 		begin(d, it, target);
 }

@@ -171,6 +171,8 @@ static void moved_line(const struct mfd_drain *d, const struct mfd_drain_item *i
 
 	if (it->pause_ms >= 0)
 		snprintf(pause, sizeof(pause), "%.0f ms", it->pause_ms);
+	if (it->state == MFD_DRAIN_STORED)
+		snprintf(pause, sizeof(pause), "goes on");
 	fprintf(f, "%7d  %-*s  %10s  %-*s  %6.2f s  pause %-9s  %s\n", it->pid, name_width(d),
 		it->name, mfd_size_text(it->bytes_memory, memory), target_width(d),
 		target_of(d, it), it->total_ms / 1000, pause, it->session);
@@ -213,14 +215,19 @@ void mfd_drain_table_summary(const struct mfd_drain *d, FILE *f)
 	size_t left = 0;
 
 	for (size_t i = 0; i < d->n; i++)
-		if (d->items[i].state == MFD_DRAIN_MOVED)
+		if (mfd_drain_is_there(d->items[i].state))
 			moved_line(d, &d->items[i], f);
 	for (size_t i = 0; i < d->n; i++)
-		if (d->items[i].state != MFD_DRAIN_MOVED)
+		if (!mfd_drain_is_there(d->items[i].state))
 			left_line(d, &d->items[i], f);
 	for (size_t i = 0; i < d->n; i++)
 		left += mfd_drain_is_left(d->items[i].state);
 	fprintf(f, "%zu moved, %zu left here", mfd_drain_count(d, MFD_DRAIN_MOVED, NULL), left);
 	pauses(d, f);
 	fputc('\n', f);
+	if (mfd_drain_count(d, MFD_DRAIN_STORED, NULL))
+		fprintf(f,
+			"%zu more are complete on their target and run nowhere until they are "
+			"restored there: criu-multifd restore SESSION\n",
+			mfd_drain_count(d, MFD_DRAIN_STORED, NULL));
 }

@@ -10,10 +10,12 @@ const struct mfd_drain_state_words mfd_drain_states[MFD_DRAIN_STATES] = {
 	[MFD_DRAIN_WAITING] = { "waiting", "waits", MFD_EXIT_FAILED },
 	[MFD_DRAIN_MOVING] = { "moving", "is on its way", MFD_EXIT_FAILED },
 	[MFD_DRAIN_MOVED] = { "moved", "moved", MFD_EXIT_OK },
+	[MFD_DRAIN_STORED] = { "stored", "complete there, runs nowhere yet", MFD_EXIT_OK },
 	[MFD_DRAIN_GONE] = { "gone", "has ended by itself", MFD_EXIT_OK },
 	[MFD_DRAIN_LATE] = { "not-begun", "not begun, runs on here", MFD_EXIT_TIMEOUT },
 	[MFD_DRAIN_CANNOT] = { "cannot-move", "cannot move, runs on here", MFD_EXIT_FAILED },
 	[MFD_DRAIN_FAILED] = { "failed", "failed, runs on here", MFD_EXIT_FAILED },
+	[MFD_DRAIN_DIED] = { "died", "died while it was moved", MFD_EXIT_FAILED },
 	[MFD_DRAIN_NEW] = { "new", "began meanwhile, runs here", MFD_EXIT_FAILED },
 	[MFD_DRAIN_BUSY] = { "busy", "an earlier move is at work", MFD_EXIT_DOUBT },
 	[MFD_DRAIN_DOUBT] = { "in-doubt", "IN DOUBT", MFD_EXIT_DOUBT },
@@ -23,6 +25,11 @@ const struct mfd_drain_state_words mfd_drain_states[MFD_DRAIN_STATES] = {
 int mfd_drain_is_left(enum mfd_drain_state state)
 {
 	return mfd_drain_states[state].code != MFD_EXIT_OK;
+}
+
+int mfd_drain_is_there(enum mfd_drain_state state)
+{
+	return state == MFD_DRAIN_MOVED || state == MFD_DRAIN_STORED;
 }
 
 int mfd_drain_code(const struct mfd_drain *d)

@@ -148,6 +148,11 @@ has_event()
 	[[ $output == *'1 to move'* ]]
 	mkdir "$GROUP/one.service"
 	register undo rmdir "$GROUP/one.service"
+	# What a user may name, and may give any name, is not the unit.
+	chown 65534 "$GROUP/one.service"
+	run -0 drain --to "$TO" --unit one --dry-run
+	[[ $output == *'1 to move'* ]]
+	chown 0 "$GROUP/one.service"
 	run -4 drain --to "$TO" --unit one --dry-run
 	[[ $output == *"--unit one: there are 2: say which by --cgroup /$SLICE/"* ]]
 }

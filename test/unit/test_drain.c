@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* drain: its plan (order, spread, deadline), words, events, and what it writes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,14 +9,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "cgroup.h"
 #include "command.h"
 #include "drain.h"
+#include "procfile.h"
+#include "source_file.h"
+#include "tmpdir.h"
 
-#define MIB (1ULL << 20)
+#define MIB	     (1ULL << 20)
+#define IN_FOLDER(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
 
 struct bed {
 	struct mfd_drain d;
@@ -135,7 +143,7 @@ static void n_at_once(void **state)
 	b.items[0].state = MFD_DRAIN_MOVED;
 	b.items[0].total_ms = 3000;
 	mfd_drain_plan_ended(&b.d, &b.items[0]);
-	assert_true(b.d.pace == 3);
+	assert_true(b.d.pace == 1.5);
 	assert_int_equal(b.d.targets[0].moved, 1);
 	assert_ptr_equal(mfd_drain_plan_next(&b.d, 0, &target), &b.items[2]);
 	assert_int_equal(target, 0);
@@ -147,6 +155,7 @@ static void fails(struct bed *b, struct mfd_drain_item *it, int by_target)
 {
 	it->state = MFD_DRAIN_FAILED;
 	it->target_failed = by_target;
+	it->again = 1;
 	mfd_drain_plan_ended(&b->d, it);
 }
 
@@ -194,19 +203,202 @@ static void the_deadline(void **state)
 	b.items[0].still_ms = 5000;
 	b.d.deadline_ms = 20000;
 	/* Before anything has ended: as if the moves at once shared the link. */
-	assert_int_equal(mfd_drain_plan_expect(&b.d, &b.items[0]), 10000);
-	assert_true(mfd_drain_plan_fits(&b.d, &b.items[0], 9999));
-	assert_false(mfd_drain_plan_fits(&b.d, &b.items[0], 10000));
+	assert_int_equal(mfd_drain_plan_expect(&b.d, &b.items[0]), 12000);
+	assert_true(mfd_drain_plan_fits(&b.d, &b.items[0], 7999));
+	assert_false(mfd_drain_plan_fits(&b.d, &b.items[0], 8000));
 	/* The large one would not end: the small one goes first. */
 	assert_ptr_equal(mfd_drain_plan_next(&b.d, 15000, &target), &b.items[1]);
-	assert_null(mfd_drain_plan_next(&b.d, 18000, &target));
+	assert_null(mfd_drain_plan_next(&b.d, 16000, &target));
 	b.d.pace = 0.5; /* never less than check expects */
-	assert_int_equal(mfd_drain_plan_expect(&b.d, &b.items[0]), 5000);
+	assert_int_equal(mfd_drain_plan_expect(&b.d, &b.items[0]), 6000);
 	b.d.deadline_ms = 0;
 	assert_true(mfd_drain_plan_fits(&b.d, &b.items[0], UINT64_MAX / 2));
 }
 
+/* What every move takes, of any size, is not what a small one was slower than expected. */
+static void a_small_one_says_little_of_a_large_one(void **state)
+{
+	struct bed b;
+
+	bed(&b, 2, 1);
+	mfd_drain_plan_begun(&b.d, &b.items[0], 0);
+	b.items[0].still_ms = 5;
+	b.items[0].total_ms = 1500;
+	b.items[0].state = MFD_DRAIN_MOVED;
+	mfd_drain_plan_ended(&b.d, &b.items[0]);
+	b.items[1].still_ms = 3000;
+	assert_in_range(mfd_drain_plan_expect(&b.d, &b.items[1]), 4000, 8000);
+}
+
+/* ---- the end of a move ---- */
+
+#define EXITED(code) ((code) << 8) /* as waitpid has it */
+
+/* A move of this process, which lives, or of one that does not; with a folder of its session. */
+static struct mfd_drain_item *begun(struct bed *b, const struct dir *dir, int lives)
+{
+	struct mfd_drain_item *it = &b->items[0];
+
+	bed(b, 1, 2);
+	b->d.dir = dir->path;
+	it->pid = getpid();
+	it->start = mfd_procfile_start_time(it->pid) + !lives;
+	snprintf(it->session, sizeof(it->session), "s");
+	mfd_drain_plan_begun(&b->d, it, 0);
+	assert_int_equal(mkdirat(dir->fd, "s", 0700), 0);
+	assert_int_equal(mkdirat(dir->fd, "s/criu-multifd.x", 0700), 0);
+	return it;
+}
+
+static void leave(const struct dir *dir)
+{
+	static char text[] = "s";
+	Mfd__SourceEntry e = MFD__SOURCE_ENTRY__INIT;
+	int fd = openat(dir->fd, "s/criu-multifd.x", O_RDONLY | O_DIRECTORY);
+	struct mfd_error err = { 0 };
+
+	e.session = e.target = e.boot_id = text;
+	e.state = MFD__SOURCE_STATE__UNTOLD;
+	if (mfd_source_file_store(fd, &e))
+		fail_msg("%s", err.text);
+	close(fd);
+}
+
+/* The first target may hold the session still: the second one must not get it. */
+static void what_is_left_is_not_tried_elsewhere(void **state)
+{
+	struct bed b;
+	struct mfd_drain_item *it = begun(&b, *state, 1);
+
+	leave(*state);
+	mfd_drain_move_end(&b.d, it, EXITED(MFD_EXIT_FAILED));
+	assert_int_equal(it->state, MFD_DRAIN_DOUBT);
+	assert_int_equal(b.d.targets[0].given, it->bytes);
+	assert_int_equal(mfd_drain_code(&b.d), MFD_EXIT_DOUBT);
+}
+
+static void what_cannot_be_read_is_left(void **state)
+{
+	struct dir *dir = *state;
+	struct bed b;
+	struct mfd_drain_item *it = begun(&b, dir, 1);
+	int fd =
+		openat(dir->fd, "s/criu-multifd.x/" MFD_SOURCE_FILE_NAME, O_CREAT | O_WRONLY, 0600);
+
+	close(fd);
+	mfd_drain_move_end(&b.d, it, EXITED(MFD_EXIT_FAILED));
+	assert_int_equal(it->state, MFD_DRAIN_DOUBT);
+}
+
+static void nothing_is_left(void **state)
+{
+	struct bed b;
+	struct mfd_drain_item *it = begun(&b, *state, 1);
+
+	mfd_drain_move_end(&b.d, it, EXITED(MFD_EXIT_FAILED));
+	assert_int_equal(it->state, MFD_DRAIN_WAITING);
+}
+
+/* Aborted by a signal of an operator's: that was meant. */
+static void an_abort_is_not_tried_elsewhere(void **state)
+{
+	struct bed b;
+	struct mfd_drain_item *it = begun(&b, *state, 1);
+
+	mfd_drain_move_end(&b.d, it, EXITED(MFD_EXIT_INTERRUPT));
+	assert_int_equal(it->state, MFD_DRAIN_FAILED);
+}
+
+static void died_of_the_move(void **state)
+{
+	struct bed b;
+	struct mfd_drain_item *it = begun(&b, *state, 0);
+
+	mfd_drain_move_end(&b.d, it, EXITED(MFD_EXIT_FAILED));
+	assert_int_equal(it->state, MFD_DRAIN_DIED);
+	assert_int_equal(mfd_drain_code(&b.d), MFD_EXIT_FAILED);
+}
+
+static void had_ended_before(void **state)
+{
+	struct bed b;
+	struct mfd_drain_item *it = begun(&b, *state, 0);
+
+	mfd_drain_move_end(&b.d, it, EXITED(MFD_EXIT_REFUSED));
+	assert_int_equal(it->state, MFD_DRAIN_GONE);
+	assert_int_equal(mfd_drain_code(&b.d), MFD_EXIT_OK);
+}
+
+static void complete_there_and_not_restored(void **state)
+{
+	struct bed b;
+	struct mfd_drain_item *it = begun(&b, *state, 0);
+
+	b.d.no_restore = 1;
+	mfd_drain_move_end(&b.d, it, EXITED(MFD_EXIT_OK));
+	assert_int_equal(it->state, MFD_DRAIN_STORED);
+	assert_int_equal(b.d.targets[0].moved, 1);
+}
+
+/* ---- which process ---- */
+
+static void a_pid_that_was_used_again(void **state)
+{
+	struct mfd_migrate m = { .pid = (uint32_t)getpid() };
+	struct mfd_error err = { 0 };
+
+	assert_int_equal(mfd_migrate_check_start(&m, &err), 0);
+	m.start = mfd_procfile_start_time(getpid());
+	assert_int_equal(mfd_migrate_check_start(&m, &err), 0);
+	m.start++;
+	assert_int_equal(mfd_migrate_check_start(&m, &err), -ESRCH);
+	m.pid = 1 << 30;
+	assert_int_equal(mfd_migrate_check_start(&m, &err), -ESRCH);
+}
+
+/* Of what is looked for again a group may be gone: the others are looked at all the same. */
+static void a_group_that_is_gone_hides_no_other(void **state)
+{
+	struct mfd_drain d = { .dirfd = -1, .session = "h", .n_picks = 2 };
+	struct mfd_error err = { 0 };
+	int root = mfd_cgroup_open();
+
+	if (root < 0)
+		skip(); /* no control groups of version 2, or not root */
+	close(root);
+	d.picks[0] = (struct mfd_drain_pick){ MFD_DRAIN_CGROUP, "/no/such/group" };
+	d.picks[1] = (struct mfd_drain_pick){ MFD_DRAIN_CGROUP, "/" };
+	assert_int_equal(mfd_drain_pick(&d, 0, &err), -ENOENT);
+	assert_int_equal(d.n, 0);
+	assert_int_equal(mfd_drain_pick(&d, 1, &err), 0);
+	assert_true(d.n > 0);
+	free(d.items);
+}
+
 /* ---- the command line ---- */
+
+/* As many words for migrate as there may be, and then those that drain adds. */
+static void too_many_words(void **state)
+{
+	static struct mfd_drain d;
+	char *argv[60] = { "drain", "--to", "a:1", "--pid", "1", "--no-check", "--no-auto-options" };
+	int n = 7;
+
+	while (n < 7 + 33)
+		argv[n++] = "--serve-option=x";
+	assert_int_equal(mfd_drain_args(&d, n, argv), MFD_EXIT_USAGE);
+	mfd_migrate_args_free(&d.m);
+	for (unsigned i = 0; i < d.n_targets; i++)
+		free(d.targets[i].to);
+	memset(&d, 0, sizeof(d));
+	n--;
+	argv[n] = NULL;
+	assert_int_equal(mfd_drain_args(&d, n, argv), -1);
+	assert_int_equal(d.n_extra, MFD_DRAIN_EXTRA);
+	mfd_migrate_args_free(&d.m);
+	for (unsigned i = 0; i < d.n_targets; i++)
+		free(d.targets[i].to);
+}
 
 static int64_t when(const char *text)
 {
@@ -340,7 +532,7 @@ static void events(void **state)
 	assert_true(it.percent == 40.5 && it.rate == 1000);
 	mfd_drain_move_event(&it, "{\"event\":\"summary\",\"total_ms\":12.5,\"frozen_ms\":7,"
 				  "\"downtime_ms\":null,\"error\":\"no\\u001b[2J\"}");
-	assert_true(it.total_ms == 12.5 && it.pause_ms == 7);
+	assert_true(it.total_ms == 12.5 && it.pause_ms == -1); /* where does it run? */
 	assert_string_equal(it.error, "no?[2J");
 	mfd_drain_move_event(&it, "{\"event\":\"summary\",\"frozen_ms\":7,\"downtime_ms\":9}");
 	assert_true(it.pause_ms == 9);
@@ -503,6 +695,17 @@ int main(void)
 		cmocka_unit_test(another_try),
 		cmocka_unit_test(what_is_in_doubt_is_not_tried_again),
 		cmocka_unit_test(the_deadline),
+		cmocka_unit_test(a_small_one_says_little_of_a_large_one),
+		IN_FOLDER(what_is_left_is_not_tried_elsewhere),
+		IN_FOLDER(what_cannot_be_read_is_left),
+		IN_FOLDER(nothing_is_left),
+		IN_FOLDER(an_abort_is_not_tried_elsewhere),
+		IN_FOLDER(died_of_the_move),
+		IN_FOLDER(had_ended_before),
+		IN_FOLDER(complete_there_and_not_restored),
+		cmocka_unit_test(a_pid_that_was_used_again),
+		cmocka_unit_test(a_group_that_is_gone_hides_no_other),
+		cmocka_unit_test(too_many_words),
 		cmocka_unit_test(times),
 		cmocka_unit_test(targets_with_room),
 		cmocka_unit_test(bad_targets),
