@@ -381,9 +381,10 @@ static void a_group_that_is_gone_hides_no_other(void **state)
 static void too_many_words(void **state)
 {
 	static struct mfd_drain d;
-	char *argv[60] = { "drain", "--to", "a:1", "--pid", "1", "--no-check", "--no-auto-options" };
-	int n = 7;
+	char *argv[60] = { "drain", "--to", "a:1", "--pid", "1", "--no-check" };
+	int n = 6;
 
+	argv[n++] = "--no-auto-options";
 	while (n < 7 + 33)
 		argv[n++] = "--serve-option=x";
 	assert_int_equal(mfd_drain_args(&d, n, argv), MFD_EXIT_USAGE);
