@@ -245,17 +245,9 @@ at_gate()
 	stop_badlink
 }
 
-# kill_frozen GROUP PROCESS...: as soon as CRIU has that frozen.
-kill_frozen()
+is_frozen()
 {
-	local state file=$1/freezer.state
-
-	shift
-	kill -USR1 "$BADLINK_PID"
-	until read -r state <"$file" && [ "$state" != THAWED ]; do
-		[ -e "/proc/$1" ] || fail 'criu was never seen to freeze' || return 1
-	done
-	kill -KILL "$@"
+	[ "$(cat "$1/freezer.state")" != THAWED ]
 }
 
 # Promise: CRIU freezes a container, as runc asks it to, seizes it and thaws it. If CRIU dies in
@@ -269,6 +261,7 @@ kill_frozen()
 	register undo sh -c "echo THAWED >$group/freezer.state; sleep 0.2"
 	start_victim --size 16
 	echo "$VICTIM_PID" >"$group/cgroup.procs"
+	DUMP_PRELOAD=$TOOLS/preload_freeze.so
 	for with in CRIU worker; do
 		echo "# $with"
 		start_badlink --stall-before joined
@@ -277,8 +270,10 @@ kill_frozen()
 		eventually 5 sender_pids
 		CRIU_PID=$(criu_pid)
 		[ "$with" = worker ] || WORKER=''
+		heal
+		eventually 20 is_frozen "$group"
 		# shellcheck disable=SC2086
-		kill_frozen "$group" "$CRIU_PID" $WORKER
+		kill -KILL "$CRIU_PID" $WORKER
 		at=$(now)
 		end_dump
 		eventually 5 no_senders
