@@ -121,11 +121,14 @@ static void say_left(const struct mfd_shared *sh)
 
 void mfd_run_on(struct mfd_shared *sh)
 {
+	struct mfd_unlock u;
+
 	mfd_assert(sh->hold.kind <= MFD_HOLD_SIGNAL);
 	mfd_assert(memchr(sh->freezer, 0, sizeof(sh->freezer)));
-	mfd_unlock_network(sh);
+	mfd_unlock_network(&u, sh);
 	mfd_hold_release(sh);
 	if (sh->freezer[0])
 		thaw(sh);
+	mfd_unlock_end(&u, sh);
 	say_left(sh);
 }

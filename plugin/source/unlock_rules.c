@@ -5,52 +5,59 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "procfile.h"
+#include "log.h"
 #include "unlock_rules.h"
 
 #define RUN_NAME 72
+#define PATH	 "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 #define MARK	 "0xC114" /* of packets of CRIU itself, which its rules let through */
+#define WAIT	 "5"	  /* s, for another program that changes rules */
+#define NONE	 "1"	  /* exit code: there is nothing */
 
-/* In a child, in the network namespace of the tree's root. */
-static void exec_in_net(pid_t root, char *const argv[])
+/* ---- their programs ---- */
+
+/* In a child. */
+static void __attribute__((noreturn)) exec_in_net(int netns, int out, char *const argv[])
 {
-	char path[40];
-	int net, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", root);
-	net = open(path, O_RDONLY | O_CLOEXEC);
-	if (net < 0 || setns(net, CLONE_NEWNET))
-		_exit(1);
-	dup2(null, STDOUT_FILENO);
+	if (setns(netns, CLONE_NEWNET))
+		_exit(127);
+	dup2(out >= 0 ? out : null, STDOUT_FILENO);
 	dup2(null, STDERR_FILENO); /* there may be no such rule, nor such a program */
+	setenv("PATH", PATH, 1);   /* a person's may not have them */
 	execvp(argv[0], argv);
-	_exit(1);
+	_exit(127);
 }
 
-/* Nonzero: it has succeeded. */
-static int run(pid_t root, const char *const argv[])
+/* Its exit code, 127: there is no such program. */
+static int finish(pid_t pid)
 {
-	pid_t pid = fork();
 	int status;
 
-	if (!pid)
-		exec_in_net(root, (char *const *)(const void *)argv);
-	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
-	       !WEXITSTATUS(status);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ?
+		       WEXITSTATUS(status) :
+		       127;
 }
 
-static int run_script(pid_t root, const char *script)
+static int run(int netns, const char *const argv[])
 {
-	return run(root, (const char *const[]){ "sh", "-c", script, NULL });
+	pid_t pid = fork();
+
+	if (!pid)
+		exec_in_net(netns, -1, (char *const *)(const void *)argv);
+	return finish(pid);
 }
 
-/* CRIU cuts its name off where its buffer ends. */
-static unsigned delete_table(pid_t root, const char *criu_run)
+/* ---- tables and chains ---- */
+
+/* CRIU cuts its name off where its buffer ends.  1: it was there, and is not any more. */
+static int delete_table(int netns, const char *criu_run, int root)
 {
 	char name[3][RUN_NAME];
 
@@ -58,37 +65,34 @@ static unsigned delete_table(pid_t root, const char *criu_run)
 	snprintf(name[1], RUN_NAME, "CRIU-%.21s", criu_run);
 	snprintf(name[2], RUN_NAME, "CRIU-%d", root);
 	for (size_t i = criu_run[0] ? 0 : 2; i < 3; i++)
-		if (run(root,
-			(const char *const[]){ "nft", "delete", "table", "inet", name[i], NULL }))
+		if (!run(netns,
+			 (const char *const[]){ "nft", "delete", "table", "inet", name[i], NULL }))
 			return 1;
 	return 0;
 }
 
-unsigned mfd_unlock_rules_begin(struct mfd_unlock_rules *r, pid_t root, const char *criu_run)
+/*
+ * One jump from each of the two chains is one dump's; more are those of several at once.  1: it was
+ * there and is not any more; -1: it is left.
+ */
+static int delete_chain(int netns, unsigned locked)
 {
-	static const char chains[] = "rc=1; for i in iptables ip6tables; do "
-				     "$i -w -n -L CRIU || continue; "
-				     "while $i -w -D INPUT -j CRIU; do :; done; "
-				     "while $i -w -D OUTPUT -j CRIU; do :; done; "
-				     "$i -w -F CRIU && $i -w -X CRIU && rc=0; done; exit $rc",
-			  connections[] = "for i in iptables ip6tables; do $i -w -S; done | "
-					  "grep -qi 'mark ! --mark " MARK " .*-j DROP'";
-	unsigned n = delete_table(root, criu_run);
+	static const char script[] =
+		"rc=" NONE "; for i in iptables ip6tables; do "
+		"$i -w " WAIT " -n -L CRIU >/dev/null || continue; "
+		"[ \"$1\" != 0 ] && [ $($i -w " WAIT " -S INPUT | grep -c -- '-j CRIU$') -le 1 ] "
+		"|| exit 2; "
+		"$i -w " WAIT " -D INPUT -j CRIU; $i -w " WAIT " -D OUTPUT -j CRIU; "
+		"$i -w " WAIT " -F CRIU && $i -w " WAIT " -X CRIU || exit 2; rc=0; done; exit $rc";
+	int code = run(netns,
+		       (const char *const[]){ "sh", "-c", script, "sh", locked ? "1" : "0", NULL });
 
-	if (mfd_procfile_namespace(root, "net") != mfd_procfile_own_namespace("net"))
-		n += (unsigned)run_script(root, chains);
-	*r = (struct mfd_unlock_rules){ root, run_script(root, connections) };
-	return n;
+	return code == 2 ? -1 : !code;
 }
 
-/* An address as iptables takes it. */
-struct end {
-	char address[INET6_ADDRSTRLEN], port[8];
-	int v6;
-};
+/* ---- rules of connections ---- */
 
-/* 0; -1: not of a family that CRIU locks. */
-static int read_end(const struct sockaddr_in6 *a, struct end *e)
+static int read_end(const struct sockaddr_in6 *a, struct mfd_unlock_end *e)
 {
 	const struct sockaddr_in *v4 = (const void *)a;
 	const void *address = &v4->sin_addr;
@@ -103,43 +107,134 @@ static int read_end(const struct sockaddr_in6 *a, struct end *e)
 												-1;
 }
 
-static int delete_rule(const struct mfd_unlock_rules *r, const char *chain, const struct end *from,
-		       const struct end *to)
-{
-	return run(r->root, (const char *const[]){ to->v6 ? "ip6tables" : "iptables",
-						   "-w",
-						   "-t",
-						   "filter",
-						   "-D",
-						   chain,
-						   "--protocol",
-						   "tcp",
-						   "-m",
-						   "mark",
-						   "!",
-						   "--mark",
-						   MARK,
-						   "--source",
-						   from->address,
-						   "--sport",
-						   from->port,
-						   "--destination",
-						   to->address,
-						   "--dport",
-						   to->port,
-						   "-j",
-						   "DROP",
-						   NULL });
-}
-
-unsigned mfd_unlock_rules_of(const struct mfd_unlock_rules *r, int fd)
+int mfd_unlock_connection_of(int fd, struct mfd_unlock_connection *c)
 {
 	struct sockaddr_in6 here, there;
-	socklen_t len = sizeof(here), tlen = sizeof(there);
-	struct end a, b;
+	socklen_t len = sizeof(here), tlen = sizeof(there), plen = sizeof(int);
+	int protocol = 0;
 
-	if (!r->by_connections || getsockname(fd, (void *)&here, &len) ||
-	    getpeername(fd, (void *)&there, &tlen) || read_end(&here, &a) || read_end(&there, &b))
-		return 0;
-	return (unsigned)(delete_rule(r, "INPUT", &b, &a) + delete_rule(r, "OUTPUT", &a, &b));
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &plen) || protocol != IPPROTO_TCP ||
+	    getsockname(fd, (void *)&here, &len) || getpeername(fd, (void *)&there, &tlen))
+		return -1;
+	return read_end(&here, &c->here) || read_end(&there, &c->there) ? -1 : 0;
+}
+
+/* The word behind `option` in a rule, without a prefix length. */
+static int is_word(const char *rule, const char *option, const char *word)
+{
+	const char *at = strstr(rule, option);
+	size_t n = strlen(word);
+
+	return at && !strncmp(at + strlen(option), word, n) &&
+	       strchr(" /\n", at[strlen(option) + n]) != NULL;
+}
+
+static int is_from_to(const char *rule, const struct mfd_unlock_end *from,
+		      const struct mfd_unlock_end *to)
+{
+	return is_word(rule, " -s ", from->address) && is_word(rule, " -d ", to->address) &&
+	       is_word(rule, " --sport ", from->port) && is_word(rule, " --dport ", to->port);
+}
+
+/* 0: it is gone. */
+static int delete_rule(int netns, const char *chain, const struct mfd_unlock_end *from,
+		       const struct mfd_unlock_end *to)
+{
+	return run(netns, (const char *const[]){ to->v6 ? "ip6tables" : "iptables",
+						 "-w",
+						 WAIT,
+						 "-t",
+						 "filter",
+						 "-D",
+						 chain,
+						 "--protocol",
+						 "tcp",
+						 "-m",
+						 "mark",
+						 "!",
+						 "--mark",
+						 MARK,
+						 "--source",
+						 from->address,
+						 "--sport",
+						 from->port,
+						 "--destination",
+						 to->address,
+						 "--dport",
+						 to->port,
+						 "-j",
+						 "DROP",
+						 NULL });
+}
+
+/* 1: it was a connection's of the tasks, and is gone; -1: it is left; 0: it is another's. */
+static int try_rule(int netns, const char *rule, const struct mfd_unlock_connection *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (is_from_to(rule, &c[i].there, &c[i].here))
+			return delete_rule(netns, "INPUT", &c[i].there, &c[i].here) ? -1 : 1;
+		if (is_from_to(rule, &c[i].here, &c[i].there))
+			return delete_rule(netns, "OUTPUT", &c[i].here, &c[i].there) ? -1 : 1;
+	}
+	return 0;
+}
+
+struct count {
+	unsigned done, left;
+};
+
+static void count(struct count *k, int ret)
+{
+	k->done += ret > 0;
+	k->left += ret < 0;
+}
+
+static void delete_rules(int netns, const struct mfd_unlock_connection *c, size_t n,
+			 struct count *k)
+{
+	static const char *const argv[] = { "sh", "-c",
+					    "for i in iptables ip6tables; do $i -w " WAIT
+					    " -S; done | "
+					    "grep -i 'mark ! --mark " MARK " .*-j DROP'",
+					    NULL };
+	char rule[512];
+	int pair[2];
+	pid_t pid;
+	FILE *f;
+
+	if (!n || pipe2(pair, O_CLOEXEC))
+		return;
+	pid = fork();
+	if (!pid)
+		exec_in_net(netns, pair[1], (char *const *)(const void *)argv);
+	close(pair[1]);
+	f = fdopen(pair[0], "r");
+	while (f && fgets(rule, sizeof(rule), f))
+		count(k, try_rule(netns, rule, c, n));
+	if (f)
+		fclose(f);
+	else
+		close(pair[0]);
+	finish(pid);
+}
+
+void mfd_unlock_rules(int netns, const char *criu_run, int root, int own_netns, unsigned locked,
+		      const struct mfd_unlock_connection *c, size_t n)
+{
+	struct count k = { 0 };
+
+	count(&k, delete_table(netns, criu_run, root));
+	if (!own_netns)
+		count(&k, delete_chain(netns, locked));
+	else
+		delete_rules(netns, c, n, &k);
+	if (k.done)
+		mfd_log_info("criu has ended and left rules that lock the network of the tasks: %u "
+			     "are removed",
+			     k.done);
+	if (k.left || (locked && !k.done))
+		mfd_log_warn(
+			"criu's rules may lock the network of the tasks still: look for them "
+			"in their network namespace, in 'nft list ruleset' (table CRIU-...) and "
+			"'iptables -S' (chain CRIU, or mark " MARK "), and remove them");
 }
