@@ -378,6 +378,18 @@ int mfd_restore_note_tasks(struct mfd_restore *r, int dirfd)
 	return ret;
 }
 
+static void forget_tasks(struct mfd_restore *r)
+{
+	mfd_assert(r->tasks || !r->n_tasks);
+	mfd_assert(r->n_tasks <= r->n_alive);
+	mfd_restore_hold_forget(&r->hold);
+	mfd_io_close(&r->warden_fd);
+	r->warden = 0;
+	free(r->tasks);
+	r->tasks = NULL;
+	r->n_tasks = r->n_alive = 0;
+}
+
 /* 0, also if it has ended; -errno: that cannot be told now. */
 static int find_warden(struct mfd_restore *r, int dirfd)
 {
@@ -403,8 +415,11 @@ int mfd_restore_adopt(struct mfd_restore *r, int dirfd)
 	ret = find_warden(r, dirfd);
 	if (!ret)
 		ret = find_tasks(r, dirfd);
-	if (mfd_life_cannot_tell(ret))
+	if (mfd_life_cannot_tell(ret)) { /* the next try finds them */
+		forget_tasks(r);
+		r->root = 0;
 		return ret;
+	}
 	mfd_restore_enter_locked(r, MFD_RESTORE_STOPPED);
 	return ret;
 }
@@ -434,18 +449,6 @@ void mfd_restore_continue(struct mfd_restore *r)
 			mfd_log_error("%s: process %d cannot be continued: %s", r->what.name,
 				      r->tasks[i], strerror(errno));
 	mfd_restore_enter_locked(r, MFD_RESTORE_CONTINUED);
-}
-
-static void forget_tasks(struct mfd_restore *r)
-{
-	mfd_assert(r->tasks || !r->n_tasks);
-	mfd_assert(r->n_tasks <= r->n_alive);
-	mfd_restore_hold_forget(&r->hold);
-	mfd_io_close(&r->warden_fd);
-	r->warden = 0;
-	free(r->tasks);
-	r->tasks = NULL;
-	r->n_tasks = r->n_alive = 0;
 }
 
 /* The owner makes every step but the one to ENDED. */

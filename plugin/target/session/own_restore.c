@@ -141,22 +141,34 @@ int mfd_own_restore_ended(struct mfd_session *s, struct mfd_trouble *t)
 	return 0;
 }
 
+/* Until the source has let go. */
+static int stays_stopped(const struct mfd_session *s)
+{
+	return !s->plan->whole && s->plan->early && s->phase != MFD_PHASE_COMMITTED;
+}
+
 int mfd_own_restore_adopt(struct mfd_session *s)
 {
 	int ret;
 
+	mfd_assert(s->plan && !atomic_load(&s->thread));
+	mfd_assert(mfd_restore_phase(&s->restore) == MFD_RESTORE_NONE);
 	if (!s->plan->confirm)
 		return 0;
 	ret = mfd_restore_adopt(&s->restore, s->dirfd);
-	if (mfd_life_cannot_tell(ret)) /* the next try finds them */
-		return ret;
-	if (!s->plan->whole && s->plan->early && s->phase != MFD_PHASE_COMMITTED) {
-		if (!ret)
-			say_hold(s);
-		return ret;
-	}
-	go_on(s);
-	return 0;
+	return mfd_life_cannot_tell(ret) || stays_stopped(s) ? ret : 0;
+}
+
+void mfd_own_restore_adopted(struct mfd_session *s)
+{
+	mfd_assert(s->plan && !atomic_load(&s->thread));
+	mfd_assert(!s->plan->confirm || mfd_restore_phase(&s->restore) == MFD_RESTORE_STOPPED);
+	if (!s->plan->confirm)
+		return;
+	if (stays_stopped(s))
+		say_hold(s);
+	else
+		go_on(s);
 }
 
 int mfd_own_restore_continue(struct mfd_session *s)

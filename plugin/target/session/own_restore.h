@@ -26,9 +26,12 @@ int mfd_own_restore_confirm(struct mfd_session *s, struct mfd_trouble *t);
 int mfd_own_restore_continue(struct mfd_session *s);
 /*
  * After a takeover (takeover.h): the tasks run, or were just about to; early, and not committed:
- * they are stopped, and stay so.  Of these alone: 0, or -errno when there are none.
+ * they are stopped, and stay so.  adopt looks for them, and changes nothing: 0; -errno: of those
+ * that stay stopped there are none, or (mfd_life_cannot_tell) it is not known.  adopted: they have
+ * a pager, and those that are to run do.
  */
 int mfd_own_restore_adopt(struct mfd_session *s);
+void mfd_own_restore_adopted(struct mfd_session *s);
 
 /* STOPPED tasks: look whether something has let one run, and say so.  Nonzero: one has run. */
 int mfd_own_restore_look(struct mfd_session *s);

@@ -111,6 +111,7 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 	mfd_assert(s->copy == MFD_COPY_COMING && !atomic_load(&s->pager));
 	if (ret)
 		return ret;
+	mfd_own_restore_adopted(s);
 	atomic_store(&s->restored, 1);
 	s->copy = MFD_COPY_ALONE;
 	mfd_address_adopt(s);
@@ -129,6 +130,8 @@ static int restart_pager(struct mfd_session *s, enum mfd_notes_left take_over,
 		return err->code;
 	if (take_over && mfd_pager_ops_take_over(s, err)) /* the last that can fail */
 		return err->code;
+	if (take_over)
+		mfd_own_restore_adopted(s);
 	ret = wanted ? mfd_pager_ops_start(s) : 0;
 	if (ret)
 		return mfd_error_set(err, ret, "%s", s->error);
