@@ -12,6 +12,7 @@ load migrate
 setup()
 {
 	migrate_setup
+	export CRIU_MULTIFD_PRECOPY=off # with rounds no page is left to come
 }
 
 # early_restored: a safe session on a slow link is restored and stopped while its pages still come.
