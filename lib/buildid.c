@@ -8,6 +8,7 @@
 
 #define MAX_HEADERS 128
 #define MAX_NOTES   16384
+#define MAPPED	    (1U << 20) /* CRIU looks no further into the file */
 
 static size_t padded(size_t n)
 {
@@ -43,6 +44,7 @@ static size_t in_segment(int fd, const Elf64_Phdr *p, uint8_t id[MFD_BUILDID_MAX
 	uint8_t notes[MAX_NOTES];
 
 	if (p->p_type != PT_NOTE || !p->p_filesz || p->p_filesz > sizeof(notes) ||
+	    p->p_offset > MAPPED || p->p_offset + p->p_filesz > MAPPED ||
 	    mfd_io_pread_all(fd, notes, p->p_filesz, p->p_offset))
 		return 0;
 	return find_note(notes, p->p_filesz, id);

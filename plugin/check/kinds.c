@@ -221,15 +221,22 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 		.id = "target-file",
 		.verdict = MFD_CHECK_TARGET,
 		.fatal = 1,
-		.what = "open or mapped files that the target does not have as they are here",
+		.what = "mapped files that the target does not have as they are here",
 		.text = "CRIU opens them again by their paths: install the same packages there, copy "
 			"them, or put them on storage that both hosts see",
+	},
+	[MFD_FOUND_THERE_OPEN] = {
+		.id = "target-open",
+		.verdict = MFD_CHECK_TARGET,
+		.what = "open files, and folders, that the target does not have as they are here",
+		.text = "CRIU opens them again by their paths, and wants the size that they have by then "
+			"unless they are open for appending alone: copy them, put them on storage that "
+			"both hosts see, or offer one there (criu-multifd cpr offer SESSION PATH)",
 	},
 	[MFD_FOUND_THERE_PID] = {
 		.id = "target-pid",
 		.verdict = MFD_CHECK_TARGET,
-		.fatal = 1,
-		.what = "numbers of processes or threads that are taken on the target",
+		.what = "numbers of processes or threads that are taken on the target just now",
 		.text = "restored ones keep their numbers: restore in a pid namespace of their own (serve "
 			"--pid-namespace own; unshare --pid), or end what has them there",
 	},

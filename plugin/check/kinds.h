@@ -43,6 +43,7 @@ enum mfd_check_id {
 	MFD_FOUND_32_BIT,
 	/* of the target, which was asked */
 	MFD_FOUND_THERE_FILE,
+	MFD_FOUND_THERE_OPEN,
 	MFD_FOUND_THERE_PID,
 	MFD_FOUND_THERE_UFFD,
 	MFD_FOUND_THERE_MEMORY,

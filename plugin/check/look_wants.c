@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "looks.h"
 #include "maps.h"
 #include "procfile.h"
@@ -76,8 +77,23 @@ static struct mfd_want *one_more(struct mfd_wants *w)
 	return &w->file[w->n];
 }
 
+enum use {
+	READ,
+	WRITTEN,
+	APPENDED, /* and nothing else: a log; CRIU notes no size of it */
+};
+
+/* A file that is used in several ways is what the strictest look of CRIU sees. */
+static void used(struct mfd_want *f, enum use use, int stays)
+{
+	f->grows |= use != READ;
+	f->unsized &= use == APPENDED;
+	f->stays |= stays;
+}
+
 /* in_proc leads to the file itself, whatever has its path by now. */
-static void want(struct mfd_wants *w, const char *in_proc, const char *path, int written)
+static void want(struct mfd_wants *w, const char *in_proc, const char *path, enum use use,
+		 int stays)
 {
 	struct mfd_want *f;
 	struct stat st;
@@ -92,7 +108,7 @@ static void want(struct mfd_wants *w, const char *in_proc, const char *path, int
 		goto out;
 	f = known(w, &st, path);
 	if (f) {
-		f->grows |= written;
+		used(f, use, stays);
 		goto out;
 	}
 	f = one_more(w);
@@ -100,7 +116,8 @@ static void want(struct mfd_wants *w, const char *in_proc, const char *path, int
 		goto out;
 	f->size = (uint64_t)st.st_size;
 	f->folder = S_ISDIR(st.st_mode);
-	f->grows = written;
+	f->unsized = 1;
+	used(f, use, stays);
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
 	w->n++;
@@ -111,6 +128,7 @@ out:
 struct mapped {
 	struct mfd_wants *w;
 	pid_t pid;
+	int is_root; /* bool: the first process of the tree */
 };
 
 /* A library is named by its build id where it has one. */
@@ -125,7 +143,8 @@ static int look_at_map(const struct mfd_map *m, void *arg)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", a->pid,
 		 (unsigned long long)m->start, (unsigned long long)m->end);
-	want(a->w, path, m->name, m->shared && m->write);
+	/* A child of a script, or a file of the moment, may be gone when the tasks are frozen. */
+	want(a->w, path, m->name, m->shared && m->write ? WRITTEN : READ, m->exec && a->is_root);
 	if (a->w->n == before)
 		return 0;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -138,14 +157,22 @@ static int look_at_map(const struct mfd_map *m, void *arg)
 	return 0;
 }
 
-/* Nonzero: it is open for writing, or that cannot be told. */
-static int is_written(int pid, int fd)
+/* As /proc/PID/fdinfo/FD has its flags. */
+static enum use use_of(int pid, int fd)
 {
-	char path[64];
-	struct stat st;
+	char path[64], *text, *at;
+	unsigned long flags = O_RDWR;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-	return lstat(path, &st) || (st.st_mode & S_IWUSR);
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+	if (mfd_io_read_file(AT_FDCWD, path, 1 << 20, &text, NULL))
+		return WRITTEN;
+	at = strstr(text, "flags:");
+	if (at)
+		flags = strtoul(at + strlen("flags:"), NULL, 8);
+	free(text);
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		return READ;
+	return (flags & O_ACCMODE) == O_WRONLY && flags & O_APPEND ? APPENDED : WRITTEN;
 }
 
 static int look_at_fd(const struct mfd_look_fd *at)
@@ -155,7 +182,7 @@ static int look_at_fd(const struct mfd_look_fd *at)
 	if (mfd_procfile_namespace(at->pid, "mnt") != mfd_procfile_own_namespace("mnt"))
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", at->pid, at->fd);
-	want(at->arg, path, at->link, is_written(at->pid, at->fd));
+	want(at->arg, path, at->link, use_of(at->pid, at->fd), 0);
 	return 0;
 }
 
@@ -167,7 +194,7 @@ static void look_at_folder(struct mfd_wants *w, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/cwd", pid);
 	n = readlink(path, link, sizeof(link) - 1);
 	link[n > 0 ? n : 0] = 0;
-	want(w, path, link, 0);
+	want(w, path, link, READ, 0);
 }
 
 static int look_at_thread(void *arg, int tid)
@@ -195,7 +222,7 @@ int mfd_look_wants(struct mfd_check *c)
 
 	for (size_t i = 0; i < c->tree.n; i++) {
 		pid_t pid = c->tree.v[i];
-		struct mapped a = { &c->wants, pid };
+		struct mapped a = { &c->wants, pid, pid == c->root };
 		char path[40];
 
 		if (mfd_procfile_namespace(pid, "mnt") == mfd_procfile_own_namespace("mnt")) {

@@ -15,8 +15,10 @@
 struct mfd_want {
 	char *path;
 	uint64_t size;
-	int folder; /* bool: a folder; it has no size */
-	int grows;  /* bool: it is open for writing, so it may have become larger */
+	int folder;  /* bool: a folder; it has no size */
+	int grows;   /* bool: it is open for writing, so it may have become larger */
+	int unsized; /* bool: CRIU does not look at its size: it is open for appending alone */
+	int stays;   /* bool: a program or library of the first process */
 	uint8_t id[MFD_BUILDID_MAX];
 	size_t id_len;
 	dev_t dev; /* to know it again */

@@ -57,7 +57,7 @@ static int ask_target(struct mfd_migrate *m, struct mfd_check *c, struct mfd_err
 	int ret;
 
 	m->is_check = 1;
-	ret = mfd_migrate_probe(m, c);
+	ret = mfd_migrate_probe(m, c, err);
 
 	if (ret == -EPROTONOSUPPORT) {
 		fprintf(stderr,
@@ -77,12 +77,17 @@ static int check(struct mfd_migrate *m)
 	ret = ret ? ret : mfd_migrate_check_pid(m->pid, &err);
 	ret = ret ? ret : mfd_hostcriu_find(&m->criu, &err);
 	ret = ret ? ret : mfd_migrate_look_into(m, &c, &err);
-	ret = ret || !m->o.target || m->by_ssh ? ret : ask_target(m, &c, &err);
 	if (ret) {
 		fprintf(stderr, "criu-multifd check: %s\n", mfd_error_text(&err));
 		ret = MFD_EXIT_REFUSED;
 	} else {
+		int unknown = m->o.target && !m->by_ssh ? ask_target(m, &c, &err) : 0;
+
+		/* What is known of the process is said all the same. */
 		ret = report(m, &c);
+		if (unknown)
+			fprintf(stderr, "criu-multifd check: %s\n", mfd_error_text(&err));
+		ret = unknown ? MFD_EXIT_REFUSED : ret;
 	}
 	mfd_check_free(&c);
 	return ret;

@@ -119,7 +119,7 @@ int mfd_migrate_look_there(struct mfd_migrate *m, struct mfd_error *err);
  * Ask the target of m->o, and add what it lacks to c.  0; -EPROTONOSUPPORT: it is too old to
  * answer; or another -errno, of which the session's opening will tell more.
  */
-int mfd_migrate_probe(struct mfd_migrate *m, struct mfd_check *c);
+int mfd_migrate_probe(struct mfd_migrate *m, struct mfd_check *c, struct mfd_error *err);
 
 /* ---- migrate_check.c ---- */
 

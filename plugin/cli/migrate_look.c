@@ -144,7 +144,8 @@ int mfd_migrate_look(struct mfd_migrate *m, struct mfd_error *err)
 int mfd_migrate_look_there(struct mfd_migrate *m, struct mfd_error *err)
 {
 	struct mfd_check *c = &m->check;
-	int ret = mfd_migrate_probe(m, c);
+	struct mfd_error untold = { 0 };
+	int ret = mfd_migrate_probe(m, c, &untold);
 
 	if (ret == -EPROTONOSUPPORT)
 		mfd_migrate_report_say(m, "the target's criu-multifd is too old to say what it "

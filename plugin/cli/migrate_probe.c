@@ -79,6 +79,7 @@ static size_t fill_files(const struct probe *q, Mfd__ProbeFile *files, Mfd__Prob
 		mfd__probe_file__init(&files[n]);
 		files[n].path = f->path;
 		files[n].size = f->size;
+		files[n].has_size = !f->unsized;
 		files[n].has_folder = files[n].has_grows = 1;
 		files[n].folder = f->folder;
 		files[n].grows = f->grows;
@@ -109,22 +110,39 @@ static int ask(struct probe *q, Mfd__ProbeFile *files, Mfd__ProbeFile **list)
 	return mfd_control_send(&q->control, MFD_WIRE_PROBE, &p.base);
 }
 
+/*
+ * CRIU would not get by without it.  What is open may be offered there (cpr offer) or closed by
+ * then, and what is written may have the right size; options of criu may say another place.
+ */
+static int is_certain(const struct probe *q, const struct mfd_want *f)
+{
+	static const char *const elsewhere[] = { "external", "root", "file-validation",
+						 "inherit-fd" };
+
+	for (int i = 0; i < q->m->n_criu_args; i++)
+		for (size_t o = 0; o < sizeof(elsewhere) / sizeof(*elsewhere); o++)
+			if (mfd_migrate_is_option(q->m->criu_args[i], elsewhere[o]))
+				return 0;
+	return f->stays && !f->grows;
+}
+
 static void take_files(const struct probe *q, const Mfd__Probed *r)
 {
 	const struct mfd_wants *w = &q->c->wants;
 
 	for (size_t i = 0; i < r->n_file; i++) {
 		size_t at = q->files + r->file[i]->index, fault = r->file[i]->fault;
-		char here[MFD_SIZE_TEXT], there[MFD_SIZE_TEXT], sizes[90] = "";
+		char size[MFD_SIZE_TEXT], here[48] = "";
 
 		if (at >= w->n || fault >= sizeof(faults) / sizeof(*faults) || !faults[fault])
 			continue;
 		if (fault == MFD__PROBE_FAULT__SIZE)
-			snprintf(sizes, sizeof(sizes), ": %s here, %s there",
-				 mfd_size_text(w->file[at].size, here),
-				 mfd_size_text(r->file[i]->size, there));
-		mfd_check_add(q->c, MFD_FOUND_THERE_FILE, 0, "%.160s %s%s", w->file[at].path,
-			      faults[fault], sizes);
+			snprintf(here, sizeof(here), " than %s",
+				 mfd_size_text(w->file[at].size, size));
+		mfd_check_add(q->c,
+			      is_certain(q, &w->file[at]) ? MFD_FOUND_THERE_FILE :
+							    MFD_FOUND_THERE_OPEN,
+			      0, "%.160s %s%s", w->file[at].path, faults[fault], here);
 	}
 }
 
@@ -179,7 +197,7 @@ static int await(struct probe *q)
 }
 
 /* 0, or -errno: -EPROTONOSUPPORT: it is too old to answer. */
-static int hear(struct probe *q)
+static int hear(struct probe *q, struct mfd_error *err)
 {
 	ProtobufCMessage *msg = NULL;
 	unsigned type = 0;
@@ -191,13 +209,15 @@ static int hear(struct probe *q)
 		take(q, (const Mfd__Probed *)msg);
 	else if (!ret && type == MFD_WIRE_ABORT && ((const Mfd__Abort *)msg)->code == -EPROTO)
 		ret = -EPROTONOSUPPORT;
+	else if (!ret && type == MFD_WIRE_ABORT)
+		ret = mfd_error_set(err, -EPERM, "%.400s", ((const Mfd__Abort *)msg)->reason);
 	else if (!ret)
-		ret = -EPERM;
+		ret = -EPROTO;
 	protobuf_c_message_free_unpacked(msg, NULL);
 	return ret;
 }
 
-static int converse(struct probe *q)
+static int converse(struct probe *q, struct mfd_error *err)
 {
 	const struct mfd_wants *w = &q->c->wants;
 	Mfd__ProbeFile *files = calloc(w->n + 1, sizeof(*files));
@@ -206,25 +226,24 @@ static int converse(struct probe *q)
 
 	do {
 		ret = ret ? ret : ask(q, files, list);
-		ret = ret ? ret : hear(q);
+		ret = ret ? ret : hear(q, err);
 	} while (!ret && (q->files < w->n || q->pids < w->n_pids));
 	free(files);
 	free(list);
 	return ret;
 }
 
-int mfd_migrate_probe(struct mfd_migrate *m, struct mfd_check *c)
+int mfd_migrate_probe(struct mfd_migrate *m, struct mfd_check *c, struct mfd_error *err)
 {
 	struct probe q = { .m = m, .c = c };
-	struct mfd_error err = { 0 };
 	int ret;
 
 	q.ms = m->is_check ? CHECK_MS : MOVE_MS;
 	if (m->timeout_ms && m->timeout_ms / 4 < q.ms) /* it begins with the move itself */
 		q.ms = (unsigned)(m->timeout_ms / 4) + 1;
-	ret = dial(&q, &err);
+	ret = dial(&q, err);
 
-	ret = ret ? ret : converse(&q);
+	ret = ret ? ret : converse(&q, err);
 	mfd_control_close(&q.control);
 	return ret;
 }

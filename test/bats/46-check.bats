@@ -264,6 +264,15 @@ start_blind_server()
 	start_server --restore
 	hold nothing
 	run -0 on_a "$MFD" check -t "$VICTIM_PID" --to "$SERVER_ADDR" --restore
+	# What has no build id is compared by its size, and a log is not.
+	echo data >"$SCRATCH/data"
+	start data on_a setsid bash -c \
+		'exec 5<"$0" 6>>"$0.log" 7<>"$0"; echo $$ >"$0.pid"; exec sleep 1000' \
+		"$SCRATCH/data"
+	eventually 10 test -s "$SCRATCH/data.pid"
+	register pid "$(cat "$SCRATCH/data.pid")"
+	run on_a "$MFD" check -t "$(cat "$SCRATCH/data.pid")" --to "$SERVER_ADDR" --restore --json
+	jq -e '[.findings[].id | select(startswith("target"))] == []' <<<"$output"
 	start old on_b python3 -c 'import socket, struct
 s = socket.create_server(("", 7))
 print("up", flush=True)

@@ -64,7 +64,7 @@ static void test_files(void **state)
 	int fd;
 
 	(void)state;
-	server_start(NULL, NULL);
+	server_start("--restore", NULL);
 	begin(&s);
 	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
 	fd = open(self, O_RDONLY | O_CLOEXEC);
@@ -81,8 +81,16 @@ static void test_files(void **state)
 	assert_int_equal(fault_of(&s, &f), MFD__PROBE_FAULT__SIZE);
 	f.has_grows = f.grows = 1; /* by now it may be larger */
 	assert_int_equal(fault_of(&s, &f), 0);
+	f.has_size = 0; /* CRIU does not look at it either */
+	f.has_grows = f.grows = 0;
+	f.size = 1;
+	assert_int_equal(fault_of(&s, &f), 0);
 	f.has_build_id = len > 0;
 	f.build_id = (ProtobufCBinaryData){ len, id };
+	assert_int_equal(fault_of(&s, &f), 0);
+	f.has_size = 1; /* as CRIU: the size first */
+	assert_int_equal(fault_of(&s, &f), MFD__PROBE_FAULT__SIZE);
+	f.size = (uint64_t)st.st_size;
 	assert_int_equal(fault_of(&s, &f), 0);
 	id[0] ^= 1;
 	assert_int_equal(fault_of(&s, &f), len ? MFD__PROBE_FAULT__BUILD : 0);
@@ -90,13 +98,40 @@ static void test_files(void **state)
 	assert_int_equal(fault_of(&s, &f), MFD__PROBE_FAULT__KIND);
 	f.path = "/";
 	assert_int_equal(fault_of(&s, &f), 0);
-	f.path = "/proc/1/cmdline/no";
+	f.path = "/usr/no/such/file";
 	assert_int_equal(fault_of(&s, &f), MFD__PROBE_FAULT__MISSING);
 	f.path = "not/absolute";
 	assert_int_equal(fault_of(&s, &f), 0);
 	source_close(&s);
 	source_to_ready(&s, "one"); /* no name is taken, nothing is in the way */
 	source_commit(&s);
+	source_close(&s);
+	assert_int_equal(server_stop(), 0);
+}
+
+/* A server that restores nothing shows a peer nothing of its files and processes. */
+static void test_untrusted(void **state)
+{
+	Mfd__ProbeFile f = MFD__PROBE_FILE__INIT;
+	uint32_t pid = 1;
+	Mfd__Probe p = MFD__PROBE__INIT;
+	Mfd__ProbeFile *list = &f;
+	struct source s;
+	Mfd__Probed *r;
+
+	(void)state;
+	server_start(NULL, NULL);
+	begin(&s);
+	f.path = "/usr/no/such/file";
+	p.n_file = 1;
+	p.file = &list;
+	p.n_pid = 1;
+	p.pid = &pid;
+	r = ask(&s, &p);
+	assert_int_equal(r->n_file, 0);
+	assert_int_equal(r->n_pid, 0);
+	assert_true(r->has_memory_free);
+	protobuf_c_message_free_unpacked(&r->base, NULL);
 	source_close(&s);
 	assert_int_equal(server_stop(), 0);
 }
@@ -110,7 +145,7 @@ static void test_host(void **state)
 	Mfd__Probed *r;
 
 	(void)state;
-	server_start("--pid-namespace", "host");
+	server_start_with((const char *const[]){ "--restore", "--pid-namespace", "host" }, 3);
 	begin(&s);
 	p.pid = pids;
 	p.n_pid = 3;
@@ -171,6 +206,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		SERVER_TEST(test_files),
+		SERVER_TEST(test_untrusted),
 		SERVER_TEST(test_host),
 		cmocka_unit_test(test_userfaultfd_denied),
 	};

@@ -65,6 +65,11 @@ int mfd_permit_probe(const struct mfd_owner *o, struct mfd_error *err)
 			     mfd_rights_path(o->rights));
 }
 
+int mfd_permit_is_root(const struct mfd_owner *o)
+{
+	return !o->rights || (o->right && o->right->restore && !o->right->user_namespace);
+}
+
 int mfd_permit_hello(const struct mfd_owner *o, const Mfd__Hello *h, struct mfd_error *err)
 {
 	char what[160];

@@ -15,6 +15,8 @@ struct mfd_session;
 int mfd_permit_hello(const struct mfd_owner *o, const Mfd__Hello *h, struct mfd_error *err);
 /* May it do anything here at all?  0, or -EPERM with a sentence. */
 int mfd_permit_probe(const struct mfd_owner *o, struct mfd_error *err);
+/* Nonzero: what it has restored by the server may be root on this host. */
+int mfd_permit_is_root(const struct mfd_owner *o);
 /*
  * A session that is done, of which this is left: is it of another identity, so that it is not
  * removed to make room for one of that name?  No block permits that.

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "buildid.h"
@@ -59,6 +62,29 @@ int mfd_probe_userfaultfd(void)
 
 /* ---- files ---- */
 
+/* Not through /proc/PID/fd and the like, which lead elsewhere than paths do. */
+static int open_path(const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+}
+
+/* Reading some of these does something. */
+static int is_kernels(int fd)
+{
+	static const unsigned long kinds[] = { PROC_SUPER_MAGIC, SYSFS_MAGIC, DEBUGFS_MAGIC,
+					       TRACEFS_MAGIC };
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs))
+		return 1;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if ((unsigned long)fs.f_type == kinds[i])
+			return 1;
+	return 0;
+}
+
 /* Open it again for reading, by what is open already: nothing has taken its place. */
 static int has_another_id(int path_fd, const Mfd__ProbeFile *want)
 {
@@ -73,6 +99,8 @@ static int has_another_id(int path_fd, const Mfd__ProbeFile *want)
 		return 0;
 	len = mfd_buildid_read(fd, id);
 	close(fd);
+	if (!len) /* CRIU is content with the size then */
+		return 0;
 	return len != want->build_id.len || memcmp(id, want->build_id.data, len);
 }
 
@@ -80,43 +108,59 @@ static int has_another_size(const struct stat *st, const Mfd__ProbeFile *want)
 {
 	uint64_t size = (uint64_t)st->st_size;
 
+	if (!want->has_size)
+		return 0;
 	return want->grows ? size < want->size : size != want->size;
 }
 
 /* 0: as it should be; or what is wrong (control.proto). */
-static int look_at_file(const Mfd__ProbeFile *want, uint64_t *size)
+static int look_at_file(const Mfd__ProbeFile *want)
 {
 	struct stat st;
 	int fd, ret = 0;
 
 	if (want->path[0] != '/')
 		return 0;
-	fd = open(want->path, O_PATH | O_CLOEXEC);
+	fd = open_path(want->path);
 	if (fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? MFD__PROBE_FAULT__MISSING : 0;
-	if (fstat(fd, &st)) {
+	if (fstat(fd, &st) || is_kernels(fd)) {
 		close(fd);
 		return 0;
 	}
-	*size = (uint64_t)st.st_size;
 	if (want->folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
 		ret = MFD__PROBE_FAULT__KIND;
 	else if (want->folder)
 		ret = 0;
+	else if (has_another_size(&st, want)) /* as CRIU: the size first, then the build id */
+		ret = MFD__PROBE_FAULT__SIZE;
 	else if (want->has_build_id && want->build_id.len)
 		ret = has_another_id(fd, want) ? MFD__PROBE_FAULT__BUILD : 0;
-	else if (has_another_size(&st, want))
-		ret = MFD__PROBE_FAULT__SIZE;
 	close(fd);
 	return ret;
 }
 
-static int add_files(Mfd__Probed *r, const Mfd__Probe *m)
+/*
+ * What root may see here is for a peer whose tasks could be root here.  And options of the server's
+ * own may have CRIU look elsewhere, or less.
+ */
+static int looks_here(const struct mfd_server *sv, const Mfd__Probe *m)
+{
+	static const char *const elsewhere[] = { "--root", "-r", "--external", "--inherit-fd",
+						 "--file-validation" };
+
+	for (size_t i = 0; m->confirm_restore && i < sv->criu.n_options; i++)
+		for (size_t o = 0; o < sizeof(elsewhere) / sizeof(*elsewhere); o++)
+			if (!strncmp(sv->criu.options[i], elsewhere[o], strlen(elsewhere[o])))
+				return 0;
+	return 1;
+}
+
+static int add_files(Mfd__Probed *r, const struct mfd_server *sv, const Mfd__Probe *m)
 {
 	r->file = calloc(m->n_file + 1, sizeof(*r->file));
-	for (size_t i = 0; r->file && i < m->n_file; i++) {
-		uint64_t size = 0;
-		int fault = look_at_file(m->file[i], &size);
+	for (size_t i = 0; r->file && i < m->n_file && looks_here(sv, m); i++) {
+		int fault = look_at_file(m->file[i]);
 		Mfd__ProbedFile *f = fault ? malloc(sizeof(*f)) : NULL;
 
 		if (!f)
@@ -124,8 +168,6 @@ static int add_files(Mfd__Probed *r, const Mfd__Probe *m)
 		mfd__probed_file__init(f);
 		f->index = (uint32_t)i;
 		f->fault = (Mfd__ProbeFault)fault;
-		f->has_size = 1;
-		f->size = size;
 		r->file[r->n_file++] = f;
 	}
 	return r->file ? 0 : -ENOMEM;
@@ -189,35 +231,37 @@ static void release(Mfd__Probed *r)
 	free(r->userfaultfd);
 }
 
-static int answer(struct mfd_peer *p, const Mfd__Probe *m)
+static int answer(struct mfd_peer *p, const Mfd__Probe *m, int trusted)
 {
 	Mfd__Probed r = MFD__PROBED__INIT;
 	struct utsname un = { .release = "" };
 	int ret, no = mfd_probe_userfaultfd();
+	int passes = no == -EMFILE || no == -ENFILE || no == -ENOMEM || no == -EINTR;
 
 	uname(&un);
 	r.kernel = un.release;
 	r.program_version = (char *)MFD_VERSION;
 	r.has_own_pids = 1;
 	r.own_pids = p->server->restore && p->server->criu.own_pids;
-	if (no)
+	if (no && !passes)
 		r.userfaultfd = strdup(strerror(-no));
 	add_memory(&r, p->server);
-	ret = add_files(&r, m);
-	ret = ret ? ret : add_pids(&r, p->server, m);
+	ret = trusted ? add_files(&r, p->server, m) : 0;
+	ret = ret || !trusted ? ret : add_pids(&r, p->server, m);
 	ret = ret ? ret : mfd_control_send(&p->control, MFD_WIRE_PROBED, &r.base);
 	release(&r);
 	return ret;
 }
 
 /* One that may open no session learns nothing of this host. */
-static int may_ask(struct mfd_peer *p, struct mfd_error *err)
+static int may_ask(struct mfd_peer *p, int *trusted, struct mfd_error *err)
 {
 	struct mfd_owner owner = { .rights = NULL };
 	int ret;
 
 	mfd_owner_of(&owner, p);
 	ret = mfd_permit_probe(&owner, err);
+	*trusted = p->server->restore && mfd_permit_is_root(&owner);
 	mfd_owner_release(&owner);
 	return ret;
 }
@@ -241,12 +285,12 @@ void mfd_probe_main(struct mfd_peer *p, const Mfd__Probe *first)
 {
 	struct mfd_error err = { 0 };
 	ProtobufCMessage *msg = NULL;
-	int ret = may_ask(p, &err);
+	int trusted, ret = may_ask(p, &trusted, &err);
 
 	if (ret)
 		mfd_control_send_abort(&p->control, ret, mfd_error_text(&err));
 	for (unsigned i = 0; !ret && i < MAX_PROBES; i++) {
-		ret = answer(p, msg ? (const Mfd__Probe *)msg : first);
+		ret = answer(p, msg ? (const Mfd__Probe *)msg : first, trusted);
 		protobuf_c_message_free_unpacked(msg, NULL);
 		msg = NULL;
 		ret = ret ? ret : next(p, &msg);
