@@ -396,6 +396,35 @@ static void test_buried_unknown(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* A source that comes back to abort hears that it is done once it is on disk, and not before. */
+static void test_abort_on_disk(void **state)
+{
+	struct source s;
+
+	(void)state;
+	server_start(NULL, NULL);
+	source_to_ready(&s, "one");
+	source_close(&s);
+	disk_wait_doubt("one", 1);
+	mkdirat(server_root, ".ended", 0700);
+	assert_int_equal(mkdirat(server_root, ".ended/one.img", 0700), 0);
+	source_resume(&s, "abort");
+	source_expect_end(&s); /* without a word: it tells it again */
+	source_close(&s);
+	assert_true(server_log_has("one: no tombstone: "));
+	assert_int_equal(unlinkat(server_root, ".ended/one.img", AT_REMOVEDIR), 0);
+	server_stop();
+	server_start(NULL, NULL);
+	source_to_ready(&s, "two");
+	source_close(&s);
+	disk_wait_doubt("two", 1);
+	source_resume(&s, "abort");
+	source_expect_free(&s, MFD_WIRE_RESUME_OK);
+	source_close(&s);
+	ask(&s, "abort", NEVER_RAN, 0, "by the source");
+	assert_int_equal(server_stop(), 0);
+}
+
 /* The next worker, too, removes nothing before its source can hear of it. */
 static void test_no_tombstone_by_worker(void **state)
 {
@@ -596,6 +625,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_buried_unknown),
 		SERVER_TEST(test_no_tombstone),
 		SERVER_TEST(test_no_tombstone_by_worker),
+		SERVER_TEST(test_abort_on_disk),
 		SERVER_TEST(test_full),
 		SERVER_TEST(test_committed),
 		SERVER_TEST(test_died),

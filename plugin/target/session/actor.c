@@ -227,8 +227,13 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 	    mfd_own_restore_look(s))
 		return mfd_trouble(t, MFD_TROUBLE_FATE, -ECANCELED,
 				   "by the source after a broken connection");
+	/* What a source has heard it does not tell again: it hears it when it is so. */
+	s->end.answers = outcome == MFD_OUTCOME_ABORT && s->phase != MFD_PHASE_COMMITTED;
+	if (s->end.answers)
+		return mfd_trouble(t, MFD_TROUBLE_SOURCE, -ECANCELED,
+				   "by the source after a broken connection");
 	mfd_say_resume_ok(s);
-	if (outcome == MFD_OUTCOME_ABORT && s->phase == MFD_PHASE_COMMITTED) {
+	if (outcome == MFD_OUTCOME_ABORT) {
 		mfd_log_error("%s: BOTH RUN: the source's tasks run on, and it is committed",
 			      s->name);
 		s->end.both_run = 1;
@@ -238,9 +243,6 @@ static int on_resume(struct mfd_session *s, struct mfd_trouble *t)
 		return resume_commit(s, t);
 	if (s->phase == MFD_PHASE_COMMITTED)
 		return mfd_way_commit(s, 1, t);
-	if (outcome == MFD_OUTCOME_ABORT)
-		return mfd_trouble(t, MFD_TROUBLE_SOURCE, -ECANCELED,
-				   "by the source after a broken connection");
 	return resume_continue(s, t);
 }
 

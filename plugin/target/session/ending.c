@@ -132,6 +132,8 @@ static void abort_it(struct mfd_session *s, const struct mfd_trouble *t)
 	bury(s);
 	if (t->kind != MFD_TROUBLE_SOURCE)
 		mfd_say_abort(s, t->code, t->text);
+	else if (s->end.answers && s->end.buried)
+		mfd_say_resume_ok(s);
 	s->over = MFD_OVER_ABORTED;
 }
 

@@ -97,6 +97,7 @@ struct mfd_end {
 	int source_gone; /* bool: the source has said that its tasks are dead */
 	int both_run;	 /* bool: it runs, and so do the source's tasks, as the source says */
 	int told;	 /* bool: its source has ended it, and needs no evidence */
+	int answers;	 /* bool: ... by RESUME, which is answered once that is on disk */
 	int dead;	 /* bool: nothing of what was restored lives */
 	int buried;	 /* bool: the tombstone is on disk, and what was restored is dead */
 };
