@@ -105,3 +105,61 @@ started()
 	run -5 agent a validate-all program=/no/such
 	run -3 agent a nonsense
 }
+
+@test "stop ends all of it, also what outlives its first process; until then it is not stopped" {
+	local rest
+	SERVER_ADDR=$ADDR_B:9
+	# The first process ends at once when it is told to; the other takes no notice.
+	printf '#!/bin/sh\n(trap "" TERM; exec sleep 60) &\nexec sleep 1000\n' >"$SCRATCH/two"
+	chmod +x "$SCRATCH/two"
+	agent a start "command=$SCRATCH/two" 3>&-
+	read -r VICTIM_PID _ <"$SCRATCH/a.agent/app/pid"
+	register pid "$VICTIM_PID"
+	rest=$(pgrep -P "$VICTIM_PID")
+	register pid "$rest"
+	agent a stop CRM_meta_timeout=4000
+	is_dead "$VICTIM_PID"
+	is_dead "$rest"
+	# It crashes, and a child runs on.
+	agent a start "command=$SCRATCH/two" 3>&-
+	read -r VICTIM_PID _ <"$SCRATCH/a.agent/app/pid"
+	rest=$(pgrep -P "$VICTIM_PID")
+	register pid "$rest"
+	kill -KILL "$VICTIM_PID"
+	run -1 agent a monitor
+	[[ $output == *'others of it run on'* ]]
+	run -1 agent a start
+	agent a stop CRM_meta_timeout=4000
+	is_dead "$rest"
+	run -7 agent a monitor
+}
+
+@test "what cannot be known is in doubt; what lives needs no program; a stranger is not adopted" {
+	start_server --restore
+	started
+	agent a monitor program=/no/such
+	agent a migrate_to
+	agent b migrate_from
+	runs_there
+	wait_session app 'done'
+	rm -r "$SCRATCH/b.agent"
+	run -1 agent b monitor program=/no/such
+	[[ $output == *'in doubt, or not known'* ]]
+	run -1 agent b stop program=/no/such
+	[ "$(copies_there)" = 1 ]
+	# The pid of its record is a process's that began at another time.
+	cat >"$SCRATCH/other" <<-END
+		#!/bin/sh
+		"$MFD" "\$@" | sed 's/"restored_pid": *[0-9]*/"restored_pid": 1/'
+	END
+	chmod +x "$SCRATCH/other"
+	run -1 agent b monitor program="$SCRATCH/other"
+	run -1 agent b stop program="$SCRATCH/other"
+	agent b stop
+	[ "$(copies_there)" = 0 ]
+	# A record that cannot be read.
+	printf x >"$SERVER_DIR/app/session.img"
+	for action in monitor start stop; do
+		run -1 agent b "$action"
+	done
+}
