@@ -100,11 +100,6 @@ static void test_intact(void **state)
 static struct pager_task task;
 static struct pager_family family;
 
-static void a_thread(struct mfd_pager *p)
-{
-	p->nthreads = 1;
-}
-
 static void a_task(struct mfd_pager *p)
 {
 	p->tasks = p->last_task = &task;
@@ -193,7 +188,6 @@ static const struct {
 	enum pager_phase phase;
 	void (*break_it)(struct mfd_pager *p);
 } broken[] = {
-	{ PAGER_NEW, a_thread },
 	{ PAGER_LISTENING, a_task },
 	{ PAGER_LISTENING, a_family },
 	{ PAGER_LISTENING, something_pending },
