@@ -178,9 +178,11 @@ static void each(struct check *c, pid_t root, each_fn *fn)
 static void round_of(struct check *c, struct task *t)
 {
 	struct mfd_run runs[RUNS];
-	int n, mem = open_mem(t->track.pid);
+	int n, mem;
 
 	mfd_track_begin(&t->track);
+	mem = open_mem(
+		t->track.pid); /* now: of the program that is tracked, if there is a new one */
 	while ((n = mfd_track_next(&t->track, runs, RUNS)) > 0) {
 		keep(t, mem, runs, n);
 		c->found += (uint64_t)n;
@@ -192,17 +194,34 @@ static void round_of(struct check *c, struct task *t)
 
 /* ---- stops ---- */
 
-static void stop(struct check *c, pid_t pid)
+/* A thread in the middle of a system call goes on with that, and may write, until it returns. */
+static int all_stand_still(pid_t pid)
 {
 	struct mfd_procfile_stat st;
+	struct dirent *e;
+	char path[64];
+	int all = 1;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	while (d && all && (e = readdir(d)))
+		if (isdigit((unsigned char)e->d_name[0]) &&
+		    !mfd_procfile_stat((pid_t)atoi(e->d_name), &st))
+			all = mfd_procfile_is_over(&st) || st.state == 'T';
+	if (d)
+		closedir(d);
+	return all;
+}
+
+static void stop(struct check *c, pid_t pid)
+{
+	uint64_t until = mfd_io_now_ms() + 10000;
 
 	kill(pid, SIGSTOP);
-	for (unsigned i = 0; i < 500; i++) {
-		if (mfd_procfile_stat(pid, &st) || mfd_procfile_is_over(&st) || st.state == 'T')
-			break;
+	while (!all_stand_still(pid) && mfd_io_now_ms() < until)
 		usleep(200);
-	}
-	usleep(2000); /* its other threads */
+	assert_true(all_stand_still(pid));
 }
 
 static void resume(struct check *c, pid_t pid)
