@@ -129,7 +129,7 @@ while True:
 	for event in join hello hello_ok joined; do
 		echo "# flip $event"
 		start_badlink --flip "$event"
-		refused 2500 'HELLO|join|JOINED|control channel|no such session'
+		refused 2500 'HELLO|join|JOINED|control channel|no such session|another protocol'
 		assert_fault_happened
 		nothing_left
 		stop_badlink

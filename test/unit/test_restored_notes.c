@@ -213,6 +213,8 @@ static int serve_without_session(int folder)
 	top = start(1);
 	parent = child_of(top);
 	task = child_of(parent);
+	for (int i = 0; i < 5000 && getsid(task) != task; i++)
+		usleep(1000);
 	if (mfd_notes_mark(folder, 7, task))
 		return 3;
 	newcomer = send_newcomer(task);
