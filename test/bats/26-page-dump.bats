@@ -60,7 +60,7 @@ listed_by_plugin()
 # the victim runs on here.
 lazy_pages()
 {
-	local img
+	local img vaddr n
 	local -x CRIU_MULTIFD_PAGE_DUMP=$1 CRIU_MULTIFD_MODE=postcopy SESSION=list.$1
 	local -x CRIU_MULTIFD_MAX_BANDWIDTH=30M # there is time to look
 
@@ -69,6 +69,8 @@ lazy_pages()
 	for img in "$SERVER_DIR/$SESSION"/pagemap-[0-9]*.img; do
 		"$MFD" show "$img" | jq -r --arg img "${img##*/}" '.entries[] | select(.vaddr) |
 			select(.flags | index("LAZY")) | "\($img) \(.vaddr) \(.nr_pages)"'
+	done | while read -r img vaddr n; do # not every awk reads 0x
+		echo "$img $((vaddr)) $n"
 	done | awk '{ for (i = 0; i < $3; i++) print $1, $2 + i * 4096 }' >"$SCRATCH/list.$1"
 	"$MFD" abort --dir "$SERVER_DIR" "$SESSION" >&2
 	! wait "$STARTED_PID" || return 1
