@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "fskind.h"
 #include "io.h"
 #include "looks.h"
 #include "maps.h"
@@ -33,14 +33,8 @@ static int is_kernels(int fd)
 					       DEBUGFS_MAGIC,	   TRACEFS_MAGIC,
 					       DEVPTS_SUPER_MAGIC, BPF_FS_MAGIC,
 					       BINFMTFS_MAGIC };
-	struct statfs fs;
 
-	if (fstatfs(fd, &fs))
-		return 1;
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-		if ((unsigned long)fs.f_type == kinds[i])
-			return 1;
-	return 0;
+	return mfd_fskind_may_be(fd, kinds, sizeof(kinds) / sizeof(*kinds));
 }
 
 static int is_plain_path(const char *path)

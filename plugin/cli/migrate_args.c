@@ -59,12 +59,9 @@ static int add_restore_options(struct mfd_migrate *m, struct mfd_error *err)
  */
 static int default_precopy(struct mfd_migrate *m, struct mfd_error *err)
 {
-	for (unsigned i = 0; i < mfd_options_count; i++)
-		if (!strcmp(mfd_options_table[i].name, "precopy") &&
-		    m->o.from[i] != MFD_FROM_DEFAULT)
-			return 0;
-	m->o.precopy = MFD_AUTO;
-	return set_env("precopy", "auto", err);
+	int ret = mfd_options_set(&m->o, "precopy", "auto", MFD_FROM_DEFAULT, "migrate", err);
+
+	return ret || m->o.precopy != MFD_AUTO ? ret : set_env("precopy", "auto", err);
 }
 
 int mfd_migrate_args_read(struct mfd_migrate *m, struct mfd_error *err)

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "io.h"
+#include "maps.h"
 #include "pagemap_scan.h"
 #include "thincopy.h"
 
@@ -25,49 +25,40 @@ struct copy {
 	unsigned char *held; /* by page of `to`: it has one */
 };
 
-struct mapping {
-	unsigned long long start, end, inode;
-	char mode[8], name[8];
+/* What is known of both ends: each lies in one mapping of its kind. */
+struct kinds {
+	const struct copy *copy;
+	int from, to;
 };
 
-static int read_mapping(const char *line, struct mapping *m)
-{
-	m->name[0] = 0;
-	return sscanf(line, "%llx-%llx %7s %*x %*s %llu %7s", &m->start, &m->end, m->mode,
-		      &m->inode, m->name) >= 4;
-}
-
 /* All of the range is of it. */
-static int holds(const struct mapping *m, const void *start, size_t n)
+static int holds(const struct mfd_map *m, const void *start, size_t n)
 {
 	return m->start <= (uintptr_t)start && m->end >= (uintptr_t)start + n;
 }
 
-/* The heap too. */
-static int is_anonymous(const struct mapping *m)
+/* The heap too, but nothing that the kernel has made for itself. */
+static int is_anonymous(const struct mfd_map *m)
 {
-	return m->mode[3] == 'p' && !m->inode &&
+	return mfd_maps_is_private_anonymous(m) &&
 	       (!m->name[0] || !strcmp(m->name, "[heap]") || !strncmp(m->name, "[anon:", 6));
+}
+
+static int look_at_mapping(const struct mfd_map *m, void *arg)
+{
+	struct kinds *k = arg;
+
+	k->from |= holds(m, k->copy->from, k->copy->n) && is_anonymous(m);
+	k->to |= holds(m, k->copy->to, k->copy->n) && m->shared;
+	return 0;
 }
 
 static int check_kinds(const struct copy *c)
 {
-	FILE *f = fopen("/proc/self/maps", "re");
-	int from = 0, to = 0;
-	char *line = NULL;
-	struct mapping m;
-	size_t len = 0;
+	struct kinds k = { .copy = c };
+	int ret = mfd_maps_each(getpid(), MFD_MAPS, look_at_mapping, &k);
 
-	if (!f)
-		return -errno;
-	while (getline(&line, &len, f) > 0)
-		if (read_mapping(line, &m)) {
-			from |= holds(&m, c->from, c->n) && is_anonymous(&m);
-			to |= holds(&m, c->to, c->n) && m.mode[3] == 's';
-		}
-	free(line);
-	fclose(f);
-	return from && to ? 0 : -EINVAL;
+	return ret ? ret : k.from && k.to ? 0 : -EINVAL;
 }
 
 static int look_at_destination(struct copy *c)

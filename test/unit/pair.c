@@ -145,6 +145,16 @@ int pair_status(pid_t pid, unsigned timeout_ms)
 	return -1;
 }
 
+int pair_in_child(int (*fn)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(fn());
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 void pair_time_limit(unsigned seconds)
 {
 	alarm(seconds);

@@ -30,6 +30,8 @@ void pair_reap(pid_t pid); /* kill and wait */
 unsigned long pair_smaps_kib(pid_t pid, const char *field, const void *at);
 /* Exit status of pid, or -1 when it has not ended within the time (it is killed then). */
 int pair_status(pid_t pid, unsigned timeout_ms);
+/* What fn returns in a process that ends with it, and its locks too; -1: a signal ended that. */
+int pair_in_child(int (*fn)(void));
 /* A test that hangs must not hold up the others: the program is killed by SIGALRM. */
 void pair_time_limit(unsigned seconds);
 

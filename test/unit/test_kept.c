@@ -18,6 +18,7 @@
 
 #include "command.h"
 #include "kept.h"
+#include "pair.h"
 #include "send_phase.h"
 #include "send_supervisor.h"
 #include "sock.h"
@@ -76,18 +77,6 @@ static int teardown(void **state)
 	return tmpdir_teardown(state);
 }
 
-/* In a process that ends: the lock is one of processes, not of descriptors. */
-static int in_child(int (*fn)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	if (!pid)
-		_exit(fn());
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 static int first_sender(void)
 {
 	struct mfd_error err = { 0 };
@@ -103,7 +92,7 @@ static int first_sender(void)
 
 static int leaves_runs(void)
 {
-	return in_child(first_sender);
+	return pair_in_child(first_sender);
 }
 
 static void test_again(void **state)
@@ -242,15 +231,15 @@ static void test_left(void **state)
 	(void)state;
 	assert_int_equal(leaves_runs(), 0);
 	rewrite(untold_but_held);
-	assert_int_equal(in_child(begins), EBUSY);
+	assert_int_equal(pair_in_child(begins), EBUSY);
 	rewrite(gone);
-	assert_int_equal(in_child(begins), EBUSY);
+	assert_int_equal(pair_in_child(begins), EBUSY);
 	rewrite(untold_and_free);
-	assert_int_equal(in_child(begins), 0);
+	assert_int_equal(pair_in_child(begins), 0);
 	fd = open(MFD_SOURCE_FILE_NAME, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	assert_int_equal(write(fd, "not an image", 12), 12);
 	close(fd);
-	assert_int_not_equal(in_child(begins), 0);
+	assert_int_not_equal(pair_in_child(begins), 0);
 	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), 0);
 }
 
@@ -339,10 +328,10 @@ static void test_elsewhere(void **state)
 	assert_int_equal(leaves_runs(), 0);
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
 		rewrite(others[i]);
-		assert_int_equal(in_child(again_fails), 1);
+		assert_int_equal(pair_in_child(again_fails), 1);
 	}
 	rewrite(of_another_host);
-	assert_int_equal(in_child(again_fails), 1);
+	assert_int_equal(pair_in_child(again_fails), 1);
 	memset(next, 0, sizeof(*next));
 	assert_int_equal(chmod(MFD_SOURCE_FILE_NAME, 0666), 0);
 	assert_int_equal(mfd_kept_again(next, &got, NULL), -EPERM);
@@ -400,9 +389,9 @@ static void test_untold(void **state)
 	assert_int_equal(leaves_runs(), 0);
 	rewrite(untold);
 	rewrite(of_another_boot);
-	assert_int_equal(in_child(settle_it), MFD_EXIT_DOUBT);
+	assert_int_equal(pair_in_child(settle_it), MFD_EXIT_DOUBT);
 	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), 0);
-	assert_int_equal(in_child(forget_it), MFD_EXIT_DOUBT);
+	assert_int_equal(pair_in_child(forget_it), MFD_EXIT_DOUBT);
 	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
 }
 

@@ -19,6 +19,7 @@
 #include "freezer.h"
 #include "io.h"
 #include "kept.h"
+#include "pair.h"
 #include "run_on.h"
 #include "send_phase.h"
 #include "send_supervisor.h"
@@ -91,18 +92,6 @@ static int teardown(void **state)
 	return tmpdir_teardown(state);
 }
 
-/* In a process that ends, and its lock with it. */
-static int in_child(int (*fn)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	if (!pid)
-		_exit(fn());
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 static int freezes(void)
 {
 	struct mfd_error err = { 0 };
@@ -117,7 +106,7 @@ static void test_thawed(void **state)
 	(void)state;
 	for (size_t i = 0; i < VERSIONS; i++) {
 		make_group(&versions[i], versions[i].thawed);
-		assert_int_equal(in_child(freezes), 0);
+		assert_int_equal(pair_in_child(freezes), 0);
 		put(versions[i].frozen);
 		assert_int_equal(mfd_freezer_is_frozen(group), 1);
 		mfd_run_on(sh);
@@ -133,7 +122,7 @@ static void test_frozen_before(void **state)
 	(void)state;
 	for (size_t i = 0; i < VERSIONS; i++) {
 		make_group(&versions[i], versions[i].frozen);
-		assert_int_equal(in_child(freezes), 0);
+		assert_int_equal(pair_in_child(freezes), 0);
 		assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
 		mfd_run_on(sh);
 		assert_int_equal(mfd_freezer_is_frozen(group), 1);
@@ -145,7 +134,7 @@ static void test_frozen_later(void **state)
 {
 	(void)state;
 	make_group(&versions[0], versions[0].thawed);
-	assert_int_equal(in_child(freezes), 0);
+	assert_int_equal(pair_in_child(freezes), 0);
 	mfd_run_on_thawed(sh, &o);
 	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
 	put(versions[0].frozen);
@@ -173,13 +162,13 @@ static void test_again(void **state)
 
 	(void)state;
 	make_group(&versions[0], versions[0].thawed);
-	assert_int_equal(in_child(freezes), 0);
+	assert_int_equal(pair_in_child(freezes), 0);
 	put(versions[0].frozen);
 	assert_int_equal(mfd_source_file_load(AT_FDCWD, &e, NULL), 0);
 	assert_int_equal(e->state, MFD__SOURCE_STATE__FREEZING);
 	assert_string_equal(e->freezer, group);
 	mfd_source_file_free(e);
-	assert_int_equal(in_child(goes_on), MFD_EXIT_FAILED);
+	assert_int_equal(pair_in_child(goes_on), MFD_EXIT_FAILED);
 	assert_int_equal(mfd_freezer_is_frozen(group), 0);
 	assert_int_equal(access(MFD_SOURCE_FILE_NAME, F_OK), -1);
 }
@@ -197,11 +186,11 @@ static void test_another_dump(void **state)
 {
 	(void)state;
 	make_group(&versions[1], versions[1].thawed);
-	assert_int_equal(in_child(freezes), 0);
+	assert_int_equal(pair_in_child(freezes), 0);
 	put(versions[1].frozen);
-	assert_int_equal(in_child(begins), EBUSY);
+	assert_int_equal(pair_in_child(begins), EBUSY);
 	put(versions[1].thawed);
-	assert_int_equal(in_child(begins), 0);
+	assert_int_equal(pair_in_child(begins), 0);
 }
 
 /* The exit status of a verb; what it says is looked for in `text`, or not at all. */
@@ -224,7 +213,7 @@ static void test_verbs(void **state)
 		skip();
 	}
 	make_group(&versions[0], versions[0].thawed);
-	assert_int_equal(in_child(freezes), 0);
+	assert_int_equal(pair_in_child(freezes), 0);
 	put(versions[0].frozen);
 	assert_int_equal(verb("status", "held by the frozen control group"), 0);
 	assert_int_not_equal(verb("resolve --retry", NULL), 0);
@@ -249,7 +238,7 @@ static void test_cannot(void **state)
 
 	(void)state;
 	make_group(&versions[0], versions[0].thawed);
-	assert_int_equal(in_child(freezes), 0);
+	assert_int_equal(pair_in_child(freezes), 0);
 	assert_int_equal(unlink(file), 0);
 	assert_int_equal(mkdir(file, 0700), 0);
 	assert_true(mfd_freezer_is_frozen(group) < 0);
@@ -260,7 +249,7 @@ static void test_cannot(void **state)
 	mfd_source_file_free(e);
 	/* ... and nothing is frozen that could not be undone */
 	assert_int_equal(unlink(MFD_SOURCE_FILE_NAME), 0);
-	assert_int_equal(in_child(freezes), 1);
+	assert_int_equal(pair_in_child(freezes), 1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -17,10 +17,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "buildid.h"
+#include "fskind.h"
 #include "io.h"
 #include "life.h"
 #include "log.h"
@@ -75,14 +75,8 @@ static int is_kernels(int fd)
 {
 	static const unsigned long kinds[] = { PROC_SUPER_MAGIC, SYSFS_MAGIC, DEBUGFS_MAGIC,
 					       TRACEFS_MAGIC };
-	struct statfs fs;
 
-	if (fstatfs(fd, &fs))
-		return 1;
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-		if ((unsigned long)fs.f_type == kinds[i])
-			return 1;
-	return 0;
+	return mfd_fskind_may_be(fd, kinds, sizeof(kinds) / sizeof(*kinds));
 }
 
 /* Open it again for reading, by what is open already: nothing has taken its place. */
