@@ -35,7 +35,7 @@ reports()
 
 	[ "$("$soak" --plan 1)" = "$("$soak" --plan 1)" ]
 	[ "$(for i in {1..50}; do "$soak" --plan "$i"; done | sort -u | wc -l)" -gt 45 ]
-	[[ $("$soak" --plan $MOVES) == postcopy*'x 1; peer greetings'* ]]
+	[[ $("$soak" --plan $MOVES) == postcopy*'x 1; precopy; peer greetings'* ]]
 	[[ $("$soak" --plan $TREE) == early*'x 2; peer hello'* ]]
 }
 

@@ -17,14 +17,15 @@ setup()
 # nothing.
 refused()
 {
-	local limit=$1 pattern=$2 before
+	local limit pattern=$2 before
 
 	before=$(now)
 	dump
+	limit=$(patient "$1")
 	[ "$(awk -v a="$before" -v b="$(now)" 'BEGIN { printf "%d", (b - a) * 1000 }')" \
 		-le "$limit" ] ||
 		fail "took longer than $limit ms" || return 1
-	aborted_well "$before" "$limit" "$pattern" || return 1
+	aborted_well "$before" "$1" "$pattern" || return 1
 	! grep -aq 'Seized task' "$IMG/dump.log" || fail 'tasks were frozen'
 	eventually 5 no_senders || fail "senders are left: $(senders)"
 }

@@ -194,6 +194,6 @@ either_way()
 	start_server
 	dump
 	aborted_well "$(now)" 1000 'pages-[0-9]*.img'
-	plugin_errors | grep -q 'No space left'
+	plugin_errors | grep -q 'small.* is full: 8.0 MiB in all'
 	nothing_left
 }

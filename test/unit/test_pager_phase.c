@@ -379,6 +379,36 @@ static void test_undo_unread(void **state)
 	keep_second(second);
 }
 
+static int connected(void)
+{
+	int conn;
+
+	pthread_mutex_lock(&world.pager->sock_lock);
+	conn = world.pager->sock.conn;
+	pthread_mutex_unlock(&world.pager->sock_lock);
+	return conn >= 0;
+}
+
+/* A thread that an event went to comes when another has read the last word and the hang-up. */
+static void test_event_late(void **state)
+{
+	pid_t first, second;
+
+	(void)state;
+	begin(&first, &second);
+	step_done(&steps->test, 2);
+	await_phase(PAGER_PROVISIONAL);
+	kill_restore(first);
+	while (connected())
+		usleep(1000);
+	mfd_pager_restore_event(world.pager);
+	assert_int_equal(phase(), PAGER_PROVISIONAL);
+	mfd_pager_undo(world.pager);
+	mfd_pager_restore_event(world.pager);
+	assert_int_equal(phase(), PAGER_LISTENING);
+	keep_second(second);
+}
+
 /* Kept before its last word: final as soon as CRIU has finished. */
 static void test_keep_early(void **state)
 {
@@ -456,8 +486,8 @@ int main(void)
 		cmocka_unit_test(test_table),	   cmocka_unit_test(test_no_way_back),
 		cmocka_unit_test(test_intact),	   cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_undo),	   cmocka_unit_test(test_undo_unread),
-		cmocka_unit_test(test_keep_early), cmocka_unit_test(test_early),
-		cmocka_unit_test(test_failure),
+		cmocka_unit_test(test_event_late), cmocka_unit_test(test_keep_early),
+		cmocka_unit_test(test_early),	   cmocka_unit_test(test_failure),
 	};
 
 	return cmocka_run_group_tests(tests, restored_needs_root, NULL);

@@ -208,12 +208,16 @@ static void talk(struct mfd_pager *p)
 		read_again(p);
 }
 
+/*
+ * An event may have been overtaken: mfd_pager_undo, and the thread that a newer connection's event
+ * went to, read without waiting for it.  What is done is therefore decided by what holds now.
+ */
 void mfd_pager_restore_event(struct mfd_pager *p)
 {
 	pthread_mutex_lock(&p->sock_lock);
 	if (p->sock.conn >= 0)
 		talk(p);
-	else if (p->sock.listen >= 0)
+	else if (mfd_pager_phase(p) == PAGER_LISTENING)
 		greet(p);
 	mfd_pager_check_sock(p);
 	pthread_mutex_unlock(&p->sock_lock);
