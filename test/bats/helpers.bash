@@ -642,6 +642,17 @@ assert_not_frozen()
 	eventually 3 has_ticked "$1" "$before" || fail "process $1 does not tick: state '$state'"
 }
 
+# What is done keeps its images; they are back when a newcomer of its name came to nothing.
+images_of_aborted()
+{
+	local dir found
+
+	found=$(find "$SERVER_DIR" -mindepth 1 -name 'pagemap-*.img' -printf '%h\n' | sort -u)
+	for dir in $found; do
+		[ "$(status_json state "${dir##*/}")" = 'done' ] || echo "$dir/pagemap-*.img"
+	done
+}
+
 # Nothing of an aborted session is left on host b: no process but the server's own, no socket, no
 # images, no pages.
 target_is_clean()
@@ -656,7 +667,7 @@ target_is_clean()
 		fi
 	done
 	CLEAN_WHY=$(find "$SERVER_DIR" -mindepth 1 \( -name lazy-pages.socket \
-		-o -name 'pagemap-*.img' -o -size +1024k \))
+		-o -size +1024k \); images_of_aborted)
 	[ -z "$CLEAN_WHY" ]
 }
 

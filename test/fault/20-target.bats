@@ -78,7 +78,7 @@ refused()
 		local stranger=$STARTED_PID
 		SERVER_ADDR=''
 		eventually 10 listening_line "$what"
-		refused 2500 "HELLO|control channel|lost|reset"
+		refused 2500 "HELLO|control channel|lost|reset|no restore server"
 		kill -KILL "$stranger"
 	done
 }
