@@ -19,6 +19,8 @@
 #define SLICE_NS    50000000ULL	    /* longest sleep before the limit is looked at again */
 #define PIECES	    100		    /* per second */
 #define PIECE_LEAST 4096
+/* Bytes of the debt that a waiting sender pays for each of its own: a quarter is left to it. */
+#define REPAID 3
 
 static uint64_t now_ticks(void)
 {
@@ -41,6 +43,8 @@ uint64_t mfd_ratelimit_set(struct mfd_ratelimit *r, uint64_t bytes_per_s)
 						      ((line >> TIME_BITS) + 1) << TIME_BITS,
 						      memory_order_release, memory_order_relaxed))
 		;
+	if (!bytes_per_s)
+		atomic_store_explicit(&r->owed, 0, memory_order_relaxed);
 	return old;
 }
 
@@ -51,11 +55,45 @@ static uint64_t cost_of(size_t bytes, uint64_t rate)
 	return ticks < (double)MAX_COST ? (uint64_t)ticks : MAX_COST;
 }
 
+/* Up to `most` bytes of the debt, which is that much smaller then. */
+static uint64_t repay(struct mfd_ratelimit *r, uint64_t most)
+{
+	uint64_t owed = atomic_load_explicit(&r->owed, memory_order_relaxed), part;
+
+	do
+		part = owed < most ? owed : most;
+	while (part &&
+	       !atomic_compare_exchange_weak_explicit(&r->owed, &owed, owed - part,
+						      memory_order_relaxed, memory_order_relaxed));
+	return part;
+}
+
 /*
- * Reserve time for a piece.  Return its beginning on the time line, 0 without a limit or if it
- * would be later than `latest`; *number is the line's.
+ * Bring the line up to now.  Time that no sender has used pays the debt before it is lost; on a new
+ * line (0) none has passed.
  */
-static uint64_t reserve(struct mfd_ratelimit *r, size_t bytes, uint64_t now, uint64_t latest,
+static void catch_up(struct mfd_ratelimit *r, uint64_t now)
+{
+	uint64_t line = atomic_load_explicit(&r->line, memory_order_acquire), rate, begin;
+	double idle;
+
+	do {
+		rate = atomic_load_explicit(&r->bytes_per_s, memory_order_relaxed);
+		begin = line & TIME_MASK;
+		if (!rate || begin >= now - BURST)
+			return;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&r->line, &line, (line & ~TIME_MASK) | ((now - BURST) & TIME_MASK),
+		memory_order_acquire, memory_order_acquire));
+	idle = begin ? (double)(now - BURST - begin) / (double)SECOND * (double)rate : 0;
+	repay(r, idle < 1e18 ? (uint64_t)idle : UINT64_MAX);
+}
+
+/*
+ * Reserve time for a piece, behind what it pays of the debt.  Return its beginning on the time
+ * line, 0 without a limit; *number is the line's.
+ */
+static uint64_t reserve(struct mfd_ratelimit *r, size_t bytes, uint64_t paid, uint64_t now,
 			uint64_t *number)
 {
 	uint64_t line = atomic_load_explicit(&r->line, memory_order_acquire), rate, begin;
@@ -63,10 +101,11 @@ static uint64_t reserve(struct mfd_ratelimit *r, size_t bytes, uint64_t now, uin
 	do {
 		rate = atomic_load_explicit(&r->bytes_per_s, memory_order_relaxed);
 		begin = line & TIME_MASK;
-		if (!rate || begin > latest)
+		if (!rate)
 			return 0;
 		if (begin < now - BURST)
 			begin = now - BURST;
+		begin += paid ? cost_of(paid, rate) : 0;
 		*number = line >> TIME_BITS;
 	} while (!atomic_compare_exchange_weak_explicit(
 		&r->line, &line,
@@ -99,27 +138,29 @@ static int sleep_until(struct mfd_ratelimit *r, uint64_t begin, uint64_t number)
 
 uint64_t mfd_ratelimit_wait(struct mfd_ratelimit *r, size_t bytes)
 {
-	uint64_t start, begin, number = 0;
+	uint64_t start, begin, paid, number = 0;
 
 	if (!atomic_load_explicit(&r->bytes_per_s, memory_order_relaxed))
 		return 0;
 	start = now_ticks();
-	begin = reserve(r, bytes, start, UINT64_MAX, &number);
+	catch_up(r, start);
+	paid = repay(r, (uint64_t)bytes * REPAID);
+	begin = reserve(r, bytes, paid, start, &number);
 	if (begin <= start)
 		return 0;
-	while (sleep_until(r, begin, number))
-		begin = reserve(r, bytes, now_ticks(), UINT64_MAX, &number);
+	while (sleep_until(r, begin, number)) {
+		paid += repay(r, (uint64_t)bytes * REPAID - paid);
+		begin = reserve(r, bytes, paid, now_ticks(), &number);
+	}
 	return (now_ticks() - start) * TICK_NS / 1000 + 1;
 }
 
 void mfd_ratelimit_charge(struct mfd_ratelimit *r, size_t bytes)
 {
-	uint64_t now, number;
-
 	if (!atomic_load_explicit(&r->bytes_per_s, memory_order_relaxed))
 		return;
-	now = now_ticks();
-	reserve(r, bytes, now, now + SECOND, &number);
+	catch_up(r, now_ticks()); /* what was idle before does not pay for it */
+	atomic_fetch_add_explicit(&r->owed, bytes, memory_order_relaxed);
 }
 
 size_t mfd_ratelimit_piece(struct mfd_ratelimit *r, size_t left)

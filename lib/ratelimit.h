@@ -9,6 +9,12 @@
  * A change begins a new time line.  Its number is part of the word that reservations are made on,
  * so a sender that has computed with the old limit cannot change the new line; one that sleeps
  * looks at the line at least every SLICE and reserves anew.
+ *
+ * Bytes that were sent at once (urgent pages) are a debt.  Senders that wait pay it: each of them
+ * waits for up to three bytes of it for one of its own, so that the limit holds as long as the
+ * urgent ones take no more than three quarters of it, and the others go on at a quarter of it
+ * otherwise.  The debt is paid to the end, however large it is, by them and by idle time; a change
+ * of the limit forgives none of it, unless there is no limit any more.
  */
 #ifndef MFD_RATELIMIT_H
 #define MFD_RATELIMIT_H
@@ -21,13 +27,15 @@ struct mfd_ratelimit {
 	_Atomic uint64_t bytes_per_s; /* 0 = no limit; published by `line` */
 	/* number of the line, and when its next reservation may begin; see ratelimit.c */
 	_Atomic uint64_t line;
+	/* bytes that were sent at once, and not made up for yet */
+	_Atomic uint64_t owed;
 } __attribute__((aligned(64))); /* every sender writes it */
 
 /* Wait until `bytes` may be sent.  Return the microseconds that took, 0 if there was no wait. */
 uint64_t mfd_ratelimit_wait(struct mfd_ratelimit *r, size_t bytes);
 /*
- * Count `bytes` that are sent at once: the senders that wait make up for them, though not for more
- * than a second.
+ * Count `bytes` that are sent at once: the senders that wait make up for all of them, and go on at
+ * a quarter of the limit meanwhile.
  */
 void mfd_ratelimit_charge(struct mfd_ratelimit *r, size_t bytes);
 /*

@@ -564,7 +564,7 @@ static void test_limit_urgent(void **state)
 	t = send_full();
 	assert_true(t < 300000);
 	assert_int_equal(bed.c.st.limited, 0);
-	assert_true(mfd_ratelimit_wait(&bed.limit, 4096) + t > 400000);
+	assert_true(mfd_ratelimit_wait(&bed.limit, 1 << 20) + t > 400000);
 	finish();
 	end();
 }
