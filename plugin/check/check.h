@@ -50,6 +50,10 @@ struct mfd_check {
 	uint64_t reserved;	 /* bytes of address space of private memory */
 	uint64_t copied;	 /* bytes that tasks have together, by copy-on-write */
 	uint64_t still_ms;	 /* about so long the tasks will stand still */
+	/* what the target has said of itself; "": it was not asked, or did not say */
+	struct {
+		char kernel[65], criu[32], program[32];
+	} there;
 };
 
 /* Look at c->root and its descendants.  0 or -errno; free it in either case. */

@@ -248,6 +248,51 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 		.text = "pages are put into restored tasks by one: its kernel must have it, and a container "
 			"that the server runs in must permit the call",
 	},
+	[MFD_FOUND_THERE_MACHINE] = {
+		.id = "target-machine",
+		.verdict = MFD_CHECK_TARGET,
+		.fatal = 1,
+		.what = "a target of another architecture",
+		.text = "programs of this one do not run there",
+	},
+	[MFD_FOUND_THERE_CPU] = {
+		.id = "target-cpu",
+		.verdict = MFD_CHECK_TARGET,
+		.what = "features of the processor that the target's does not have",
+		.text = "a program that has found one at its start may use it there, and die (SIGILL): "
+			"start it with less (GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F ...) or choose "
+			"another target; CRIU compares processors with --cpu-cap on both hosts (criu "
+			"cpuinfo dump here, criu cpuinfo check there), and --cpu-cap=none permits it",
+	},
+	[MFD_FOUND_THERE_XSAVE] = {
+		.id = "target-xsave",
+		.verdict = MFD_CHECK_TARGET,
+		.what = "registers whose saved state is larger on the target (xsave)",
+		.text = "the kernel puts more on a signal's stack there: small ones (sigaltstack) may "
+			"overflow; criu restore --cpu-cap=fpu refuses it, --cpu-cap=none permits it",
+	},
+	[MFD_FOUND_THERE_CRIU] = {
+		.id = "target-criu",
+		.verdict = MFD_CHECK_TARGET,
+		.what = "a target whose CRIU is older than the one that dumps here",
+		.text = "CRIU reads images of its own release and of earlier ones: install this one's "
+			"there, or dump with that one's (CRIU=/path/to/criu)",
+	},
+	[MFD_FOUND_THERE_LIMIT] = {
+		.id = "target-limit",
+		.verdict = MFD_CHECK_TARGET,
+		.what = "limits of the target that the processes are above: open files, numbers of "
+			"processes, threads, mappings",
+		.text = "raise it there: ulimit -Hn of the server and fs.nr_open, kernel.pid_max, "
+			"kernel.threads-max, vm.max_map_count",
+	},
+	[MFD_FOUND_THERE_PORT] = {
+		.id = "target-port",
+		.verdict = MFD_CHECK_TARGET,
+		.what = "ports on which something else listens on the target just now",
+		.text = "the restored socket cannot listen there: end what has it, or restore in a "
+			"network namespace (serve --network-namespace)",
+	},
 	[MFD_FOUND_THERE_MEMORY] = {
 		.id = "target-memory",
 		.verdict = MFD_CHECK_TARGET,

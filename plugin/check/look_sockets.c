@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "looks.h"
+#include "procfile.h"
 #include "unixpeer.h"
 
 struct sockets {
@@ -93,6 +94,37 @@ static int is_connected(unsigned state)
 	return state != TCP_CLOSE && state != TCP_LISTEN;
 }
 
+/* Of another network namespace they are restored in a new one, where nothing is in the way. */
+static void note_port(const struct mfd_look_fd *at, int fd)
+{
+	struct mfd_wants *w = &at->c->wants;
+	struct sockaddr_storage a = { 0 };
+	socklen_t size = sizeof(a);
+	struct mfd_want_port *p;
+
+	if (w->n_ports == MFD_WANTS_PORTS || getsockname(fd, (struct sockaddr *)&a, &size) ||
+	    mfd_procfile_namespace(at->pid, "net") != mfd_procfile_own_namespace("net"))
+		return;
+	if (w->n_ports == w->room_ports) {
+		size_t room = w->room_ports ? 2 * w->room_ports : 16;
+
+		p = reallocarray(w->port, room, sizeof(*p));
+		if (!p)
+			return;
+		w->port = p;
+		w->room_ports = room;
+	}
+	p = &w->port[w->n_ports++];
+	*p = (struct mfd_want_port){ .pid = at->pid, .len = a.ss_family == AF_INET ? 4 : 16 };
+	if (a.ss_family == AF_INET) {
+		p->port = ntohs(((struct sockaddr_in *)&a)->sin_port);
+		memcpy(p->address, &((struct sockaddr_in *)&a)->sin_addr, p->len);
+	} else {
+		p->port = ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
+		memcpy(p->address, &((struct sockaddr_in6 *)&a)->sin6_addr, p->len);
+	}
+}
+
 static void look_at_tcp(const struct mfd_look_fd *at, int fd)
 {
 	char task[MFD_LOOK_NAME], own[80], peer[80];
@@ -103,6 +135,8 @@ static void look_at_tcp(const struct mfd_look_fd *at, int fd)
 		return;
 	addresses(fd, own, peer, sizeof(own));
 	mfd_look_name(at->pid, task);
+	if (info.tcpi_state == TCP_LISTEN)
+		note_port(at, fd);
 	if (is_connected(info.tcpi_state))
 		mfd_check_add(at->c, MFD_FOUND_TCP, 0, "process %s, descriptor %d: %s to %s", task,
 			      at->fd, own, peer);

@@ -237,5 +237,6 @@ void mfd_wants_free(struct mfd_wants *w)
 		free(w->file[i].path);
 	free(w->file);
 	free(w->pid);
+	free(w->port);
 	*w = (struct mfd_wants){ 0 };
 }

@@ -7,7 +7,7 @@
 static int (*const looks[])(struct mfd_check *c) = {
 	mfd_look_tasks,	 mfd_look_namespaces, mfd_look_files,	mfd_look_mounts,
 	mfd_look_locks,	 mfd_look_sockets,    mfd_look_outside, mfd_look_terminals,
-	mfd_look_memory, mfd_look_standstill, mfd_look_wants,
+	mfd_look_memory, mfd_look_standstill, mfd_look_wants,	mfd_look_limits,
 };
 
 int mfd_check_run(struct mfd_check *c)

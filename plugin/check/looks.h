@@ -16,6 +16,7 @@ int mfd_look_terminals(struct mfd_check *c);
 int mfd_look_memory(struct mfd_check *c);
 int mfd_look_standstill(struct mfd_check *c);
 int mfd_look_wants(struct mfd_check *c);
+int mfd_look_limits(struct mfd_check *c);
 
 /* "PID (NAME)", for a sentence; returns text. */
 #define MFD_LOOK_NAME 48

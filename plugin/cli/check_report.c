@@ -31,6 +31,19 @@ static struct json_object *finding(const struct mfd_check *c, enum mfd_check_id 
 	return j;
 }
 
+/* null: it was not asked */
+static struct json_object *target(const struct mfd_check *c)
+{
+	struct json_object *j = c->there.kernel[0] ? json_object_new_object() : NULL;
+
+	if (!j)
+		return NULL;
+	add_text(j, "kernel", c->there.kernel);
+	add_text(j, "criu", c->there.criu);
+	add_text(j, "criu_multifd", c->there.program);
+	return j;
+}
+
 void mfd_check_json(struct json_object *j, const struct mfd_check *c)
 {
 	struct json_object *findings = json_object_new_array(), *options = json_object_new_array();
@@ -49,6 +62,7 @@ void mfd_check_json(struct json_object *j, const struct mfd_check *c)
 	json_object_object_add(j, "moves", json_object_new_boolean(mfd_check_moves(c)));
 	json_object_object_add(j, "options", options);
 	json_object_object_add(j, "findings", findings);
+	json_object_object_add(j, "target", target(c));
 	json_object_object_add(j, "bytes_memory", json_object_new_uint64(c->memory));
 	json_object_object_add(j, "bytes_shared", json_object_new_uint64(c->shared));
 	json_object_object_add(j, "bytes_reserved", json_object_new_uint64(c->reserved));
@@ -83,6 +97,9 @@ void mfd_check_text(const struct mfd_check *c)
 	for (enum mfd_check_id id = 0; id < MFD_CHECK_KINDS; id++)
 		if (c->found[id].count)
 			finding_text(c, id);
+	if (c->there.kernel[0])
+		printf("the target has Linux %s%s%s, criu-multifd %s\n", c->there.kernel,
+		       c->there.criu[0] ? ", CRIU " : "", c->there.criu, c->there.program);
 	printf("process %d%s: %s, %s of it shared; it would stand still for about %.1f s\n",
 	       c->root, c->tree.n > 1 ? " with its children" : "", mfd_size_text(c->memory, memory),
 	       mfd_size_text(c->shared, shared), (double)c->still_ms / 1000.0);

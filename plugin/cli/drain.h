@@ -34,7 +34,7 @@
 
 #define MFD_DRAIN_TARGETS 64 /* a bit each of mfd_drain_item.tried */
 #define MFD_DRAIN_PICKS	  64
-#define MFD_DRAIN_EXTRA	  66 /* words of migrate's that are handed on */
+#define MFD_DRAIN_EXTRA	  67 /* words of migrate's that are handed on */
 #define MFD_DRAIN_DIR	  "/run/criu-multifd.drain"
 #define MFD_DRAIN_UNKNOWN UINT64_MAX /* of a target's room */
 

@@ -15,7 +15,7 @@
 #include "io.h"
 #include "size.h"
 
-#define OWN_EXTRA 2 /* words that complete() adds */
+#define OWN_EXTRA 3 /* words that complete() adds */
 
 static char host[65];
 
@@ -205,6 +205,8 @@ static int complete(struct mfd_drain *d, const char *to, struct mfd_error *err)
 
 	if (!ret && d->m.no_check)
 		d->extra[d->n_extra++] = "--no-check";
+	if (!ret && d->m.no_check_target)
+		d->extra[d->n_extra++] = "--no-check-target";
 	if (!ret && d->m.no_auto)
 		d->extra[d->n_extra++] = "--no-auto-options";
 	if (!ret)
@@ -321,6 +323,10 @@ int mfd_drain_args(struct mfd_drain *d, int argc, char **argv)
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &d->m.no_check,
 		  .help = "try also what check says cannot move" },
+		{ .name = "no-check-target",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &d->m.no_check_target,
+		  .help = "as of migrate" },
 		{ .name = "no-auto-options",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &d->m.no_auto,

@@ -345,7 +345,7 @@ static int migrate(struct mfd_migrate *m)
 	ret = m->by_ssh ? start_by_ssh(m, &err) : 0;
 	if (ret)
 		return refuse(m, ret, &err);
-	if (!m->no_check && mfd_migrate_look_there(m, &err))
+	if (!m->no_check && !m->no_check_target && mfd_migrate_look_there(m, &err))
 		return refuse(m, MFD_EXIT_TARGET, &err);
 	mfd_migrate_report_begin(m);
 	ret = mfd_migrate_run(m, &err);

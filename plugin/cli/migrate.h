@@ -45,7 +45,7 @@ struct mfd_migrate {
 	uint32_t pid;
 	uint64_t start; /* field 22 of its /proc/PID/stat, 0: whichever has that pid */
 	const char *to, *images;
-	int restore, json, no_check, no_auto;
+	int restore, json, no_check, no_check_target, no_auto;
 	uint64_t timeout_ms; /* 0 = none */
 	char **criu_args;
 	int n_criu_args;

@@ -244,11 +244,15 @@ int mfd_migrate_args(struct mfd_migrate *m, const struct mfd_migrate_words *w, i
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &m->no_auto,
 		  .help = "do not add the options of criu that the process needs (below, after --)" },
-		/* migrate's alone, the last */
+		/* migrate's alone, the last two */
+		{ .name = "no-check-target",
+		  .kind = MFD_FLAG_BOOL,
+		  .dest = &m->no_check_target,
+		  .help = "do not ask the target beforehand what it lacks" },
 		{ .name = "no-check",
 		  .kind = MFD_FLAG_BOOL,
 		  .dest = &m->no_check,
-		  .help = "do not look at the process beforehand; no options are added" },
+		  .help = "do not look at the process or the target beforehand; no options are added" },
 		{ 0 },
 	};
 	const struct mfd_flags table = {
@@ -268,7 +272,7 @@ int mfd_migrate_args(struct mfd_migrate *m, const struct mfd_migrate_words *w, i
 	int ret;
 
 	if (!w->needs_target)
-		flags[sizeof(flags) / sizeof(*flags) - 2] = (struct mfd_flag){ 0 };
+		flags[sizeof(flags) / sizeof(*flags) - 3] = (struct mfd_flag){ 0 };
 	mfd_options_init(&m->o);
 	ret = mfd_flags_begin(&table, argc, argv, &args);
 	if (ret >= 0)

@@ -159,7 +159,7 @@ int mfd_migrate_look_there(struct mfd_migrate *m, struct mfd_error *err)
 		if (c->with_restore && k->fatal)
 			return mfd_error_set(
 				err, -EOPNOTSUPP,
-				"%s cannot restore it: %s%s; %s (--no-check tries all the same)",
+				"%s cannot restore it: %s%s; %s (--no-check-target tries all the same)",
 				m->o.target, c->found[id].example[0],
 				c->found[id].count > 1 ? " and others" : "", k->text);
 		say(m, c, id);

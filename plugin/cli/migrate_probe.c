@@ -16,8 +16,8 @@
 #include "control.h"
 #include "io.h"
 #include "life.h"
-#include "migrate.h"
-#include "proto/control.pb-c.h"
+#include "migrate_probe.h"
+#include "procfile.h"
 #include "secure.h"
 #include "size.h"
 #include "sock.h"
@@ -26,7 +26,7 @@
 #define CHECK_MS   5000	 /* to connect, and to answer */
 #define MOVE_MS	   3000	 /* one that is slower is asked by check alone */
 #define LOOK_MS	   50	 /* for a signal, meanwhile */
-#define MOST_BYTES 49152 /* of one message: a server takes 64 KiB */
+#define MOST_BYTES 40960 /* of one message: a server takes 64 KiB */
 #define MOST_PIDS  4096	 /* likewise */
 
 static const char *const faults[] = {
@@ -90,14 +90,33 @@ static size_t fill_files(const struct probe *q, Mfd__ProbeFile *files, Mfd__Prob
 	return n;
 }
 
+static size_t fill_ports(const struct mfd_wants *w, Mfd__ProbePort ports[MFD_WANTS_PORTS],
+			 Mfd__ProbePort *list[MFD_WANTS_PORTS])
+{
+	for (size_t i = 0; i < w->n_ports; i++) {
+		mfd__probe_port__init(&ports[i]);
+		ports[i].address = (ProtobufCBinaryData){ w->port[i].len, w->port[i].address };
+		ports[i].port = w->port[i].port;
+		list[i] = &ports[i];
+	}
+	return w->n_ports;
+}
+
 static int ask(struct probe *q, Mfd__ProbeFile *files, Mfd__ProbeFile **list)
 {
+	Mfd__ProbePort ports[MFD_WANTS_PORTS], *port_list[MFD_WANTS_PORTS];
 	const struct mfd_wants *w = &q->c->wants;
 	Mfd__Probe p = MFD__PROBE__INIT;
 	char boot[MFD_LIFE_BOOT];
 
 	p.n_file = q->n_files = fill_files(q, files, list);
 	p.file = list;
+	if (!q->files && !q->pids) {
+		p.n_port = fill_ports(w, ports, port_list);
+		p.port = port_list;
+		p.net_ns = mfd_procfile_own_namespace("net");
+		p.has_net_ns = p.net_ns != 0;
+	}
 	q->n_pids = w->n_pids - q->pids < MOST_PIDS ? w->n_pids - q->pids : MOST_PIDS;
 	if (q->files + q->n_files < w->n) /* after the files */
 		q->n_pids = 0;
@@ -146,29 +165,12 @@ static void take_files(const struct probe *q, const Mfd__Probed *r)
 	}
 }
 
-/* Once: these are of the host. */
-static void take_host(const struct probe *q, const Mfd__Probed *r)
-{
-	char need[MFD_SIZE_TEXT], room[MFD_SIZE_TEXT];
-	struct mfd_check *c = q->c;
-	int safe = q->m->o.mode != MFD_MODE_POSTCOPY;
-
-	if (r->userfaultfd)
-		mfd_check_add(c, MFD_FOUND_THERE_UFFD, 0, "userfaultfd: %.80s", r->userfaultfd);
-	if (r->has_memory_free && c->memory > r->memory_free)
-		mfd_check_add(c, MFD_FOUND_THERE_MEMORY, c->memory,
-			      "it has %s, and %s are available there",
-			      mfd_size_text(c->memory, need), mfd_size_text(r->memory_free, room));
-	if (safe && r->has_store_free && c->memory > r->store_free)
-		mfd_check_add(c, MFD_FOUND_THERE_STORE, c->memory,
-			      "it has %s, and the file system of the sessions has %s free",
-			      mfd_size_text(c->memory, need), mfd_size_text(r->store_free, room));
-}
-
 static void take(struct probe *q, const Mfd__Probed *r)
 {
-	if (!q->files && !q->pids)
-		take_host(q, r);
+	if (!q->files && !q->pids) {
+		mfd_migrate_probe_host(q->m, q->c, r);
+		mfd_migrate_probe_ports(q->c, r);
+	}
 	take_files(q, r);
 	for (size_t i = 0; i < r->n_pid; i++)
 		mfd_check_add(q->c, MFD_FOUND_THERE_PID, 0, "number %u", r->pid[i]);

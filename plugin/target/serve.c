@@ -202,7 +202,7 @@ static int prepare_restore(struct mfd_restore_host *host, const struct mfd_serve
 			   struct mfd_error *err)
 {
 	static struct mfd_hostcriu criu; /* the server's for good */
-	static char plugins[4096], netns[4096];
+	static char plugins[4096], netns[4096], version[32];
 	struct mfd_error no = { 0 };
 	int ret;
 
@@ -218,6 +218,8 @@ static int prepare_restore(struct mfd_restore_host *host, const struct mfd_serve
 	if (ret)
 		return ret;
 	host->criu = criu.path;
+	snprintf(version, sizeof(version), "%d.%d.%d", criu.major, criu.minor, criu.patch);
+	host->version = version;
 	if (c->n_restore_options &&
 	    mfd_criuwords_check(criu.path, c->restore_options, c->n_restore_options, &no) &&
 	    !goes_on_with_sessions(c, "--restore-option", &no))

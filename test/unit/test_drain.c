@@ -385,7 +385,8 @@ static void too_many_words(void **state)
 	int n = 6;
 
 	argv[n++] = "--no-auto-options";
-	while (n < 7 + 33)
+	argv[n++] = "--no-check-target";
+	while (n < 8 + 33)
 		argv[n++] = "--serve-option=x";
 	assert_int_equal(mfd_drain_args(&d, n, argv), MFD_EXIT_USAGE);
 	mfd_migrate_args_free(&d.m);

@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -23,6 +25,7 @@
 #include "players/server.h"
 #include "players/source.h"
 #include "probe.h"
+#include "procfile.h"
 
 static Mfd__Probed *ask(struct source *s, const Mfd__Probe *p)
 {
@@ -154,7 +157,8 @@ static void test_host(void **state)
 	assert_int_equal(r->pid[1], getpid());
 	assert_true(r->memory_all >= r->memory_free && r->memory_free > 0);
 	assert_int_equal(!r->userfaultfd, !mfd_probe_userfaultfd());
-	assert_true(r->kernel && r->program_version);
+	assert_true(r->kernel && r->program_version && r->criu_version && r->machine);
+	assert_true(r->descriptors && r->pid_max && r->threads_free && r->map_max);
 	protobuf_c_message_free_unpacked(&r->base, NULL);
 	assert_int_equal(mfd_life_boot(boot), 0);
 	p.boot_id = boot;
@@ -167,6 +171,69 @@ static void test_host(void **state)
 	protobuf_c_message_free_unpacked(&r->base, NULL);
 	source_simple(&s, MFD_WIRE_COMMIT); /* nothing else may follow */
 	source_expect_end(&s);
+	source_close(&s);
+	assert_int_equal(server_stop(), 0);
+}
+
+static size_t taken(struct source *s, Mfd__Probe *p)
+{
+	Mfd__Probed *r = ask(s, p);
+	size_t n = r->n_port;
+
+	assert_true(!n || !r->port[0]);
+	protobuf_c_message_free_unpacked(&r->base, NULL);
+	return n;
+}
+
+static void test_ports(void **state)
+{
+	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001) };
+	int fd, six;
+	Mfd__ProbePort port = MFD__PROBE_PORT__INIT, *list = &port;
+	Mfd__Probe p = MFD__PROBE__INIT;
+	socklen_t len = sizeof(a), len6 = sizeof(a6);
+	uint8_t any[16] = { 0 }, local[4] = { 127, 0, 0, 1 }, other[4] = { 127, 0, 0, 2 };
+	char boot[MFD_LIFE_BOOT];
+	struct source s;
+
+	(void)state;
+	server_start("--restore", NULL); /* which does not have this one's socket */
+	begin(&s);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	six = socket(AF_INET6, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (void *)&a, len) || listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (void *)&a, &len), 0);
+	p.n_port = 1;
+	p.port = &list;
+	port.port = ntohs(a.sin_port);
+	port.address = (ProtobufCBinaryData){ 4, local };
+	assert_int_equal(taken(&s, &p), 1);
+	port.address.data = any;
+	assert_int_equal(taken(&s, &p), 1);
+	port.address.data = other; /* both can listen */
+	assert_int_equal(taken(&s, &p), 0);
+	port.address = (ProtobufCBinaryData){ 5, any };
+	assert_int_equal(taken(&s, &p), 0);
+	port.address = (ProtobufCBinaryData){ 4, local };
+	assert_int_equal(mfd_life_boot(boot), 0);
+	p.boot_id = boot;
+	p.has_net_ns = 1;
+	p.net_ns = 1; /* another network of this machine */
+	assert_int_equal(taken(&s, &p), 1);
+	p.net_ns = mfd_procfile_own_namespace("net"); /* the source's own */
+	assert_int_equal(taken(&s, &p), 0);
+	p.boot_id = NULL;
+	close(fd);
+	assert_int_equal(taken(&s, &p), 0);
+	if (!bind(six, (void *)&a6, len6)) {
+		assert_int_equal(listen(six, 1), 0);
+		assert_int_equal(getsockname(six, (void *)&a6, &len6), 0);
+		port.port = ntohs(a6.sin6_port);
+		port.address = (ProtobufCBinaryData){ 16, any };
+		assert_int_equal(taken(&s, &p), 1);
+	}
+	close(six);
 	source_close(&s);
 	assert_int_equal(server_stop(), 0);
 }
@@ -208,6 +275,7 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_files),
 		SERVER_TEST(test_untrusted),
 		SERVER_TEST(test_host),
+		SERVER_TEST(test_ports),
 		cmocka_unit_test(test_userfaultfd_denied),
 	};
 

@@ -32,6 +32,7 @@
 /* How a server restores; constant. */
 struct mfd_restore_host {
 	const char *criu, *plugins; /* plugins: for --libdir; may be NULL */
+	const char *version;	    /* of criu: "4.2.1" */
 	const char *netns; /* network namespace of what is restored; NULL: the server's own */
 	int own_pids;	   /* nonzero: in a new pid namespace; 0: in the server's */
 	const char *const *options; /* words for criu's command line, always */

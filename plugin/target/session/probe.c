@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <linux/userfaultfd.h>
@@ -16,19 +15,16 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "buildid.h"
 #include "fskind.h"
-#include "io.h"
 #include "life.h"
 #include "log.h"
 #include "owner.h"
-#include "pagestore.h"
 #include "permit.h"
 #include "probe.h"
-#include "procfile.h"
+#include "probe_host.h"
 #include "server.h"
 
 #define MAX_PROBES 64 /* on one connection */
@@ -192,28 +188,6 @@ static int add_pids(Mfd__Probed *r, const struct mfd_server *sv, const Mfd__Prob
 	return r->pid ? 0 : -ENOMEM;
 }
 
-/* ---- memory ---- */
-
-static uint64_t kib_of(const char *text, const char *key)
-{
-	uint64_t kib = 0;
-
-	return mfd_procfile_first(text, key, 10, &kib) ? 0 : kib << 10;
-}
-
-static void add_memory(Mfd__Probed *r, const struct mfd_server *sv)
-{
-	char *text;
-
-	if (!mfd_io_read_file(AT_FDCWD, "/proc/meminfo", 1 << 16, &text, NULL)) {
-		r->memory_free = kib_of(text, "MemAvailable") + kib_of(text, "SwapFree");
-		r->memory_all = kib_of(text, "MemTotal") + kib_of(text, "SwapTotal");
-		r->has_memory_free = r->has_memory_all = r->memory_all > 0;
-		free(text);
-	}
-	r->has_store_free = !mfd_pagestore_room(sv->dirfd, sv->durable, &r->store_free);
-}
-
 /* ---- the answer ---- */
 
 static void release(Mfd__Probed *r)
@@ -223,25 +197,21 @@ static void release(Mfd__Probed *r)
 	free(r->file);
 	free(r->pid);
 	free(r->userfaultfd);
+	mfd_probe_host_free(r);
 }
 
 static int answer(struct mfd_peer *p, const Mfd__Probe *m, int trusted)
 {
 	Mfd__Probed r = MFD__PROBED__INIT;
-	struct utsname un = { .release = "" };
 	int ret, no = mfd_probe_userfaultfd();
 	int passes = no == -EMFILE || no == -ENFILE || no == -ENOMEM || no == -EINTR;
 
-	uname(&un);
-	r.kernel = un.release;
-	r.program_version = (char *)MFD_VERSION;
-	r.has_own_pids = 1;
-	r.own_pids = p->server->restore && p->server->criu.own_pids;
+	mfd_probe_host(&r, p->server);
 	if (no && !passes)
 		r.userfaultfd = strdup(strerror(-no));
-	add_memory(&r, p->server);
 	ret = trusted ? add_files(&r, p->server, m) : 0;
 	ret = ret || !trusted ? ret : add_pids(&r, p->server, m);
+	ret = ret || !trusted ? ret : mfd_probe_ports(&r, p->server, m);
 	ret = ret ? ret : mfd_control_send(&p->control, MFD_WIRE_PROBED, &r.base);
 	release(&r);
 	return ret;
