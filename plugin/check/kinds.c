@@ -293,6 +293,13 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 		.text = "the restored socket cannot listen there: end what has it, or restore in a "
 			"network namespace (serve --network-namespace)",
 	},
+	[MFD_FOUND_THERE_UNSEEN] = {
+		.id = "target-unseen",
+		.verdict = MFD_CHECK_SLOW,
+		.what = "files that the target could not look at in time",
+		.text = "a file system does not answer there, and a restore that opens files of it "
+			"waits for that, too",
+	},
 	[MFD_FOUND_THERE_MEMORY] = {
 		.id = "target-memory",
 		.verdict = MFD_CHECK_TARGET,

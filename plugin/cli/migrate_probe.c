@@ -165,6 +165,20 @@ static void take_files(const struct probe *q, const Mfd__Probed *r)
 	}
 }
 
+/* A file system may not answer there: then the others are not looked at either. */
+static void take_unseen(const struct probe *q, const Mfd__Probed *r)
+{
+	const struct mfd_wants *w = &q->c->wants;
+
+	if (!r->has_looked_at)
+		return;
+	for (size_t i = r->looked_at; i < q->n_files && q->files + i < w->n; i++)
+		mfd_check_add(q->c, MFD_FOUND_THERE_UNSEEN, 0,
+			      i == r->looked_at ? "%.160s could not be looked at in %.1f s" :
+						  "%.160s was not looked at after that (%.1f s)",
+			      w->file[q->files + i].path, r->looked_ms / 1000.0);
+}
+
 static void take(struct probe *q, const Mfd__Probed *r)
 {
 	if (!q->files && !q->pids) {
@@ -172,6 +186,7 @@ static void take(struct probe *q, const Mfd__Probed *r)
 		mfd_migrate_probe_ports(q->c, r);
 	}
 	take_files(q, r);
+	take_unseen(q, r);
 	for (size_t i = 0; i < r->n_pid; i++)
 		mfd_check_add(q->c, MFD_FOUND_THERE_PID, 0, "number %u", r->pid[i]);
 	q->files += q->n_files;

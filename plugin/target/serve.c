@@ -19,6 +19,7 @@
 #include "log.h"
 #include "nofile.h"
 #include "ours.h"
+#include "probe_look.h"
 #include "reread.h"
 #include "rights_now.h"
 #include "serve_config.h"
@@ -442,6 +443,8 @@ int mfd_serve_main(int argc, char **argv)
 	char **words; /* for an exec of our own later; parsing reorders argv */
 	int ret;
 
+	if (argc == 2 && !strcmp(argv[1], MFD_PROBE_LOOK_WORD))
+		return mfd_probe_look_main();
 	words = calloc((size_t)argc + 1 + PINNED, sizeof(*words));
 	if (!words)
 		return MFD_EXIT_FAILED;

@@ -8,23 +8,30 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/fuse.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "buildid.h"
+#include "io.h"
 #include "life.h"
 #include "players/server.h"
 #include "players/source.h"
 #include "probe.h"
+#include "probe_look.h"
 #include "procfile.h"
 
 static Mfd__Probed *ask(struct source *s, const Mfd__Probe *p)
@@ -238,6 +245,111 @@ static void test_ports(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* ---- a file system that does not answer ---- */
+
+/* Mounted here; its daemon is this test, which says hello and then nothing. */
+static int mount_mute(const char *dir)
+{
+	struct fuse_init_out out = { .major = FUSE_KERNEL_VERSION, .minor = 31 };
+	struct fuse_out_header head = { .len = sizeof(head) + sizeof(out) };
+	struct iovec v[] = { { &head, sizeof(head) }, { &out, sizeof(out) } };
+	static char request[1 << 17];
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char options[80];
+
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+	if (fd < 0 || mount("mute", dir, "fuse", MS_NOSUID | MS_NODEV, options))
+		return -1;
+	assert_true(read(fd, request, sizeof(request)) > 0);
+	head.unique = ((struct fuse_in_header *)request)->unique;
+	assert_int_equal(writev(fd, v, 2), head.len);
+	return fd;
+}
+
+/* From then on the process that asks cannot be killed. */
+static void take_request(int fd)
+{
+	static char request[1 << 17];
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_true(read(fd, request, sizeof(request)) > 0);
+}
+
+/* Of how many files it is known, the first, that nothing is wrong with them. */
+static uint32_t hear_looked_at(struct source *s)
+{
+	Mfd__Probed *r = (Mfd__Probed *)source_expect(s, MFD_WIRE_PROBED);
+	uint32_t n;
+
+	assert_true(r->has_looked_at && r->looked_ms == MFD_PROBE_LOOK_MS && r->has_memory_free);
+	n = r->looked_at;
+	assert_int_equal(r->n_file, 0);
+	protobuf_c_message_free_unpacked(&r->base, NULL);
+	return n;
+}
+
+static void test_mute(void **state)
+{
+	Mfd__ProbeFile f[3], *list[3] = { &f[0], &f[1], &f[2] };
+	Mfd__Probe p = MFD__PROBE__INIT;
+	char dir[] = "/tmp/mfd-mute.XXXXXX", path[40];
+	struct source s[3];
+	uint64_t start;
+	int fd;
+
+	(void)state;
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		skip();
+	assert_non_null(mkdtemp(dir));
+	server_start("--restore", NULL);
+	fd = mount_mute(dir);
+	if (fd >= 0) {
+		snprintf(path, sizeof(path), "%s/file", dir);
+		for (size_t i = 0; i < 3; i++)
+			mfd__probe_file__init(&f[i]);
+		f[0].path = f[2].path = "/usr/no/such/file";
+		f[1].path = path;
+		p.n_file = 3;
+		p.file = list;
+		f[0].path = "/";
+		f[0].has_folder = f[0].folder = 1;
+		for (size_t i = 0; i < 3; i++)
+			begin(&s[i]);
+		for (size_t i = 0; i < 2; i++) { /* both at once */
+			assert_int_equal(mfd_control_send(&s[i].c, MFD_WIRE_PROBE, &p.base), 0);
+			take_request(fd);
+		}
+		assert_int_equal(hear_looked_at(&s[0]), 1);
+		assert_int_equal(hear_looked_at(&s[1]), 1);
+		/* The two that hang are what this peer may have: no third, and no waiting. */
+		start = mfd_io_now_ms();
+		assert_int_equal(mfd_control_send(&s[2].c, MFD_WIRE_PROBE, &p.base), 0);
+		assert_int_equal(hear_looked_at(&s[2]), 0);
+		assert_true(mfd_io_now_ms() - start < MFD_PROBE_LOOK_MS);
+		close(fd); /* what hangs is told that it is over, and dies */
+		for (int tries = 0, fault = 0; !fault; tries++) {
+			Mfd__Probed *r;
+
+			assert_true(tries < 500);
+			p.file = &list[2];
+			p.n_file = 1;
+			r = ask(&s[tries / 50 % 3], &p);
+			fault = !r->has_looked_at;
+			assert_int_equal(r->n_file, fault);
+			protobuf_c_message_free_unpacked(&r->base, NULL);
+			usleep(20000);
+		}
+		for (size_t i = 0; i < 3; i++)
+			source_close(&s[i]);
+		umount2(dir, MNT_DETACH);
+	}
+	assert_int_equal(server_stop(), 0);
+	rmdir(dir);
+	if (fd < 0)
+		skip(); /* the kernel has no FUSE, or this may not mount */
+}
+
 /* As a container without it. */
 static void deny_userfaultfd(void)
 {
@@ -272,11 +384,9 @@ static void test_userfaultfd_denied(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		SERVER_TEST(test_files),
-		SERVER_TEST(test_untrusted),
-		SERVER_TEST(test_host),
-		SERVER_TEST(test_ports),
-		cmocka_unit_test(test_userfaultfd_denied),
+		SERVER_TEST(test_files), SERVER_TEST(test_untrusted),
+		SERVER_TEST(test_host),	 SERVER_TEST(test_ports),
+		SERVER_TEST(test_mute),	 cmocka_unit_test(test_userfaultfd_denied),
 	};
 
 	server_tests_init(argc, argv);

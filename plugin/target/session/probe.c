@@ -5,26 +5,22 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <linux/openat2.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "buildid.h"
-#include "fskind.h"
 #include "life.h"
 #include "log.h"
 #include "owner.h"
 #include "permit.h"
 #include "probe.h"
 #include "probe_host.h"
+#include "probe_look.h"
 #include "server.h"
 
 #define MAX_PROBES 64 /* on one connection */
@@ -58,78 +54,6 @@ int mfd_probe_userfaultfd(void)
 
 /* ---- files ---- */
 
-/* Not through /proc/PID/fd and the like, which lead elsewhere than paths do. */
-static int open_path(const char *path)
-{
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
-
-	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
-}
-
-/* Reading some of these does something. */
-static int is_kernels(int fd)
-{
-	static const unsigned long kinds[] = { PROC_SUPER_MAGIC, SYSFS_MAGIC, DEBUGFS_MAGIC,
-					       TRACEFS_MAGIC };
-
-	return mfd_fskind_may_be(fd, kinds, sizeof(kinds) / sizeof(*kinds));
-}
-
-/* Open it again for reading, by what is open already: nothing has taken its place. */
-static int has_another_id(int path_fd, const Mfd__ProbeFile *want)
-{
-	uint8_t id[MFD_BUILDID_MAX];
-	char path[40];
-	size_t len;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return 0;
-	len = mfd_buildid_read(fd, id);
-	close(fd);
-	if (!len) /* CRIU is content with the size then */
-		return 0;
-	return len != want->build_id.len || memcmp(id, want->build_id.data, len);
-}
-
-static int has_another_size(const struct stat *st, const Mfd__ProbeFile *want)
-{
-	uint64_t size = (uint64_t)st->st_size;
-
-	if (!want->has_size)
-		return 0;
-	return want->grows ? size < want->size : size != want->size;
-}
-
-/* 0: as it should be; or what is wrong (control.proto). */
-static int look_at_file(const Mfd__ProbeFile *want)
-{
-	struct stat st;
-	int fd, ret = 0;
-
-	if (want->path[0] != '/')
-		return 0;
-	fd = open_path(want->path);
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ? MFD__PROBE_FAULT__MISSING : 0;
-	if (fstat(fd, &st) || is_kernels(fd)) {
-		close(fd);
-		return 0;
-	}
-	if (want->folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
-		ret = MFD__PROBE_FAULT__KIND;
-	else if (want->folder)
-		ret = 0;
-	else if (has_another_size(&st, want)) /* as CRIU: the size first, then the build id */
-		ret = MFD__PROBE_FAULT__SIZE;
-	else if (want->has_build_id && want->build_id.len)
-		ret = has_another_id(fd, want) ? MFD__PROBE_FAULT__BUILD : 0;
-	close(fd);
-	return ret;
-}
-
 /*
  * What root may see here is for a peer whose tasks could be root here.  And options of the server's
  * own may have CRIU look elsewhere, or less.
@@ -146,21 +70,39 @@ static int looks_here(const struct mfd_server *sv, const Mfd__Probe *m)
 	return 1;
 }
 
-static int add_files(Mfd__Probed *r, const struct mfd_server *sv, const Mfd__Probe *m)
+static void add_fault(Mfd__Probed *r, size_t i, unsigned fault)
 {
-	r->file = calloc(m->n_file + 1, sizeof(*r->file));
-	for (size_t i = 0; r->file && i < m->n_file && looks_here(sv, m); i++) {
-		int fault = look_at_file(m->file[i]);
-		Mfd__ProbedFile *f = fault ? malloc(sizeof(*f)) : NULL;
+	Mfd__ProbedFile *f = fault && fault <= MFD__PROBE_FAULT__BUILD ? malloc(sizeof(*f)) : NULL;
 
-		if (!f)
-			continue;
-		mfd__probed_file__init(f);
-		f->index = (uint32_t)i;
-		f->fault = (Mfd__ProbeFault)fault;
-		r->file[r->n_file++] = f;
+	if (!f)
+		return;
+	mfd__probed_file__init(f);
+	f->index = (uint32_t)i;
+	f->fault = (Mfd__ProbeFault)fault;
+	r->file[r->n_file++] = f;
+}
+
+static int add_files(Mfd__Probed *r, const struct mfd_peer *p, const Mfd__Probe *m)
+{
+	uint8_t *faults = calloc(m->n_file + 1, 1);
+	size_t n = 0;
+
+	r->file = calloc(m->n_file + 1, sizeof(*r->file));
+	if (!r->file || !faults) {
+		free(faults);
+		return -ENOMEM;
 	}
-	return r->file ? 0 : -ENOMEM;
+	if (m->n_file && looks_here(p->server, m)) {
+		n = mfd_probe_look(m, p->share, faults);
+		r->has_looked_at = n < m->n_file;
+		r->looked_at = (uint32_t)n;
+		r->looked_ms = MFD_PROBE_LOOK_MS;
+		r->has_looked_ms = r->has_looked_at;
+	}
+	for (size_t i = 0; i < n; i++)
+		add_fault(r, i, faults[i]);
+	free(faults);
+	return 0;
 }
 
 /* ---- numbers ---- */
@@ -209,7 +151,7 @@ static int answer(struct mfd_peer *p, const Mfd__Probe *m, int trusted)
 	mfd_probe_host(&r, p->server);
 	if (no && !passes)
 		r.userfaultfd = strdup(strerror(-no));
-	ret = trusted ? add_files(&r, p->server, m) : 0;
+	ret = trusted ? add_files(&r, p, m) : 0;
 	ret = ret || !trusted ? ret : add_pids(&r, p->server, m);
 	ret = ret || !trusted ? ret : mfd_probe_ports(&r, p->server, m);
 	ret = ret ? ret : mfd_control_send(&p->control, MFD_WIRE_PROBED, &r.base);

@@ -19,6 +19,7 @@
 #include "command.h"
 #include "io.h"
 #include "pagestore.h"
+#include "probe_look.h"
 #include "server.h"
 #include "session_file.h"
 
@@ -211,6 +212,9 @@ int server_teardown(void **state)
 void server_tests_init(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
+	if (argc == 3 &&
+	    !strcmp(argv[2], MFD_PROBE_LOOK_WORD)) /* the server runs its own program */
+		exit(mfd_probe_look_main());
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 }
