@@ -158,7 +158,8 @@ $(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-id
 
 # What `make bench` runs; bench-cpr is not among them: it needs GLib.
 BENCHES := bench-run bench-flows bench-multifd bench-scale
-.PHONY: all tests check check-cluster check-tls demo bench $(BENCHES) bench-plots bench-cpr
+.PHONY: all tests check check-cluster check-slurm check-tls
+.PHONY: demo bench $(BENCHES) bench-plots bench-cpr
 .PHONY: bench-drain soak soak-faults model
 .PHONY: fuzz fuzz-programs
 .PHONY: install uninstall check-installed format check-format
@@ -178,6 +179,7 @@ help:
 	@echo 'make check       install what is missing (contrib/setup), build, run every test (test/run; see test/run -h)'
 	@echo 'make check-tls   every test of modes and faults again, with TLS on every connection; half an hour'
 	@echo 'make check-cluster  contrib/pacemaker with the real corosync and pacemaker (installs them); minutes'
+	@echo 'make check-slurm  contrib/slurm with the real slurmctld, slurmd and munge (installs them); minutes'
 	@echo 'make demo        install what is missing, build, migrate a process and show what happened'
 	@echo 'make bench       $(BENCHES), one after the other; BENCH_ARGS=--quick: in some minutes'
 	@echo 'make bench-run   beside CRIU and QEMU (BENCH_ARGS=--continue, ...: test/bench/run -h); build/bench/results.json'
@@ -219,6 +221,13 @@ check-cluster:
 		--with resource-agents --with libxml2-utils
 	@$(MAKE) --no-print-directory all $(TOOLS)
 	@BUILD='$(BUILD)' test/run test/cluster/agent.bats test/cluster/pacemaker.bats
+
+# The same with Slurm, and MariaDB for what sacct asks.
+check-slurm:
+	@contrib/setup --no-apps --with slurmctld --with slurmd --with slurm-client --with munge \
+		--with slurmdbd --with mariadb-server
+	@$(MAKE) --no-print-directory all $(TOOLS)
+	@BUILD='$(BUILD)' test/run test/cluster/slurm.bats
 
 demo:
 	@contrib/setup
