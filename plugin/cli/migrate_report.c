@@ -421,10 +421,22 @@ static void moved_text(struct json_object *j, char *text, size_t len)
 		 bytes, more);
 }
 
+/* Pages that the tasks have waited for on the target. */
+static void waited_text(struct json_object *j, char *text, size_t len)
+{
+	struct json_object *l;
+
+	*text = 0;
+	if (!json_object_object_get_ex(j, "fault_latency", &l) || !l)
+		return;
+	snprintf(text, len, ", waited for %.0f pages there (half below %.2f ms, 99%% below %.2f)",
+		 number(l, "count"), number(l, "p50_us") / 1000, number(l, "p99_us") / 1000);
+}
+
 static void print_sentence(const struct mfd_migrate *m)
 {
 	struct json_object *j = read_summary(m);
-	char bytes[80], down[64] = "", rate[32], kept[48];
+	char bytes[80], down[64] = "", rate[32], kept[48], waited[112] = "";
 	double ms = number(j, "downtime_ms");
 	/* In postcopy the source is released when it has run there, whichever restore that was. */
 	int postcopy = !strcmp(word(j, "mode"), "postcopy"),
@@ -434,15 +446,17 @@ static void print_sentence(const struct mfd_migrate *m)
 	if (ms > 0)
 		snprintf(down, sizeof(down), ", it did not run for %.0f ms", ms);
 	/* In postcopy it ran there long before the frozen tasks here could go. */
-	if (postcopy)
+	if (postcopy) {
 		snprintf(kept, sizeof(kept), "source kept for %.1f s",
 			 number(j, "frozen_ms") / 1000);
-	else
+		waited_text(j, waited, sizeof(waited));
+	} else {
 		snprintf(kept, sizeof(kept), "frozen %.0f ms", number(j, "frozen_ms"));
-	printf("process %u %s %s as session %s: %s in %.2f s (%s, %.0f channels), %s%s\n", m->pid,
+	}
+	printf("process %u %s %s as session %s: %s in %.2f s (%s, %.0f channels), %s%s%s\n", m->pid,
 	       runs ? "moved to" : "is complete on", word(j, "target"), word(j, "session"), bytes,
 	       number(j, "total_ms") / 1000, rate_text(number(j, "gbit_per_s"), rate, sizeof(rate)),
-	       number(j, "channels"), kept, down);
+	       number(j, "channels"), kept, down, waited);
 	if (!runs)
 		printf("it runs nowhere yet; to run it, there: criu-multifd restore --dir DIR %s "
 		       "(DIR: the server's folder, " MFD_DEFAULT_DIR

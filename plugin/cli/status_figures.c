@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "latency.h"
 #include "rate.h"
 #include "status.h"
 #include "timeline.h"
@@ -101,6 +102,22 @@ static struct json_object *pager_json(const Mfd__SessionEntry *e)
 	return o;
 }
 
+static struct mfd_latency_sum latency(const Mfd__SessionLatency *m)
+{
+	struct mfd_latency_sum l = { 0 };
+
+	if (m)
+		mfd_latency_load(&l, m->count, m->n_count, m->sum_us, m->max_us);
+	return l;
+}
+
+static void add_latency(struct json_object *o, const char *key, const Mfd__SessionLatency *m)
+{
+	struct mfd_latency_sum l = latency(m);
+
+	json_object_object_add(o, key, mfd_latency_json(&l));
+}
+
 void mfd_status_figures_json(struct json_object *o, const Mfd__SessionEntry *e)
 {
 	struct mfd_event v[EVENTS];
@@ -111,6 +128,8 @@ void mfd_status_figures_json(struct json_object *o, const Mfd__SessionEntry *e)
 						      NULL);
 	add_channels(o, e);
 	json_object_object_add(o, "pager", pager_json(e));
+	add_latency(o, "fault_latency", e->waited);
+	add_latency(o, "fault_network", e->network);
 	json_object_object_add(o, "timeline", mfd_timeline_json(v, n, e->started_us));
 }
 
@@ -157,6 +176,30 @@ static void print_pager(const Mfd__SessionEntry *e)
 		       mfd_words_bytes(e->direct_pages * MFD_STATUS_PAGE, bytes, sizeof(bytes)));
 }
 
+static void print_latency(const char *name, const Mfd__SessionLatency *m)
+{
+	struct mfd_latency_sum l = latency(m);
+	char ms[4][32];
+
+	if (!mfd_latency_count(&l))
+		return;
+	printf("    %-8s %8" PRIu64 " %12s %12s %12s %12s\n", name, mfd_latency_count(&l),
+	       mfd_status_ms(mfd_latency_average(&l), ms[0], sizeof(ms[0])),
+	       mfd_status_ms(mfd_latency_percentile(&l, 50), ms[1], sizeof(ms[1])),
+	       mfd_status_ms(mfd_latency_percentile(&l, 99), ms[2], sizeof(ms[2])),
+	       mfd_status_ms(l.max_us, ms[3], sizeof(ms[3])));
+}
+
+static void print_latencies(const Mfd__SessionEntry *e)
+{
+	if (!e->waited)
+		return;
+	printf("    %-8s %8s %12s %12s %12s %12s\n", "WAITED", "PAGES", "AVERAGE", "P50", "P99",
+	       "LONGEST");
+	print_latency("faults", e->waited);
+	print_latency("network", e->network);
+}
+
 static void print_times(const Mfd__SessionEntry *e)
 {
 	struct mfd_event v[EVENTS];
@@ -182,5 +225,6 @@ void mfd_status_figures_print(const Mfd__SessionEntry *e)
 		print_channels(e);
 	if (e->n_pager_thread)
 		print_pager(e);
+	print_latencies(e);
 	print_times(e);
 }

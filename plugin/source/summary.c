@@ -243,6 +243,8 @@ static struct json_object *summary(struct mfd_worker *w, const char *result)
 	json_object_object_add(j, "page_dump", json_object_new_string(page_dump(w)));
 	add_number(j, "pages_listed", w->listed.pages);
 	add_number(j, "faults", f.faults);
+	json_object_object_add(j, "fault_latency", mfd_latency_json(&w->fault_times.waited));
+	json_object_object_add(j, "fault_network", mfd_latency_json(&w->fault_times.network));
 	add_ms(j, "queued_ms", w->session.queue.waited_us);
 	add_ms(j, "held_ms", w->session.queue.held_us);
 	json_object_object_add(j, "reconnects", json_object_new_int((int)w->past.reconnects));

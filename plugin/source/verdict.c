@@ -96,6 +96,20 @@ static int tasks_died(struct mfd_worker *w)
 			alive, atomic_load(&w->sh->ntasks)));
 }
 
+static void load_latency(struct mfd_latency_sum *to, const Mfd__Latency *m)
+{
+	if (m)
+		mfd_latency_load(to, m->count, m->n_count, m->sum_us, m->max_us);
+}
+
+static void take_committed(struct mfd_worker *w, const Mfd__Committed *m)
+{
+	if (m->has_resumed_us)
+		w->times.resumed_us = m->resumed_us;
+	load_latency(&w->fault_times.waited, m->waited);
+	load_latency(&w->fault_times.network, m->network);
+}
+
 static int wait_committed(struct mfd_worker *w)
 {
 	uint64_t end = mfd_io_now_ms() + w->o->stall_timeout;
@@ -109,8 +123,8 @@ static int wait_committed(struct mfd_worker *w)
 		if (ret < 0)
 			return ret;
 		if (ret > 0) {
-			if (type == MFD_WIRE_COMMITTED && ((Mfd__Committed *)msg)->has_resumed_us)
-				w->times.resumed_us = ((Mfd__Committed *)msg)->resumed_us;
+			if (type == MFD_WIRE_COMMITTED)
+				take_committed(w, (Mfd__Committed *)msg);
 			protobuf_c_message_free_unpacked(msg, NULL);
 			continue;
 		}

@@ -44,6 +44,7 @@
 #include "gate.h"
 #include "give_way.h"
 #include "inbox.h"
+#include "latency.h"
 #include "options.h"
 #include "pluginlink.h"
 #include "progress.h"
@@ -66,6 +67,11 @@ struct mfd_send_times {
 	/* the target's part of the downtime, a span by its own clock; 0 = not known */
 	uint64_t resumed_us;
 	uint64_t gate_looked_ms; /* the latest look for CRIU at its gate */
+};
+
+/* Of the target's figures, as COMMITTED says them. */
+struct mfd_send_faults {
+	struct mfd_latency_sum waited, network;
 };
 
 /* What was counted on connections that are lost. */
@@ -111,6 +117,7 @@ struct mfd_worker {
 	uint64_t tasks_bytes; /* of all tasks so far, as mfd_estimate_task */
 	struct mfd_send_times times;
 	struct mfd_send_past past;
+	struct mfd_send_faults fault_times;
 	struct mfd_retry retry;
 	struct mfd_progress *progress;
 	struct mfd_doubt doubt;

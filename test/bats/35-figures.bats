@@ -273,6 +273,16 @@ touch_victim()
 	[ "$(jq .urgent.packets "$SCRATCH/target.json")" -gt 0 ]
 	[ "$(jq .remote_faults "$SCRATCH/target.json")" \
 		-ge "$(jq .urgent.packets "$SCRATCH/target.json")" ]
+	# Each page that was asked for was waited for, and its network's part is the smaller one.
+	jq -e '.fault_latency.count >= .fault_network.count and .fault_network.count > 0
+		and .fault_network.p50_us > 0 and .fault_network.p50_us <= .fault_latency.max_us
+		and .fault_latency.p50_us <= .fault_latency.p99_us
+		and .fault_latency.p99_us <= .fault_latency.max_us
+		and .fault_latency.count == ([.fault_latency.histogram[].count] | add)' \
+		"$SCRATCH/target.json"
+	jq -e '.fault_latency.count > 0 and .fault_network.count > 0' "$IMG/multifd-send.json"
+	run -0 "$MFD" status --dir "$SERVER_DIR" -v
+	[[ $output == *WAITED*P50*P99*LONGEST*faults*network* ]]
 	in_order "$IMG/multifd-send.json" \
 		'start hello joined frozen dumped images running sent ready released committed'
 	in_order "$SCRATCH/target.json" \

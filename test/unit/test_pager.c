@@ -118,6 +118,8 @@ static void test_faults_before_finished(void **state)
 	assert_int_equal(mfd_pagestore_bytes(world.store), before);
 	mfd_pager_get_stats(world.pager, &st);
 	assert_true(st.faults >= 4000 / 97);
+	assert_in_range(mfd_latency_count(&st.waited), 4000 / 97, st.faults);
+	assert_int_equal(mfd_latency_count(&st.network), 0); /* all of it was here */
 	assert_true(st.installed_pages >= 40 && st.installed_pages <= 42 * 16);
 	assert_int_equal(world.restored, 0);
 	step_done(&steps->test, 2);
@@ -580,9 +582,15 @@ static void test_want_again(void **state)
 	assert_true(world_next_want(&world, &x));
 	assert_true(x.page <= 500 && 500 < x.page + x.n);
 	assert_false(world_next_want(&world, &x));
+	usleep(20000);
 	feed_all(&world);
 	world_wait_done(&world);
 	child_end(pid);
+	mfd_pager_get_stats(world.pager, &st);
+	/* two tasks, each for its own page */
+	assert_true(mfd_latency_count(&st.waited) >= 2 && mfd_latency_count(&st.network) >= 2);
+	assert_true(st.waited.max_us >= 20000);
+	assert_true(st.network.max_us >= 20000 && st.network.max_us <= st.waited.max_us);
 	mfd_pager_want_again(world.pager);
 	assert_false(world_next_want(&world, &x));
 	world_close(&world);

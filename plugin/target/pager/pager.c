@@ -249,6 +249,7 @@ static struct mfd_pager *new_pager(const struct mfd_pager_config *c)
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->gate, NULL);
 	pthread_mutex_init(&p->sock_lock, NULL);
+	pthread_mutex_init(&p->waits.lock, NULL);
 	return p;
 }
 
@@ -330,6 +331,7 @@ void mfd_pager_stop(struct mfd_pager *p)
 	pthread_mutex_destroy(&p->lock);
 	pthread_mutex_destroy(&p->gate);
 	pthread_mutex_destroy(&p->sock_lock);
+	pthread_mutex_destroy(&p->waits.lock);
 	free(p);
 }
 
@@ -427,6 +429,7 @@ void mfd_pager_get_stats(struct mfd_pager *p, struct mfd_pager_stats *st)
 	st->zero_pages = over ? atomic_load(&p->zero) : 0;
 	st->dropped_pages = atomic_load(&p->dropped);
 	st->direct_pages = atomic_load(&p->direct);
+	mfd_wait_stats(p, st);
 	st->threads = p->nthreads;
 	for (unsigned i = 0; i < p->nthreads; i++) {
 		st->thread[i].pages = mfd_counter_get(&p->count[i].pages);

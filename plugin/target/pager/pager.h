@@ -55,6 +55,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "latency.h"
 #include "pagestore.h"
 #include "pagetable.h"
 #include "wire.h"
@@ -150,6 +151,13 @@ struct mfd_pager_stats {
 	uint64_t zero_pages;	/* left to the kernel */
 	uint64_t dropped_pages; /* the tasks did not need them any more */
 	uint64_t direct_pages;	/* put in by receivers, straight from their buffers */
+	/*
+	 * Lazy pages that a task waited for: from the moment that the fault was read to the page
+	 * put in; and of that, where the source was asked, from the request to the page's coming.
+	 * Times that a fault must be tried again are in it; several threads that wait for one page
+	 * count as one.
+	 */
+	struct mfd_latency_sum waited, network;
 	unsigned threads;
 	struct mfd_pager_thread_stats {
 		uint64_t pages;	 /* put in */

@@ -159,7 +159,7 @@ static void settle_count(struct pager_task *t, uint64_t n, enum pager_how how)
 void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager_how how)
 {
 	int giveback = how != PAGER_LEFT_ZERO && t->giveback && !atomic_load(&t->fam->forked);
-	uint64_t end = bit + n, total = 0;
+	uint64_t first = bit, end = bit + n, total = 0;
 	unsigned count;
 
 	mfd_assert(end <= t->fam->img.bits);
@@ -173,6 +173,8 @@ void mfd_pager_settle(struct pager_task *t, uint64_t bit, uint64_t n, enum pager
 		if (giveback)
 			release_fresh(t, bit - bit % 64, mask & ~old);
 	}
+	if (how != PAGER_LEFT_ZERO) /* a task that waits for that is not woken by it */
+		mfd_wait_over(t, first, n, how == PAGER_PUT);
 	settle_count(t, total, how);
 }
 

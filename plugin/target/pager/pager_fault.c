@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "pager_int.h"
 #include "uffd.h"
 
@@ -105,6 +106,14 @@ static struct wish make_wish(struct pager_task *t, const struct place *w)
 	return wish;
 }
 
+static void note_remote(struct pager_task *t, uint64_t bit)
+{
+	mfd_assert(bit < t->fam->img.bits);
+	mfd_assert(t->fam->wanted); /* postcopy: safe mode has all pages */
+	atomic_fetch_add_explicit(&t->p->remote, 1, memory_order_relaxed);
+	mfd_wait_asked(t, bit);
+}
+
 /*
  * Return the page's word.  A page that is not here yet is wished for, and then looked up once more
  * (mfd_pager_family_sync).
@@ -126,7 +135,7 @@ static uint64_t look_up(struct pager_task *t, const struct place *w, int *comple
 	if (mfd_page_state(word) != MFD_PAGE_ABSENT || *complete)
 		wish->pages = 0;
 	else
-		atomic_fetch_add_explicit(&t->p->remote, 1, memory_order_relaxed);
+		note_remote(t, w->bit);
 	return word;
 }
 
@@ -156,32 +165,43 @@ static int answer_zero(struct pager_task *t, const struct place *w, int complete
 	return n ? mfd_pager_put(t, w->bit, cur_of(w, w->bit), n, NULL, &done) : -EAGAIN;
 }
 
-static int answer(struct pager_task *t, uint64_t addr, struct wish *wish)
+static int answer_lazy(struct pager_task *t, const struct place *w, struct wish *wish)
 {
-	const struct mfd_range *r = mfd_ranges_find(&t->ranges, addr);
-	struct place w;
-	uint64_t word;
 	int complete;
+	uint64_t word = look_up(t, w, &complete, wish);
 
-	if (!r)
-		return answer_outside(t, addr);
-	w = find_place(r, addr);
-	word = look_up(t, &w, &complete, wish);
 	switch (mfd_page_state(word)) {
 	case MFD_PAGE_STORED:
-		return answer_stored(t, &w, word);
+		return answer_stored(t, w, word);
 	case MFD_PAGE_ZERO:
-		return answer_zero(t, &w, complete);
+		return answer_zero(t, w, complete);
 	case MFD_PAGE_ABSENT:
-		return complete || !t->fam->wanted ? answer_zero(t, &w, 1) : -EINPROGRESS;
+		return complete || !t->fam->wanted ? answer_zero(t, w, 1) : -EINPROGRESS;
 	case MFD_PAGE_DIRECT:
 		break;
 	}
 	/* its receiver is about to put it in, which wakes */
-	return mfd_pager_is_settled(t, w.bit) ? 0 : -EINPROGRESS;
+	return mfd_pager_is_settled(t, w->bit) ? 0 : -EINPROGRESS;
 }
 
-static void fault(struct pager_task *t, uint64_t addr)
+/* After -EAGAIN the task faults again, and has waited all the time. */
+static int answer(struct pager_task *t, uint64_t addr, uint64_t read_us, struct wish *wish)
+{
+	const struct mfd_range *r = mfd_ranges_find(&t->ranges, addr);
+	struct place w;
+	int ret;
+
+	if (!r)
+		return answer_outside(t, addr);
+	w = find_place(r, addr);
+	mfd_wait_begin(t, w.bit, img_of(&w, w.bit), read_us);
+	ret = answer_lazy(t, &w, wish);
+	if (ret != -EINPROGRESS && ret != -EAGAIN)
+		mfd_wait_over(t, w.bit, 1, !ret);
+	return ret;
+}
+
+static void fault(struct pager_task *t, uint64_t addr, uint64_t read_us)
 {
 	struct mfd_pager *p = t->p;
 	struct wish wish = { 0, 0 };
@@ -190,7 +210,7 @@ static void fault(struct pager_task *t, uint64_t addr)
 	atomic_fetch_add_explicit(&p->faults, 1, memory_order_relaxed);
 	pthread_rwlock_rdlock(&t->lock);
 	if (t->uffd >= 0)
-		ret = answer(t, addr, &wish);
+		ret = answer(t, addr, read_us, &wish);
 	/*
 	 * What woke it may have come before it slept, and EAGAIN or an unmapped page wake no
 	 * thread.
@@ -288,12 +308,13 @@ static int handle(struct pager_task *t, int n, uint64_t *faults)
 
 void mfd_pager_serve(struct pager_task *t)
 {
-	uint64_t faults[PAGER_BATCH];
+	uint64_t faults[PAGER_BATCH], read_us = 0;
 	int n = 0, nfaults = 0;
 
 	pthread_rwlock_wrlock(&t->lock);
 	if (t->uffd >= 0 && !mfd_pager_has_failed(t->p)) {
 		n = mfd_uffd_read(t->uffd, mfd_book_inbox(t), PAGER_BATCH);
+		read_us = mfd_io_now_us();
 		if (n > 0)
 			nfaults = handle(t, n, faults);
 	}
@@ -303,5 +324,5 @@ void mfd_pager_serve(struct pager_task *t)
 	if (!n && mfd_pager_has_failed(t->p))
 		usleep(10000); /* what is not read keeps the userfaultfd readable */
 	for (int i = 0; i < nfaults; i++)
-		fault(t, faults[i]);
+		fault(t, faults[i], read_us);
 }

@@ -294,6 +294,7 @@ int mfd_pager_arrived(struct mfd_pager *p, uint32_t task, const struct mfd_wire_
 	if (!f)
 		return 0;
 	mfd_pager_family_sync(f);
+	mfd_wait_came(f, runs, n);
 	for (struct pager_task *t = mfd_pager_sibling(f, NULL); t && !ret;
 	     t = mfd_pager_sibling(f, t)) {
 		struct arrival a = { .runs = runs, .n = n, .next = pages };

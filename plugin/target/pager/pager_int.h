@@ -9,6 +9,7 @@
  *	pager_phase	the phase: transitions and invariants
  *	pager_core	wake the threads, watch a descriptor, fail
  *	pager_book	what outlives this process: bits, messages, intervals of a task
+ *	pager_wait	for which pages tasks wait, and since when
  *	pager_account	which pages are settled, which are waited for, which leave the store
  *	pager_huge	blocks of 2 MiB that are written as a whole while no task runs
  *	pager_task	tasks and families: made, forked, ended
@@ -82,9 +83,9 @@
  * Locks
  * -----
  *
- * Order: pager->sock_lock, task->lock, pager->lock, family->lock.  No lock is held while want or
- * done is called, sock_lock alone while started, restored and deposit are; deposit is called under
- * the parent's task->lock when a task forks.
+ * Order: pager->sock_lock, task->lock, pager->lock, family->lock, waits.lock.  No lock is held
+ * while want or done is called, sock_lock alone while started, restored and deposit are; deposit is
+ * called under the parent's task->lock when a task forks.
  *
  * A page of a task is *settled* when its bit in task->settled is set: it was put in, the task has
  * thrown it away, or it is zero and left to the kernel.  Bits are set under task->lock (reading
@@ -100,6 +101,7 @@
 
 #include "assert.h"
 #include "counter.h"
+#include "latency.h"
 #include "lazysock.h"
 #include "pager.h"
 #include "ranges.h"
@@ -236,13 +238,33 @@ struct pager_task {
 /* What one thread of the pager has done; written by it alone. */
 struct pager_count {
 	mfd_counter pages, chunks, faults;
+	struct mfd_latency waited, network; /* pager_wait.c */
 } __attribute__((aligned(64)));
 
 /* The calling thread's; NULL in threads that are not a pager's. */
 extern _Thread_local struct pager_count *mfd_pager_mine;
 
+/* A page that a task waits for.  CLOCK_MONOTONIC, 0: has not happened. */
+struct pager_wait {
+	const struct pager_task *t;
+	uint64_t bit, img;
+	uint64_t read_us;	    /* the first message about it was read */
+	uint64_t asked_us, came_us; /* of the source; it arrived */
+};
+
+#define PAGER_WAITS 256U /* what comes beyond is not measured */
+
+struct pager_waits {
+	pthread_mutex_t lock;
+	_Atomic unsigned n; /* written under lock; without it 0 is a hint, see mfd_wait_over */
+	struct pager_wait wait[PAGER_WAITS]; /* lock; the first n */
+	/* lock: by threads that are not the pager's, receivers above all */
+	struct mfd_latency waited, network;
+};
+
 struct mfd_pager {
 	struct pager_count count[PAGER_MAX_THREADS];
+	struct pager_waits waits;
 	int dirfd;
 	struct mfd_pagestore *store;
 	int postcopy; /* as configured; never changes */
@@ -400,6 +422,23 @@ unsigned mfd_book_done(const struct pager_task *t);
 int mfd_book_peek(int fd, uint32_t *task, enum pager_book_state *state, const char **why);
 /* Map it and fill t->ranges; t is to be freed when this fails. */
 int mfd_book_open(struct pager_task *t, int fd, const char **why);
+
+/* ---- pager_wait.c ---- */
+
+/* A fault on page `bit` was read at that time; it waits already if it was read before. */
+void mfd_wait_begin(struct pager_task *t, uint64_t bit, uint64_t img, uint64_t read_us);
+/* The source is asked for it, or has been. */
+void mfd_wait_asked(struct pager_task *t, uint64_t bit);
+/* Pages have come, and the page table says so. */
+void mfd_wait_came(struct pager_family *f, const struct mfd_wire_run *runs, unsigned n);
+/*
+ * No thread waits for these pages any more: they are in (`put`), which is noted, or it is no more
+ * known how long it took.  By a thread that comes after mfd_wait_begin of them: one that has found
+ * the page wanted, or the one that answers.
+ */
+void mfd_wait_over(struct pager_task *t, uint64_t bit, uint64_t n, int put);
+void mfd_wait_forget(struct pager_task *t); /* it is served no more */
+void mfd_wait_stats(struct mfd_pager *p, struct mfd_pager_stats *st);
 
 /* ---- pager_account.c ---- */
 

@@ -301,6 +301,7 @@ void mfd_pager_task_let_go(struct pager_task *t)
 	if (t->p->ops.withdraw)
 		t->p->ops.withdraw(t->p->arg, t->uffd);
 	epoll_ctl(t->p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
+	mfd_wait_forget(t);
 	mfd_io_close(&t->uffd);
 }
 
@@ -362,6 +363,7 @@ void mfd_pager_forget(struct mfd_pager *p)
 			epoll_ctl(p->epfd, EPOLL_CTL_DEL, t->uffd, NULL);
 		t->parked = t->uffd;
 		t->uffd = -1;
+		mfd_wait_forget(t);
 		mfd_book_mark(t, PAGER_BOOK_PARKED);
 		pthread_rwlock_unlock(&t->lock);
 	}

@@ -78,14 +78,32 @@ static void entry_channels(struct mfd_session *s, Mfd__SessionEntry *e)
 
 /* ---- the pager ---- */
 
-static void entry_pager(struct mfd_session *s, Mfd__SessionEntry *e)
+/* Counts stay where they are. */
+static Mfd__SessionLatency *fill_latency(Mfd__SessionLatency *m, struct mfd_latency_sum *l)
+{
+	mfd__session_latency__init(m);
+	m->n_count = mfd_latency_used(l);
+	m->count = l->count;
+	m->has_sum_us = m->has_max_us = 1;
+	m->sum_us = l->sum_us;
+	m->max_us = l->max_us;
+	return m->n_count ? m : NULL;
+}
+
+struct mfd_pager_stats *mfd_figures_pager(struct mfd_session *s)
 {
 	struct mfd_pager *pager = atomic_load_explicit(&s->pager, memory_order_acquire);
-	struct mfd_pager_stats *st = &s->figures.pager;
-	struct mfd_figures *f = &s->figures;
 
 	if (pager)
-		mfd_pager_get_stats(pager, st);
+		mfd_pager_get_stats(pager, &s->figures.pager);
+	return &s->figures.pager;
+}
+
+static void entry_pager(struct mfd_session *s, Mfd__SessionEntry *e)
+{
+	struct mfd_pager_stats *st = mfd_figures_pager(s);
+	struct mfd_figures *f = &s->figures;
+
 	e->has_installed_pages = e->has_faults = e->has_remote_faults = 1;
 	e->installed_pages = st->installed_pages;
 	e->faults = st->faults;
@@ -94,6 +112,8 @@ static void entry_pager(struct mfd_session *s, Mfd__SessionEntry *e)
 	e->left_zero_pages = st->zero_pages;
 	e->dropped_pages = st->dropped_pages;
 	e->direct_pages = st->direct_pages;
+	e->waited = fill_latency(&f->waited, &st->waited);
+	e->network = fill_latency(&f->network, &st->network);
 	e->pager_thread = f->threads;
 	e->n_pager_thread = st->threads;
 	for (unsigned i = 0; i < st->threads; i++) {

@@ -41,6 +41,7 @@ struct mfd_figures {
 	/* What an entry's lists point to. */
 	Mfd__SessionChannel channel[MFD_WIRE_MAX_CHANNELS + 1],
 		*channels[MFD_WIRE_MAX_CHANNELS + 1];
+	Mfd__SessionLatency waited, network;
 	Mfd__SessionPagerThread thread[MFD_PAGER_MAX_THREADS], *threads[MFD_PAGER_MAX_THREADS];
 };
 
@@ -50,6 +51,8 @@ void mfd_figures_first(_Atomic uint64_t *at); /* now, unless it has happened bef
 
 /* The session's thread only. */
 void mfd_figures_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows lists of s */
+/* of the pager, or as it last was; the session's own, until the next call */
+struct mfd_pager_stats *mfd_figures_pager(struct mfd_session *s);
 void mfd_figures_load(struct mfd_session *s, const Mfd__SessionEntry *e);
 /* the channels begin anew; what they counted is kept */
 void mfd_figures_keep(struct mfd_session *s);

@@ -86,12 +86,27 @@ void mfd_say_restored(struct mfd_session *s, uint64_t resumed_us)
 	mfd_session_send(s, MFD_WIRE_RESTORED, &m.base);
 }
 
+static Mfd__Latency *fill_latency(Mfd__Latency *m, struct mfd_latency_sum *l)
+{
+	mfd__latency__init(m);
+	m->n_count = mfd_latency_used(l);
+	m->count = l->count;
+	m->has_sum_us = m->has_max_us = 1;
+	m->sum_us = l->sum_us;
+	m->max_us = l->max_us;
+	return m->n_count ? m : NULL;
+}
+
 void mfd_say_committed(struct mfd_session *s, uint64_t resumed_us)
 {
 	Mfd__Committed m = MFD__COMMITTED__INIT;
+	struct mfd_pager_stats *st = mfd_figures_pager(s);
+	Mfd__Latency waited, network;
 
 	m.has_resumed_us = resumed_us > 0;
 	m.resumed_us = resumed_us;
+	m.waited = fill_latency(&waited, &st->waited);
+	m.network = fill_latency(&network, &st->network);
 	mfd_session_send(s, MFD_WIRE_COMMITTED, &m.base);
 }
 
