@@ -17,6 +17,7 @@
 #include "life.h"
 #include "migrate.h"
 #include "netaddr.h"
+#include "procfile.h"
 #include "source_file.h"
 #include "space.h"
 
@@ -130,6 +131,24 @@ static void set_error(struct outcome *o, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* CRIU has no word for it but that it could not detach. */
+static int explain_tracer(const struct mfd_migrate *m, struct outcome *o)
+{
+	char path[40], *name = NULL;
+	uint64_t by;
+
+	if (mfd_procfile_number((pid_t)m->pid, "TracerPid", 10, &by) || !by)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%u/comm", (unsigned)by);
+	if (!mfd_io_read_file(AT_FDCWD, path, 64, &name, NULL))
+		name[strcspn(name, "\n")] = 0;
+	set_error(o,
+		  "criu cannot hold it, since process %u (%.64s) does: another dump, or a debugger",
+		  (unsigned)by, name ? name : "?");
+	free(name);
+	return 1;
+}
+
 /*
  * Explain a failure in the words of the sender, or in CRIU's if CRIU failed by itself or before
  * there was a sender.
@@ -137,10 +156,12 @@ static void set_error(struct outcome *o, const char *fmt, ...)
 static void explain(const struct mfd_migrate *m, struct outcome *o)
 {
 	int dir = open(m->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char text[512], full[MFD_SPACE_TEXT];
+	char text[512] = "", full[MFD_SPACE_TEXT];
 
 	if (m->progress->error[0] && !m->progress->criu_failed)
 		set_error(o, "%.500s", m->progress->error);
+	else if (explain_tracer(m, o))
+		;
 	else if (dir >= 0 &&
 		 !mfd_hostcriu_complaint(dir, "dump.log", "criu.err", text, sizeof(text)))
 		set_error(o, "criu: %.500s", text);

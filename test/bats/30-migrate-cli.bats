@@ -384,6 +384,21 @@ while True:
 	eventually 10 grep -q up "$SCRATCH/other.$1.out"
 }
 
+@test "migrate: another tracer, as the criu of another migrate, is named" {
+	start_server
+	start_victim --size 4
+	# shellcheck disable=SC2016  # python's own
+	start tracer python3 -uc '
+import ctypes, sys, time
+ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0)  # PTRACE_SEIZE
+print("traced", file=sys.stderr)
+time.sleep(60)' "$VICTIM_PID"
+	eventually 10 grep -q traced "$SCRATCH/tracer.err"
+	fails 1 "criu cannot hold it, since process $STARTED_PID (python3) does" migrate --no-check
+	[[ $output == *"process $VICTIM_PID was not moved, it runs on here"* ]]
+	runs_here
+}
+
 @test "migrate: another service's port is said to be that" {
 	start_victim --size 4
 	answers 7 'SSH-2.0-OpenSSH_9.2p1 Debian'
