@@ -56,6 +56,24 @@ static void a_floor_above_the_limit_still_ends(void **state)
 			 MFD_CRITERION_REACHED);
 }
 
+/* Measured, from the freeze to the end of the dump: 57 ms of 1 GiB, 71 of 2, 94 of 4. */
+static void what_the_sender_lists_costs_criu_little(void **state)
+{
+	static const struct {
+		uint64_t memory;
+		uint32_t least, most;
+	} all[] = { { GIB, 45, 70 }, { 2 * GIB, 57, 85 }, { 4 * GIB, 80, 115 } };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		struct mfd_criterion c = make();
+
+		c.listed = 1;
+		c.memory = all[i].memory;
+		mfd_criterion_round(&c, c.memory, 1000000, 0, 1000);
+		assert_in_range(c.floor_ms, all[i].least, all[i].most);
+	}
+}
+
 static void tasks_that_write_as_fast_as_pages_are_sent(void **state)
 {
 	struct mfd_criterion c = make();
@@ -151,6 +169,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stops_when_the_rest_fits),
 		cmocka_unit_test(a_floor_above_the_limit_still_ends),
+		cmocka_unit_test(what_the_sender_lists_costs_criu_little),
 		cmocka_unit_test(tasks_that_write_as_fast_as_pages_are_sent),
 		cmocka_unit_test(rounds_and_time_are_limited),
 		cmocka_unit_test(what_differs_from_what_was_sent_is_found),
