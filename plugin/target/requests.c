@@ -173,8 +173,34 @@ static int kill_restored(struct mfd_server *sv, const char *name)
 	return ret;
 }
 
+/*
+ * What keeps the notes from being read may stay for good: then only the person can know which
+ * processes are of the session, and says so by taking the notes away.
+ */
+static const char *cannot_tell(struct mfd_server *sv, const char *name, char *text, size_t len)
+{
+	int fd = openat(sv->dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int ret = fd < 0 ? 0 : mfd_notes_are_broken(fd);
+
+	mfd_io_close(&fd);
+	if (ret)
+		snprintf(text, len,
+			 "error: whether its restored tasks are dead cannot be told: nothing is "
+			 "removed. %.120s/%.80s/" MFD_NOTES_FILE ", which names them, cannot be "
+			 "read: %s. If that stays so: end what was restored of it here, move that "
+			 "file away, and type this again",
+			 sv->dir, name,
+			 ret == -EBADMSG ? "a line of it makes no sense" : strerror(-ret));
+	else
+		snprintf(text, len,
+			 "error: whether its restored tasks are dead cannot be told: nothing is "
+			 "removed, try again");
+	return text;
+}
+
 /* A tombstone is discarded: the person says that what ran here does not matter. */
-static const char *discard(struct mfd_server *sv, const struct mfd_session_file *f)
+static const char *discard(struct mfd_server *sv, const struct mfd_session_file *f, char *text,
+			   size_t len)
 {
 	int is_dead = 1;
 
@@ -183,8 +209,7 @@ static const char *discard(struct mfd_server *sv, const struct mfd_session_file 
 		is_dead = kill_restored(sv, f->name);
 	}
 	if (is_dead < 0)
-		return "error: whether its restored tasks are dead cannot be told: nothing is "
-		       "removed, try again";
+		return cannot_tell(sv, f->name, text, len);
 	if (f->entry && bury(sv, f, is_dead))
 		return "error: no tombstone can be written (is the disk full?), without which its "
 		       "source hears of nothing: try again";
@@ -215,6 +240,7 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 {
 	struct mfd_session_file f;
 	struct mfd_session *claim;
+	char text[512];
 	const char *no;
 
 	if (mfd_session_claim(sv, name, MFD_CLAIM_OLD, NULL, &claim, NULL)) {
@@ -225,7 +251,8 @@ static void ask_disk(struct mfd_server *sv, const char *name, enum mfd_request_k
 		snprintf(answer, len, "error: " MFD_NO_SESSION, name, sv->dir);
 	} else {
 		if (removable(sv, &f, kind, answer, len)) {
-			no = kind == MFD_REQUEST_DISCARD ? discard(sv, &f) : remove_ended(sv, name);
+			no = kind == MFD_REQUEST_DISCARD ? discard(sv, &f, text, sizeof(text)) :
+							   remove_ended(sv, name);
 			snprintf(answer, len, "%s",
 				 no			     ? no :
 				 kind == MFD_REQUEST_DISCARD ? lost(&f) :

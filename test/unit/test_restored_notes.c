@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The fate of restored tasks: what they have left behind counts. */
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -252,6 +253,51 @@ static void test_a_session_outside(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void put(int folder, const char *text, size_t len)
+{
+	int fd = openat(folder, MFD_NOTES_FILE, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+	assert_int_equal(write(fd, text, len), len);
+	close(fd);
+}
+
+/* A writer was killed, or found no room, in the middle of a line: that line was never there. */
+static void test_torn_line(void **state)
+{
+	const struct dir *d = *state;
+
+	assert_int_equal(mfd_notes_mark(d->fd, 7, getpid()), 0);
+	put(d->fd, "rest", 4);
+	assert_int_equal(mfd_notes_left(d->fd), MFD_NOTES_NOTHING);
+	assert_int_equal(mfd_notes_are_broken(d->fd), 0);
+	assert_int_equal(mfd_notes_add(d->fd, MFD_NOTE_RESTORED), 0);
+	assert_int_equal(mfd_notes_left(d->fd), MFD_NOTES_RESTORED);
+	put(d->fd, "\0\0\0\0", 4);
+	assert_int_equal(mfd_notes_add(d->fd, MFD_NOTE_COMPLETE), 0);
+	assert_int_equal(mfd_notes_left(d->fd), MFD_NOTES_COMPLETE);
+	assert_int_equal(mfd_notes_fate(d->fd), MFD_NOTES_ALIVE);
+}
+
+/* Nothing is concluded from what makes no sense: a task may be missing there. */
+static void test_garbage(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+	} c[] = { { "what\n", 5 }, { "\0\n", 2 }, { "restored\0\n", 10 }, { "\n", 1 } };
+	const struct dir *d = *state;
+
+	for (size_t i = 0; i < sizeof(c) / sizeof(*c); i++) {
+		put(d->fd, c[i].text, c[i].len);
+		assert_int_equal(mfd_notes_add(d->fd, MFD_NOTE_COMPLETE), 0);
+		assert_int_equal(mfd_notes_left(d->fd), MFD_NOTES_UNREADABLE);
+		assert_int_equal(mfd_notes_fate(d->fd), MFD_NOTES_ALIVE);
+		assert_int_equal(mfd_notes_are_broken(d->fd), -EBADMSG);
+		assert_int_equal(mfd_notes_kill(d->fd, "one"), -EBADMSG);
+		assert_int_equal(unlinkat(d->fd, MFD_NOTES_FILE, 0), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +305,8 @@ int main(void)
 						tmpdir_teardown),
 		cmocka_unit_test_setup_teardown(test_in_the_servers, tmpdir_setup, tmpdir_teardown),
 		cmocka_unit_test_setup_teardown(test_in_its_group, tmpdir_setup, tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_torn_line, tmpdir_setup, tmpdir_teardown),
+		cmocka_unit_test_setup_teardown(test_garbage, tmpdir_setup, tmpdir_teardown),
 		cmocka_unit_test_setup_teardown(test_a_session_outside, tmpdir_setup,
 						tmpdir_teardown),
 	};

@@ -357,6 +357,7 @@ static void block_evidence(int block)
 /* What its source could not hear of is not removed. */
 static void test_no_tombstone(void **state)
 {
+	char answer[513];
 	struct source s;
 
 	(void)state;
@@ -364,6 +365,10 @@ static void test_no_tombstone(void **state)
 	unloadable(&s, "one");
 	assert_int_equal(mkdirat(server_root, "one/.attached", 0700), 0);
 	server_ask("resolve one discard", "error: whether its restored tasks are dead");
+	assert_int_equal(server_request("resolve one discard", answer, sizeof(answer)), 1);
+	assert_non_null(
+		strstr(answer, "/one/.attached, which names them, cannot be read: Is a dir"));
+	assert_non_null(strstr(answer, "move that file away, and type this again"));
 	assert_int_equal(unlinkat(server_root, "one/.attached", AT_REMOVEDIR), 0);
 	unlinkat(server_root, ".ended", AT_REMOVEDIR);
 	close(openat(server_root, ".ended", O_WRONLY | O_CREAT | O_EXCL, 0600));

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 
@@ -24,14 +25,33 @@ static const char *const notes[] = {
 	[MFD_NOTE_COMPLETE] = "complete",
 };
 
+/*
+ * Where the next line begins.  What is not ended by a newline was never said to be there: the
+ * process that wrote it has died meanwhile, or had no room; no other line must be glued to it.
+ */
+static off_t last_end(int fd)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+	char c;
+
+	while (end > 0 && pread(fd, &c, 1, end - 1) == 1 && c != '\n')
+		end--;
+	return end;
+}
+
 static int add_line(int dirfd, const char *line)
 {
 	int ret, fd = openat(dirfd, MFD_NOTES_FILE,
-			     O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+			     O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	off_t end;
 
 	if (fd < 0)
 		return -errno;
-	ret = mfd_io_write_all(fd, line, strlen(line));
+	flock(fd, LOCK_EX); /* against other threads; closing it unlocks */
+	end = last_end(fd);
+	ret = end < 0 || ftruncate(fd, end) ? -errno : mfd_io_write_all(fd, line, strlen(line));
+	if (ret && end >= 0 && ftruncate(fd, end))
+		mfd_log_warn("%s: a line of it is not whole", MFD_NOTES_FILE);
 	close(fd);
 	return ret;
 }
@@ -89,17 +109,96 @@ int mfd_notes_mark(int dirfd, uint32_t task, int pid)
 	return add_line(dirfd, line);
 }
 
-/* 0 with *text, which is NULL if there are none, or -errno: nothing is known. */
+/* A line of a process, as mfd_notes_mark writes it. */
+struct noted {
+	char boot[40];
+	unsigned task; /* 0: the warden */
+	int pid;       /* 0: it was not known */
+	unsigned long long start;
+};
+
+static int read_line(const char *line, struct noted *n)
+{
+	return sscanf(line, "%39s %u %d %llu", n->boot, &n->task, &n->pid, &n->start) == 4;
+}
+
+/* A line of write_kin. */
+struct kin {
+	unsigned long long space, start; /* space 0: `session`, `group` */
+	int session;
+	char group[MFD_CGROUP_PATH]; /* empty: it tells nothing */
+};
+
+static int read_kin(const char *line, struct kin *k)
+{
+	*k = (struct kin){ 0 };
+	return sscanf(line, "space %llu %d %llu", &k->space, &k->session, &k->start) == 3 ||
+	       sscanf(line, "session %d %llu %511[^\n]", &k->session, &k->start, k->group) >= 2;
+}
+
+static int note_of(const char *line)
+{
+	for (unsigned i = 0; i < sizeof(notes) / sizeof(*notes); i++)
+		if (!strcmp(line, notes[i]))
+			return (int)i;
+	return -1;
+}
+
+static int is_known(const char *line)
+{
+	struct noted n;
+	struct kin k;
+
+	return note_of(line) >= 0 || read_line(line, &n) || read_kin(line, &k);
+}
+
+/*
+ * -EBADMSG: a line means nothing, so that one may be missing.  The last one, if it is not whole, is
+ * cut off: see last_end.
+ */
+static int check_text(char *text, size_t len)
+{
+	char *line = text, *end;
+
+	if (strlen(text) != len)
+		return -EBADMSG;
+	for (; (end = strchr(line, '\n')); line = end + 1) {
+		*end = 0;
+		if (!is_known(line))
+			return -EBADMSG;
+		*end = '\n';
+	}
+	*line = 0;
+	return 0;
+}
+
+/* 0 with *text, NULL if there are none; or -errno, and nothing is known. */
 static int read_text(int dirfd, char **text)
 {
 	uint64_t since = 0;
+	size_t len = 0;
 	int ret;
 
 	do {
 		*text = NULL;
-		ret = mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, text, NULL);
+		ret = mfd_io_read_file(dirfd, MFD_NOTES_FILE, 16 << 20, text, &len);
 	} while (ret && mfd_life_look_again(ret, &since));
+	if (!ret)
+		ret = check_text(*text, len);
+	if (ret) {
+		free(*text);
+		*text = NULL;
+	}
 	return ret == -ENOENT ? 0 : ret;
+}
+
+int mfd_notes_are_broken(int dirfd)
+{
+	char *text;
+	int ret = read_text(dirfd, &text);
+
+	free(text);
+	return ret == -EIO || (ret && !mfd_life_cannot_tell(ret)) ? ret : 0;
 }
 
 #define UNREADABLE (1U << 31)
@@ -115,8 +214,7 @@ static unsigned read_notes(int dirfd)
 	if (!text)
 		return 0;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		for (unsigned i = 0; i < sizeof(notes) / sizeof(*notes); i++)
-			found |= (unsigned)!strcmp(line, notes[i]) << i;
+		found |= note_of(line) >= 0 ? 1U << note_of(line) : 0;
 	free(text);
 	return found;
 }
@@ -124,19 +222,6 @@ static unsigned read_notes(int dirfd)
 int mfd_notes_restored(int dirfd)
 {
 	return (read_notes(dirfd) & (UNREADABLE | 1U << MFD_NOTE_RESTORED)) != 0;
-}
-
-/* A line of a process, as mfd_notes_mark writes it. */
-struct noted {
-	char boot[40];
-	unsigned task; /* 0: the warden */
-	int pid;       /* 0: it was not known */
-	unsigned long long start;
-};
-
-static int read_line(const char *line, struct noted *n)
-{
-	return sscanf(line, "%39s %u %d %llu", n->boot, &n->task, &n->pid, &n->start) == 4;
 }
 
 /* 0: of another boot, another process under that number, or a zombie. */
@@ -147,20 +232,6 @@ static int lives(const struct noted *n, const char *boot)
 	if (n->pid <= 1 || !n->start)
 		return 1;
 	return mfd_life(n->pid, n->start) != MFD_LIFE_OVER;
-}
-
-/* A line of write_kin. */
-struct kin {
-	unsigned long long space, start; /* space 0: `session`, `group` */
-	int session;
-	char group[MFD_CGROUP_PATH]; /* empty: it tells nothing */
-};
-
-static int read_kin(const char *line, struct kin *k)
-{
-	*k = (struct kin){ 0 };
-	return sscanf(line, "space %llu %d %llu", &k->space, &k->session, &k->start) == 3 ||
-	       sscanf(line, "session %d %llu %511[^\n]", &k->session, &k->start, k->group) >= 2;
 }
 
 /*

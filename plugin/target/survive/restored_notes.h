@@ -8,7 +8,8 @@
  * "session SID START-TIME [CGROUP]": what it has left behind is found by that.
  *
  * MFD_NOTES_FILE has a line "BOOT-ID TASK PID START-TIME" for each task that was handed to the
- * pager (TASK 0: the warden, see restore_run.h), and the lines of enum mfd_note.
+ * pager (TASK 0: the warden, see restore_run.h), and the lines of enum mfd_note.  With any other line
+ * it is unreadable.
  */
 #ifndef MFD_RESTORED_NOTES_H
 #define MFD_RESTORED_NOTES_H
@@ -43,6 +44,11 @@ enum mfd_notes_left {
 enum mfd_notes_left mfd_notes_left(int dirfd);
 /* Nonzero: a restore was finished once, so that pages may have left the store; or unreadable. */
 int mfd_notes_restored(int dirfd);
+/*
+ * -errno: they cannot be read, and another try does not help: the disk, or what is written there.
+ * 0: they can, or may soon.
+ */
+int mfd_notes_are_broken(int dirfd);
 /*
  * What became of the tasks that are noted, and of what they have left behind: a child that has
  * called exec has no userfaultfd any more.  In the server's pid namespace a child that has begun a
