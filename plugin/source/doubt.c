@@ -7,6 +7,7 @@
 
 #include "assert.h"
 #include "doubt.h"
+#include "io.h"
 #include "kept.h"
 #include "log.h"
 #include "person.h"
@@ -16,6 +17,7 @@
 
 #define PAUSE_MS     1000
 #define MAX_PAUSE_MS 60000
+#define FOREVER_MS   UINT64_MAX
 
 static const char *folder(char *buf, size_t len)
 {
@@ -120,33 +122,44 @@ static void say_untold(struct mfd_worker *w, const struct mfd_error *err)
 	mfd_progress_phase(w->progress, MFD_PROGRESS_RELEASED); /* `migrate` ends */
 }
 
-static int tell_on(struct mfd_worker *w, struct mfd_error *err)
+/*
+ * Tell the target until it has heard, for `ms` at most, and answer what a person asks between two
+ * tries.  0, -ECANCELED: mfd_tell; -EINTR: not any more; -ESHUTDOWN: not by this process;
+ * -ETIMEDOUT: err says why it could not be told.
+ */
+static int tell_for(struct mfd_worker *w, uint64_t ms, struct mfd_error *err)
 {
+	uint64_t start = mfd_io_now_ms();
 	int pause = PAUSE_MS, ret;
 
-	mfd_uplink_shutdown(&w->session);
-	do {
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
+	for (;;) {
+		mfd_error_clear(err);
+		ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, 0, err);
+		mfd_assert(!ret || err->code); /* whatever the target answers: mfd_tell says it */
+		if (!ret || ret == -ECANCELED)
+			return ret;
+		if (mfd_io_now_ms() - start >= ms)
+			return -ETIMEDOUT;
 		ret = rest(w, pause);
 		if (ret)
 			return ret > 0 ? -EINTR : -ESHUTDOWN;
-		mfd_error_clear(err);
-		ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, 0, err);
-		pause = pause * 2 < MAX_PAUSE_MS ? pause * 2 : MAX_PAUSE_MS;
-	} while (ret && ret != -ECANCELED);
-	return ret;
+		if (ms == FOREVER_MS)
+			pause = pause * 2 < MAX_PAUSE_MS ? pause * 2 : MAX_PAUSE_MS;
+	}
 }
 
 void mfd_doubt_tell(struct mfd_worker *w, unsigned first_ms)
 {
 	struct mfd_error err = { 0 };
-	int ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, first_ms, &err);
+	int ret = tell_for(w, first_ms, &err);
 
-	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
-	mfd_assert(!ret || err.code);
 	w->progress->untold = ret != 0;
-	if (ret && ret != -ECANCELED) {
+	if (ret == -ETIMEDOUT) {
 		say_untold(w, &err);
-		ret = tell_on(w, &err);
+		mfd_uplink_shutdown(&w->session);
+		ret = rest(w, PAUSE_MS);
+		ret = ret ? (ret > 0 ? -EINTR : -ESHUTDOWN) : tell_for(w, FOREVER_MS, &err);
 		w->progress->untold = ret != 0;
 	}
 	if (ret == -ECANCELED)

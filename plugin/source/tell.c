@@ -56,6 +56,12 @@ static int tell_once(const struct mfd_options *o, struct mfd_shared *sh,
 			      sh->target.text, mfd_error_text(err));
 	if (ret == -ECANCELED && s.proof == MFD_PROOF_NONE)
 		ret = err->code = -ENOENT; /* the text says what it answers */
+	/* It hangs up on what it cannot take, such as the death of tasks whose pages it lacks. */
+	if (ret && !err->code)
+		mfd_error_sys(err, ret,
+			      "%s has ended the connection without an answer ('status' "
+			      "there says what it lacks)",
+			      sh->target.text);
 	return ret;
 }
 

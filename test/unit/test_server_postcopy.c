@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -18,6 +20,7 @@
 #include "players/postcopy.h"
 #include "players/server.h"
 #include "players/source.h"
+#include "tell.h"
 
 static void test_postcopy_early(void **state)
 {
@@ -100,6 +103,27 @@ static void test_discard_running(void **state)
 	assert_int_equal(server_stop(), 0);
 }
 
+/* A real sender in that place has a reason to give, whatever it is answered. */
+static void expect_untold(const struct source *s)
+{
+	struct mfd_shared *sh = calloc(1, sizeof(*sh));
+	struct mfd_error err = { 0 };
+	struct mfd_options o;
+
+	assert_non_null(sh);
+	mfd_options_init(&o);
+	snprintf(sh->session, sizeof(sh->session), "%s", s->name);
+	sh->target = server_addr;
+	memcpy(sh->id, s->id, sizeof(sh->id));
+	memcpy(sh->secret, s->secret, sizeof(sh->secret));
+	sh->connected = 1;
+	assert_true(mfd_tell(&o, sh, MFD_TELL_COMMIT, 0, &err) < 0);
+	assert_true(err.code < 0);
+	assert_non_null(strstr(err.text, "has ended the connection without an answer"));
+	mfd_options_free(&o);
+	free(sh);
+}
+
 /* The source says that its tasks are dead while pages are missing: no word here claims more. */
 static void test_source_gone(void **state)
 {
@@ -118,6 +142,7 @@ static void test_source_gone(void **state)
 	source_expect_end(&s);
 	source_close(&s);
 	disk_wait_doubt("one", 1);
+	expect_untold(&s);
 	server_kill_worker(); /* it is known to the next one, too */
 	for (int i = 0; i < 500 && !server_request("resolve one run", answer, 513); i++)
 		usleep(10000);
