@@ -8,8 +8,8 @@
  * "session SID START-TIME [CGROUP]": what it has left behind is found by that.
  *
  * MFD_NOTES_FILE has a line "BOOT-ID TASK PID START-TIME" for each task that was handed to the
- * pager (TASK 0: the warden, see restore_run.h), and the lines of enum mfd_note.  With any other line
- * it is unreadable.
+ * pager (TASK 0: the warden, see restore_run.h), and the lines of enum mfd_note.  With any other
+ * line it is unreadable.
  */
 #ifndef MFD_RESTORED_NOTES_H
 #define MFD_RESTORED_NOTES_H
