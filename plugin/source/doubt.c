@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Being in doubt, and telling a target for as long as it takes; see doubt.h. */
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +20,7 @@
 #define PAUSE_MS     1000
 #define MAX_PAUSE_MS 60000
 #define FOREVER_MS   UINT64_MAX
+#define LOOK_MS	     20
 
 static const char *folder(char *buf, size_t len)
 {
@@ -122,28 +125,61 @@ static void say_untold(struct mfd_worker *w, const struct mfd_error *err)
 	mfd_progress_phase(w->progress, MFD_PROGRESS_RELEASED); /* `migrate` ends */
 }
 
+/* One try, in a thread of its own: a target may take its time before it answers, or never does. */
+struct telling {
+	struct mfd_worker *w;
+	struct mfd_error *err;
+	int ret;
+	atomic_int done;
+};
+
+static void *tell_thread(void *arg)
+{
+	struct telling *t = arg;
+
+	t->ret = mfd_tell(t->w->o, t->w->sh, MFD_TELL_COMMIT, 0, t->err);
+	atomic_store_explicit(&t->done, 1, memory_order_release); /* partner: tell_once */
+	return NULL;
+}
+
+/* As mfd_tell; *rests is what rest() has said meanwhile. */
+static int tell_once(struct mfd_worker *w, struct mfd_error *err, int *rests)
+{
+	struct telling t = { .w = w, .err = err };
+	pthread_t thread;
+
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
+	mfd_error_clear(err);
+	if (pthread_create(&thread, NULL, tell_thread, &t))
+		tell_thread(&t);
+	else {
+		while (!*rests && !atomic_load_explicit(&t.done, memory_order_acquire))
+			*rests = rest(w, LOOK_MS);
+		pthread_join(thread, NULL);
+	}
+	mfd_assert(!t.ret || err->code); /* whatever the target answers: mfd_tell says it */
+	return t.ret;
+}
+
 /*
- * Tell the target until it has heard, for `ms` at most, and answer what a person asks between two
- * tries.  0, -ECANCELED: mfd_tell; -EINTR: not any more; -ESHUTDOWN: not by this process;
+ * Tell the target until it has heard, for `ms` at most, and answer what a person asks meanwhile.
+ * 0, -ECANCELED: mfd_tell; -EINTR: not any more; -ESHUTDOWN: not by this process;
  * -ETIMEDOUT: err says why it could not be told.
  */
 static int tell_for(struct mfd_worker *w, uint64_t ms, struct mfd_error *err)
 {
 	uint64_t start = mfd_io_now_ms();
-	int pause = PAUSE_MS, ret;
+	int pause = PAUSE_MS, rests = 0, ret;
 
-	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
 	for (;;) {
-		mfd_error_clear(err);
-		ret = mfd_tell(w->o, w->sh, MFD_TELL_COMMIT, 0, err);
-		mfd_assert(!ret || err->code); /* whatever the target answers: mfd_tell says it */
+		ret = tell_once(w, err, &rests);
 		if (!ret || ret == -ECANCELED)
 			return ret;
-		if (mfd_io_now_ms() - start >= ms)
+		if (!rests && mfd_io_now_ms() - start >= ms)
 			return -ETIMEDOUT;
-		ret = rest(w, pause);
-		if (ret)
-			return ret > 0 ? -EINTR : -ESHUTDOWN;
+		rests = rests ? rests : rest(w, pause);
+		if (rests)
+			return rests > 0 ? -EINTR : -ESHUTDOWN;
 		if (ms == FOREVER_MS)
 			pause = pause * 2 < MAX_PAUSE_MS ? pause * 2 : MAX_PAUSE_MS;
 	}
