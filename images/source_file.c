@@ -27,7 +27,9 @@ static int check(const Mfd__SourceEntry *e, const char **why)
 				     ": format %u, this program knows up to %u",
 				     e->format, MFD_SOURCE_FILE_FORMAT);
 	if (!protobuf_c_enum_descriptor_get_value(&mfd__source_state__descriptor, (int)e->state))
-		return mfd_image_why(why, -EBADMSG, MFD_SOURCE_FILE_NAME ": unknown state %d",
+		return mfd_image_why(why, -EPROTO,
+				     MFD_SOURCE_FILE_NAME
+				     ": state %d, which this program does not know",
 				     (int)e->state);
 	return 0;
 }

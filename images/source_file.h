@@ -18,7 +18,10 @@
 
 /* Replace the file by `e`, whose format is set here; readers see the old one or the new one. */
 int mfd_source_file_store(int dirfd, Mfd__SourceEntry *e);
-/* *e is to be freed with mfd_source_file_free.  -ENOENT, -EBADMSG, -EPROTO with *why. */
+/*
+ * *e is to be freed with mfd_source_file_free.  -ENOENT, -EBADMSG, -EPROTO with *why: a newer
+ * program wrote it.
+ */
 int mfd_source_file_load(int dirfd, Mfd__SourceEntry **e, const char **why);
 void mfd_source_file_free(Mfd__SourceEntry *e); /* NULL is fine */
 

@@ -101,6 +101,8 @@ int mfd_resolve_main(int argc, char **argv)
 			"  --retry    decides nothing: the target is asked again, also where the sender had given that up\n"
 			"If no sender runs there any more, one is started again from what the last one has kept in DIR.  It asks\n"
 			"the target first: what the target can prove, or a session that can go on, needs no decision.\n"
+			"If what is kept in DIR cannot be read, status --source DIR says what to do; --discard then forgets it, and\n"
+			"ends and lets go no task.\n"
 			"\n"
 			"'criu-multifd status' on the target says which sessions are in doubt.\n"
 			"--discard says what was thrown away and where the tasks are now; it is refused for what the target knows to\n"

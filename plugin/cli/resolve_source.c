@@ -17,9 +17,11 @@
 
 #include "command.h"
 #include "io.h"
+#include "life.h"
 #include "request.h"
 #include "resolve_source.h"
 #include "source_file.h"
+#include "status_left.h"
 #include "text.h"
 
 #define ANSWER_MS 45000	 /* a sender answers between two tries to connect */
@@ -28,7 +30,7 @@
 
 static int failed(const char *text)
 {
-	char line[700];
+	char line[1500];
 
 	snprintf(line, sizeof(line), "%s", text);
 	fprintf(stderr, "criu-multifd resolve: %s\n", mfd_image_text_clean(line));
@@ -134,10 +136,59 @@ static int ask_again(const char *dir, const char *what, pid_t sender)
 	return failed("the sender that was started is at work still: criu-multifd status --source");
 }
 
+/* It stays beside, for whatever can read it; the tasks are left as they are. */
+static int forget_unread(int dirfd, const char *dir)
+{
+	int lock = openat(dirfd, MFD_SOURCE_FILE_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int ret = lock < 0 ? 0 : mfd_source_file_lock(lock);
+
+	if (!ret &&
+	    renameat(dirfd, MFD_SOURCE_FILE_NAME, dirfd, MFD_SOURCE_FILE_NAME ".unreadable"))
+		ret = -errno;
+	mfd_io_close(&lock);
+	if (ret)
+		return failed(strerror(-ret));
+	fprintf(stderr,
+		"criu-multifd resolve: forgotten, and kept as %s/" MFD_SOURCE_FILE_NAME
+		".unreadable: no task was let go or ended, and the target was told nothing\n",
+		dir);
+	return MFD_EXIT_OK;
+}
+
+/* -1: what the last sender has left can be read. */
+static int is_unread(const char *dir, const char *what)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret;
+	Mfd__SourceEntry *e = NULL;
+	const char *why = NULL;
+	char text[1500], advice[1100];
+
+	if (fd < 0)
+		return failed(strerror(errno));
+	ret = mfd_source_file_load(fd, &e, &why);
+	mfd_source_file_free(e);
+	if (!ret || ret == -ENOENT)
+		ret = -1;
+	else if (!strcmp(what, "discard") &&
+		 (ret == -EIO || (ret != -EPROTO && !mfd_life_cannot_tell(ret))))
+		ret = forget_unread(fd, dir);
+	else {
+		snprintf(text, sizeof(text), "nothing was done: %.300s. %s",
+			 why ? why : strerror(-ret),
+			 mfd_status_left_unread(ret, dir, advice, sizeof(advice)));
+		ret = failed(text);
+	}
+	mfd_io_close(&fd);
+	return ret;
+}
+
 static int again(const char *dir, const char *what)
 {
+	int unread = is_unread(dir, what);
 	pid_t sender;
 
+	if (unread >= 0)
+		return unread;
 	fprintf(stderr, "criu-multifd resolve: no sender runs in %s any more: starting one\n", dir);
 	sender = start_sender(dir, what);
 	return sender < 0 ? failed("a sender cannot be started") : ask_again(dir, what, sender);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* In doubt, and no sender runs: what is left, and what to type. */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "freezer.h"
+#include "heldgroup.h"
 #include "life.h"
 #include "source_file.h"
 #include "status_left.h"
@@ -47,6 +49,9 @@ static const struct left {
 					  "thaws them, and they run on here", NULL },
 };
 
+static const char gone_here[] =
+	"no task of it lives here any more (was this host started anew?); its copy may run on the "
+	"target, and lacks for good what it had not been sent";
 static const char none_lives[] = "no task of it lives here any more, and the target may hold the "
 				 "only copy, which decides there";
 
@@ -138,7 +143,7 @@ static void forget(int dirfd)
 static void say_tasks(const Mfd__SourceEntry *e, unsigned n, char *buf, size_t len)
 {
 	char held[600];
-	const char *by = held_by(e, held, sizeof(held));
+	const char *by = n || is_freezing(e) ? held_by(e, held, sizeof(held)) : NULL;
 
 	if (is_freezing(e))
 		snprintf(buf, len, "they are held by %s%s", by,
@@ -150,6 +155,15 @@ static void say_tasks(const Mfd__SourceEntry *e, unsigned n, char *buf, size_t l
 			 by ? ", held by " : "", by ? by : "");
 }
 
+static const char *why(const Mfd__SourceEntry *e, unsigned alive_here)
+{
+	if (alive_here)
+		return lefts[e->state].why;
+	return e->state == MFD__SOURCE_STATE__UNTOLD ? none_lives :
+	       e->state == MFD__SOURCE_STATE__RUNS   ? gone_here :
+						       lefts[e->state].why;
+}
+
 static void add_doubt(struct json_object *j, const Mfd__SourceEntry *e, const char *dir)
 {
 	const struct left *l = &lefts[e->state];
@@ -157,18 +171,21 @@ static void add_doubt(struct json_object *j, const Mfd__SourceEntry *e, const ch
 	unsigned n = is_here(e) ? alive(e) : 0;
 
 	say_tasks(e, n, tasks, sizeof(tasks));
-	snprintf(text, sizeof(text), "no sender runs any more: %s (%s)",
-		 n || e->state != MFD__SOURCE_STATE__UNTOLD ? l->why : none_lives, tasks);
+	snprintf(text, sizeof(text), "no sender runs any more: %s (%s)", why(e, n), tasks);
 	add_text(j, "doubt", text);
 	snprintf(text, sizeof(text), "A sender is started again by:");
 	add_way(text, sizeof(text), dir, "retry", "decides nothing");
-	add_way(text, sizeof(text), dir, "run", l->run);
-	add_way(text, sizeof(text), dir, "discard", l->discard);
+	if (n || e->state != MFD__SOURCE_STATE__RUNS) {
+		add_way(text, sizeof(text), dir, "run", l->run);
+		add_way(text, sizeof(text), dir, "discard", l->discard);
+	} else {
+		add_way(text, sizeof(text), dir, "discard", "tells the target that they are dead");
+	}
 	if (!is_freezing(e))
 		snprintf(text + strlen(text), sizeof(text) - strlen(text),
 			 " It asks the target first, and goes on with the session if it can.");
 	add_text(j, "advice", text);
-	add_text(j, "held_by", held_by(e, held, sizeof(held)));
+	add_text(j, "held_by", n || is_freezing(e) ? held_by(e, held, sizeof(held)) : NULL);
 	add_number(j, "tasks_alive", n);
 }
 
@@ -189,22 +206,68 @@ static struct json_object *describe(const Mfd__SourceEntry *e, const char *dir)
 	return j;
 }
 
+/* ---- what cannot be read ---- */
+
+const char *mfd_status_left_unread(int ret, const char *dir, char *buf, size_t len)
+{
+	if (ret == -EPROTO)
+		snprintf(
+			buf, len,
+			"A newer criu-multifd wrote it, and settles it: with that one, criu-multifd "
+			"status --source %.300s. Until then let go or end none of its tasks by hand; "
+			"'criu-multifd status' on the target says what runs there.",
+			dir);
+	else if (mfd_life_cannot_tell(ret) && ret != -EIO)
+		snprintf(buf, len,
+			 "This program lacks something (memory, descriptors): try again.");
+	else
+		snprintf(
+			buf, len,
+			"Look at the target ('criu-multifd status' there). Tasks that are held here are in "
+			"a control group (find /sys/fs/cgroup -name '" MFD_HELDGROUP_NAME
+			"*') or stopped by SIGSTOP. If nothing runs there, let them go on: echo 0 to its "
+			"cgroup.freeze, or kill -CONT; else end them. Then criu-multifd resolve --source "
+			"%.300s --discard forgets what cannot be read, and does nothing else.",
+			dir);
+	return buf;
+}
+
+static struct json_object *describe_unread(int ret, const char *reason, const char *dir)
+{
+	struct json_object *j = json_object_new_object();
+	char text[1200];
+
+	add_text(j, "result", "in-doubt");
+	add_text(j, "phase", "unreadable");
+	json_object_object_add(j, "sender", json_object_new_boolean(0));
+	json_object_object_add(j, "in_doubt", json_object_new_boolean(1));
+	snprintf(text, sizeof(text),
+		 "no sender runs any more, and what it has left here cannot be read: %.300s",
+		 reason);
+	add_text(j, "doubt", text);
+	add_text(j, "advice", mfd_status_left_unread(ret, dir, text, sizeof(text)));
+	return j;
+}
+
 struct json_object *mfd_status_left(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct json_object *j = NULL;
 	Mfd__SourceEntry *e = NULL;
+	const char *reason = NULL;
 	char path[PATH_MAX];
+	int ret;
 
 	if (fd < 0)
 		return NULL;
-	if (!mfd_source_file_is_locked(fd) && !mfd_source_file_load(fd, &e, NULL) &&
-	    !is_criu_at_work(e)) {
-		if (is_thawed(e))
-			forget(fd);
-		else
-			j = describe(e, realpath(dir, path) ? path : dir);
-	}
+	ret = mfd_source_file_is_locked(fd) ? -ENOENT : mfd_source_file_load(fd, &e, &reason);
+	dir = realpath(dir, path) ? path : dir;
+	if (ret && ret != -ENOENT)
+		j = describe_unread(ret, reason ? reason : strerror(-ret), dir);
+	else if (!ret && is_thawed(e) && !is_criu_at_work(e))
+		forget(fd);
+	else if (!ret && !is_criu_at_work(e))
+		j = describe(e, dir);
 	mfd_source_file_free(e);
 	close(fd);
 	return j;

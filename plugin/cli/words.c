@@ -147,7 +147,8 @@ const char *mfd_words_advice(const Mfd__SessionEntry *e, const char *dir, char *
 		snprintf(
 			buf, len,
 			"The tasks run here; pages they still need are only in the frozen tasks on %s.\n"
-			"Do not kill those: bring the connection back, and the session goes on.\n"
+			"Do not kill those: bring the connection back, and the session goes on, unless that host was started\n"
+			"anew since (then these pages are lost, and 'status --source' says so there).\n"
 			"To give the tasks here up, with all they did since:\n"
 			"criu-multifd resolve --dir %s %s --discard",
 			source, dir, name);

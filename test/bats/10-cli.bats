@@ -571,3 +571,19 @@ if sys.argv[2]: c.send(sys.argv[2].encode())
 	ln -s "$DIR" "$long/dir"
 	"$MFD" abort --dir "$long/dir" s
 }
+
+# Promise: what a sender has left and this version cannot read is named, with what is safe to type.
+@test "status and resolve --source: what is left cannot be read" {
+	local img=$SCRATCH/img kept=$SCRATCH/img/.multifd-send.img
+
+	mkdir -m 700 "$img"
+	head -c 400 /dev/zero | tr '\0' x >"$kept"
+	run -0 "$MFD" status --source "$img"
+	[[ $output == *'IN DOUBT: '*'cannot be read: '*'resolve --source '*' --discard forgets'* ]]
+	run -1 "$MFD" resolve --source "$img" --run
+	[[ $output == *'nothing was done: '*"-name 'criu-multifd.hold*'"* ]]
+	[ -e "$kept" ]
+	run -0 "$MFD" resolve --source "$img" --discard
+	[[ $output == *'no task was let go or ended'* ]]
+	[ ! -e "$kept" ] && [ -e "$kept.unreadable" ]
+}

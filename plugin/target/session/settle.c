@@ -50,13 +50,13 @@ static void lose_running(struct mfd_session *s, char *text, size_t len)
 			 (unsigned long long)missing, (unsigned long long)s->lazy_pages,
 			 source_of(s));
 	else
-		snprintf(
-			text, len,
-			"ok %llu of %llu pages had not come, what the tasks did here is lost; the "
-			"good copy is on %s, frozen as it was: it goes on when its sender hears of "
-			"this, or by: criu-multifd resolve --source DIR --run",
-			(unsigned long long)missing, (unsigned long long)s->lazy_pages,
-			source_of(s));
+		snprintf(text, len,
+			 "ok %llu of %llu pages had not come, what the tasks did here is lost; the "
+			 "good copy is on %s, frozen as it was, if that host was not started anew "
+			 "since: it goes on when its sender hears of this, or by: criu-multifd "
+			 "resolve --source DIR --run",
+			 (unsigned long long)missing, (unsigned long long)s->lazy_pages,
+			 source_of(s));
 }
 
 static void lose_complete(struct mfd_session *s, char *text, size_t len)
