@@ -20,7 +20,7 @@ submit()
 	mkdir -p "$VICTIM_DIR"
 	start srun on head srun --nodes=2 --ntasks-per-node=1 --no-kill --chdir="$SCRATCH" \
 		"$MFD_TOP/contrib/slurm/carry" -d "$SCRATCH/folder" -s --insecure \
-		sh -c "$VICTIM --size 32 $VICTIM_DIR; echo ends; exit 7"
+		sh -c "trap : USR1; $VICTIM --size 32 $VICTIM_DIR; echo ends; exit 7"
 	SRUN=$STARTED_PID
 	eventually 30 grep -qs ^ready "$VICTIM_DIR/victim.log" || fail 'the job does not start'
 	eventually 30 test -s "$SCRATCH/folder/at.n2" || fail 'n2 does not wait'
@@ -57,6 +57,11 @@ same_one()
 	verify_victim
 }
 
+verified_often()
+{
+	[ "$(grep -c '^verified all OK' "$VICTIM_DIR/victim.log")" -ge "$1" ]
+}
+
 # end_victim NODE: as it ends itself; srun's exit status is RC.
 end_victim()
 {
@@ -85,6 +90,9 @@ has_left()
 	run ! accounted_on n1
 	same_one
 	[ "$(on head squeue -h -j 1 -o %k)" = '1.0 runs on n2' ]
+	# A signal to the step is meant for the command, which verifies its memory.
+	on head scancel --signal=USR1 1.0
+	eventually 20 verified_often 2
 	move n2 n1 --precopy on
 	eventually 20 accounted_on n1
 	run ! accounted_on n2
