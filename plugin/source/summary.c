@@ -281,6 +281,25 @@ static void log_line(struct json_object *j, const struct mfd_worker *w, const ch
 		w->o->mode == MFD_MODE_POSTCOPY ? "kept here" : "frozen", number(j, "gbit_per_s"));
 }
 
+/* What person.c takes when no task lives here any more; NULL: whatever a task here may do. */
+static const char *advice(const struct mfd_worker *w)
+{
+	enum mfd_send_phase phase = mfd_send_phase(w->sh);
+
+	if (w->doubt.kind == MFD_PROGRESS_SURE)
+		return NULL;
+	if (phase == MFD_SEND_RELEASED)
+		return "The tasks here are dead: what the target holds is the only copy. It is told "
+		       "on; there, 'criu-multifd status' says what runs, and criu-multifd resolve "
+		       "SESSION --run lets it. Here --run is refused, and resolve --source DIR "
+		       "--discard only stops telling.";
+	if (phase == MFD_SEND_LOST && !mfd_shared_tasks_alive(w->sh))
+		return "No task of it lives here any more: --run is refused, and what the target "
+		       "lacks is lost. criu-multifd resolve --source DIR --discard has the target "
+		       "told; then 'criu-multifd status' there says what is left.";
+	return NULL;
+}
+
 /* Why the session is in doubt, what holds the tasks, and what happens next. */
 static void add_doubt(struct json_object *j, const struct mfd_worker *w)
 {
@@ -288,7 +307,9 @@ static void add_doubt(struct json_object *j, const struct mfd_worker *w)
 	int lost = mfd_send_phase(w->sh) == MFD_SEND_LOST;
 	uint64_t now = mfd_io_now_ms();
 
-	if (w->sh->hold.kind != MFD_HOLD_NONE)
+	if (advice(w))
+		json_object_object_add(j, "advice", json_object_new_string(advice(w)));
+	else if (w->sh->hold.kind != MFD_HOLD_NONE)
 		json_object_object_add(
 			j, "held_by",
 			json_object_new_string(mfd_hold_text(w->sh, how, sizeof(how))));

@@ -86,12 +86,19 @@ stall_row()
 
 # bats test_tags=tls
 @test "step 8, stall before COMMIT: the source has let go, the copy runs when the link heals" {
+	local look
+
 	start_victim --size 16
 	start_badlink --stall-before commit
 	start_dump
 	eventually 20 fault_happened
 	assert_gone "$VICTIM_PID"
 	assert_in_doubt ready
+	for look in 1 2; do # the sender is telling the target, which does not answer
+		run -0 "$MFD" status --source "$IMG"
+		[[ $output == *releas* ]]
+		sleep 1
+	done
 	heal
 	end_dump
 	[ "$DUMP_RC" = 0 ]
