@@ -414,7 +414,7 @@ source_is()
 	[[ $(of_source doubt) = *'task '*'No such process'* ]] || fail "why: $(of_source doubt)"
 	[ "$(of_source tries) $(of_source next_try_ms)" = '0 null' ]
 	run -0 "$MFD" status --source "$IMG"
-	[[ $output == *'held by the frozen control group'*'not any more, but by'*'--retry'* ]]
+	[[ $output == *'--run is refused'*'not any more, but by'*'--retry'* ]]
 	assert_in_doubt running
 	resolve discard
 	eventually 5 sender_pids
