@@ -455,6 +455,7 @@ $(BUILD)/man/criu-multifd.8: $(BUILD)/criu-multifd
 	@mkdir -p $(@D)
 	@set -e; for v in $$($< --help=verbs); do $< $$v --help=man >$(@D)/criu-multifd-$$v.8; done
 	@$< --help=peers >$(@D)/criu-multifd-peers.5
+	@$< --help=conf >$(@D)/criu-multifd.conf.5
 	@$< --help=services >$(@D)/criu-multifd-services.7
 	@$< --help=man >$@
 .PHONY: man
@@ -468,8 +469,9 @@ FILES := $(foreach u,$(UNITS),$(u):lib/systemd/system/$(notdir $(u))) \
 	 contrib/runtimes/README.md:share/doc/criu-multifd/runtimes.md \
 	 contrib/runtimes/runc.conf:share/doc/criu-multifd/runc.conf \
 	 contrib/runtimes/move-container:sbin/criu-multifd-move-container \
-	 $(patsubst %,%:share/bash-completion/completions/criu-multifd,\
-		$(wildcard contrib/completions/criu-multifd.bash))
+	 contrib/completions/criu-multifd.bash:share/bash-completion/completions/criu-multifd \
+	 contrib/completions/_criu-multifd:share/zsh/site-functions/_criu-multifd \
+	 contrib/completions/criu-multifd.fish:share/fish/vendor_completions.d/criu-multifd.fish
 
 install: all man
 	install -D -m 755 $(BUILD)/criu-multifd '$(DESTDIR)$(PREFIX)/sbin/criu-multifd'
@@ -483,8 +485,8 @@ install: all man
 		'$(DESTDIR)$(PREFIX)/lib/pkgconfig/criu-multifd.pc'
 	install -d '$(DESTDIR)$(PREFIX)/share/man/man8'
 	install -m 644 $(BUILD)/man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
-	install -D -m 644 $(BUILD)/man/criu-multifd-peers.5 \
-		'$(DESTDIR)$(PREFIX)/share/man/man5/criu-multifd-peers.5'
+	install -d '$(DESTDIR)$(PREFIX)/share/man/man5'
+	install -m 644 $(BUILD)/man/*.5 '$(DESTDIR)$(PREFIX)/share/man/man5/'
 	install -D -m 644 $(BUILD)/man/criu-multifd-services.7 \
 		'$(DESTDIR)$(PREFIX)/share/man/man7/criu-multifd-services.7'
 
@@ -498,6 +500,7 @@ uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd.8 \
 		'$(DESTDIR)$(PREFIX)'/share/man/man8/criu-multifd-*.8 \
 		'$(DESTDIR)$(PREFIX)'/share/man/man5/criu-multifd-peers.5 \
+		'$(DESTDIR)$(PREFIX)'/share/man/man5/criu-multifd.conf.5 \
 		'$(DESTDIR)$(PREFIX)'/share/man/man7/criu-multifd-services.7
 	@for f in $(FILES); do rm -f '$(DESTDIR)$(PREFIX)'/"$${f#*:}"; done
 	-rmdir '$(DESTDIR)$(PREFIX)/share/doc/criu-multifd'

@@ -105,6 +105,27 @@ static void options(FILE *out, const char *prefix)
 	}
 }
 
+static void example(FILE *out, const char *text)
+{
+	fputs(".PP\n.nf\n", out);
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		put(out, len ? text : " ", len ? len : 1);
+		fputc('\n', out);
+		text += len + (text[len] == '\n');
+	}
+	fputs(".fi\n", out);
+}
+
+static void examples(FILE *out, const char *text)
+{
+	if (!text)
+		return;
+	fputs(".SH EXAMPLES\n", out);
+	example(out, text);
+}
+
 void mfd_manual_flags(const struct mfd_flags *f, FILE *out)
 {
 	char name[64];
@@ -128,20 +149,8 @@ void mfd_manual_flags(const struct mfd_flags *f, FILE *out)
 		fputs(".SH NOTES\n", out);
 		line(out, f->notes);
 	}
+	examples(out, mfd_manual_examples(f->verb));
 	fputs(".SH SEE ALSO\n.BR criu\\-multifd (8),\n.BR criu (8)\n", out);
-}
-
-static void example(FILE *out, const char *text)
-{
-	fputs(".PP\n.nf\n", out);
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-
-		put(out, len ? text : " ", len ? len : 1);
-		fputc('\n', out);
-		text += len + (text[len] == '\n');
-	}
-	fputs(".fi\n", out);
 }
 
 void mfd_manual_page(const char *name, int number, const char *summary,
@@ -164,10 +173,35 @@ void mfd_manual_page(const char *name, int number, const char *summary,
 	      out);
 }
 
+static const char conf_example[] = "# one restore server for all moves of this host\n"
+				   "target = 192.0.2.2:7777\n"
+				   "channels = 4\n"
+				   "max-bandwidth = 2G\n"
+				   "mode = safe\n"
+				   "move-address = 192.0.2.80/24@eth0\n";
+
+void mfd_manual_conf(FILE *out)
+{
+	head(out, "criu-multifd.conf", 5, "options of criu-multifd");
+	fputs(".SH DESCRIPTION\n", out);
+	line(out,
+	     "/etc/criu-multifd.conf, or the file that CRIU_MULTIFD_CONFIG names, has one option a line: name = "
+	     "value. '#' begins a comment. A name that is not known or a value that is not allowed is an error, "
+	     "which names the file and the line.\n");
+	line(out,
+	     "It is read by the plugin inside criu dump and by the verbs that take these options. A flag, a "
+	     "variable CRIU_MULTIFD_NAME in the environment, and CRIU's --plugin-option=multifd.NAME=VALUE come "
+	     "before it.");
+	fputs(".SH OPTIONS\n", out);
+	options(out, "");
+	examples(out, conf_example);
+	fputs(".SH SEE ALSO\n.BR criu\\-multifd (8),\n.BR criu\\-multifd\\-migrate (8)\n", out);
+}
+
 static const struct {
 	const char *name, *text;
 } files[] = {
-	{ "/etc/criu-multifd.conf", "Lines of the form name = value; '#' begins a comment." },
+	{ "/etc/criu-multifd.conf", "Lines of the form name = value, see criu-multifd.conf(5)." },
 	{ "/etc/criu-multifd.peers",
 	  "What each source may do on this restore server, see criu-multifd-peers(5)." },
 	{ "/etc/criu-multifd/tls",

@@ -29,6 +29,12 @@ struct mfd_manual_section {
 void mfd_manual_page(const char *name, int section, const char *summary,
 		     const struct mfd_manual_section *s, size_t n, FILE *out);
 
+/* criu-multifd.conf(5): the options, where they stand in a file. */
+void mfd_manual_conf(FILE *out);
+
+/* manual_examples.c: of a verb, lines of a shell; NULL: it has none. */
+const char *mfd_manual_examples(const char *verb);
+
 /* criu-multifd(8): verbs, options, files, environment. */
 void mfd_manual_overview(const struct mfd_manual_verb *verbs, size_t n, FILE *out);
 

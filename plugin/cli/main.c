@@ -128,6 +128,10 @@ static int run(int argc, char **argv)
 		return manual();
 	if (!strcmp(argv[1], "--help=verbs"))
 		return list_verbs();
+	if (!strcmp(argv[1], "--help=conf")) {
+		mfd_manual_conf(stdout);
+		return MFD_EXIT_OK;
+	}
 	if (!strcmp(argv[1], "--help=peers")) {
 		mfd_peers_page(stdout);
 		return MFD_EXIT_OK;

@@ -46,6 +46,38 @@ load helpers
 	grep -q PrivateIPC "$SCRATCH/text"
 }
 
+@test "every verb has examples, with flags that it knows" {
+	local verb flag
+	for verb in $("$MFD" --help=verbs); do
+		"$MFD" "$verb" --help=man | groff -man -Tascii -P-cbou |
+			sed -n '/^EXAMPLES/,/^SEE ALSO/p' >"$SCRATCH/examples"
+		grep -q "criu-multifd $verb" "$SCRATCH/examples" || fail "$verb: no example"
+		"$MFD" "$verb" --help >"$SCRATCH/help"
+		# What follows "--" is CRIU's.
+		for flag in $(sed 's/ -- .*//' "$SCRATCH/examples" | grep -oE -e ' --[a-z-]+'); do
+			grep -Eq -e "^ +(-., )?$flag( |\$)" "$SCRATCH/help" ||
+				fail "$verb: example with $flag"
+		done
+	done
+}
+
+@test "criu-multifd.conf(5) has every option, and an example that is taken" {
+	local name
+	"$MFD" --help=conf >"$SCRATCH/page"
+	groff -man -Tutf8 -ww "$SCRATCH/page" 2>"$SCRATCH/warnings" >/dev/null
+	[ ! -s "$SCRATCH/warnings" ] || fail "$(cat "$SCRATCH/warnings")"
+	groff -man -Tascii -P-cbou "$SCRATCH/page" >"$SCRATCH/text"
+	for name in $(sed -n 's/^#\{0,1\}\([a-z][a-z-]*\) =.*/\1/p' \
+		"$MFD_TOP/contrib/criu-multifd.conf"); do
+		grep -Eq "^ +$name( |\$)" "$SCRATCH/text" || fail "no option '$name'"
+	done
+	sed -n '/^EXAMPLES/,/^SEE ALSO/{/ = /p}' "$SCRATCH/text" >"$SCRATCH/conf"
+	[ "$(wc -l <"$SCRATCH/conf")" -ge 4 ]
+	echo 'nonsense = 1' >>"$SCRATCH/conf"
+	CRIU_MULTIFD_CONFIG=$SCRATCH/conf run -64 "$MFD" migrate -t 1
+	[[ $output == *"conf:$(wc -l <"$SCRATCH/conf"): "*nonsense* ]]
+}
+
 @test "the overview names every option, and no option is without a line of help" {
 	local name
 	"$MFD" --help=man | groff -man -Tascii -P-cbou >"$SCRATCH/text"

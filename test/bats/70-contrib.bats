@@ -191,6 +191,60 @@ complete_line()
 	[ -z "$output" ]
 }
 
+# complete_zsh WORDS...: what _criu-multifd of zsh offers for the last of them.
+complete_zsh()
+{
+	zsh -f -c 'completion=$1; shift
+		compadd() { [ "$1" != -- ] || shift; print -rl -- "$@"; }
+		compset() { :; }
+		words=("$@") CURRENT=$#
+		source $completion' - "$MFD_TOP/contrib/completions/_criu-multifd" "$MFD" "$@" \
+		</dev/null
+}
+
+# complete_fish WORDS...: the same of fish.
+complete_fish()
+{
+	timeout 20 fish --no-config -c 'source $argv[1]
+		complete -C (string join " " -- (string escape -n -- $argv[2..-1]))' \
+		"$MFD_TOP/contrib/completions/criu-multifd.fish" "criu-multifd" "$@" \
+		</dev/null | cut -f 1
+}
+
+# each_completion SHELL: as of bash above.
+each_completion()
+{
+	local verb flag
+	PATH=$(dirname "$MFD"):$PATH
+	"complete_$1" '' >"$SCRATCH/verbs"
+	for verb in $("$MFD" --help=verbs) help; do
+		grep -qx "$verb" "$SCRATCH/verbs" || fail "no $verb"
+	done
+	# They are asked in the same way of each verb, which takes a while.
+	for verb in migrate serve status; do
+		"complete_$1" "$verb" - >"$SCRATCH/flags"
+		"complete_$1" "$verb" -- >>"$SCRATCH/flags"
+		for flag in $("$MFD" "$verb" --help | grep -oE '^ +(-., )?--[a-z-]+' |
+			grep -oE -e '--[a-z-]+'); do
+			grep -qx -e "$flag" "$SCRATCH/flags" || fail "$verb: no $flag"
+		done
+	done
+	[ "$("complete_$1" migrate --mode '' | sort | tr '\n' ' ')" = 'postcopy safe ' ]
+	mkdir -p "$SCRATCH/d/web"
+	grep -qx web <<<"$("complete_$1" status --dir "$SCRATCH/d" '')"
+	! grep -q tcp <<<"$("complete_$1" migrate -t 1 -- --tcp)"
+}
+
+@test "completion of zsh" {
+	[ -n "$(command -v zsh)" ] || skip 'zsh is not installed'
+	each_completion zsh
+}
+
+@test "completion of fish" {
+	[ -n "$(command -v fish)" ] || skip 'fish is not installed'
+	each_completion fish
+}
+
 @test "completion is what shellcheck takes" {
 	[ -n "$(command -v shellcheck)" ] || skip 'shellcheck is not installed'
 	shellcheck -s bash "$MFD_TOP/contrib/completions/criu-multifd.bash"
