@@ -197,3 +197,23 @@ either_way()
 	plugin_errors | grep -q 'small.* is full: 8.0 MiB in all'
 	nothing_left
 }
+
+@test "the folder of the sessions is full when the source has let go: the commit is stored all the same" {
+	start_victim --size 4
+	SERVER_DIR=$SCRATCH/small
+	mkdir "$SERVER_DIR"
+	register undo umount -l "$SERVER_DIR"
+	mount -t tmpfs -o size=32m tmpfs "$SERVER_DIR"
+	start_server
+	start_badlink --stall-before commit
+	start_dump
+	eventually 20 fault_happened
+	! dd if=/dev/zero of="$SERVER_DIR/filler" bs=4k 2>/dev/null
+	heal
+	end_dump
+	[ "$DUMP_RC" = 0 ]
+	wait_session "$SESSION" committed
+	[ "$(status_of error)" = null ]
+	rm "$SERVER_DIR/filler"
+	runs_on_target
+}

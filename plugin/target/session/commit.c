@@ -1,13 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* READY and COMMIT: what is made durable before the source is told, and what is taken back. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "assert.h"
 #include "commit.h"
 #include "log.h"
 #include "restored_notes.h"
 #include "session.h"
+
+/*
+ * The source tells COMMIT when its tasks are dead: on a disk that is full by then it must be stored
+ * all the same.  This file is there from READY on, and goes to make room.
+ */
+#define ROOM_FILE ".commit"
+#define ROOM	  (64 << 10)
+
+static int keep_room(const struct mfd_session *s)
+{
+	int fd, ret;
+
+	fd = openat(s->dirfd, ROOM_FILE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	ret = -posix_fallocate(fd, 0, ROOM);
+	close(fd);
+	return ret;
+}
 
 static int refuse_ready(struct mfd_session *s, struct mfd_trouble *t, const char *text)
 {
@@ -30,21 +51,25 @@ int mfd_commit_ready(struct mfd_session *s, struct mfd_trouble *t)
 		return refuse_ready(s, t,
 				    err.code ? mfd_error_text(&err) : "page store: fsync failed");
 	s->times.ready_us = mfd_clean_now_us();
-	if (mfd_session_advance(s, MFD_PHASE_READY))
+	if (keep_room(s) || mfd_session_advance(s, MFD_PHASE_READY))
 		return refuse_ready(s, t, mfd_session_unwritten(s, text));
 	return 0;
 }
 
 int mfd_commit_store(struct mfd_session *s, struct mfd_trouble *t)
 {
-	int doubt = s->in_doubt;
+	char text[MFD_SPACE_TEXT + 64];
+	int doubt = s->in_doubt, ret;
 
 	mfd_assert(mfd_session_in(s, MFD_PHASES_UNDECIDED));
 	mfd_assert(!s->over);
 	s->times.committed_us = mfd_clean_now_us();
 	mfd_session_doubt(s, 0);
 	s->error[0] = 0;
-	if (!mfd_session_advance(s, MFD_PHASE_COMMITTED))
+	ret = mfd_session_advance(s, MFD_PHASE_COMMITTED);
+	if (!unlinkat(s->dirfd, ROOM_FILE, 0) && ret)
+		ret = mfd_session_advance(s, MFD_PHASE_COMMITTED);
+	if (!ret)
 		return 0;
 	/*
 	 * The source is dead and nothing was acknowledged: a person, or the source's next RESUME,
@@ -52,7 +77,9 @@ int mfd_commit_store(struct mfd_session *s, struct mfd_trouble *t)
 	 */
 	s->times.committed_us = 0;
 	mfd_session_doubt(s, doubt);
-	return mfd_trouble(t, MFD_TROUBLE_LINK, -EIO, "the commit could not be stored");
+	keep_room(s);
+	return mfd_trouble(t, MFD_TROUBLE_LINK, -EIO, "the commit could not be stored: %s",
+			   mfd_session_unwritten(s, text));
 }
 
 void mfd_commit_stands_alone(struct mfd_session *s)
