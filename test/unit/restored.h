@@ -102,10 +102,13 @@ void task_wild(struct world *w, unsigned seed, int actions);
 
 /* fork; the child runs fn(w) and exits 0.  Children report through `pipe` bytes: see tell/hear. */
 pid_t child_start(struct world *w, void (*fn)(struct world *w));
-void child_end(pid_t pid); /* must have exited with 0 */
+void child_end(pid_t pid);   /* must have exited with 0 */
+void child_is_through(void); /* before an exec: it did what it was for */
 
+#define STEPS_PIDS 512
 struct steps { /* turns between test and child, in shared memory */
 	atomic_int child, test;
+	atomic_int through[STEPS_PIDS]; /* children that came to their end, each by its pid */
 };
 extern struct steps *steps;
 void steps_reset(void);
