@@ -256,6 +256,7 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 		.text = "programs of this one do not run there",
 	},
 	[MFD_FOUND_THERE_CPU] = {
+		.instead = "cpu-cap",
 		.id = "target-cpu",
 		.verdict = MFD_CHECK_TARGET,
 		.what = "features of the processor that the target's does not have",
@@ -265,6 +266,7 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 			"cpuinfo dump here, criu cpuinfo check there), and --cpu-cap=none permits it",
 	},
 	[MFD_FOUND_THERE_XSAVE] = {
+		.instead = "cpu-cap",
 		.id = "target-xsave",
 		.verdict = MFD_CHECK_TARGET,
 		.what = "registers whose saved state is larger on the target (xsave)",

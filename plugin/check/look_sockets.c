@@ -94,35 +94,52 @@ static int is_connected(unsigned state)
 	return state != TCP_CLOSE && state != TCP_LISTEN;
 }
 
+static int is_noted(const struct mfd_wants *w, const struct mfd_want_port *p)
+{
+	for (size_t i = 0; i < w->n_ports; i++)
+		if (w->port[i].len == p->len && w->port[i].port == p->port &&
+		    !memcmp(w->port[i].address, p->address, p->len))
+			return 1;
+	return 0;
+}
+
+static void add_port(struct mfd_wants *w, const struct mfd_want_port *p)
+{
+	size_t room = w->room_ports ? 2 * w->room_ports : 16;
+	struct mfd_want_port *more;
+
+	if (w->n_ports == w->room_ports) {
+		more = reallocarray(w->port, room, sizeof(*more));
+		if (!more)
+			return;
+		w->port = more;
+		w->room_ports = room;
+	}
+	w->port[w->n_ports++] = *p;
+}
+
 /* Of another network namespace they are restored in a new one, where nothing is in the way. */
 static void note_port(const struct mfd_look_fd *at, int fd)
 {
 	struct mfd_wants *w = &at->c->wants;
 	struct sockaddr_storage a = { 0 };
+	struct mfd_want_port p = { .pid = at->pid };
 	socklen_t size = sizeof(a);
-	struct mfd_want_port *p;
 
 	if (w->n_ports == MFD_WANTS_PORTS || getsockname(fd, (struct sockaddr *)&a, &size) ||
 	    mfd_procfile_namespace(at->pid, "net") != mfd_procfile_own_namespace("net"))
 		return;
-	if (w->n_ports == w->room_ports) {
-		size_t room = w->room_ports ? 2 * w->room_ports : 16;
-
-		p = reallocarray(w->port, room, sizeof(*p));
-		if (!p)
-			return;
-		w->port = p;
-		w->room_ports = room;
-	}
-	p = &w->port[w->n_ports++];
-	*p = (struct mfd_want_port){ .pid = at->pid, .len = a.ss_family == AF_INET ? 4 : 16 };
 	if (a.ss_family == AF_INET) {
-		p->port = ntohs(((struct sockaddr_in *)&a)->sin_port);
-		memcpy(p->address, &((struct sockaddr_in *)&a)->sin_addr, p->len);
+		p.len = 4;
+		p.port = ntohs(((struct sockaddr_in *)&a)->sin_port);
+		memcpy(p.address, &((struct sockaddr_in *)&a)->sin_addr, p.len);
 	} else {
-		p->port = ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
-		memcpy(p->address, &((struct sockaddr_in6 *)&a)->sin6_addr, p->len);
+		p.len = 16;
+		p.port = ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
+		memcpy(p.address, &((struct sockaddr_in6 *)&a)->sin6_addr, p.len);
 	}
+	if (!is_noted(w, &p)) /* many processes may have it */
+		add_port(w, &p);
 }
 
 static void look_at_tcp(const struct mfd_look_fd *at, int fd)

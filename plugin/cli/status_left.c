@@ -217,6 +217,8 @@ const char *mfd_status_left_unread(int ret, const char *dir, char *buf, size_t l
 			"status --source %.300s. Until then let go or end none of its tasks by hand; "
 			"'criu-multifd status' on the target says what runs there.",
 			dir);
+	else if (ret == -EACCES || ret == -EPERM)
+		snprintf(buf, len, "Only root may read it: type it as root.");
 	else if (mfd_life_cannot_tell(ret) && ret != -EIO)
 		snprintf(buf, len,
 			 "This program lacks something (memory, descriptors): try again.");

@@ -166,43 +166,54 @@ static int tell_once(struct mfd_worker *w, struct mfd_error *err, int *rests)
  * 0, -ECANCELED: mfd_tell; -EINTR: not any more; -ESHUTDOWN: not by this process;
  * -ETIMEDOUT: err says why it could not be told.
  */
-static int tell_for(struct mfd_worker *w, uint64_t ms, struct mfd_error *err)
+static int tell_for(struct mfd_worker *w, uint64_t ms, int rests, struct mfd_error *err)
 {
 	uint64_t start = mfd_io_now_ms();
-	int pause = PAUSE_MS, rests = 0, ret;
+	int pause = PAUSE_MS, ret;
 
 	for (;;) {
+		if (rests)
+			return rests > 0 ? -EINTR : -ESHUTDOWN;
 		ret = tell_once(w, err, &rests);
 		if (!ret || ret == -ECANCELED)
 			return ret;
-		if (!rests && mfd_io_now_ms() - start >= ms)
-			return -ETIMEDOUT;
-		rests = rests ? rests : rest(w, pause);
 		if (rests)
-			return rests > 0 ? -EINTR : -ESHUTDOWN;
+			continue;
+		if (mfd_io_now_ms() - start >= ms)
+			return -ETIMEDOUT;
+		rests = rest(w, pause);
 		if (ms == FOREVER_MS)
 			pause = pause * 2 < MAX_PAUSE_MS ? pause * 2 : MAX_PAUSE_MS;
 	}
 }
 
-void mfd_doubt_tell(struct mfd_worker *w, unsigned first_ms)
+void mfd_doubt_tell(struct mfd_worker *w, unsigned first_ms, int rests)
 {
 	struct mfd_error err = { 0 };
-	int ret = tell_for(w, first_ms, &err);
+	int ret;
 
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
+	w->progress->untold = 1;
+	ret = tell_for(w, first_ms, rests, &err);
 	w->progress->untold = ret != 0;
 	if (ret == -ETIMEDOUT) {
 		say_untold(w, &err);
 		mfd_uplink_shutdown(&w->session);
-		ret = rest(w, PAUSE_MS);
-		ret = ret ? (ret > 0 ? -EINTR : -ESHUTDOWN) : tell_for(w, FOREVER_MS, &err);
+		ret = tell_for(w, FOREVER_MS, rest(w, PAUSE_MS), &err);
 		w->progress->untold = ret != 0;
 	}
 	if (ret == -ECANCELED)
 		mfd_log_error("the tasks are gone here, and %s holds no session '%s' any more: %s",
 			      w->sh->target.text, w->sh->session, mfd_error_text(&err));
+	else if (ret == -ESHUTDOWN)
+		mfd_log_warn("the tasks are gone here, and this process does not tell %s any more: "
+			     "criu-multifd resolve --source DIR --retry tells it on",
+			     w->sh->target.text);
 	else if (ret)
-		mfd_log_warn("%s is not told any more, by request", w->sh->target.text);
+		mfd_log_warn(
+			"the tasks are gone here, and %s is not told any more, by request: what it "
+			"holds of session '%s' runs by criu-multifd resolve %s --run there",
+			w->sh->target.text, w->sh->session, w->sh->session);
 	else
 		mfd_log_info("%s knows that it was committed", w->sh->target.text);
 	if (ret != -ESHUTDOWN)

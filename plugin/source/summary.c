@@ -304,12 +304,14 @@ static const char *advice(const struct mfd_worker *w)
 static void add_doubt(struct json_object *j, const struct mfd_worker *w)
 {
 	char how[MFD_HOLD_PATH + 64];
-	int lost = mfd_send_phase(w->sh) == MFD_SEND_LOST;
+	enum mfd_send_phase phase = mfd_send_phase(w->sh);
+	int lost = phase == MFD_SEND_LOST;
 	uint64_t now = mfd_io_now_ms();
+	const char *text = advice(w);
 
-	if (advice(w))
-		json_object_object_add(j, "advice", json_object_new_string(advice(w)));
-	else if (w->sh->hold.kind != MFD_HOLD_NONE)
+	if (text)
+		json_object_object_add(j, "advice", json_object_new_string(text));
+	else if (w->sh->hold.kind != MFD_HOLD_NONE && phase != MFD_SEND_RELEASED)
 		json_object_object_add(
 			j, "held_by",
 			json_object_new_string(mfd_hold_text(w->sh, how, sizeof(how))));

@@ -36,6 +36,15 @@ static int both_run(const char *state)
 	return !strcmp(state, "COMMITTED") || !strcmp(state, "DONE");
 }
 
+/* It hangs up on what it cannot take, such as the death of tasks whose pages it lacks. */
+#define HUNG_UP \
+	"%s has ended the connection without an answer ('criu-multifd status' there may say why)"
+
+static int has_hung_up(int ret)
+{
+	return ret == -ECONNRESET || ret == -EPIPE || ret == -ECONNABORTED;
+}
+
 static int tell_once(const struct mfd_options *o, struct mfd_shared *sh,
 		     enum mfd_outcome_told outcome, struct mfd_error *err)
 {
@@ -56,11 +65,8 @@ static int tell_once(const struct mfd_options *o, struct mfd_shared *sh,
 			      sh->target.text, mfd_error_text(err));
 	if (ret == -ECANCELED && s.proof == MFD_PROOF_NONE)
 		ret = err->code = -ENOENT; /* the text says what it answers */
-	/* It hangs up on what it cannot take, such as the death of tasks whose pages it lacks. */
 	if (ret && !err->code)
-		mfd_error_sys(err, ret,
-			      "%s has ended the connection without an answer ('status' "
-			      "there says what it lacks)",
+		mfd_error_sys(err, ret, has_hung_up(ret) ? HUNG_UP : "waiting for %s's answer",
 			      sh->target.text);
 	return ret;
 }

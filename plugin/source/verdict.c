@@ -110,7 +110,8 @@ static void take_committed(struct mfd_worker *w, const Mfd__Committed *m)
 	load_latency(&w->fault_times.network, m->network);
 }
 
-static int wait_committed(struct mfd_worker *w)
+/* A person is answered meanwhile: -EINTR, with *rests as of mfd_person_wait, ends it. */
+static int wait_committed(struct mfd_worker *w, int *rests)
 {
 	uint64_t end = mfd_io_now_ms() + w->o->stall_timeout;
 	struct mfd_error err = { 0 };
@@ -130,6 +131,11 @@ static int wait_committed(struct mfd_worker *w)
 		}
 		if (mfd_io_now_ms() > end)
 			return -ETIMEDOUT;
+		*rests = mfd_person_wait(w, 0);
+		if (*rests) {
+			mfd_error_clear(&w->err); /* nothing has failed here */
+			return -EINTR;
+		}
 		wait_inbox(w, 100);
 	}
 	w->times.committed_us = mfd_io_now_us();
@@ -137,7 +143,7 @@ static int wait_committed(struct mfd_worker *w)
 }
 
 /* Over the session's own connection: 0 once COMMITTED has come, or -errno. */
-static int say_commit(struct mfd_worker *w)
+static int say_commit(struct mfd_worker *w, int *rests)
 {
 	Mfd__Commit commit = MFD__COMMIT__INIT;
 	int ret = -ENOTCONN; /* a person has decided while there was no connection */
@@ -146,23 +152,28 @@ static int say_commit(struct mfd_worker *w)
 		ret = mfd_control_send(&w->session.control, MFD_WIRE_COMMIT, &commit.base);
 	if (!w->times.leave_us)
 		w->times.leave_us = mfd_io_now_us();
-	return ret ? ret : wait_committed(w);
+	return ret ? ret : wait_committed(w, rests);
 }
 
 /* The session is released all the same if this fails: nothing runs here any more. */
 static void tell_target(struct mfd_worker *w)
 {
-	int ret;
+	int rests = 0, ret;
 
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
 	mfd_address_release(w->o);
-	ret = say_commit(w);
+	w->progress->untold = 1;
+	ret = say_commit(w, &rests);
 	if (!ret) {
+		w->progress->untold = 0;
 		mfd_kept_save(w->sh, w->o, MFD_KEPT_NOTHING, NULL);
 		return;
 	}
-	mfd_log_warn("the commit was not acknowledged (%s); connecting again", strerror(-ret));
+	if (!rests)
+		mfd_log_warn("the commit was not acknowledged (%s); connecting again",
+			     strerror(-ret));
 	mfd_release_give_back(&w->release);
-	mfd_doubt_tell(w, MFD_TELL_MS);
+	mfd_doubt_tell(w, MFD_TELL_MS, rests);
 }
 
 /* The tasks are dead: say so in the phase before anything else. */

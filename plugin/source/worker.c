@@ -118,7 +118,8 @@ static int session(struct mfd_worker *w, int takes_over)
 	}
 	if (mfd_send_phase(w->sh) == MFD_SEND_RELEASED) { /* likewise */
 		w->times.released_us = mfd_io_now_us();
-		mfd_doubt_tell(w, 0);
+		mfd_hold_remove(w->sh);
+		mfd_doubt_tell(w, 0, 0);
 		return MFD_EXIT_OK;
 	}
 	if (ret && mfd_send_phase_has(w->sh, MFD_SEND_LEAVE))

@@ -276,7 +276,7 @@ start_blind_server()
 	eventually 10 test -s "$SCRATCH/data.pid"
 	register pid "$(cat "$SCRATCH/data.pid")"
 	run on_a "$MFD" check -t "$(cat "$SCRATCH/data.pid")" --to "$SERVER_ADDR" --restore --json
-	jq -e '[.findings[].id | select(startswith("target"))] == []
+	jq -e '[.findings[].id | select(startswith("target") and . != "target-unseen")] == []
 		and .target.criu and .target.kernel' <<<"$output"
 	start old on_b python3 -c 'import socket, struct
 s = socket.create_server(("", 7))

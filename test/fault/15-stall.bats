@@ -95,8 +95,8 @@ stall_row()
 	assert_gone "$VICTIM_PID"
 	assert_in_doubt ready
 	for look in 1 2; do # the sender is telling the target, which does not answer
-		run -0 "$MFD" status --source "$IMG"
-		[[ $output == *releas* ]]
+		run -0 --separate-stderr "$MFD" status --source "$IMG" --json
+		jq -e '.acknowledged == false and .held_by == null' <<<"$output"
 		sleep 1
 	done
 	heal

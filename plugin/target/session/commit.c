@@ -15,18 +15,22 @@
  * The source tells COMMIT when its tasks are dead: on a disk that is full by then it must be stored
  * all the same.  This file is there from READY on, and goes to make room.
  */
-#define ROOM_FILE ".commit"
-#define ROOM	  (64 << 10)
+#define ROOM (64 << 10)
 
 static int keep_room(const struct mfd_session *s)
 {
 	int fd, ret;
 
-	fd = openat(s->dirfd, ROOM_FILE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = openat(s->dirfd, MFD_SESSION_ROOM_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+		    0600);
 	if (fd < 0)
 		return -errno;
-	ret = -posix_fallocate(fd, 0, ROOM);
+	do
+		ret = -posix_fallocate(fd, 0, ROOM);
+	while (ret == -EINTR);
 	close(fd);
+	if (ret)
+		unlinkat(s->dirfd, MFD_SESSION_ROOM_FILE, 0);
 	return ret;
 }
 
@@ -67,7 +71,7 @@ int mfd_commit_store(struct mfd_session *s, struct mfd_trouble *t)
 	mfd_session_doubt(s, 0);
 	s->error[0] = 0;
 	ret = mfd_session_advance(s, MFD_PHASE_COMMITTED);
-	if (!unlinkat(s->dirfd, ROOM_FILE, 0) && ret)
+	if (!unlinkat(s->dirfd, MFD_SESSION_ROOM_FILE, 0) && ret)
 		ret = mfd_session_advance(s, MFD_PHASE_COMMITTED);
 	if (!ret)
 		return 0;

@@ -123,11 +123,13 @@ static int pids_matter(const struct mfd_server *sv, const Mfd__Probe *m)
 static int add_pids(Mfd__Probed *r, const struct mfd_server *sv, const Mfd__Probe *m)
 {
 	r->pid = calloc(m->n_pid + 1, sizeof(*r->pid));
-	for (size_t i = 0; r->pid && pids_matter(sv, m) && i < m->n_pid; i++)
+	if (!r->pid || !pids_matter(sv, m))
+		return r->pid ? 0 : -ENOMEM;
+	for (size_t i = 0; i < m->n_pid; i++)
 		if (m->pid[i] && m->pid[i] <= INT32_MAX &&
 		    (!kill((pid_t)m->pid[i], 0) || errno == EPERM))
 			r->pid[r->n_pid++] = m->pid[i];
-	return r->pid ? 0 : -ENOMEM;
+	return 0;
 }
 
 /* ---- the answer ---- */

@@ -19,7 +19,8 @@
 #include "procfile.h"
 #include "server.h"
 
-#define LISTENS 10 /* TCP_LISTEN, in /proc/net/tcp */
+#define LISTENS	  10  /* TCP_LISTEN, in /proc/net/tcp */
+#define PORTS_MAX 256 /* of one PROBE; a source names no more */
 
 /* ---- memory ---- */
 
@@ -169,37 +170,30 @@ static int is_any(const uint8_t *address, size_t len)
 }
 
 /* Of the same family: whether one of the other takes it, too, cannot be seen from here. */
-static int is_taken(char *table, size_t len, const Mfd__ProbePort *p)
+static int takes(const uint8_t *address, size_t len, unsigned port, const Mfd__ProbePort *p)
 {
-	char *save = NULL;
+	return p->address.len == len && p->port == port &&
+	       (is_any(address, len) || is_any(p->address.data, len) ||
+		!memcmp(address, p->address.data, len));
+}
 
-	for (char *line = strtok_r(table, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+/* Mark those of the first n ports that a line of the table takes. */
+static void look_in(const char *table, size_t len, const Mfd__Probe *m, size_t n, uint8_t *taken)
+{
+	char *text, *save = NULL;
+
+	if (mfd_io_read_file(AT_FDCWD, table, 16 << 20, &text, NULL))
+		return;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		uint8_t address[16];
 		unsigned port;
 
-		if (parse(line, len, address, &port) || port != p->port)
+		if (parse(line, len, address, &port))
 			continue;
-		if (is_any(address, len) || is_any(p->address.data, len) ||
-		    !memcmp(address, p->address.data, len))
-			return 1;
+		for (size_t i = 0; i < n; i++)
+			taken[i] |= (uint8_t)takes(address, len, port, m->port[i]);
 	}
-	return 0;
-}
-
-static int is_port_taken(const Mfd__ProbePort *p)
-{
-	size_t len = p->address.len;
-	char *table;
-	int taken;
-
-	if ((len != 4 && len != 16) ||
-	    mfd_io_read_file(AT_FDCWD,
-			     len == 4 ? "/proc/thread-self/net/tcp" : "/proc/thread-self/net/tcp6",
-			     16 << 20, &table, NULL))
-		return 0;
-	taken = is_taken(table, len, p);
-	free(table);
-	return taken;
+	free(text);
 }
 
 /* In the source's own network namespace they are the source's own, and are gone by then. */
@@ -215,9 +209,18 @@ static int ports_matter(const struct mfd_server *sv, const Mfd__Probe *m)
 
 int mfd_probe_ports(Mfd__Probed *r, const struct mfd_server *sv, const Mfd__Probe *m)
 {
-	r->port = calloc(m->n_port + 1, sizeof(*r->port));
-	for (size_t i = 0; r->port && ports_matter(sv, m) && i < m->n_port; i++)
-		if (is_port_taken(m->port[i]))
+	size_t n = m->n_port < PORTS_MAX ? m->n_port : PORTS_MAX;
+	uint8_t taken[PORTS_MAX] = { 0 };
+
+	r->port = calloc(n + 1, sizeof(*r->port));
+	if (!r->port)
+		return -ENOMEM;
+	if (!n || !ports_matter(sv, m))
+		return 0;
+	look_in("/proc/thread-self/net/tcp", 4, m, n, taken);
+	look_in("/proc/thread-self/net/tcp6", 16, m, n, taken);
+	for (size_t i = 0; i < n; i++)
+		if (taken[i])
 			r->port[r->n_port++] = (uint32_t)i;
-	return r->port ? 0 : -ENOMEM;
+	return 0;
 }

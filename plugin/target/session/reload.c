@@ -150,6 +150,7 @@ static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	e->has_done_us = 1;
 	mfd_session_file_store(dirfd, e, 1);
 	unlinkat(dirfd, MFD_NOTES_FILE, 0);
+	unlinkat(dirfd, MFD_SESSION_ROOM_FILE, 0);
 	mfd_takeover_needless(&sv->takeover, name);
 }
 
@@ -232,6 +233,7 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	 */
 	if (e->state == MFD__SESSION_STATE__DONE) {
 		unlinkat(dirfd, MFD_NOTES_FILE, 0);
+		unlinkat(dirfd, MFD_SESSION_ROOM_FILE, 0);
 		return;
 	}
 	left = mfd_notes_left(dirfd);

@@ -291,6 +291,8 @@ void mfd_session_entry(struct mfd_session *s, Mfd__SessionEntry *e); /* borrows 
 int mfd_session_store(struct mfd_session *s, int sync);
 /* Write the phase and everything else, durably; only if that succeeds, enter it.  0 or -errno. */
 int mfd_session_advance(struct mfd_session *s, enum mfd_phase to);
+/* Room for the commit on a disk that is full: there from READY until COMMITTED is stored. */
+#define MFD_SESSION_ROOM_FILE ".commit"
 /* After one of them has failed: the sentence, with the folder if that is full.  Returns text. */
 const char *mfd_session_unwritten(const struct mfd_session *s, char text[MFD_SPACE_TEXT + 64]);
 /* The phase as session.img, status and RESUME_OK call it: "RECEIVING". */

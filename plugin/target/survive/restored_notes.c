@@ -25,6 +25,9 @@ static const char *const notes[] = {
 	[MFD_NOTE_COMPLETE] = "complete",
 };
 
+#define LOCK_TRIES    200 /* a second in all */
+#define LOCK_PAUSE_US 5000
+
 /*
  * Where the next line begins.  What is not ended by a newline was never said to be there: the
  * process that wrote it has died meanwhile, or had no room; no other line must be glued to it.
@@ -39,19 +42,37 @@ static off_t last_end(int fd)
 	return end;
 }
 
+/* Nonzero: no other thread writes.  The lock of one that was killed may live on in its heir. */
+static int lock_notes(int fd)
+{
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (!flock(fd, LOCK_EX | LOCK_NB))
+			return 1;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return 0;
+		usleep(LOCK_PAUSE_US);
+	}
+	return 0;
+}
+
 static int add_line(int dirfd, const char *line)
 {
-	int ret, fd = openat(dirfd, MFD_NOTES_FILE,
-			     O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int locked, ret = 0,
+		    fd = openat(dirfd, MFD_NOTES_FILE,
+				O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	off_t end;
 
 	if (fd < 0)
 		return -errno;
-	flock(fd, LOCK_EX); /* against other threads; closing it unlocks */
+	locked = lock_notes(fd);
 	end = last_end(fd);
-	ret = end < 0 || ftruncate(fd, end) ? -errno : mfd_io_write_all(fd, line, strlen(line));
-	if (ret && end >= 0 && ftruncate(fd, end))
+	if (end < 0 || (locked && ftruncate(fd, end)))
+		ret = -errno;
+	ret = ret ? ret : mfd_io_write_all(fd, line, strlen(line));
+	if (ret && end >= 0 && locked && ftruncate(fd, end))
 		mfd_log_warn("%s: a line of it is not whole", MFD_NOTES_FILE);
+	if (locked)
+		flock(fd, LOCK_UN); /* the file may be open in another process, too */
 	close(fd);
 	return ret;
 }
@@ -158,9 +179,10 @@ static int is_known(const char *line)
  */
 static int check_text(char *text, size_t len)
 {
-	char *line = text, *end;
+	char *line = text, *end = memrchr(text, '\n', len);
 
-	if (strlen(text) != len)
+	*(end ? end + 1 : text) = 0;
+	if (strlen(text) != (end ? (size_t)(end + 1 - text) : 0))
 		return -EBADMSG;
 	for (; (end = strchr(line, '\n')); line = end + 1) {
 		*end = 0;
