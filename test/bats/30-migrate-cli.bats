@@ -113,7 +113,7 @@ huge_there()
 	before=$(huge_of "$VICTIM_PID")
 	[ "$before" -ge $((48 * 1024)) ]
 	# What comes when CRIU has ended: with all of it at once there would be little.
-	migrate --restore --max-bandwidth 2Gbit
+	migrate --restore --max-bandwidth 300Mbit
 	wait_session test 'done'
 	[ "$(huge_there)" -ge $((before / 2)) ] || fail "$(huge_there) KiB of $before"
 	runs_there
