@@ -10,7 +10,9 @@
 
 #include "freezer.h"
 #include "heldgroup.h"
+#include "io.h"
 #include "life.h"
+#include "procfile.h"
 #include "source_file.h"
 #include "status_left.h"
 
@@ -60,7 +62,7 @@ static unsigned alive(const Mfd__SourceEntry *e)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < e->n_task; i++)
-		n += mfd_life((pid_t)e->task[i]->pid, e->task[i]->start_time) == MFD_LIFE_ALIVE;
+		n += mfd_life((pid_t)e->task[i]->pid, e->task[i]->start_time) != MFD_LIFE_OVER;
 	return n;
 }
 
@@ -103,6 +105,35 @@ static int is_here(const Mfd__SourceEntry *e)
 	char boot[MFD_LIFE_BOOT];
 
 	return !mfd_life_boot(boot) && !strcmp(boot, e->boot_id);
+}
+
+/* Of another boot of this host: what lived in that one is over. */
+static int is_this_machine(const Mfd__SourceEntry *e)
+{
+	char *id = NULL;
+	int same;
+
+	if (!e->machine)
+		return 1;
+	if (mfd_io_read_file(AT_FDCWD, "/etc/machine-id", 64, &id, NULL))
+		return 0;
+	id[strcspn(id, "\n")] = 0;
+	same = !strcmp(id, e->machine);
+	free(id);
+	return same;
+}
+
+/* Whether its tasks live can be seen from here.  Elsewhere nothing of it is settled (kept.c). */
+static int is_in_sight(const Mfd__SourceEntry *e)
+{
+	char boot[MFD_LIFE_BOOT], host[HOST_NAME_MAX + 1] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	if (mfd_life_boot(boot) || strcmp(host, e->host))
+		return 0;
+	if (strcmp(boot, e->boot_id))
+		return is_this_machine(e);
+	return !e->has_pidns || e->pidns == mfd_procfile_own_namespace("pid");
 }
 
 /* CRIU had told of no task yet. */
@@ -164,12 +195,34 @@ static const char *why(const Mfd__SourceEntry *e, unsigned alive_here)
 						       lefts[e->state].why;
 }
 
+static void add_out_of_sight(struct json_object *j, const Mfd__SourceEntry *e, const char *dir)
+{
+	char text[1200];
+
+	snprintf(text, sizeof(text),
+		 "no sender runs any more: %s (its tasks cannot be seen from here)",
+		 lefts[e->state].why);
+	add_text(j, "doubt", text);
+	snprintf(
+		text, sizeof(text),
+		"It was sent from host %.100s, or from other namespaces of it: ask there, and settle it "
+		"there, by criu-multifd status --source %.300s.",
+		e->host, dir);
+	add_text(j, "advice", text);
+	json_object_object_add(j, "held_by", NULL);
+	json_object_object_add(j, "tasks_alive", NULL);
+}
+
 static void add_doubt(struct json_object *j, const Mfd__SourceEntry *e, const char *dir)
 {
 	const struct left *l = &lefts[e->state];
 	char text[1200], tasks[700], held[600];
 	unsigned n = is_here(e) ? alive(e) : 0;
 
+	if (!is_in_sight(e)) {
+		add_out_of_sight(j, e, dir);
+		return;
+	}
 	say_tasks(e, n, tasks, sizeof(tasks));
 	snprintf(text, sizeof(text), "no sender runs any more: %s (%s)", why(e, n), tasks);
 	add_text(j, "doubt", text);

@@ -291,6 +291,11 @@ all_killed()
 	source_is sender false
 	[[ $(of_source held_by) == *criu-multifd.hold.* ]]
 	[ "$(of_source tasks_alive)" = 1 ]
+	# A folder that hosts share: on another one nothing is said of tasks that are not in sight.
+	run -0 unshare --uts bash -c 'hostname elsewhere; exec "$0" status --source "$1" --json' \
+		"$MFD" "$IMG"
+	jq -e '.tasks_alive == null and .held_by == null
+		and (.advice | test("sent from host .* settle it there"))' <<<"$output"
 	resolve discard
 	eventually 5 no_victims_on_target
 	end_restore || :
