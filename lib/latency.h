@@ -50,5 +50,13 @@ uint64_t mfd_latency_average(const struct mfd_latency_sum *l); /* 0: nothing was
 uint64_t mfd_latency_percentile(const struct mfd_latency_sum *l, unsigned percent);
 /* { count, average_us, p50_us, p99_us, max_us, histogram: [ { below_us, count } ... ] }, or NULL */
 struct json_object *mfd_latency_json(const struct mfd_latency_sum *l);
+/*
+ * Into a message of these fields, initialised, which borrows the counts (Latency of the protocol,
+ * SessionLatency of session.img).  m, or NULL: nothing was added.
+ */
+#define mfd_latency_fill(m, l)                                             \
+	((m)->n_count = mfd_latency_used(l), (m)->count = (l)->count,      \
+	 (m)->has_sum_us = (m)->has_max_us = 1, (m)->sum_us = (l)->sum_us, \
+	 (m)->max_us = (l)->max_us, (m)->n_count ? (m) : NULL)
 
 #endif

@@ -46,15 +46,32 @@ int mfd_life_look_again(int ret, uint64_t *since)
 	return 1;
 }
 
-int mfd_life_boot(char boot[MFD_LIFE_BOOT])
+/* The first line of a small file. */
+static int read_id(const char *path, char *id, size_t len)
 {
 	char *text = NULL;
-	int ret = mfd_io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", MFD_LIFE_BOOT - 1,
-				   &text, NULL);
+	int ret = mfd_io_read_file(AT_FDCWD, path, len - 1, &text, NULL);
 
-	boot[0] = 0;
+	id[0] = 0;
 	if (!ret)
-		snprintf(boot, MFD_LIFE_BOOT, "%.*s", (int)strcspn(text, "\n"), text);
+		snprintf(id, len, "%.*s", (int)strcspn(text, "\n"), text);
 	free(text);
 	return ret;
+}
+
+int mfd_life_boot(char boot[MFD_LIFE_BOOT])
+{
+	return read_id("/proc/sys/kernel/random/boot_id", boot, MFD_LIFE_BOOT);
+}
+
+int mfd_life_machine(char id[MFD_LIFE_MACHINE])
+{
+	return read_id("/etc/machine-id", id, MFD_LIFE_MACHINE);
+}
+
+int mfd_life_is_machine(const char *id)
+{
+	char own[MFD_LIFE_MACHINE];
+
+	return !id || (!mfd_life_machine(own) && !strcmp(own, id));
 }

@@ -34,4 +34,10 @@ int mfd_life_look_again(int ret, uint64_t *since);
 /* The id of this boot, whose processes end with it: 0, or -errno and "". */
 int mfd_life_boot(char boot[MFD_LIFE_BOOT]);
 
+#define MFD_LIFE_MACHINE 128 /* bytes of a machine's id */
+/* The id of this machine in /etc/machine-id, which outlives its boots: 0, or -errno and "". */
+int mfd_life_machine(char id[MFD_LIFE_MACHINE]);
+/* Nonzero: this is the machine of that id, or none is known (NULL). */
+int mfd_life_is_machine(const char *id);
+
 #endif

@@ -10,7 +10,6 @@
 
 #include "freezer.h"
 #include "heldgroup.h"
-#include "io.h"
 #include "life.h"
 #include "procfile.h"
 #include "source_file.h"
@@ -107,22 +106,6 @@ static int is_here(const Mfd__SourceEntry *e)
 	return !mfd_life_boot(boot) && !strcmp(boot, e->boot_id);
 }
 
-/* Of another boot of this host: what lived in that one is over. */
-static int is_this_machine(const Mfd__SourceEntry *e)
-{
-	char *id = NULL;
-	int same;
-
-	if (!e->machine)
-		return 1;
-	if (mfd_io_read_file(AT_FDCWD, "/etc/machine-id", 64, &id, NULL))
-		return 0;
-	id[strcspn(id, "\n")] = 0;
-	same = !strcmp(id, e->machine);
-	free(id);
-	return same;
-}
-
 /* Whether its tasks live can be seen from here.  Elsewhere nothing of it is settled (kept.c). */
 static int is_in_sight(const Mfd__SourceEntry *e)
 {
@@ -131,8 +114,8 @@ static int is_in_sight(const Mfd__SourceEntry *e)
 	gethostname(host, sizeof(host) - 1);
 	if (mfd_life_boot(boot) || strcmp(host, e->host))
 		return 0;
-	if (strcmp(boot, e->boot_id))
-		return is_this_machine(e);
+	if (strcmp(boot, e->boot_id)) /* of this machine: what lived in that boot is over */
+		return mfd_life_is_machine(e->machine);
 	return !e->has_pidns || e->pidns == mfd_procfile_own_namespace("pid");
 }
 

@@ -95,16 +95,6 @@ void mfd_doubt_end(struct mfd_worker *w)
 
 /* ---- the tasks here are dead ---- */
 
-/* Nonzero: this process is not to tell it any more; > 0: no other one either. */
-static int rest(struct mfd_worker *w, int ms)
-{
-	int ret = mfd_person_wait(w, ms);
-
-	if (ret)
-		mfd_error_clear(&w->err); /* nothing has failed here */
-	return ret;
-}
-
 static void say_untold(struct mfd_worker *w, const struct mfd_error *err)
 {
 	mfd_assert(w->progress);
@@ -142,7 +132,7 @@ static void *tell_thread(void *arg)
 	return NULL;
 }
 
-/* As mfd_tell; *rests is what rest() has said meanwhile. */
+/* As mfd_tell; *rests is what mfd_person_rest has said meanwhile. */
 static int tell_once(struct mfd_worker *w, struct mfd_error *err, int *rests)
 {
 	struct telling t = { .w = w, .err = err };
@@ -154,7 +144,7 @@ static int tell_once(struct mfd_worker *w, struct mfd_error *err, int *rests)
 		tell_thread(&t);
 	else {
 		while (!*rests && !atomic_load_explicit(&t.done, memory_order_acquire))
-			*rests = rest(w, LOOK_MS);
+			*rests = mfd_person_rest(w, LOOK_MS);
 		pthread_join(thread, NULL);
 	}
 	mfd_assert(!t.ret || err->code); /* whatever the target answers: mfd_tell says it */
@@ -181,7 +171,7 @@ static int tell_for(struct mfd_worker *w, uint64_t ms, int rests, struct mfd_err
 			continue;
 		if (mfd_io_now_ms() - start >= ms)
 			return -ETIMEDOUT;
-		rests = rest(w, pause);
+		rests = mfd_person_rest(w, pause);
 		if (ms == FOREVER_MS)
 			pause = pause * 2 < MAX_PAUSE_MS ? pause * 2 : MAX_PAUSE_MS;
 	}
@@ -195,13 +185,12 @@ void mfd_doubt_tell(struct mfd_worker *w, unsigned first_ms, int rests)
 	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
 	w->progress->untold = 1;
 	ret = tell_for(w, first_ms, rests, &err);
-	w->progress->untold = ret != 0;
 	if (ret == -ETIMEDOUT) {
 		say_untold(w, &err);
 		mfd_uplink_shutdown(&w->session);
-		ret = tell_for(w, FOREVER_MS, rest(w, PAUSE_MS), &err);
-		w->progress->untold = ret != 0;
+		ret = tell_for(w, FOREVER_MS, mfd_person_rest(w, PAUSE_MS), &err);
 	}
+	w->progress->untold = ret != 0;
 	if (ret == -ECANCELED)
 		mfd_log_error("the tasks are gone here, and %s holds no session '%s' any more: %s",
 			      w->sh->target.text, w->sh->session, mfd_error_text(&err));

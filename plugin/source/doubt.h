@@ -31,7 +31,7 @@ void mfd_doubt_end(struct mfd_worker *w);
  * connection: tell it over new ones.  `migrate` waits for first_ms (MFD_TELL_MS); after that this
  * process goes on telling, until the target answers or a person ends it (`resolve --source DIR
  * --discard`; SIGTERM ends the process alone, and another one may tell on).  `rests`: what
- * mfd_person_wait has given meanwhile; nonzero ends it at once.
+ * mfd_person_rest has given meanwhile; nonzero ends it at once.
  */
 void mfd_doubt_tell(struct mfd_worker *w, unsigned first_ms, int rests);
 

@@ -20,11 +20,10 @@
 #include "procfile.h"
 #include "source_file.h"
 
-#define HOST	   256
-#define MACHINE_ID 128
-#define LOCK_MS	   3000
-#define LOOK_MS	   20
-#define NO_TIME	   UINT64_MAX /* a start time that no process has */
+#define HOST	256
+#define LOCK_MS 3000
+#define LOOK_MS 20
+#define NO_TIME UINT64_MAX /* a start time that no process has */
 
 /*
  * The namespaces that what is kept is meant in.  In another one, a target that only seems to be out
@@ -115,7 +114,8 @@ struct writing {
 	Mfd__SourceTask *task;
 	Mfd__SourceTask **list;
 	Mfd__SourceThread thread[MFD_HOLD_THREADS], *threads[MFD_HOLD_THREADS];
-	char *options, *origin[MFD_HOLD_ORIGINS], boot[MFD_LIFE_BOOT], host[HOST], *machine;
+	char *options, *origin[MFD_HOLD_ORIGINS], boot[MFD_LIFE_BOOT], host[HOST],
+		machine[MFD_LIFE_MACHINE];
 };
 
 static void fill_hold(Mfd__SourceEntry *e, struct mfd_hold *h, struct writing *w)
@@ -157,16 +157,6 @@ static int fill_tasks(Mfd__SourceEntry *e, struct writing *w, const struct mfd_s
 }
 
 /* NULL: not known. */
-static char *machine_id(void)
-{
-	char *text;
-
-	if (mfd_io_read_file(AT_FDCWD, "/etc/machine-id", MACHINE_ID, &text, NULL))
-		return NULL;
-	text[strcspn(text, "\n")] = 0;
-	return text;
-}
-
 static void fill_place(Mfd__SourceEntry *e, struct writing *w)
 {
 	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++) {
@@ -176,10 +166,10 @@ static void fill_place(Mfd__SourceEntry *e, struct writing *w)
 		*(uint64_t *)(void *)((char *)e + namespaces[i].inode) = inode;
 	}
 	gethostname(w->host, sizeof(w->host) - 1);
-	w->machine = machine_id();
+	mfd_life_machine(w->machine);
 	e->host = w->host;
 	e->boot_id = w->boot;
-	e->machine = w->machine;
+	e->machine = w->machine[0] ? w->machine : NULL;
 }
 
 static int fill(Mfd__SourceEntry *e, struct writing *w, struct mfd_shared *sh,
@@ -222,7 +212,6 @@ static int store(struct mfd_shared *sh, const struct mfd_options *o, int left)
 		ret = mfd_source_file_store(AT_FDCWD, &e);
 	if (w) {
 		free(w->options);
-		free(w->machine);
 		free(w->task);
 		free(w->list);
 	}
@@ -361,16 +350,6 @@ static int is_sound(const Mfd__SourceEntry *e)
 	       mfd_wire_name_ok(e->session, strlen(e->session)) && e->criu;
 }
 
-/* Of the same boot it is the same host, whatever lies in this mount namespace's /etc. */
-static int is_this_machine(const Mfd__SourceEntry *e)
-{
-	char *machine = e->machine ? machine_id() : NULL;
-	int same = !e->machine || (machine && !strcmp(machine, e->machine));
-
-	free(machine);
-	return same;
-}
-
 static int check_namespaces(const Mfd__SourceEntry *e, struct mfd_error *err)
 {
 	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++) {
@@ -389,12 +368,13 @@ static int check_namespaces(const Mfd__SourceEntry *e, struct mfd_error *err)
 	return 0;
 }
 
+/* Of the same boot it is the same host, whatever lies in this mount namespace's /etc. */
 static int check_place(const Mfd__SourceEntry *e, int same_boot, struct mfd_error *err)
 {
 	char host[HOST] = "";
 
 	gethostname(host, sizeof(host) - 1);
-	if (strcmp(host, e->host) || (!same_boot && !is_this_machine(e)))
+	if (strcmp(host, e->host) || (!same_boot && !mfd_life_is_machine(e->machine)))
 		return mfd_error_set(err, -EXDEV,
 				     "session '%s' was sent from host %s%s%s: settle it there",
 				     e->session, e->host, e->machine ? ", machine-id " : "",

@@ -186,3 +186,12 @@ int mfd_person_wait(struct mfd_worker *w, int ms)
 		ret = mfd_person_signal(w);
 	return ret;
 }
+
+int mfd_person_rest(struct mfd_worker *w, int ms)
+{
+	int ret = mfd_person_wait(w, ms);
+
+	if (ret)
+		mfd_error_clear(&w->err);
+	return ret;
+}

@@ -16,5 +16,10 @@ int mfd_person_signal(struct mfd_worker *w);
 int mfd_person_desk(struct mfd_worker *w);
 /* Wait up to ms for a request or a signal, and take what has come; returned as above. */
 int mfd_person_wait(struct mfd_worker *w, int ms);
+/*
+ * The same when the tasks here are dead, and nothing has failed by it.  Nonzero: this process is
+ * not to tell the target any more; > 0: no other one either.
+ */
+int mfd_person_rest(struct mfd_worker *w, int ms);
 
 #endif

@@ -110,7 +110,7 @@ static void take_committed(struct mfd_worker *w, const Mfd__Committed *m)
 	load_latency(&w->fault_times.network, m->network);
 }
 
-/* A person is answered meanwhile: -EINTR, with *rests as of mfd_person_wait, ends it. */
+/* A person is answered meanwhile: -EINTR, with *rests as of mfd_person_rest, ends it. */
 static int wait_committed(struct mfd_worker *w, int *rests)
 {
 	uint64_t end = mfd_io_now_ms() + w->o->stall_timeout;
@@ -131,11 +131,9 @@ static int wait_committed(struct mfd_worker *w, int *rests)
 		}
 		if (mfd_io_now_ms() > end)
 			return -ETIMEDOUT;
-		*rests = mfd_person_wait(w, 0);
-		if (*rests) {
-			mfd_error_clear(&w->err); /* nothing has failed here */
+		*rests = mfd_person_rest(w, 0);
+		if (*rests)
 			return -EINTR;
-		}
 		wait_inbox(w, 100);
 	}
 	w->times.committed_us = mfd_io_now_us();

@@ -5,6 +5,15 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
+# page WORDS: what the program says to them is a manual page without a warning; its text.
+page()
+{
+	"$MFD" "$@" >"$SCRATCH/page"
+	groff -man -Tutf8 -ww "$SCRATCH/page" 2>"$SCRATCH/warnings" >/dev/null
+	[ ! -s "$SCRATCH/warnings" ] || fail "$(cat "$SCRATCH/warnings")"
+	groff -man -Tascii -P-cbou "$SCRATCH/page" >"$SCRATCH/text"
+}
+
 @test "every verb has a manual page that groff takes without a warning" {
 	local verb
 	for verb in '' $("$MFD" --help=verbs); do
@@ -18,10 +27,7 @@ load helpers
 
 @test "the file of rights has a manual page, with each key that the parser knows" {
 	local key
-	"$MFD" --help=peers >"$SCRATCH/page"
-	groff -man -Tutf8 -ww "$SCRATCH/page" 2>"$SCRATCH/warnings" >/dev/null
-	[ ! -s "$SCRATCH/warnings" ] || fail "$(cat "$SCRATCH/warnings")"
-	groff -man -Tascii -P-cbou "$SCRATCH/page" >"$SCRATCH/text"
+	page --help=peers
 	for key in sessions mode restore restore-options addresses user-namespace cpr-offers \
 		max-sessions max-in-doubt max-memory max-channels max-bandwidth; do
 		grep -Eq "^ +$key " "$SCRATCH/text" || fail "no key '$key'"
@@ -35,10 +41,7 @@ load helpers
 }
 
 @test "the page of services has each finding of check, and is sound" {
-	"$MFD" --help=services >"$SCRATCH/page"
-	groff -man -Tutf8 -ww "$SCRATCH/page" 2>"$SCRATCH/warnings" >/dev/null
-	[ ! -s "$SCRATCH/warnings" ] || fail "$(cat "$SCRATCH/warnings")"
-	groff -man -Tascii -P-cbou "$SCRATCH/page" >"$SCRATCH/text"
+	page --help=services
 	local id
 	for id in unmovable tcp-established ghost-limit reserved pipe-outside; do
 		grep -Eq "^ +$id( |\$)" "$SCRATCH/text" || fail "no finding '$id'"
@@ -63,10 +66,7 @@ load helpers
 
 @test "criu-multifd.conf(5) has every option, and an example that is taken" {
 	local name
-	"$MFD" --help=conf >"$SCRATCH/page"
-	groff -man -Tutf8 -ww "$SCRATCH/page" 2>"$SCRATCH/warnings" >/dev/null
-	[ ! -s "$SCRATCH/warnings" ] || fail "$(cat "$SCRATCH/warnings")"
-	groff -man -Tascii -P-cbou "$SCRATCH/page" >"$SCRATCH/text"
+	page --help=conf
 	for name in $(sed -n 's/^#\{0,1\}\([a-z][a-z-]*\) =.*/\1/p' \
 		"$MFD_TOP/contrib/criu-multifd.conf"); do
 		grep -Eq "^ +$name( |\$)" "$SCRATCH/text" || fail "no option '$name'"

@@ -115,20 +115,6 @@ node_up()
 	eventually 10 node_init "$1" "$STARTED_PID"
 }
 
-# The first process of the node's pid namespace, for what runs outside, too.
-node_init()
-{
-	local pid
-
-	for pid in $(pgrep -P "$2"); do
-		[ "$(readlink "/proc/$pid/ns/pid")" != "$(readlink /proc/self/ns/pid)" ] || continue
-		echo "$pid" >"$ROOT/$1.init"
-		register pid "$pid"
-		return 0
-	done
-	return 1
-}
-
 kill_node()
 {
 	kill -KILL "$(cat "$ROOT/$1.init")" 2>/dev/null || :

@@ -8,6 +8,7 @@ bats_require_minimum_version 1.5.0
 load ../bats/helpers
 load ../bats/moves
 load ../bats/migrate
+load nodes
 load cluster
 
 setup()

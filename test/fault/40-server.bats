@@ -166,12 +166,18 @@ either_way()
 	nothing_left
 }
 
-@test "the folder of the sessions is full: a clean abort that names the page store" {
-	start_victim --size 16
+# small_folder SIZE: the server's, on a file system of its own.
+small_folder()
+{
 	SERVER_DIR=$SCRATCH/small
 	mkdir "$SERVER_DIR"
 	register undo umount -l "$SERVER_DIR"
-	mount -t tmpfs -o size=8m tmpfs "$SERVER_DIR"
+	mount -t tmpfs -o size="$1" tmpfs "$SERVER_DIR"
+}
+
+@test "the folder of the sessions is full: a clean abort that names the page store" {
+	start_victim --size 16
+	small_folder 8m
 	start_server
 	dump
 	aborted_well "$(now)" 1000 'page store is full'
@@ -187,10 +193,7 @@ either_way()
 @test "the folder of the sessions is full: a clean abort that names the image" {
 	# Shared memory is no lazy memory: it travels as a file.
 	start_victim --size 1 --map shared-anon:16
-	SERVER_DIR=$SCRATCH/small
-	mkdir "$SERVER_DIR"
-	register undo umount -l "$SERVER_DIR"
-	mount -t tmpfs -o size=8m tmpfs "$SERVER_DIR"
+	small_folder 8m
 	start_server
 	dump
 	aborted_well "$(now)" 1000 'pages-[0-9]*.img'
@@ -200,10 +203,7 @@ either_way()
 
 @test "the folder of the sessions is full when the source has let go: the commit is stored all the same" {
 	start_victim --size 4
-	SERVER_DIR=$SCRATCH/small
-	mkdir "$SERVER_DIR"
-	register undo umount -l "$SERVER_DIR"
-	mount -t tmpfs -o size=32m tmpfs "$SERVER_DIR"
+	small_folder 32m
 	start_server
 	start_badlink --stall-before commit
 	start_dump

@@ -16,6 +16,7 @@
 #include "io.h"
 #include "log.h"
 #include "ours.h"
+#include "restored_notes.h"
 #include "session.h"
 #include "session_file.h"
 
@@ -133,6 +134,12 @@ int mfd_clean_folder(int rootfd, int parentfd, const char *name)
 	if (!ret && unlinkat(parentfd, name, AT_REMOVEDIR) && errno != ENOENT)
 		ret = errno == ENOTEMPTY ? -EEXIST : -errno;
 	return ret;
+}
+
+void mfd_clean_done(int dirfd)
+{
+	unlinkat(dirfd, MFD_NOTES_FILE, 0);
+	unlinkat(dirfd, MFD_SESSION_ROOM_FILE, 0);
 }
 
 void mfd_clean_ended(struct mfd_server *sv)

@@ -216,8 +216,7 @@ static void end_done(struct mfd_session *s)
 	s->error[0] = 0;
 	remove_store(s);
 	mfd_session_store(s, 1);
-	unlinkat(s->dirfd, MFD_NOTES_FILE, 0);
-	unlinkat(s->dirfd, MFD_SESSION_ROOM_FILE, 0);
+	mfd_clean_done(s->dirfd);
 	mfd_log_info("%s: done: %llu pages installed", s->name,
 		     (unsigned long long)s->figures.pager.installed_pages);
 }

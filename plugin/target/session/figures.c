@@ -82,12 +82,7 @@ static void entry_channels(struct mfd_session *s, Mfd__SessionEntry *e)
 static Mfd__SessionLatency *fill_latency(Mfd__SessionLatency *m, struct mfd_latency_sum *l)
 {
 	mfd__session_latency__init(m);
-	m->n_count = mfd_latency_used(l);
-	m->count = l->count;
-	m->has_sum_us = m->has_max_us = 1;
-	m->sum_us = l->sum_us;
-	m->max_us = l->max_us;
-	return m->n_count ? m : NULL;
+	return mfd_latency_fill(m, l);
 }
 
 struct mfd_pager_stats *mfd_figures_pager(struct mfd_session *s)

@@ -149,8 +149,7 @@ static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	e->done_us = mfd_clean_now_us();
 	e->has_done_us = 1;
 	mfd_session_file_store(dirfd, e, 1);
-	unlinkat(dirfd, MFD_NOTES_FILE, 0);
-	unlinkat(dirfd, MFD_SESSION_ROOM_FILE, 0);
+	mfd_clean_done(dirfd);
 	mfd_takeover_needless(&sv->takeover, name);
 }
 
@@ -232,8 +231,7 @@ static void reload(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	 * Its tasks are on their own, also if the lines about them could not be removed any more.
 	 */
 	if (e->state == MFD__SESSION_STATE__DONE) {
-		unlinkat(dirfd, MFD_NOTES_FILE, 0);
-		unlinkat(dirfd, MFD_SESSION_ROOM_FILE, 0);
+		mfd_clean_done(dirfd);
 		return;
 	}
 	left = mfd_notes_left(dirfd);

@@ -89,12 +89,7 @@ void mfd_say_restored(struct mfd_session *s, uint64_t resumed_us)
 static Mfd__Latency *fill_latency(Mfd__Latency *m, struct mfd_latency_sum *l)
 {
 	mfd__latency__init(m);
-	m->n_count = mfd_latency_used(l);
-	m->count = l->count;
-	m->has_sum_us = m->has_max_us = 1;
-	m->sum_us = l->sum_us;
-	m->max_us = l->max_us;
-	return m->n_count ? m : NULL;
+	return mfd_latency_fill(m, l);
 }
 
 void mfd_say_committed(struct mfd_session *s, uint64_t resumed_us)

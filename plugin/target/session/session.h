@@ -325,6 +325,8 @@ int mfd_userns_is_own(int dir);
  * below `rootfd`, the server's folder.  Outside record.c use mfd_record_remove.
  */
 int mfd_clean_folder(int rootfd, int parentfd, const char *name);
+/* It is done: remove from its folder what a takeover or a commit would have needed. */
+void mfd_clean_done(int dirfd);
 /* Remove old tombstones, if that was not done a moment ago. */
 void mfd_clean_ended(struct mfd_server *sv);
 uint64_t mfd_clean_now_us(void); /* CLOCK_REALTIME */
