@@ -197,14 +197,6 @@ dump()
 	end_dump
 }
 
-# patient MS: that many, or up to five times as many while processes wait for a processor: what is
-# promised is promised of a host that is not short of them.
-patient()
-{
-	awk -v ms="$1" -F '[= ]' '/^some/ { n = $3 < 80 ? 100 / (100 - $3) : 5 }
-		END { printf "%d\n", ms * (n ? n : 1) }' /proc/pressure/cpu 2>/dev/null || echo "$1"
-}
-
 # aborted_well TIME LIMIT_MS [PATTERN]: after a dump that had to fail, with a fault at TIME. The
 # pattern is for the plugin's line in CRIU's log.
 aborted_well()
