@@ -202,6 +202,20 @@ locked()
 	on_a nft list tables | grep -q 'inet CRIU-'
 }
 
+# What the restored copy takes from the client is lost with it, and with that the connection: for a
+# test in which the tasks here go on it must not hear the client.
+target_deaf()
+{
+	on_b nft -f - <<-END
+		table inet deaf {
+			chain in {
+				type filter hook input priority 0;
+				tcp dport 7000 drop
+			}
+		}
+	END
+}
+
 sender_lost_it()
 {
 	[ "$("$MFD" status --source "$SCRATCH/img" --json | jq .connected)" = false ]
@@ -211,6 +225,7 @@ sender_lost_it()
 # their connections do.
 @test "postcopy, in doubt, and CRIU ends: the network here stays locked, and is unlocked when the tasks go on" {
 	local dump pid
+	target_deaf
 	start_server --allow-address any --stall-timeout 1000
 	service
 	export CRIU_MULTIFD_MOVE_ADDRESS=$SERVICE/24@eth0 CRIU_MULTIFD_MODE=postcopy
