@@ -21,10 +21,10 @@
 
 enum { NO_EVIDENCE, NEVER_RAN, RAN };
 
-/* The next message is ABORT, and proves this. */
-static void expect_proof(struct source *s, int want, int by_person, const char *why)
+/* The answer to `outcome` is ABORT, and proves this. */
+static void ask(struct source *s, const char *outcome, int want, int by_person, const char *why)
 {
-	Mfd__Abort *a = (Mfd__Abort *)source_expect(s, MFD_WIRE_ABORT);
+	Mfd__Abort *a = (Mfd__Abort *)source_ask(s, outcome, MFD_WIRE_ABORT);
 
 	if (!strstr(a->reason, why))
 		fail_msg("\"%s\" does not mention \"%s\"", a->reason, why);
@@ -37,12 +37,6 @@ static void expect_proof(struct source *s, int want, int by_person, const char *
 	assert_int_equal(a->by_person, by_person);
 	protobuf_c_message_free_unpacked(&a->base, NULL);
 	source_close(s);
-}
-
-static void ask(struct source *s, const char *outcome, int want, int by_person, const char *why)
-{
-	source_resume(s, outcome);
-	expect_proof(s, want, by_person, why);
 }
 
 static void test_unknown(void **state)
@@ -510,8 +504,7 @@ static void test_committed(void **state)
 /* RESUME is answered as of a session that is committed. */
 static void ask_committed(struct source *s, const char *outcome)
 {
-	source_resume(s, outcome);
-	source_expect_free(s, MFD_WIRE_RESUME_OK);
+	protobuf_c_message_free_unpacked(source_ask(s, outcome, MFD_WIRE_RESUME_OK), NULL);
 	source_expect_free(s, MFD_WIRE_COMMITTED);
 	source_close(s);
 }

@@ -101,11 +101,8 @@ ProtobufCMessage *source_next(struct source *s, unsigned *type)
 	}
 }
 
-ProtobufCMessage *source_expect(struct source *s, unsigned want)
+static ProtobufCMessage *expected(ProtobufCMessage *m, unsigned type, unsigned want)
 {
-	unsigned type = 0;
-	ProtobufCMessage *m = source_next(s, &type);
-
 	if (!m)
 		fail_msg("connection ended instead of %s", mfd_wire_msg_name(want));
 	if (type != want && type == MFD_WIRE_ABORT)
@@ -114,6 +111,14 @@ ProtobufCMessage *source_expect(struct source *s, unsigned want)
 	if (type != want)
 		fail_msg("%s instead of %s", mfd_wire_msg_name(type), mfd_wire_msg_name(want));
 	return m;
+}
+
+ProtobufCMessage *source_expect(struct source *s, unsigned want)
+{
+	unsigned type = 0;
+	ProtobufCMessage *m = source_next(s, &type);
+
+	return expected(m, type, want);
 }
 
 void source_expect_free(struct source *s, unsigned want)
@@ -284,6 +289,20 @@ static void resume(struct source *s, const char *outcome, int evidence)
 void source_resume(struct source *s, const char *outcome)
 {
 	resume(s, outcome, 1);
+}
+
+ProtobufCMessage *source_ask(struct source *s, const char *outcome, unsigned want)
+{
+	ProtobufCMessage *m = NULL;
+	unsigned type = 0;
+
+	for (int i = 0; i < 500 && !m; i++) {
+		if (i)
+			usleep(20000);
+		source_resume(s, outcome);
+		m = source_next(s, &type);
+	}
+	return expected(m, type, want);
 }
 
 void source_resume_old(struct source *s, const char *outcome)

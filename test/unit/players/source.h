@@ -53,6 +53,8 @@ void source_commit(struct source *s); /* COMMIT, COMMITTED, and what is on disk 
 void source_resume(struct source *s, const char *outcome);
 /* ... of a source that takes each ABORT for evidence. */
 void source_resume_old(struct source *s, const char *outcome);
+/* As a sender: a connection that ends without an answer is tried again.  The answer is `want`. */
+ProtobufCMessage *source_ask(struct source *s, const char *outcome, unsigned want);
 
 /* Connections (source.c). */
 extern const struct mfd_conn_security *source_security; /* NULL: plain */
