@@ -65,6 +65,11 @@ int mfd_conn_congestion(struct mfd_conn *c, const char *want, char name[MFD_CONG
 	return c->open ? mfd_congestion_set(c->conn_fd, want, name, err) : -ENOTCONN;
 }
 
+int mfd_conn_path(const struct mfd_conn *c, struct mfd_tcppath *path)
+{
+	return c->open ? mfd_tcppath_look(c->conn_fd, path) : -ENOTCONN;
+}
+
 int mfd_conn_accept(struct mfd_conn *c, int listener)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);

@@ -35,6 +35,7 @@
 #include "congestion.h"
 #include "error.h"
 #include "sock.h"
+#include "tcppath.h"
 #include "zerocopy.h"
 
 struct mfd_conn_ops;
@@ -89,6 +90,8 @@ struct mfd_conn_config {
 int mfd_conn_connect(struct mfd_conn *c, const struct mfd_sock_addr *to, int bound,
 		     const struct mfd_conn *like, const struct mfd_conn_config *cfg,
 		     struct mfd_error *err);
+/* What TCP knows of the connection's path: 0 or -errno, also once it has failed. */
+int mfd_conn_path(const struct mfd_conn *c, struct mfd_tcppath *path);
 /*
  * Set what `want` (option "congestion") asks for, once something has been received, and write what
  * is used to `name`.  0, or -errno with err filled.

@@ -104,7 +104,7 @@ static void look_at_xsave(struct mfd_hostcpu *c)
 	__asm__("xgetbv" : "=a"(a), "=d"(high) : "c"(0));
 	c->xfeatures = (uint64_t)high << 32 | a;
 	if (__get_cpuid_count(0xd, 0, &a, &b, &x, &d))
-		c->xsave_max = x;
+		c->xsave_size = b;
 #else
 	(void)c;
 #endif

@@ -13,8 +13,8 @@ struct mfd_hostcpu {
 	char machine[65]; /* uname -m */
 	char *flags;	  /* of the first processor in /proc/cpuinfo, words; NULL: not known */
 	/* x86: as criu's --cpu-cap=fpu compares them; 0: there is no xsave */
-	uint64_t xfeatures; /* XCR0: the parts of the registers that the kernel keeps */
-	uint32_t xsave_max; /* bytes of all parts that the processor has */
+	uint64_t xfeatures;  /* XCR0: the parts of the registers that the kernel keeps */
+	uint32_t xsave_size; /* bytes of the parts that the kernel has enabled */
 };
 
 /* Fills *c, as far as it can be known; free it in either case. */

@@ -217,10 +217,20 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 		.what = "programs of 32 bits",
 		.text = "both hosts' CRIU must have been built for them (criu check --feature compat_cr)",
 	},
+	[MFD_FOUND_THERE_PATH] = {
+		.id = "target-path",
+		.verdict = MFD_CHECK_TARGET,
+		.fatal = MFD_CHECK_MOVE,
+		.what = "a path to the target that loses full-sized packets (MTU), which a move consists of",
+		.text = "a link between the hosts carries less, and the ICMP message that says so is dropped: "
+			"permit it (fragmentation needed, packet too big), or give both hosts what the path "
+			"carries (ip link set dev DEV mtu N; ping -M do -s SIZE HOST finds it, N is SIZE + 28), "
+			"or let TCP find it (sysctl -w net.ipv4.tcp_mtu_probing=1, on both)",
+	},
 	[MFD_FOUND_THERE_FILE] = {
 		.id = "target-file",
 		.verdict = MFD_CHECK_TARGET,
-		.fatal = 1,
+		.fatal = MFD_CHECK_RESTORE,
 		.what = "mapped files that the target does not have as they are here",
 		.text = "CRIU opens them again by their paths: install the same packages there, copy "
 			"them, or put them on storage that both hosts see",
@@ -243,7 +253,7 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 	[MFD_FOUND_THERE_UFFD] = {
 		.id = "target-userfaultfd",
 		.verdict = MFD_CHECK_TARGET,
-		.fatal = 1,
+		.fatal = MFD_CHECK_RESTORE,
 		.what = "a target that cannot have a userfaultfd",
 		.text = "pages are put into restored tasks by one: its kernel must have it, and a container "
 			"that the server runs in must permit the call",
@@ -251,7 +261,7 @@ const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS] = {
 	[MFD_FOUND_THERE_MACHINE] = {
 		.id = "target-machine",
 		.verdict = MFD_CHECK_TARGET,
-		.fatal = 1,
+		.fatal = MFD_CHECK_RESTORE,
 		.what = "a target of another architecture",
 		.text = "programs of this one do not run there",
 	},

@@ -11,6 +11,12 @@ enum mfd_check_verdict {
 	MFD_CHECK_VERDICTS,
 };
 
+/* Of what is known of the target: what fails for certain. */
+enum mfd_check_fatal {
+	MFD_CHECK_RESTORE = 1, /* a restore by its server */
+	MFD_CHECK_MOVE,	       /* the move itself */
+};
+
 enum mfd_check_id {
 	MFD_FOUND_UNMOVABLE,
 	MFD_FOUND_SOCKET_KIND,
@@ -42,6 +48,7 @@ enum mfd_check_id {
 	MFD_FOUND_TOO_LARGE,
 	MFD_FOUND_32_BIT,
 	/* of the target, which was asked */
+	MFD_FOUND_THERE_PATH,
 	MFD_FOUND_THERE_FILE,
 	MFD_FOUND_THERE_OPEN,
 	MFD_FOUND_THERE_PID,
@@ -68,9 +75,9 @@ struct mfd_check_kind {
 	const char *instead; /* another one that answers it, too */
 	int valued;	     /* the option's value is a size: the largest that was found */
 	int costs;	     /* something is lost by the option: it is named, never added */
-	int fatal;	     /* of the target: a restore by its server fails for certain */
-	const char *what;    /* is looked for */
-	const char *text;    /* what it means, what to do */
+	enum mfd_check_fatal fatal;
+	const char *what; /* is looked for */
+	const char *text; /* what it means, what to do */
 };
 
 extern const struct mfd_check_kind mfd_check_kinds[MFD_CHECK_KINDS];

@@ -8,7 +8,8 @@
  *	migrate_check.c		what can be known to be wrong before anything is begun
  *	migrate_ssh.c		--to ssh://: a server on the other host; migrate_ssh_url.c its name
  *	migrate_look.c		the process, as check looks at it, and options that it needs
- *	migrate_probe.c		what the target lacks
+ *	migrate_probe.c		what the target lacks; migrate_talk.c the connection for it
+ *	migrate_path.c		whether full-sized packets cross
  *	migrate_run.c		CRIU's process, signals, abort
  *	migrate_report.c	progress and the summary, for people and as JSON
  *

@@ -120,7 +120,7 @@ static void say(struct mfd_migrate *m, const struct mfd_check *c, enum mfd_check
 /* What is known of the target is said when it has been asked. */
 static int is_there(enum mfd_check_id id)
 {
-	return id >= MFD_FOUND_THERE_FILE && id <= MFD_FOUND_THERE_STORE;
+	return id >= MFD_FOUND_THERE_PATH && id <= MFD_FOUND_THERE_STORE;
 }
 
 int mfd_migrate_look(struct mfd_migrate *m, struct mfd_error *err)
@@ -156,6 +156,11 @@ int mfd_migrate_look_there(struct mfd_migrate *m, struct mfd_error *err)
 
 		if (!is_there(id) || !c->found[id].count)
 			continue;
+		if (k->fatal == MFD_CHECK_MOVE)
+			return mfd_error_set(
+				err, -EOPNOTSUPP,
+				"a move to %s would come to a stop: %s; %s (--no-check-target tries all the same)",
+				m->o.target, c->found[id].example[0], k->text);
 		if (c->with_restore && k->fatal)
 			return mfd_error_set(
 				err, -EOPNOTSUPP,

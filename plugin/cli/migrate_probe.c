@@ -8,24 +8,19 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
-#include "io.h"
 #include "life.h"
+#include "migrate_path.h"
 #include "migrate_probe.h"
+#include "migrate_talk.h"
 #include "procfile.h"
-#include "secure.h"
 #include "size.h"
-#include "sock.h"
-#include "wire.h"
 
 #define CHECK_MS   5000	 /* to connect, and to answer */
 #define MOVE_MS	   3000	 /* one that is slower is asked by check alone */
-#define LOOK_MS	   50	 /* for a signal, meanwhile */
 #define MOST_BYTES 40960 /* of one message: a server takes 64 KiB */
 #define MOST_PIDS  4096	 /* likewise */
 
@@ -39,30 +34,11 @@ static const char *const faults[] = {
 struct probe {
 	struct mfd_migrate *m;
 	struct mfd_check *c;
-	struct mfd_control control;
-	unsigned ms;		/* for each step */
+	struct mfd_migrate_talk talk;
+	uint32_t padding_max;	/* of full-sized packets; 0: it does not know */
 	size_t files, pids;	/* that were answered for */
 	size_t n_files, n_pids; /* in the message under way */
 };
-
-static int dial(struct probe *q, struct mfd_error *err)
-{
-	const struct mfd_options *o = &q->m->o;
-	struct mfd_conn_config cfg = { .connect_ms = o->connect_timeout, .stall_ms = q->ms };
-	struct mfd_wire_greeting g = { .role = MFD_WIRE_ROLE_CONTROL };
-	struct mfd_sock_addr to;
-	int ret = mfd_sock_parse(o->target, 0, &to, err);
-
-	if (!cfg.connect_ms || cfg.connect_ms > q->ms)
-		cfg.connect_ms = q->ms;
-	mfd_control_init(&q->control);
-	ret = ret ? ret : mfd_secure_load(o, &cfg.security, err);
-	ret = ret ? ret : mfd_conn_connect(&q->control.conn, &to, -1, NULL, &cfg, err);
-	if (ret)
-		return ret;
-	mfd_wire_greeting_seal(&g);
-	return mfd_conn_send(&q->control.conn, &g, sizeof(g), 0);
-}
 
 /* As many files as one message holds, from q->files on: how many. */
 static size_t fill_files(const struct probe *q, Mfd__ProbeFile *files, Mfd__ProbeFile **list)
@@ -126,7 +102,7 @@ static int ask(struct probe *q, Mfd__ProbeFile *files, Mfd__ProbeFile **list)
 	p.confirm_restore = q->m->o.confirm == MFD_CONFIRM_RESTORE;
 	if (!mfd_life_boot(boot))
 		p.boot_id = boot;
-	return mfd_control_send(&q->control, MFD_WIRE_PROBE, &p.base);
+	return mfd_migrate_talk_ask(&q->talk, &p);
 }
 
 /*
@@ -172,11 +148,20 @@ static void take_unseen(const struct probe *q, const Mfd__Probed *r)
 
 	if (!r->has_looked_at)
 		return;
-	for (size_t i = r->looked_at; i < q->n_files && q->files + i < w->n; i++)
-		mfd_check_add(q->c, MFD_FOUND_THERE_UNSEEN, 0,
-			      i == r->looked_at ? "%.160s could not be looked at in %.1f s" :
-						  "%.160s was not looked at after that (%.1f s)",
-			      w->file[q->files + i].path, r->looked_ms / 1000.0);
+	for (size_t i = r->looked_at; i < q->n_files && q->files + i < w->n; i++) {
+		const char *path = w->file[q->files + i].path;
+
+		if (!r->has_looked_ms)
+			mfd_check_add(q->c, MFD_FOUND_THERE_UNSEEN, 0,
+				      "%.160s was not looked at: no process could look just now",
+				      path);
+		else
+			mfd_check_add(q->c, MFD_FOUND_THERE_UNSEEN, 0,
+				      i == r->looked_at ?
+					      "%.160s could not be looked at in %.1f s" :
+					      "%.160s was not looked at after that (%.1f s)",
+				      path, r->looked_ms / 1000.0);
+	}
 }
 
 static void take(struct probe *q, const Mfd__Probed *r)
@@ -184,6 +169,7 @@ static void take(struct probe *q, const Mfd__Probed *r)
 	if (!q->files && !q->pids) {
 		mfd_migrate_probe_host(q->m, q->c, r);
 		mfd_migrate_probe_ports(q->c, r);
+		q->padding_max = r->has_padding_max ? r->padding_max : 0;
 	}
 	take_files(q, r);
 	take_unseen(q, r);
@@ -193,57 +179,20 @@ static void take(struct probe *q, const Mfd__Probed *r)
 	q->pids += q->n_pids;
 }
 
-/*
- * Until it answers, or a person will not wait: migrate's signals are blocked, and seen to when CRIU
- * is started.
- */
-static int await(struct probe *q)
-{
-	uint64_t now = mfd_io_now_ms(), end = now + q->ms;
-	sigset_t pending;
-	int ret = 0;
-
-	while (!ret && now < end) {
-		sigpending(&pending);
-		if (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM))
-			return -EINTR;
-		ret = mfd_conn_wait(&q->control.conn, LOOK_MS);
-		now = mfd_io_now_ms();
-	}
-	return ret < 0 ? ret : ret ? 0 : -ETIMEDOUT;
-}
-
-/* 0, or -errno: -EPROTONOSUPPORT: it is too old to answer. */
-static int hear(struct probe *q, struct mfd_error *err)
-{
-	ProtobufCMessage *msg = NULL;
-	unsigned type = 0;
-	int ret = await(q);
-
-	ret = ret ? ret : mfd_control_recv(&q->control, &type, &msg, NULL);
-
-	if (!ret && type == MFD_WIRE_PROBED)
-		take(q, (const Mfd__Probed *)msg);
-	else if (!ret && type == MFD_WIRE_ABORT && ((const Mfd__Abort *)msg)->code == -EPROTO)
-		ret = -EPROTONOSUPPORT;
-	else if (!ret && type == MFD_WIRE_ABORT)
-		ret = mfd_error_set(err, -EPERM, "%.400s", ((const Mfd__Abort *)msg)->reason);
-	else if (!ret)
-		ret = -EPROTO;
-	protobuf_c_message_free_unpacked(msg, NULL);
-	return ret;
-}
-
 static int converse(struct probe *q, struct mfd_error *err)
 {
 	const struct mfd_wants *w = &q->c->wants;
 	Mfd__ProbeFile *files = calloc(w->n + 1, sizeof(*files));
 	Mfd__ProbeFile **list = calloc(w->n + 1, sizeof(*list));
 	int ret = files && list ? 0 : -ENOMEM;
+	Mfd__Probed *r = NULL;
 
 	do {
 		ret = ret ? ret : ask(q, files, list);
-		ret = ret ? ret : hear(q, err);
+		ret = ret ? ret : mfd_migrate_talk_hear(&q->talk, &r, err);
+		if (r)
+			take(q, r);
+		mfd_migrate_talk_free(&r);
 	} while (!ret && (q->files < w->n || q->pids < w->n_pids));
 	free(files);
 	free(list);
@@ -253,14 +202,17 @@ static int converse(struct probe *q, struct mfd_error *err)
 int mfd_migrate_probe(struct mfd_migrate *m, struct mfd_check *c, struct mfd_error *err)
 {
 	struct probe q = { .m = m, .c = c };
+	unsigned ms = m->is_check ? CHECK_MS : MOVE_MS;
 	int ret;
 
-	q.ms = m->is_check ? CHECK_MS : MOVE_MS;
-	if (m->timeout_ms && m->timeout_ms / 4 < q.ms) /* it begins with the move itself */
-		q.ms = (unsigned)(m->timeout_ms / 4) + 1;
-	ret = dial(&q, err);
+	if (m->timeout_ms && m->timeout_ms / 4 < ms) /* it begins with the move itself */
+		ms = (unsigned)(m->timeout_ms / 4) + 1;
+	ret = mfd_migrate_talk_open(&q.talk, m, ms, err);
 
 	ret = ret ? ret : converse(&q, err);
-	mfd_control_close(&q.control);
+	ret = ret ? ret : mfd_migrate_path_try(&q.talk, q.padding_max);
+	if (ret == -ETIMEDOUT)
+		ret = mfd_migrate_path_blame(&q.talk, c);
+	mfd_migrate_talk_close(&q.talk);
 	return ret;
 }

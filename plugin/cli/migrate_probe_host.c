@@ -36,14 +36,14 @@ static void take_xsave(struct mfd_check *c, const struct mfd_hostcpu *here, cons
 {
 	uint64_t lacking = here->xfeatures & ~r->xfeatures;
 
-	if (!here->xsave_max || !r->has_xfeatures || !r->has_xsave_max)
+	if (!here->xsave_size || !r->has_xfeatures || !r->has_xsave_size)
 		return;
 	if (lacking)
 		mfd_check_add(c, MFD_FOUND_THERE_CPU, 0,
 			      "parts of the registers (xfeatures %#" PRIx64 ")", lacking);
-	if (r->xsave_max > here->xsave_max)
-		mfd_check_add(c, MFD_FOUND_THERE_XSAVE, 0, "%u bytes there, %u here", r->xsave_max,
-			      here->xsave_max);
+	if (r->xsave_size > here->xsave_size)
+		mfd_check_add(c, MFD_FOUND_THERE_XSAVE, 0, "%u bytes there, %u here", r->xsave_size,
+			      here->xsave_size);
 }
 
 static void take_processor(struct mfd_check *c, const Mfd__Probed *r)

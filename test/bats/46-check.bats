@@ -296,6 +296,38 @@ while True:
 	[[ $output == *"$ADDR_B:9"* ]]
 }
 
+# lose on_b|on_a: full-sized packets that come to that host, whose links carry 9000 bytes.
+lose()
+{
+	on_a nft flush ruleset
+	on_b nft flush ruleset
+	"$1" nft -f - <<-END
+		table inet lose {
+			chain in {
+				type filter hook prerouting priority 0;
+				meta length > 3000 drop
+			}
+		}
+	END
+}
+
+@test "check --to, and migrate: a path that loses full-sized packets is named beforehand" {
+	[ -n "$(command -v nft)" ] || skip 'nft is not installed'
+	ip -n "$NS_A" link set eth0 mtu 9000
+	ip -n "$NS_B" link set eth0 mtu 9000
+	start_server --restore
+	hold nothing
+	run -0 on_a "$MFD" check -t "$VICTIM_PID" --to "$SERVER_ADDR" --restore
+	lose on_b
+	fails 5 "full-sized packets to $SERVER_ADDR are lost, and short ones arrive (eth0" migrate
+	[ "$(state_of "$VICTIM_PID")" = S ]
+	lose on_a
+	run -1 on_a "$MFD" check -t "$VICTIM_PID" --to "$SERVER_ADDR"
+	[[ $output == *"full-sized packets from $SERVER_ADDR are lost"* ]]
+	[[ $output == *'(eth0 here lets packets have 9000 bytes)'* ]]
+	[[ $output == *'ip link set dev'*'tcp_mtu_probing=1'* ]]
+}
+
 frame_magic()
 {
 	sed -n 's/^#define MFD_WIRE_MAGIC_FRAME[[:space:]]*\(0x[0-9a-f]*\).*/\1/p' \

@@ -30,9 +30,9 @@ static void set_up(Mfd__Probed *r)
 	r->kernel = "6.1";
 	r->machine = here.machine;
 	r->cpu_flags = here.flags;
-	r->has_xfeatures = r->has_xsave_max = 1;
+	r->has_xfeatures = r->has_xsave_size = 1;
 	r->xfeatures = here.xfeatures;
-	r->xsave_max = here.xsave_max;
+	r->xsave_size = here.xsave_size;
 	r->has_descriptors = r->has_pid_max = r->has_threads_free = r->has_map_max = 1;
 	r->descriptors = 1024;
 	r->pid_max = 4194304;
@@ -81,7 +81,7 @@ static void processor(void **state)
 	assert_string_equal(found(&r), "target-machine");
 	assert_true(mfd_check_kinds[MFD_FOUND_THERE_MACHINE].fatal);
 	assert_int_equal(mfd_hostcpu_lacking("fpu", "fpu sse2", text, sizeof(text)), 0);
-	if (!here.xsave_max) {
+	if (!here.xsave_size) {
 		print_message("# skip: hardware lacks xsave\n");
 		skip();
 	}
@@ -92,10 +92,10 @@ static void processor(void **state)
 	r.xfeatures &= ~2ULL;
 	assert_string_equal(found(&r), "target-cpu");
 	set_up(&r);
-	r.xsave_max += 64;
+	r.xsave_size += 64;
 	assert_string_equal(found(&r), "target-xsave");
 	set_up(&r);
-	r.xsave_max -= 64;
+	r.xsave_size -= 64;
 	assert_string_equal(found(&r), "");
 	assert_int_equal(mfd_hostcpu_lacking(" avx2 vmx avx512f erms sse4_1", "avx sse4_1", text,
 					     sizeof(text)),

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "life.h"
 #include "log.h"
 #include "owner.h"
@@ -23,7 +24,8 @@
 #include "probe_look.h"
 #include "server.h"
 
-#define MAX_PROBES 64 /* on one connection */
+#define MAX_PROBES  64		/* on one connection */
+#define MAX_PADDING (60U << 10) /* bytes: a message of a source has 64 KiB at most */
 
 #ifndef USERFAULTFD_IOC_NEW
 #define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
@@ -93,11 +95,15 @@ static int add_files(Mfd__Probed *r, const struct mfd_peer *p, const Mfd__Probe 
 		return -ENOMEM;
 	}
 	if (m->n_file && looks_here(p->server, m)) {
+		uint64_t begun = mfd_io_now_ms(), ms;
+
 		n = mfd_probe_look(m, p->share, faults);
+		ms = mfd_io_now_ms() - begun;
 		r->has_looked_at = n < m->n_file;
 		r->looked_at = (uint32_t)n;
-		r->looked_ms = MFD_PROBE_LOOK_MS;
-		r->has_looked_ms = r->has_looked_at;
+		r->looked_ms = (uint32_t)ms;
+		/* else it was not the time: other looks hang, or none could be begun */
+		r->has_looked_ms = r->has_looked_at && ms >= MFD_PROBE_LOOK_MS;
 	}
 	for (size_t i = 0; i < n; i++)
 		add_fault(r, i, faults[i]);
@@ -144,6 +150,22 @@ static void release(Mfd__Probed *r)
 	mfd_probe_host_free(r);
 }
 
+/*
+ * Whether full-sized packets cross: nothing is looked at, so that what takes long is the path.  The
+ * answer is as long as the peer asks, which one that may open no session never reaches.
+ */
+static int answer_padding(struct mfd_peer *p, const Mfd__Probe *m)
+{
+	static const uint8_t padding[MAX_PADDING];
+	Mfd__Probed r = MFD__PROBED__INIT;
+	size_t n = m->answer_padding < MAX_PADDING ? m->answer_padding : MAX_PADDING;
+
+	r.has_padding_max = r.has_padding = 1;
+	r.padding_max = MAX_PADDING;
+	r.padding = (ProtobufCBinaryData){ n, (uint8_t *)(uintptr_t)padding };
+	return mfd_control_send(&p->control, MFD_WIRE_PROBED, &r.base);
+}
+
 static int answer(struct mfd_peer *p, const Mfd__Probe *m, int trusted)
 {
 	Mfd__Probed r = MFD__PROBED__INIT;
@@ -151,6 +173,8 @@ static int answer(struct mfd_peer *p, const Mfd__Probe *m, int trusted)
 	int passes = no == -EMFILE || no == -ENFILE || no == -ENOMEM || no == -EINTR;
 
 	mfd_probe_host(&r, p->server);
+	r.has_padding_max = 1;
+	r.padding_max = MAX_PADDING;
 	if (no && !passes)
 		r.userfaultfd = strdup(strerror(-no));
 	ret = trusted ? add_files(&r, p, m) : 0;
@@ -198,7 +222,10 @@ void mfd_probe_main(struct mfd_peer *p, const Mfd__Probe *first)
 	if (ret)
 		mfd_control_send_abort(&p->control, ret, mfd_error_text(&err));
 	for (unsigned i = 0; !ret && i < MAX_PROBES; i++) {
-		ret = answer(p, msg ? (const Mfd__Probe *)msg : first, trusted);
+		const Mfd__Probe *m = msg ? (const Mfd__Probe *)msg : first;
+
+		ret = m->has_padding || m->has_answer_padding ? answer_padding(p, m) :
+								answer(p, m, trusted);
 		protobuf_c_message_free_unpacked(msg, NULL);
 		msg = NULL;
 		ret = ret ? ret : next(p, &msg);

@@ -110,8 +110,8 @@ static void add_processor(Mfd__Probed *r)
 	r->cpu_flags = c.flags;
 	c.flags = NULL; /* the answer's */
 	r->xfeatures = c.xfeatures;
-	r->xsave_max = c.xsave_max;
-	r->has_xfeatures = r->has_xsave_max = c.xsave_max > 0;
+	r->xsave_size = c.xsave_size;
+	r->has_xfeatures = r->has_xsave_size = c.xsave_size > 0;
 	mfd_hostcpu_free(&c);
 }
 
