@@ -230,6 +230,7 @@ eventually()
 	shift
 	until "$@"; do
 		if [ $((SECONDS - start)) -gt "$limit" ]; then
+			sleep 0.5
 			[ $(((SECONDS - start) * 1000)) -le "$(patient $((limit * 1000)))" ] ||
 				return 1
 		fi

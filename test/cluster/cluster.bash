@@ -131,6 +131,7 @@ both_online()
 	crm n1 crm_mon -1 2>/dev/null | grep -q 'Online: \[ n1 n2 \]'
 }
 
+# Of two that do not see each other n1 survives: it is fenced later.
 cib_up()
 {
 	crm n1 crm_attribute --name dc-deadtime --update 5s
@@ -138,10 +139,12 @@ cib_up()
 	crm n1 crm_attribute --name no-quorum-policy --update ignore
 	crm n1 cibadmin -C -o resources --xml-text '<primitive id="fencing" class="stonith"
 		type="fence_legacy"><instance_attributes id="fencing-i"><nvpair id="fencing-p"
-		name="pcmk_host_list" value="n1 n2"/></instance_attributes></primitive>'
+		name="pcmk_host_list" value="n1 n2"/><nvpair id="fencing-d"
+		name="pcmk_delay_base" value="n1:15s;n2:0s"/></instance_attributes></primitive>'
 }
 
-# resource NAME COMMAND [OPTIONS]: a process of the cluster; starts on n1 if it can.
+# resource NAME COMMAND [OPTIONS]: a process of the cluster; starts on n1 if it can. It is made
+# stopped: it must not start before its place is known.
 resource()
 {
 	local id=$1
@@ -156,6 +159,7 @@ resource()
 	</instance_attributes>
 	<meta_attributes id='$id-m'>
 	<nvpair id='$id-g' name='allow-migrate' value='true'/>
+	<nvpair id='$id-r' name='target-role' value='Stopped'/>
 	</meta_attributes>
 	<operations>
 	<op id='$id-monitor' name='monitor' interval='5s' timeout='30s'/>
@@ -166,6 +170,7 @@ resource()
 	)"
 	crm n1 cibadmin -C -o constraints --xml-text \
 		"<rsc_location id='$id-l' rsc='$id' node='n1' score='50'/>"
+	crm n1 crm_resource -r "$id" --meta -p target-role -v Started
 }
 
 # runs_on NAME NODE: Pacemaker believes so, asked on that node.

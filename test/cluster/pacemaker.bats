@@ -72,7 +72,7 @@ streaming()
 # failed_on NAME NODE: its migrate_to has, and Pacemaker has noted that.
 failed_on()
 {
-	crm "$2" crm_mon -1 | grep -q "^  \* ${1}_migrate_to_0 on $2 'error'"
+	crm "$2" crm_mon -1 | grep -qE "^  \* $1(_migrate_to_0| migrate_to) on $2 .*'error'"
 }
 
 @test "the target's node dies in the middle: the process runs on where Pacemaker has it" {
@@ -83,4 +83,31 @@ failed_on()
 	eventually 60 failed_on a n1 || { ops a n1; fail 'Pacemaker has not seen that'; }
 	same_one a
 	runs_on a n1 # blocked there: an operator cleans up
+}
+
+begun_again()
+{
+	[ "$(grep -c '^ready' "$SCRATCH/$1/victim.log")" = 2 ] && [ "$(copies "$SCRATCH/$1")" = 1 ]
+}
+
+@test "the source's node dies in the middle: the process is started anew on the other, once" {
+	victim_resource a '--max-bandwidth 4M --stall-timeout 2000 --precopy off'
+	standby n1 on
+	eventually 60 streaming n1 a || { ops a n1; fail 'it does not move'; }
+	kill_node n1
+	eventually 90 settled_on a n2 || { ops a n2; fail 'a does not start'; }
+	eventually 20 begun_again a
+	crm n2 "$MFD" status --dir /run/criu-multifd a | grep -q 'aborted'
+	verify_victim "$SCRATCH/a"
+}
+
+@test "the link is cut in the middle: the survivor of the fencing has the only copy" {
+	victim_resource a '--max-bandwidth 4M --stall-timeout 2000 --precopy off'
+	standby n1 on
+	eventually 60 streaming n1 a || { ops a n1; fail 'it does not move'; }
+	ip -n "$NS_A" link set eth0 down
+	eventually 90 is_dead "$(cat "$ROOT/n2.init")" || { ops a n1; fail 'n2 is not fenced'; }
+	eventually 60 failed_on a n1 || { ops a n1; fail 'Pacemaker has not seen that'; }
+	same_one a
+	runs_on a n1
 }
