@@ -95,12 +95,19 @@ void mfd_doubt_end(struct mfd_worker *w)
 
 /* ---- the tasks here are dead ---- */
 
+/* What the latest try has met: for status, from the first that has failed on. */
+static void note_untold(struct mfd_worker *w, const struct mfd_error *err)
+{
+	mfd_assert(mfd_send_phase(w->sh) == MFD_SEND_RELEASED);
+	mfd_assert(err->code);
+	w->doubt.kind = MFD_PROGRESS_UNTOLD;
+	snprintf(w->doubt.why, sizeof(w->doubt.why), "%s", mfd_error_text(err));
+}
+
 static void say_untold(struct mfd_worker *w, const struct mfd_error *err)
 {
 	mfd_assert(w->progress);
 	mfd_assert(err->code);
-	w->doubt.kind = MFD_PROGRESS_UNTOLD;
-	snprintf(w->doubt.why, sizeof(w->doubt.why), "%s", mfd_error_text(err));
 	if (w->times.ready_us)
 		mfd_log_error(
 			"the tasks are gone here, but %s could not be told: %s.  The target holds session '%s' "
@@ -167,6 +174,7 @@ static int tell_for(struct mfd_worker *w, uint64_t ms, int rests, struct mfd_err
 		ret = tell_once(w, err, &rests);
 		if (!ret || ret == -ECANCELED)
 			return ret;
+		note_untold(w, err);
 		if (rests)
 			continue;
 		if (mfd_io_now_ms() - start >= ms)

@@ -84,6 +84,14 @@ stall_row()
 	COMPLETE=1 stall_row stall-before ready
 }
 
+# From the first try that has failed on status says that it is in doubt, why, and what is left.
+says_untold()
+{
+	"$MFD" status --source "$IMG" --json |
+		jq -e '.phase == "releasing" and .in_doubt and (.doubt | length > 0) and
+			(.advice | startswith("The tasks here are dead"))' >/dev/null
+}
+
 # bats test_tags=tls
 @test "step 8, stall before COMMIT: the source has let go, the copy runs when the link heals" {
 	local look
@@ -99,6 +107,7 @@ stall_row()
 		jq -e '.acknowledged == false and .held_by == null' <<<"$output"
 		sleep 1
 	done
+	eventually 10 says_untold
 	heal
 	end_dump
 	[ "$DUMP_RC" = 0 ]
