@@ -56,6 +56,14 @@ void mfd_status_figures_print(const Mfd__SessionEntry *e);
 /* Microseconds as "1234.5 ms". */
 const char *mfd_status_ms(uint64_t us, char *buf, size_t len);
 
+/* ---- status_scope.c ---- */
+
+#define MFD_STATUS_SCOPE 256 /* bytes, with the NUL */
+/* The scope that the server has made for what it restored; NULL: it lives in none. Returns name. */
+const char *mfd_status_scope(const Mfd__SessionEntry *e, char name[MFD_STATUS_SCOPE]);
+/* Nonzero: the control group is in one. */
+int mfd_status_scope_of(const char *group, char name[MFD_STATUS_SCOPE]);
+
 /* The sender whose criu dump works, or worked, in `dir`. The exit code. */
 int mfd_status_source(const char *dir, int json, int channels);
 

@@ -95,7 +95,7 @@ static struct json_object *session_json(const struct mfd_status *s,
 {
 	struct json_object *o = json_object_new_object();
 	const Mfd__SessionEntry *e = f->entry;
-	char state[32], buf[MFD_WORDS_ADVICE];
+	char state[32], buf[MFD_WORDS_ADVICE], scope[MFD_STATUS_SCOPE];
 	const char *advice;
 
 	add_text(o, "session", f->name);
@@ -125,6 +125,7 @@ static struct json_object *session_json(const struct mfd_status *s,
 	mfd_status_figures_json(o, e);
 	add_times(o, s, e);
 	add_number(o, "restored_pid", e->has_restored_pid, e->restored_pid);
+	add_text(o, "scope", mfd_status_scope(e, scope));
 	add_number(o, "server_pid", e->has_server_pid, e->server_pid);
 	add(o, "server_runs", json_object_new_boolean(mfd_words_server_runs(e)));
 	return o;

@@ -43,6 +43,8 @@ const char mfd_status_notes[] =
 	"  later_error               why a later session of this name was aborted before it had any images\n"
 	"  both_run                  it runs here, and its source has said that its tasks run on there, too\n"
 	"  held_by                   what keeps the restored tasks from running until the source lets go\n"
+	"  restored_pid, scope       the first process that the server restored; the scope of systemd's that it lives in,\n"
+	"                            null: none\n"
 	"  ran_held                  a restored process that ran all the same, before that; null: none was seen to\n"
 	"  held                      \"queued\" while its source waits before it freezes anything, \"pages\" while pages wait at\n"
 	"                            the source until the restore has finished\n"

@@ -144,12 +144,14 @@ static void print_notes(const struct mfd_status *s, const struct mfd_session_fil
 
 static void print_figures(const struct mfd_session_file *f)
 {
-	char name[NAME_MAX + 1];
+	char name[NAME_MAX + 1], scope[MFD_STATUS_SCOPE];
 
 	if (!f->entry)
 		return;
 	snprintf(name, sizeof(name), "%s", f->name);
 	printf("\n%s:\n", mfd_image_text_clean(name));
+	if (mfd_status_scope(f->entry, scope))
+		printf("    restored in %s\n", mfd_image_text_clean(scope));
 	mfd_status_figures_print(f->entry);
 }
 

@@ -21,12 +21,15 @@
 #include "command.h"
 #include "held.h"
 #include "restore_run.h"
+#include "restore_scope.h"
 
 #define LINK 3
 
-static void tell(enum mfd_restore_word word, int value)
+static void tell(enum mfd_restore_word word, int value, const char *text)
 {
 	struct mfd_restore_news m = { .word = word, .value = value };
+
+	snprintf(m.text, sizeof(m.text), "%s", text);
 
 	/* A server that is gone cannot be told anything, and will find or has killed us. */
 	(void)!send(LINK, &m, sizeof(m), MSG_NOSIGNAL);
@@ -122,7 +125,7 @@ static int keep(pid_t criu)
 	while ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR) {
 		if (pid != criu)
 			continue;
-		tell(MFD_RESTORE_CRIU_ENDED, status);
+		tell(MFD_RESTORE_CRIU_ENDED, status, "");
 		close(LINK);
 		/* The restored tasks hold nothing of the session's folder, neither may we. */
 		dup2(STDIN_FILENO, STDERR_FILENO);
@@ -151,7 +154,17 @@ static int run_criu(char **argv, char **words, int n)
 	return keep(pid);
 }
 
-static int in_own_namespace(char **argv, char **words, int n)
+/* Told with the warden: "" without systemd, the scope, or "-" and why there is none. */
+static void enter_scope(const char *folder, char *text, size_t len)
+{
+	const char *slash = strrchr(folder, '/');
+	char name[MFD_RESTORE_SCOPE_NAME], why[200] = "";
+	int ret = mfd_restore_scope_enter(slash ? slash + 1 : folder, name, why, sizeof(why));
+
+	snprintf(text, len, "%s%s", ret ? "-" : "", ret ? why : name);
+}
+
+static int in_own_namespace(char **argv, char **words, int n, const char *scope)
 {
 	pid_t pid;
 
@@ -161,7 +174,7 @@ static int in_own_namespace(char **argv, char **words, int n)
 	if (pid < 0)
 		return fail("fork");
 	if (pid) {
-		tell(MFD_RESTORE_WARDEN, pid);
+		tell(MFD_RESTORE_WARDEN, pid, scope);
 		return MFD_EXIT_OK;
 	}
 	if (own_proc())
@@ -171,6 +184,7 @@ static int in_own_namespace(char **argv, char **words, int n)
 
 int mfd_restore_child(int argc, char **argv)
 {
+	char scope[sizeof(((struct mfd_restore_news *)0)->text)];
 	int type = 0;
 	socklen_t len = sizeof(type);
 
@@ -182,11 +196,12 @@ int mfd_restore_child(int argc, char **argv)
 	}
 	if (set_up_process(argv[4]))
 		return fail("starting in %s", argv[4]);
+	enter_scope(argv[4], scope, sizeof(scope));
 	if (strcmp(argv[3], "-") && enter_network(argv[3]))
 		return fail("network namespace %s", argv[3]);
 	if (!strcmp(argv[2], "own"))
-		return in_own_namespace(argv + 5, argv, argc);
+		return in_own_namespace(argv + 5, argv, argc, scope);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	tell(MFD_RESTORE_WARDEN, getpid());
+	tell(MFD_RESTORE_WARDEN, getpid(), scope);
 	return run_criu(argv + 5, argv, argc);
 }

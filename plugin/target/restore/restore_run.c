@@ -219,6 +219,12 @@ static int take_warden(struct mfd_restore *r, char *text, size_t len)
 				 "the process that shall run it did not start");
 		return -ECHILD;
 	}
+	if (m.text[0] == '-')
+		mfd_log_warn(
+			"%s: systemd gives no scope to what is restored (%s): it lives in the server's unit",
+			r->what.name, m.text + 1);
+	else if (m.text[0])
+		mfd_log_info("%s: what is restored lives in %s", r->what.name, m.text);
 	r->warden = m.value;
 	r->warden_fd = pidfd_open(r->warden, 0);
 	if (r->warden_fd >= 0)

@@ -98,8 +98,9 @@ static inline int mfd_restore_has_tasks(const struct mfd_restore *r)
 enum mfd_restore_word { MFD_RESTORE_WARDEN = 1, MFD_RESTORE_CRIU_ENDED, MFD_RESTORE_FAILED };
 struct mfd_restore_news {
 	uint32_t word;
-	int32_t value;	/* WARDEN: pid; CRIU_ENDED: as waitpid() says */
-	char text[248]; /* FAILED */
+	int32_t value; /* WARDEN: pid; CRIU_ENDED: as waitpid() says */
+	/* FAILED; WARDEN: its scope, "" without systemd, "-" and why there is none */
+	char text[264];
 };
 
 void mfd_restore_init(struct mfd_restore *r, const struct mfd_restore_what *what);
