@@ -15,13 +15,13 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "held.h"
 #include "restore_run.h"
 #include "restore_scope.h"
+#include "warden.h"
 
 #define LINK 3
 
@@ -75,6 +75,8 @@ static int set_up_process(const char *folder)
 	dup2(err, STDERR_FILENO);
 	close(null);
 	close(err);
+	if (mfd_warden_open())
+		return -1;
 	return chdir("/");
 }
 
@@ -116,21 +118,20 @@ static void be_warden(char **argv, int argc)
 	memcpy(argv[0], title, len < sizeof(title) ? len : sizeof(title) - 1);
 }
 
-/* The warden's life: until no child is left. */
-static int keep(pid_t criu)
+/* The restored tasks hold nothing of the session's folder, neither may we. */
+static void criu_ended(int status)
 {
-	int status;
-	pid_t pid;
+	tell(MFD_RESTORE_CRIU_ENDED, status, "");
+	close(LINK);
+	dup2(STDIN_FILENO, STDERR_FILENO);
+}
 
-	while ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR) {
-		if (pid != criu)
-			continue;
-		tell(MFD_RESTORE_CRIU_ENDED, status, "");
-		close(LINK);
-		/* The restored tasks hold nothing of the session's folder, neither may we. */
-		dup2(STDIN_FILENO, STDERR_FILENO);
-	}
-	return MFD_EXIT_OK;
+/* The worker can reach us by now.  Nonzero: it is gone. */
+static int await_go(void)
+{
+	struct mfd_restore_news m;
+
+	return recv(LINK, &m, sizeof(m), 0) != (ssize_t)sizeof(m) || m.word != MFD_RESTORE_GO;
 }
 
 /* `words`, `n`: the whole command line, of which CRIU's is the end. */
@@ -139,6 +140,8 @@ static int run_criu(char **argv, char **words, int n)
 	char name[17];
 	pid_t pid;
 
+	if (await_go())
+		return MFD_EXIT_FAILED;
 	mfd_restore_hold_name(name);
 	if (setenv(MFD_HELD_ENV, name, 1))
 		return fail("no memory");
@@ -151,7 +154,7 @@ static int run_criu(char **argv, char **words, int n)
 		_exit(127);
 	}
 	be_warden(words, n);
-	return keep(pid);
+	return mfd_warden_live(pid, criu_ended);
 }
 
 /* Told with the warden: "" without systemd, the scope, or "-" and why there is none. */

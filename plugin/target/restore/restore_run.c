@@ -228,9 +228,17 @@ static int take_warden(struct mfd_restore *r, char *text, size_t len)
 	r->warden = m.value;
 	r->warden_fd = pidfd_open(r->warden, 0);
 	if (r->warden_fd >= 0)
-		return 0;
+		return mfd_warden_link_set(&r->holds, r->warden_fd);
 	snprintf(text, len, "the process that shall run it has ended");
 	return -ECHILD;
+}
+
+static int let_start(struct mfd_restore *r)
+{
+	const struct mfd_restore_news m = { .word = MFD_RESTORE_GO };
+
+	mfd_assert(r->warden > 0 && r->warden_fd >= 0);
+	return send(r->link, &m, sizeof(m), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 static int start(struct mfd_restore *r, char **argv, char *text, size_t len)
@@ -245,6 +253,7 @@ static int start(struct mfd_restore *r, char **argv, char *text, size_t len)
 	close(pair[1]);
 	r->link = pair[0];
 	ret = ret ? ret : take_warden(r, text, len);
+	ret = ret ? ret : let_start(r);
 	if (ret)
 		mfd_io_close(&r->link);
 	return ret;
@@ -253,6 +262,7 @@ static int start(struct mfd_restore *r, char **argv, char *text, size_t len)
 void mfd_restore_init(struct mfd_restore *r, const struct mfd_restore_what *what)
 {
 	*r = (struct mfd_restore){ .what = *what, .warden_fd = -1, .link = -1, .dirfd = -1 };
+	mfd_warden_link_init(&r->holds);
 }
 
 int mfd_restore_start(struct mfd_restore *r, int dirfd, char *const *options, size_t n, char *text,
@@ -409,7 +419,7 @@ static int find_warden(struct mfd_restore *r, int dirfd)
 	if (r->warden_fd < 0)
 		return errno == ESRCH ? 0 : -errno;
 	r->warden = warden;
-	return 0;
+	return mfd_warden_link_set(&r->holds, r->warden_fd);
 }
 
 int mfd_restore_adopt(struct mfd_restore *r, int dirfd)
@@ -484,4 +494,10 @@ void mfd_restore_release(struct mfd_restore *r)
 	forget_tasks(r);
 	if (is_owners(r) && mfd_restore_phase(r) != MFD_RESTORE_RELEASED)
 		mfd_restore_enter_locked(r, MFD_RESTORE_RELEASED);
+}
+
+void mfd_restore_free(struct mfd_restore *r)
+{
+	mfd_restore_release(r);
+	mfd_warden_link_close(&r->holds);
 }

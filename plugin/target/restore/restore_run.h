@@ -10,7 +10,8 @@
  *
  * The warden is the ancestor of everything restored, so what must be continued or killed is found.
  * It is a child of init alone, lives as long as a restored task, and outlives the server.  In a pid
- * namespace of their own restored pids never clash.
+ * namespace of their own restored pids never clash.  It holds the userfaultfds of the tasks that
+ * lack pages (warden_link.h).
  */
 #ifndef MFD_RESTORE_RUN_H
 #define MFD_RESTORE_RUN_H
@@ -24,6 +25,7 @@
 #include "restore_hold.h"
 #include "restore_phase.h"
 #include "threads.h"
+#include "warden_link.h"
 
 #define MFD_RESTORE_LOG	   "restore.log" /* in the session's folder */
 #define MFD_RESTORE_ERRORS "restore.err" /* CRIU's standard error */
@@ -62,8 +64,9 @@ struct mfd_restore {
 	_Atomic enum mfd_restore_phase phase;
 	pid_t warden; /* 0 = none; valid while warden_fd says so */
 	int warden_fd;
-	int link;     /* from the warden; of the thread that waits for CRIU's end */
-	pid_t root;   /* first task, as seen here; 0 = not known */
+	int link;		      /* to the warden; of the thread that waits for CRIU's end */
+	struct mfd_warden_link holds; /* to it as well; any thread, also when it is released */
+	pid_t root;		      /* first task, as seen here; 0 = not known */
 	pid_t *tasks; /* to be continued; those that were stopped when they were dumped stay so */
 	size_t n_tasks;
 	size_t n_alive; /* of everything restored, zombies apart, when it was noted */
@@ -94,8 +97,13 @@ static inline int mfd_restore_has_tasks(const struct mfd_restore *r)
 	return mfd_restore_phase(r) >= MFD_RESTORE_STOPPED;
 }
 
-/* What the child says on its descriptor 3. */
-enum mfd_restore_word { MFD_RESTORE_WARDEN = 1, MFD_RESTORE_CRIU_ENDED, MFD_RESTORE_FAILED };
+/* What the child says on its descriptor 3; and what it is told there, before it starts CRIU. */
+enum mfd_restore_word {
+	MFD_RESTORE_WARDEN = 1,
+	MFD_RESTORE_CRIU_ENDED,
+	MFD_RESTORE_FAILED,
+	MFD_RESTORE_GO, /* to the child: no userfaultfd comes before its warden can be reached */
+};
 struct mfd_restore_news {
 	uint32_t word;
 	int32_t value; /* WARDEN: pid; CRIU_ENDED: as waitpid() says */
@@ -134,6 +142,8 @@ int mfd_restore_warden_lives(const struct mfd_restore *r);
 void mfd_restore_kill(struct mfd_restore *r);
 /* In any phase: the tasks are on their own now. */
 void mfd_restore_release(struct mfd_restore *r);
+/* The last of all. */
+void mfd_restore_free(struct mfd_restore *r);
 
 /* restore_child.c: `restore --from-server own|host NETNS|- FOLDER CRIU ARGUMENTS...` */
 int mfd_restore_child(int argc, char **argv);

@@ -97,7 +97,7 @@ void mfd_commit_stands_alone(struct mfd_session *s)
 		mfd_log_error("%s: %s: %s", s->name, MFD_NOTES_FILE, strerror(-ret));
 		return;
 	}
-	mfd_guard_withdraw_all(&s->server->guard, s->name);
+	mfd_guard_withdraw_all(&s->server->guard, &s->restore.holds, s->name);
 	pthread_mutex_lock(&s->lock);
 	s->deposits.all = 0;
 	pthread_mutex_unlock(&s->lock);

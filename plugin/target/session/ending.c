@@ -291,7 +291,7 @@ void mfd_session_wind_up(struct mfd_session *s)
 	if (s->over == MFD_OVER_DONE)
 		mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE);
 	if ((s->over == MFD_OVER_DONE || keeps) && mfd_session_has_deposits(s))
-		mfd_guard_withdraw_all(&s->server->guard, s->name);
+		mfd_guard_withdraw_all(&s->server->guard, &s->restore.holds, s->name);
 	if (s->over == MFD_OVER_DONE)
 		end_done(s);
 	else if (s->over == MFD_OVER_ABORTED)

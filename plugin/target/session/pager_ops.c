@@ -85,20 +85,24 @@ static int note_deposit(struct mfd_session *s, const struct mfd_pager_deposit *h
 	return ret;
 }
 
-/* Nonzero when it is the last of a task: every page of every task is in then. */
-static int note_withdrawal(struct mfd_session *s, int uffd)
+/* LAST_TASK: every page of every task is in then. */
+enum withdrawn { CONNECTION, TASK, LAST_TASK };
+
+static enum withdrawn note_withdrawal(struct mfd_session *s, int uffd)
 {
-	int last = 0;
+	enum withdrawn what = TASK;
 
 	mfd_assert(s->plan);
 	mfd_assert(uffd >= 0);
 	pthread_mutex_lock(&s->lock);
-	if (s->deposits.conn == uffd + 1)
+	if (s->deposits.conn == uffd + 1) {
 		s->deposits.conn = 0;
-	else if (s->deposits.tasks)
-		last = !--s->deposits.tasks;
+		what = CONNECTION;
+	} else if (s->deposits.tasks && !--s->deposits.tasks) {
+		what = LAST_TASK;
+	}
 	pthread_mutex_unlock(&s->lock);
-	return last;
+	return what;
 }
 
 static int count_deposit(struct mfd_session *s)
@@ -129,11 +133,12 @@ static int op_deposit(void *arg, struct mfd_pager_deposit *h)
 		return ret;
 	if (h->forked)
 		return note_deposit(s, h,
-				    mfd_guard_deposit(&s->server->guard, s->name, h->task, h->uffd,
-						      h->book, -1, 1));
+				    mfd_guard_deposit(&s->server->guard, &s->restore.holds, s->name,
+						      h->task, h->uffd, h->book, -1, 1));
 	if (!h->task) {
 		pidfd = mfd_lazysock_peer(h->uffd);
-		ret = mfd_guard_deposit(&s->server->guard, s->name, 0, h->uffd, -1, pidfd, 0);
+		ret = mfd_guard_deposit(&s->server->guard, &s->restore.holds, s->name, 0, h->uffd,
+					-1, pidfd, 0);
 		mfd_io_close(&pidfd);
 		return note_deposit(s, h, ret);
 	}
@@ -142,8 +147,8 @@ static int op_deposit(void *arg, struct mfd_pager_deposit *h)
 		pidfd = pidfd_open(pid, 0);
 	ret = mfd_notes_mark(s->dirfd, h->task, pid);
 	if (!ret)
-		ret = mfd_guard_deposit(&s->server->guard, s->name, h->task, h->uffd, h->book,
-					pidfd, 0);
+		ret = mfd_guard_deposit(&s->server->guard, &s->restore.holds, s->name, h->task,
+					h->uffd, h->book, pidfd, 0);
 	mfd_log_debug("%s: task %u is process %d here", s->name, h->task, pid);
 	h->pid = sure ? pid : 0;
 	mfd_io_close(&pidfd);
@@ -157,11 +162,16 @@ static int op_deposit(void *arg, struct mfd_pager_deposit *h)
 static void op_withdraw(void *arg, int uffd)
 {
 	struct mfd_session *s = arg;
+	enum withdrawn what = note_withdrawal(s, uffd);
 
-	if (note_withdrawal(s, uffd) && s->plan->early && !s->plan->whole &&
+	if (what == CONNECTION) {
+		mfd_guard_withdraw_conn(&s->server->guard, s->name, uffd);
+		return;
+	}
+	if (what == LAST_TASK && s->plan->early && !s->plan->whole &&
 	    mfd_notes_add(s->dirfd, MFD_NOTE_COMPLETE))
 		return; /* they are held until the commit */
-	mfd_guard_withdraw(&s->server->guard, s->name, uffd);
+	mfd_guard_withdraw(&s->server->guard, &s->restore.holds, s->name, uffd);
 }
 
 static void op_abandon(void *arg)

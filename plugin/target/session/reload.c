@@ -139,10 +139,14 @@ static int may_be_restored(const Mfd__SessionEntry *e)
 	       e->state == MFD__SESSION_STATE__COMMITTED;
 }
 
-/* The store goes when the tasks have gone on, just before DONE is written. */
+/*
+ * The store goes when the tasks have gone on, just before DONE is written.  Nothing of a session
+ * that is DONE is held any more.
+ */
 static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__SessionEntry *e)
 {
 	mfd_log_info("%s: done, its worker had no time to say so", name);
+	mfd_takeover_needless(&sv->takeover, dirfd, name);
 	mfd_held_release(dirfd);
 	mfd_pagestore_remove(dirfd);
 	e->state = MFD__SESSION_STATE__DONE;
@@ -150,7 +154,6 @@ static void finish(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sess
 	e->has_done_us = 1;
 	mfd_session_file_store(dirfd, e, 1);
 	mfd_clean_done(dirfd);
-	mfd_takeover_needless(&sv->takeover, name);
 }
 
 /*
@@ -182,7 +185,7 @@ static int follow(struct mfd_server *sv, int dirfd, const char *name, Mfd__Sessi
 			mfd_log_warn("%s: its restored tasks stay as they are", name);
 			note_unloadable(dirfd, name, e, mfd_error_text(&err));
 			atomic_store(&sv->reload.waits, 1);
-			mfd_takeover_needless(&sv->takeover, name);
+			mfd_takeover_needless(&sv->takeover, dirfd, name);
 			return 1;
 		}
 		if (mfd_life_cannot_tell(err.code)) { /* of our own: no reason to kill them */

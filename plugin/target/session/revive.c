@@ -115,7 +115,7 @@ static int stand_by(struct mfd_session *s, struct mfd_error *err)
 	atomic_store(&s->restored, 1);
 	s->copy = MFD_COPY_ALONE;
 	mfd_address_adopt(s);
-	mfd_takeover_needless(&s->server->takeover, s->name);
+	mfd_takeover_needless(&s->server->takeover, s->dirfd, s->name);
 	return 0;
 }
 

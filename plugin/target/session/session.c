@@ -253,7 +253,7 @@ void mfd_session_put(struct mfd_session *s)
 	mfd_assert(!atomic_load(&s->pager));
 	mfd_assert(!s->link.control && !s->link.attached);
 	mfd_session_drop_mail(s);
-	mfd_restore_release(&s->restore);
+	mfd_restore_free(&s->restore);
 	if (s->store)
 		mfd_pagestore_close(s->store);
 	while (s->asked.n_restore_options)

@@ -67,8 +67,9 @@ int mfd_guard_ready(struct mfd_guard *g)
 	return request(g, MFD_GUARD_READY, "");
 }
 
-int mfd_guard_withdraw_all(struct mfd_guard *g, const char *session)
+int mfd_guard_withdraw_all(struct mfd_guard *g, struct mfd_warden_link *w, const char *session)
 {
+	mfd_warden_drop_all(w, session);
 	return request(g, MFD_GUARD_WITHDRAW_ALL, session);
 }
 
@@ -82,8 +83,8 @@ int mfd_guard_exec(struct mfd_guard *g)
 	return request(g, MFD_GUARD_EXEC, "");
 }
 
-int mfd_guard_deposit(struct mfd_guard *g, const char *session, uint32_t task, int uffd, int book,
-		      int pidfd, int forked)
+int mfd_guard_deposit(struct mfd_guard *g, struct mfd_warden_link *w, const char *session,
+		      uint32_t task, int uffd, int book, int pidfd, int forked)
 {
 	struct mfd_guard_msg m = { .kind = MFD_GUARD_DEPOSIT, .task = task, .number = uffd };
 	int fds[3] = { uffd }, n = 1;
@@ -98,12 +99,21 @@ int mfd_guard_deposit(struct mfd_guard *g, const char *session, uint32_t task, i
 	}
 	m.flags |= forked ? MFD_GUARD_FORKED : 0;
 	snprintf(m.session, sizeof(m.session), "%s", session);
+	if (task)
+		mfd_warden_keep(w, session, uffd);
 	return exchange(g, &m, fds, n);
 }
 
-int mfd_guard_withdraw(struct mfd_guard *g, const char *session, int uffd)
+int mfd_guard_withdraw(struct mfd_guard *g, struct mfd_warden_link *w, const char *session,
+		       int uffd)
 {
-	struct mfd_guard_msg m = { .kind = MFD_GUARD_WITHDRAW, .number = uffd };
+	mfd_warden_drop(w, session, uffd);
+	return mfd_guard_withdraw_conn(g, session, uffd);
+}
+
+int mfd_guard_withdraw_conn(struct mfd_guard *g, const char *session, int conn)
+{
+	struct mfd_guard_msg m = { .kind = MFD_GUARD_WITHDRAW, .number = conn };
 
 	snprintf(m.session, sizeof(m.session), "%s", session);
 	return exchange(g, &m, NULL, 0);

@@ -16,6 +16,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "warden_link.h"
+
 enum mfd_guard_kind {
 	MFD_GUARD_READY = 1, /* the sessions are reloaded: what no session claimed is not needed */
 	MFD_GUARD_DEPOSIT,   /* hold copies of the descriptors that come along */
@@ -51,13 +53,20 @@ int mfd_guard_ready(struct mfd_guard *g);
 /*
  * Deposit copies of these (-1: none).  task 0: uffd is the connection of a restore, pidfd is CRIU's
  * process.
+ *
+ * The warden, if there is one (else `w` is linked to none), holds a copy of each userfaultfd that
+ * is deposited: it gets it before the supervisor does, and closes it before that.  So whichever
+ * process dies in between, a later worker knows of all that the warden holds.
  */
-int mfd_guard_deposit(struct mfd_guard *g, const char *session, uint32_t task, int uffd, int book,
-		      int pidfd, int forked);
+int mfd_guard_deposit(struct mfd_guard *g, struct mfd_warden_link *w, const char *session,
+		      uint32_t task, int uffd, int book, int pidfd, int forked);
 /* `uffd` is our number of it, and still open. */
-int mfd_guard_withdraw(struct mfd_guard *g, const char *session, int uffd);
+int mfd_guard_withdraw(struct mfd_guard *g, struct mfd_warden_link *w, const char *session,
+		       int uffd);
+/* Of the connection of a restore, which no warden holds. */
+int mfd_guard_withdraw_conn(struct mfd_guard *g, const char *session, int conn);
 /* Every page is installed: withdraw all that the session has deposited. */
-int mfd_guard_withdraw_all(struct mfd_guard *g, const char *session);
+int mfd_guard_withdraw_all(struct mfd_guard *g, struct mfd_warden_link *w, const char *session);
 /* Kill the tasks, wait, withdraw all.  A restore that is not finished is ended (unfinished.h). */
 int mfd_guard_kill(struct mfd_guard *g, const char *session);
 /* Go on in a new program as soon as the worker has ended; -EALREADY, ... */

@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <poll.h>
 #include <signal.h>
@@ -84,13 +85,30 @@ static int has_open(int pid, int uffd)
 	return yes;
 }
 
+/* A process of ours that has a copy, and no table in common with us. */
+static int is_ours(int pid)
+{
+	static const char *const names[] = { "mfd-warden\n", "mfd-standby\n" };
+	char path[64], name[24] = "";
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, name, sizeof(name) - 1);
+	if (fd >= 0)
+		close(fd);
+	return n > 0 && (!strcmp(name, names[0]) || !strcmp(name, names[1]));
+}
+
 static int is_wanted(int pid, void *arg)
 {
 	struct wanted *w = arg;
 
 	/* Neither the supervisor nor the heir, which shares our table. */
 	if (pid == getpid() || pid == getppid() ||
-	    !syscall(SYS_kcmp, getpid(), pid, KCMP_FILES, 0, 0) || !has_open(pid, w->uffd))
+	    !syscall(SYS_kcmp, getpid(), pid, KCMP_FILES, 0, 0) || !has_open(pid, w->uffd) ||
+	    is_ours(pid))
 		return 0;
 	w->pid = pid;
 	w->sure = is_task(pid, w->task);

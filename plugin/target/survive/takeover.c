@@ -96,7 +96,7 @@ void mfd_takeover_done(struct mfd_takeover *t, const char *session,
 		if (!mfd_deposit_is_of(h, session))
 			continue;
 		if (!h->task) { /* the connection of the restore */
-			mfd_guard_withdraw(t->guard, session, h->uffd);
+			mfd_guard_withdraw_conn(t->guard, session, h->uffd);
 			mfd_io_close(&h->uffd);
 		}
 		mfd_io_close(&h->book);
@@ -111,9 +111,19 @@ void mfd_takeover_kill(struct mfd_takeover *t, const char *session)
 	close_all(t, session);
 }
 
-void mfd_takeover_needless(struct mfd_takeover *t, const char *session)
+void mfd_takeover_needless(struct mfd_takeover *t, int dirfd, const char *session)
 {
-	mfd_guard_withdraw_all(t->guard, session);
+	struct mfd_warden_link warden;
+	int ret;
+
+	mfd_warden_link_init(&warden);
+	ret = mfd_warden_link_find(&warden, dirfd);
+	if (ret)
+		mfd_log_error(
+			"%s: the warden cannot be looked for (%s): a task may wait until it ends",
+			session, strerror(-ret));
+	mfd_guard_withdraw_all(t->guard, &warden, session);
+	mfd_warden_link_close(&warden);
 	close_all(t, session);
 }
 

@@ -42,8 +42,8 @@ void mfd_takeover_done(struct mfd_takeover *t, const char *session,
 		       const struct mfd_pager_deposit *list, size_t n);
 /* It cannot: the tasks are killed. */
 void mfd_takeover_kill(struct mfd_takeover *t, const char *session);
-/* The tasks lack nothing: the session's deposits are withdrawn. */
-void mfd_takeover_needless(struct mfd_takeover *t, const char *session);
+/* The tasks lack nothing: the session's deposits are withdrawn.  dirfd: of its folder. */
+void mfd_takeover_needless(struct mfd_takeover *t, int dirfd, const char *session);
 /* It could not be looked at; NULL: none could. */
 void mfd_takeover_spare(struct mfd_takeover *t, const char *session);
 /* Nonzero: it was spared, and is looked at now. */
