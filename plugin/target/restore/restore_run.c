@@ -227,10 +227,8 @@ static int take_warden(struct mfd_restore *r, char *text, size_t len)
 		mfd_log_info("%s: what is restored lives in %s", r->what.name, m.text);
 	r->warden = m.value;
 	r->warden_fd = pidfd_open(r->warden, 0);
-	if (r->warden_fd >= 0)
-		return mfd_warden_link_set(&r->holds, r->warden_fd);
 	snprintf(text, len, "the process that shall run it has ended");
-	return -ECHILD;
+	return r->warden_fd < 0 ? -ECHILD : mfd_warden_link_set(&r->holds, r->warden_fd);
 }
 
 static int let_start(struct mfd_restore *r)
