@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "log.h"
+#include "memory_server.h"
 #include "reread.h"
 #include "tls.h"
 
@@ -57,10 +58,7 @@ static void reread_rights(struct mfd_server *sv, enum mfd_reread how)
 		tell(how, MFD_LOG_INFO,
 		     "there is neither TLS nor a file of rights: nothing to "
 		     "read again");
-	if (!ret && now && mfd_rights_limits_memory(now) && !sv->max_memory)
-		tell(how, MFD_LOG_WARN,
-		     "max-memory in %s has no effect before this server is started or upgraded",
-		     mfd_rights_path(now));
+	mfd_memory_server_rights(sv, now);
 	mfd_rights_put(now);
 }
 

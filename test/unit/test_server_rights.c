@@ -273,6 +273,37 @@ static void test_limit_of_memory(void **state)
 	source_close(&t);
 }
 
+static void opened_with(struct source *s, const char *name, uint64_t bytes)
+{
+	Mfd__Hello h;
+
+	with_memory(&h, name, bytes);
+	source_init(s, name);
+	source_send_hello(s, &h);
+	source_take_hello_ok(s);
+}
+
+/* A peer without a limit of its own cannot take all of the memory. */
+static void test_share_of_memory(void **state)
+{
+	struct source s, t;
+	Mfd__Hello h;
+
+	(void)state;
+	write_rights("peer insecure sessions *\n");
+	server_start_with((const char *[]){ "--max-memory", "64M", "--peers", file }, 4);
+	with_memory(&h, "a", 52 << 20);
+	refused(&h, "and 127.0.0.1 may have 48.0 MiB for all its sessions: its operator can raise");
+	opened_with(&s, "a", 32 << 20);
+	with_memory(&h, "b", 16 << 20);
+	refused(&h, "and 127.0.0.1 may have 48.0 MiB for all its sessions");
+	source_from = "127.0.0.2";
+	opened_with(&t, "b", 8 << 20);
+	source_from = NULL;
+	source_close(&s);
+	source_close(&t);
+}
+
 /* A source that can be told is told; one that does not listen has to wait all the same. */
 static void test_limit_of_bandwidth(void **state)
 {
@@ -425,6 +456,25 @@ static void test_read_again(void **state)
 	refused(&h, "may not open a session of this name ('a')");
 }
 
+/* What the file says of memory counts from then on, also if it said nothing before. */
+static void test_memory_read_again(void **state)
+{
+	struct source s, t;
+	Mfd__Hello h;
+
+	(void)state;
+	start_with("peer insecure sessions *\n");
+	opened_with(&s, "a", 32 << 20);
+	write_rights("peer insecure sessions * max-memory 64M\n");
+	tell_hangup("/peers was read again, for sessions from now on");
+	with_memory(&h, "b", 32 << 20);
+	refused(&h, "and 127.0.0.1 may have 64.0 MiB for all its sessions");
+	opened_with(&t, "b", 8 << 20);
+	source_join_all(&s, 0); /* what was opened goes on */
+	source_close(&s);
+	source_close(&t);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,7 +483,8 @@ int main(int argc, char **argv)
 		SERVER_TEST(test_limits_of_a_block), SERVER_TEST(test_no_channel_left),
 		SERVER_TEST(test_limit_of_doubt),    SERVER_TEST(test_read_again),
 		SERVER_TEST(test_limit_of_memory),   SERVER_TEST(test_limit_of_bandwidth),
-		SERVER_TEST(test_user_namespace),
+		SERVER_TEST(test_user_namespace),    SERVER_TEST(test_share_of_memory),
+		SERVER_TEST(test_memory_read_again),
 	};
 
 	server_tests_init(argc, argv);

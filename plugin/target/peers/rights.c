@@ -79,14 +79,6 @@ const char *mfd_rights_path(const struct mfd_rights *r)
 	return r->path;
 }
 
-int mfd_rights_limits_memory(const struct mfd_rights *r)
-{
-	for (size_t i = 0; i < r->n; i++)
-		if (r->all[i].max_memory)
-			return 1;
-	return 0;
-}
-
 /* ---- which block is its? ---- */
 
 /* A name that is longer than any that a connection has fits nothing. */

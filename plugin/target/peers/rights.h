@@ -61,8 +61,6 @@ struct mfd_right *mfd_rights_add(struct mfd_rights *r);	 /* while it is made; NU
 struct mfd_rights *mfd_rights_get(struct mfd_rights *r); /* one more reference; fine with NULL */
 void mfd_rights_put(struct mfd_rights *r);		 /* fine with NULL */
 const char *mfd_rights_path(const struct mfd_rights *r);
-/* Some block has a limit of memory. */
-int mfd_rights_limits_memory(const struct mfd_rights *r);
 /* The block of a peer with these names (mfd_conn_names; "": it has proved none), or NULL. */
 const struct mfd_right *mfd_rights_find(const struct mfd_rights *r, const char *names);
 

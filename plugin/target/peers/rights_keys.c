@@ -187,7 +187,8 @@ const struct mfd_rights_key mfd_rights_keys[] = {
 	ONE("max-in-doubt", "N", max_in_doubt,
 	    "While so many sessions of it are in doubt it may open no other."),
 	ONE("max-memory", "SIZE", max_memory,
-	    "Memory for all its sessions together, counted as serve --max-memory counts it."),
+	    "Memory for all its sessions together, counted as serve --max-memory counts it. Without it a "
+	    "peer may have three quarters: of serve --max-memory, or else of this host's memory."),
 	ONE("max-channels", "N", max_channels,
 	    "Channels of all its sessions together. A session gets what is left of them."),
 	ONE("max-bandwidth", "RATE", max_bandwidth,

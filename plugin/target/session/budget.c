@@ -264,7 +264,9 @@ void mfd_budget_look(struct mfd_budget *b, const struct mfd_budget_claim *c,
 		f->claims++;
 		f->waiting += o->waiting;
 	}
-	if (c)
+	if (c) {
 		f->ahead = ahead_of(b, c);
+		f->room = room_for(b, c);
+	}
 	pthread_mutex_unlock(&b->lock);
 }

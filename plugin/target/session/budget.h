@@ -57,6 +57,7 @@ struct mfd_budget_figures {
 	uint64_t limit, promised, used, left, free;
 	unsigned claims, waiting;
 	unsigned ahead; /* that wait before the claim asked for */
+	uint64_t room;	/* what the claim asked for, and its owner, may still be promised */
 };
 
 void mfd_budget_init(struct mfd_budget *b, uint64_t limit);

@@ -10,6 +10,7 @@
 #include "memory_server.h"
 #include "promise.h"
 #include "session.h"
+#include "share.h"
 #include "size.h"
 
 #define TELL_MS	     1000
@@ -50,21 +51,21 @@ static void update_granted(struct mfd_session *s)
 	uint64_t old = atomic_load(&s->memory.granted);
 
 	mfd_assert(s->plan);
-	mfd_assert(s->server->max_memory);
+	mfd_assert(s->memory.counted);
 	while (old < now && !atomic_compare_exchange_weak(&s->memory.granted, &old, now))
 		;
 }
 
-/* Its owner has a limit of its own (max-memory), and that is what is too small. */
+/* Its owner's limit (mfd_share_memory) is what is too small. */
 static int is_own_limit(const struct mfd_session *s, uint64_t least)
 {
 	struct mfd_budget_figures f;
 
 	mfd_budget_look(&s->server->budget, NULL, &f);
-	return s->owner.right && s->owner.right->max_memory && least <= f.free;
+	return s->memory.most && least <= f.free;
 }
 
-static int say_own_limit(const struct mfd_owner *o, const char *name, uint64_t least,
+static int say_own_limit(const struct mfd_owner *o, const char *name, uint64_t least, uint64_t most,
 			 struct mfd_error *err)
 {
 	char need[MFD_SIZE_TEXT], limit[MFD_SIZE_TEXT];
@@ -73,8 +74,8 @@ static int say_own_limit(const struct mfd_owner *o, const char *name, uint64_t l
 		err, -EDQUOT,
 		"session %.80s needs %s of memory on the restore server, and %s may have %s for all "
 		"its sessions: its operator can raise 'max-memory' in %.100s there",
-		name, mfd_size_text(least, need), mfd_owner_text(o),
-		mfd_size_text(o->right->max_memory, limit), mfd_rights_path(o->rights));
+		name, mfd_size_text(least, need), mfd_owner_text(o), mfd_size_text(most, limit),
+		o->rights ? mfd_rights_path(o->rights) : MFD_RIGHTS_FILE);
 }
 
 static int fail_short(struct mfd_session *s, uint64_t least)
@@ -82,7 +83,7 @@ static int fail_short(struct mfd_session *s, uint64_t least)
 	struct mfd_error err = { 0 };
 
 	if (is_own_limit(s, least))
-		say_own_limit(&s->owner, s->name, least, &err);
+		say_own_limit(&s->owner, s->name, least, s->memory.most, &err);
 	else if (least > s->server->max_memory)
 		mfd_promise_too_much(s->server, s->name, least, &err);
 	else
@@ -122,14 +123,15 @@ int mfd_memory_check(struct mfd_server *sv, const struct mfd_owner *o,
 	struct mfd_promise p = mfd_promise_for(sv, lim,
 					       mfd_plan_granted(h, mfd_server_restores_early(sv)),
 					       h->has_wait_ms, h->memory);
+	const uint64_t most = mfd_share_memory(sv, o);
 	struct mfd_budget_figures f;
 
 	if (!sv->max_memory)
 		return 0;
-	if (o->right && o->right->max_memory && p.least > o->right->max_memory)
-		return say_own_limit(o, h->session, p.least, err);
 	if (p.least > sv->max_memory)
 		return mfd_promise_too_much(sv, h->session, p.least, err);
+	if (most && p.least > most)
+		return say_own_limit(o, h->session, p.least, most, err);
 	mfd_budget_look(&sv->budget, NULL, &f);
 	if (p.least > f.free)
 		mfd_memory_server_sweep(sv);
@@ -144,7 +146,7 @@ static void own(struct mfd_session *s)
 	mfd_assert(!s->memory.claim.in);
 	mfd_assert(s->presence == MFD_PRESENCE_CLAIMED);
 	s->memory.claim.owner = mfd_owner_text(&s->owner);
-	s->memory.claim.most = s->owner.right ? s->owner.right->max_memory : 0;
+	s->memory.claim.most = s->memory.most;
 }
 
 int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_error *err)
@@ -155,7 +157,9 @@ int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_erro
 
 	mfd_assert(s->plan && s->phase == MFD_PHASE_NONE);
 	mfd_assert(!s->memory.claim.in);
-	if (!sv->max_memory)
+	s->memory.counted = sv->max_memory > 0;
+	s->memory.most = mfd_share_memory(sv, &s->owner);
+	if (!s->memory.counted)
 		return 1;
 	s->memory.base = mfd_promise_base(&s->limits, s->plan->follow);
 	atomic_store(&s->memory.room_ok, h->has_wait_ms);
@@ -166,7 +170,7 @@ int mfd_memory_enter(struct mfd_session *s, const Mfd__Hello *h, struct mfd_erro
 	if (ret == 1)
 		update_granted(s);
 	else if (!ret && !h->wait_ms && is_own_limit(s, p.least))
-		ret = say_own_limit(&s->owner, s->name, p.least, err);
+		ret = say_own_limit(&s->owner, s->name, p.least, s->memory.most, err);
 	else if (!ret && !h->wait_ms)
 		ret = mfd_promise_not_now(sv, s->name, p.least, err);
 	else if (ret)
@@ -180,7 +184,8 @@ void mfd_memory_adopt(struct mfd_session *s)
 {
 	mfd_assert(s->plan && s->phase != MFD_PHASE_NONE);
 	mfd_assert(!atomic_load(&s->thread));
-	if (!s->server->max_memory)
+	s->memory.counted = s->server->max_memory > 0;
+	if (!s->memory.counted)
 		return;
 	s->memory.base = used_now(s);
 	atomic_store(&s->memory.need, s->lazy_pages << MFD_WIRE_PAGE_SHIFT);
@@ -194,9 +199,9 @@ void mfd_memory_adopt(struct mfd_session *s)
 
 uint64_t mfd_memory_limit(const struct mfd_session *s)
 {
-	uint64_t own = s->owner.right ? s->owner.right->max_memory : 0, all = s->server->max_memory;
+	uint64_t own = s->memory.most, all = s->memory.counted ? s->server->max_memory : 0;
 
-	if (all == MFD_MEMORY_COUNTED)
+	if (!all || all == MFD_MEMORY_COUNTED)
 		return own;
 	return own && own < all ? own : all;
 }
@@ -228,7 +233,7 @@ void mfd_memory_size(struct mfd_session *s, uint64_t bytes)
 
 	mfd_assert(s->plan);
 	mfd_assert(s->server);
-	if (!s->server->max_memory || atomic_load(&s->sealed) || atomic_load(&s->memory.open))
+	if (!s->memory.counted || atomic_load(&s->sealed) || atomic_load(&s->memory.open))
 		return;
 	atomic_store(&s->memory.need, bytes);
 	p = promise_of(s);
@@ -248,7 +253,7 @@ uint64_t mfd_memory_room(struct mfd_session *s)
 	uint64_t granted = atomic_load(&s->memory.granted),
 		 not_for_pages = atomic_load(&s->memory.taken_before);
 
-	if (!s->server->max_memory || !elastic(s) || atomic_load(&s->memory.open) ||
+	if (!s->memory.counted || !elastic(s) || atomic_load(&s->memory.open) ||
 	    atomic_load(&s->sealed))
 		return UINT64_MAX;
 	not_for_pages += MFD_PROMISE_URGENT;
@@ -301,7 +306,7 @@ int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, ui
 
 	mfd_assert(s->plan);
 	mfd_assert(what <= MFD_MEMORY_URGENT);
-	if (!s->server->max_memory)
+	if (!s->memory.counted)
 		return 0;
 	now = atomic_fetch_add(&s->memory.taken, bytes) + bytes;
 	if (now + keep <= atomic_load(&s->memory.granted) || what == MFD_MEMORY_URGENT)
@@ -322,8 +327,8 @@ int mfd_memory_take(struct mfd_session *s, struct mfd_conn *c, uint32_t task, ui
 void mfd_memory_give(struct mfd_session *s, uint64_t bytes)
 {
 	mfd_assert(s->plan);
-	mfd_assert(!s->server->max_memory || atomic_load(&s->memory.taken) >= bytes);
-	if (s->server->max_memory)
+	mfd_assert(!s->memory.counted || atomic_load(&s->memory.taken) >= bytes);
+	if (s->memory.counted)
 		atomic_fetch_sub(&s->memory.taken, bytes);
 }
 
@@ -339,8 +344,8 @@ static void tell_queued(struct mfd_session *s)
 	s->memory.told_ms = mfd_io_now_ms();
 	mfd_budget_look(&s->server->budget, &s->memory.claim, &f);
 	m.need = promise_of(s).least;
-	m.free = f.free;
-	m.limit = f.limit;
+	m.free = f.room;
+	m.limit = mfd_memory_limit(s);
 	m.has_ahead = 1;
 	m.ahead = f.ahead;
 	mfd_session_send(s, MFD_WIRE_QUEUED, &m.base);
@@ -378,7 +383,7 @@ void mfd_memory_tick(struct mfd_session *s)
 {
 	uint64_t used;
 
-	if (!s->server->max_memory || s->phase == MFD_PHASE_QUEUED)
+	if (!s->memory.counted || s->phase == MFD_PHASE_QUEUED)
 		return;
 	used = used_now(s);
 	if (atomic_load(&s->sealed) || atomic_load(&s->memory.open))
@@ -391,7 +396,7 @@ void mfd_memory_tick(struct mfd_session *s)
 
 int mfd_memory_may_open(const struct mfd_session *s)
 {
-	return s->server->max_memory && s->plan->postcopy && atomic_load(&s->restored) &&
+	return s->memory.counted && s->plan->postcopy && atomic_load(&s->restored) &&
 	       !atomic_load(&s->memory.open);
 }
 
@@ -439,7 +444,7 @@ static int is_held_back(struct mfd_session *s)
 
 void mfd_memory_entry(struct mfd_session *s, Mfd__SessionEntry *e)
 {
-	if (!s->server->max_memory)
+	if (!s->memory.counted)
 		return;
 	e->has_memory_used = e->has_memory_promised = 1;
 	e->memory_used = s->phase == MFD_PHASE_QUEUED ? 0 : used_now(s);
@@ -458,7 +463,7 @@ void mfd_memory_end(struct mfd_session *s)
 {
 	uint64_t left = 0;
 
-	if (!s->server->max_memory)
+	if (!s->memory.counted)
 		return;
 	if (s->over != MFD_OVER_ABORTED)
 		left = mfd_memory_server_left(s->server, s->dirfd);

@@ -38,7 +38,14 @@ struct mfd_session;
 
 /* A session's part. */
 struct mfd_memory {
-	struct mfd_budget_claim claim;	 /* server->budget's lock */
+	struct mfd_budget_claim claim; /* server->budget's lock */
+	/*
+	 * A boolean beside the phase, constant from HELLO or the reload on: the server counted
+	 * memory when the session came.  All that counts asks this, not the server, which may
+	 * begin to count later (a file of rights that is read then).
+	 */
+	int counted;
+	uint64_t most;			 /* constant: for all of its owner's, 0: no such limit */
 	uint64_t base;			 /* constant: of what is promised, not for packets */
 	_Atomic uint64_t granted, taken; /* to packets, by packets */
 	_Atomic uint64_t taken_before;	 /* of taken, before the latest RESUME */

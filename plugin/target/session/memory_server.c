@@ -10,6 +10,7 @@
 #include <linux/magic.h>
 #include <unistd.h>
 
+#include "assert.h"
 #include "io.h"
 #include "log.h"
 #include "memory_server.h"
@@ -103,13 +104,21 @@ int mfd_memory_server_sweep(struct mfd_server *sv)
 
 /* ---- figures for status ---- */
 
+void mfd_memory_server_rights(struct mfd_server *sv, const struct mfd_rights *rights)
+{
+	uint64_t none = 0;
+
+	mfd_assert(sv);
+	if (rights)
+		atomic_compare_exchange_strong(&sv->max_memory, &none, MFD_MEMORY_COUNTED);
+	mfd_assert(!rights || sv->max_memory);
+}
+
 void mfd_memory_server_begin(struct mfd_server *sv)
 {
 	struct mfd_rights *rights = mfd_rights_now(&sv->rights);
 
-	/* A limit of a peer needs counting, too. */
-	if (!sv->max_memory && rights && mfd_rights_limits_memory(rights))
-		sv->max_memory = MFD_MEMORY_COUNTED;
+	mfd_memory_server_rights(sv, rights);
 	mfd_rights_put(rights);
 	mfd_budget_init(&sv->budget, sv->max_memory);
 	sv->dir_in_memory = is_memory(sv->dirfd);

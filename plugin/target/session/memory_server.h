@@ -8,13 +8,16 @@
 
 #include <stdint.h>
 
+struct mfd_rights;
 struct mfd_server;
 
-/* server->max_memory: no limit for all, but peers have limits of their own. */
+/* server->max_memory: no limit for all, but each peer has one, which its sessions count for. */
 #define MFD_MEMORY_COUNTED (1ULL << 61)
 
 /* The worker's main thread. */
-void mfd_memory_server_begin(struct mfd_server *sv);   /* before sessions are reloaded */
+void mfd_memory_server_begin(struct mfd_server *sv); /* before sessions are reloaded */
+/* These rights are in force from now on (NULL: none): their limits count for what comes. */
+void mfd_memory_server_rights(struct mfd_server *sv, const struct mfd_rights *rights);
 void mfd_memory_server_publish(struct mfd_server *sv); /* often */
 void mfd_memory_server_unpublish(struct mfd_server *sv);
 

@@ -369,7 +369,7 @@ static uint64_t table_cost(const struct receiver *r, const struct mfd_wire_packe
 	uint64_t before = UINT64_MAX, bytes = 0, root = mfd_pagetable_bytes(r->pages);
 	uint32_t i;
 
-	for (i = 0; r->s->server->max_memory && i < h->entries; i++)
+	for (i = 0; r->s->memory.counted && i < h->entries; i++)
 		bytes += mfd_pagetable_cost(r->pages, r->runs[i].vaddr >> MFD_WIRE_PAGE_SHIFT,
 					    r->runs[i].pages, &before);
 	return bytes + (root < 2 * MFD_PAGETABLE_ROOT ? MFD_PAGETABLE_ROOT : 0);

@@ -48,7 +48,11 @@ struct mfd_server {
 	const char *dir;
 	int dirfd;
 	unsigned threads, max_sessions, stall_ms;
-	uint64_t max_memory; /* bytes, 0: no limit, and nothing is counted */
+	/*
+	 * Bytes, 0: no limit, and nothing is counted.  Not constant: from 0 to MFD_MEMORY_COUNTED,
+	 * once, when a file of rights is read later.
+	 */
+	_Atomic uint64_t max_memory;
 	uint32_t keep_ended; /* seconds that a tombstone stays, 0: for ever */
 	int durable, once, huge_pages;
 	const struct mfd_conn_security *security; /* NULL: plain connections */

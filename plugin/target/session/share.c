@@ -2,8 +2,10 @@
 /* Counting what a peer holds, and whether it may have more. */
 #include <errno.h>
 #include <limits.h>
+#include <unistd.h>
 
 #include "assert.h"
+#include "memory_server.h"
 #include "nofile.h"
 #include "session.h"
 #include "share.h"
@@ -96,4 +98,26 @@ unsigned mfd_share_channels(const struct mfd_server *sv, const struct mfd_owner 
 	const struct held h = held_by(sv, o);
 
 	return h.channels < max ? max - h.channels : 0;
+}
+
+/* Without a limit for all sessions, what there is is the host's. */
+static uint64_t memory_of_all(const struct mfd_server *sv)
+{
+	const uint64_t limit = sv->max_memory;
+	const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	if (limit != MFD_MEMORY_COUNTED)
+		return limit;
+	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
+
+uint64_t mfd_share_memory(const struct mfd_server *sv, const struct mfd_owner *o)
+{
+	mfd_assert(sv && o);
+	mfd_assert(!o->right || o->rights);
+	if (o->right && o->right->max_memory)
+		return o->right->max_memory;
+	if (!o->rights && !*o->identity)
+		return 0;
+	return memory_of_all(sv) / (TIMES + 1) * TIMES;
 }
