@@ -53,6 +53,20 @@ rights()
 		jq -e '.sessions[0] | .identity == "x509:a" and .address != null'
 }
 
+@test "postcopy under a file of rights, without a limit of memory: refused, then permitted" {
+	printf 'peer x509:a\n sessions test\n restore yes\n mode safe\n' | rights
+	start_server --restore --tls-dir "$KEYS/b" --peers "$PEERS"
+	start_victim --size 64
+	run ! migrate --tls-dir "$KEYS/a" --restore --mode postcopy
+	[[ $output == *"x509:a may not use mode postcopy"*"'mode' in $PEERS"* ]]
+	runs_here
+	printf 'peer x509:a\n sessions test\n restore yes\n mode postcopy\n' | rights
+	kill -HUP "$SERVER_PID"
+	eventually 5 grep -q "$PEERS was read again" "$SCRATCH/server.err"
+	migrate --tls-dir "$KEYS/a" --restore --mode postcopy
+	runs_there
+}
+
 @test "serve does not start with a file of rights that is wrong, open to others, or not there" {
 	run -1 on_b timeout 10 "$MFD" serve --dir "$SCRATCH/s" --peers "$PEERS"
 	[[ $output == *"$PEERS: No such file"* ]]
