@@ -37,7 +37,7 @@ rights()
 	[[ $output == *"x509:a may not have its sessions restored there"*"'restore' in $PEERS"* ]]
 	grep -q 'refused: x509:a may not have its sessions restored' "$SCRATCH/server.err"
 	runs_here
-	! grep -q 'Dumping finished' "$SCRATCH"/*/dump.log 2>/dev/null
+	run ! grep -q 'Dumping finished' "$SCRATCH"/*/dump.log 2>/dev/null
 	rights <<-'END'
 		peer x509:a
 		    sessions test
