@@ -158,7 +158,7 @@ $(OBJ)/plugin/hooks/%.o:  INC = -iquote plugin/hooks $(INC_lib) $(CRIU_INC:%=-id
 
 # What `make bench` runs; bench-cpr is not among them: it needs GLib.
 BENCHES := bench-run bench-flows bench-multifd bench-scale
-.PHONY: all tests check check-cluster check-slurm check-tls
+.PHONY: all tests check check-cluster check-slurm check-tls deb
 .PHONY: demo bench $(BENCHES) bench-plots bench-cpr
 .PHONY: bench-drain soak soak-faults model
 .PHONY: fuzz fuzz-programs
@@ -194,6 +194,7 @@ help:
 	@echo 'make bench-flows channels, compression, max-bandwidth on slow links (BENCH_ARGS=--quick); build/bench/flows.json'
 	@echo 'make fuzz        libFuzzer (clang) on every decoder, FUZZ_SECONDS=60 each; the plain driver without clang'
 	@echo 'make tests       test programs only; with SANITIZE=address or =thread in build/asan or build/tsan'
+	@echo 'make deb         a Debian package, in build/deb (installs debhelper); contrib/debian'
 	@echo 'make install     DESTDIR, PREFIX=/usr/local; check-installed looks at it, uninstall takes it away again'
 	@echo 'make format      clang-format everything; check-format looks, at columns and prose, too'
 	@echo 'make clean'
@@ -489,6 +490,11 @@ install: all man
 	install -m 644 $(BUILD)/man/*.5 '$(DESTDIR)$(PREFIX)/share/man/man5/'
 	install -D -m 644 $(BUILD)/man/criu-multifd-services.7 \
 		'$(DESTDIR)$(PREFIX)/share/man/man7/criu-multifd-services.7'
+
+# Not part of check: it installs debhelper and lintian, and builds everything anew.
+deb:
+	@contrib/setup --no-apps --with dpkg-dev --with debhelper --with lintian
+	@contrib/debian/build '$(BUILD)/deb'
 
 # What was installed, with the same DESTDIR and PREFIX.
 check-installed:
