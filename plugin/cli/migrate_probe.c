@@ -19,7 +19,7 @@
 #include "procfile.h"
 #include "size.h"
 
-#define CHECK_MS   5000	 /* to connect, and to answer */
+#define CHECK_MS   4000	 /* to connect, and to answer; a server waits for 5 s */
 #define MOVE_MS	   3000	 /* one that is slower is asked by check alone */
 #define MOST_BYTES 40960 /* of one message: a server takes 64 KiB */
 #define MOST_PIDS  4096	 /* likewise */

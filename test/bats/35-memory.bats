@@ -299,9 +299,10 @@ restore_and_check()
 }
 
 @test "what ended sessions have left counts, and no source waits for that" {
+	mkdir -p -m 700 "$SCRATCH/sessions/old"
+	head -c 100M /dev/zero >"$SCRATCH/sessions/old/pages-1.img"
 	start_server --max-memory 150M
-	mkdir "$SERVER_DIR/old"
-	head -c 100M /dev/zero >"$SERVER_DIR/old/pages-1.img"
+	eventually 10 memory_is ended $((100 << 20)) # a server looks when it starts, then seldom
 	start_victim --size 100
 	run -1 dump_with_plugin "$VICTIM_PID" "$SCRATCH/img"
 	grep -q 'are free (criu-multifd serve --max-memory; images of ended sessions hold 100.0 MiB)' "$SCRATCH/img/dump.log"

@@ -3,6 +3,7 @@
  * A scope of systemd's for restored tasks: its name, what is done where there is none, and that
  * status finds it.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,9 @@
 #include <string.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <cmocka.h>
 
 #include "restore_scope.h"
@@ -50,6 +53,18 @@ static void status_finds_it(void **state)
 	assert_null(mfd_status_scope(&e, name));
 }
 
+/* It accepts, and says nothing. */
+static void mute_bus(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "/run/mute-bus" };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/mute-bus", 1);
+}
+
 static void without_systemd(void **state)
 {
 	char name[MFD_RESTORE_SCOPE_NAME] = "x", why[200] = "";
@@ -68,6 +83,9 @@ static void without_systemd(void **state)
 	assert_int_equal(mkdir("/run/systemd/system", 0755), 0);
 	setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/no-bus", 1);
 	assert_true(mfd_restore_scope_enter("s", name, why, sizeof(why)) < 0);
+	assert_true(*why);
+	mute_bus();
+	assert_int_equal(mfd_restore_scope_enter("s", name, why, sizeof(why)), -ETIMEDOUT);
 	assert_true(*why);
 }
 

@@ -39,6 +39,9 @@ static void enter_net(void)
 	close(fd);
 }
 
+#define SHORT_MS 300 /* a locked connection's silence */
+#define LONG_MS	 20000
+
 /* Two ends of a connection; the ports are those of its first and its second end. */
 struct connection {
 	int fd[2];
@@ -102,10 +105,13 @@ static int repair(int fd, int on)
 	return setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
 }
 
-/* Nonzero: what one end says comes to the other. */
-static int talks(const struct connection *c)
+/*
+ * Nonzero: what one end says comes to the other within so many ms.  What was dropped before is sent
+ * again first, after as long as the connection was locked.
+ */
+static int talks(const struct connection *c, int ms)
 {
-	struct timeval wait = { .tv_usec = 300000 };
+	struct timeval wait = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
 	char byte = 'x';
 
 	setsockopt(c->fd[1], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
@@ -168,7 +174,7 @@ static void test_connections(void **state)
 	enter_net();
 	join(&c);
 	join(&other);
-	assert_true(talks(&c));
+	assert_true(talks(&c, LONG_MS));
 	if (lock_connection(&c) || lock_connection(&other)) {
 		print_message("no iptables with -m mark\n");
 		skip();
@@ -176,8 +182,8 @@ static void test_connections(void **state)
 	assert_int_equal(repair(c.fd[0], 1), 0);
 	task = task_with(&c, &other);
 	unlock(task);
-	assert_true(talks(&c));
-	assert_false(talks(&other));
+	assert_true(talks(&c, LONG_MS));
+	assert_false(talks(&other, SHORT_MS));
 }
 
 /* In a network namespace of the tasks' own: all of it is locked. */
@@ -196,14 +202,14 @@ static void test_namespace(void **state)
 		join(&other);
 		task = task_with(&c, &other);
 		lock_by(how[i]);
-		assert_false(talks(&c));
+		assert_false(talks(&c, SHORT_MS));
 		if (i == 1)
 			assert_int_equal(repair(c.fd[0], 1), 0);
 		net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 		assert_int_equal(setns(home, CLONE_NEWNET), 0);
 		unlock(task);
 		assert_int_equal(setns(net, CLONE_NEWNET), 0);
-		assert_int_equal(!talks(&c), i == 2);
+		assert_int_equal(!talks(&c, i == 2 ? SHORT_MS : LONG_MS), i == 2);
 		close(net);
 	}
 	close(home);
